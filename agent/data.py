@@ -1,0 +1,102 @@
+"""What travels down a lane: Sample, Evidence, Decision, Command; and what comes back: Ack.
+
+All times are nanoseconds of CLOCK_MONOTONIC on the box that made the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Scalar = bool | int | float | str
+Arguments = Mapping[str, Scalar]
+
+
+class Sample(NamedTuple):
+    """The newest thing a source has.
+
+    payload: a camera gives uint8 [height, width(, channels)]; a sensor float32 [k, channels], the k >= 1
+        readings since the last sample, newest last. The lane has done with it before the next read.
+    sequence: counts readings from 0 at open; the newest one's number. A gap that is not in `skipped` was lost.
+    t_capture: the driver's or the kernel's stamp of the newest reading.
+    skipped: readings the source passed over to hand out the newest.
+    """
+
+    source: str
+    sequence: int
+    t_capture: int
+    payload: Array
+    skipped: int = 0
+
+
+class Box(NamedTuple):
+    """Edges as shares of the picture's width and height, 0..1, origin top left."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class Evidence(NamedTuple):
+    """One lane says: this label, this sure (0..1), as of t_capture."""
+
+    lane: str
+    label: str
+    score: float
+    t_capture: int
+    box: Box | None = None
+
+
+class Decision(NamedTuple):
+    """What one actuator shall do from now on, and why.
+
+    number: counts decisions of this daemon; an actuator applies each number once.
+    deadline: the time after which it is late.
+    """
+
+    number: int
+    rule: str
+    actuator: str
+    verb: str
+    arguments: Arguments
+    evidence: tuple[Evidence, ...]
+    t_capture: int
+    deadline: int
+
+
+class Command(NamedTuple):
+    """A decision on the wire, or its repetition as a heart-beat (same `decision`, newer `sequence`).
+
+    node: sender, "box/lane". session: random per daemon start. clock: names the clock of the times, so that
+    a receiver on the same box compares them with its own.
+    ttl: microseconds after t_capture in which the command may be applied. late: sent past its deadline, by config.
+    """
+
+    node: str
+    session: int
+    sequence: int
+    decision: int
+    actuator: str
+    verb: str
+    arguments: Arguments
+    t_capture: int
+    t_sent: int
+    ttl: int
+    clock: int
+    late: bool = False
+
+
+class Ack(NamedTuple):
+    """An actuator's answer to one message. verdict: see `wire.VERDICTS`; t_applied: 0 where nothing was applied."""
+
+    actuator: str
+    session: int
+    sequence: int
+    verdict: int
+    t_applied: int
+    clock: int
