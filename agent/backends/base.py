@@ -1,0 +1,70 @@
+"""What an inference engine must do for a lane; one file per engine, found by its name."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.data import Array
+
+
+class Tensor(NamedTuple):
+    """shape: without unknown sizes. real value = (stored - zero_point) * scale; scale 0 means not quantised."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    scale: float = 0.0
+    zero_point: int = 0
+
+
+class EngineError(Exception):
+    """The engine cannot load or run this model; the text is fit for a person."""
+
+
+class Engine(ABC):
+    """A loaded model. Used by one thread at a time."""
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+    @abstractmethod
+    def __init__(self, path: Path, threads: int, provider: str = "") -> None:
+        """Raises EngineError."""
+
+    @abstractmethod
+    def input(self, index: int) -> Array:
+        """The input tensor itself, to be written in place. Let go of it before invoke."""
+
+    @abstractmethod
+    def invoke(self) -> None:
+        """Run the model. Releases the GIL."""
+
+    @abstractmethod
+    def output(self, index: int) -> Array:
+        """Raw output, valid until the next invoke."""
+
+    def real(self, index: int) -> Array:
+        """Output as float32 real values."""
+        tensor = self.outputs[index]
+        values: Array = self.output(index).astype(np.float32, copy=False)
+        if tensor.scale:
+            values = (values - tensor.zero_point) * np.float32(tensor.scale)
+        return values
+
+
+def load(backend: str, path: Path, threads: int = 1, provider: str = "") -> Engine:
+    """The engine of agent/backends/<backend>.py with this model. Raises EngineError."""
+    try:
+        module = importlib.import_module(f"agent.backends.{backend}")
+    except ModuleNotFoundError as error:
+        if error.name == f"agent.backends.{backend}":
+            raise EngineError(f"no backend '{backend}'") from error
+        raise EngineError(f"backend '{backend}' needs the Python package '{error.name}'") from error
+    engine: Engine = module.Engine(path, threads, provider)
+    return engine

@@ -1,0 +1,57 @@
+"""LiteRT (the successor of tflite-runtime), on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+try:
+    from ai_edge_litert.interpreter import Interpreter
+except ModuleNotFoundError:
+    from tflite_runtime.interpreter import Interpreter
+
+from agent.backends import base
+from agent.backends.base import EngineError, Tensor
+from agent.data import Array
+
+
+class Engine(base.Engine):
+    """Interpreter, not CompiledModel: only Interpreter.invoke lets go of the GIL."""
+
+    def __init__(self, path: Path, threads: int, provider: str = "") -> None:
+        if provider not in ("", "cpu"):
+            raise EngineError(f"backend litert runs on the CPU, not on '{provider}'")
+        try:
+            self.interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            self.interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise EngineError(f"LiteRT refuses {path.name}: {first_line(error)}") from error
+        ins, outs = self.interpreter.get_input_details(), self.interpreter.get_output_details()
+        self.inputs = [tensor(detail) for detail in ins]
+        self.outputs = [tensor(detail) for detail in outs]
+        # tensor(i) gives a function; the array it returns must be gone before invoke, so it is made anew each time.
+        self.writers = [self.interpreter.tensor(detail["index"]) for detail in ins]
+        self.places = [detail["index"] for detail in outs]
+        self.run = self.interpreter.invoke
+        self.get = self.interpreter.get_tensor
+
+    def input(self, index: int) -> Array:
+        view: Array = self.writers[index]()
+        return view
+
+    def invoke(self) -> None:
+        self.run()
+
+    def output(self, index: int) -> Array:
+        copy: Array = self.get(self.places[index])
+        return copy
+
+
+def tensor(detail: dict[str, Any]) -> Tensor:
+    scale, zero_point = detail["quantization"]
+    shape = tuple(int(size) for size in detail["shape"])
+    return Tensor(detail["name"], shape, detail["dtype"], float(scale), int(zero_point))
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -1,0 +1,54 @@
+"""What a decoder is: output tensors in, findings out. One file per way a network speaks."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from agent.data import Array, Box
+
+
+class Finding(NamedTuple):
+    """Evidence before the lane has put its name and the time on it. score is 0..1."""
+
+    label: str
+    score: float
+    box: Box | None = None
+
+
+class DecoderOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DecoderError(Exception):
+    """The model's outputs are not what the decoder needs."""
+
+
+class Decoder(ABC):
+    """Made once per lane; called once per inference with float32 outputs in the model's order."""
+
+    Options: ClassVar[type[DecoderOptions]] = DecoderOptions
+
+    def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
+        """shapes: of the outputs. Raises DecoderError when they do not fit this decoder."""
+        self.labels = list(labels)
+        self.options = options
+        self.shapes = list(shapes)
+
+    @abstractmethod
+    def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
+        """Findings of one inference. Must stand any numbers, NaN included."""
+
+
+def make(name: str, labels: Sequence[str], options: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> Decoder:
+    """The decoder of agent/decoders/<name>.py. Raises DecoderError, pydantic.ValidationError."""
+    try:
+        module = importlib.import_module(f"agent.decoders.{name}")
+    except ModuleNotFoundError as error:
+        raise DecoderError(f"no decoder '{name}'") from error
+    decoder: type[Decoder] = module.Decoder
+    return decoder(labels, decoder.Options.model_validate(options), shapes)

@@ -1,0 +1,218 @@
+"""The straight line from a sample to its command: read, prepare, infer, fuse, decide, send. Read this first.
+
+A lane runs to completion on one dedicated thread. Between a sample and its command there is no queue, no hand-over
+and no second thread; the blocking C calls (read, OpenCV, the interpreter, ZeroMQ) let go of the GIL.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from agent import ledger as book
+from agent.data import Box, Decision, Evidence, Sample
+from agent.ledger import Ledger
+from agent.outbox import NO_ROW, Outbox
+from agent.package import Package
+from agent.prepare import Pixels, Readings
+from agent.scene import Scene
+from drivers.base import Camera, DeviceError, DeviceFault, DeviceTimeout, SensorStream, Stream
+
+log = logging.getLogger("reflexd.lane")
+
+FIRST_RETRY_S, LAST_RETRY_S = 0.1, 5.0
+A_WHILE = 3_600_000_000  # us; the ttl of commands from a recording that runs at its own time
+
+
+class Limits(NamedTuple):
+    """timeout_ns: a sample older than this is stale, and so is the source. stop_after: samples to take, 0 = no end."""
+
+    timeout_ns: int
+    budget_ms: float
+    drop_late: frozenset[str] = frozenset()
+    stop_after: int = 0
+
+
+class Lane:
+    """One source, one model, one thread."""
+
+    def __init__(self, name: str, source: Stream, package: Package, limits: Limits, ledger: Ledger) -> None:
+        self.name = name
+        self.source = source
+        self.package = package
+        self.limits = limits
+        self.ledger = ledger
+        self.engine = package.engine
+        self.decoder = package.decoder
+        self.places = range(len(package.engine.outputs))
+        self.prepare: Callable[[Sample], bool] = self.prepare_nothing
+        self.unmap: Callable[[Box], Box] = unchanged
+        self.last_sequence = -1
+        self.t_fresh = 0  # when the newest good sample came
+        self.t_capture = 0  # capture time of the newest sample that was decided on
+        self.windowed = False
+        self.stamps = [0, 0]  # prepared, inferred: for the ledger only
+        self.stopping = threading.Event()
+        # Recordings that run "as fast as possible" carry their own time; it is never late.
+        self.virtual = getattr(source.options, "pace", "real") == "fast"
+        self.ttl = A_WHILE if self.virtual else limits.timeout_ns // 1000
+
+    # -- one sample: pure but for the stop-watch, so that a recording replays exactly --------------------------
+
+    def step(self, sample: Sample, scene: Scene) -> list[Decision] | None:
+        """What changes for the actuators because of this sample; None while the model has too little to see.
+
+        Time comes with the sample. The clock read here goes to the ledger and decides nothing.
+        """
+        stamps, clock = self.stamps, time.monotonic_ns
+        if not self.prepare(sample):
+            stamps[0] = stamps[1] = clock()
+            return None
+        stamps[0] = clock()
+        self.engine.invoke()
+        evidence = self.see(sample.t_capture)
+        stamps[1] = clock()
+        return scene.bring(self.name, sample.t_capture, evidence)
+
+    def see(self, t_capture: int) -> list[Evidence]:
+        findings = self.decoder([self.engine.real(place) for place in self.places])
+        if findings:
+            self.ledger.note_evidence(findings[0].label, findings[0].score, t_capture)
+        return [Evidence(self.name, label, score, t_capture, box and self.unmap(box)) for label, score, box in findings]
+
+    # -- the line -----------------------------------------------------------------------------------------------
+
+    def follow(self, scene: Scene, outbox: Outbox) -> None:
+        """Sample after sample until asked to stop. Raises DeviceError, EOFError."""
+        read, clock, wait_s = self.source.read, time.monotonic_ns, outbox.wait_s
+        while not self.stopping.is_set():
+            asked = clock()
+            sample = read(wait_s)
+            now = clock()
+            if sample is not None and self.fresh(sample, now):
+                decisions = self.step(sample, scene)
+                decided = clock()
+                self.account(sample, asked, now, decided, decisions, scene, outbox)
+            elif now - self.t_fresh > self.limits.timeout_ns:
+                raise DeviceTimeout(f"no new picture or reading for {self.limits.timeout_ns / 1e6:.0f} ms: frozen?")
+            if self.t_capture:
+                outbox.beat(clock(), self.t_capture, self.ttl, scene)
+            outbox.collect(clock())
+            if self.limits.stop_after and self.ledger.count[book.SAMPLES] >= self.limits.stop_after:
+                raise EOFError
+
+    def fresh(self, sample: Sample, now: int) -> bool:
+        """Count the sample; False when it is no news (repeated) or its time is not credible (stale)."""
+        count = self.ledger.count
+        age = now - sample.t_capture
+        if sample.sequence <= self.last_sequence:
+            count[book.REPEATED] += 1
+            return False
+        delivered = len(sample.payload) if self.windowed else 1
+        count[book.SAMPLES] += delivered
+        count[book.SKIPPED] += sample.skipped
+        count[book.LOST] += max(0, sample.sequence - self.last_sequence - delivered - sample.skipped)
+        self.last_sequence = sample.sequence
+        # Older than the silence allowed, or from the future: the device's clock jumped, or it handed out a leftover.
+        if not -50_000_000 < age < self.limits.timeout_ns and not self.virtual:
+            count[book.STALE] += 1
+            return False
+        self.t_fresh = now
+        return True
+
+    def account(
+        self, sample: Sample, asked: int, read: int, decided: int, decisions: list[Decision] | None, scene: Scene, outbox: Outbox
+    ) -> None:
+        """Book the sample and send its decisions."""
+        ledger, (prepared, inferred) = self.ledger, self.stamps
+        if decisions is None:
+            return
+        self.t_capture = sample.t_capture
+        ledger.count[book.INFERENCES] += 1
+        row = ledger.write(sample.sequence, sample.t_capture, asked, read, prepared, inferred, decided, 0)
+        for decision in decisions:
+            ledger.count[book.DECISIONS] += 1
+            self.send(decision, scene, outbox, row)
+
+    def send(self, decision: Decision, scene: Scene, outbox: Outbox, row: int) -> None:
+        late = 0 < decision.deadline < time.monotonic_ns() and not self.virtual
+        if late:
+            self.ledger.count[book.LATE] += 1
+            if decision.rule in self.limits.drop_late:
+                scene.forget(decision)
+                return
+        if outbox.links[decision.actuator].send(decision, decision.t_capture, self.ttl, row, late):
+            self.ledger.count[book.SENT] += 1
+
+    # -- the life of the device ---------------------------------------------------------------------------------
+
+    def run(self, scene: Scene, outbox: Outbox) -> None:
+        """Open, follow, and when the device fails: close, wait, open again. Returns when stopped or at the end."""
+        retry_s, well = FIRST_RETRY_S, True
+        outbox.wait_connected(0.5)
+        while not self.stopping.is_set():
+            samples = self.ledger.count[book.SAMPLES]
+            try:
+                self.open()
+                if not well:
+                    log.warning("lane %s: %s is back", self.name, self.source.name)
+                    well = True
+                self.follow(scene, outbox)
+            except EOFError:
+                self.ledger.state = book.ENDED
+                log.info("lane %s: the recording ends", self.name)
+                break
+            except DeviceError as error:
+                self.ledger.count[book.FAULTS] += 1
+                self.ledger.state = book.GONE
+                if well:
+                    log.warning("lane %s: %s; trying again until it is back", self.name, error)
+                well = False
+                retry_s = FIRST_RETRY_S if self.ledger.count[book.SAMPLES] > samples else min(2 * retry_s, LAST_RETRY_S)
+            finally:
+                self.source.close()
+            self.pause(retry_s, outbox)
+        outbox.close()
+
+    def open(self) -> None:
+        """Open the source and fit the preparation to what it delivers."""
+        self.ledger.state = book.OPENING
+        self.source.open()
+        self.last_sequence = -1
+        self.t_fresh, self.t_capture = time.monotonic_ns(), 0
+        self.unmap = unchanged
+        tensor, manifest = self.engine.inputs[0], self.package.manifest
+        if manifest.picture and isinstance(self.source, Camera):
+            self.pixels = Pixels(manifest.picture, tensor, self.source.pixels)
+            self.unmap = self.pixels.unmap
+            self.prepare = self.prepare_picture
+        elif manifest.window and isinstance(self.source, SensorStream):
+            self.readings = Readings(manifest.window, tensor, self.source.channels)
+            self.prepare, self.windowed = self.prepare_window, True
+        else:
+            wants = "pictures" if manifest.picture else "readings"
+            raise DeviceFault(f"model {self.package.name} wants {wants}, which {type(self.source).__module__} does not give")
+        self.ledger.state = book.RUNNING
+
+    def pause(self, seconds: float, outbox: Outbox) -> None:
+        """Wait before the next try. No heart-beats: without this lane its actuators go safe."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.stopping.wait(0.02):
+            outbox.collect(time.monotonic_ns())
+
+    def prepare_picture(self, sample: Sample) -> bool:
+        self.pixels(sample.payload, self.engine.input(0))
+        return True
+
+    def prepare_window(self, sample: Sample) -> bool:
+        return self.readings(sample.payload, self.engine.input(0))
+
+    def prepare_nothing(self, sample: Sample) -> bool:
+        raise RuntimeError("a lane steps only while its source is open")
+
+
+def unchanged(box: Box) -> Box:
+    return box

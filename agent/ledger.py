@@ -1,0 +1,175 @@
+"""Where the milliseconds went: one row of time stamps per sample, and a count of everything that was dropped.
+
+The ledger of a lane is a memory-mapped file. The lane writes it without a lock or a system call; `status`, `bench`
+and the metrics process read it from outside, also when the daemon is dead.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+MAGIC = b"reflexd\x01"
+ROWS = 1 << 15
+HEADER = 4096
+
+STAMPS = ("sequence", "capture", "asked", "read", "prepared", "inferred", "decided", "sent", "applied")
+ROW = struct.Struct(f"={len(STAMPS)}q")
+APPLIED = ROW.size - 8  # where in the row the acknowledgement writes
+
+# What is counted. From "lost" on these are reasons why a sample or a decision went no further.
+COUNTERS = (
+    "samples", "inferences", "decisions", "sent", "applied",
+    "lost", "skipped", "gated", "stale", "repeated", "late", "undelivered", "refused", "unacknowledged", "faults",
+)  # fmt: skip
+SAMPLES, INFERENCES, DECISIONS, SENT, ACKNOWLEDGED = range(5)
+LOST, SKIPPED, GATED, STALE, REPEATED, LATE, UNDELIVERED, REFUSED, UNACKNOWLEDGED, FAULTS = range(5, 15)
+DROPS = COUNTERS[5:]
+
+STATES = ("closed", "opening", "running", "gone", "ended", "failed")
+CLOSED, OPENING, RUNNING, GONE, ENDED, FAILED = range(len(STATES))
+
+PARTS = ("queueing", "transport", "preprocess", "inference", "decision")
+
+IDENTITY = struct.Struct("=8s64sqqd")  # magic, lane, pid, started (ns, CLOCK_REALTIME), budget_ms
+EVIDENCE = struct.Struct("=32sdq")  # label, score, t_capture
+COUNTS_AT, STATE_AT, HEAD_AT, EVIDENCE_AT = 256, 512, 520, 576
+
+
+class Ledger:
+    """Written by one lane. `count` is indexed by the counter constants: ledger.count[SKIPPED] += 1."""
+
+    def __init__(self, path: Path | None, lane: str, budget_ms: float) -> None:
+        """path None keeps it in memory only. Raises OSError when the file cannot be made (disk full)."""
+        size = HEADER + ROWS * ROW.size
+        if path is None:
+            self.memory = mmap.mmap(-1, size)
+        else:
+            self.memory = new_file(path, size)
+        IDENTITY.pack_into(self.memory, 0, MAGIC, lane.encode()[:64], os.getpid(), time.time_ns(), budget_ms)
+        self.view = memoryview(self.memory)
+        self.count = self.view[COUNTS_AT:COUNTS_AT + 8 * len(COUNTERS)].cast("q")
+        self.cells = self.view[STATE_AT:HEAD_AT + 8].cast("q")
+        self.head = 0
+
+    @property
+    def state(self) -> int:
+        return self.cells[0]
+
+    @state.setter
+    def state(self, state: int) -> None:
+        self.cells[0] = state
+
+    def write(self, sequence: int, capture: int, asked: int, read: int, prepared: int, inferred: int, decided: int, sent: int) -> int:
+        """Book one sample; returns where its row is, for `book_applied`."""
+        at = HEADER + (self.head % ROWS) * ROW.size
+        ROW.pack_into(self.memory, at, sequence, capture, asked, read, prepared, inferred, decided, sent, 0)
+        self.head += 1
+        self.cells[1] = self.head
+        return at
+
+    def book_applied(self, at: int, t_applied: int) -> None:
+        struct.pack_into("=q", self.memory, at + APPLIED, t_applied)
+
+    def note_evidence(self, label: str, score: float, t_capture: int) -> None:
+        EVIDENCE.pack_into(self.memory, EVIDENCE_AT, label.encode()[:32], score, t_capture)
+
+    def close(self) -> None:
+        self.count.release()
+        self.cells.release()
+        self.view.release()
+        self.memory.close()
+
+
+def new_file(path: Path, size: int) -> mmap.mmap:
+    """A mapped file of zeros whose blocks exist, so that a full disk shows here and not as SIGBUS in the lane."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    try:
+        os.posix_fallocate(fd, 0, size)
+        memory = mmap.mmap(fd, size)
+    finally:
+        os.close(fd)
+    os.replace(fresh, path)  # readers of the old run keep the old file
+    return memory
+
+
+class Account(NamedTuple):
+    """What a ledger said at one moment. rows: int64 [n, len(STAMPS)], oldest first."""
+
+    lane: str
+    pid: int
+    started: int
+    budget_ms: float
+    state: str
+    counts: dict[str, int]
+    label: str
+    score: float
+    t_evidence: int
+    rows: npt.NDArray[np.int64]
+
+
+def read(path: Path) -> Account:
+    """Raises OSError, ValueError when it is no ledger."""
+    with open(path, "rb") as file:
+        raw = file.read()
+    if len(raw) != HEADER + ROWS * ROW.size or raw[:8] != MAGIC:
+        raise ValueError(f"{path}: not a ledger of this version")
+    return account(raw)
+
+
+def account(raw: bytes | memoryview | mmap.mmap) -> Account:
+    _, lane, pid, started, budget = IDENTITY.unpack_from(raw, 0)
+    counts = struct.unpack_from(f"={len(COUNTERS)}q", raw, COUNTS_AT)
+    state, head = struct.unpack_from("=2q", raw, STATE_AT)
+    label, score, t_evidence = EVIDENCE.unpack_from(raw, EVIDENCE_AT)
+    rows = np.frombuffer(raw, np.int64, ROWS * len(STAMPS), HEADER).reshape(ROWS, len(STAMPS))
+    rows = np.roll(rows, -(head % ROWS), axis=0) if head > ROWS else rows[:head].copy()
+    text = lane.rstrip(b"\0").decode(errors="replace"), label.rstrip(b"\0").decode(errors="replace")
+    return Account(text[0], pid, started, budget, STATES[state % len(STATES)], dict(zip(COUNTERS, counts)), text[1], score, t_evidence, rows)
+
+
+def parts(rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]:
+    """Milliseconds of each latency part and their total, one value per row.
+
+    queueing: ready while the lane was busy; transport: device to lane; preprocess: into the input tensor; inference:
+    model and decoder; decision: rules, wire, actuator until applied. Rows without an acknowledgement end at `decided`.
+    """
+    capture, asked, read_, prepared, inferred, decided, applied = rows[:, [1, 2, 3, 4, 5, 6, 8]].T
+    waited = np.clip(asked - capture, 0, None)
+    end = np.where(applied > 0, applied, decided)
+    nanoseconds = (waited, read_ - capture - waited, prepared - read_, inferred - prepared, end - inferred, end - capture)
+    return {name: part / 1e6 for name, part in zip((*PARTS, "total"), nanoseconds)}
+
+
+def quantiles(values: npt.NDArray[np.float64]) -> dict[str, float]:
+    """p50, p99, p99.9 and max of milliseconds; empty of nothing."""
+    if not len(values):
+        return {}
+    p50, p99, p999 = np.percentile(values, (50, 99, 99.9))
+    return {"p50": float(p50), "p99": float(p99), "p99.9": float(p999), "max": float(values.max())}
+
+
+def table(account_: Account) -> str:
+    """One lane as text: counts, drops by reason, the five parts."""
+    c = account_.counts
+    kept = ", ".join(f"{c[name]} {name}" for name in COUNTERS[:5])
+    drops = ", ".join(f"{c[name]} {name}" for name in DROPS if c[name]) or "none"
+    lines = [f"lane {account_.lane}: {kept}", f"  dropped: {drops}"]
+    timed = account_.rows[account_.rows[:, 8] > 0]
+    what = f"{len(timed)} samples with a command, capture to applied"
+    if not len(timed):
+        timed, what = account_.rows, f"{len(account_.rows)} samples, capture to decided"
+    if len(timed):
+        lines.append(f"  {'ms (' + what + ')':<58}{'p50':>9}{'p99':>9}{'p99.9':>9}{'max':>9}")
+        for name, values in parts(timed).items():
+            lines.append(f"  {name:<58}" + "".join(f"{value:9.3f}" for value in quantiles(values).values()))
+    return "\n".join(lines)

@@ -1,0 +1,201 @@
+"""Commands out of a lane: one plain ZeroMQ socket per actuator, heart-beats, acknowledgements in.
+
+A heart-beat is the last command again with a newer sequence and capture time. So every message says what shall be
+true as of that capture, a lost one heals within a beat, and an actuator that restarts learns the state by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import zmq
+
+from agent import ledger as book
+from agent.data import Ack, Command, Decision
+from agent.ledger import Ledger
+from agent.scene import Scene
+from agent.wire import VERDICTS, WireError, clock_id, pack_bye, pack_command, unpack
+
+log = logging.getLogger("reflexd.outbox")
+
+APPLIED, SEEN = VERDICTS.index("applied"), VERDICTS.index("seen")
+PENDING = 256  # acknowledgements waited for at a time
+NO_ROW = -1
+
+
+class Curve(NamedTuple):
+    """Keys for an actuator across a network, Z85."""
+
+    public: bytes
+    secret: bytes
+    server: bytes
+
+
+class Address(NamedTuple):
+    """Where an actuator listens, and after which silence it goes safe."""
+
+    actuator: str
+    endpoint: str
+    safe_after_ms: float
+    curve: Curve | None = None
+
+
+class Link:
+    """The line to one actuator. Belongs to the lane's thread."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: Address, node: str, session: int, ledger: Ledger) -> None:
+        self.address = address
+        self.node = node
+        self.session = session
+        self.ledger = ledger
+        self.clock = clock_id()
+        self.sequence = 0
+        self.standing: Decision | None = None
+        self.beat_every = int(address.safe_after_ms / 3 * 1e6)
+        self.due = 0
+        self.pending: dict[int, tuple[int, int]] = {}  # sequence -> (row in the ledger, time sent)
+        self.answered = True
+        self.verdict = APPLIED
+        self.socket = connect(context, address)
+
+    def send(self, decision: Decision, t_capture: int, ttl: int, row: int, late: bool = False) -> bool:
+        """Send now or not at all: False when nobody listens or the line is full (counted)."""
+        now = time.monotonic_ns()
+        self.sequence += 1
+        self.due = now + self.beat_every
+        command = Command(
+            self.node, self.session, self.sequence, decision.number, self.address.actuator, decision.verb,
+            decision.arguments, t_capture, now, ttl, self.clock, late,
+        )  # fmt: skip
+        try:
+            self.socket.send(pack_command(command), zmq.NOBLOCK)
+        except zmq.Again:
+            self.lost(now, decision, row)
+            return False
+        self.standing = decision
+        self.pending[self.sequence] = (row, now)
+        return True
+
+    def lost(self, now: int, decision: Decision, row: int) -> None:
+        if row != NO_ROW:
+            self.ledger.count[book.UNDELIVERED] += 1
+        self.standing = decision  # the next heart-beat carries it
+        self.silent(f"nobody listens at {self.address.endpoint}: is 'reflexd actuate' running?")
+
+    def collect(self, now: int) -> None:
+        """Book the acknowledgements that have come, without waiting."""
+        while self.socket.get(zmq.EVENTS) & zmq.POLLIN:
+            try:
+                ack = unpack(self.socket.recv(zmq.NOBLOCK))
+            except (WireError, zmq.Again):
+                self.ledger.count[book.FAULTS] += 1
+                continue
+            if isinstance(ack, Ack) and ack.session == self.session:
+                self.acknowledged(ack, now)
+        self.sweep(now)
+
+    def acknowledged(self, ack: Ack, now: int) -> None:
+        row, _ = self.pending.pop(ack.sequence, (NO_ROW, 0))
+        if not self.answered:
+            self.answered = True
+            log.warning("actuator %s answers again", self.address.actuator)
+        if row != NO_ROW:
+            if ack.verdict == APPLIED:
+                self.ledger.count[book.ACKNOWLEDGED] += 1
+                # On another box its clock says nothing here: the time of the answer is an upper bound.
+                self.ledger.book_applied(row, ack.t_applied if ack.clock == self.clock else now)
+            elif ack.verdict != SEEN:
+                self.ledger.count[book.REFUSED] += 1
+        if ack.verdict != self.verdict and ack.verdict != SEEN:
+            level = logging.INFO if ack.verdict == APPLIED else logging.WARNING
+            log.log(level, "actuator %s: %s", self.address.actuator, VERDICTS[ack.verdict])
+            self.verdict = ack.verdict
+
+    def sweep(self, now: int) -> None:
+        """Give up on answers that are overdue; dicts keep their order, so the oldest is first."""
+        while self.pending:
+            sequence = next(iter(self.pending))
+            row, sent = self.pending[sequence]
+            if now - sent < self.address.safe_after_ms * 1e6 and len(self.pending) < PENDING:
+                return
+            del self.pending[sequence]
+            if row != NO_ROW:
+                self.ledger.count[book.UNACKNOWLEDGED] += 1
+            self.silent("does not answer")
+
+    def silent(self, why: str) -> None:
+        if self.answered:
+            self.answered = False
+            log.warning("actuator %s: %s; it goes safe by itself", self.address.actuator, why)
+
+    def close(self) -> None:
+        """Say good-bye so that the actuator need not wait for our silence."""
+        try:
+            self.socket.send(pack_bye(self.node, self.session), zmq.NOBLOCK)
+        except zmq.ZMQError:
+            pass
+        for sequence in list(self.pending):
+            row, _ = self.pending.pop(sequence)
+            if row != NO_ROW:
+                self.ledger.count[book.UNACKNOWLEDGED] += 1
+        self.socket.close(linger=100)
+
+
+class Outbox:
+    """All lines of one lane."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], addresses: Sequence[Address], node: str, session: int, ledger: Ledger) -> None:
+        self.links = {one.actuator: Link(context, one, node, session, ledger) for one in addresses}
+        self.all = list(self.links.values())
+
+    @property
+    def wait_s(self) -> float:
+        """How long a lane may sleep before a heart-beat is due."""
+        return min((link.beat_every for link in self.all), default=100_000_000) / 2e9
+
+    def beat(self, now: int, t_capture: int, ttl: int, scene: Scene) -> None:
+        """Repeat what is in force where nothing was sent for a third of the time after which silence means safe."""
+        for link in self.all:
+            if now >= link.due:
+                decision = scene.current(link.address.actuator) or link.standing
+                if decision is not None:
+                    link.send(decision, t_capture, ttl, NO_ROW)
+
+    def wait_connected(self, timeout_s: float) -> None:
+        """Give the connections a moment before the first command; an absent actuator is reported at the first send."""
+        end = time.monotonic() + timeout_s
+        for link in self.all:
+            link.socket.poll(max(0, int((end - time.monotonic()) * 1000)), zmq.POLLOUT)
+
+    def collect(self, now: int) -> None:
+        for link in self.all:
+            link.collect(now)
+
+    def close(self) -> None:
+        for link in self.all:
+            link.close()
+
+
+def connect(context: zmq.Context[zmq.Socket[bytes]], address: Address) -> zmq.Socket[bytes]:
+    """A DEALER that refuses to queue for an absent peer and queues little for a slow one.
+
+    Not CONFLATE: it would let a later message overwrite a stop that was not read yet.
+    """
+    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    socket.setsockopt(zmq.SNDHWM, 16)
+    socket.setsockopt(zmq.RCVHWM, 2 * PENDING)
+    socket.setsockopt(zmq.MAXMSGSIZE, 1024)
+    socket.setsockopt(zmq.RECONNECT_IVL, 20)
+    if address.curve:
+        socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = address.curve
+    if address.endpoint.startswith("tcp"):
+        # A pulled cable closes no connection: let ZeroMQ find out and reconnect.
+        socket.setsockopt(zmq.HEARTBEAT_IVL, 200)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 600)
+    socket.connect(address.endpoint)
+    return socket

@@ -1,0 +1,207 @@
+"""A model package on disk: read its manifest, check it, load it, warm it, compare it with its golden outputs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from agent import yamlfile
+from agent.backends import base as backends
+from agent.backends.base import Engine, EngineError
+from agent.data import Array
+from agent.decoders import base as decoders
+from agent.decoders.base import Decoder, DecoderError
+
+BUNDLED = Path(__file__).resolve().parent.parent / "models"
+GOLDEN_STEPS = 3  # quantisation steps by which kernels of different machines may differ
+GOLDEN_REAL = 0.02  # the same for outputs that are not quantised
+
+
+class PackageError(Exception):
+    """This package cannot be used; the text says which file, what is wrong and what to do."""
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Picture(Part):
+    """How pixels become the input: real value = (pixel - mean) / std, pixel 0..255."""
+
+    colour: Literal["rgb", "bgr", "grey"] = "rgb"
+    mean: float | list[float] = 0.0
+    std: float | list[float] = 1.0
+    fit: Literal["stretch", "letterbox"] = "stretch"
+    resize: Literal["linear", "area"] = "linear"
+
+    @model_validator(mode="after")
+    def one_or_three(self) -> Picture:
+        for name, value in (("mean", self.mean), ("std", self.std)):
+            if isinstance(value, list) and len(value) != (1 if self.colour == "grey" else 3):
+                raise ValueError(f"{name} is one number, or one per colour")
+        if 0.0 in (self.std if isinstance(self.std, list) else [self.std]):
+            raise ValueError("std must not be 0")
+        return self
+
+
+class Window(Part):
+    """How readings become the input [1, length, channels]: real value = (reading - mean) / std, oldest row first."""
+
+    channels: list[str] = Field(min_length=1)
+    length: int = Field(ge=1, le=100_000)
+    hop: int = Field(1, ge=1, description="infer on every hop-th reading")
+    mean: list[float]
+    std: list[float]
+
+    @model_validator(mode="after")
+    def one_per_channel(self) -> Window:
+        if not len(self.channels) == len(self.mean) == len(self.std):
+            raise ValueError("channels, mean and std must have the same length")
+        if min(self.std) <= 0:
+            raise ValueError("std must be above 0")
+        return self
+
+
+class Manifest(Part):
+    """manifest.yaml: what the model file cannot say."""
+
+    version: str
+    licence: str
+    file: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    backend: str = "litert"
+    provider: str = ""
+    decoder: str
+    labels: list[str] = []
+    options: dict[str, Any] = Field({}, description="of the decoder")
+    picture: Picture | None = None
+    window: Window | None = None
+    budget_ms: float = Field(10.0, gt=0, description="longest inference that is still good")
+    data: str = Field("", description="what it was trained on, and the licence of that")
+    golden: str = ""
+
+    @model_validator(mode="after")
+    def one_input(self) -> Manifest:
+        if (self.picture is None) == (self.window is None):
+            raise ValueError("a manifest has either a picture or a window section: what the input is made of")
+        return self
+
+
+class Package:
+    """A checked and loaded model with its decoder, ready to run on one lane."""
+
+    def __init__(self, folder: Path, manifest: Manifest, engine: Engine, decoder: Decoder) -> None:
+        self.name = folder.name
+        self.folder = folder
+        self.manifest = manifest
+        self.engine = engine
+        self.decoder = decoder
+
+    def warm(self) -> None:
+        """The first runs page in weights and pick kernels; keep them off the lane."""
+        for _ in range(3):
+            self.engine.invoke()
+
+
+def find(name: str | Path, beside: Path | None = None) -> Path:
+    """The folder of a package: a bundled name, or a path (relative to `beside`). Raises PackageError."""
+    places = [Path(name), BUNDLED / name] if beside is None else [beside / name, BUNDLED / name]
+    for place in places:
+        if (place / "manifest.yaml").is_file():
+            return place
+    bundled = ", ".join(sorted(path.parent.name for path in BUNDLED.glob("*/manifest.yaml"))) or "none"
+    raise PackageError(f"no model package '{name}': neither a folder with a manifest.yaml nor bundled (bundled: {bundled})")
+
+
+def read(folder: Path) -> Manifest:
+    """The checked manifest. Raises PackageError with file:line."""
+    try:
+        document = yamlfile.read(folder / "manifest.yaml")
+        return Manifest.model_validate(document.data)
+    except yamlfile.YamlError as error:
+        raise PackageError(str(error)) from error
+    except ValidationError as error:
+        raise PackageError("\n".join(document.explain(error, Manifest))) from error
+
+
+def verify_file(folder: Path, manifest: Manifest) -> Path:
+    """The model file, which exists and has the manifest's sha256. Raises PackageError."""
+    path = folder / manifest.file
+    if not path.is_file():
+        raise PackageError(f"{folder}/manifest.yaml: model file '{path}' does not exist: copy it there or correct 'file'")
+    found = digest(path)
+    if found != manifest.sha256:
+        raise PackageError(
+            f"{path}: sha256 is {found[:16]}..., the manifest says {manifest.sha256[:16]}...:"
+            " the file is damaged or not the one that was checked; restore it, or run 'reflexd model init' on a file that you trust"
+        )
+    return path
+
+
+def open_package(folder: Path, threads: int = 1) -> Package:
+    """Check, load, warm, compare with the golden outputs. Raises PackageError."""
+    manifest = read(folder)
+    path = verify_file(folder, manifest)
+    try:
+        engine = backends.load(manifest.backend, path, threads, manifest.provider)
+        shapes = [tensor.shape for tensor in engine.outputs]
+        decoder = decoders.make(manifest.decoder, manifest.labels, manifest.options, shapes)
+    except ValidationError as error:
+        raise PackageError(f"{folder}/manifest.yaml: options: {error.errors()[0]['msg']}") from error
+    except (EngineError, DecoderError) as error:
+        raise PackageError(f"{folder}: {error}") from error
+    check_input(folder, manifest, engine)
+    package = Package(folder, manifest, engine, decoder)
+    package.warm()
+    worst = compare_golden(package)
+    if worst is not None and worst > 1.0:
+        raise PackageError(f"{folder}: golden outputs differ by {worst:.1f} times the tolerance: this machine computes another model")
+    return package
+
+
+def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
+    shape = engine.inputs[0].shape
+    if manifest.window:
+        wanted: tuple[int, ...] = (1, manifest.window.length, len(manifest.window.channels))
+        if shape != wanted:
+            raise PackageError(f"{folder}/manifest.yaml: window makes an input {wanted}, the model takes {shape}")
+    elif len(shape) != 4 or (shape[3] not in (1, 3) and shape[1] not in (1, 3)):
+        raise PackageError(f"{folder}/manifest.yaml: a picture needs an input [1, height, width, 1 or 3], the model takes {shape}")
+
+
+def compare_golden(package: Package) -> float | None:
+    """Worst difference from the golden outputs in units of the tolerance; None without golden outputs."""
+    if not package.manifest.golden:
+        return None
+    path = package.folder / package.manifest.golden
+    try:
+        with np.load(path, allow_pickle=False) as golden:
+            arrays: dict[str, Array] = {name: golden[name] for name in golden.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise PackageError(f"{path}: cannot be read: {error}") from error
+    try:
+        return max((golden_row(package.engine, arrays, row) for row in range(len(arrays["input_0"]))), default=None)
+    except (KeyError, ValueError, IndexError) as error:
+        raise PackageError(f"{path}: does not fit the model: {error}") from error
+
+
+def golden_row(engine: Engine, arrays: dict[str, Array], row: int) -> float:
+    for index in range(len(engine.inputs)):
+        engine.input(index)[0] = arrays[f"input_{index}"][row]
+    engine.invoke()
+    worst = 0.0
+    for index, tensor in enumerate(engine.outputs):
+        if f"output_{index}" not in arrays:
+            continue
+        difference = np.abs(engine.output(index)[0].astype(np.float64) - arrays[f"output_{index}"][row]).max()
+        worst = max(worst, float(difference) / (GOLDEN_STEPS if tensor.scale else GOLDEN_REAL))
+    return worst
+
+
+def digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()

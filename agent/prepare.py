@@ -1,0 +1,166 @@
+"""Pixels or readings straight into the interpreter's input tensor, quantised, without a copy in between."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from agent.backends.base import Tensor
+from agent.data import Array, Box
+from agent.package import Picture, Window
+from drivers.base import DeviceFault
+
+CHANNELS = {"bgr": 3, "rgb": 3, "grey": 1, "yuyv": 2}
+
+# What turns source pixels into the model's colour; None where nothing is to do.
+CONVERSIONS = {
+    ("bgr", "rgb"): cv2.COLOR_BGR2RGB,
+    ("rgb", "bgr"): cv2.COLOR_RGB2BGR,
+    ("bgr", "grey"): cv2.COLOR_BGR2GRAY,
+    ("rgb", "grey"): cv2.COLOR_RGB2GRAY,
+    ("grey", "rgb"): cv2.COLOR_GRAY2RGB,
+    ("grey", "bgr"): cv2.COLOR_GRAY2BGR,
+    ("yuyv", "rgb"): cv2.COLOR_YUV2RGB_YUYV,
+    ("yuyv", "bgr"): cv2.COLOR_YUV2BGR_YUYV,
+    ("yuyv", "grey"): cv2.COLOR_YUV2GRAY_YUYV,
+}
+
+
+class Pixels:
+    """Resize, recolour and quantise one picture. Works for any frame size; the buffers follow the first one."""
+
+    def __init__(self, picture: Picture, tensor: Tensor, pixels: str) -> None:
+        """pixels: the camera's layout, a key of CHANNELS."""
+        self.picture = picture
+        self.planar = tensor.shape[3] not in (1, 3)
+        self.size = (tensor.shape[1], tensor.shape[2]) if not self.planar else (tensor.shape[2], tensor.shape[3])
+        self.pixels = pixels
+        self.conversion = CONVERSIONS.get((pixels, picture.colour))
+        self.interpolation = cv2.INTER_AREA if picture.resize == "area" else cv2.INTER_LINEAR
+        self.table = lookup(picture, tensor)
+        self.frame_shape: tuple[int, ...] = ()
+
+    def fit(self, shape: tuple[int, ...]) -> None:
+        """Make the buffers for frames of this shape. Raises DeviceFault when it is no picture of the camera's layout."""
+        channels = shape[2] if len(shape) == 3 else 1
+        if len(shape) not in (2, 3) or channels != CHANNELS[self.pixels] or 0 in shape:
+            raise DeviceFault(f"a frame of shape {list(shape)} is no {self.pixels} picture")
+        height, width = self.size
+        if self.picture.fit == "letterbox":
+            share = min(width / shape[1], height / shape[0])
+            inner = max(1, round(shape[1] * share)), max(1, round(shape[0] * share))
+        else:
+            inner = width, height
+        self.inner = inner
+        self.corner = ((width - inner[0]) // 2, (height - inner[1]) // 2)
+        # YUYV shares its colour between two pixels, so it is recoloured before it is resized; the rest after.
+        first = CHANNELS[self.picture.colour] if self.pixels == "yuyv" else channels
+        self.full = np.zeros(grey_or(shape[0], shape[1], first), np.uint8)
+        self.small = np.zeros(grey_or(inner[1], inner[0], first), np.uint8)
+        self.canvas = np.zeros((height, width, CHANNELS[self.picture.colour]), np.uint8)
+        x, y = self.corner
+        self.place = self.canvas[y:y + inner[1], x:x + inner[0]]
+        self.frame_shape = shape
+
+    def __call__(self, frame: Array, view: Array) -> None:
+        """frame: uint8 as the camera gives it; view: the input tensor [1, ...]."""
+        if frame.shape != self.frame_shape:
+            self.fit(frame.shape)
+        source = frame
+        if self.pixels == "yuyv" and self.conversion is not None:
+            source = cv2.cvtColor(frame, self.conversion, dst=self.full)
+        small = cv2.resize(source, self.inner, dst=self.small, interpolation=self.interpolation)
+        if self.conversion is not None and self.pixels != "yuyv":
+            small = cv2.cvtColor(small, self.conversion)
+        self.place[...] = small.reshape(self.place.shape)
+        self.quantise(view[0])
+
+    def quantise(self, target: Array) -> None:
+        if self.planar:
+            coloured = self.canvas if self.table is None else cv2.LUT(self.canvas, self.table).reshape(self.canvas.shape)
+            target[...] = coloured.transpose(2, 0, 1)
+        elif self.table is None:
+            target[...] = self.canvas
+        else:
+            target[...] = cv2.LUT(self.canvas, self.table).reshape(target.shape)
+
+    def unmap(self, box: Box) -> Box:
+        """A box on the model's input as a box on the frame."""
+        if self.picture.fit == "stretch" or not self.frame_shape:
+            return box
+        (height, width), (x, y), (w, h) = self.size, self.corner, self.inner
+        return Box((box.left * width - x) / w, (box.top * height - y) / h, (box.right * width - x) / w, (box.bottom * height - y) / h)
+
+
+def grey_or(height: int, width: int, channels: int) -> tuple[int, ...]:
+    """OpenCV wants pictures of one channel without the channel axis."""
+    return (height, width) if channels == 1 else (height, width, channels)
+
+
+def lookup(picture: Picture, tensor: Tensor) -> Array | None:
+    """Stored input value of each pixel value, [256] or [1, 256, 3]; None when a pixel is stored as it is.
+
+    stored = round((pixel - mean) / std / scale + zero_point), clipped to the type (quantised), else the real value.
+    """
+    pixel = np.arange(256, dtype=np.float64)[:, None]
+    real = (pixel - np.atleast_1d(picture.mean)) / np.atleast_1d(picture.std)
+    dtype = np.dtype(tensor.dtype)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        scale = tensor.scale or 1.0
+        table = np.clip(np.rint(real / scale + tensor.zero_point), limits.min, limits.max).astype(dtype)
+    else:
+        table = real.astype(dtype)
+    if dtype == np.uint8 and (table == pixel.astype(np.uint8)).all():
+        return None
+    return table[:, 0] if table.shape[1] == 1 else np.ascontiguousarray(table[None])
+
+
+class Readings:
+    """The newest `length` readings as the model's window, quantised once when they arrive."""
+
+    def __init__(self, window: Window, tensor: Tensor, channels: tuple[str, ...]) -> None:
+        """channels: what the source delivers. Raises DeviceFault when one that the model needs is not among them."""
+        missing = [name for name in window.channels if name not in channels]
+        if missing:
+            raise DeviceFault(f"the model needs channel '{missing[0]}'; the source has {', '.join(channels)}")
+        self.channels = channels
+        self.window = window
+        self.columns = None if tuple(window.channels) == channels else np.array([channels.index(c) for c in window.channels])
+        quantum = tensor.scale or 1.0
+        self.gain: npt.NDArray[np.float32] = (1.0 / (np.array(window.std) * quantum)).astype(np.float32)
+        self.shift: npt.NDArray[np.float32] = (tensor.zero_point - np.array(window.mean) * self.gain).astype(np.float32)
+        self.limits = np.iinfo(tensor.dtype) if np.dtype(tensor.dtype).kind in "iu" else None
+        # Each row is written twice, `length` apart, so that the newest window is always one piece of memory.
+        self.ring = np.zeros((2 * window.length, len(window.channels)), tensor.dtype)
+        self.seen = 0
+
+    def reset(self) -> None:
+        """Forget the window: after a gap its readings are not neighbours any more."""
+        self.seen = 0
+
+    def __call__(self, readings: Array, view: Array) -> bool:
+        """Append float32 [k, channels]; fill the tensor and say True when an inference is due."""
+        rows = readings if self.columns is None else readings[:, self.columns]
+        stored = rows * self.gain + self.shift
+        total = float(stored.sum())
+        if total != total:
+            raise DeviceFault(f"channel '{self.broken(readings)}' is not a number")
+        if self.limits is not None:
+            stored = np.minimum(np.maximum(np.rint(stored), self.limits.min), self.limits.max)
+        before = self.seen // self.window.hop
+        length = self.window.length
+        for row in stored[-length:]:
+            at = self.seen % length
+            self.ring[at] = self.ring[at + length] = row
+            self.seen += 1
+        if self.seen < length or self.seen // self.window.hop == before:
+            return False
+        start = self.seen % length
+        view[0] = self.ring[start:start + length]
+        return True
+
+    def broken(self, readings: Array) -> str:
+        bad = np.isnan(readings).any(axis=0)
+        return self.channels[int(bad.argmax())]

@@ -1,0 +1,105 @@
+"""The knobs that keep a lane on time. Each is tried once; what could not be had is reported, and the daemon runs on."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import resource
+import sys
+import threading
+from typing import NamedTuple
+
+import zmq
+
+LANE_PRIORITY = 50
+IO_PRIORITY = 51  # ZeroMQ's own thread must run for a lane's message to leave
+PR_SET_TIMERSLACK = 29
+MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
+SWITCH_S = 0.0005
+
+
+class Knob(NamedTuple):
+    """One setting: is it on, and if not, what it costs and what mends it."""
+
+    name: str
+    on: bool
+    note: str
+
+
+def process() -> list[Knob]:
+    """Settings of the whole process; call once, before threads start."""
+    # A busy Python thread holds the GIL for this long before a lane gets it; the default is 5 ms.
+    sys.setswitchinterval(SWITCH_S)
+    threading.stack_size(1 << 20)
+    return [Knob("switch interval 0.5 ms", True, ""), lock_memory(), opencv_threads()]
+
+
+def settle() -> None:
+    """After start: what lives now lives on, so the collector need not walk it again (50 ms for 600,000 objects)."""
+    gc.collect()
+    gc.freeze()
+
+
+def lock_memory() -> Knob:
+    """Keep touched pages in memory. ONFAULT: pages of libraries that are never used stay on disk."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0:
+        return Knob("memory lock", True, "")
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    why = os.strerror(ctypes.get_errno())
+    return Knob("memory lock", False, f"{why}, limit {soft // 1024} KiB: a page fault may delay a lane; set LimitMEMLOCK=infinity")
+
+
+def opencv_threads() -> Knob:
+    """OpenCV's pool costs more than it wins on pictures this small, and takes the other lanes' cores."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    return Knob("OpenCV on the lane's thread", True, "")
+
+
+def fifo_knob() -> Knob:
+    """May this process use SCHED_FIFO? Tried on a thread of its own."""
+    trouble: list[str] = []
+
+    def attempt() -> None:
+        trouble.extend(fifo(LANE_PRIORITY))
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    if trouble:
+        note = f"{trouble[0]}: other programs can delay a lane by tens of ms; set LimitRTPRIO=99 or AmbientCapabilities=CAP_SYS_NICE"
+        return Knob("SCHED_FIFO", False, note)
+    return Knob("SCHED_FIFO", True, "")
+
+
+def fifo(priority: int) -> list[str]:
+    """Put the calling thread on SCHED_FIFO; the reason if that is refused."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+        return []
+    except OSError as error:
+        return [error.strerror or "refused"]
+
+
+def thread(cores: list[int], realtime: bool) -> None:
+    """Settings of a lane's own thread; call from it."""
+    if cores:
+        os.sched_setaffinity(0, cores)
+    if realtime:
+        fifo(LANE_PRIORITY)
+    # Ordinary threads are woken up to 50 us late to save power; real-time ones are not.
+    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
+
+
+def context(realtime: bool, cores: list[int] | None = None) -> zmq.Context[zmq.Socket[bytes]]:
+    """A ZeroMQ context whose I/O thread runs before the lanes, so that a message leaves at once."""
+    made: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+    if realtime:
+        made.set(zmq.THREAD_SCHED_POLICY, os.SCHED_FIFO)
+        made.set(zmq.THREAD_PRIORITY, IO_PRIORITY)
+    for core in cores or []:
+        made.set(zmq.THREAD_AFFINITY_CPU_ADD, core)
+    return made

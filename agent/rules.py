@@ -1,0 +1,152 @@
+"""Evidence -> decisions. Rules are data; per actuator the first one that holds wins, else it rests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from agent.data import Decision, Evidence, Scalar
+
+MS = 1_000_000
+
+
+class Condition(BaseModel):
+    """`label` with at least `score` in `hits` of the last `of` inferences of `lane`, the newest within `within_ms`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lane: str
+    label: str
+    score: float = Field(0.5, gt=0, le=1)
+    hits: int = Field(1, ge=1, le=1000)
+    of: int = Field(1, ge=1, le=1000)
+    within_ms: float = Field(500.0, gt=0, description="older evidence of this lane does not count")
+
+    @model_validator(mode="after")
+    def possible(self) -> Condition:
+        if self.hits > self.of:
+            raise ValueError(f"hits: {self.hits} of the last {self.of} can never happen")
+        return self
+
+
+class RuleConfig(BaseModel):
+    """When `any` or `all` conditions hold, `actuator` shall do `verb`, and keep to it for `hold_ms`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    any: list[Condition] = []
+    all: list[Condition] = []
+    actuator: str
+    verb: str = Field(min_length=1, max_length=32)
+    arguments: dict[str, Scalar] = Field({}, max_length=8)
+    hold_ms: float = Field(0.0, ge=0, description="stay with it for so long after the conditions last held")
+    deadline_ms: float = Field(10.0, gt=0, description="from capture to sending")
+    late: Literal["send", "drop"] = Field("send", description="past the deadline: send it marked, or drop it and count")
+    every_sample: bool = Field(False, description="a new decision on each sample, not only when the outcome changes")
+
+    @model_validator(mode="after")
+    def one_way(self) -> RuleConfig:
+        if bool(self.any) == bool(self.all):
+            raise ValueError("a rule has a list of conditions under either 'any' or 'all'")
+        return self
+
+    @property
+    def conditions(self) -> list[Condition]:
+        return self.any or self.all
+
+
+class Watch:
+    """A condition with its memory: one bit for each of the last `of` inferences."""
+
+    def __init__(self, condition: Condition) -> None:
+        self.condition = condition
+        self.mask = (1 << condition.of) - 1
+        self.history = 0
+        self.seen: Evidence | None = None
+        self.t_capture = -1
+
+    def take(self, t_capture: int, evidence: Sequence[Evidence]) -> None:
+        hit = 0
+        for one in evidence:
+            if one.label == self.condition.label and one.score >= self.condition.score:
+                hit, self.seen = 1, one
+                break
+        self.history = (self.history << 1 | hit) & self.mask
+        self.t_capture = t_capture
+
+    def holds(self, now: int) -> bool:
+        if self.history.bit_count() < self.condition.hits:
+            return False
+        return now - self.t_capture <= self.condition.within_ms * MS
+
+
+class Rule:
+    def __init__(self, name: str, config: RuleConfig) -> None:
+        self.name = name
+        self.config = config
+        self.watches = [Watch(condition) for condition in config.conditions]
+        self.fuse = any if config.any else all
+        self.until = -1
+        self.triggered = False
+
+    def take(self, lane: str, now: int, t_capture: int, evidence: Sequence[Evidence]) -> bool:
+        """Let the conditions on this lane see its evidence; True while the rule holds."""
+        mine = False
+        for watch in self.watches:
+            if watch.condition.lane == lane:
+                watch.take(t_capture, evidence)
+                mine = True
+        holds = self.fuse([watch.holds(now) for watch in self.watches])
+        self.triggered = holds and mine
+        if holds:
+            self.until = now + int(self.config.hold_ms * MS)
+        return holds or now < self.until
+
+    def reasons(self) -> tuple[Evidence, ...]:
+        return tuple(watch.seen for watch in self.watches if watch.seen is not None)
+
+
+class Rules:
+    """All rules of a box with what is in force at each actuator. Pure: time comes with the evidence."""
+
+    def __init__(self, rules: Mapping[str, RuleConfig], rest: Mapping[str, str]) -> None:
+        """rest: the verb of each actuator while none of its rules holds."""
+        self.rules = [Rule(name, config) for name, config in rules.items()]
+        self.rest = dict(rest)
+        self.feeds: dict[str, list[str]] = {}
+        for config in rules.values():
+            for condition in config.conditions:
+                fed = self.feeds.setdefault(condition.lane, [])
+                if config.actuator not in fed:
+                    fed.append(config.actuator)
+        self.in_force: dict[str, Decision] = {}
+        self.number = 0
+
+    def decide(self, lane: str, now: int, t_capture: int, evidence: Sequence[Evidence]) -> list[Decision]:
+        """What changes at the actuators that this lane feeds. evidence: of one inference, possibly none."""
+        winners: dict[str, Rule | None] = dict.fromkeys(self.feeds.get(lane, ()))
+        for rule in self.rules:
+            if rule.config.actuator not in winners:
+                continue
+            if rule.take(lane, now, t_capture, evidence) and winners[rule.config.actuator] is None:
+                winners[rule.config.actuator] = rule
+        decisions = []
+        for actuator, winner in winners.items():
+            standing = self.in_force.get(actuator)
+            same = standing is not None and standing.rule == (winner.name if winner else "")
+            if not same or (winner is not None and winner.triggered and winner.config.every_sample):
+                decisions.append(self.enforce(actuator, winner, now, t_capture))
+        return decisions
+
+    def enforce(self, actuator: str, winner: Rule | None, now: int, t_capture: int) -> Decision:
+        self.number += 1
+        if winner is None:
+            decision = Decision(self.number, "", actuator, self.rest[actuator], {}, (), t_capture, 0)
+        else:
+            c = winner.config
+            deadline = t_capture + int(c.deadline_ms * MS)
+            decision = Decision(self.number, winner.name, actuator, c.verb, c.arguments, winner.reasons(), t_capture, deadline)
+        self.in_force[actuator] = decision
+        return decision

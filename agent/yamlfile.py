@@ -1,0 +1,166 @@
+"""YAML into plain values with line numbers, and pydantic's complaints into sentences with file:line."""
+
+from __future__ import annotations
+
+import types
+import typing
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 20_000  # aliases count each time they are used: a "billion laughs" file ends here
+MAX_DEPTH = 20
+
+Place = tuple[str | int, ...]
+
+
+class YamlError(Exception):
+    """The file cannot be read as configuration; the text has file:line."""
+
+
+class Document(NamedTuple):
+    path: Path
+    data: dict[str, Any]
+    lines: dict[Place, int]
+
+    def at(self, place: Place) -> str:
+        """file:line of the key, or of the nearest key above it."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return f"{self.path}:{self.lines.get(place, 1)}"
+
+    def explain(self, error: ValidationError, model: type[BaseModel], prefix: Place = ()) -> list[str]:
+        """One line for each mistake: where, which key, what was expected, the nearest valid name."""
+        found = []
+        for one in error.errors(include_url=False, include_context=False):
+            place = tuple(one["loc"])
+            found.append(f"{self.at(prefix + place)}: {sentence(place, dict(one), model, prefix)}")
+        return found
+
+
+def read(path: Path) -> Document:
+    """Plain dicts, lists, strings, numbers and truth values only. Raises YamlError."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise YamlError(f"{path}: {error.strerror}") from error
+    return parse(raw, path)
+
+
+def parse(raw: bytes, path: Path) -> Document:
+    from ruamel.yaml import YAML  # slow to import; only programs that read YAML pay for it
+    from ruamel.yaml.error import YAMLError
+
+    if len(raw) > MAX_BYTES:
+        raise YamlError(f"{path}: larger than {MAX_BYTES} bytes: this is no configuration")
+    try:
+        tree = YAML(typ="rt", pure=True).load(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise YamlError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except YAMLError as error:
+        raise YamlError(f"{path}:{line_of(error)}: {problem(error)}") from None
+    except (ValueError, TypeError, RecursionError, AttributeError, KeyError, IndexError, NotImplementedError, AssertionError) as error:
+        raise YamlError(f"{path}: not valid YAML: {type(error).__name__} {str(error)[:80]}") from None
+    reader = Reader(path)
+    data = reader.plain(tree, (), 1)
+    if not isinstance(data, dict):
+        raise YamlError(f"{path}:1: expected 'key: value' lines, found {type(data).__name__}")
+    return Document(path, data, reader.lines)
+
+
+class Reader:
+    """Turns the loader's tree into plain values and notes where each key stood."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[Place, int] = {}
+        self.nodes = 0
+
+    def plain(self, node: Any, place: Place, line: int) -> Any:
+        self.nodes += 1
+        self.lines[place] = line
+        if self.nodes > MAX_NODES or len(place) > MAX_DEPTH:
+            raise YamlError(f"{self.path}:{line}: more than {MAX_NODES} values or {MAX_DEPTH} levels: this is no configuration")
+        if isinstance(node, dict):
+            return {self.key(k, line): self.plain(v, (*place, str(k)), row(node, k, line)) for k, v in node.items()}
+        if isinstance(node, list):
+            return [self.plain(v, (*place, i), row(node, i, line)) for i, v in enumerate(node)]
+        return self.scalar(node, line)
+
+    def key(self, key: Any, line: int) -> str:
+        if not isinstance(key, (str, int)) or isinstance(key, bool):
+            raise YamlError(f"{self.path}:{line}: a key must be a plain word, not {type(key).__name__}")
+        return str(key)
+
+    def scalar(self, node: Any, line: int) -> Any:
+        for kind in (bool, int, float, str):
+            if isinstance(node, kind):
+                return kind(node)
+        if type(node).__name__ == "ScalarBoolean":
+            return bool(node)
+        if node is None:
+            return None
+        raise YamlError(f"{self.path}:{line}: dates, tags and objects are not allowed here: put the value in quotes")
+
+
+def row(node: Any, key: Any, line: int) -> int:
+    """1-based line of a key; nodes that come through an alias or a merge have none of their own."""
+    try:
+        return int(node.lc.data[key][0]) + 1
+    except (AttributeError, KeyError, TypeError, IndexError):
+        return line
+
+
+def line_of(error: Exception) -> int:
+    mark = getattr(error, "problem_mark", None)
+    return int(mark.line) + 1 if mark is not None else 1
+
+
+def problem(error: Exception) -> str:
+    text = getattr(error, "problem", None) or str(error)
+    return " ".join(str(text).split("\n")[0].split())[:200]
+
+
+def sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix: Place = ()) -> str:
+    name = ".".join(map(str, prefix + place))
+    if error["type"] == "extra_forbidden":
+        known = fields_at(model, place[:-1])
+        close = get_close_matches(str(place[-1]), known, 1, 0.5)
+        return f"unknown key '{name}'" + (f"; did you mean '{close[0]}'?" if close else f"; valid here: {', '.join(sorted(known))}")
+    if error["type"] == "missing":
+        return f"'{name}' is missing"
+    wanted: str = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    given = error.get("input")
+    if not place:
+        return wanted
+    unit = "; write the bare number, the unit is in the key's name" if error["type"] in ("float_parsing", "int_parsing") else ""
+    shown = f", found {given!r:.60}" if isinstance(given, (str, int, float, bool)) or given is None else ""
+    return f"'{name}': {wanted}{shown}{unit}"
+
+
+def fields_at(model: Any, place: Place) -> list[str]:
+    """Names of the keys that a model takes at a place."""
+    for step in place:
+        model = inner(model, step)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def inner(model: Any, step: str | int) -> Any:
+    """The model behind one step: a field's, a dict's values' or a list's items'."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        field = model.model_fields.get(str(step))
+        return unwrap(field.annotation) if field else None
+    args = typing.get_args(model)
+    return unwrap(args[-1]) if args else None
+
+
+def unwrap(annotation: Any) -> Any:
+    """X of `X | None`."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        kinds = [one for one in typing.get_args(annotation) if one is not type(None)]
+        return kinds[0] if len(kinds) == 1 else None
+    return annotation

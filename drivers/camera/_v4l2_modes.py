@@ -1,0 +1,98 @@
+"""What a V4L2 camera offers, and which of it to take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from ctypes import Structure
+from typing import NamedTuple
+
+from drivers.camera import _v4l2_abi as abi
+
+Ioctl = Callable[[int, int, Structure], None]
+
+# the order of preference at equal frame rate: what needs no decoding first
+READABLE = {"YUYV": "yuyv", "GREY": "grey", "MJPG": "mjpg", "JPEG": "mjpg"}
+
+
+class Size(NamedTuple):
+    """Widths and heights in min..max by step; one picture size where min is max."""
+
+    width_min: int
+    width_max: int
+    width_step: int
+    height_min: int
+    height_max: int
+    height_step: int
+
+    def holds(self, width: int, height: int) -> bool:
+        return (self.width_min <= width <= self.width_max and (width - self.width_min) % self.width_step == 0
+                and self.height_min <= height <= self.height_max and (height - self.height_min) % self.height_step == 0)
+
+    def __str__(self) -> str:
+        smallest = f"{self.width_min}x{self.height_min}"
+        if (self.width_min, self.height_min) == (self.width_max, self.height_max):
+            return smallest
+        return f"{smallest} to {self.width_max}x{self.height_max}"
+
+
+class Offer(NamedTuple):
+    """One pixel format: its sizes (none where the device does not tell), its best rate at the size asked for (0: does not tell)."""
+
+    fourcc: str
+    sizes: tuple[Size, ...]
+    fps: float
+
+    def __str__(self) -> str:
+        name = READABLE.get(self.fourcc, f"{self.fourcc} (not read here)")
+        return f"{name} {', '.join(str(size) for size in self.sizes) or 'any size'}"
+
+
+def choose(offered: Sequence[Offer], wanted: str, width: int, height: int, fps: float) -> Offer | None:
+    """The offer to take: of the wanted format ("auto": any), with that size, at the best rate up to fps."""
+    fits = [offer for fourcc, name in READABLE.items() for offer in offered
+            if offer.fourcc == fourcc and wanted in ("auto", name)
+            and (not offer.sizes or any(size.holds(width, height) for size in offer.sizes))]
+    # a USB 2 camera often has large pictures raw at 5 fps and as JPEG at 30
+    return max(fits, key=lambda offer: min(offer.fps or fps, fps), default=None)
+
+
+def describe(offered: Sequence[Offer]) -> str:
+    return "; ".join(str(offer) for offer in offered) or "nothing"
+
+
+def offers(ioctl: Ioctl, fd: int, width: int, height: int) -> list[Offer]:
+    """Everything the device says it can do."""
+    found = []
+    for entry in _enumerate(ioctl, fd, abi.ENUM_FMT, lambda i: abi.FormatDescription(index=i, type=abi.CAPTURE)):
+        code = entry.pixelformat
+        found.append(Offer(abi.fourcc_text(code), tuple(_sizes(ioctl, fd, code)), _best_fps(ioctl, fd, code, width, height)))
+    return found
+
+
+def _sizes(ioctl: Ioctl, fd: int, code: int) -> Iterator[Size]:
+    for entry in _enumerate(ioctl, fd, abi.ENUM_FRAMESIZES, lambda i: abi.FrameSize(index=i, pixelformat=code)):
+        size = entry.size
+        if entry.type == abi.DISCRETE:
+            yield Size(size[0], size[0], 1, size[1], size[1], 1)
+        else:
+            yield Size(size[0], size[1], max(1, size[2]), size[3], size[4], max(1, size[5]))
+
+
+def _best_fps(ioctl: Ioctl, fd: int, code: int, width: int, height: int) -> float:
+    intervals = _enumerate(ioctl, fd, abi.ENUM_FRAMEINTERVALS,
+                           lambda i: abi.FrameInterval(index=i, pixelformat=code, width=width, height=height))
+    return max((entry.interval[1] / entry.interval[0] for entry in intervals if entry.interval[0]), default=0.0)
+
+
+def _enumerate(ioctl: Ioctl, fd: int, request: int, entry: Callable[[int], Structure]) -> Iterator[Structure]:
+    """Asks index by index. The device ends the list with EINVAL; ENOTTY says that it keeps none."""
+    for index in range(256):
+        asked = entry(index)
+        try:
+            ioctl(fd, request, asked)
+        except OSError:
+            return
+        yield asked
+        # a range instead of a list is told once
+        if getattr(asked, "type", abi.DISCRETE) != abi.DISCRETE and request != abi.ENUM_FMT:
+            return

@@ -1,0 +1,53 @@
+"""Checksums at the end of a frame, in text and in binary; see `FrameOptions` for what each one is."""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from functools import reduce
+from operator import xor
+
+WIDTH = {"none": 0, "xor": 1, "nmea": 1, "crc16_ccitt": 2, "crc16_modbus": 2}  # bytes
+
+
+def checked_text(line: bytes, checksum: str) -> bytes:
+    """The line without its checksum. Raises ValueError when that is missing or wrong."""
+    if checksum == "none":
+        return line
+    body, _, digits = line.rpartition(b"*")
+    covered = body[1:] if checksum == "nmea" and body[:1] in (b"$", b"!") else body
+    width = WIDTH[checksum]
+    if len(digits) != 2 * width or int.from_bytes(bytes.fromhex(digits.decode("ascii")), "big") != total(covered, checksum):
+        raise ValueError("checksum")
+    return body
+
+
+def checked_binary(data: bytes, checksum: str) -> bytes:
+    """The data without the checksum at its end. Raises ValueError when that is missing or wrong."""
+    width = WIDTH[checksum]
+    if not width:
+        return data
+    body, end = data[:-width], data[-width:]
+    if len(end) < width or int.from_bytes(end, "little" if checksum == "crc16_modbus" else "big") != total(body, checksum):
+        raise ValueError("checksum")
+    return body
+
+
+def total(data: bytes, checksum: str) -> int:
+    if checksum == "crc16_ccitt":
+        return crc_hqx(data, 0xFFFF)
+    if checksum == "crc16_modbus":
+        return reduce(modbus_step, data, 0xFFFF)
+    return reduce(xor, data, 0)
+
+
+def modbus_step(crc: int, byte: int) -> int:
+    return crc >> 8 ^ MODBUS[(crc ^ byte) & 0xFF]
+
+
+def modbus_entry(crc: int) -> int:
+    for _ in range(8):
+        crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    return crc
+
+
+MODBUS = [modbus_entry(byte) for byte in range(256)]

@@ -1,0 +1,210 @@
+"""Finds frames in a stream of bytes and turns them into readings; pure, and safe against any input."""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from drivers.base import DriverOptions
+from drivers.sensor._checksum import checked_binary, checked_text
+
+FLOAT32_MAX = 3.4028234e38
+EXCERPT = 24
+UNUSED = "_"
+LAYOUT = re.compile(r"[<>]([0-9]{0,2}[bBhHiIlLqQfd]){1,64}")
+
+Reading = list[float]
+
+
+class Channel(DriverOptions):
+    """One field of a frame: value = raw * scale + offset. The name "_" passes over a field of any kind."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    scale: float = Field(1.0, allow_inf_nan=False)
+    offset: float = Field(0.0, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Counter(DriverOptions):
+    """The field in which the device numbers its frames: 0, 1, ... modulus - 1, 0, ..."""
+
+    channel: str
+    modulus: int = Field(256, ge=2, le=1 << 32)
+
+
+class FrameOptions(DriverOptions):
+    """How one frame is written.
+
+    newline: text, one frame a line, fields between separators. A checksum follows as `*` and hex digits;
+        nmea is xor that leaves out a leading `$` or `!`.
+    cobs: binary, ended by a zero byte, fields as in `layout`. The checksum is the last byte, or two.
+    crc16_ccitt: CRC-16/CCITT-FALSE (poly 1021, init FFFF, not reflected; "123456789" gives 29B1), high byte first.
+    crc16_modbus: CRC-16/MODBUS (poly 8005, init FFFF, reflected; "123456789" gives 4B37), low byte first in cobs.
+    """
+
+    framing: Literal["newline", "cobs"] = "newline"
+    checksum: Literal["none", "xor", "nmea", "crc16_ccitt", "crc16_modbus"] = "none"
+    separator: Literal[",", ";", "|", ":", "\t", " "] = Field(",", description="a space stands for any white space")
+    layout: str = Field("", max_length=128, description="cobs: numbers as in Python's struct, such as '<Hhhf'")
+    max_frame: int = Field(256, ge=8, le=4096, description="bytes; a longer frame is a bad one")
+    channels: tuple[Channel, ...] = Field(min_length=1, max_length=256)
+    sequence: Counter | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> FrameOptions:
+        names = [channel.name for channel in self.channels if channel.name != UNUSED]
+        if len(set(names)) < len(names):
+            raise ValueError("two channels have the same name")
+        if self.sequence and self.sequence.channel not in names:
+            raise ValueError(f"sequence.channel '{self.sequence.channel}' is not among the channels")
+        if not set(names) - {self.sequence.channel if self.sequence else UNUSED}:
+            raise ValueError("no channel is left to measure")
+        if self.framing == "cobs":
+            self._check_layout()
+        elif self.layout:
+            raise ValueError("layout belongs to framing: cobs")
+        return self
+
+    def _check_layout(self) -> None:
+        if self.checksum == "nmea":
+            raise ValueError("checksum nmea belongs to framing: newline")
+        if not LAYOUT.fullmatch(self.layout):
+            raise ValueError("layout is '<' or '>' and then numbers out of bBhHiIlLqQfd, such as '<Hhhf'")
+        size = struct.calcsize(self.layout)
+        if size > self.max_frame:
+            raise ValueError(f"layout has {size} bytes, max_frame allows {self.max_frame}")
+        fields = len(struct.unpack(self.layout, bytes(size)))
+        if fields != len(self.channels):
+            raise ValueError(f"layout has {fields} numbers for {len(self.channels)} channels")
+
+
+class FrameParser:
+    """Bytes in, readings out. Holds at most `max_frame` bytes between two calls.
+
+    sequence: number of the newest reading from 0; it counts those that the device numbered and that never came.
+    bad, bad_run: frames that were wrong, in all and since the last good one. worst: the start of the last of them.
+    """
+
+    def __init__(self, form: FrameOptions) -> None:
+        self.form = form
+        self.delimiter = b"\n" if form.framing == "newline" else b"\0"
+        self.used = [i for i, channel in enumerate(form.channels) if channel.name != UNUSED]
+        self.counter = next((i for i in self.used if form.sequence and form.channels[i].name == form.sequence.channel), -1)
+        self.kept = [(i, form.channels[i].scale, form.channels[i].offset) for i in self.used if i != self.counter]
+        self.size = struct.calcsize(form.layout) if form.layout else 0
+        self.names = tuple(form.channels[i].name for i, _, _ in self.kept)
+        self.reset()
+
+    def reset(self) -> None:
+        """As after opening the device: the first bytes may be the end of a frame, and "2.5" of "12.5" looks whole."""
+        self.rest = b""
+        self.hunting = True
+        self.number = -1
+        self.sequence = -1
+        self.bad = self.bad_run = 0
+        self.worst = b""
+
+    def feed(self, data: bytes) -> list[Reading]:
+        """The readings that these bytes complete, oldest first. Never raises."""
+        pieces = (self.rest + data).split(self.delimiter)
+        self.rest = pieces.pop()
+        if self.hunting and pieces:
+            self.hunting = False
+            del pieces[0]
+        readings = []
+        for piece in pieces:
+            reading = self._take(piece)
+            if reading is not None:
+                readings.append(reading)
+        if len(self.rest) > self.form.max_frame:
+            self._reject(self.rest)
+            self.rest = b""
+            self.hunting = True
+        return readings
+
+    def _take(self, frame: bytes) -> Reading | None:
+        if not frame or frame == b"\r":
+            return None
+        try:
+            if len(frame) > self.form.max_frame:
+                raise ValueError("too long")
+            raw = self._binary(frame) if self.form.layout else self._text(frame)
+            reading = [in_range(raw[i] * scale + offset) for i, scale, offset in self.kept]
+            gap = self._gap(raw[self.counter]) if self.counter >= 0 else 0
+        except ValueError:
+            self._reject(frame)
+            return None
+        self.sequence += 1 + gap
+        self.bad_run = 0
+        return reading
+
+    def _reject(self, frame: bytes) -> None:
+        self.bad += 1
+        self.bad_run += 1
+        self.worst = frame[:EXCERPT]
+
+    def _text(self, frame: bytes) -> list[float]:
+        body = checked_text(frame.rstrip(b"\r"), self.form.checksum)
+        fields = body.split(None if self.form.separator == " " else self.form.separator.encode())
+        if len(fields) != len(self.form.channels):
+            raise ValueError("wrong number of fields")
+        values = [0.0] * len(fields)
+        for i in self.used:
+            values[i] = number(fields[i])
+        return values
+
+    def _binary(self, frame: bytes) -> tuple[float, ...]:
+        body = checked_binary(cobs_decode(frame), self.form.checksum)
+        if len(body) != self.size:
+            raise ValueError("wrong length")
+        return struct.unpack(self.form.layout, body)
+
+    def _gap(self, raw: float) -> int:
+        """Frames lost before this one. The same number again is an error: a device that repeats itself is stuck."""
+        assert self.form.sequence
+        modulus = self.form.sequence.modulus
+        if not 0 <= raw < modulus or raw != int(raw):
+            raise ValueError("no such number")
+        step = (int(raw) - self.number) % modulus if self.number >= 0 else 1
+        if step == 0:
+            raise ValueError("repeated")
+        self.number = int(raw)
+        return step - 1
+
+
+def number(field: bytes) -> float:
+    # Python reads 1_000 as a thousand; on a wire it is damage
+    if b"_" in field:
+        raise ValueError("not a number")
+    return float(field)
+
+
+def in_range(value: float) -> float:
+    # one comparison that is false for NaN, for infinity and for what float32 cannot hold
+    if not -FLOAT32_MAX <= value <= FLOAT32_MAX:
+        raise ValueError("not a finite number")
+    return value
+
+
+def cobs_decode(frame: bytes) -> bytes:
+    """Consistent overhead byte stuffing undone (Cheshire and Baker 1997). Raises ValueError for a cut frame."""
+    out = bytearray()
+    at = 0
+    while at < len(frame):
+        code = frame[at]
+        block = frame[at + 1:at + code]
+        if code == 0 or len(block) != code - 1:
+            raise ValueError("cut")
+        out += block
+        at += code
+        # a block of 254 bytes has no zero behind it, and neither has the last one
+        if code < 0xFF and at < len(frame):
+            out.append(0)
+    return bytes(out)

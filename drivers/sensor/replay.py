@@ -1,0 +1,141 @@
+"""Plays a recorded CSV file as a sensor."""
+
+from __future__ import annotations
+
+import csv
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from agent.data import Sample
+from drivers.base import DeviceFault, DeviceMissing, SensorStream, SourceOptions
+
+TIME = "t_s"
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+class Options(SourceOptions):
+    path: str = Field(min_length=1, description="CSV with a header; column t_s holds seconds that never step back")
+    rate_hz: float | None = Field(None, gt=0, le=10_000, description="rows a second; needed where there is no column t_s")
+    channels: tuple[str, ...] = Field((), description="columns to play; all but t_s when empty")
+    pace: Literal["real", "fast"] = Field("real", description="fast: one row whenever asked, stamped as recorded")
+    loop: bool = Field(False, description="begin again at the end")
+    max_mb: float = Field(64.0, gt=0, le=1024, description="a larger file is refused: it is held in memory")
+
+
+class Driver(SensorStream):
+    """real: a row is there when its time has come, and a late reader gets every row since. Ends with EOFError."""
+
+    def open(self) -> None:
+        self.channels, self.times, self.rows = load_csv(self.options)
+        steps = np.diff(self.times)
+        step_ns = int(np.median(steps)) if len(steps) else 0
+        self.rate_hz = self.options.rate_hz or (1e9 / step_ns if step_ns else 0.0)
+        # the next lap begins one step after the last row
+        self.lap_ns = int(self.times[-1]) + max(step_ns, 1)
+        self.begin = time.monotonic_ns()
+        self.next = 0
+        self.sequence = -1
+
+    def read(self, wait_s: float) -> Sample | None:
+        if self.next == len(self.rows):
+            if not self.options.loop:
+                raise EOFError(f"{self.options.path}: end of the recording")
+            self.next = 0
+            self.begin += self.lap_ns
+        due = self.begin + int(self.times[self.next])
+        if self.options.pace == "fast":
+            return self._hand_out(self.next + 1)
+        ahead = (due - time.monotonic_ns()) / 1e9
+        if ahead > 0:
+            time.sleep(min(ahead, wait_s))
+        if ahead > wait_s:
+            return None
+        passed = time.monotonic_ns() - self.begin
+        return self._hand_out(max(self.next + 1, int(np.searchsorted(self.times, passed, "right"))))
+
+    def close(self) -> None:
+        self.next = 0
+
+    def _hand_out(self, end: int) -> Sample:
+        first, self.next = self.next, end
+        self.sequence += end - first
+        return Sample(self.name, self.sequence, self.begin + int(self.times[end - 1]), self.rows[first:end])
+
+
+def load_csv(options: Options) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Channel names, times in ns from the first row, rows float32 [n, channels]. Raises DeviceMissing, DeviceFault."""
+    path = Path(options.path)
+    try:
+        # a pipe or a device has no end; opening it could wait for ever
+        if not path.is_file():
+            raise DeviceMissing(f"{path}: no such file")
+        if os.path.getsize(path) > options.max_mb * 1e6:
+            raise DeviceFault(f"{path}: larger than max_mb {options.max_mb:g}")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return parse(csv.reader(file), options)
+    except OSError as error:
+        raise DeviceMissing(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DeviceFault(f"{path}: not a CSV file, {error}") from error
+
+
+def parse(
+    lines: Iterator[list[str]], options: Options,
+) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    header = [name.strip() for name in next(lines, [])]
+    names = options.channels or tuple(name for name in header if name != TIME)
+    absent = [name for name in names if name not in header]
+    if absent or not names or len(set(header)) < len(header):
+        raise DeviceFault(f"{options.path}:1: {f'no column {absent[0]!r}' if absent else 'not a header of distinct names'}")
+    if TIME not in header and not options.rate_hz:
+        raise DeviceFault(f"{options.path}:1: no column {TIME}; give rate_hz")
+    columns = [header.index(name) for name in names]
+    clock = header.index(TIME) if TIME in header else -1
+    times, rows = [], []
+    for number, line in enumerate(lines, 2):
+        if not line:
+            continue
+        try:
+            times.append(seconds(line, clock, times, options.rate_hz))
+            rows.append(numbers(line, columns, len(header)))
+        except ValueError as error:
+            raise DeviceFault(f"{options.path}:{number}: {error}") from error
+    if not rows:
+        raise DeviceFault(f"{options.path}: no rows")
+    table = np.array(rows, np.float32)
+    table.flags.writeable = False
+    return names, np.round((np.array(times) - times[0]) * 1e9).astype(np.int64), table
+
+
+def seconds(line: list[str], clock: int, before: list[float], rate_hz: float | None) -> float:
+    if clock < 0:
+        return len(before) / (rate_hz or 1.0)
+    now = finite(line[clock])
+    if before and now < before[-1]:
+        raise ValueError(f"{TIME} steps back from {before[-1]:g} to {now:g}")
+    if now - (before[0] if before else now) > 1e9:
+        raise ValueError(f"{TIME} spans more than 30 years: is it in seconds?")
+    return now
+
+
+def numbers(line: list[str], columns: list[int], width: int) -> list[float]:
+    if len(line) != width:
+        raise ValueError(f"{len(line)} fields where the header has {width}")
+    return [finite(line[column]) for column in columns]
+
+
+def finite(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if not -FLOAT32_MAX <= value <= FLOAT32_MAX:
+        raise ValueError(f"'{text[:40]}' is not a finite number")
+    return value

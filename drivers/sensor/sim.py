@@ -1,0 +1,124 @@
+"""A simulated sensor: each channel a constant, a sine, noise or their sum, with faults on a schedule."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from agent.data import Sample
+from drivers.base import DeviceMissing, DeviceTimeout, DriverOptions, SensorStream, SourceOptions
+from drivers.faults import Fault, Faults
+
+CLOCK_JUMP_MS = 100.0
+NOISE = 1.0
+
+
+class Wave(DriverOptions):
+    """offset + amplitude * sin(2 pi hz t + phase) + noise * N(0, 1)."""
+
+    offset: float = Field(0.0, allow_inf_nan=False)
+    amplitude: float = Field(0.0, allow_inf_nan=False)
+    hz: float = Field(1.0, ge=0, le=5000)
+    phase_deg: float = Field(0.0, ge=-360, le=360)
+    noise: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+
+class SensorFault(Fault):
+    """clock_jump: amount in ms, 0 is 100. noise: amount in the channels' unit, 0 is 1. nan: every value is NaN."""
+
+    kind: Literal["unplug", "freeze", "repeat", "clock_jump", "noise", "nan"]
+
+
+class Options(SourceOptions):
+    rate_hz: float = Field(100.0, gt=0, le=5000, description="readings a second")
+    channels: dict[str, Wave] = Field(min_length=1, max_length=256)
+    seed: int = Field(0, ge=0, description="same seed, same readings")
+    pace: Literal["real", "fast"] = Field("real", description="fast: a reading whenever asked, on a clock of its own")
+    max_batch: int = Field(1000, ge=1, le=65_536, description="readings in one sample; older ones are skipped")
+    faults: tuple[SensorFault, ...] = Field((), description="troubles on a schedule")
+
+
+class Driver(SensorStream):
+    def __init__(self, options: Options, name: str = "") -> None:
+        super().__init__(options, name)
+        self.channels = tuple(options.channels)
+        self.rate_hz = options.rate_hz
+        self.period = round(1e9 / options.rate_hz)
+        self.real = options.pace == "real"
+        self.faults = Faults(options.faults, name)
+        waves = tuple(options.channels.values())
+        self.offset = np.array([wave.offset for wave in waves])
+        self.amplitude = np.array([wave.amplitude for wave in waves])
+        self.step = np.array([2 * np.pi * wave.hz / options.rate_hz for wave in waves])
+        self.phase = np.radians([wave.phase_deg for wave in waves])
+        self.sigma = np.array([wave.noise for wave in waves])
+        self.rows = np.zeros((options.max_batch, len(waves)), np.float32)
+        self.due = 0
+
+    def open(self) -> None:
+        self.due = max(time.monotonic_ns(), self.due)
+        self.faults.start(self.due)
+        self._plugged(self.due)
+        self.random = np.random.default_rng(self.options.seed)
+        self.tick = 0
+        self.heard = self.due
+        self.last: Sample | None = None
+
+    def read(self, wait_s: float) -> Sample | None:
+        if self.real and not self._wait(wait_s):
+            return None
+        count = self._ready()
+        self.tick += count
+        self.due += count * self.period
+        stamp = self.due - self.period
+        on = self._plugged(stamp)
+        if "freeze" in on:
+            return self._silence()
+        self.heard = stamp
+        stamp += int((on["clock_jump"] or CLOCK_JUMP_MS) * 1e6) if "clock_jump" in on else 0
+        if "repeat" in on and self.last:
+            return self.last._replace(t_capture=stamp)
+        kept = min(count, len(self.rows))
+        payload = self._fill(kept, (on["noise"] or NOISE) if "noise" in on else 0.0)
+        if "nan" in on:
+            payload[:] = np.nan
+        self.last = Sample(self.name, self.tick - 1, stamp, payload, count - kept)
+        return self.last
+
+    def close(self) -> None:
+        self.last = None
+
+    def _wait(self, wait_s: float) -> bool:
+        # the due times are absolute, so that being late once does not add up
+        ahead = (self.due - time.monotonic_ns()) / 1e9
+        if ahead > 0:
+            time.sleep(min(ahead, wait_s))
+        return ahead <= wait_s
+
+    def _ready(self) -> int:
+        """How many readings are due by now; at least the one that was waited for."""
+        return 1 + max(0, (time.monotonic_ns() - self.due) // self.period) if self.real else 1
+
+    def _plugged(self, now: int) -> dict[str, float]:
+        on = dict(self.faults.active(now))
+        if "unplug" in on:
+            raise DeviceMissing(f"{self.name}: the simulated sensor is unplugged")
+        return on
+
+    def _silence(self) -> None:
+        """The sensor's clock goes on and nobody hears of it: those readings are lost."""
+        if self.due - self.heard > self.options.timeout_ms * 1e6:
+            self.heard = self.due
+            raise DeviceTimeout(f"{self.name}: no reading for {self.options.timeout_ms:g} ms")
+
+    def _fill(self, count: int, extra: float) -> npt.NDArray[np.float32]:
+        """The newest `count` readings, `extra` noise on top."""
+        payload = self.rows[:count]
+        angle = np.arange(self.tick - count, self.tick)[:, None] * self.step + self.phase
+        payload[:] = self.offset + self.amplitude * np.sin(angle)
+        payload += (self.sigma + extra) * self.random.standard_normal(payload.shape)
+        return payload
