@@ -15,7 +15,7 @@ from typing import NamedTuple
 from agent import ledger as book
 from agent.data import Box, Decision, Evidence, Sample
 from agent.ledger import Ledger
-from agent.outbox import NO_ROW, Outbox
+from agent.outbox import Outbox
 from agent.package import Package
 from agent.prepare import Pixels, Readings
 from agent.scene import Scene
@@ -32,6 +32,7 @@ class Limits(NamedTuple):
 
     timeout_ns: int
     budget_ms: float
+    critical: bool = True
     drop_late: frozenset[str] = frozenset()
     stop_after: int = 0
 
@@ -95,7 +96,11 @@ class Lane:
             if sample is not None and self.fresh(sample, now):
                 decisions = self.step(sample, scene)
                 decided = clock()
-                self.account(sample, asked, now, decided, decisions, scene, outbox)
+                if decisions is not None:
+                    sent = self.act(sample, decisions, scene, outbox)
+                    self.ledger.count[book.INFERENCES] += 1
+                    prepared, inferred = self.stamps
+                    self.ledger.write(sample.sequence, sample.t_capture, asked, now, prepared, inferred, decided, sent)
             elif now - self.t_fresh > self.limits.timeout_ns:
                 raise DeviceTimeout(f"no new picture or reading for {self.limits.timeout_ns / 1e6:.0f} ms: frozen?")
             if self.t_capture:
@@ -123,29 +128,22 @@ class Lane:
         self.t_fresh = now
         return True
 
-    def account(
-        self, sample: Sample, asked: int, read: int, decided: int, decisions: list[Decision] | None, scene: Scene, outbox: Outbox
-    ) -> None:
-        """Book the sample and send its decisions."""
-        ledger, (prepared, inferred) = self.ledger, self.stamps
-        if decisions is None:
-            return
+    def act(self, sample: Sample, decisions: list[Decision], scene: Scene, outbox: Outbox) -> int:
+        """Send what was decided; the time when it had left, 0 if there was nothing to send."""
         self.t_capture = sample.t_capture
-        ledger.count[book.INFERENCES] += 1
-        row = ledger.write(sample.sequence, sample.t_capture, asked, read, prepared, inferred, decided, 0)
+        if not decisions:
+            return 0
+        count, row = self.ledger.count, self.ledger.next_row()
         for decision in decisions:
-            ledger.count[book.DECISIONS] += 1
-            self.send(decision, scene, outbox, row)
-
-    def send(self, decision: Decision, scene: Scene, outbox: Outbox, row: int) -> None:
-        late = 0 < decision.deadline < time.monotonic_ns() and not self.virtual
-        if late:
-            self.ledger.count[book.LATE] += 1
-            if decision.rule in self.limits.drop_late:
-                scene.forget(decision)
-                return
-        if outbox.links[decision.actuator].send(decision, decision.t_capture, self.ttl, row, late):
-            self.ledger.count[book.SENT] += 1
+            count[book.DECISIONS] += 1
+            late = 0 < decision.deadline < time.monotonic_ns() and not self.virtual
+            if late:
+                count[book.LATE] += 1
+                if decision.rule in self.limits.drop_late:
+                    scene.forget(decision)
+                    continue
+            count[book.SENT] += outbox.links[decision.actuator].send(decision, decision.t_capture, self.ttl, row, late)
+        return time.monotonic_ns()
 
     # -- the life of the device ---------------------------------------------------------------------------------
 
@@ -171,6 +169,8 @@ class Lane:
                 if well:
                     log.warning("lane %s: %s; trying again until it is back", self.name, error)
                 well = False
+                if not self.limits.critical:
+                    outbox.bye()
                 retry_s = FIRST_RETRY_S if self.ledger.count[book.SAMPLES] > samples else min(2 * retry_s, LAST_RETRY_S)
             finally:
                 self.source.close()

@@ -67,13 +67,15 @@ class Ledger:
     def state(self, state: int) -> None:
         self.cells[0] = state
 
-    def write(self, sequence: int, capture: int, asked: int, read: int, prepared: int, inferred: int, decided: int, sent: int) -> int:
-        """Book one sample; returns where its row is, for `book_applied`."""
-        at = HEADER + (self.head % ROWS) * ROW.size
-        ROW.pack_into(self.memory, at, sequence, capture, asked, read, prepared, inferred, decided, sent, 0)
+    def next_row(self) -> int:
+        """Where the next `write` will go, for commands that leave before their sample is booked."""
+        return HEADER + (self.head % ROWS) * ROW.size
+
+    def write(self, sequence: int, capture: int, asked: int, read: int, prepared: int, inferred: int, decided: int, sent: int) -> None:
+        """Book one sample. sent: 0 where no command left."""
+        ROW.pack_into(self.memory, self.next_row(), sequence, capture, asked, read, prepared, inferred, decided, sent, 0)
         self.head += 1
         self.cells[1] = self.head
-        return at
 
     def book_applied(self, at: int, t_applied: int) -> None:
         struct.pack_into("=q", self.memory, at + APPLIED, t_applied)

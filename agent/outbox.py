@@ -17,11 +17,10 @@ from agent import ledger as book
 from agent.data import Ack, Command, Decision
 from agent.ledger import Ledger
 from agent.scene import Scene
-from agent.wire import VERDICTS, WireError, clock_id, pack_bye, pack_command, unpack
+from agent.wire import APPLIED, SEEN, VERDICTS, WireError, clock_id, pack_bye, pack_command, unpack
 
 log = logging.getLogger("reflexd.outbox")
 
-APPLIED, SEEN = VERDICTS.index("applied"), VERDICTS.index("seen")
 PENDING = 256  # acknowledgements waited for at a time
 NO_ROW = -1
 
@@ -87,7 +86,7 @@ class Link:
 
     def collect(self, now: int) -> None:
         """Book the acknowledgements that have come, without waiting."""
-        while self.socket.get(zmq.EVENTS) & zmq.POLLIN:
+        while int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN:
             try:
                 ack = unpack(self.socket.recv(zmq.NOBLOCK))
             except (WireError, zmq.Again):
@@ -131,12 +130,15 @@ class Link:
             self.answered = False
             log.warning("actuator %s: %s; it goes safe by itself", self.address.actuator, why)
 
-    def close(self) -> None:
-        """Say good-bye so that the actuator need not wait for our silence."""
+    def bye(self) -> None:
+        """Tell the actuator not to wait for our heart-beats."""
         try:
             self.socket.send(pack_bye(self.node, self.session), zmq.NOBLOCK)
         except zmq.ZMQError:
-            pass
+            pass  # nobody there to be told
+
+    def close(self) -> None:
+        self.bye()
         for sequence in list(self.pending):
             row, _ = self.pending.pop(sequence)
             if row != NO_ROW:
@@ -173,6 +175,11 @@ class Outbox:
     def collect(self, now: int) -> None:
         for link in self.all:
             link.collect(now)
+
+    def bye(self) -> None:
+        """Leave without ending: the actuators go on without this lane until it speaks again."""
+        for link in self.all:
+            link.bye()
 
     def close(self) -> None:
         for link in self.all:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,7 +110,7 @@ class Package:
 
 def find(name: str | Path, beside: Path | None = None) -> Path:
     """The folder of a package: a bundled name, or a path (relative to `beside`). Raises PackageError."""
-    places = [Path(name), BUNDLED / name] if beside is None else [beside / name, BUNDLED / name]
+    places = [(beside or Path()) / name, BUNDLED / name]
     for place in places:
         if (place / "manifest.yaml").is_file():
             return place
@@ -126,6 +127,16 @@ def read(folder: Path) -> Manifest:
         raise PackageError(str(error)) from error
     except ValidationError as error:
         raise PackageError("\n".join(document.explain(error, Manifest))) from error
+
+
+def labels(folder: Path) -> list[str]:
+    """Every label that the package can report. Raises PackageError."""
+    manifest = read(folder)
+    try:
+        module = importlib.import_module(f"agent.decoders.{manifest.decoder}")
+    except ModuleNotFoundError as error:
+        raise PackageError(f"{folder}/manifest.yaml: no decoder '{manifest.decoder}'") from error
+    return [*manifest.labels, *getattr(module, "LABELS", ())]
 
 
 def verify_file(folder: Path, manifest: Manifest) -> Path:

@@ -6,15 +6,17 @@ import ctypes
 import gc
 import os
 import resource
+import signal
 import sys
 import threading
 from typing import NamedTuple
 
+import numpy as np
 import zmq
 
 LANE_PRIORITY = 50
 IO_PRIORITY = 51  # ZeroMQ's own thread must run for a lane's message to leave
-PR_SET_TIMERSLACK = 29
+PR_SET_PDEATHSIG, PR_SET_TIMERSLACK = 1, 29
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 SWITCH_S = 0.0005
 
@@ -56,6 +58,8 @@ def opencv_threads() -> Knob:
     import cv2
 
     cv2.setNumThreads(1)
+    small = np.zeros((16, 16, 3), np.uint8)
+    cv2.cvtColor(cv2.resize(small, (8, 8)), cv2.COLOR_BGR2RGB)  # the first call sets OpenCV up, for 10 ms
     return Knob("OpenCV on the lane's thread", True, "")
 
 
@@ -103,3 +107,8 @@ def context(realtime: bool, cores: list[int] | None = None) -> zmq.Context[zmq.S
     for core in cores or []:
         made.set(zmq.THREAD_AFFINITY_CPU_ADD, core)
     return made
+
+
+def die_with_parent() -> None:
+    """End a helper process when the daemon dies, also by kill -9."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

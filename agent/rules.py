@@ -13,7 +13,7 @@ MS = 1_000_000
 
 
 class Condition(BaseModel):
-    """`label` with at least `score` in `hits` of the last `of` inferences of `lane`, the newest within `within_ms`."""
+    """`label` with at least `score` (or `absent`) in `hits` of the last `of` inferences of `lane`, the newest within `within_ms`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -22,6 +22,7 @@ class Condition(BaseModel):
     score: float = Field(0.5, gt=0, le=1)
     hits: int = Field(1, ge=1, le=1000)
     of: int = Field(1, ge=1, le=1000)
+    absent: bool = Field(False, description="an inference without that label is the hit")
     within_ms: float = Field(500.0, gt=0, description="older evidence of this lane does not count")
 
     @model_validator(mode="after")
@@ -68,12 +69,13 @@ class Watch:
         self.t_capture = -1
 
     def take(self, t_capture: int, evidence: Sequence[Evidence]) -> None:
-        hit = 0
+        label, score = self.condition.label, self.condition.score
+        found = False
         for one in evidence:
-            if one.label == self.condition.label and one.score >= self.condition.score:
-                hit, self.seen = 1, one
+            if one.label == label and one.score >= score:
+                found, self.seen = True, one
                 break
-        self.history = (self.history << 1 | hit) & self.mask
+        self.history = (self.history << 1 | (found is not self.condition.absent)) & self.mask
         self.t_capture = t_capture
 
     def holds(self, now: int) -> bool:

@@ -27,7 +27,9 @@ VERDICTS = (
     "unknown",  # meant for another actuator, or from a sender that has left
     "fault",  # the device did not take it
     "outdated",  # an older decision than the one in force
+    "waiting",  # in the safe state until every lane that feeds it is alive
 )
+APPLIED, SEEN, REPLAYED, EXPIRED, LIMIT, UNKNOWN, FAULT, OUTDATED, WAITING = range(len(VERDICTS))
 
 
 class WireError(ValueError):

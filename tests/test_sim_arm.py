@@ -172,9 +172,8 @@ def test_the_plan_repeats_without_a_jump():
 
 
 def test_labels_name_what_must_stop_and_nothing_else():
-    labels = judge(np.array([0, 0, 1, 2, 3, 4, 1]), np.array([3.0, 5.5, 6, 0, 6, 1, 4.5]),
-                   np.array([0, 0, 0, 70.0, 0, 0, 0]), np.array([0, 90.0, 0, 0, 0, 61, 0]))
-    assert labels.tolist() == [0, 1, 1, 2, 3, 4, UNCLEAR]
+    errors, contacts, speeds = np.array([[3.0, 0, 0], [5.5, 70, 90], [0, 70, 90], [1, 0, 61], [4.5, 0, 0], [0, 55, 0]]).T
+    assert judge(errors, contacts, speeds).tolist() == [0, 1, 2, 3, UNCLEAR, UNCLEAR]
 
 
 def test_a_run_knows_when_it_crossed_five_degrees():

@@ -1,10 +1,12 @@
-"""The part of linux/videodev2.h that capture needs: structures, constants and ioctl numbers.
+"""The part of linux/videodev2.h that capture needs: structures, constants, ioctl numbers, and the two system calls.
 
 The layouts hold where `long` has 64 bits (x86-64, arm64); there the kernel's time stamp is 64 bits wide anyway.
 """
 
 from __future__ import annotations
 
+import fcntl
+import select
 from ctypes import Structure, Union, c_char, c_int32, c_int64, c_uint8, c_uint32, c_ulong, sizeof
 
 CAPTURE = 1  # V4L2_BUF_TYPE_VIDEO_CAPTURE
@@ -131,3 +133,19 @@ def fourcc(text: str) -> int:
 
 def fourcc_text(code: int) -> str:
     return (code & 0x7FFFFFFF).to_bytes(4, "little").decode("ascii", "replace")
+
+
+def ioctl(fd: int, request: int, argument: Structure | c_int32) -> None:
+    """One call into the device, which reads and fills `argument`. Raises OSError."""
+    while True:
+        try:
+            fcntl.ioctl(fd, request, argument, True)
+            return
+        except InterruptedError:
+            continue
+
+
+def poll(poller: select.poll, wait_s: float) -> int:
+    """Waits for the one registered descriptor; its events, 0 after wait_s without any."""
+    ready = poller.poll(wait_s * 1000)
+    return ready[0][1] if ready else 0

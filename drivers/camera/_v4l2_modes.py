@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import Structure
+from errno import EINVAL, ENOTTY
 from typing import NamedTuple
 
 from drivers.camera import _v4l2_abi as abi
-
-Ioctl = Callable[[int, int, Structure], None]
 
 # the order of preference at equal frame rate: what needs no decoding first
 READABLE = {"YUYV": "yuyv", "GREY": "grey", "MJPG": "mjpg", "JPEG": "mjpg"}
@@ -36,7 +35,7 @@ class Size(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """One pixel format: its sizes (none where the device does not tell), its best rate at the size asked for (0: does not tell)."""
+    """One pixel format, its sizes, its best rate at the size asked for. A device may not tell: then (), then 0."""
 
     fourcc: str
     sizes: tuple[Size, ...]
@@ -60,17 +59,17 @@ def describe(offered: Sequence[Offer]) -> str:
     return "; ".join(str(offer) for offer in offered) or "nothing"
 
 
-def offers(ioctl: Ioctl, fd: int, width: int, height: int) -> list[Offer]:
+def offers(fd: int, width: int, height: int) -> list[Offer]:
     """Everything the device says it can do."""
     found = []
-    for entry in _enumerate(ioctl, fd, abi.ENUM_FMT, lambda i: abi.FormatDescription(index=i, type=abi.CAPTURE)):
+    for entry in _enumerate(fd, abi.ENUM_FMT, lambda i: abi.FormatDescription(index=i, type=abi.CAPTURE)):
         code = entry.pixelformat
-        found.append(Offer(abi.fourcc_text(code), tuple(_sizes(ioctl, fd, code)), _best_fps(ioctl, fd, code, width, height)))
+        found.append(Offer(abi.fourcc_text(code), tuple(_sizes(fd, code)), _best_fps(fd, code, width, height)))
     return found
 
 
-def _sizes(ioctl: Ioctl, fd: int, code: int) -> Iterator[Size]:
-    for entry in _enumerate(ioctl, fd, abi.ENUM_FRAMESIZES, lambda i: abi.FrameSize(index=i, pixelformat=code)):
+def _sizes(fd: int, code: int) -> Iterator[Size]:
+    for entry in _enumerate(fd, abi.ENUM_FRAMESIZES, lambda i: abi.FrameSize(index=i, pixelformat=code)):
         size = entry.size
         if entry.type == abi.DISCRETE:
             yield Size(size[0], size[0], 1, size[1], size[1], 1)
@@ -78,21 +77,23 @@ def _sizes(ioctl: Ioctl, fd: int, code: int) -> Iterator[Size]:
             yield Size(size[0], size[1], max(1, size[2]), size[3], size[4], max(1, size[5]))
 
 
-def _best_fps(ioctl: Ioctl, fd: int, code: int, width: int, height: int) -> float:
-    intervals = _enumerate(ioctl, fd, abi.ENUM_FRAMEINTERVALS,
+def _best_fps(fd: int, code: int, width: int, height: int) -> float:
+    intervals = _enumerate(fd, abi.ENUM_FRAMEINTERVALS,
                            lambda i: abi.FrameInterval(index=i, pixelformat=code, width=width, height=height))
     return max((entry.interval[1] / entry.interval[0] for entry in intervals if entry.interval[0]), default=0.0)
 
 
-def _enumerate(ioctl: Ioctl, fd: int, request: int, entry: Callable[[int], Structure]) -> Iterator[Structure]:
+def _enumerate(fd: int, request: int, entry: Callable[[int], Structure]) -> Iterator[Structure]:
     """Asks index by index. The device ends the list with EINVAL; ENOTTY says that it keeps none."""
     for index in range(256):
         asked = entry(index)
         try:
-            ioctl(fd, request, asked)
-        except OSError:
-            return
+            abi.ioctl(fd, request, asked)
+        except OSError as error:
+            if error.errno in (EINVAL, ENOTTY):
+                return
+            raise
         yield asked
         # a range instead of a list is told once
-        if getattr(asked, "type", abi.DISCRETE) != abi.DISCRETE and request != abi.ENUM_FMT:
+        if request != abi.ENUM_FMT and asked.type != abi.DISCRETE:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from math import exp
+from math import exp, hypot
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from drivers.faults import Fault, Faults
 from drivers.sensor._arm_plan import Setting, noise, nominal
 
 CHANNELS = ("e1", "e2", "e3", "v1", "v2", "v3", "fx", "fy", "fz", "tx", "ty", "tz")
-LABELS = ("normal", "deviation", "collision", "slip", "overspeed")
+LABELS = ("normal", "deviation", "collision", "overspeed")  # what shows; the cause need not: a slip is fast, then far off
 TYPICAL = {"deviation": 10.0, "collision": 150.0, "slip": 12.0, "overspeed": 250.0}  # deg, N, deg, deg/s
 
 # The position loop: 4.8 Hz, damping 0.9. deg/s^2 per deg and per deg/s.
@@ -38,7 +38,7 @@ class Arm:
         self.dt = 1.0 / rate_hz
         self.error = [0.0] * 3
         self.speed = [0.0] * 3
-        self.hit = [0.0] * 3
+        self.way = [0.0] * 3
         self.on: Mapping[str, float] = {}
         self._recover()
 
@@ -56,8 +56,9 @@ class Arm:
         self.on = {kind: amount or TYPICAL[kind] for kind, amount in on.items() if kind in ACTS}
         self.joint = self.random.randrange(3)
         self.sign = self.random.choice((-1.0, 1.0))
-        self.hit = [self.random.uniform(-1.0, 1.0) for _ in range(3)]
-        self.hit[self.joint] = self.sign
+        way = [self.random.uniform(-1.0, 1.0) for _ in range(3)]
+        way[self.joint] = self.sign
+        self.way = [share / hypot(*way) for share in way]
 
     def step(self, nominal: list[float]) -> list[float]:
         """The reading after one more tick, without noise. nominal: one row of `_arm_plan.nominal`."""
@@ -76,15 +77,9 @@ class Arm:
             error[j] += speed[j] * self.dt
             jolt += acceleration
         _, _, _, v1, v2, v3, fx, fy, fz, tx, ty, tz = nominal
-        wrist = [fx, fy, fz + JOLT * jolt, tx, ty, tz]
-        if self.contact:
-            wrist = self._touch(wrist)
+        x, y, z = (self.contact * share for share in self.way) if self.contact else (0.0, 0.0, JOLT * jolt)
+        wrist = [fx + x, fy + y, fz + z, tx - ARM_M * y, ty + ARM_M * x, tz]
         return [*error, v1 + speed[0], v2 + speed[1], v3 + speed[2], *wrist]
-
-    def _touch(self, wrist: list[float]) -> list[float]:
-        x, y, z = (self.contact * hit for hit in self.hit)
-        fx, fy, fz, tx, ty, tz = wrist
-        return [fx + x, fy + y, fz + z, tx - ARM_M * y, ty + ARM_M * x, tz]
 
     def deviate(self, amount: float) -> None:
         """The controller's zero drifts `amount` degrees off the plan's: calibration lost, a belt stretched."""
@@ -93,7 +88,7 @@ class Arm:
     def collide(self, amount: float) -> None:
         """Metal meets something: `amount` newtons within some 3 ms; half of it stays while the arm leans on it."""
         self.contact = amount * (1.0 - exp(-self.age / 0.003)) * (0.5 + 0.5 * exp(-self.age / 0.03))
-        self.push = [self.contact * hit * torque for hit, torque in zip(self.hit, TORQUE_PER_N)]
+        self.push = [self.contact * share * torque for share, torque in zip(self.way, TORQUE_PER_N)]
 
     def slip(self, amount: float) -> None:
         """A clutch lets go: the link falls until `amount` degrees are lost and the teeth catch."""
@@ -133,22 +128,17 @@ def simulate(setting: Setting, seconds: float, faults: Sequence[Fault] = (), see
             on = now
             arm.upset(on)
         rows.append(arm.step(row))
-        truth.append((kind_of(arm.on), max(map(abs, arm.error)), arm.contact, max(map(abs, arm.speed))))
-    kinds, errors, contacts, speeds = np.array(truth).T
+        truth.append((max(map(abs, arm.error)), arm.contact, max(map(abs, arm.speed))))
+    errors, contacts, speeds = np.array(truth).T
     far = errors >= STOP_DEG
     crossings = np.flatnonzero(far[1:] & ~far[:-1]) + 1
     readings = np.array(rows, np.float32) + noise(setting, len(rows), seed)
-    return Run(readings, judge(kinds, errors, contacts, speeds), crossings)
+    return Run(readings, judge(errors, contacts, speeds), crossings)
 
 
-def kind_of(on: Mapping[str, float]) -> int:
-    return next((LABELS.index(kind) for kind in on), 0)
-
-
-def judge(kinds: Array, errors: Array, contacts: Array, speeds: Array) -> Array:
-    """Labels int8 [n] from the fault acting (index in LABELS, 0 none) and how far angle, contact and speed are off."""
-    worst = np.maximum(errors / STOP_DEG, contacts / STOP_N)
-    # A joint may be fast off plan without a runaway: after a slip it hurries back.
-    worst = np.where(kinds == LABELS.index("overspeed"), np.maximum(worst, speeds / STOP_DEG_S), worst)
-    named = np.where(kinds > 0, kinds, LABELS.index("deviation"))  # still off plan when the cause is over
-    return np.select([worst >= 1, worst >= HEALTHY], [named, UNCLEAR], 0).astype(np.int8)
+def judge(errors: Array, contacts: Array, speeds: Array) -> Array:
+    """Labels int8 [n] from how far off plan: degrees, newtons of contact, degrees a second."""
+    shares = np.stack([errors / STOP_DEG, contacts / STOP_N, speeds / STOP_DEG_S])
+    first = 1 + np.argmax(shares >= 1, axis=0)  # in the order of LABELS
+    worst = shares.max(axis=0)
+    return np.select([worst >= 1, worst >= HEALTHY], [first, UNCLEAR], 0).astype(np.int8)

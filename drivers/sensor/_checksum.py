@@ -18,7 +18,7 @@ def checked_text(line: bytes, checksum: str) -> bytes:
     width = WIDTH[checksum]
     if len(digits) != 2 * width or int.from_bytes(bytes.fromhex(digits.decode("ascii")), "big") != total(covered, checksum):
         raise ValueError("checksum")
-    return body
+    return covered
 
 
 def checked_binary(data: bytes, checksum: str) -> bytes:

@@ -43,7 +43,7 @@ class FrameOptions(DriverOptions):
     """How one frame is written.
 
     newline: text, one frame a line, fields between separators. A checksum follows as `*` and hex digits;
-        nmea is xor that leaves out a leading `$` or `!`.
+        nmea is xor, and a leading `$` or `!` belongs to nothing.
     cobs: binary, ended by a zero byte, fields as in `layout`. The checksum is the last byte, or two.
     crc16_ccitt: CRC-16/CCITT-FALSE (poly 1021, init FFFF, not reflected; "123456789" gives 29B1), high byte first.
     crc16_modbus: CRC-16/MODBUS (poly 8005, init FFFF, reflected; "123456789" gives 4B37), low byte first in cobs.

@@ -77,7 +77,8 @@ class Driver(SensorStream):
         stamp = self.due - self.period
         on = self._plugged(stamp)
         if "freeze" in on:
-            return self._silence()
+            self._silence(stamp)
+            return None
         self.heard = stamp
         stamp += int((on["clock_jump"] or CLOCK_JUMP_MS) * 1e6) if "clock_jump" in on else 0
         if "repeat" in on and self.last:
@@ -109,10 +110,10 @@ class Driver(SensorStream):
             raise DeviceMissing(f"{self.name}: the simulated sensor is unplugged")
         return on
 
-    def _silence(self) -> None:
+    def _silence(self, now: int) -> None:
         """The sensor's clock goes on and nobody hears of it: those readings are lost."""
-        if self.due - self.heard > self.options.timeout_ms * 1e6:
-            self.heard = self.due
+        if now - self.heard > self.options.timeout_ms * 1e6:
+            self.heard = now
             raise DeviceTimeout(f"{self.name}: no reading for {self.options.timeout_ms:g} ms")
 
     def _fill(self, count: int, extra: float) -> npt.NDArray[np.float32]:

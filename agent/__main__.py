@@ -1,0 +1,38 @@
+"""The entry point: exit codes, and the last place where exceptions are caught."""
+
+from __future__ import annotations
+
+import sys
+
+EXIT_BUG, EXIT_CONFIG = 1, 2  # systemd restarts after 1 and not after 2
+
+
+def main() -> None:
+    from agent.cli import cli
+    from agent.config import ConfigError
+    from agent.package import PackageError
+    from drivers.base import DriverError
+
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except (ConfigError, PackageError, DriverError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_CONFIG)
+    except OSError as error:
+        # A port that is taken, a full disk, a folder without rights: for the person, not for a restart loop.
+        print(f"reflexd: {error}", file=sys.stderr)
+        sys.exit(EXIT_CONFIG)
+    except Exception as error:
+        import click
+
+        if isinstance(error, click.ClickException):
+            error.show()
+            sys.exit(EXIT_CONFIG)
+        if isinstance(error, click.exceptions.Abort):
+            sys.exit(130)
+        raise
+
+
+if __name__ == "__main__":
+    main()

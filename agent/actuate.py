@@ -1,0 +1,257 @@
+"""Hosts actuator drivers: receive, check, apply, acknowledge; safe on silence. The only code that calls `apply`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+
+import zmq
+
+from agent import keys, realtime, wire
+from agent.config import Config, is_local
+from agent.data import Ack, Command
+from agent.guard import Bounds, Guard
+from agent.wire import VERDICTS, WireError
+from drivers import base as drivers
+from drivers.base import Actuator, DeviceError
+
+log = logging.getLogger("reflexd.actuate")
+
+RETRY_NS = 200_000_000
+STUCK_NS = 1_000_000_000  # an apply that takes longer has hung: only a restart gets the device back
+GRUMBLE_NS = 10_000_000_000
+
+
+class Post:
+    """One actuator: its socket, its guard, its driver and its thread."""
+
+    def __init__(self, name: str, driver: Actuator, guard: Guard, socket: zmq.Socket[bytes]) -> None:
+        self.name = name
+        self.driver = driver
+        self.guard = guard
+        self.socket = socket
+        self.opened = False
+        self.well = True
+        self.retry_at = 0
+        self.busy_since = 0
+        self.counts: Counter[str] = Counter()
+        self.grumbled: dict[str, int] = {}
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        """Serve until asked to stop, then leave the device safe."""
+        poller = zmq.Poller()
+        poller.register(self.socket, zmq.POLLIN)
+        try:
+            while not self.stopping.is_set():
+                self.ensure_open()
+                if poller.poll(self.patience_ms()):
+                    self.receive()
+                if self.guard.silent(time.monotonic_ns()):
+                    self.counts["silence"] += 1
+                    self.make_safe("the lanes that command it are silent")
+        finally:
+            self.make_safe("reflexd actuate ends")
+            self.driver.close()
+            self.socket.close(linger=0)
+
+    def patience_ms(self) -> int:
+        if not self.guard.live:
+            return 50
+        return max(1, min(50, (self.guard.deadline() - time.monotonic_ns()) // 1_000_000))
+
+    def receive(self) -> None:
+        """Everything that has arrived."""
+        while True:
+            try:
+                parts = self.socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if len(parts) != 2:
+                self.refuse("malformed", f"{len(parts) - 1} frames in one message")
+                continue
+            try:
+                message = wire.unpack(parts[1])
+            except WireError as error:
+                self.refuse("malformed", str(error))
+                continue
+            if isinstance(message, Command):
+                self.answer(parts[0], message, *self.obey(message))
+            elif not isinstance(message, Ack):
+                self.guard.bye(*message)
+
+    def obey(self, command: Command) -> tuple[int, int]:
+        """(verdict, time of application or 0)."""
+        verdict = self.guard.judge(command, time.monotonic_ns())
+        if verdict != wire.APPLIED:
+            if verdict not in (wire.SEEN, wire.WAITING):
+                self.refuse(VERDICTS[verdict], f"{command.verb} from {command.node}, sequence {command.sequence}")
+            return verdict, 0
+        if not self.opened:
+            return wire.FAULT, 0
+        self.busy_since = time.monotonic_ns()
+        try:
+            self.driver.apply(command.verb, command.arguments)
+        except DeviceError as error:
+            self.gone(error)
+            return wire.FAULT, 0
+        finally:
+            self.busy_since = 0
+        applied = time.monotonic_ns()
+        self.guard.applied(command)
+        return wire.APPLIED, applied
+
+    def answer(self, peer: bytes, command: Command, verdict: int, t_applied: int) -> None:
+        self.counts[VERDICTS[verdict]] += 1
+        ack = Ack(self.name, command.session, command.sequence, verdict, t_applied, self.guard.clock)
+        try:
+            self.socket.send_multipart((peer, wire.pack_ack(ack)), zmq.NOBLOCK)
+        except zmq.ZMQError:
+            self.counts["ack lost"] += 1
+
+    def refuse(self, kind: str, what: str) -> None:
+        """Count, and say it at most every ten seconds for each kind."""
+        if kind == "malformed":
+            self.counts[kind] += 1
+        now = time.monotonic_ns()
+        if now - self.grumbled.get(kind, -GRUMBLE_NS) >= GRUMBLE_NS:
+            self.grumbled[kind] = now
+            log.warning("actuator %s refuses a command as %s: %s", self.name, kind, what)
+
+    # -- the device -----------------------------------------------------------------------------------------------
+
+    def ensure_open(self) -> None:
+        now = time.monotonic_ns()
+        if self.opened or now < self.retry_at:
+            return
+        try:
+            self.driver.open()
+            self.driver.safe()
+        except DeviceError as error:
+            self.gone(error)
+            return
+        self.opened = True
+        if not self.well:
+            log.warning("actuator %s: the device is back, and safe", self.name)
+        self.well = True
+
+    def gone(self, error: DeviceError) -> None:
+        """The device failed: try to leave it safe, close it, open it again later."""
+        self.counts["device faults"] += 1
+        if self.well:
+            log.error("actuator %s: %s; trying again until it is back", self.name, error)
+        self.well = False
+        self.make_safe("", quiet=True)
+        self.driver.close()
+        self.opened = False
+        self.retry_at = time.monotonic_ns() + RETRY_NS
+
+    def make_safe(self, why: str, quiet: bool = False) -> None:
+        self.guard.safe()
+        if not self.opened:
+            return
+        try:
+            self.driver.safe()
+            if not quiet:
+                log.warning("actuator %s is safe: %s", self.name, why)
+        except DeviceError as error:
+            if not quiet:
+                self.gone(error)
+
+
+class Host:
+    """All actuators of a config that have a device here."""
+
+    def __init__(self, config: Config, only: Iterable[str] = ()) -> None:
+        """Raises OSError when an address cannot be bound or a key file not be read."""
+        self.config = config
+        chosen = set(only) or {name for name, one in config.actuators.items() if one.device}
+        self.context = realtime.context(config.realtime)
+        self.porter = keys.porter(self.context, config.keys) if any(not is_local(config.endpoint(n)) for n in chosen) else None
+        self.posts = [self.post(name) for name in sorted(chosen)]
+        self.threads = [threading.Thread(target=self.serve, args=(post,), name=post.name) for post in self.posts]
+        self.failed = False
+
+    def post(self, name: str) -> Post:
+        one, endpoint = self.config.actuators[name], self.config.endpoint(name)
+        assert one.device is not None
+        module = drivers.load(one.device.driver)
+        driver: Actuator = module.Driver(module.Options.model_validate(one.device.options), name)
+        verbs = frozenset(one.verbs or driver.verbs)
+        bounds = Bounds(frozenset(self.config.senders(name)), int(one.safe_after_ms * 1e6), verbs, one.limits)
+        socket = bind(self.context, endpoint, self.config)
+        log.info("actuator %s (%s) listens at %s", name, one.device.driver, endpoint)
+        return Post(name, driver, Guard(name, bounds, wire.clock_id()), socket)
+
+    def serve(self, post: Post) -> None:
+        realtime.thread([], self.config.realtime)
+        try:
+            post.run()
+        except Exception:
+            # A bug. The device was made safe on the way out; the others go safe when the process ends.
+            log.exception("actuator %s: a bug in its thread", post.name)
+            self.failed = True
+
+    def start(self) -> None:
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self) -> None:
+        for post in self.posts:
+            post.stopping.set()
+        for thread in self.threads:
+            thread.join(2.0)
+        if self.porter:
+            self.porter.stop()
+        self.context.destroy(linger=0)
+
+    def stuck(self) -> str:
+        """Name of an actuator whose driver does not return, or nothing."""
+        now = time.monotonic_ns()
+        return next((p.name for p in self.posts if p.busy_since and now - p.busy_since > STUCK_NS), "")
+
+
+def bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, config: Config) -> zmq.Socket[bytes]:
+    socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, 4096)  # ZeroMQ drops the peer of a longer one
+    socket.setsockopt(zmq.RCVHWM, 64)
+    socket.setsockopt(zmq.SNDHWM, 64)
+    if not is_local(endpoint) and config.keys:
+        keys.serve(socket, config.keys)
+    if endpoint.startswith("ipc://"):
+        Path(endpoint[6:]).parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise OSError(error.errno, f"cannot listen at {endpoint}: {error.strerror}") from error
+    return socket
+
+
+def run(config: Config, only: Iterable[str], stop: threading.Event) -> int:
+    """Serve until `stop`; the exit code."""
+    host = Host(config, only)
+    host.start()
+    while not stop.wait(0.1):
+        stuck = host.stuck()
+        if stuck:
+            log.critical("actuator %s: its driver has not returned for over 1 s; ending so that systemd restarts it safe", stuck)
+            os._exit(1)
+        if host.failed:
+            break
+    host.stop()
+    for post in host.posts:
+        log.info("actuator %s: %s", post.name, summary(post.counts))
+    return 1 if host.failed else 0
+
+
+def summary(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no commands"
+
+

@@ -1,0 +1,169 @@
+"""The two programs of a comparison: the bare script and reflexd, each as whole processes on the same source."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from agent import ledger
+from agent.package import Package
+
+WARM = {"camera": 30, "sensor": 500}  # samples at the start of a run that are not counted, in both programs
+RATE_HZ = {"camera": 30.0, "sensor": 1000.0}
+
+Milliseconds = npt.NDArray[np.float64]
+
+
+class Run(NamedTuple):
+    """What one run of reflexd gave. ms: capture to applied of the counted samples."""
+
+    ms: Milliseconds
+    accounts: list[ledger.Account]
+    rss_mb: float
+    first_s: float
+
+    def lost(self) -> int:
+        """Readings that never became a command that was applied."""
+        return sum(a.counts["lost"] + a.counts["skipped"] + a.counts["undelivered"] + a.counts["unacknowledged"] for a in self.accounts)
+
+
+def bare(kind: str, model: Path, samples: int, folder: Path) -> Milliseconds:
+    """One run of the bare script; capture to received in ms."""
+    endpoint = f"ipc://{folder}/bare.sock"
+    total = samples + WARM[kind]
+    sink = spawn(["agent.benches.sink", endpoint, str(total)], stdout=subprocess.PIPE)
+    assert sink.stdout is not None
+    sink.stdout.readline()
+    script = spawn(["agent.benches.bare", kind, str(model), endpoint, str(total)])
+    out, _ = sink.communicate(timeout=60 + 2 * total / RATE_HZ[kind])
+    script.wait(10)
+    return np.array(out.split(), np.float64)[WARM[kind]:] / 1e6
+
+
+def configuration(kind: str, package: Package, folder: Path, lanes: int, rate_hz: float, port: int = 0) -> dict[str, Any]:
+    """Lanes on simulated sources; every sample becomes a command, whatever the model says."""
+    sources = {
+        "camera": {"driver": "camera.sim", "width": 640, "height": 480, "fps": rate_hz},
+        "sensor": {"driver": "sensor.sim_arm", "rate_hz": rate_hz},
+    }
+    label = package.manifest.labels[0] if package.manifest.labels else "person"
+    config: dict[str, Any] = {"node": "bench", "run_dir": str(folder), "metrics": {"port": port}, "lanes": {}, "actuators": {}, "rules": {}}
+    for number in range(lanes):
+        name = f"{kind}{number}"
+        always = [{"lane": name, "label": label, "score": 0.5, "absent": absent} for absent in (False, True)]
+        config["lanes"][name] = {"source": sources[kind], "model": str(package.folder.resolve())}
+        config["actuators"][f"act{number}"] = {"device": {"driver": "actuator.sim"}, "rest": "rest"}
+        config["rules"][name] = {"any": always, "actuator": f"act{number}", "verb": "go", "every_sample": True, "deadline_ms": 100}
+    return config
+
+
+def reflexd(kind: str, package: Package, samples: int, folder: Path, lanes: int = 1, rate_hz: float = 0.0, busy: bool = False) -> Run:
+    """One run of `reflexd run` and `reflexd actuate`; figures from the ledgers they leave."""
+    rate_hz = rate_hz or RATE_HZ[kind]
+    port = free_port() if busy else 0
+    path = folder / "bench.yaml"
+    path.write_text(json.dumps(configuration(kind, package, folder, lanes, rate_hz, port)), encoding="utf-8")
+    host = spawn(["agent", "actuate", "-c", str(path)], stderr=subprocess.PIPE)
+    assert host.stderr is not None
+    while b"listens" not in host.stderr.readline():
+        if host.poll() is not None:
+            raise RuntimeError("reflexd actuate did not start")
+    drain(host.stderr)
+    total = samples + WARM[kind]
+    started = time.monotonic_ns()
+    daemon = spawn(["agent", "run", "-c", str(path), "--samples", str(total)], stderr=subprocess.DEVNULL)
+    try:
+        with nuisance(port, path) if busy else quiet():
+            rss_mb = watch(daemon, 60 + 2 * total / rate_hz)
+    finally:
+        end(daemon)
+        end(host)
+    accounts = [ledger.read(folder / f"{kind}{number}.ledger") for number in range(lanes)]
+    first_s = (min(int(a.rows[a.rows[:, 7] > 0][0, 7]) for a in accounts) - started) / 1e9
+    rows = np.concatenate([a.rows[WARM[kind]:] for a in accounts])
+    return Run(ledger.parts(rows[rows[:, 8] > 0])["total"], accounts, rss_mb, first_s)
+
+
+def watch(daemon: subprocess.Popen[bytes], timeout_s: float) -> float:
+    """Wait for the end; the largest resident memory seen, MB."""
+    process, largest = psutil.Process(daemon.pid), 0.0
+    end_at = time.monotonic() + timeout_s
+    while daemon.poll() is None and time.monotonic() < end_at:
+        try:
+            largest = max(largest, process.memory_info().rss / 1e6)
+        except psutil.Error:
+            break
+        time.sleep(0.5)
+    return largest
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def nuisance(port: int, path: Path) -> Iterator[None]:
+    """Scrape /metrics ten times a second and validate the configuration once a second, until left."""
+    stop = threading.Event()
+    threads = [threading.Thread(target=scrape, args=(port, stop)), threading.Thread(target=revalidate, args=(path, stop))]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def scrape(port: int, stop: threading.Event) -> None:
+    from urllib.request import urlopen
+
+    while not stop.wait(0.1):
+        try:
+            urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
+        except OSError:
+            continue  # not up yet
+
+
+def revalidate(path: Path, stop: threading.Event) -> None:
+    while not stop.wait(1.0):
+        spawn(["agent", "check", "-c", str(path)], stdout=subprocess.DEVNULL).wait()
+
+
+def spawn(module: list[str], **pipes: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", *module], env={**os.environ, "PYTHONUNBUFFERED": "1"}, **pipes)
+
+
+def drain(stream: Any) -> None:
+    threading.Thread(target=stream.read, daemon=True).start()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,183 @@
+"""The commands. Each imports what it needs, so that `reflexd --help` is quick and the daemon stays small."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.handlers
+import queue
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent import config as configuration
+
+config_option = click.option(
+    "-c", "--config", "path", type=click.Path(path_type=Path), default=configuration.FOLDER / "reflexd.yaml",
+    show_default=True, help="Configuration file.",
+)  # fmt: skip
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="reflexd")
+@click.option("-v", "--verbose", is_flag=True, help="Log more.")
+def cli(verbose: bool) -> None:
+    """The reflex of machines: sense, decide and act in under 10 ms on the box beside the sensor."""
+    start_log(logging.DEBUG if verbose else logging.INFO)
+
+
+def start_log(level: int) -> None:
+    """Log lines are written by a thread of their own: a terminal or journal that blocks must not block a lane."""
+    target = logging.StreamHandler(sys.stderr)
+    target.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%H:%M:%S"))
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    listener = logging.handlers.QueueListener(lines, target)
+    listener.start()
+    root = logging.getLogger()
+    root.handlers[:] = [logging.handlers.QueueHandler(lines)]
+    root.setLevel(level)
+    click.get_current_context().call_on_close(listener.stop)
+
+
+@cli.command()
+@config_option
+@click.option("--samples", default=0, help="Stop after so many samples of each lane.")
+@click.option("--seconds", default=0.0, help="Stop after so long.")
+def run(path: Path, samples: int, seconds: float) -> int:
+    """Run the daemon: read sources, infer, decide, command actuators."""
+    from agent import daemon
+
+    return daemon.run(configuration.load(path), path, samples, seconds)
+
+
+@cli.command()
+@config_option
+@click.argument("actuators", nargs=-1)
+def actuate(path: Path, actuators: tuple[str, ...]) -> int:
+    """Host the actuator drivers of a configuration (all, or those named)."""
+    config = configuration.load(path)
+    from agent import actuate as host
+
+    for name in actuators:
+        if name not in config.actuators or config.actuators[name].device is None:
+            raise configuration.ConfigError([f"{path}: no actuator '{name}' with a device"])
+    stop = threading.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: stop.set())
+    return host.run(config, actuators, stop)
+
+
+@cli.command()
+@config_option
+@json_option
+def check(path: Path, as_json: bool) -> int:
+    """Validate a configuration without starting anything. Exit code 2 if it is wrong."""
+    try:
+        config = configuration.load(path)
+    except configuration.ConfigError as error:
+        if as_json:
+            click.echo(json.dumps({"ok": False, "mistakes": error.mistakes}))
+            return 2
+        raise
+    if as_json:
+        click.echo(json.dumps({"ok": True, "config": config.model_dump(mode="json")}))
+    else:
+        click.echo(f"{path}: good: {len(config.lanes)} lanes, {len(config.actuators)} actuators, {len(config.rules)} rules")
+    return 0
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON schema of the configuration, drivers' options included, for editors."""
+    from agent import schema as schemas
+
+    click.echo(json.dumps(schemas.full(), indent=2))
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--name", default="box", show_default=True, help="Of the key files.")
+@json_option
+def keys(folder: Path, name: str, as_json: bool) -> None:
+    """Make the CURVE keys of this box in FOLDER."""
+    from agent import keys as maker
+
+    public, secret = maker.make(folder, name)
+    if as_json:
+        click.echo(json.dumps({"public": str(public), "secret": str(secret)}))
+        return
+    click.echo(f"secret: {secret}   keep it here; 'keys: {{own: {secret}}}' in this box's configuration")
+    click.echo(f"public: {public}   copy it to the boxes that shall know this one (their keys.authorized folder)")
+
+
+@cli.command()
+@click.option("--seconds", default=12.0, show_default=True, help="How long.")
+@click.option("--video", type=click.Path(path_type=Path), help="Use this clip instead of the simulated robot cell.")
+@click.option("--camera", help="Use this camera, such as /dev/video0.")
+@click.option("--model", help="Model package for --video or --camera.  [default: person-coarse]")
+def demo(seconds: float, video: Path | None, camera: str | None, model: str | None) -> int:
+    """Show the whole reflex without hardware: a simulated robot cell, its model, its stop actuator."""
+    from agent import demo as show
+
+    return show.run(seconds, video, camera, model)
+
+
+@cli.group()
+def bench() -> None:
+    """Measure on this machine."""
+
+
+@bench.command("arc")
+@click.option("--model", help="Package for the camera lane.  [default: person-coarse]")
+@click.option("--samples", default=600, show_default=True, help="Counted samples of each program and lane, at least.")
+@click.option("--busy", is_flag=True, help="Also with metrics scraped and configuration re-validated all the while.")
+@json_option
+def bench_arc(**options: Any) -> None:
+    """Camera and sensor lane against a bare script, in alternating runs: capture to applied in ms."""
+    from agent.benches import arc
+
+    as_json = options.pop("as_json")
+    result = arc.measure(**options)
+    click.echo(json.dumps(result, indent=2) if as_json else arc.text(result))
+
+
+@cli.group()
+def model() -> None:
+    """Look at model packages, check them, make them."""
+
+
+@model.command("show")
+@click.argument("package")
+@json_option
+def model_show(package: str, as_json: bool) -> None:
+    """What a package takes and gives."""
+    from agent import modelfile
+
+    modelfile.show(package, as_json)
+
+
+@model.command("verify")
+@click.argument("package")
+@json_option
+def model_verify(package: str, as_json: bool) -> int:
+    """Check sha256, load, run, compare with the golden outputs. Exit code 2 if anything is wrong."""
+    from agent import modelfile
+
+    return modelfile.verify(package, as_json)
+
+
+@model.command("init")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--into", type=click.Path(path_type=Path), help="Folder of the new package.  [default: FILE's name beside it]")
+@click.option("--decoder", help="How to read its outputs, where the file does not say.")
+@json_option
+def model_init(file: Path, into: Path | None, decoder: str | None, as_json: bool) -> int:
+    """Write the manifest for a public .tflite or .onnx FILE by reading it."""
+    from agent import modelfile
+
+    return modelfile.init(file, into, decoder, as_json)

@@ -1,0 +1,240 @@
+"""reflexd.yaml -> validated models. A mistake gives file:line, the key, what was expected and the nearest valid name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from agent import package, yamlfile
+from agent.rules import RuleConfig
+from agent.yamlfile import Document, Place, YamlError
+from drivers import base as drivers
+from drivers.base import DriverError
+
+NAME = r"^[A-Za-z0-9_.-]{1,32}$"
+FOLDER = Path("/etc/reflexd")
+
+
+class ConfigError(Exception):
+    """The configuration is wrong; `mistakes` has one line for each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Device(BaseModel):
+    """A driver and its options, side by side."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    driver: str = Field(description="kind.name of a file in drivers/, or a dotted path to anybody's")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class LaneConfig(Section):
+    source: Device
+    model: str = Field(description="a bundled package's name, or a folder with a manifest.yaml")
+    threads: int = Field(1, ge=1, le=64, description="of the interpreter")
+    cores: list[int] = Field([], description="CPUs this lane may use; empty for all")
+    critical: bool = Field(True, description="its actuators go safe when it stops; if false they go on without it")
+    budget_ms: float | None = Field(None, gt=0, description="capture to applied; default: the model's")
+
+
+class ActuatorConfig(Section):
+    device: Device | None = Field(None, description="what `reflexd actuate` drives; left out where it runs on another box")
+    endpoint: str = Field("", description="ZeroMQ address; default an ipc socket in run_dir")
+    rest: str = Field(description="the verb while no rule holds")
+    safe_after_ms: float = Field(100.0, ge=10, le=100, description="silence after which it goes safe")
+    verbs: list[str] = Field([], description="verbs it accepts; default the driver's")
+    limits: dict[str, tuple[float, float]] = Field({}, description="argument: [lowest, highest]; others are refused")
+    senders: list[str] = Field([], description="box/lane that must all be alive; default the critical lanes of its rules")
+    server_key: Path | None = Field(None, description="public key file of the actuator's box, for a network endpoint")
+
+    @field_validator("endpoint")
+    @classmethod
+    def known_transport(cls, endpoint: str) -> str:
+        if endpoint and not endpoint.startswith(("ipc://", "tcp://")):
+            raise ValueError("expected ipc://PATH or tcp://HOST:PORT")
+        return endpoint
+
+
+class Keys(Section):
+    own: Path = Field(description="this box's secret key file, from `reflexd keys`")
+    authorized: Path | None = Field(None, description="folder of public key files that may command our actuators")
+
+
+class Metrics(Section):
+    port: int = Field(default=0, ge=0, le=65535, description="serve /metrics, /healthz and /readyz here; 0 for not at all")
+    host: str = "127.0.0.1"
+
+
+class Config(Section):
+    node: str = Field("box", pattern=NAME, description="this box's name in commands")
+    run_dir: Path = Field(default_factory=lambda: default_run_dir(), description="sockets, ledgers, lock")
+    realtime: bool = Field(True, description="use SCHED_FIFO where allowed")
+    insecure: bool = Field(False, description="allow network endpoints without keys; doctor reports it")
+    keys: Keys | None = None
+    metrics: Metrics = Field(default_factory=lambda: Metrics())
+    lanes: dict[str, LaneConfig] = Field({}, max_length=64)
+    actuators: dict[str, ActuatorConfig] = Field({}, max_length=64)
+    rules: dict[str, RuleConfig] = Field({}, max_length=256)
+
+    def endpoint(self, actuator: str) -> str:
+        return self.actuators[actuator].endpoint or f"ipc://{self.run_dir}/{actuator}.sock"
+
+    def feeding(self, actuator: str) -> list[str]:
+        """Lanes that a rule of this actuator looks at."""
+        return sorted({c.lane for rule in self.rules.values() if rule.actuator == actuator for c in rule.conditions})
+
+    def senders(self, actuator: str) -> list[str]:
+        """box/lane of everybody who must be alive for this actuator to leave its safe state."""
+        critical = [lane for lane in self.feeding(actuator) if self.lanes[lane].critical]
+        return self.actuators[actuator].senders or [f"{self.node}/{lane}" for lane in critical]
+
+
+def default_run_dir() -> Path:
+    """systemd's RUNTIME_DIRECTORY, else /run/reflexd for root, else the user's runtime folder."""
+    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    if os.geteuid() == 0:
+        return Path("/run/reflexd")
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/reflexd-{os.geteuid()}") / "reflexd"
+
+
+def load(path: Path) -> Config:
+    """The checked configuration. Raises ConfigError with every mistake found."""
+    try:
+        return validate(yamlfile.read(path))
+    except YamlError as error:
+        raise ConfigError([str(error)]) from error
+
+
+def validate(document: Document) -> Config:
+    try:
+        config = Config.model_validate(document.data)
+    except ValidationError as error:
+        raise ConfigError(document.explain(error, Config)) from error
+    mistakes = list(all_mistakes(config, document))
+    if mistakes:
+        raise ConfigError(mistakes)
+    return config
+
+
+def all_mistakes(config: Config, document: Document) -> Iterator[str]:
+    """What the models alone cannot see: names that point nowhere, driver options, model packages, binds."""
+    for name, lane in config.lanes.items():
+        yield from bad_names(document, ("lanes", name), name)
+        yield from bad_device(document, ("lanes", name, "source"), lane.source, source=True)
+        yield from bad_model(document, ("lanes", name, "model"), lane.model)
+    for name, actuator in config.actuators.items():
+        yield from bad_names(document, ("actuators", name), name)
+        if actuator.device:
+            yield from bad_device(document, ("actuators", name, "device"), actuator.device, source=False)
+        yield from bad_bind(config, document, name)
+    for name in config.rules:
+        yield from bad_rule(config, document, name)
+    if config.metrics.port and not is_local(f"tcp://{config.metrics.host}:0") and not config.insecure:
+        yield f"{document.at(('metrics', 'host'))}: metrics have no keys: serve them on 127.0.0.1, or say 'insecure: true'"
+
+
+def bad_names(document: Document, place: Place, name: str) -> Iterator[str]:
+    if not re.fullmatch(NAME, name):
+        yield f"{document.at(place)}: '{name}': a name has 1 to 32 letters, digits, '_', '.' or '-'"
+
+
+def bad_device(document: Document, place: Place, device: Device, source: bool) -> Iterator[str]:
+    try:
+        module = drivers.load(device.driver)
+        module.Options.model_validate(device.options)
+    except DriverError as error:
+        yield f"{document.at((*place, 'driver'))}: {error}"
+        return
+    except ValidationError as error:
+        yield from document.explain(error, module.Options, place)
+        return
+    if issubclass(module.Driver, drivers.Actuator) == source:
+        wanted = "a source (camera, sensor)" if source else "an actuator"
+        yield f"{document.at((*place, 'driver'))}: driver '{device.driver}' is not {wanted}"
+
+
+def bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
+    try:
+        folder = package.find(model, document.path.resolve().parent)
+        package.verify_file(folder, package.read(folder))
+    except package.PackageError as error:
+        yield f"{document.at(place)}: {error}"
+
+
+def bad_bind(config: Config, document: Document, name: str) -> Iterator[str]:
+    endpoint, actuator = config.endpoint(name), config.actuators[name]
+    place = ("actuators", name, "endpoint")
+    if endpoint.startswith("ipc://") and len(endpoint) - 6 > 107:
+        yield f"{document.at(place)}: the socket path has {len(endpoint) - 6} characters, the kernel takes 107: shorten run_dir"
+    if is_local(endpoint) or config.insecure:
+        return
+    if config.keys is None or (actuator.device is None and actuator.server_key is None):
+        yield (
+            f"{document.at(place)}: '{endpoint}' is reachable from the network and there are no keys: run 'reflexd keys DIR' and set"
+            " 'keys' (and 'server_key' of a remote actuator), or say 'insecure: true' if the network is yours alone"
+        )
+
+
+def is_local(endpoint: str) -> bool:
+    """Only this box can reach it."""
+    if endpoint.startswith("ipc://"):
+        return True
+    host = endpoint.removeprefix("tcp://").rsplit(":", 1)[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def bad_rule(config: Config, document: Document, name: str) -> Iterator[str]:
+    rule, place = config.rules[name], ("rules", name)
+    yield from bad_names(document, place, name)
+    yield from unknown(document, (*place, "actuator"), rule.actuator, "actuator", config.actuators)
+    actuator = config.actuators.get(rule.actuator)
+    if actuator and actuator.verbs and rule.verb not in actuator.verbs:
+        yield f"{document.at((*place, 'verb'))}: actuator '{rule.actuator}' takes {', '.join(actuator.verbs)}, not '{rule.verb}'"
+    kind = "any" if rule.any else "all"
+    for index, condition in enumerate(rule.conditions):
+        here = (*place, kind, index)
+        yield from unknown(document, (*here, "lane"), condition.lane, "lane", config.lanes)
+        lane = config.lanes.get(condition.lane)
+        if lane:
+            yield from bad_label(document, (*here, "label"), condition.label, lane)
+
+
+def bad_label(document: Document, place: Place, label: str, lane: LaneConfig) -> Iterator[str]:
+    """A rule on a label that its model never says would never fire."""
+    try:
+        labels = package.labels(package.find(lane.model, document.path.resolve().parent))
+    except package.PackageError:
+        return  # reported at the lane
+    if label not in labels:
+        yield from unknown(document, place, label, f"label of model '{lane.model}'", dict.fromkeys(labels))
+
+
+def unknown(document: Document, place: Place, name: str, kind: str, known: Mapping[str, object]) -> Iterator[str]:
+    if name in known:
+        return
+    close = get_close_matches(name, known, 1, 0.5)
+    hint = f"; did you mean '{close[0]}'?" if close else f"; there is {', '.join(list(known)[:12]) or 'none'}"
+    yield f"{document.at(place)}: no {kind} '{name}'{hint}"

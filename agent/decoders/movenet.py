@@ -1,0 +1,56 @@
+"""MoveNet single pose: 17 keypoints, and from them whether somebody is there and whether they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from agent.data import Array, Box
+from agent.decoders import base
+from agent.decoders.base import DecoderError, DecoderOptions, Finding
+
+LABELS = ("person", "lying")
+KEYPOINTS = 17
+SHOULDERS, HIPS = (5, 6), (11, 12)
+
+
+class Options(DecoderOptions):
+    keypoint_score: float = Field(0.2, ge=0, le=1, description="keypoints below this are not seen")
+    min_keypoints: int = Field(5, ge=1, le=KEYPOINTS, description="fewer seen keypoints are nobody")
+
+
+class Decoder(base.Decoder):
+    """Output [1, 1, 17, 3]: y, x, score. `keypoints` keeps the newest ones, float32 [17, 3], for later stages."""
+
+    Options = Options
+
+    def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
+        super().__init__(labels, options, shapes)
+        if int(np.prod(shapes[0])) != KEYPOINTS * 3:
+            raise DecoderError(f"movenet needs an output [1, 1, 17, 3], the model gives {shapes[0]}")
+        self.keypoints: npt.NDArray[np.float32] = np.zeros((KEYPOINTS, 3), np.float32)
+
+    def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
+        points = self.keypoints = outputs[0].reshape(KEYPOINTS, 3)
+        seen = points[points[:, 2] >= self.options.keypoint_score]
+        if len(seen) < self.options.min_keypoints:
+            return []
+        box = Box(*np.clip((seen[:, 1].min(), seen[:, 0].min(), seen[:, 1].max(), seen[:, 0].max()), 0, 1).tolist())
+        found = [Finding("person", float(np.clip(seen[:, 2].mean(), 0, 1)), box)]
+        flat = lying(points)
+        if flat > 0:
+            found.append(Finding("lying", flat, box))
+        return found
+
+
+def lying(points: npt.NDArray[np.float32]) -> float:
+    """0 upright .. 1 flat: how far the line from hips to shoulders has left the vertical, as a share of 90 degrees."""
+    shoulders, hips = points[SHOULDERS, :].mean(axis=0), points[HIPS, :].mean(axis=0)
+    up, aside = float(hips[0] - shoulders[0]), abs(float(hips[1] - shoulders[1]))
+    if not (up == up and aside == aside) or (up == 0 and aside == 0):
+        return 0.0
+    return float(np.clip(np.degrees(np.arctan2(aside, up)) / 90.0, 0, 1))

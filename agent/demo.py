@@ -1,0 +1,113 @@
+"""`reflexd demo`: the real daemon and the real actuator host as two processes, their progress, and the ledger at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent import ledger, package
+from agent.config import ConfigError
+
+SCENE = Path(__file__).parent / "scenes" / "robot-cell.yaml"
+
+
+def run(seconds: float, video: Path | None, camera: str | None, model: str | None) -> int:
+    """Returns the daemon's exit code. Raises ConfigError, PackageError."""
+    if video and camera:
+        raise ConfigError(["demo: either --video or --camera, not both"])
+    with tempfile.TemporaryDirectory(prefix="reflexd-demo-") as name:
+        folder = Path(name)
+        path = SCENE if not (video or camera) else picture_scene(folder, video, camera, model or "person-coarse")
+        environment = {**os.environ, "RUNTIME_DIRECTORY": name}
+        host = spawn(["actuate", "-c", str(path)], environment)
+        daemon = spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment)
+        try:
+            watch(daemon, folder)
+        finally:
+            code = [finish(process) for process in (daemon, host)][0]
+        click.echo()
+        for account in accounts(folder):
+            click.echo(ledger.table(account))
+        return code
+
+
+def spawn(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    # A session of their own: Ctrl-C reaches only this program, which then ends them in order.
+    return subprocess.Popen([sys.executable, "-m", "agent", *arguments], env=environment, start_new_session=True)
+
+
+def finish(process: subprocess.Popen[bytes]) -> int:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def watch(daemon: subprocess.Popen[bytes], folder: Path) -> None:
+    """A line a second for each lane until the daemon ends."""
+    before: dict[str, int] = {}
+    started = time.monotonic()
+    try:
+        while daemon.poll() is None:
+            time.sleep(1.0)
+            for account in accounts(folder):
+                click.echo(progress(account, time.monotonic() - started, before))
+    except KeyboardInterrupt:
+        click.echo("stopping")
+
+
+def accounts(folder: Path) -> list[ledger.Account]:
+    found = []
+    for path in sorted(folder.glob("*.ledger")):
+        try:
+            found.append(ledger.read(path))
+        except (OSError, ValueError):
+            continue  # just being made
+    return found
+
+
+def progress(account: ledger.Account, elapsed: float, before: dict[str, int]) -> str:
+    count = account.counts["samples"]
+    rate, before[account.lane] = count - before.get(account.lane, 0), count
+    total = ledger.quantiles(ledger.parts(account.rows[-2000:])["total"])
+    way = f"p50 {total['p50']:.2f} ms, p99 {total['p99']:.2f} ms" if total else "no sample yet"
+    seen = f"last seen {account.label} {account.score:.2f}" if account.label else "nothing seen"
+    return f"{elapsed:5.0f} s  {account.lane}: {account.state}, {rate}/s, {way}, {account.counts['decisions']} decisions, {seen}"
+
+
+def picture_scene(folder: Path, video: Path | None, camera: str | None, model: str) -> Path:
+    """A configuration for somebody's own picture: what the model sees goes to the log."""
+    labels = package.labels(package.find(model))
+    if video:
+        source: dict[str, Any] = {"driver": "camera.file", "path": str(video.resolve()), "loop": True}
+    else:
+        source = {"driver": "camera.v4l2", "device": camera}
+    where = Path(model).resolve() if Path(model).exists() else model
+    seen = [label for label in dict.fromkeys(labels) if label != "???"][:200]
+    config = {
+        "node": "demo",
+        "lanes": {"camera": {"source": source, "model": str(where)}},
+        "actuators": {"log": {"device": {"driver": "actuator.log"}, "rest": "nothing"}},
+        "rules": {
+            f"see-{number}": {
+                "any": [{"lane": "camera", "label": label, "score": 0.5, "hits": 2, "of": 3}],
+                "actuator": "log", "verb": label[:32], "hold_ms": 500, "deadline_ms": 100,
+            }
+            for number, label in enumerate(seen)
+        },
+    }  # fmt: skip
+    path = folder / "demo.yaml"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return path

@@ -1,0 +1,70 @@
+"""CURVE keys of a box: make them, read them, and let only known ones in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import zmq
+import zmq.auth
+from zmq.auth.thread import ThreadAuthenticator
+
+from agent.config import Keys
+from agent.outbox import Curve
+
+
+def make(folder: Path, name: str) -> tuple[Path, Path]:
+    """(public, secret) key files; the secret one for its owner only. Raises FileExistsError rather than overwrite."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for suffix in ("key", "key_secret"):
+        if (folder / f"{name}.{suffix}").exists():
+            raise FileExistsError(f"{folder / name}.{suffix} exists: a new key would lock out everybody who knows the old one")
+    before = os.umask(0o077)
+    try:
+        public, secret = zmq.auth.create_certificates(folder, name)
+    finally:
+        os.umask(before)
+    os.chmod(public, 0o644)
+    return Path(public), Path(secret)
+
+
+def read(path: Path) -> tuple[bytes, bytes | None]:
+    """(public, secret or None), Z85. Raises OSError that names the file."""
+    try:
+        return zmq.auth.load_certificate(path)
+    except (OSError, ValueError) as error:
+        raise OSError(f"key file {path}: {error}: make one with 'reflexd keys DIR'") from error
+
+
+def read_secret(path: Path) -> tuple[bytes, bytes]:
+    public, secret = read(path)
+    if secret is None:
+        raise OSError(f"key file {path} holds no secret key: name the .key_secret file")
+    return public, secret
+
+
+def serve(socket: zmq.Socket[bytes], keys: Keys) -> None:
+    """Make a socket ask for a known key before it listens."""
+    socket.curve_publickey, socket.curve_secretkey = read_secret(keys.own)
+    socket.curve_server = True
+    socket.zap_domain = b"reflexd"
+
+
+def porter(context: zmq.Context[zmq.Socket[bytes]], keys: Keys | None) -> ThreadAuthenticator | None:
+    """Lets in only peers whose public key file is in `keys.authorized`; without that folder nobody."""
+    if keys is None:
+        return None
+    if keys.authorized is None or not keys.authorized.is_dir():
+        raise OSError(f"keys.authorized: no folder '{keys.authorized}': put there the public key files of the boxes that may command us")
+    authenticator = ThreadAuthenticator(context)
+    authenticator.start()
+    authenticator.configure_curve(domain="reflexd", location=str(keys.authorized))
+    return authenticator
+
+
+def curve(keys: Keys | None, server_key: Path | None) -> Curve | None:
+    """What a lane needs to reach an actuator across a network; None without keys."""
+    if keys is None or server_key is None:
+        return None
+    public, secret = read_secret(keys.own)
+    return Curve(public, secret, read(server_key)[0])

@@ -1,0 +1,131 @@
+"""USB relay boards of the LCUS-1 type: four bytes per relay at 9600 baud, 8N1."""
+
+from __future__ import annotations
+
+import os
+import termios
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated, Literal
+
+import serial
+from pydantic import Field, field_validator, model_validator
+
+from agent.data import Arguments
+from drivers.base import Actuator, DeviceFault, DeviceMissing, DeviceTimeout, DriverOptions
+from drivers.sensor.serial import checked_url, file_descriptor, open_port
+
+START = 0xA0
+DRAIN_STEP_S = 0.0005
+
+Relay = Annotated[int, Field(ge=1, le=255)]
+Pattern = Annotated[dict[Relay, bool], Field(min_length=1)]
+
+
+class Options(DriverOptions):
+    url: str = Field(min_length=1, description="a device such as /dev/serial/by-id/usb-...")
+    baud: int = Field(9600, ge=50, le=12_000_000)
+    channels: dict[str, Pattern] = Field(min_length=1, description="verb -> relay -> on; a relay not named stays as it is")
+    safe: str = Field(description="the verb of the safe state; it names every relay")
+    echo: Literal["none", "same"] = Field("none", description="same: the board answers with the bytes that it got")
+    timeout_ms: float = Field(100.0, gt=0, le=5000, description="for the bytes to leave, and again for the echo")
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        return checked_url(url)
+
+    @model_validator(mode="after")
+    def _safe(self) -> Options:
+        if self.safe not in self.channels:
+            raise ValueError(f"safe: '{self.safe}' is not among the channels' verbs: {', '.join(self.channels)}")
+        left = {relay for pattern in self.channels.values() for relay in pattern} - set(self.channels[self.safe])
+        if left:
+            raise ValueError(f"safe: '{self.safe}' does not say what relay {min(left)} does")
+        return self
+
+
+class Driver(Actuator):
+    """After an error the relays are in an unknown state until the next success."""
+
+    def __init__(self, options: Options, name: str = "") -> None:
+        super().__init__(options, name)
+        self.bytes = {verb: encode(pattern) for verb, pattern in options.channels.items()}
+        self.timeout_s = options.timeout_ms / 1e3
+        self.port: serial.Serial | None = None
+        self.unsure = False
+
+    def open(self) -> None:
+        self.close()
+        self.port = open_port(self.options.url, self.options.baud, write_timeout_s=self.timeout_s)
+
+    def apply(self, verb: str, arguments: Arguments) -> None:
+        if verb not in self.bytes:
+            raise DeviceFault(f"{self.options.url}: no verb '{verb}', only {', '.join(self.bytes)}")
+        if self.port is None:
+            raise DeviceMissing(f"{self.options.url}: not open")
+        # the board may still hold half a frame; it then loses the first copy and takes the second
+        data = self.bytes[verb] * (2 if self.unsure else 1)
+        self.unsure = True
+        try:
+            self._send(self.port, data)
+        except serial.SerialTimeoutException as error:
+            discard(self.port)
+            raise DeviceFault(f"{self.options.url}: takes no bytes for {self.options.timeout_ms:g} ms") from error
+        except (OSError, termios.error) as error:  # SerialException is an OSError
+            raise DeviceMissing(f"{self.options.url}: gone, {error}") from error
+        self.unsure = False
+
+    def safe(self) -> None:
+        self.apply(self.options.safe, {})
+
+    def close(self) -> None:
+        port, self.port = self.port, None
+        if port is not None:
+            discard(port)
+            with suppress(OSError):  # a port that is gone cannot be closed properly either
+                port.close()
+
+    def _send(self, port: serial.Serial, data: bytes) -> None:
+        if self.options.echo == "same":
+            port.reset_input_buffer()
+        port.write(data)
+        drain(port, self.timeout_s)
+        if self.options.echo == "same":
+            self._compare(port, data)
+
+    def _compare(self, port: serial.Serial, data: bytes) -> None:
+        port.timeout = self.timeout_s
+        answer = port.read(len(data))
+        if not answer:
+            raise DeviceTimeout(f"{self.options.url}: no answer for {self.options.timeout_ms:g} ms")
+        if answer != data:
+            raise DeviceFault(f"{self.options.url}: sent {data.hex(' ')}, the board answered {answer.hex(' ')}")
+
+
+def encode(pattern: Mapping[int, bool]) -> bytes:
+    """A0, relay, 1 or 0, low byte of their sum; one such frame per relay."""
+    frames = ((START, relay, int(on)) for relay, on in pattern.items())
+    return b"".join(bytes((*frame, sum(frame) & 0xFF)) for frame in frames)
+
+
+def drain(port: serial.Serial, timeout_s: float) -> None:
+    """Wait until the bytes have left this machine. Raises SerialTimeoutException.
+
+    tcdrain alone waits for ever on a USB device that accepts nothing, so it comes after the queue is seen empty.
+    """
+    if not os.isatty(file_descriptor(port)):
+        return
+    until = time.monotonic() + timeout_s
+    while port.out_waiting:
+        if time.monotonic() > until:
+            raise serial.SerialTimeoutException("bytes stay in the queue")
+        time.sleep(DRAIN_STEP_S)
+    port.flush()
+
+
+def discard(port: serial.Serial) -> None:
+    """Drop what has not left: a late "run" after a "stop" is dangerous, and close would wait 30 s for it to leave."""
+    with suppress(OSError, termios.error):
+        port.reset_output_buffer()

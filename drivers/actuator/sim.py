@@ -1,0 +1,78 @@
+"""A simulated actuator: takes any verb, needs its time, and fails on a schedule."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+
+from agent.data import Arguments
+from drivers.base import Actuator, DeviceFault, DeviceMissing, DriverOptions
+from drivers.faults import Fault, Faults
+
+log = logging.getLogger(__name__)
+JAM_STEP_S = 0.001
+
+
+class ActuatorFault(Fault):
+    """stuck: a movement ends when the fault does. refuse: an error status at once. unplug: gone."""
+
+    kind: Literal["unplug", "stuck", "refuse"]
+
+
+class Options(DriverOptions):
+    reaction_ms: float = Field(0.0, ge=0, le=10_000, description="how long a movement takes")
+    safe: str = Field("stop", min_length=1, description="the verb of the safe state")
+    history: int = Field(1000, ge=1, le=1_000_000, description="movements that are remembered")
+    faults: tuple[ActuatorFault, ...] = Field((), description="troubles on a schedule")
+
+
+class Movement(NamedTuple):
+    """t_applied: monotonic ns, when it was complete."""
+
+    t_applied: int
+    verb: str
+    arguments: dict[str, bool | int | float | str]
+
+
+class Driver(Actuator):
+    """history: the newest movements, oldest first; it outlives close. state: the newest, None before the first."""
+
+    def __init__(self, options: Options, name: str = "") -> None:
+        super().__init__(options, name)
+        self.faults = Faults(options.faults, name)
+        self.history: deque[Movement] = deque(maxlen=options.history)
+        self.state: Movement | None = None
+
+    def open(self) -> None:
+        self.faults.start(time.monotonic_ns())
+        self._plugged()
+
+    def apply(self, verb: str, arguments: Arguments) -> None:
+        self._plugged()
+        if "refuse" in self.faults.active(time.monotonic_ns()):
+            raise DeviceFault(f"{self.name}: the simulated actuator refuses '{verb}'")
+        time.sleep(self.options.reaction_ms / 1e3)
+        while "stuck" in self.faults.active(time.monotonic_ns()):
+            time.sleep(JAM_STEP_S)
+        self._plugged()
+        self._arrive(Movement(time.monotonic_ns(), verb, dict(arguments)))
+
+    def safe(self) -> None:
+        self.apply(self.options.safe, {})
+
+    def close(self) -> None:
+        pass
+
+    def _plugged(self) -> None:
+        if "unplug" in self.faults.active(time.monotonic_ns()):
+            raise DeviceMissing(f"{self.name}: the simulated actuator is unplugged")
+
+    def _arrive(self, movement: Movement) -> None:
+        if self.state is None or movement[1:] != self.state[1:]:
+            log.info("%s: %s %s", self.name, movement.verb, movement.arguments or "")
+        self.state = movement
+        self.history.append(movement)

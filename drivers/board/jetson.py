@@ -1,0 +1,87 @@
+"""Jetson through jetson-stats: heat, load and power of every rail. Not yet run on hardware."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from drivers.base import DeviceMissing, Sensor, SensorOptions
+
+OFFLINE_C = -256
+
+
+class Options(SensorOptions):
+    rate_hz: float = Field(1.0, gt=0, le=10, description="how often the board is read; the service refreshes at this pace")
+
+
+class Driver(Sensor):
+    """Keys are settled at open: temperature_c (the hottest), temperature_<name>_c, load_percent, gpu_load_percent,
+
+    memory_available_mb, power_w, power_<rail>_w. A value that goes away later is NaN.
+    """
+
+    def __init__(self, options: Options, name: str = "") -> None:
+        super().__init__(options, name)
+        self.board: Any = None
+
+    def open(self) -> None:
+        self.close()
+        try:
+            import jtop
+        except ModuleNotFoundError as error:
+            raise DeviceMissing("jetson-stats is not installed: pip install reflexd[jetson]") from error
+        # a jtop is a thread and starts only once, so every open makes a new one
+        board = jtop.jtop(interval=1 / self.options.rate_hz)
+        try:
+            board.start()
+        except (jtop.JtopException, OSError) as error:
+            raise DeviceMissing(f"jetson-stats: {error}") from error
+        self.board, self.errors = board, (jtop.JtopException, OSError)
+        try:
+            self.keys = tuple(self._readings())
+        except DeviceMissing:
+            self.close()
+            raise
+
+    def read(self) -> Mapping[str, float]:
+        found = self._readings()
+        return {key: found.get(key, math.nan) for key in self.keys}
+
+    def close(self) -> None:
+        board, self.board = self.board, None
+        if board is not None:
+            board.close()
+
+    def _readings(self) -> dict[str, float]:
+        try:
+            # with spin it does not wait for the next refresh; an error of its thread surfaces here
+            alive = self.board.ok(spin=True)
+        except self.errors as error:
+            raise DeviceMissing(f"jetson-stats: {error}") from error
+        if not alive:
+            raise DeviceMissing("jetson-stats: the connection to jtop.service ended")
+        return decode(self.board)
+
+
+def decode(board: Any) -> dict[str, float]:
+    """Readings out of a jtop: power comes in mW, memory in kB, an offline sensor reads -256."""
+    found: dict[str, float] = {}
+    degrees = {name: one["temp"] for name, one in board.temperature.items()
+               if one.get("online", True) and one["temp"] != OFFLINE_C}
+    if degrees:
+        found["temperature_c"] = max(degrees.values())
+    found.update({f"temperature_{name.lower()}_c": value for name, value in degrees.items()})
+    if "total" in board.cpu:
+        found["load_percent"] = 100.0 - board.cpu["total"]["idle"]
+    loads = [one["status"]["load"] for one in board.gpu.values()]
+    if loads:
+        found["gpu_load_percent"] = max(loads)
+    if "RAM" in board.memory:
+        found["memory_available_mb"] = (board.memory["RAM"]["tot"] - board.memory["RAM"]["used"]) / 1024
+    if "tot" in board.power:
+        found["power_w"] = board.power["tot"]["power"] / 1000
+    found.update({f"power_{name.lower()}_w": one["power"] / 1000 for name, one in board.power.get("rail", {}).items()})
+    return found

@@ -1,0 +1,167 @@
+"""Heat, load, memory, clock and power of the board, from the files that the kernel keeps; what is absent is left out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from drivers.base import DeviceMissing, Sensor, SensorOptions
+
+Probe = Callable[[], Mapping[str, float]]
+
+COLDEST_C, HOTTEST_C = -100.0, 200.0  # beyond, the sensor is off: a Jetson's reads -256
+THROTTLED_NOW = 0xF  # Raspberry Pi: under-voltage, frequency capped, throttled, soft temperature limit
+
+
+class Options(SensorOptions):
+    rate_hz: float = Field(1.0, gt=0, le=10, description="how often the board is read")
+    root: str = Field("/", description="where sys and proc are found")
+
+
+class Driver(Sensor):
+    """Keys are settled at open; a value that cannot be read later is NaN.
+
+    temperature_c: the hottest of all; temperature_<name>_c: each zone and chip. load_percent: all cores together.
+    memory_available_mb. cpu_mhz: mean of the cores. gpu_load_percent: Jetson. power_w: what goes into the board.
+    throttled: 0 or 1 (Raspberry Pi). throttle_count: rises with each thermal event (Intel).
+    """
+
+    def open(self) -> None:
+        root = Path(self.options.root)
+        probes: tuple[Probe, ...] = (
+            lambda: temperatures(root), Load(root).read, lambda: memory(root), lambda: clock(root),
+            lambda: gpu(root), lambda: throttling(root), lambda: power(root),
+        )
+        self.probes = [probe for probe in probes if probe()]
+        self.keys = [key for probe in self.probes for key in probe()]
+        if not self.keys:
+            raise DeviceMissing(f"{root}: neither sys nor proc says anything about this board")
+
+    def read(self) -> Mapping[str, float]:
+        found = {key: value for probe in self.probes for key, value in probe().items()}
+        return {key: found.get(key, math.nan) for key in self.keys}
+
+    def close(self) -> None:
+        self.probes = []
+
+
+class Load:
+    """Share of time that the cores were not idle since the last call, from /proc/stat."""
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / "proc/stat"
+        self.idle = self.total = 0
+        self.percent = 0.0
+
+    def read(self) -> Mapping[str, float]:
+        line = text(self.path).partition("\n")[0].split()
+        if len(line) < 6 or line[0] != "cpu":
+            return {}
+        # user nice system idle iowait irq softirq steal; guest time is already in user time
+        ticks = [int(field) for field in line[1:9]]
+        idle, total = ticks[3] + ticks[4], sum(ticks)
+        # the counters tick at 100 Hz; two calls inside one tick see no time pass
+        if total > self.total:
+            self.percent = min(100.0, max(0.0, 100.0 * (1 - (idle - self.idle) / (total - self.total))))
+        self.idle, self.total = idle, total
+        return {"load_percent": self.percent}
+
+
+def temperatures(root: Path) -> Mapping[str, float]:
+    """Thermal zones and hardware monitors; files hold thousandths of a degree."""
+    found: dict[str, float] = {}
+    zones = [(text(zone / "type"), zone / "temp") for zone in within(root, "sys/class/thermal", "thermal_zone*")]
+    chips = [(text(file.parent / "name") + " " + label(file), file)
+             for file in within(root, "sys/class/hwmon", "hwmon*/temp*_input")]
+    for name, file in zones + chips:
+        celsius = number(file) / 1000
+        if COLDEST_C < celsius < HOTTEST_C:
+            key = f"temperature_{slug(name)}_c"
+            found[key] = max(celsius, found.get(key, celsius))
+    return {"temperature_c": max(found.values()), **found} if found else {}
+
+
+def memory(root: Path) -> Mapping[str, float]:
+    line = re.search(r"^MemAvailable:\s+(\d+) kB", text(root / "proc/meminfo"), re.MULTILINE)
+    return {"memory_available_mb": int(line[1]) / 1024} if line else {}
+
+
+def clock(root: Path) -> Mapping[str, float]:
+    khz = known(number(file) for file in within(root, "sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_cur_freq"))
+    mhz = [one / 1000 for one in khz] or [
+        float(one) for one in re.findall(r"^cpu MHz\s*: ([0-9.]+)$", text(root / "proc/cpuinfo"), re.MULTILINE)]
+    return {"cpu_mhz": sum(mhz) / len(mhz)} if mhz else {}
+
+
+def gpu(root: Path) -> Mapping[str, float]:
+    # a Jetson writes tenths of a percent
+    tenths = known(number(file) for file in within(root, "sys/class/devfreq", "*gpu*/device/load"))
+    return {"gpu_load_percent": max(tenths) / 10} if tenths else {}
+
+
+def throttling(root: Path) -> Mapping[str, float]:
+    found: dict[str, float] = {}
+    counts = known(number(file) for file in within(
+        root, "sys/devices/system/cpu", "cpu[0-9]*/thermal_throttle/core_throttle_count"))
+    if counts:
+        found["throttle_count"] = sum(counts)
+    for file in within(root, "sys/devices/platform/soc", "soc:firmware/get_throttled"):
+        flags = text(file)
+        if re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", flags):
+            found["throttled"] = float(int(flags, 16) & THROTTLED_NOW != 0)
+    return found
+
+
+def power(root: Path) -> Mapping[str, float]:
+    """Watts of each rail that a monitor measures, and of the board.
+
+    Where one rail is the input of the board (VDD_IN on an Orin, POM_5V_IN on a Nano) the others hang on it, and a
+    sum would count them twice.
+    """
+    rails: dict[str, float] = {}
+    for file in within(root, "sys/class/hwmon", "hwmon*/power*_input"):
+        rails[f"{text(file.parent / 'name')} {label(file)}"] = number(file) / 1e6
+    for amps in within(root, "sys/class/hwmon", "hwmon*/curr*_input"):
+        volts = amps.with_name(amps.name.replace("curr", "in"))
+        # the other chips that measure a current work out the power themselves
+        if text(amps.parent / "name") == "ina3221":
+            rails[label(volts) or volts.name[:-6]] = number(volts) / 1e3 * number(amps) / 1e3
+    rails = {slug(name): watts for name, watts in rails.items() if not math.isnan(watts)}
+    if not rails:
+        return {}
+    entry = [watts for name, watts in rails.items() if re.search(r"(^|_)v?in$", name)]
+    return {"power_w": sum(entry or rails.values()), **{f"power_{name}_w": watts for name, watts in rails.items()}}
+
+
+def within(root: Path, folder: str, pattern: str) -> list[Path]:
+    return sorted((root / folder).glob(pattern))
+
+
+def label(file: Path) -> str:
+    """temp1_input is named by temp1_label, where there is one."""
+    return text(file.with_name(file.name.replace("_input", "_label")))
+
+
+def slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:  # a zone that is switched off answers with EAGAIN or EINVAL
+        return ""
+
+
+def number(path: Path) -> float:
+    """The integer in a file, NaN where there is none."""
+    content = text(path)
+    return float(content) if re.fullmatch(r"-?[0-9]{1,15}", content) else math.nan
+
+
+def known(values: Iterable[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]

@@ -1,0 +1,52 @@
+"""A simulated board with constant readings and faults on a schedule."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from drivers.base import DeviceFault, DeviceMissing, Sensor, SensorOptions
+from drivers.faults import Fault, Faults
+
+HEAT_C = 40.0
+
+
+class BoardFault(Fault):
+    """heat: amount in degrees on top, 0 is 40. nan: values cannot be read. unplug and broken: errors."""
+
+    kind: Literal["unplug", "broken", "nan", "heat"]
+
+
+class Options(SensorOptions):
+    rate_hz: float = Field(1.0, gt=0, le=100, description="how often the board is read")
+    values: dict[str, float] = Field(
+        {"temperature_c": 50.0, "load_percent": 20.0, "memory_available_mb": 4000.0, "power_w": 8.0}, min_length=1)
+    faults: tuple[BoardFault, ...] = Field((), description="troubles on a schedule")
+
+
+class Driver(Sensor):
+    def __init__(self, options: Options, name: str = "") -> None:
+        super().__init__(options, name)
+        self.faults = Faults(options.faults, name)
+
+    def open(self) -> None:
+        self.faults.start(time.monotonic_ns())
+        self.read()
+
+    def read(self) -> Mapping[str, float]:
+        on = self.faults.active(time.monotonic_ns())
+        if "unplug" in on:
+            raise DeviceMissing(f"{self.name}: the simulated board is unplugged")
+        if "broken" in on:
+            raise DeviceFault(f"{self.name}: the simulated board answers with an error")
+        if "nan" in on:
+            return dict.fromkeys(self.options.values, math.nan)
+        heat = (on["heat"] or HEAT_C) if "heat" in on else 0.0
+        return {key: value + heat * key.startswith("temperature") for key, value in self.options.values.items()}
+
+    def close(self) -> None:
+        pass

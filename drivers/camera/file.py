@@ -1,0 +1,46 @@
+"""A video file as a camera, at its recorded pace or as fast as it is read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from drivers.base import DeviceFault, DeviceMissing
+from drivers.camera._decoded import Decoded, DecodedOptions
+
+
+class Options(DecodedOptions):
+    path: Path = Field(description="any container and codec that FFmpeg reads")
+    pace: Literal["recorded", "fast"] = Field("recorded", description="fast: every frame, as fast as they are read")
+    loop: bool = False
+
+
+class Driver(Decoded):
+    """t_capture is the time of open plus the frame's time in the recording, also where `fast` runs ahead of the clock."""
+
+    options: Options
+
+    def open(self) -> None:
+        path = self.options.path
+        try:
+            with open(path, "rb"):
+                pass
+        except (FileNotFoundError, PermissionError) as error:
+            raise DeviceMissing(f"{path}: {error.strerror}") from error
+        except OSError as error:
+            raise DeviceFault(f"{path}: {error.strerror}") from error
+        super().open()
+
+    def label(self) -> str:
+        return str(self.options.path)
+
+    def request(self) -> dict[str, Any]:
+        return {"source": os.path.abspath(self.options.path), "pace": self.options.pace, "loop": self.options.loop,
+                "closed": "does not open as a video"}
+
+    def ffmpeg(self) -> str:
+        # a file may be a playlist that names others, in the network too
+        return "protocol_whitelist;file"

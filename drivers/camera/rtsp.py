@@ -1,0 +1,60 @@
+"""A network camera over RTSP, newest frame only."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import ConfigDict, Field, SecretStr, field_validator
+
+from drivers.base import DeviceMissing
+from drivers.camera._decoded import Decoded, DecodedOptions
+
+
+class Options(DecodedOptions):
+    # the url holds the password, and an error would quote it
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    url: SecretStr = Field(description="rtsp://user:password@host:554/path")
+    transport: Literal["tcp", "udp"] = Field("tcp", description="udp is faster on a good wire and loses pictures on a bad one")
+    reorder_ms: float = Field(0.0, ge=0, le=5000, description="udp: how long to wait for a packet that was overtaken")
+    probe_kb: int = Field(500, ge=1, le=5000, description="how much of the stream is examined before the first picture")
+
+    @field_validator("url")
+    @classmethod
+    def _is_rtsp(cls, url: SecretStr) -> SecretStr:
+        parts = urlsplit(url.get_secret_value())
+        if parts.scheme not in ("rtsp", "rtsps") or not parts.hostname:
+            raise ValueError("write rtsp://host/path or rtsps://host/path")
+        return url
+
+
+class Driver(Decoded):
+    """t_capture is the arrival in the decoder: exposure, encoding and the network happened before."""
+
+    options: Options
+
+    def label(self) -> str:
+        # cheap cameras take the password in the path or the query, so only the host is safe to tell
+        parts = urlsplit(self.options.url.get_secret_value())
+        return f"{parts.scheme}://{parts.hostname}:{parts.port or 554}"
+
+    def request(self) -> dict[str, Any]:
+        return {"source": self.options.url.get_secret_value(), "pace": "live", "loop": False,
+                "closed": "does not answer or refuses: check host, path, user and password"}
+
+    def ffmpeg(self) -> str:
+        o = self.options
+        options = {
+            "rtsp_transport": o.transport,
+            "fflags": "nobuffer",
+            "flags": "low_delay",
+            "max_delay": round(o.reorder_ms * 1000),
+            "reorder_queue_size": 0 if o.reorder_ms == 0 else 500,
+            "probesize": o.probe_kb * 1000,
+            "protocol_whitelist": "rtsp,rtp,udp,tcp,tls,crypto,srtp",
+        }
+        return "|".join(f"{key};{setting}" for key, setting in options.items())
+
+    def ended(self) -> Exception:
+        return DeviceMissing(f"{self.label()} ended the stream after {self.sequence + 1} frames")

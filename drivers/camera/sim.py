@@ -1,0 +1,108 @@
+"""A simulated camera: somebody walks to and fro in a room; faults come on a schedule."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from agent.data import Array, Sample
+from drivers.base import Camera, DeviceMissing, DeviceTimeout, SourceOptions
+from drivers.camera._pace import Pace
+from drivers.camera._scene import walk
+from drivers.faults import Fault, Faults
+
+REFUSED_S = 0.1  # how far a refused open moves the clock of a fast camera, which otherwise only reading moves
+
+
+class CameraFault(Fault):
+    """amount: seconds for clock_jump (0: one second), grey levels of standard deviation for noise (0: 25)."""
+
+    kind: Literal["unplug", "freeze", "repeat", "clock_jump", "noise", "wrong_format"]
+
+
+class Options(SourceOptions):
+    width: int = Field(640, ge=32, le=4096)
+    height: int = Field(480, ge=32, le=4096)
+    fps: float = Field(30.0, gt=0, le=1000)
+    seed: int = Field(0, ge=0, description="the same seed draws the same room and the same walk")
+    pictures: int = Field(24, ge=1, le=500, description="drawn at open and shown forwards and backwards")
+    pace: Literal["real", "fast"] = Field("real", description="fast: as fast as it is read; time is counted, not waited for")
+    faults: tuple[CameraFault, ...] = Field((), description="kind, at_s after the first open, for_s, amount")
+
+
+class Driver(Camera):
+    options: Options
+    pixels = "bgr"
+
+    def __init__(self, options: Options, name: str = "") -> None:
+        super().__init__(options, name)
+        self.faults = Faults(options.faults, name)
+        self.pictures: list[Array] = []
+        self.clock = 0  # of a fast camera
+
+    def open(self) -> None:
+        o = self.options
+        now = self._now()
+        self.faults.start(now)
+        if "unplug" in self.faults.active(now):
+            self.clock = now + int(REFUSED_S * 1e9)
+            raise DeviceMissing(f"{self.name}: the simulated camera is unplugged")
+        self.pictures = self.pictures or walk(o.width, o.height, o.pictures, o.fps, o.seed)
+        self.width, self.height, self.rate_hz = o.width, o.height, o.fps
+        self.noise = np.random.default_rng(o.seed)
+        now = self._now()  # drawing took a while
+        self.pace = Pace(o.fps, o.pace == "fast", now)
+        self.heard = now
+        self.sequence = -1
+        self.last: Sample | None = None
+
+    def read(self, wait_s: float) -> Sample | None:
+        passed = self.pace.wait(wait_s)
+        now = self.clock = self.pace.due if self.pace.fast else time.monotonic_ns()
+        trouble = self.faults.active(now)
+        if "unplug" in trouble:
+            raise DeviceMissing(f"{self.name}: the simulated camera was unplugged")
+        if not passed or "freeze" in trouble:
+            self._check_silence(now)
+            return None
+        self.heard = now
+        if "repeat" in trouble and self.last is not None:
+            return self.last
+        self.sequence += passed
+        self.last = self._sample(trouble, passed - 1)
+        return self.last
+
+    def close(self) -> None:
+        self.last = None
+
+    def _now(self) -> int:
+        # a fast camera's clock goes on where it was closed
+        return self.clock if self.options.pace == "fast" and self.clock else time.monotonic_ns()
+
+    def _sample(self, trouble: Mapping[str, float], skipped: int) -> Sample:
+        picture, t_capture = self.pictures[self._shown()], self.pace.due
+        if trouble:
+            t_capture += int((trouble.get("clock_jump", 0.0) or "clock_jump" in trouble) * 1e9)
+            picture = self._spoilt(picture, trouble)
+        return Sample(self.name, self.sequence, t_capture, picture, skipped)
+
+    def _shown(self) -> int:
+        # 0 1 2 3 2 1 0 ...: no jump at the turn
+        count = len(self.pictures)
+        step = self.pace.tick % max(1, 2 * count - 2)
+        return min(step, 2 * count - 2 - step) if count > 1 else 0
+
+    def _spoilt(self, picture: Array, trouble: Mapping[str, float]) -> Array:
+        if "noise" in trouble:
+            grain = self.noise.normal(0.0, trouble["noise"] or 25.0, picture.shape)
+            picture = np.clip(picture + grain, 0, 255).astype(np.uint8)
+        return picture[::2, ::2] if "wrong_format" in trouble else picture
+
+    def _check_silence(self, now: int) -> None:
+        silent_ms = (now - self.heard) / 1e6
+        if silent_ms > self.options.timeout_ms:
+            raise DeviceTimeout(f"{self.name}: no picture for {silent_ms:.0f} ms")

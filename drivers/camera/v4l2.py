@@ -1,0 +1,187 @@
+"""A local camera through Video4Linux: kernel buffers mapped into the process, newest frame only, the kernel's time stamps."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import time
+from contextlib import suppress
+from typing import Literal
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from agent.data import Array, Sample
+from drivers.base import Camera, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, SourceOptions
+from drivers.camera import _v4l2_abi as abi
+from drivers.camera import _v4l2_modes as modes
+from drivers.camera._v4l2_queue import Queue
+
+BROKEN_LIMIT = 10  # broken pictures in a row: a cable or a starved USB bus loses one now and then
+BYTES = {"yuyv": 2, "grey": 1}  # of one pixel
+PIXELS = {"yuyv": "yuyv", "grey": "grey", "mjpg": "bgr"}
+REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+TROUBLE: dict[int, tuple[type[DeviceError], str]] = {
+    errno.ENOENT: (DeviceMissing, "is not there: is it plugged in?"),
+    errno.ENODEV: (DeviceMissing, "is gone: was it unplugged?"),
+    errno.ENXIO: (DeviceMissing, "is gone: was it unplugged?"),
+    errno.EIO: (DeviceMissing, "stopped working (I/O error): was it unplugged?"),
+    errno.EACCES: (DeviceMissing, "may not be opened: add this user to the group 'video'"),
+    errno.EPERM: (DeviceMissing, "may not be opened: add this user to the group 'video'"),
+    errno.EBUSY: (DeviceMissing, "is in use by another program (fuser -v tells which)"),
+    errno.ENOTTY: (DeviceFault, "is not a video device"),
+    errno.ENOSPC: (DeviceFault, "gets no USB bandwidth: smaller picture, lower fps, format mjpg or another USB controller"),
+}
+
+
+class Options(SourceOptions):
+    device: str = Field("/dev/video0", description="prefer a name from /dev/v4l/by-id: numbers change")
+    width: int = Field(640, ge=16, le=16384)
+    height: int = Field(480, ge=16, le=16384)
+    fps: float = Field(30.0, gt=0, le=1000)
+    format: Literal["auto", "yuyv", "mjpg", "grey"] = "auto"
+    buffers: int = Field(3, ge=3, le=32, description="one with the lane, one ready, one being filled")
+    reduce: Literal[1, 2, 4, 8] = Field(1, description="mjpg only: decode to 1/n of width and height, which is faster")
+
+
+class Driver(Camera):
+    options: Options
+    fd = -1
+
+    def open(self) -> None:
+        try:
+            self.fd = os.open(self.options.device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            self.queue = Queue(self.fd)
+            self.views: list[Array] = []
+            self._check_capture()
+            line = self._set_format(self._choose())
+            self._set_rate()
+            self.queue.allocate(self.options.buffers)
+            self._start(line)
+        except OSError as error:
+            self.close()
+            raise self._trouble(error) from error
+        except DeviceError:
+            self.close()
+            raise
+
+    def read(self, wait_s: float) -> Sample | None:
+        """yuyv and grey are views of the kernel's buffer, which goes back to the kernel at the next read."""
+        deadline = time.monotonic() + wait_s
+        try:
+            while True:
+                left = max(0.0, deadline - time.monotonic())
+                sample = self._sample() if self.queue.take(left) else None
+                if sample is not None:
+                    return sample
+                self._check_health()
+                if left == 0.0:
+                    return None
+        except OSError as error:
+            raise self._trouble(error) from error
+
+    def close(self) -> None:
+        if self.fd < 0:
+            return
+        self.views.clear()
+        self.queue.stop()
+        os.close(self.fd)
+        self.fd = -1
+
+    def _check_capture(self) -> None:
+        found = abi.Capability()
+        abi.ioctl(self.fd, abi.QUERYCAP, found)
+        can = found.device_caps if found.capabilities & abi.CAP_DEVICE_CAPS else found.capabilities
+        if can & abi.CAP_CAPTURE and can & abi.CAP_STREAMING:
+            return
+        what = f"{self.options.device} ({found.card.decode('utf-8', 'replace')})"
+        if can & abi.CAP_CAPTURE_MPLANE:
+            raise DeviceFault(f"{what} is multi-planar, which this driver does not read")
+        # a USB camera registers a second node for its metadata, usually the next number
+        raise DeviceFault(f"{what} does not capture pictures: try the node with the next lower number")
+
+    def _choose(self) -> modes.Offer:
+        o = self.options
+        offered = modes.offers(self.fd, o.width, o.height)
+        chosen = modes.choose(offered, o.format, o.width, o.height, o.fps)
+        if chosen is None:
+            raise DeviceFault(f"{o.device} does not offer {o.format} {o.width}x{o.height}; it offers: {modes.describe(offered)}")
+        return chosen
+
+    def _set_format(self, chosen: modes.Offer) -> int:
+        """The bytes from one line of the picture to the next."""
+        o, wanted = self.options, abi.Format(type=abi.CAPTURE)
+        pix = wanted.fmt.pix
+        pix.width, pix.height, pix.field = o.width, o.height, abi.PROGRESSIVE
+        pix.pixelformat = abi.fourcc(chosen.fourcc)
+        abi.ioctl(self.fd, abi.S_FMT, wanted)
+        # the kernel answers with the nearest it has instead of refusing
+        got = abi.fourcc_text(pix.pixelformat)
+        if (got, pix.width, pix.height) != (chosen.fourcc, o.width, o.height):
+            raise DeviceFault(f"{o.device}: asked for {chosen.fourcc} {o.width}x{o.height}, got {got} {pix.width}x{pix.height}")
+        self.format = modes.READABLE[chosen.fourcc]
+        self.pixels = PIXELS[self.format]
+        reduce = o.reduce if self.format == "mjpg" else 1
+        self.width, self.height = -(-o.width // reduce), -(-o.height // reduce)
+        return int(pix.bytesperline or o.width * BYTES[self.format])
+
+    def _set_rate(self) -> None:
+        wanted = abi.StreamParameters(type=abi.CAPTURE)
+        rate = wanted.parm.capture
+        rate.numerator, rate.denominator = 1000, round(self.options.fps * 1000)
+        # a device with one fixed rate may refuse
+        with suppress(OSError):
+            abi.ioctl(self.fd, abi.S_PARM, wanted)
+        self.rate_hz = rate.denominator / rate.numerator if rate.numerator and rate.denominator else self.options.fps
+
+    def _start(self, line: int) -> None:
+        least = 1
+        if self.format != "mjpg":
+            least = line * (self.height - 1) + self.width * BYTES[self.format]
+            if least > min(len(memory) for memory in self.queue.memory):
+                raise DeviceFault(f"{self.options.device}: its buffers are too small for the picture")
+        self.views = [_view(memory, self.format, self.width, self.height, line) for memory in self.queue.memory]
+        self.queue.start(least, int(1e9 / self.rate_hz))
+
+    def _sample(self) -> Sample | None:
+        queue = self.queue
+        t_capture = queue.t_capture()
+        picture = self.views[queue.held.index]
+        if self.format == "mjpg":
+            decoded = self._decode(picture[:queue.held.bytesused])
+            if decoded is None:
+                queue.reject()
+                return None
+            picture = decoded
+            queue.give_back()
+        skipped, queue.skipped = queue.skipped, 0
+        return Sample(self.name, queue.sequence, t_capture, picture, skipped)
+
+    def _decode(self, jpeg: Array) -> Array | None:
+        try:
+            picture: Array | None = cv2.imdecode(jpeg, REDUCED[self.options.reduce])
+        except cv2.error:
+            return None
+        return picture if picture is not None and picture.shape == (self.height, self.width, 3) else None
+
+    def _check_health(self) -> None:
+        if self.queue.broken >= BROKEN_LIMIT:
+            raise DeviceFault(f"{self.options.device}: {self.queue.broken} broken pictures in a row: cable or USB bandwidth?")
+        silent_ms = (time.monotonic_ns() - self.queue.heard) / 1e6
+        if silent_ms > self.options.timeout_ms:
+            raise DeviceTimeout(f"{self.options.device}: no picture for {silent_ms:.0f} ms")
+
+    def _trouble(self, error: OSError) -> DeviceError:
+        kind, text = TROUBLE.get(error.errno or 0, (DeviceFault, f"failed: {error.strerror}"))
+        return kind(f"{self.options.device} {text}")
+
+
+def _view(memory: mmap.mmap, format: str, width: int, height: int, line: int) -> Array:
+    """A buffer as a picture, without a copy; for mjpg as its bytes."""
+    if format == "mjpg":
+        return np.frombuffer(memory, np.uint8)
+    shape, strides = ((height, width, 2), (line, 2, 1)) if format == "yuyv" else ((height, width), (line, 1))
+    view: Array = np.ndarray(shape, np.uint8, memory, 0, strides)
+    return view

@@ -1,0 +1,337 @@
+"""The actuators: relay boards over real pseudo terminals, the simulated one with its faults, the log on a full disk."""
+
+import json
+import logging
+import os
+import select
+import subprocess
+import sys
+import termios
+import threading
+import time
+import tty
+from contextlib import suppress
+
+import pytest
+import serial
+from pydantic import ValidationError
+
+from drivers.actuator import log, serial_relay, sim
+from drivers.actuator.serial_relay import drain, encode
+from drivers.base import DeviceFault, DeviceMissing, DeviceTimeout, load
+from drivers.faults import Faults
+
+DEADLINE_S = 5.0
+STOP, RUN = bytes.fromhex("a00100a1 a00201a3"), bytes.fromhex("a00101a2")
+
+
+class Board:
+    """The far end of a pseudo terminal, on which a relay board hangs."""
+
+    def __init__(self):
+        self.far, self.near = os.openpty()
+        tty.setraw(self.near)
+        os.set_blocking(self.far, False)
+        self.url = os.ttyname(self.near)
+
+    def received(self):
+        """What is here now, without waiting: apply returns only when the bytes have left."""
+        try:
+            return os.read(self.far, 1000)
+        except BlockingIOError:
+            return b""
+
+    def answer(self, data, with_bytes):
+        """Once so many bytes as in `data` have come, answer."""
+        def run():
+            got, until = b"", time.monotonic() + DEADLINE_S
+            while len(got) < len(data) and time.monotonic() < until:
+                got += self.received()
+            os.write(self.far, with_bytes)
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    def unplug(self):
+        for end in (self.far, self.near):
+            if end >= 0:
+                os.close(end)
+        self.far = self.near = -1
+
+
+def fill(fd):
+    """Write until the kernel has taken all that it will; it moves bytes on in the background for a while."""
+    os.set_blocking(fd, False)
+    room = select.poll()
+    room.register(fd, select.POLLOUT)
+    taken = 1
+    while taken:
+        taken = 0
+        with suppress(BlockingIOError):
+            while True:
+                taken += os.write(fd, bytes(1000))
+        room.poll(50)
+
+
+@pytest.fixture
+def board():
+    board = Board()
+    yield board
+    board.unplug()
+
+
+@pytest.fixture
+def relay(board):
+    made = []
+
+    def make(url=board.url, **options):
+        verbs = {"stop": {1: False, 2: True}, "run": {1: True}}
+        driver = serial_relay.Driver(serial_relay.Options(url=url, **{"channels": verbs, "safe": "stop"} | options), "belt")
+        made.append(driver)
+        driver.open()
+        return driver
+    yield make
+    for driver in made:
+        driver.close()
+
+
+def test_the_published_frames():
+    assert encode({1: True}) == bytes.fromhex("a00101a2")
+    assert encode({1: False}) == bytes.fromhex("a00100a1")
+    assert encode({255: True}) == bytes.fromhex("a0ff01a0")
+
+
+def test_relay_bytes_have_left_when_apply_returns(board, relay):
+    driver = relay()
+    driver.apply("run", {})
+    assert board.received() == RUN
+    driver.apply("stop", {"speed": 1})
+    assert board.received() == STOP
+    driver.safe()
+    driver.safe()
+    assert board.received() == STOP + STOP
+
+
+def test_relay_that_answers(board, relay):
+    driver = relay(echo="same", timeout_ms=2000)
+    os.write(board.far, b"old")
+    thread = board.answer(RUN, RUN)
+    driver.apply("run", {})
+    thread.join()
+
+
+def test_relay_that_answers_something_else(board, relay):
+    driver = relay(echo="same", timeout_ms=2000)
+    thread = board.answer(RUN, bytes.fromhex("a00100a1"))
+    with pytest.raises(DeviceFault, match="answered a0 01 00 a1"):
+        driver.apply("run", {})
+    thread.join()
+
+
+def test_relay_that_answers_over_loop(relay):
+    relay("loop://", echo="same").safe()
+
+
+def test_relay_that_does_not_answer_gets_the_next_frame_twice(board, relay):
+    driver = relay(echo="same", timeout_ms=20)
+    with pytest.raises(DeviceTimeout, match="no answer"):
+        driver.apply("run", {})
+    assert board.received() == RUN
+    thread = board.answer(STOP * 2, STOP * 2)
+    driver.options = driver.options.model_copy(update={"timeout_ms": 2000})
+    driver.timeout_s = 2.0
+    driver.safe()
+    thread.join()
+
+
+def test_relay_that_takes_no_bytes_never_gets_them_late(board, relay):
+    driver = relay(timeout_ms=20)
+    termios.tcflow(board.near, termios.TCOOFF)
+    with pytest.raises(DeviceFault, match="takes no bytes"):
+        driver.apply("run", {})
+    termios.tcflow(board.near, termios.TCOON)
+    driver.safe()
+    assert board.received() == STOP * 2
+
+
+def test_relay_whose_reader_is_stuck(board, relay):
+    driver = relay(timeout_ms=20)
+    fill(board.near)
+    with pytest.raises(DeviceFault, match="takes no bytes"):
+        driver.safe()
+
+
+def test_relay_whose_bytes_stay_in_the_queue(board):
+    class Stuck(serial.Serial):
+        out_waiting = 4
+
+    with Stuck(board.url) as port, pytest.raises(serial.SerialTimeoutException):
+        drain(port, 0.02)
+
+
+def test_relay_unplugged(board, relay):
+    driver = relay()
+    board.unplug()
+    with pytest.raises(DeviceMissing, match="gone"):
+        driver.safe()
+    driver.close()
+    driver.close()
+    with pytest.raises(DeviceMissing, match="not open"):
+        driver.safe()
+    with pytest.raises(DeviceMissing, match="plugged in"):
+        driver.open()
+
+
+def test_relay_is_locked_and_knows_its_verbs(relay):
+    driver = relay()
+    with pytest.raises(DeviceMissing, match="busy"):
+        relay()
+    with pytest.raises(DeviceFault, match="no verb 'fly', only stop, run"):
+        driver.apply("fly", {})
+
+
+@pytest.mark.parametrize("options, complaint", [
+    ({"safe": "halt"}, "'halt' is not among"),
+    ({"safe": "run"}, "does not say what relay 2 does"),
+    ({"channels": {"stop": {0: True}}}, "greater than or equal"),
+    ({"channels": {"stop": {}}}, "at least 1"),
+    ({"channels": {"stop": {1: "perhaps"}}}, "boolean"),
+    ({"url": "http://x"}, "no serial port"),
+])
+def test_relay_options_that_make_no_sense(options, complaint):
+    good = {"url": "/dev/ttyUSB0", "channels": {"stop": {1: "off", 2: "on"}, "run": {1: "on"}}, "safe": "stop"}
+    assert serial_relay.Options.model_validate(good).channels["stop"] == {1: False, 2: True}
+    with pytest.raises(ValidationError, match=complaint):
+        serial_relay.Options.model_validate(good | options)
+
+
+def arm(**options):
+    driver = sim.Driver(sim.Options(**options), "arm")
+    driver.open()
+    return driver
+
+
+def test_sim_remembers_and_logs_changes(caplog):
+    caplog.set_level(logging.INFO)
+    driver = arm(history=3)
+    for verb in ("run", "run", "slow", "slow"):
+        driver.apply(verb, {"speed": 1})
+    driver.safe()
+    assert [movement.verb for movement in driver.history] == ["slow", "slow", "stop"]
+    assert driver.state == driver.history[-1]
+    assert driver.history[1].arguments == {"speed": 1}
+    assert [record.getMessage() for record in caplog.records] == ["arm: run {'speed': 1}", "arm: slow {'speed': 1}", "arm: stop "]
+
+
+def test_sim_needs_its_time():
+    driver = arm(reaction_ms=20)
+    begin = time.monotonic_ns()
+    driver.apply("run", {})
+    assert driver.history[0].t_applied - begin >= 20_000_000
+
+
+@pytest.mark.parametrize("kind, error", [("refuse", DeviceFault), ("unplug", DeviceMissing)])
+def test_sim_fails_while_the_fault_lasts(kind, error):
+    driver = sim.Driver(sim.Options(faults=[{"kind": kind, "at_s": 0, "for_s": 1000}]))
+    with pytest.raises(error):
+        driver.open()
+        driver.apply("run", {})
+    with pytest.raises(error):
+        driver.safe()
+    assert not driver.history
+    driver.faults = Faults(())  # its time is over
+    driver.open()
+    driver.safe()
+    assert driver.state.verb == "stop"
+
+
+def test_sim_stuck_arrives_when_it_comes_free():
+    driver = arm(faults=[{"kind": "stuck", "at_s": 0, "for_s": 0.05}])
+    driver.apply("run", {})
+    assert driver.state.t_applied - driver.faults.start_ns >= 50_000_000
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_log_appends_one_line_a_command(tmp_path):
+    path = tmp_path / "commands"
+    for verb in ("run", "slow"):
+        driver = log.Driver(log.Options(path=str(path)), "belt")
+        driver.open()
+        driver.apply(verb, {"speed": 0.5})
+        driver.close()
+        driver.close()
+    driver.open()
+    driver.safe()
+    driver.close()
+    assert [line["verb"] for line in lines(path)] == ["run", "slow", "safe"]
+    assert lines(path)[0]["arguments"] == {"speed": 0.5}
+    assert lines(path)[0]["actuator"] == "belt"
+    assert 0 < lines(path)[0]["t_ns"] <= lines(path)[1]["t_ns"] <= time.monotonic_ns()
+
+
+def test_log_without_a_file_goes_to_the_log(caplog):
+    caplog.set_level(logging.INFO)
+    driver = log.Driver(log.Options(), "belt")
+    driver.open()
+    driver.apply("run", {})
+    driver.close()
+    assert json.loads(caplog.records[0].getMessage())["verb"] == "run"
+
+
+def test_log_on_a_full_disk_recovers_when_space_returns(tmp_path):
+    link = tmp_path / "commands"
+    link.symlink_to("/dev/full")
+    driver = log.Driver(log.Options(path=str(link)), "belt")
+    driver.open()
+    for _ in range(3):
+        with pytest.raises(DeviceFault, match="No space left"):
+            driver.apply("run", {})
+    link.unlink()
+    driver.open()
+    driver.apply("run", {})
+    driver.close()
+    assert [line["verb"] for line in lines(link)] == ["run"]
+
+
+# a limit on the size of files cuts a write where a disk that fills up does, and can be lifted again
+FILLING_UP = """
+import resource, sys
+from drivers.actuator import log
+from drivers.base import DeviceFault
+driver = log.Driver(log.Options(path=sys.argv[1]), "belt")
+driver.open()
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (30, hard))
+for _ in range(2):
+    try:
+        driver.apply("lost", {})
+    except DeviceFault as error:
+        print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+driver.apply("run", {})
+driver.safe()
+"""
+
+
+def test_log_leaves_no_line_glued_to_a_cut_one(tmp_path):
+    path = tmp_path / "commands"
+    run = subprocess.run([sys.executable, "-c", FILLING_UP, str(path)], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.splitlines() == [f"{path}: disk full, the line was cut", f"{path}: File too large"]
+    stump, *whole = path.read_text().splitlines()
+    assert len(stump) == 30
+    assert [json.loads(line)["verb"] for line in whole] == ["run", "safe"]
+
+
+def test_log_in_a_place_that_is_not_there(tmp_path):
+    driver = log.Driver(log.Options(path=str(tmp_path / "none" / "commands")))
+    with pytest.raises(DeviceMissing, match="No such file"):
+        driver.open()
+    driver.close()
+
+
+@pytest.mark.parametrize("name", ["sim", "log", "serial_relay"])
+def test_they_are_found_by_name(name):
+    assert load(f"actuator.{name}").Driver.__mro__[1].__name__ == "Actuator"
