@@ -173,7 +173,9 @@ class Host:
         self.config = config
         chosen = set(only) or {name for name, one in config.actuators.items() if one.device}
         self.context = realtime.context(config.realtime)
-        self.porter = keys.porter(self.context, config.keys) if any(not is_local(config.endpoint(n)) for n in chosen) else None
+        self.porter = (
+            keys.porter(self.context, config.keys) if any(not is_local(config.endpoint(n)) for n in chosen) else None
+        )
         self.posts = [self.post(name) for name in sorted(chosen)]
         self.threads = [threading.Thread(target=self.serve, args=(post,), name=post.name) for post in self.posts]
         self.failed = False
@@ -241,7 +243,9 @@ def run(config: Config, only: Iterable[str], stop: threading.Event) -> int:
     while not stop.wait(0.1):
         stuck = host.stuck()
         if stuck:
-            log.critical("actuator %s: its driver has not returned for over 1 s; ending so that systemd restarts it safe", stuck)
+            log.critical(
+                "actuator %s: its driver has not returned for over 1 s; ending so that systemd restarts it safe", stuck
+            )
             os._exit(1)
         if host.failed:
             break
@@ -253,5 +257,3 @@ def run(config: Config, only: Iterable[str], stop: threading.Event) -> int:
 
 def summary(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no commands"
-
-

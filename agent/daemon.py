@@ -104,7 +104,9 @@ class Daemon:
     def lane_thread(self, runner: Runner) -> None:
         """A lane's whole life, on its own thread."""
         realtime.thread(runner.config.cores, self.config.realtime)
-        outbox = Outbox(self.context, self.addresses(runner.lane.name), self.node_of(runner), self.session, runner.lane.ledger)
+        outbox = Outbox(
+            self.context, self.addresses(runner.lane.name), self.node_of(runner), self.session, runner.lane.ledger
+        )
         try:
             runner.lane.run(self.scene, outbox)
         except Exception as error:
@@ -195,11 +197,15 @@ class lock:
             self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             self.file = open(self.path, "a", encoding="ascii")
         except OSError as error:
-            raise ConfigError([f"run_dir: {error.strerror}: '{error.filename}': set run_dir to a folder that this user may write"]) from error
+            raise ConfigError(
+                [f"run_dir: {error.strerror}: '{error.filename}': set run_dir to a folder that this user may write"]
+            ) from error
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError([f"another reflexd already runs in {self.path.parent}: stop it, or give this one its own run_dir"]) from None
+            raise ConfigError(
+                [f"another reflexd already runs in {self.path.parent}: stop it, or give this one its own run_dir"]
+            ) from None
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
@@ -222,4 +228,3 @@ def run(config: Config, path: Path, samples: int, seconds: float) -> int:
         raise ConfigError([f"{path}: no lanes: there is nothing to do"])
     daemon = Daemon(config, path, samples, seconds)
     return asyncio.run(daemon.serve())
-

@@ -84,7 +84,9 @@ def progress(account: ledger.Account, elapsed: float, before: dict[str, int]) ->
     total = ledger.quantiles(ledger.parts(account.rows[-2000:])["total"])
     way = f"p50 {total['p50']:.2f} ms, p99 {total['p99']:.2f} ms" if total else "no sample yet"
     seen = f"last seen {account.label} {account.score:.2f}" if account.label else "nothing seen"
-    return f"{elapsed:5.0f} s  {account.lane}: {account.state}, {rate}/s, {way}, {account.counts['decisions']} decisions, {seen}"
+    return (
+        f"{elapsed:5.0f} s  {account.lane}: {account.state}, {rate}/s, {way}, {account.counts['decisions']} decisions, {seen}"
+    )
 
 
 def picture_scene(folder: Path, video: Path | None, camera: str | None, model: str) -> Path:

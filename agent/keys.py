@@ -18,7 +18,9 @@ def make(folder: Path, name: str) -> tuple[Path, Path]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for suffix in ("key", "key_secret"):
         if (folder / f"{name}.{suffix}").exists():
-            raise FileExistsError(f"{folder / name}.{suffix} exists: a new key would lock out everybody who knows the old one")
+            raise FileExistsError(
+                f"{folder / name}.{suffix} exists: a new key would lock out everybody who knows the old one"
+            )
     before = os.umask(0o077)
     try:
         public, secret = zmq.auth.create_certificates(folder, name)
@@ -55,7 +57,9 @@ def porter(context: zmq.Context[zmq.Socket[bytes]], keys: Keys | None) -> Thread
     if keys is None:
         return None
     if keys.authorized is None or not keys.authorized.is_dir():
-        raise OSError(f"keys.authorized: no folder '{keys.authorized}': put there the public key files of the boxes that may command us")
+        raise OSError(
+            f"keys.authorized: no folder '{keys.authorized}': put there the public key files of the boxes that may command us"
+        )
     authenticator = ThreadAuthenticator(context)
     authenticator.start()
     authenticator.configure_curve(domain="reflexd", location=str(keys.authorized))

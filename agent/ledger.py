@@ -55,8 +55,8 @@ class Ledger:
             self.memory = new_file(path, size)
         IDENTITY.pack_into(self.memory, 0, MAGIC, lane.encode()[:64], os.getpid(), time.time_ns(), budget_ms)
         self.view = memoryview(self.memory)
-        self.count = self.view[COUNTS_AT:COUNTS_AT + 8 * len(COUNTERS)].cast("q")
-        self.cells = self.view[STATE_AT:HEAD_AT + 8].cast("q")
+        self.count = self.view[COUNTS_AT : COUNTS_AT + 8 * len(COUNTERS)].cast("q")
+        self.cells = self.view[STATE_AT : HEAD_AT + 8].cast("q")
         self.head = 0
 
     @property
@@ -71,7 +71,9 @@ class Ledger:
         """Where the next `write` will go, for commands that leave before their sample is booked."""
         return HEADER + (self.head % ROWS) * ROW.size
 
-    def write(self, sequence: int, capture: int, asked: int, read: int, prepared: int, inferred: int, decided: int, sent: int) -> None:
+    def write(
+        self, sequence: int, capture: int, asked: int, read: int, prepared: int, inferred: int, decided: int, sent: int
+    ) -> None:
         """Book one sample. sent: 0 where no command left."""
         ROW.pack_into(self.memory, self.next_row(), sequence, capture, asked, read, prepared, inferred, decided, sent, 0)
         self.head += 1
@@ -136,7 +138,18 @@ def account(raw: bytes | memoryview | mmap.mmap) -> Account:
     rows = np.frombuffer(raw, np.int64, ROWS * len(STAMPS), HEADER).reshape(ROWS, len(STAMPS))
     rows = np.roll(rows, -(head % ROWS), axis=0) if head > ROWS else rows[:head].copy()
     text = lane.rstrip(b"\0").decode(errors="replace"), label.rstrip(b"\0").decode(errors="replace")
-    return Account(text[0], pid, started, budget, STATES[state % len(STATES)], dict(zip(COUNTERS, counts)), text[1], score, t_evidence, rows)
+    return Account(
+        text[0],
+        pid,
+        started,
+        budget,
+        STATES[state % len(STATES)],
+        dict(zip(COUNTERS, counts)),
+        text[1],
+        score,
+        t_evidence,
+        rows,
+    )
 
 
 def parts(rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]:

@@ -32,7 +32,9 @@ def show(name: str, as_json: bool) -> None:
         "bytes": (folder / manifest.file).stat().st_size, "budget_ms": manifest.budget_ms, "data": manifest.data,
         "inputs": [describe(one) for one in opened.engine.inputs], "outputs": [describe(one) for one in opened.engine.outputs],
     }  # fmt: skip
-    click.echo(json.dumps(told, indent=2) if as_json else "\n".join(f"{key:<10} {plain(value)}" for key, value in told.items()))
+    click.echo(
+        json.dumps(told, indent=2) if as_json else "\n".join(f"{key:<10} {plain(value)}" for key, value in told.items())
+    )
 
 
 def plain(value: Any) -> str:
@@ -73,7 +75,9 @@ def init(file: Path, into: Path | None, decoder: str | None, as_json: bool) -> i
     command = [sys.executable, "-m", "agent.modelfile", str(file), str(folder), decoder or ""]
     child = subprocess.run(command, capture_output=True, text=True, timeout=120)
     if child.returncode < 0:
-        raise PackageError(f"{file}: the inference engine crashed on it (signal {-child.returncode}): the file is damaged or hostile")
+        raise PackageError(
+            f"{file}: the inference engine crashed on it (signal {-child.returncode}): the file is damaged or hostile"
+        )
     if child.returncode:
         raise PackageError((child.stderr.strip().splitlines() or ["unknown trouble"])[-1])
     text = child.stdout
@@ -82,8 +86,11 @@ def init(file: Path, into: Path | None, decoder: str | None, as_json: bool) -> i
     if not (folder / file.name).exists():
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "manifest.yaml").write_text(text, encoding="utf-8")
-    guess = f"wrote {folder}/manifest.yaml; check decoder, colour, mean and std against the model's page, then run: reflexd model verify {folder}"
-    click.echo(json.dumps({"ok": True, "manifest": str(folder / "manifest.yaml")}) if as_json else guess)
+    if as_json:
+        click.echo(json.dumps({"ok": True, "manifest": str(folder / "manifest.yaml")}))
+    else:
+        click.echo(f"wrote {folder}/manifest.yaml; check decoder, colour, mean and std against the model's page, then run:")
+        click.echo(f"reflexd model verify {folder}")
     return 0
 
 
@@ -141,7 +148,7 @@ def labels_inside(file: Path) -> list[str]:
     try:
         with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as archive:
             names = [one for one in archive.infolist() if one.filename.endswith(".txt") and one.file_size < MAX_LABEL_BYTES]
-            return archive.read(names[0]).decode().split("\n")[:-1] if names else []
+            return archive.read(names[0]).decode().rstrip("\n").split("\n") if names else []
     except (zipfile.BadZipFile, UnicodeDecodeError):
         return []
 

@@ -45,7 +45,9 @@ class Address(NamedTuple):
 class Link:
     """The line to one actuator. Belongs to the lane's thread."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: Address, node: str, session: int, ledger: Ledger) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: Address, node: str, session: int, ledger: Ledger
+    ) -> None:
         self.address = address
         self.node = node
         self.session = session
@@ -149,7 +151,9 @@ class Link:
 class Outbox:
     """All lines of one lane."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], addresses: Sequence[Address], node: str, session: int, ledger: Ledger) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], addresses: Sequence[Address], node: str, session: int, ledger: Ledger
+    ) -> None:
         self.links = {one.actuator: Link(context, one, node, session, ledger) for one in addresses}
         self.all = list(self.links.values())
 

@@ -170,7 +170,9 @@ def open_package(folder: Path, threads: int = 1) -> Package:
     package.warm()
     worst = compare_golden(package)
     if worst is not None and worst > 1.0:
-        raise PackageError(f"{folder}: golden outputs differ by {worst:.1f} times the tolerance: this machine computes another model")
+        raise PackageError(
+            f"{folder}: golden outputs differ by {worst:.1f} times the tolerance: this machine computes another model"
+        )
     return package
 
 
@@ -181,7 +183,9 @@ def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
         if shape != wanted:
             raise PackageError(f"{folder}/manifest.yaml: window makes an input {wanted}, the model takes {shape}")
     elif len(shape) != 4 or (shape[3] not in (1, 3) and shape[1] not in (1, 3)):
-        raise PackageError(f"{folder}/manifest.yaml: a picture needs an input [1, height, width, 1 or 3], the model takes {shape}")
+        raise PackageError(
+            f"{folder}/manifest.yaml: a picture needs an input [1, height, width, 1 or 3], the model takes {shape}"
+        )
 
 
 def compare_golden(package: Package) -> float | None:

@@ -60,7 +60,7 @@ class Pixels:
         self.small = np.zeros(grey_or(inner[1], inner[0], first), np.uint8)
         self.canvas = np.zeros((height, width, CHANNELS[self.picture.colour]), np.uint8)
         x, y = self.corner
-        self.place = self.canvas[y:y + inner[1], x:x + inner[0]]
+        self.place = self.canvas[y : y + inner[1], x : x + inner[0]]
         self.frame_shape = shape
 
     def __call__(self, frame: Array, view: Array) -> None:
@@ -90,7 +90,9 @@ class Pixels:
         if self.picture.fit == "stretch" or not self.frame_shape:
             return box
         (height, width), (x, y), (w, h) = self.size, self.corner, self.inner
-        return Box((box.left * width - x) / w, (box.top * height - y) / h, (box.right * width - x) / w, (box.bottom * height - y) / h)
+        return Box(
+            (box.left * width - x) / w, (box.top * height - y) / h, (box.right * width - x) / w, (box.bottom * height - y) / h
+        )
 
 
 def grey_or(height: int, width: int, channels: int) -> tuple[int, ...]:
@@ -158,7 +160,7 @@ class Readings:
         if self.seen < length or self.seen // self.window.hop == before:
             return False
         start = self.seen % length
-        view[0] = self.ring[start:start + length]
+        view[0] = self.ring[start : start + length]
         return True
 
     def broken(self, readings: Array) -> str:

@@ -50,7 +50,9 @@ def lock_memory() -> Knob:
         return Knob("memory lock", True, "")
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     why = os.strerror(ctypes.get_errno())
-    return Knob("memory lock", False, f"{why}, limit {soft // 1024} KiB: a page fault may delay a lane; set LimitMEMLOCK=infinity")
+    return Knob(
+        "memory lock", False, f"{why}, limit {soft // 1024} KiB: a page fault may delay a lane; set LimitMEMLOCK=infinity"
+    )
 
 
 def opencv_threads() -> Knob:
@@ -74,7 +76,7 @@ def fifo_knob() -> Knob:
     thread.start()
     thread.join()
     if trouble:
-        note = f"{trouble[0]}: other programs can delay a lane by tens of ms; set LimitRTPRIO=99 or AmbientCapabilities=CAP_SYS_NICE"
+        note = f"{trouble[0]}: other programs delay lanes by tens of ms; set LimitRTPRIO=99 or AmbientCapabilities=CAP_SYS_NICE"
         return Knob("SCHED_FIFO", False, note)
     return Knob("SCHED_FIFO", True, "")
 

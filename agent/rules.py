@@ -13,7 +13,7 @@ MS = 1_000_000
 
 
 class Condition(BaseModel):
-    """`label` with at least `score` (or `absent`) in `hits` of the last `of` inferences of `lane`, the newest within `within_ms`."""
+    """`label` with at least `score` (or `absent`) in `hits` of the last `of` inferences, the newest within `within_ms`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -149,6 +149,8 @@ class Rules:
         else:
             c = winner.config
             deadline = t_capture + int(c.deadline_ms * MS)
-            decision = Decision(self.number, winner.name, actuator, c.verb, c.arguments, winner.reasons(), t_capture, deadline)
+            decision = Decision(
+                self.number, winner.name, actuator, c.verb, c.arguments, winner.reasons(), t_capture, deadline
+            )
         self.in_force[actuator] = decision
         return decision

@@ -12,7 +12,8 @@ def full() -> dict[str, Any]:
     """Config's schema in which a source or device is one of the shipped drivers, or anybody's by dotted path."""
     schema = Config.model_json_schema()
     shared = schema.setdefault("$defs", {})
-    sources, devices = [], []
+    sources: list[dict[str, Any]] = []
+    devices: list[dict[str, Any]] = []
     for name in drivers.names():
         try:
             module = drivers.load(name)

@@ -40,7 +40,9 @@ def pack_command(command: Command) -> bytes:
     """At most COMMAND_BYTES. Raises WireError when arguments make it longer."""
     frame = msgpack.packb((VERSION, COMMAND, *command))
     if len(frame) > COMMAND_BYTES:
-        raise WireError(f"command for '{command.actuator}' takes {len(frame)} bytes, limit {COMMAND_BYTES}: shorten its arguments")
+        raise WireError(
+            f"command for '{command.actuator}' takes {len(frame)} bytes, limit {COMMAND_BYTES}: shorten its arguments"
+        )
     return bytes(frame)
 
 
@@ -81,7 +83,15 @@ def checked_command(body: list[Any]) -> Command:
     if len(body) != len(Command._fields):
         raise WireError(f"a command has {len(Command._fields)} fields, this has {len(body)}")
     command = Command(*body)
-    counts = (command.session, command.sequence, command.decision, command.t_capture, command.t_sent, command.ttl, command.clock)
+    counts = (
+        command.session,
+        command.sequence,
+        command.decision,
+        command.t_capture,
+        command.t_sent,
+        command.ttl,
+        command.clock,
+    )
     if not all(map(is_count, counts)) or type(command.late) is not bool:
         raise WireError("a command field has the wrong type")
     if not (is_name(command.node, NODE_BYTES) and is_name(command.actuator) and is_name(command.verb)):

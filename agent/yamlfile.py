@@ -63,7 +63,16 @@ def parse(raw: bytes, path: Path) -> Document:
         raise YamlError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except YAMLError as error:
         raise YamlError(f"{path}:{line_of(error)}: {problem(error)}") from None
-    except (ValueError, TypeError, RecursionError, AttributeError, KeyError, IndexError, NotImplementedError, AssertionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+        AttributeError,
+        KeyError,
+        IndexError,
+        NotImplementedError,
+        AssertionError,
+    ) as error:
         raise YamlError(f"{path}: not valid YAML: {type(error).__name__} {str(error)[:80]}") from None
     reader = Reader(path)
     data = reader.plain(tree, (), 1)
@@ -84,7 +93,9 @@ class Reader:
         self.nodes += 1
         self.lines[place] = line
         if self.nodes > MAX_NODES or len(place) > MAX_DEPTH:
-            raise YamlError(f"{self.path}:{line}: more than {MAX_NODES} values or {MAX_DEPTH} levels: this is no configuration")
+            raise YamlError(
+                f"{self.path}:{line}: more than {MAX_NODES} values or {MAX_DEPTH} levels: this is no configuration"
+            )
         if isinstance(node, dict):
             return {self.key(k, line): self.plain(v, (*place, str(k)), row(node, k, line)) for k, v in node.items()}
         if isinstance(node, list):
@@ -130,14 +141,18 @@ def sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix
     if error["type"] == "extra_forbidden":
         known = fields_at(model, place[:-1])
         close = get_close_matches(str(place[-1]), known, 1, 0.5)
-        return f"unknown key '{name}'" + (f"; did you mean '{close[0]}'?" if close else f"; valid here: {', '.join(sorted(known))}")
+        return f"unknown key '{name}'" + (
+            f"; did you mean '{close[0]}'?" if close else f"; valid here: {', '.join(sorted(known))}"
+        )
     if error["type"] == "missing":
         return f"'{name}' is missing"
     wanted: str = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     given = error.get("input")
     if not place:
         return wanted
-    unit = "; write the bare number, the unit is in the key's name" if error["type"] in ("float_parsing", "int_parsing") else ""
+    unit = (
+        "; write the bare number, the unit is in the key's name" if error["type"] in ("float_parsing", "int_parsing") else ""
+    )
     shown = f", found {given!r:.60}" if isinstance(given, (str, int, float, bool)) or given is None else ""
     return f"'{name}': {wanted}{shown}{unit}"
 

@@ -82,7 +82,9 @@ def choose(provider: str, path: Path) -> list[Any]:
     if name not in present:
         raise EngineError(f"this ONNX Runtime has no {name}; it has {', '.join(present)}")
     # TensorRT builds its engine on the first run, for minutes: keep it beside the model.
-    extra = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(path.parent / "trt")} if provider == "tensorrt" else {}
+    extra = (
+        {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(path.parent / "trt")} if provider == "tensorrt" else {}
+    )
     return [(name, extra), "CPUExecutionProvider"]
 
 

@@ -147,11 +147,13 @@ def text(result: dict[str, Any]) -> str:
                 lines.append(f"{label:<34}" + "".join(f"{one[q]:9.3f}" for q in ("p50", "p99", "p99.9", "max")))
         lines.append(f"  ratio p50 {result[kind]['ratio_p50']}, p99 {result[kind]['ratio_p99']}, lost {result[kind]['lost']}")
     for name, lane in result["four_cameras"].items():
-        lines.append(f"four cameras, {name}: {lane['samples']} samples, p99 {lane['p99']} ms, dropped {lane['dropped'] or 'none'}")
+        lines.append(
+            f"four cameras, {name}: {lane['samples']} samples, p99 {lane['p99']} ms, dropped {lane['dropped'] or 'none'}"
+        )
     lines.append(f"first decision {result['first_decision_s']} s after start, resident {result['rss_mb']} MB")
-    lines.append(f"ledger {result['ledger']['us_per_sample']} us, {result['ledger']['percent_of_sample']} % of a sample's time")
+    lines.append(
+        f"ledger {result['ledger']['us_per_sample']} us, {result['ledger']['percent_of_sample']} % of a sample's time"
+    )
     memory = result["memory"]
     lines.append(f"memory slope {memory['slope_kb_per_100k']} kB over {memory['samples']} samples")
     return "\n".join(lines)
-
-

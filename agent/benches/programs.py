@@ -38,7 +38,10 @@ class Run(NamedTuple):
 
     def lost(self) -> int:
         """Readings that never became a command that was applied."""
-        return sum(a.counts["lost"] + a.counts["skipped"] + a.counts["undelivered"] + a.counts["unacknowledged"] for a in self.accounts)
+        return sum(
+            a.counts["lost"] + a.counts["skipped"] + a.counts["undelivered"] + a.counts["unacknowledged"]
+            for a in self.accounts
+        )
 
 
 def bare(kind: str, model: Path, samples: int, folder: Path) -> Milliseconds:
@@ -51,7 +54,7 @@ def bare(kind: str, model: Path, samples: int, folder: Path) -> Milliseconds:
     script = spawn(["agent.benches.bare", kind, str(model), endpoint, str(total)])
     out, _ = sink.communicate(timeout=60 + 2 * total / RATE_HZ[kind])
     script.wait(10)
-    return np.array(out.split(), np.float64)[WARM[kind]:] / 1e6
+    return np.array(out.split(), np.float64)[WARM[kind] :] / 1e6
 
 
 def configuration(kind: str, package: Package, folder: Path, lanes: int, rate_hz: float, port: int = 0) -> dict[str, Any]:
@@ -61,17 +64,32 @@ def configuration(kind: str, package: Package, folder: Path, lanes: int, rate_hz
         "sensor": {"driver": "sensor.sim_arm", "rate_hz": rate_hz},
     }
     label = package.manifest.labels[0] if package.manifest.labels else "person"
-    config: dict[str, Any] = {"node": "bench", "run_dir": str(folder), "metrics": {"port": port}, "lanes": {}, "actuators": {}, "rules": {}}
+    config: dict[str, Any] = {
+        "node": "bench",
+        "run_dir": str(folder),
+        "metrics": {"port": port},
+        "lanes": {},
+        "actuators": {},
+        "rules": {},
+    }
     for number in range(lanes):
         name = f"{kind}{number}"
         always = [{"lane": name, "label": label, "score": 0.5, "absent": absent} for absent in (False, True)]
         config["lanes"][name] = {"source": sources[kind], "model": str(package.folder.resolve())}
         config["actuators"][f"act{number}"] = {"device": {"driver": "actuator.sim"}, "rest": "rest"}
-        config["rules"][name] = {"any": always, "actuator": f"act{number}", "verb": "go", "every_sample": True, "deadline_ms": 100}
+        config["rules"][name] = {
+            "any": always,
+            "actuator": f"act{number}",
+            "verb": "go",
+            "every_sample": True,
+            "deadline_ms": 100,
+        }
     return config
 
 
-def reflexd(kind: str, package: Package, samples: int, folder: Path, lanes: int = 1, rate_hz: float = 0.0, busy: bool = False) -> Run:
+def reflexd(
+    kind: str, package: Package, samples: int, folder: Path, lanes: int = 1, rate_hz: float = 0.0, busy: bool = False
+) -> Run:
     """One run of `reflexd run` and `reflexd actuate`; figures from the ledgers they leave."""
     rate_hz = rate_hz or RATE_HZ[kind]
     port = free_port() if busy else 0
@@ -94,7 +112,7 @@ def reflexd(kind: str, package: Package, samples: int, folder: Path, lanes: int 
         end(host)
     accounts = [ledger.read(folder / f"{kind}{number}.ledger") for number in range(lanes)]
     first_s = (min(int(a.rows[a.rows[:, 7] > 0][0, 7]) for a in accounts) - started) / 1e9
-    rows = np.concatenate([a.rows[WARM[kind]:] for a in accounts])
+    rows = np.concatenate([a.rows[WARM[kind] :] for a in accounts])
     return Run(ledger.parts(rows[rows[:, 8] > 0])["total"], accounts, rss_mb, first_s)
 
 
