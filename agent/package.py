@@ -148,7 +148,7 @@ def verify_file(folder: Path, manifest: Manifest) -> Path:
     if found != manifest.sha256:
         raise PackageError(
             f"{path}: sha256 is {found[:16]}..., the manifest says {manifest.sha256[:16]}...:"
-            " the file is damaged or not the one that was checked; restore it, or run 'reflexd model init' on a file that you trust"
+            " the file is damaged or not the one that was checked; restore it, or 'reflexd model init' one that you trust"
         )
     return path
 

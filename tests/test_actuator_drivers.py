@@ -17,7 +17,7 @@ import serial
 from pydantic import ValidationError
 
 from drivers.actuator import log, serial_relay, sim
-from drivers.actuator.serial_relay import drain, encode
+from drivers.actuator.serial_relay import encode
 from drivers.base import DeviceFault, DeviceMissing, DeviceTimeout, load
 from drivers.faults import Faults
 
@@ -31,22 +31,22 @@ class Board:
     def __init__(self):
         self.far, self.near = os.openpty()
         tty.setraw(self.near)
-        os.set_blocking(self.far, False)
         self.url = os.ttyname(self.near)
 
-    def received(self):
-        """What is here now, without waiting: apply returns only when the bytes have left."""
-        try:
-            return os.read(self.far, 1000)
-        except BlockingIOError:
-            return b""
+    def received(self, count):
+        """What has come, once so many bytes have, or the deadline is over; the kernel passes them on in the background."""
+        got, until = b"", time.monotonic() + DEADLINE_S
+        came = select.poll()
+        came.register(self.far, select.POLLIN)
+        while len(got) < count and time.monotonic() < until:
+            if came.poll(100):
+                got += os.read(self.far, 1000)
+        return got
 
     def answer(self, data, with_bytes):
         """Once so many bytes as in `data` have come, answer."""
         def run():
-            got, until = b"", time.monotonic() + DEADLINE_S
-            while len(got) < len(data) and time.monotonic() < until:
-                got += self.received()
+            self.received(len(data))
             os.write(self.far, with_bytes)
         thread = threading.Thread(target=run)
         thread.start()
@@ -101,20 +101,20 @@ def test_the_published_frames():
     assert encode({255: True}) == bytes.fromhex("a0ff01a0")
 
 
-def test_relay_bytes_have_left_when_apply_returns(board, relay):
+def test_relay_bytes_at_the_other_end(board, relay):
     driver = relay()
     driver.apply("run", {})
-    assert board.received() == RUN
     driver.apply("stop", {"speed": 1})
-    assert board.received() == STOP
     driver.safe()
     driver.safe()
-    assert board.received() == STOP + STOP
+    driver.apply("run", {})
+    assert board.received(32) == RUN + STOP * 3 + RUN
 
 
 def test_relay_that_answers(board, relay):
     driver = relay(echo="same", timeout_ms=2000)
     os.write(board.far, b"old")
+    assert select.select([board.near], [], [], DEADLINE_S)[0]
     thread = board.answer(RUN, RUN)
     driver.apply("run", {})
     thread.join()
@@ -136,7 +136,7 @@ def test_relay_that_does_not_answer_gets_the_next_frame_twice(board, relay):
     driver = relay(echo="same", timeout_ms=20)
     with pytest.raises(DeviceTimeout, match="no answer"):
         driver.apply("run", {})
-    assert board.received() == RUN
+    assert board.received(4) == RUN
     thread = board.answer(STOP * 2, STOP * 2)
     driver.options = driver.options.model_copy(update={"timeout_ms": 2000})
     driver.timeout_s = 2.0
@@ -151,7 +151,7 @@ def test_relay_that_takes_no_bytes_never_gets_them_late(board, relay):
         driver.apply("run", {})
     termios.tcflow(board.near, termios.TCOON)
     driver.safe()
-    assert board.received() == STOP * 2
+    assert board.received(16) == STOP * 2
 
 
 def test_relay_whose_reader_is_stuck(board, relay):
@@ -161,12 +161,13 @@ def test_relay_whose_reader_is_stuck(board, relay):
         driver.safe()
 
 
-def test_relay_whose_bytes_stay_in_the_queue(board):
-    class Stuck(serial.Serial):
-        out_waiting = 4
-
-    with Stuck(board.url) as port, pytest.raises(serial.SerialTimeoutException):
-        drain(port, 0.02)
+def test_relay_whose_bytes_stay_in_the_queue(relay, monkeypatch):
+    driver, dropped = relay(timeout_ms=20), []
+    monkeypatch.setattr(serial.Serial, "out_waiting", 4)
+    monkeypatch.setattr(serial.Serial, "reset_output_buffer", lambda port: dropped.append(port))
+    with pytest.raises(DeviceFault, match="takes no bytes"):
+        driver.safe()
+    assert dropped == [driver.port]
 
 
 def test_relay_unplugged(board, relay):

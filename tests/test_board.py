@@ -134,7 +134,7 @@ class FakeJtop:
     def __init__(self, interval=1.0):
         self.interval, self.started, self.closed, self.error = interval, 0, False, None
         self.temperature = {"CPU": {"online": True, "temp": 48.5}, "GPU": {"online": False, "temp": -256},
-                            "tj": {"online": True, "temp": 51.0}}
+                            "CV0": {"online": True, "temp": -256}, "tj": {"online": True, "temp": 51.0}}
         self.cpu = {"total": {"user": 10.0, "nice": 0.0, "system": 5.0, "idle": 85.0}, "cpu": []}
         self.gpu = {"ga10b": {"status": {"load": 12.5}}}
         self.memory = {"RAM": {"tot": 8_000_000, "used": 2_000_000, "free": 1_000_000}}

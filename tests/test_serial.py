@@ -240,6 +240,13 @@ def test_a_wrong_baud_rate_without_any_delimiter_is_a_fault_too(line, opened):
     assert len(driver.parser.rest) <= 16
 
 
+def test_the_end_of_a_frame_that_was_too_long_is_no_frame():
+    parser = FrameParser(FrameOptions(channels=["a", "b"], max_frame=16))
+    assert parser.feed(b"\n" + b"9" * 17) == []
+    assert parser.feed(b"1,2\n3,4\n") == [[3, 4]]
+    assert parser.bad == 1
+
+
 def test_silence_is_a_timeout(line, opened):
     driver = opened(line.path, timeout_ms=30)
     begin = time.monotonic()
@@ -415,6 +422,15 @@ def test_cobs_there_and_back(data):
     encoded = cobs_encode(data)
     assert b"\0" not in encoded
     assert cobs_decode(encoded) == data
+
+
+@pytest.mark.parametrize("last", [b"", b"\1"])
+def test_cobs_block_of_254_has_no_zero_behind_it(last):
+    block = bytes(range(1, 255))
+    assert cobs_decode(b"\xff" + block + last) == block
+    assert cobs_decode(b"\xff" + block + b"\2\7") == block + b"\7"
+    with pytest.raises(ValueError):
+        cobs_decode(b"\xff" + block[1:])
 
 
 @given(st.sampled_from([one for one in FORMS if one.checksum.startswith("crc16")]), st.data())

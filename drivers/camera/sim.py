@@ -42,19 +42,19 @@ class Driver(Camera):
         super().__init__(options, name)
         self.faults = Faults(options.faults, name)
         self.pictures: list[Array] = []
-        self.clock = 0  # of a fast camera
+        self.clock = 0  # of a fast camera: its next tick
 
     def open(self) -> None:
         o = self.options
+        # drawing takes a while, so before the clock starts
+        self.pictures = self.pictures or walk(o.width, o.height, o.pictures, o.fps, o.seed)
         now = self._now()
         self.faults.start(now)
         if "unplug" in self.faults.active(now):
             self.clock = now + int(REFUSED_S * 1e9)
             raise DeviceMissing(f"{self.name}: the simulated camera is unplugged")
-        self.pictures = self.pictures or walk(o.width, o.height, o.pictures, o.fps, o.seed)
         self.width, self.height, self.rate_hz = o.width, o.height, o.fps
         self.noise = np.random.default_rng(o.seed)
-        now = self._now()  # drawing took a while
         self.pace = Pace(o.fps, o.pace == "fast", now)
         self.heard = now
         self.sequence = -1
@@ -62,7 +62,8 @@ class Driver(Camera):
 
     def read(self, wait_s: float) -> Sample | None:
         passed = self.pace.wait(wait_s)
-        now = self.clock = self.pace.due if self.pace.fast else time.monotonic_ns()
+        now = self.pace.due if self.pace.fast else time.monotonic_ns()
+        self.clock = self.pace.time(self.pace.tick + 1)
         trouble = self.faults.active(now)
         if "unplug" in trouble:
             raise DeviceMissing(f"{self.name}: the simulated camera was unplugged")

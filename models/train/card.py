@@ -1,0 +1,79 @@
+"""The CARD.md of a package: figures with their uncertainty, and the matrix of what was taken for what."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+
+from agent.data import Array
+
+
+def wilson(hits: int, of: int) -> tuple[float, float]:
+    """95 % confidence interval of a share (Wilson 1927): honest near 0 and 1, where the normal one is not."""
+    if not of:
+        return 0.0, 1.0
+    z, share = 1.96, hits / of
+    middle = share + z * z / (2 * of)
+    half = z * sqrt(share * (1 - share) / of + z * z / (4 * of * of))
+    return max(0.0, (middle - half) / (1 + z * z / of)), min(1.0, (middle + half) / (1 + z * z / of))
+
+
+def percent(hits: int, of: int) -> str:
+    """"98.5 % (97.9 to 98.9, 1,970 of 2,000)"."""
+    low, high = wilson(hits, of)
+    return f"{100 * hits / max(of, 1):.2f} % ({100 * low:.2f} to {100 * high:.2f}, {hits:,} of {of:,})"
+
+
+def at_most(count: int, hours: float) -> float:
+    """Upper 95 % bound of a rate per hour, of so many in so many hours (Poisson, exact at none: 3 / hours)."""
+    wilson_hilferty = (count + 1) * (1 - 1 / (9 * (count + 1)) + 1.645 / (3 * sqrt(count + 1))) ** 3
+    return wilson_hilferty / hours
+
+
+def confusion(truth: Array, guess: Array, kinds: int) -> Array:
+    """int [kinds, kinds]: row is the truth, column the guess."""
+    matrix = np.zeros((kinds, kinds), int)
+    np.add.at(matrix, (truth, guess), 1)
+    return matrix
+
+
+def draw(matrix: Array, labels: Sequence[str], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(4.5, 4), dpi=80)
+    axes.imshow(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=8)
+    axes.set_xticks(range(len(labels)), labels, rotation=30)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="the model says", ylabel="it was")
+    figure.tight_layout()
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def processor() -> str:
+    """Whose milliseconds these are."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return names[0] if names else platform.machine()
+
+
+def write(place: Path, summary: str, sections: Mapping[str, str]) -> None:
+    """CARD.md; the sections are printed, too."""
+    body = "\n\n".join(f"## {title}\n{text.strip()}" for title, text in sections.items())
+    text = f"# {place.name}\n\n{summary.strip()}\n\n{body}\n\nMade by `python -m models.train {place.name}`.\n"
+    (place / "CARD.md").write_text(text)
+    print(text)

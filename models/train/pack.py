@@ -1,0 +1,37 @@
+"""Writes a model package: the file, what the file cannot say, and outputs to compare with at load."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.data import Array
+
+GOLDEN = 8  # pairs of input and output
+
+
+def pack(place: Path, content: bytes, facts: Mapping[str, Any], inputs: Array, outputs: Array) -> None:
+    """facts: what goes into the manifest besides file names and checksum. inputs, outputs: raw values of GOLDEN samples."""
+    place.mkdir(exist_ok=True)
+    file = f"{place.name}.tflite"
+    (place / file).write_bytes(content)
+    np.savez_compressed(place / "golden.npz", input_0=inputs, output_0=outputs)
+    first = {"version": facts["version"], "licence": "Apache-2.0", "file": file, "sha256": hashlib.sha256(content).hexdigest()}
+    rest = {key: value for key, value in facts.items() if key != "version"}
+    (place / "manifest.yaml").write_text(yaml({**first, "backend": "litert", **rest, "golden": "golden.npz"}))
+
+
+def yaml(facts: Mapping[str, Any], indent: str = "") -> str:
+    """One line a key; a mapping is indented below its key. Strings and lists are written as in JSON, which is YAML."""
+    lines = []
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            lines.append(f"{indent}{key}:\n{yaml(value, indent + '  ')}")
+        else:
+            lines.append(f"{indent}{key}: {json.dumps(value)}\n")
+    return "".join(lines)

@@ -1,0 +1,74 @@
+"""Real recordings through source, model and rules give the decisions that a person sees in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import package
+from agent.lane import Lane, Limits
+from agent.ledger import Ledger
+from agent.rules import RuleConfig, Rules
+from agent.scene import Scene
+from drivers.base import open_source
+
+from tests.shared import DATA, MOVENET, SSD, needs_recordings
+
+pytestmark = needs_recordings
+
+# One second of a body on its side; a bend to the floor is shorter.
+LYING = {"any": [{"lane": "camera", "label": "lying", "score": 0.7, "hits": 30, "of": 36}], "actuator": "nurse", "verb": "call"}
+PERSON = {
+    "any": [{"lane": "camera", "label": "person", "score": 0.5, "hits": 3, "of": 5}],
+    "actuator": "nurse", "verb": "call", "hold_ms": 1000,
+}  # fmt: skip
+
+
+def decisions(clip: Path, model: Path, rule: dict[str, Any]) -> list[tuple[float, str]]:
+    """(seconds into the clip, verb) of every decision, every frame looked at."""
+    source = open_source("camera.file", {"path": str(clip), "pace": "fast"}, "camera")
+    lane = Lane("camera", source, package.open_package(model), Limits(10**10, 10.0), Ledger(None, "camera", 10.0))
+    scene = Scene(Rules({"rule": RuleConfig.model_validate(rule)}, {"nurse": "quiet"}))
+    lane.open()
+    found, start = [], 0
+    try:
+        while True:
+            sample = source.read(5.0)
+            if sample is None:
+                continue
+            start = start or sample.t_capture
+            for decision in lane.step(sample, scene) or []:
+                found.append((round((sample.t_capture - start) / 1e9, 2), decision.verb))
+    except EOFError:
+        return found
+    finally:
+        source.close()
+
+
+@pytest.mark.parametrize("clip, fallen_s", [("S1-Fall-15", 1.8), ("S2-Fall-12", 6.9), ("S2-Fall-13", 2.5)])
+def test_a_person_who_lies_after_a_fall_is_called_for(clip: str, fallen_s: float) -> None:
+    found = decisions(DATA / f"video-fall-gmdcsa24/{clip}.mp4", MOVENET, LYING)
+    assert [verb for _, verb in found] == ["quiet", "call"]
+    assert fallen_s < found[1][0] < fallen_s + 5
+
+
+@pytest.mark.parametrize("clip", ["S1-ADL-16", "S2-ADL-23"])
+def test_daily_activity_calls_nobody(clip: str) -> None:
+    assert [verb for _, verb in decisions(DATA / f"video-fall-gmdcsa24/{clip}.mp4", MOVENET, LYING)] == ["quiet"]
+
+
+def test_six_persons_appear_and_leave() -> None:
+    """Times read off the clip by eye: in the picture from .. until, seconds."""
+    seen = [(6.4, 20), (23.1, 45), (50.6, 70), (74.8, 87), (92.7, 120), (123.9, 136)]
+    found = decisions(DATA / "video-intel/one-by-one-person-detection.mp4", SSD, PERSON)
+    assert [verb for _, verb in found] == ["quiet"] + ["call", "quiet"] * 6
+    for (appears, leaves), (called, _), (quiet, _) in zip(seen, found[1::2], found[2::2]):
+        assert called == pytest.approx(appears, abs=0.7)
+        assert leaves < quiet < leaves + 2.0  # held for one second
+
+
+def test_a_recording_gives_the_same_decisions_twice() -> None:
+    clip = DATA / "video-fall-gmdcsa24/S1-Fall-15.mp4"
+    assert decisions(clip, MOVENET, LYING) == decisions(clip, MOVENET, LYING)
