@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import pkgutil
 import re
 import time
@@ -14,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from difflib import get_close_matches
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -61,8 +62,6 @@ class SensorOptions(SourceOptions):
 class Driver(ABC):
     """Life of a driver: made once, then open and close any number of times, always from one thread."""
 
-    Options: ClassVar[type[DriverOptions]] = DriverOptions
-
     def __init__(self, options: Any, name: str = "") -> None:
         self.options = options
         self.name = name
@@ -85,6 +84,8 @@ class Stream(Driver):
     def read(self, wait_s: float) -> Sample | None:
         """The newest sample, waiting at most wait_s for one; None when there is nothing new yet.
 
+        From one sample to the next `sequence` grows by the readings handed out and skipped; by more where some were lost;
+        not at all when the device repeats itself.
         Raises DeviceMissing when the device is gone, DeviceTimeout after `options.timeout_ms` of silence,
         DeviceFault when it talks nonsense. Raises EOFError at the end of a recording.
         """
@@ -115,7 +116,7 @@ class Sensor(Driver):
 class Actuator(Driver):
     """Moves something. Only `agent/actuate.py` calls apply and safe."""
 
-    verbs: ClassVar[tuple[str, ...]] = ()  # () takes any verb
+    verbs: tuple[str, ...] = ()  # () takes any verb
 
     @abstractmethod
     def apply(self, verb: str, arguments: Arguments) -> None:
@@ -123,7 +124,7 @@ class Actuator(Driver):
 
     @abstractmethod
     def safe(self) -> None:
-        """Go to the safe state now. May be called at any time while open, and twice."""
+        """Go to the safe state now. May be called at any time while open, and twice. Raises DeviceError when it cannot."""
 
 
 class Polled(SensorStream):
@@ -150,7 +151,8 @@ class Polled(SensorStream):
         if ahead > 0:
             time.sleep(ahead)
         now = time.monotonic_ns()
-        self.row[0] = [reading for reading in self.sensor.read().values()]
+        found = self.sensor.read()
+        self.row[0] = [found.get(channel, math.nan) for channel in self.channels]
         missed = max(0, (now - self.due) // self.period)
         self.due += (missed + 1) * self.period
         self.sequence += missed + 1

@@ -18,7 +18,7 @@ import pytest
 from agent.data import Sample
 from drivers.base import DeviceFault, DeviceMissing, DeviceTimeout
 from drivers.camera.file import Driver, Options
-from test_camera import FRAMES, number_of, samples, write_video
+from tests.test_camera import FRAMES, number_of, samples, write_video
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "../shared/data/video-fall-gmdcsa24/S1-Fall-13.mp4"

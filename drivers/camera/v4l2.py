@@ -20,7 +20,7 @@ from drivers.camera import _v4l2_modes as modes
 from drivers.camera._v4l2_queue import Queue
 
 BROKEN_LIMIT = 10  # broken pictures in a row: a cable or a starved USB bus loses one now and then
-BYTES = {"yuyv": 2, "grey": 1}  # of one pixel
+BYTES = {"yuyv": 2, "grey": 1, "mjpg": 0}  # of one pixel
 PIXELS = {"yuyv": "yuyv", "grey": "grey", "mjpg": "bgr"}
 REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 TROUBLE: dict[int, tuple[type[DeviceError], str]] = {

@@ -1,0 +1,165 @@
+"""Reading from a V4L2 camera: newest only, every frame accounted for, the kernel's stamps, broken pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent.data import Sample
+from drivers.base import DeviceFault
+from drivers.camera import _v4l2_abi as abi
+from drivers.camera.v4l2 import BROKEN_LIMIT, Driver
+from tests.test_v4l2_kernel import HEIGHT, LINE, WIDTH, FakeKernel, camera_of, jpeg, yuyv
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
+    fake = FakeKernel(tmp_path / "video0")
+    monkeypatch.setattr(abi, "ioctl", fake.ioctl)
+    monkeypatch.setattr(abi, "poll", fake.poll)
+    return fake
+
+
+@pytest.fixture
+def opened(kernel: FakeKernel) -> Iterator[Callable[..., Driver]]:
+    cameras = []
+
+    def one(**options: object) -> Driver:
+        cameras.append(camera_of(kernel, **options))
+        cameras[-1].open()
+        return cameras[-1]
+
+    yield one
+    for camera in cameras:
+        camera.close()
+
+
+def told(sample: Sample | None) -> tuple[int, int, int]:
+    """sequence, skipped, grey level"""
+    assert sample is not None
+    return sample.sequence, sample.skipped, int(sample.payload.flat[0])
+
+
+def test_only_the_newest_comes_and_the_others_go_back(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+    camera = opened(buffers=4)
+    assert camera.read(0.0) is None
+    for level in (10, 11, 12):
+        kernel.deliver(yuyv(level))
+    assert told(camera.read(0.0)) == (2, 2, 12)
+    assert sorted(kernel.queued) == [0, 1, 3]
+    kernel.deliver(yuyv(13))
+    assert told(camera.read(0.0)) == (3, 0, 13)
+    assert camera.read(0.0) is None
+    assert sorted(kernel.queued) == [0, 1, 2, 3]
+
+
+def test_yuyv_is_a_view_without_the_padding(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+    camera = opened()
+    kernel.deliver(b"".join(bytes([row]) * 64 + b"\xee" * 16 for row in range(HEIGHT)))
+    sample = camera.read(0.0)
+    assert sample is not None and camera.pixels == "yuyv"
+    assert sample.payload.shape == (HEIGHT, WIDTH, 2) and sample.payload.strides == (LINE, 2, 1)
+    assert np.array_equal(sample.payload[:, 0, 0], range(HEIGHT)) and 0xEE not in sample.payload
+    assert not sample.payload.flags.owndata and not sample.payload.flags.writeable
+    assert len(kernel.queued) == 2
+    camera.read(0.0)
+    assert len(kernel.queued) == 3
+
+
+def test_the_stamp_is_the_kernels(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+    camera = opened()
+    kernel.deliver(yuyv(1), age_ms=20.0)
+    stamp = kernel.done[0][4]
+    sample = camera.read(0.0)
+    assert sample is not None and sample.t_capture == stamp // 1000 * 1000
+
+
+def test_a_stamp_of_another_clock_is_replaced(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+    camera = opened()
+    kernel.stamps = 0
+    kernel.deliver(yuyv(1), age_ms=1e6)
+    before = time.monotonic_ns()
+    sample = camera.read(0.0)
+    assert sample is not None and before <= sample.t_capture <= time.monotonic_ns()
+
+
+def test_what_the_bus_lost_is_a_gap_and_not_skipped(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+    camera = opened()
+    kernel.deliver(yuyv(1))
+    assert told(camera.read(0.0)) == (0, 0, 1)
+    kernel.deliver(yuyv(2), lost=3)
+    assert told(camera.read(0.0)) == (4, 0, 2)
+
+
+def test_what_found_no_free_buffer_is_skipped(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+    camera = opened()
+    for level in range(6):
+        kernel.deliver(yuyv(level))
+    assert told(camera.read(0.0)) == (2, 2, 2)
+    kernel.deliver(yuyv(6))
+    assert told(camera.read(0.0)) == (6, 3, 6)
+
+
+def test_a_lane_that_was_late_waits_for_a_fresh_picture(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+    camera = opened()
+    kernel.deliver(yuyv(0))
+    camera.read(0.0)
+    for level in range(1, 6):
+        kernel.deliver(yuyv(level), age_ms=400 - 40 * level)
+    kernel.while_waiting = [lambda: kernel.deliver(yuyv(6))]
+    assert told(camera.read(1.0)) == (6, 5, 6)
+
+
+def test_a_camera_that_does_not_count_or_wraps_is_counted(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+    camera = opened()
+    numbers = []
+    for number in (0, 0, 0, 0xFFFFFFFE, 0xFFFFFFFF, 0, 1):
+        kernel.sequence = number - 1
+        kernel.deliver(yuyv(1))
+        numbers.append(told(camera.read(0.0))[0])
+    assert numbers == [0, 1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("trouble", [{"flags": abi.FLAG_ERROR}, {"used": LINE * (HEIGHT - 1) + 63}])
+def test_broken_pictures_are_skipped_until_they_are_too_many(kernel: FakeKernel, opened: Callable[..., Driver],
+                                                             trouble: dict[str, int]) -> None:
+    camera = opened()
+    for _ in range(BROKEN_LIMIT - 1):
+        kernel.deliver(yuyv(9), **trouble)
+        assert camera.read(0.0) is None
+    kernel.deliver(yuyv(1))
+    assert told(camera.read(0.0)) == (BROKEN_LIMIT - 1, BROKEN_LIMIT - 1, 1)
+    with pytest.raises(DeviceFault, match="10 broken pictures in a row"):
+        for _ in range(BROKEN_LIMIT):
+            kernel.deliver(yuyv(9), **trouble)
+            assert camera.read(0.0) is None
+    assert len(kernel.queued) == 3
+
+
+@pytest.mark.parametrize("reduce", [1, 2, 4, 8])
+def test_mjpg_is_decoded_and_its_buffer_goes_back_at_once(kernel: FakeKernel, opened: Callable[..., Driver], reduce: int) -> None:
+    camera = opened(format="mjpg", reduce=reduce)
+    assert (camera.width, camera.height, camera.pixels) == (WIDTH // reduce, HEIGHT // reduce, "bgr")
+    kernel.deliver(jpeg(200))
+    sample = camera.read(0.0)
+    assert sample is not None and sample.payload.shape == (HEIGHT // reduce, WIDTH // reduce, 3)
+    assert abs(int(sample.payload.mean()) - 200) <= 2
+    assert len(kernel.queued) == 3
+
+
+@pytest.mark.parametrize("content", [b"\xff\xd8 no jpeg", jpeg(1, WIDTH * 2), b"\0" * 10])
+def test_a_jpeg_that_does_not_decode_is_skipped(kernel: FakeKernel, opened: Callable[..., Driver], content: bytes) -> None:
+    camera = opened(format="mjpg")
+    kernel.deliver(content)
+    assert camera.read(0.0) is None
+    kernel.deliver(jpeg(100))
+    sample = camera.read(0.0)
+    assert sample is not None and (sample.sequence, sample.skipped) == (1, 1)
+    with pytest.raises(DeviceFault, match="broken pictures"):
+        for _ in range(BROKEN_LIMIT):
+            kernel.deliver(content)
+            camera.read(0.0)
