@@ -46,13 +46,14 @@ class Post:
 
     def run(self) -> None:
         """Serve until asked to stop, then leave the device safe."""
-        poller = zmq.Poller()
-        poller.register(self.socket, zmq.POLLIN)
+        self.socket.setsockopt(zmq.RCVTIMEO, self.guard.tick_ms)
         try:
             while not self.stopping.is_set():
                 self.ensure_open()
-                if poller.poll(self.patience_ms()):
-                    self.receive()
+                try:
+                    self.receive(self.socket.recv_multipart())
+                except zmq.Again:
+                    pass
                 if self.guard.silent(time.monotonic_ns()):
                     self.counts["silence"] += 1
                     self.make_safe("the lanes that command it are silent")
@@ -61,30 +62,19 @@ class Post:
             self.driver.close()
             self.socket.close(linger=0)
 
-    def patience_ms(self) -> int:
-        if not self.guard.live:
-            return 50
-        return max(1, min(50, (self.guard.deadline() - time.monotonic_ns()) // 1_000_000))
-
-    def receive(self) -> None:
-        """Everything that has arrived."""
-        while True:
-            try:
-                parts = self.socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+    def receive(self, parts: list[bytes]) -> None:
+        """One message: the peer's identity and one frame."""
+        try:
             if len(parts) != 2:
-                self.refuse("malformed", f"{len(parts) - 1} frames in one message")
-                continue
-            try:
-                message = wire.unpack(parts[1])
-            except WireError as error:
-                self.refuse("malformed", str(error))
-                continue
-            if isinstance(message, Command):
-                self.answer(parts[0], message, *self.obey(message))
-            elif not isinstance(message, Ack):
-                self.guard.bye(*message)
+                raise WireError(f"{len(parts) - 1} frames in one message")
+            message = wire.unpack(parts[1])
+        except WireError as error:
+            self.refuse("malformed", str(error))
+            return
+        if isinstance(message, Command):
+            self.answer(parts[0], message, *self.obey(message))
+        elif not isinstance(message, Ack):
+            self.guard.bye(*message)
 
     def obey(self, command: Command) -> tuple[int, int]:
         """(verdict, time of application or 0)."""

@@ -190,8 +190,8 @@ def bad_bind(config: Config, document: Document, name: str) -> Iterator[str]:
         return
     if config.keys is None or (actuator.device is None and actuator.server_key is None):
         yield (
-            f"{document.at(place)}: '{endpoint}' can be reached from the network and there are no keys: use 'reflexd keys DIR', set"
-            " 'keys' (and 'server_key' of a remote actuator), or say 'insecure: true' if the network is yours alone"
+            f"{document.at(place)}: '{endpoint}' can be reached from the network and there are no keys: use 'reflexd keys DIR',"
+            " set 'keys' (and 'server_key' of a remote actuator), or say 'insecure: true' if the network is yours alone"
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from agent import config as configuration
 from agent import ledger, package
 from agent.config import ConfigError
 
@@ -27,6 +28,7 @@ def run(seconds: float, video: Path | None, camera: str | None, model: str | Non
     with tempfile.TemporaryDirectory(prefix="reflexd-demo-") as name:
         folder = Path(name)
         path = SCENE if not (video or camera) else picture_scene(folder, video, camera, model or "person-coarse")
+        configuration.load(path)  # one clear message instead of two from two processes
         environment = {**os.environ, "RUNTIME_DIRECTORY": name}
         host = spawn(["actuate", "-c", str(path)], environment)
         daemon = spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment)

@@ -10,8 +10,9 @@ from agent import wire
 from agent.data import Command
 
 REMEMBERED = 256  # senders whose last sequence is kept, so that an old session cannot be replayed
-# Silence is acted on early, so that the safe state is reached, not begun, when safe_after_ms is over.
-MARGIN = 0.9
+# Silence is looked for every tenth of safe_after_ms and acted on after eight of them:
+# when it is over, the safe state is reached, not begun.
+TICKS, PATIENCE = 10, 8
 
 
 class Bounds(NamedTuple):
@@ -33,11 +34,12 @@ class Guard:
         self.actuator = actuator
         self.bounds = bounds
         self.clock = clock
-        self.patience = int(bounds.safe_after_ns * MARGIN)
+        self.tick_ms = max(1, bounds.safe_after_ns // TICKS // 1_000_000)
+        self.patience = bounds.safe_after_ns // TICKS * PATIENCE
         self.session: int | None = None
         self.heard: dict[str, int] = {}  # node -> time of its last good message
         self.sequences: OrderedDict[tuple[int, str], int] = OrderedDict()
-        self.transits: dict[str, Transit] = {}
+        self.transits: dict[tuple[int, str], Transit] = {}  # a sender's box that boots anew has another clock
         self.decision = 0
         self.live = False
 
@@ -81,10 +83,6 @@ class Guard:
         """The actuator is safe now; the decision in force must be told again."""
         self.live, self.decision = False, 0
 
-    def deadline(self) -> int:
-        """When silence would next mean safe; only while live."""
-        return min(self.heard.values(), default=0) + self.patience
-
     def complete(self, now: int) -> bool:
         """Every sender that is needed has been heard lately."""
         return all(now - self.heard.get(node, -self.patience) < self.patience for node in self.bounds.senders)
@@ -109,7 +107,7 @@ class Guard:
             return now - command.t_capture
         if len(self.transits) > REMEMBERED:
             self.transits.clear()
-        transit = self.transits.setdefault(command.node, Transit())
+        transit = self.transits.setdefault((command.clock, command.node), Transit())
         return command.t_sent - command.t_capture + transit.extra(now - command.t_sent, now)
 
     def within_limits(self, command: Command) -> bool:

@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 import time
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ class Ledger:
         """path None keeps it in memory only. Raises OSError when the file cannot be made (disk full)."""
         size = HEADER + ROWS * ROW.size
         if path is None:
-            self.memory = mmap.mmap(-1, size)
+            self.memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
         else:
             self.memory = new_file(path, size)
         IDENTITY.pack_into(self.memory, 0, MAGIC, lane.encode()[:64], os.getpid(), time.time_ns(), budget_ms)
@@ -83,7 +84,7 @@ class Ledger:
         struct.pack_into("=q", self.memory, at + APPLIED, t_applied)
 
     def note_evidence(self, label: str, score: float, t_capture: int) -> None:
-        EVIDENCE.pack_into(self.memory, EVIDENCE_AT, label.encode()[:32], score, t_capture)
+        EVIDENCE.pack_into(self.memory, EVIDENCE_AT, encoded(label), score, t_capture)
 
     def close(self) -> None:
         self.count.release()
@@ -99,11 +100,17 @@ def new_file(path: Path, size: int) -> mmap.mmap:
     fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
         os.posix_fallocate(fd, 0, size)
-        memory = mmap.mmap(fd, size)
+        # Populated: the first write to a page must not be a page fault in the lane.
+        memory = mmap.mmap(fd, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
     finally:
         os.close(fd)
     os.replace(fresh, path)  # readers of the old run keep the old file
     return memory
+
+
+@cache
+def encoded(label: str) -> bytes:
+    return label.encode()[:32]
 
 
 class Account(NamedTuple):
@@ -179,12 +186,15 @@ def table(account_: Account) -> str:
     kept = ", ".join(f"{c[name]} {name}" for name in COUNTERS[:5])
     drops = ", ".join(f"{c[name]} {name}" for name in DROPS if c[name]) or "none"
     lines = [f"lane {account_.lane}: {kept}", f"  dropped: {drops}"]
-    timed = account_.rows[account_.rows[:, 8] > 0]
-    what = f"{len(timed)} samples with a command, capture to applied"
-    if not len(timed):
-        timed, what = account_.rows, f"{len(account_.rows)} samples, capture to decided"
-    if len(timed):
-        lines.append(f"  {'ms (' + what + ')':<58}{'p50':>9}{'p99':>9}{'p99.9':>9}{'max':>9}")
-        for name, values in parts(timed).items():
-            lines.append(f"  {name:<58}" + "".join(f"{value:9.3f}" for value in quantiles(values).values()))
+    found = parts(account_.rows)
+    answered = account_.rows[:, 8] > 0
+    if len(answered):
+        lines.append(f"  {'ms':<16}{'p50':>9}{'p99':>9}{'p99.9':>9}{'max':>9}   of")
+    for name, values in found.items():
+        of = values[answered] if name in ("decision", "total") else values
+        what = {"decision": "commands, decoded to applied", "total": "commands, captured to applied"}.get(name, "samples")
+        if len(of):
+            lines.append(
+                f"  {name:<16}" + "".join(f"{value:9.3f}" for value in quantiles(of).values()) + f"   {len(of)} {what}"
+            )
     return "\n".join(lines)

@@ -23,6 +23,7 @@ log = logging.getLogger("reflexd.outbox")
 
 PENDING = 256  # acknowledgements waited for at a time
 NO_ROW = -1
+CLOSING_S = 0.05  # for the answers to the last commands
 
 
 class Curve(NamedTuple):
@@ -140,6 +141,9 @@ class Link:
             pass  # nobody there to be told
 
     def close(self) -> None:
+        end = time.monotonic() + CLOSING_S
+        while self.pending and time.monotonic() < end and self.socket.poll(5):
+            self.collect(time.monotonic_ns())
         self.bye()
         for sequence in list(self.pending):
             row, _ = self.pending.pop(sequence)

@@ -76,7 +76,9 @@ def fifo_knob() -> Knob:
     thread.start()
     thread.join()
     if trouble:
-        note = f"{trouble[0]}: other programs delay lanes by tens of ms; set LimitRTPRIO=99 or AmbientCapabilities=CAP_SYS_NICE"
+        note = (
+            f"{trouble[0]}: other programs delay lanes by tens of ms; set LimitRTPRIO=99 or AmbientCapabilities=CAP_SYS_NICE"
+        )
         return Knob("SCHED_FIFO", False, note)
     return Knob("SCHED_FIFO", True, "")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from agent import wire
 from agent.data import Decision, Evidence, Scalar
 
 MS = 1_000_000
@@ -15,7 +16,7 @@ MS = 1_000_000
 class Condition(BaseModel):
     """`label` with at least `score` (or `absent`) in `hits` of the last `of` inferences, the newest within `within_ms`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     lane: str
     label: str
@@ -35,17 +36,34 @@ class Condition(BaseModel):
 class RuleConfig(BaseModel):
     """When `any` or `all` conditions hold, `actuator` shall do `verb`, and keep to it for `hold_ms`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     any: list[Condition] = []
     all: list[Condition] = []
     actuator: str
-    verb: str = Field(min_length=1, max_length=32)
-    arguments: dict[str, Scalar] = Field({}, max_length=8)
-    hold_ms: float = Field(0.0, ge=0, description="stay with it for so long after the conditions last held")
-    deadline_ms: float = Field(10.0, gt=0, description="from capture to sending")
+    verb: str
+    arguments: dict[str, Scalar] = Field({}, max_length=wire.MAX_ARGUMENTS)
+    hold_ms: float = Field(0.0, ge=0, le=1e9, description="stay with it for so long after the conditions last held")
+    deadline_ms: float = Field(10.0, gt=0, le=1e9, description="from capture to sending")
     late: Literal["send", "drop"] = Field("send", description="past the deadline: send it marked, or drop it and count")
     every_sample: bool = Field(False, description="a new decision on each sample, not only when the outcome changes")
+
+    @field_validator("verb")
+    @classmethod
+    def sendable_verb(cls, verb: str) -> str:
+        if not wire.is_name(verb):
+            raise ValueError("expected 1 to 32 printable characters")
+        return verb
+
+    @field_validator("arguments")
+    @classmethod
+    def sendable_arguments(cls, arguments: dict[str, Scalar]) -> dict[str, Scalar]:
+        for name, value in arguments.items():
+            if not wire.is_name(name) or not wire.is_scalar(value):
+                raise ValueError(
+                    f"argument '{name}': expected a name with a finite number, a truth value or at most 64 characters"
+                )
+        return arguments
 
     @model_validator(mode="after")
     def one_way(self) -> RuleConfig:
@@ -89,9 +107,10 @@ class Rule:
         self.name = name
         self.config = config
         self.watches = [Watch(condition) for condition in config.conditions]
-        self.fuse = any if config.any else all
+        self.needed = 1 if config.any else len(self.watches)
         self.until = -1
         self.triggered = False
+        self.reasons: tuple[Evidence, ...] = ()
 
     def take(self, lane: str, now: int, t_capture: int, evidence: Sequence[Evidence]) -> bool:
         """Let the conditions on this lane see its evidence; True while the rule holds."""
@@ -100,14 +119,13 @@ class Rule:
             if watch.condition.lane == lane:
                 watch.take(t_capture, evidence)
                 mine = True
-        holds = self.fuse([watch.holds(now) for watch in self.watches])
+        holding = [watch for watch in self.watches if watch.holds(now)]
+        holds = len(holding) >= self.needed
         self.triggered = holds and mine
         if holds:
             self.until = now + int(self.config.hold_ms * MS)
+            self.reasons = tuple(watch.seen for watch in holding if watch.seen and not watch.condition.absent)
         return holds or now < self.until
-
-    def reasons(self) -> tuple[Evidence, ...]:
-        return tuple(watch.seen for watch in self.watches if watch.seen is not None)
 
 
 class Rules:
@@ -149,8 +167,6 @@ class Rules:
         else:
             c = winner.config
             deadline = t_capture + int(c.deadline_ms * MS)
-            decision = Decision(
-                self.number, winner.name, actuator, c.verb, c.arguments, winner.reasons(), t_capture, deadline
-            )
+            decision = Decision(self.number, winner.name, actuator, c.verb, c.arguments, winner.reasons, t_capture, deadline)
         self.in_force[actuator] = decision
         return decision

@@ -60,7 +60,7 @@ def unpack(frame: bytes) -> Command | Ack | tuple[str, int]:
     if len(frame) > COMMAND_BYTES:
         raise WireError(f"oversized: {len(frame)} bytes, limit {COMMAND_BYTES}")
     fields = parse(frame)
-    if type(fields) is not list or len(fields) < 2 or fields[0] != VERSION:
+    if type(fields) is not list or len(fields) < 2 or not all(map(is_count, fields[:2])) or fields[0] != VERSION:
         raise WireError(f"not a version {VERSION} message")
     kind, body = fields[1], fields[2:]
     if kind == COMMAND:

@@ -18,10 +18,8 @@ import pytest
 from agent.data import Sample
 from drivers.base import DeviceFault, DeviceMissing, DeviceTimeout
 from drivers.camera.file import Driver, Options
+from tests.shared import DATA, ROOT, needs_recordings
 from tests.test_camera import FRAMES, number_of, samples, write_video
-
-ROOT = Path(__file__).parents[1]
-DATA = ROOT / "../shared/data/video-fall-gmdcsa24/S1-Fall-13.mp4"
 
 
 @pytest.fixture
@@ -186,10 +184,9 @@ def test_the_decoder_dies_with_its_parent(video: Path) -> None:
     os.close(child)
 
 
+@needs_recordings
 def test_a_real_recording_plays_to_its_last_frame() -> None:
-    if not DATA.exists():
-        pytest.skip("needs shared/data/video-fall-gmdcsa24 beside the repository")
-    camera = camera_of(DATA)
+    camera = camera_of(DATA / "video-fall-gmdcsa24/S1-Fall-13.mp4")
     camera.open()
     read = [(sample.sequence, sample.t_capture, sample.payload.shape) for sample in samples(camera, 1000)]
     camera.close()

@@ -78,10 +78,12 @@ def test_the_stamp_is_the_kernels(kernel: FakeKernel, opened: Callable[..., Driv
     assert sample is not None and sample.t_capture == stamp // 1000 * 1000
 
 
-def test_a_stamp_of_another_clock_is_replaced(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+@pytest.mark.parametrize("stamps, age_ms", [(0, 1e6), (abi.FLAG_TIMESTAMP_MONOTONIC, -1e6)])
+def test_a_stamp_of_another_clock_or_of_the_future_is_replaced(kernel: FakeKernel, opened: Callable[..., Driver],
+                                                               stamps: int, age_ms: float) -> None:
     camera = opened()
-    kernel.stamps = 0
-    kernel.deliver(yuyv(1), age_ms=1e6)
+    kernel.stamps = stamps
+    kernel.deliver(yuyv(1), age_ms=age_ms)
     before = time.monotonic_ns()
     sample = camera.read(0.0)
     assert sample is not None and before <= sample.t_capture <= time.monotonic_ns()

@@ -71,5 +71,6 @@ def test_a_range_of_sizes_has_steps(width: int, height: int, holds: bool) -> Non
 
 def test_what_is_offered_reads_well() -> None:
     offered = [Offer("YUYV", (VGA, HD), 30), Offer("NV12", (Size(48, 3840, 2, 32, 2160, 2),), 30), Offer("GREY", (), 0)]
-    assert describe(offered) == "yuyv 640x480, 1280x720; NV12 (not read here) 48x32 to 3840x2160; grey any size"
+    assert describe(offered) == "yuyv 640x480, 1280x720; grey any size; formats not read here: NV12"
+    assert describe([Offer("GREY", (Size(48, 3840, 2, 32, 2160, 2),), 0)]) == "grey 48x32 to 3840x2160"
     assert describe([]) == "nothing"

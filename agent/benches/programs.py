@@ -23,6 +23,7 @@ from agent import ledger
 from agent.package import Package
 
 WARM = {"camera": 30, "sensor": 500}  # samples at the start of a run that are not counted, in both programs
+MORE = {"camera": 2, "sensor": 200}  # a window fills first, and readings that came together make one command
 RATE_HZ = {"camera": 30.0, "sensor": 1000.0}
 
 Milliseconds = npt.NDArray[np.float64]
@@ -101,7 +102,7 @@ def reflexd(
         if host.poll() is not None:
             raise RuntimeError("reflexd actuate did not start")
     drain(host.stderr)
-    total = samples + WARM[kind]
+    total = samples + WARM[kind] + MORE[kind]
     started = time.monotonic_ns()
     daemon = spawn(["agent", "run", "-c", str(path), "--samples", str(total)], stderr=subprocess.DEVNULL)
     try:
@@ -112,7 +113,7 @@ def reflexd(
         end(host)
     accounts = [ledger.read(folder / f"{kind}{number}.ledger") for number in range(lanes)]
     first_s = (min(int(a.rows[a.rows[:, 7] > 0][0, 7]) for a in accounts) - started) / 1e9
-    rows = np.concatenate([a.rows[WARM[kind] :] for a in accounts])
+    rows = np.concatenate([a.rows[WARM[kind] : WARM[kind] + samples] for a in accounts])
     return Run(ledger.parts(rows[rows[:, 8] > 0])["total"], accounts, rss_mb, first_s)
 
 

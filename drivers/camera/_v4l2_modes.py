@@ -42,8 +42,7 @@ class Offer(NamedTuple):
     fps: float
 
     def __str__(self) -> str:
-        name = READABLE.get(self.fourcc, f"{self.fourcc} (not read here)")
-        return f"{name} {', '.join(str(size) for size in self.sizes) or 'any size'}"
+        return f"{READABLE.get(self.fourcc, self.fourcc)} {', '.join(str(size) for size in self.sizes) or 'any size'}"
 
 
 def choose(offered: Sequence[Offer], wanted: str, width: int, height: int, fps: float) -> Offer | None:
@@ -56,7 +55,9 @@ def choose(offered: Sequence[Offer], wanted: str, width: int, height: int, fps: 
 
 
 def describe(offered: Sequence[Offer]) -> str:
-    return "; ".join(str(offer) for offer in offered) or "nothing"
+    readable = [str(offer) for offer in offered if offer.fourcc in READABLE]
+    others = sorted({offer.fourcc for offer in offered} - READABLE.keys())
+    return "; ".join([*readable, *([f"formats not read here: {' '.join(others)}"] if others else [])]) or "nothing"
 
 
 def offers(fd: int, width: int, height: int) -> list[Offer]:

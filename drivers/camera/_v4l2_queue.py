@@ -16,8 +16,8 @@ class Queue:
     """Buffers of one open device.
 
     memory: one mapping per buffer, by index. held: the newest whole buffer, valid while `holding`.
-    sequence: frames since the start by the kernel's count. skipped: those passed over; the reader sets it back.
-    broken: broken pictures in a row. heard: when anything last came.
+    sequence: frames since the start by the kernel's count. skipped, broken: pictures passed over, and broken ones among
+    them, since the last that was handed out. heard: when anything last came.
     """
 
     def __init__(self, fd: int) -> None:
@@ -65,6 +65,11 @@ class Queue:
             raise OSError(errno.ENODEV, "no longer streams")
         return False
 
+    def hand_out(self) -> int:
+        """The held picture is good. How many were passed over for it."""
+        skipped, self.skipped, self.broken = self.skipped, 0, 0
+        return skipped
+
     def give_back(self) -> None:
         if self.holding:
             self.holding = False
@@ -78,9 +83,11 @@ class Queue:
 
     def t_capture(self) -> int:
         """When the held picture was captured, by the kernel where it stamps with CLOCK_MONOTONIC."""
-        if self.held.flags & abi.FLAG_TIMESTAMP_MASK == abi.FLAG_TIMESTAMP_MONOTONIC:
-            return int(self.held.tv_sec * 1_000_000_000 + self.held.tv_usec * 1000)
-        return time.monotonic_ns()
+        now = time.monotonic_ns()
+        if self.held.flags & abi.FLAG_TIMESTAMP_MASK != abi.FLAG_TIMESTAMP_MONOTONIC:
+            return now
+        # some drivers reckon the stamp (vivid: the end of a frame it shows at its start) and land in the future
+        return min(now, int(self.held.tv_sec * 1_000_000_000 + self.held.tv_usec * 1000))
 
     def _drain(self, room: int) -> bool:
         """Empties the kernel of ready buffers. room: how many it has had to fill since the last time."""
@@ -95,7 +102,7 @@ class Queue:
             if self.holding:
                 self._pass_over(self.held)
             self.held, self.fresh = self.fresh, self.held
-            self.holding, self.broken = True, 0
+            self.holding = True
         if ready:
             self.starved = ready == room
         # The kernel drops the newest when all buffers are full, so after a slow lane the last of them may be old.

@@ -156,8 +156,7 @@ class Driver(Camera):
                 return None
             picture = decoded
             queue.give_back()
-        skipped, queue.skipped = queue.skipped, 0
-        return Sample(self.name, queue.sequence, t_capture, picture, skipped)
+        return Sample(self.name, queue.sequence, t_capture, picture, queue.hand_out())
 
     def _decode(self, jpeg: Array) -> Array | None:
         try:

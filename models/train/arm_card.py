@@ -11,26 +11,28 @@ from agent.data import Array
 from drivers.sensor._arm import HEALTHY, LABELS, STOP_DEG, STOP_DEG_S, STOP_N
 from models.train import card, stops
 from models.train.engine import Network
-from models.train.windows import KNOWN, WIDER
+from models.train.windows import FRESH, KNOWN, WIDER
 
 SUMMARY = f"""
-Is a three-joint arm off its plan, and how? Reads the last 32 readings (tracking errors, speeds, wrist force and torque) at
-1 kHz and names what shows: `deviation` (a joint {STOP_DEG:g} deg off or more), `collision` (contact of {STOP_N:g} N or more),
+Is a three-joint arm off its plan, and how? Reads the last 32 readings (tracking errors, speeds, wrist force and
+torque) at 1 kHz and names what shows: `deviation` (a joint {STOP_DEG:g} deg off or more), `collision`
+(contact of {STOP_N:g} N or more),
 `overspeed` (a joint {STOP_DEG_S:g} deg/s off plan or more). A slipping joint is first fast, then far off: the cause is not named.
 """
 
 DATA = f"""
 Simulated, by the project's own twin of an arm (`drivers/sensor/sim_arm.py`; Apache-2.0). No real robot was measured.
-Each run is an arm and a job of its own, drawn by its seed; the sets share no run. Training: payload 0 to {KNOWN.payload_kg:g} kg,
-friction 0.3 to {KNOWN.friction:g}, noise 0.5 to {KNOWN.noise:g} times the usual, speed 0.2 to 1. Test: up to {WIDER.payload_kg:g} kg,
-{WIDER.friction:g} and {WIDER.noise:g}. Faults (a drifting zero, a collision, a slipping joint, a runaway drive) have 0.1 to 2 times
-their typical size; those too small to matter are labelled normal. Readings between {HEALTHY:.0%} of a limit and the limit have
-no label. Windows that a first network took for trouble in healthy runs were added to the training.
+Each run is an arm and a job of its own, drawn by its seed; the sets share no run. Training: payload 0 to
+{KNOWN.payload_kg:g} kg, friction 0.3 to {KNOWN.friction:g} and noise 0.5 to {KNOWN.noise:g} times the usual, speed 0.2 to 1.
+Test: up to {WIDER.payload_kg:g} kg, {WIDER.friction:g} and {WIDER.noise:g}. Faults (a drifting zero, a collision, a slipping
+joint, a runaway drive) have 0.1 to 2 times their typical size; those too small to matter are labelled normal. Readings
+between {100 * HEALTHY:g} % of a limit and the limit have no label. Windows of healthy runs that a first network
+took for trouble were added to the training.
 """
 
 LIMITS = f"""
 - A twin is not your robot. Before it stops a real arm: record healthy work, look for false stops, train again.
-- It sees a contact while the force rises and some {40} ms after; later a steady force looks like a payload.
+- It sees a contact while the force rises and some {FRESH} ms after; later a steady force looks like a payload.
 - It is no safety function in the sense of ISO 10218 or ISO 13849; keep the robot's own protective stop.
 - The stop rule of these figures: score of any label but `normal` >= {stops.THRESHOLD:g} in {stops.HITS} of the last {stops.OF} windows.
 """
@@ -52,7 +54,10 @@ def write(
         for name, file, network, guess in zip(("float", "INT8"), files, networks, guesses)
     ]
     figures = card.table(("", "bytes", "ms an inference", "windows of the test named rightly"), rows)
-    note = f"One thread of an {card.processor()}. Windows are picked near the limits, where it is hard; not a sample of everyday work."
+    note = (
+        f"One thread, {card.processor()}. Windows are picked near the limits, where it is hard, not evenly from everyday work;\n"
+        "those of one run resemble each other, so the intervals are narrower than the truth."
+    )
     card.write(place, SUMMARY, {
         "Data and split": DATA,
         "Stops": stop_text(tallies),
@@ -65,14 +70,15 @@ def stop_text(tallies: Mapping[str, stops.Tally]) -> str:
     """The INT8 network under the stop rule."""
     healthy, mild, faulty = tallies["healthy"], tallies["mild"], tallies["any"]
     rate = healthy.false_stops / healthy.hours
+    crossed, passed = (card.percent(stops.in_time(late), len(late)) for late in (faulty.late, faulty.onset))
+    bound = card.at_most(healthy.false_stops, healthy.hours)
     lines = [
         f"- Healthy work: {healthy.false_stops} false stops in {healthy.hours:.2f} simulated hours: {rate:.2f} an hour, "
-        f"below {card.at_most(healthy.false_stops, healthy.hours):.2f} with 95 % confidence.",
+        f"below {bound:.2f} with 95 % confidence.",
         f"- Healthy work with disturbances too small to matter: {mild.false_stops} stops without cause beside "
         f"{len(mild.onset)} with cause in {mild.hours:.2f} h.",
-        f"- Off plan by 5 deg: stopped within 10 ms in {card.percent(stops.in_time(faulty.late), len(faulty.late))}; {spread(faulty.late)}.",
-        f"- Any of the three limits passed: stopped within 10 ms in {card.percent(stops.in_time(faulty.onset), len(faulty.onset))}; "
-        f"{spread(faulty.onset)}.",
+        f"- Off plan by 5 deg: stopped within 10 ms in {crossed}; {spread(faulty.late)}.",
+        f"- Any of the three limits passed: stopped within 10 ms in {passed}; {spread(faulty.onset)}.",
     ]
     return "\n".join(lines)
 

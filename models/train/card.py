@@ -67,7 +67,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def processor() -> str:
     """Whose milliseconds these are."""
     info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,16 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from agent.data import Array
-from drivers.sensor._arm import CHANNELS, LABELS
+from drivers.sensor._arm import CHANNELS, LABELS, Run
 from models.train import arm_card, stops
 from models.train.engine import Network, steady, to_float, to_int8
 from models.train.pack import GOLDEN, pack
-from models.train.windows import KNOWN, LENGTH, SCALE, WIDER, Bounds, choose, run_of, windows
+from models.train.windows import (
+    ANY, HEALTHY_S, HEALTHY_TEST, KNOWN, LENGTH, MILD, RUN_S, SCALE, SEARCH, TEST, TRAIN, VALIDATE, WIDER,
+    Bounds, choose, run_of, windows,
+)
 
 SEED = 7
-RUN_S = 12.0
-# Each seed is an arm and a job of its own; no arm is in two of these.
-TRAIN, SEARCH, VALIDATE, TEST = range(300), range(5_000, 5_150), range(10_000, 10_050), range(20_000, 20_120)
-HEALTHY_TEST, HEALTHY_S = range(30_000, 30_240), 30.0
-MILD, ANY = (0.1, 0.6), (0.1, 2.0)  # sizes of faults in multiples of a typical one: often harmless; all
 
 FACTS = {
     "version": "1.0.0",
@@ -104,12 +103,16 @@ def train(inputs: Array, labels: Array, validation: tuple[Array, Array], epochs:
 def some_of_each(inputs: Array, labels: Array) -> Array:
     """GOLDEN windows, as many of each label."""
     each = GOLDEN // len(LABELS)
-    return np.concatenate([inputs[labels == label][:: max(1, (labels == label).sum() // each)][:each] for label in range(len(LABELS))])
+    rows = [np.flatnonzero(labels == label) for label in range(len(LABELS))]
+    return np.concatenate([inputs[of[:: max(1, len(of) // each)][:each]] for of in rows])
 
 
 def judge_stops(network: Network) -> dict[str, stops.Tally]:
     """The stop rule over runs of arms never seen, some of them heavier, stiffer and noisier than any in training."""
-    healthy = (run_of(seed, HEALTHY_S, WIDER, None) for seed in tqdm(HEALTHY_TEST, desc="healthy", mininterval=2))
-    mild = (run_of(seed, RUN_S, WIDER, MILD) for seed in tqdm(TEST[::2], desc="mild faults", mininterval=2))
-    faulty = (run_of(seed, RUN_S, WIDER, ANY) for seed in tqdm(TEST, desc="faults", mininterval=2))
-    return {name: stops.tally(runs, network) for name, runs in (("healthy", healthy), ("mild", mild), ("any", faulty))}
+    trials = {"healthy": (HEALTHY_TEST, HEALTHY_S, None), "mild": (TEST[::2], RUN_S, MILD), "any": (TEST, RUN_S, ANY)}
+    return {name: stops.tally(runs(f"judge stops, {name}", *trial), network) for name, trial in trials.items()}
+
+
+def runs(title: str, seeds: range, seconds: float, amounts: tuple[float, float] | None) -> Iterator[Run]:
+    for seed in tqdm(seeds, desc=title, mininterval=2):
+        yield run_of(seed, seconds, WIDER, amounts)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agent.data import Array
-from drivers.sensor._arm import UNCLEAR, Run
+from drivers.sensor._arm import Run
 from models.train.windows import LENGTH, windows
 
 THRESHOLD, HITS, OF = 0.7, 2, 3  # a fault's score so high in 2 of the last 3 windows stops the arm

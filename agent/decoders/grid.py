@@ -1,0 +1,54 @@
+"""A score per label and cell of a coarse grid: [1, rows, columns, labels]. Touching cells become one box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from agent.data import Array, Box
+from agent.decoders import base
+from agent.decoders.base import DecoderError, DecoderOptions, Finding
+
+
+class Options(DecoderOptions):
+    threshold: float = Field(0.5, gt=0, le=1, description="a cell with this score or more belongs to a box")
+    min_cells: int = Field(1, ge=1, description="smaller groups of cells are not reported")
+
+
+class Decoder(base.Decoder):
+    Options = Options
+
+    def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
+        super().__init__(labels, options, shapes)
+        if len(shapes[0]) != 4 or shapes[0][3] != len(self.labels):
+            raise DecoderError(
+                f"grid needs [1, rows, columns, {len(self.labels)}] for its labels; the model gives {shapes[0]}"
+            )
+
+    def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
+        found = []
+        for number, label in enumerate(self.labels):
+            scores = outputs[0][0, :, :, number]
+            found += [
+                Finding(label, score, box) for score, box in boxes(scores, self.options.threshold, self.options.min_cells)
+            ]
+        return found
+
+
+def boxes(scores: Array, threshold: float, min_cells: int = 1) -> list[tuple[float, Box]]:
+    """Groups of cells that touch by side or corner: the highest score of each and the box around it, best first."""
+    hot = (scores >= threshold).astype(np.uint8)  # NaN is not
+    if not hot.any():
+        return []
+    rows, columns = scores.shape
+    _, marks, shapes, _ = cv2.connectedComponentsWithStats(hot, connectivity=8)
+    found = []
+    for mark, (x, y, width, height, cells) in enumerate(shapes.tolist()):
+        if mark and cells >= min_cells:  # mark 0 is the rest of the picture
+            best = min(float(scores[marks == mark].max()), 1.0)
+            found.append((best, Box(x / columns, y / rows, (x + width) / columns, (y + height) / rows)))
+    return sorted(found, reverse=True)
