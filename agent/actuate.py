@@ -54,9 +54,10 @@ class Post:
                     self.receive(self.socket.recv_multipart())
                 except zmq.Again:
                     pass
-                if self.guard.silent(time.monotonic_ns()):
+                now = time.monotonic_ns()
+                if self.guard.silent(now):
                     self.counts["silence"] += 1
-                    self.make_safe("the lanes that command it are silent")
+                    self.make_safe(", ".join(self.guard.missing(now)) or "nobody commands it any more")
         finally:
             self.make_safe("reflexd actuate ends")
             self.driver.close()

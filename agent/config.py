@@ -31,7 +31,7 @@ class ConfigError(Exception):
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Device(BaseModel):
@@ -68,9 +68,17 @@ class ActuatorConfig(Section):
     @field_validator("endpoint")
     @classmethod
     def known_transport(cls, endpoint: str) -> str:
-        if endpoint and not endpoint.startswith(("ipc://", "tcp://")):
+        if endpoint and not re.fullmatch(r"ipc://.+|tcp://[^/]+:[0-9]{1,5}", endpoint):
             raise ValueError("expected ipc://PATH or tcp://HOST:PORT")
         return endpoint
+
+    @field_validator("limits")
+    @classmethod
+    def lowest_first(cls, limits: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name, (lowest, highest) in limits.items():
+            if lowest > highest:
+                raise ValueError(f"{name}: expected [lowest, highest], found [{lowest:g}, {highest:g}]")
+        return limits
 
 
 class Keys(Section):
@@ -146,6 +154,7 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
         yield from bad_names(document, ("actuators", name), name)
         if actuator.device:
             yield from bad_device(document, ("actuators", name, "device"), actuator.device, source=False)
+        yield from bad_verb(config, document, ("actuators", name, "rest"), name, actuator.rest, {})
         yield from bad_bind(config, document, name)
     for name in config.rules:
         yield from bad_rule(config, document, name)
@@ -161,16 +170,17 @@ def bad_names(document: Document, place: Place, name: str) -> Iterator[str]:
 def bad_device(document: Document, place: Place, device: Device, source: bool) -> Iterator[str]:
     try:
         module = drivers.load(device.driver)
-        module.Options.model_validate(device.options)
     except DriverError as error:
         yield f"{document.at((*place, 'driver'))}: {error}"
-        return
-    except ValidationError as error:
-        yield from document.explain(error, module.Options, place)
         return
     if issubclass(module.Driver, drivers.Actuator) == source:
         wanted = "a source (camera, sensor)" if source else "an actuator"
         yield f"{document.at((*place, 'driver'))}: driver '{device.driver}' is not {wanted}"
+        return
+    try:
+        module.Options.model_validate(device.options)
+    except ValidationError as error:
+        yield from document.explain(error, module.Options, place)
 
 
 def bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
@@ -178,7 +188,7 @@ def bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
         folder = package.find(model, document.path.resolve().parent)
         package.verify_file(folder, package.read(folder))
     except package.PackageError as error:
-        yield f"{document.at(place)}: {error}"
+        yield from (f"{document.at(place)}: {line}" for line in str(error).splitlines())
 
 
 def bad_bind(config: Config, document: Document, name: str) -> Iterator[str]:

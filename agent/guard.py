@@ -74,26 +74,32 @@ class Guard:
 
     def silent(self, now: int) -> bool:
         """True once, when somebody whose heart-beats are needed has stopped: make it safe now."""
-        if not self.live or (self.heard and self.complete(now) and not self.overdue(now)):
+        if not self.live or self.complete(now):
             return False
         self.safe()
         return True
+
+    def missing(self, now: int) -> list[str]:
+        """Who is needed and not there, for the log."""
+        gone = sorted(node for node in self.bounds.senders or self.heard if not self.fresh(node, now))
+        return [f"{node} {'is silent' if node in self.heard else 'has left'}" for node in gone]
 
     def safe(self) -> None:
         """The actuator is safe now; the decision in force must be told again."""
         self.live, self.decision = False, 0
 
     def complete(self, now: int) -> bool:
-        """Every sender that is needed has been heard lately."""
-        return all(now - self.heard.get(node, -self.patience) < self.patience for node in self.bounds.senders)
+        """Every sender that is needed has been heard lately; where none is named, all that have not said good-bye."""
+        needed = self.bounds.senders or self.heard
+        return bool(needed) and all(self.fresh(node, now) for node in needed)
 
-    def overdue(self, now: int) -> bool:
-        return any(now - heard >= self.patience for heard in self.heard.values())
+    def fresh(self, node: str, now: int) -> bool:
+        return now - self.heard.get(node, -self.patience) < self.patience
 
     def is_master(self, session: int, now: int) -> bool:
         if session == self.session or self.session is None:
             return True
-        return all(now - heard >= self.patience for heard in self.heard.values())
+        return not any(self.fresh(node, now) for node in self.heard)
 
     def remember(self, key: tuple[int, str], sequence: int) -> None:
         self.sequences[key] = sequence

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
+import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +22,8 @@ from agent.decoders.base import Decoder, DecoderError
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
 GOLDEN_STEPS = 3  # quantisation steps by which kernels of different machines may differ
 GOLDEN_REAL = 0.02  # the same for outputs that are not quantised
+# What numpy.load raises on a file that is damaged or no .npz
+UNREADABLE = (OSError, ValueError, EOFError, TypeError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 class PackageError(Exception):
@@ -27,7 +31,7 @@ class PackageError(Exception):
 
 
 class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Picture(Part):
@@ -112,7 +116,7 @@ def find(name: str | Path, beside: Path | None = None) -> Path:
     """The folder of a package: a bundled name, or a path (relative to `beside`). Raises PackageError."""
     places = [(beside or Path()) / name, BUNDLED / name]
     for place in places:
-        if (place / "manifest.yaml").is_file():
+        if os.path.isfile(place / "manifest.yaml"):  # Path.is_file raises on a name that is too long
             return place
     bundled = ", ".join(sorted(path.parent.name for path in BUNDLED.glob("*/manifest.yaml"))) or "none"
     raise PackageError(f"no model package '{name}': neither a folder with a manifest.yaml nor bundled (bundled: {bundled})")
@@ -133,18 +137,21 @@ def labels(folder: Path) -> list[str]:
     """Every label that the package can report. Raises PackageError."""
     manifest = read(folder)
     try:
-        module = importlib.import_module(f"agent.decoders.{manifest.decoder}")
-    except ModuleNotFoundError as error:
-        raise PackageError(f"{folder}/manifest.yaml: no decoder '{manifest.decoder}'") from error
+        module = decoders.load(manifest.decoder)
+    except DecoderError as error:
+        raise PackageError(f"{folder}/manifest.yaml: {error}") from error
     return [*manifest.labels, *getattr(module, "LABELS", ())]
 
 
 def verify_file(folder: Path, manifest: Manifest) -> Path:
     """The model file, which exists and has the manifest's sha256. Raises PackageError."""
     path = folder / manifest.file
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise PackageError(f"{folder}/manifest.yaml: model file '{path}' does not exist: copy it there or correct 'file'")
-    found = digest(path)
+    try:
+        found = digest(path)
+    except OSError as error:
+        raise PackageError(f"{path}: cannot be read: {error.strerror}") from error
     if found != manifest.sha256:
         raise PackageError(
             f"{path}: sha256 is {found[:16]}..., the manifest says {manifest.sha256[:16]}...:"
@@ -162,7 +169,8 @@ def open_package(folder: Path, threads: int = 1) -> Package:
         shapes = [tensor.shape for tensor in engine.outputs]
         decoder = decoders.make(manifest.decoder, manifest.labels, manifest.options, shapes)
     except ValidationError as error:
-        raise PackageError(f"{folder}/manifest.yaml: options: {error.errors()[0]['msg']}") from error
+        first = error.errors()[0]
+        raise PackageError(f"{folder}/manifest.yaml: options.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except (EngineError, DecoderError) as error:
         raise PackageError(f"{folder}: {error}") from error
     check_input(folder, manifest, engine)
@@ -186,6 +194,8 @@ def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
         raise PackageError(
             f"{folder}/manifest.yaml: a picture needs an input [1, height, width, 1 or 3], the model takes {shape}"
         )
+    elif manifest.picture and (shape[3] if shape[3] in (1, 3) else shape[1]) != (1 if manifest.picture.colour == "grey" else 3):
+        raise PackageError(f"{folder}/manifest.yaml: picture.colour is {manifest.picture.colour}, the model takes {shape}")
 
 
 def compare_golden(package: Package) -> float | None:
@@ -196,10 +206,12 @@ def compare_golden(package: Package) -> float | None:
     try:
         with np.load(path, allow_pickle=False) as golden:
             arrays: dict[str, Array] = {name: golden[name] for name in golden.files}
-    except (OSError, ValueError, EOFError) as error:
+    except UNREADABLE as error:
         raise PackageError(f"{path}: cannot be read: {error}") from error
+    if not arrays.get("input_0", np.empty(0)).size or not any(name.startswith("output_") for name in arrays):
+        raise PackageError(f"{path}: proves nothing: it needs arrays input_0 and output_0 with a row for each sample")
     try:
-        return max((golden_row(package.engine, arrays, row) for row in range(len(arrays["input_0"]))), default=None)
+        return max(golden_row(package.engine, arrays, row) for row in range(len(arrays["input_0"])))
     except (KeyError, ValueError, IndexError) as error:
         raise PackageError(f"{path}: does not fit the model: {error}") from error
 
@@ -213,7 +225,8 @@ def golden_row(engine: Engine, arrays: dict[str, Array], row: int) -> float:
         if f"output_{index}" not in arrays:
             continue
         difference = np.abs(engine.output(index)[0].astype(np.float64) - arrays[f"output_{index}"][row]).max()
-        worst = max(worst, float(difference) / (GOLDEN_STEPS if tensor.scale else GOLDEN_REAL))
+        # NaN is no match, and no comparison would say so.
+        worst = max(worst, float(np.nan_to_num(difference, nan=np.inf)) / (GOLDEN_STEPS if tensor.scale else GOLDEN_REAL))
     return worst
 
 

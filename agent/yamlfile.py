@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from difflib import get_close_matches
@@ -10,9 +11,11 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 200_000  # the parser is slow: this takes it two seconds
 MAX_NODES = 20_000  # aliases count each time they are used: a "billion laughs" file ends here
 MAX_DEPTH = 20
+
+EXPECTED = "Input should be "  # how pydantic begins
 
 Place = tuple[str | int, ...]
 
@@ -34,11 +37,16 @@ class Document(NamedTuple):
 
     def explain(self, error: ValidationError, model: type[BaseModel], prefix: Place = ()) -> list[str]:
         """One line for each mistake: where, which key, what was expected, the nearest valid name."""
-        found = []
+        found: dict[Place, dict[str, Any]] = {}
         for one in error.errors(include_url=False, include_context=False):
             place = tuple(one["loc"])
-            found.append(f"{self.at(prefix + place)}: {sentence(place, dict(one), model, prefix)}")
-        return found
+            while one["type"] != "missing" and place and prefix + place not in self.lines:
+                place = place[:-1]  # a step into a union is no key
+            if place in found and one["msg"].startswith(EXPECTED):
+                found[place]["msg"] += " or " + one["msg"].removeprefix(EXPECTED)
+            else:
+                found.setdefault(place, dict(one))
+        return [f"{self.at(prefix + place)}: {sentence(place, one, model, prefix)}" for place, one in found.items()]
 
 
 def read(path: Path) -> Document:
@@ -96,8 +104,13 @@ class Reader:
             raise YamlError(
                 f"{self.path}:{line}: more than {MAX_NODES} values or {MAX_DEPTH} levels: this is no configuration"
             )
+        if getattr(getattr(node, "tag", None), "value", None):
+            raise self.strange(line)
         if isinstance(node, dict):
-            return {self.key(k, line): self.plain(v, (*place, str(k)), row(node, k, line)) for k, v in node.items()}
+            keys = [self.key(k, row(node, k, line)) for k in node]
+            if len(set(keys)) < len(keys):
+                raise YamlError(f"{self.path}:{line}: a key stands here twice, as a number and as text")
+            return {key: self.plain(v, (*place, key), row(node, k, line)) for key, (k, v) in zip(keys, node.items())}
         if isinstance(node, list):
             return [self.plain(v, (*place, i), row(node, i, line)) for i, v in enumerate(node)]
         return self.scalar(node, line)
@@ -115,7 +128,10 @@ class Reader:
             return bool(node)
         if node is None:
             return None
-        raise YamlError(f"{self.path}:{line}: dates, tags and objects are not allowed here: put the value in quotes")
+        raise self.strange(line)
+
+    def strange(self, line: int) -> YamlError:
+        return YamlError(f"{self.path}:{line}: dates, tags and objects are not allowed here: put the value in quotes")
 
 
 def row(node: Any, key: Any, line: int) -> int:
@@ -146,7 +162,8 @@ def sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix
         )
     if error["type"] == "missing":
         return f"'{name}' is missing"
-    wanted: str = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    wanted: str = error["msg"].removeprefix("Value error, ").replace(EXPECTED, "expected ")
+    wanted = re.sub(r"a valid dictionary or instance of \w+", "lines of 'key: value'", wanted)
     given = error.get("input")
     if not place:
         return wanted

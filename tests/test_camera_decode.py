@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import select
@@ -12,11 +13,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from agent.data import Sample
 from drivers.base import DeviceFault, DeviceMissing, DeviceTimeout
+from drivers.camera._decode import LAG_LIMIT_S, Player, Post, Problem
 from drivers.camera.file import Driver, Options
 from tests.shared import DATA, ROOT, needs_recordings
 from tests.test_camera import FRAMES, number_of, samples, write_video
@@ -138,6 +141,12 @@ def test_a_folder_is_a_fault(tmp_path: Path) -> None:
         camera_of(tmp_path).open()
 
 
+def test_a_pipe_is_a_fault_and_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(DeviceFault, match="not a file"):
+        camera_of(tmp_path / "pipe.mp4").open()
+
+
 def test_pictures_that_are_too_large_are_refused(video: Path) -> None:
     with pytest.raises(DeviceFault, match="64x48, more than max_pixels 3000"):
         camera_of(video, max_pixels=3000).open()
@@ -194,3 +203,26 @@ def test_a_real_recording_plays_to_its_last_frame() -> None:
     # by ffprobe: the last frame stands at 4.288 s
     assert (read[-1][1] - read[0][1]) / 1e9 == pytest.approx(4.288, abs=0.001)
     assert {shape for _, _, shape in read} == {(480, 640, 3)}
+
+
+def player(pace: str) -> Player:
+    player = Player({"pace": pace}, Post(-1, -1, -1, True))
+    player.period_s, player.start, player.offset_s = 0.1, time.monotonic_ns(), None
+    return player
+
+
+def test_hostile_time_stamps_still_give_a_clock_that_runs() -> None:
+    playing, film = player("fast"), []
+    for position_s in (5.0, 5.1, 5.25, 5.2, 5.2, math.nan, 1e12, -1e12, 5.9):
+        playing._advance(position_s)
+        playing.sequence += 1
+        film.append(round(playing.film_s, 3))
+    # time begins at the first stamp; after a stamp that makes no sense it goes on by a period
+    assert film == [0.0, 0.1, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.9]
+
+
+def test_a_decoder_that_falls_behind_for_good_says_so() -> None:
+    playing = player("recorded")
+    playing.start -= int((LAG_LIMIT_S + 1) * 1e9)
+    with pytest.raises(Problem, match="decodes slower than it was recorded"):
+        playing._stamp(cv2.VideoCapture(), 0)

@@ -142,18 +142,13 @@ def test_one_silent_sender_of_two_is_enough():
     assert silent(belt, 100)
 
 
-def test_a_sender_nobody_needs_must_say_bye_or_go_on():
+def test_a_sender_nobody_needs_may_fall_silent():
     belt = guard("box/cam")
     tell(belt, command(0, 1))
     tell(belt, command(1, 1, node="box/extra"))
-    tell(belt, command(60, 2))
-    assert silent(belt, 95)
-    belt = guard("box/cam")
-    tell(belt, command(0, 1))
-    tell(belt, command(1, 1, node="box/extra"))
-    belt.bye("box/extra", 7)
     tell(belt, command(60, 2))
     assert not silent(belt, 95)
+    assert silent(belt, 145)
 
 
 def test_a_bye_of_one_that_is_needed_means_safe_at_once():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import NamedTuple
@@ -63,8 +64,10 @@ def load(backend: str, path: Path, threads: int = 1, provider: str = "") -> Engi
     try:
         module = importlib.import_module(f"agent.backends.{backend}")
     except ModuleNotFoundError as error:
-        if error.name == f"agent.backends.{backend}":
+        if (error.name or "").startswith("agent.backends."):
             raise EngineError(f"no backend '{backend}'") from error
         raise EngineError(f"backend '{backend}' needs the Python package '{error.name}'") from error
-    engine: Engine = module.Engine(path, threads, provider)
-    return engine
+    kind: type[Engine] = getattr(module, "Engine", Engine)
+    if inspect.isabstract(kind):
+        raise EngineError(f"no backend '{backend}'")
+    return kind(path, threads, provider)

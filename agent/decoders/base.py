@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
@@ -46,9 +48,16 @@ class Decoder(ABC):
 
 def make(name: str, labels: Sequence[str], options: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> Decoder:
     """The decoder of agent/decoders/<name>.py. Raises DecoderError, pydantic.ValidationError."""
+    decoder: type[Decoder] = load(name).Decoder
+    return decoder(labels, decoder.Options.model_validate(options), shapes)
+
+
+def load(name: str) -> ModuleType:
+    """The module agent/decoders/<name>.py. Raises DecoderError."""
     try:
         module = importlib.import_module(f"agent.decoders.{name}")
     except ModuleNotFoundError as error:
         raise DecoderError(f"no decoder '{name}'") from error
-    decoder: type[Decoder] = module.Decoder
-    return decoder(labels, decoder.Options.model_validate(options), shapes)
+    if inspect.isabstract(getattr(module, "Decoder", Decoder)):
+        raise DecoderError(f"no decoder '{name}'")
+    return module

@@ -13,7 +13,7 @@ from agent.data import Array, Box
 from agent.decoders import base
 from agent.decoders.base import DecoderError, DecoderOptions, Finding
 
-LABELS = ("person", "lying")
+LABELS = ("lying", "person")
 KEYPOINTS = 17
 SHOULDERS, HIPS = (5, 6), (11, 12)
 

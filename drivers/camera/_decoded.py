@@ -61,14 +61,14 @@ class Decoded(Camera):
     def read(self, wait_s: float) -> Sample | None:
         """The picture is a view of memory shared with the decoder, which gets it back at the next read."""
         assert self.child is not None, "read before open"
-        deadline = time.monotonic() + wait_s
+        deadline = time.monotonic() + min(wait_s, self.options.timeout_ms / 1000)
         while True:
             message = self._receive(self.child)
             if message is not None:
                 return self._sample(self.child, message)
-            self._check_silence()
             left = deadline - time.monotonic()
             if left <= 0:
+                self._check_silence()
                 return None
             self.child.wait(left)
 

@@ -25,13 +25,10 @@ class Driver(Decoded):
 
     def open(self) -> None:
         path = self.options.path
-        try:
-            with open(path, "rb"):
-                pass
-        except (FileNotFoundError, PermissionError) as error:
-            raise DeviceMissing(f"{path}: {error.strerror}") from error
-        except OSError as error:
-            raise DeviceFault(f"{path}: {error.strerror}") from error
+        if not path.exists() or not os.access(path, os.R_OK):
+            raise DeviceMissing(f"{path} is not there or may not be read")
+        if not path.is_file():
+            raise DeviceFault(f"{path} is not a file")
         super().open()
 
     def label(self) -> str:

@@ -23,9 +23,13 @@ class Options(DecodedOptions):
     @field_validator("url")
     @classmethod
     def _is_rtsp(cls, url: SecretStr) -> SecretStr:
-        parts = urlsplit(url.get_secret_value())
-        if parts.scheme not in ("rtsp", "rtsps") or not parts.hostname:
-            raise ValueError("write rtsp://host/path or rtsps://host/path")
+        try:
+            parts = urlsplit(url.get_secret_value())
+            good = parts.scheme in ("rtsp", "rtsps") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # it quotes what it found for a port
+            good = False
+        if not good:
+            raise ValueError("write rtsp://host/path or rtsps://host/path, with : and @ in a password as %3A and %40")
         return url
 
 

@@ -69,7 +69,7 @@ class Driver(Camera):
 
     def read(self, wait_s: float) -> Sample | None:
         """yuyv and grey are views of the kernel's buffer, which goes back to the kernel at the next read."""
-        deadline = time.monotonic() + wait_s
+        deadline = time.monotonic() + min(wait_s, self.options.timeout_ms / 1000)
         try:
             while True:
                 left = max(0.0, deadline - time.monotonic())

@@ -34,7 +34,8 @@ LIMITS = f"""
 - A twin is not your robot. Before it stops a real arm: record healthy work, look for false stops, train again.
 - It sees a contact while the force rises and some {FRESH} ms after; later a steady force looks like a payload.
 - It is no safety function in the sense of ISO 10218 or ISO 13849; keep the robot's own protective stop.
-- The stop rule of these figures: score of any label but `normal` >= {stops.THRESHOLD:g} in {stops.HITS} of the last {stops.OF} windows.
+- The stop rule of these figures: score of any label but `normal` >= {stops.THRESHOLD:g} in {stops.HITS} of the last {stops.OF}
+  windows.
 """
 
 

@@ -27,8 +27,8 @@ DATA = f"""
 - Intel IoT DevKit sample-videos (CC BY 4.0): persons one by one in a hall, a worker in a factory, cars from above.
 
 No frame was labelled by hand. Teachers: SSD-MobileNet-v1 (COCO) where it sees a person with {SURE:g} or more; else MoveNet,
-where it sees {JOINTS} keypoints. Nobody is there when the SSD's best person stays below {MAYBE:g} (never in the staged clips); frames
-between are left out. Split by clip. Faces of volunteers are in the data, not in this package.
+where it sees {JOINTS} keypoints. Nobody is there when the SSD's best person stays below {MAYBE:g} (never in the
+staged clips); frames between are left out. Split by clip. Faces of volunteers are in the data, not in this package.
 """
 
 LIMITS = """
@@ -102,9 +102,9 @@ def write(
     clips = card.table(("held-out clip", "frames", "persons found", "false boxes a frame"), per_clip)
     trained = ", ".join(f"{clip.name} ({len(clip.boxes)})" for clip in known)
     note = (
-        f"One thread, {card.processor()}. Found: a box shares {OVERLAP:g} of its area with the teacher's (intersection over\n"
-        f"union). Threshold {THRESHOLD:g}, groups of {MIN_CELLS} cells or more. Frames of a clip are alike, so the truth may lie\n"
-        "outside the intervals."
+        f"One thread, {card.processor()}. Found: a box shares {OVERLAP:g} of its area with the teacher's\n"
+        f"(intersection over union). Threshold {THRESHOLD:g}, groups of {MIN_CELLS} cells or more.\n"
+        "Frames of a clip are alike, so the truth may lie outside the intervals."
     )
     card.write(place, SUMMARY, {
         "Data and split": f"{DATA.strip()}\n\nTrained on (frames): {trained}.",
@@ -119,8 +119,6 @@ def rate(each: Score) -> str:
 
 def cells(network: Network, clips: list[Clip]) -> Array:
     """Confusion of single cells that the teachers are sure about."""
-    from models.train.views import grid, mapped
-
     matrix = np.zeros((2, 2), int)
     for clip in clips:
         outputs = network((clip.inputs / 255.0).astype(np.float32))
