@@ -14,9 +14,10 @@ from pathlib import Path
 import zmq
 
 from agent import keys, realtime, wire
-from agent.config import Config, is_local
+from agent.config import Config
 from agent.data import Ack, Command
 from agent.guard import Bounds, Guard
+from agent.mistakes import is_local
 from agent.wire import VERDICTS, WireError
 from drivers import base as drivers
 from drivers.base import Actuator, DeviceError

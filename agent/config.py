@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from agent import package, yamlfile
+from agent import yamlfile
+from agent.mistakes import NAME, all_mistakes
 from agent.rules import RuleConfig
-from agent.yamlfile import Document, Place, YamlError
-from drivers import base as drivers
-from drivers.base import DriverError
+from agent.yamlfile import Document, YamlError
 
-NAME = r"^[A-Za-z0-9_.-]{1,32}$"
 FOLDER = Path("/etc/reflexd")
 
 
@@ -142,109 +137,3 @@ def validate(document: Document) -> Config:
     if mistakes:
         raise ConfigError(mistakes)
     return config
-
-
-def all_mistakes(config: Config, document: Document) -> Iterator[str]:
-    """What the models alone cannot see: names that point nowhere, driver options, model packages, binds."""
-    for name, lane in config.lanes.items():
-        yield from bad_names(document, ("lanes", name), name)
-        yield from bad_device(document, ("lanes", name, "source"), lane.source, source=True)
-        yield from bad_model(document, ("lanes", name, "model"), lane.model)
-    for name, actuator in config.actuators.items():
-        yield from bad_names(document, ("actuators", name), name)
-        if actuator.device:
-            yield from bad_device(document, ("actuators", name, "device"), actuator.device, source=False)
-        yield from bad_verb(config, document, ("actuators", name, "rest"), name, actuator.rest, {})
-        yield from bad_bind(config, document, name)
-    for name in config.rules:
-        yield from bad_rule(config, document, name)
-    if config.metrics.port and not is_local(f"tcp://{config.metrics.host}:0") and not config.insecure:
-        yield f"{document.at(('metrics', 'host'))}: metrics have no keys: serve them on 127.0.0.1, or say 'insecure: true'"
-
-
-def bad_names(document: Document, place: Place, name: str) -> Iterator[str]:
-    if not re.fullmatch(NAME, name):
-        yield f"{document.at(place)}: '{name}': a name has 1 to 32 letters, digits, '_', '.' or '-'"
-
-
-def bad_device(document: Document, place: Place, device: Device, source: bool) -> Iterator[str]:
-    try:
-        module = drivers.load(device.driver)
-    except DriverError as error:
-        yield f"{document.at((*place, 'driver'))}: {error}"
-        return
-    if issubclass(module.Driver, drivers.Actuator) == source:
-        wanted = "a source (camera, sensor)" if source else "an actuator"
-        yield f"{document.at((*place, 'driver'))}: driver '{device.driver}' is not {wanted}"
-        return
-    try:
-        module.Options.model_validate(device.options)
-    except ValidationError as error:
-        yield from document.explain(error, module.Options, place)
-
-
-def bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
-    try:
-        folder = package.find(model, document.path.resolve().parent)
-        package.verify_file(folder, package.read(folder))
-    except package.PackageError as error:
-        yield from (f"{document.at(place)}: {line}" for line in str(error).splitlines())
-
-
-def bad_bind(config: Config, document: Document, name: str) -> Iterator[str]:
-    endpoint, actuator = config.endpoint(name), config.actuators[name]
-    place = ("actuators", name, "endpoint")
-    if endpoint.startswith("ipc://") and len(endpoint) - 6 > 107:
-        yield f"{document.at(place)}: the socket path has {len(endpoint) - 6} characters, the kernel takes 107: shorten run_dir"
-    if is_local(endpoint) or config.insecure:
-        return
-    if config.keys is None or (actuator.device is None and actuator.server_key is None):
-        yield (
-            f"{document.at(place)}: '{endpoint}' can be reached from the network and there are no keys: use 'reflexd keys DIR',"
-            " set 'keys' (and 'server_key' of a remote actuator), or say 'insecure: true' if the network is yours alone"
-        )
-
-
-def is_local(endpoint: str) -> bool:
-    """Only this box can reach it."""
-    if endpoint.startswith("ipc://"):
-        return True
-    host = endpoint.removeprefix("tcp://").rsplit(":", 1)[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def bad_rule(config: Config, document: Document, name: str) -> Iterator[str]:
-    rule, place = config.rules[name], ("rules", name)
-    yield from bad_names(document, place, name)
-    yield from unknown(document, (*place, "actuator"), rule.actuator, "actuator", config.actuators)
-    actuator = config.actuators.get(rule.actuator)
-    if actuator and actuator.verbs and rule.verb not in actuator.verbs:
-        yield f"{document.at((*place, 'verb'))}: actuator '{rule.actuator}' takes {', '.join(actuator.verbs)}, not '{rule.verb}'"
-    kind = "any" if rule.any else "all"
-    for index, condition in enumerate(rule.conditions):
-        here = (*place, kind, index)
-        yield from unknown(document, (*here, "lane"), condition.lane, "lane", config.lanes)
-        lane = config.lanes.get(condition.lane)
-        if lane:
-            yield from bad_label(document, (*here, "label"), condition.label, lane)
-
-
-def bad_label(document: Document, place: Place, label: str, lane: LaneConfig) -> Iterator[str]:
-    """A rule on a label that its model never says would never fire."""
-    try:
-        labels = package.labels(package.find(lane.model, document.path.resolve().parent))
-    except package.PackageError:
-        return  # reported at the lane
-    if label not in labels:
-        yield from unknown(document, place, label, f"label of model '{lane.model}'", dict.fromkeys(labels))
-
-
-def unknown(document: Document, place: Place, name: str, kind: str, known: Mapping[str, object]) -> Iterator[str]:
-    if name in known:
-        return
-    close = get_close_matches(name, known, 1, 0.5)
-    hint = f"; did you mean '{close[0]}'?" if close else f"; there is {', '.join(list(known)[:12]) or 'none'}"
-    yield f"{document.at(place)}: no {kind} '{name}'{hint}"

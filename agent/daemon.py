@@ -34,6 +34,7 @@ class Runner:
         self.config = config
         self.thread: threading.Thread | None = None
         self.error: BaseException | None = None
+        self.ended = False
 
     @property
     def running(self) -> bool:
@@ -103,18 +104,17 @@ class Daemon:
 
     def lane_thread(self, runner: Runner) -> None:
         """A lane's whole life, on its own thread."""
-        realtime.thread(runner.config.cores, self.config.realtime)
-        outbox = Outbox(
-            self.context, self.addresses(runner.lane.name), self.node_of(runner), self.session, runner.lane.ledger
-        )
         try:
+            realtime.thread(runner.config.cores, self.config.realtime)
+            where, node = self.addresses(runner.lane.name), self.node_of(runner)
+            outbox = Outbox(self.context, where, node, self.session, runner.lane.ledger)
             runner.lane.run(self.scene, outbox)
         except Exception as error:
             # A bug. No heart-beats any more: the actuators go safe; the daemon ends with 1 and systemd starts it anew.
             runner.error = error
             runner.lane.ledger.state = ledger.FAILED
             log.exception("lane %s: a bug", runner.lane.name)
-        self.loop.call_soon_threadsafe(self.lane_ended)
+        self.loop.call_soon_threadsafe(self.lane_ended, runner)
 
     def addresses(self, lane: str) -> list[Address]:
         """Where the decisions go that this lane may bring."""
@@ -162,12 +162,12 @@ class Daemon:
             log.warning("metrics process ended with %s: is port %s taken? starting it again in 10 s", code, metrics.port)
             await asyncio.sleep(10)
 
-    def lane_ended(self) -> None:
+    def lane_ended(self, runner: Runner) -> None:
         """Called on the loop when a lane's thread has come to its end."""
-        if any(runner.error for runner in self.runners.values()):
+        runner.ended = True  # its thread may still be alive for a moment
+        if runner.error:
             self.exit_code = 1
-            self.stop.set()
-        if not any(runner.running and runner.thread is not threading.current_thread() for runner in self.runners.values()):
+        if runner.error or all(one.ended for one in self.runners.values()):
             self.stop.set()
 
     async def shutdown(self) -> None:
@@ -182,7 +182,8 @@ class Daemon:
             if runner.thread:
                 await asyncio.to_thread(runner.thread.join, 2.0)
         if not any(runner.running for runner in self.runners.values()):
-            self.context.term()
+            # Not term: it would wait for ever for the sockets that a lane with a bug left open.
+            self.context.destroy(linger=0)
         log.info("%s stopped", self.config.node)
 
 

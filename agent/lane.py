@@ -24,6 +24,7 @@ from drivers.base import Camera, DeviceError, DeviceFault, DeviceTimeout, Sensor
 log = logging.getLogger("reflexd.lane")
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 5.0
+FROZEN = "frozen?"
 A_WHILE = 3_600_000_000  # us; the ttl of commands from a recording that runs at its own time
 
 
@@ -55,6 +56,9 @@ class Lane:
         self.t_fresh = 0  # when the newest good sample came
         self.t_capture = 0  # capture time of the newest sample that was decided on
         self.windowed = False
+        self.well = True
+        self.news = 0  # good samples since open
+        self.why = FROZEN
         self.stamps = [0, 0]  # prepared, inferred: for the ledger only
         self.stopping = threading.Event()
         # Recordings that run "as fast as possible" carry their own time; it is never late.
@@ -96,13 +100,16 @@ class Lane:
             if sample is not None and self.fresh(sample, now):
                 decisions = self.step(sample, scene)
                 decided = clock()
+                if not self.well:
+                    self.well = True
+                    log.warning("lane %s: %s is back", self.name, self.source.name)
                 if decisions is not None:
                     sent = self.act(sample, decisions, scene, outbox)
                     self.ledger.count[book.INFERENCES] += 1
                     prepared, inferred = self.stamps
                     self.ledger.write(sample.sequence, sample.t_capture, asked, now, prepared, inferred, decided, sent)
             elif now - self.t_fresh > self.limits.timeout_ns:
-                raise DeviceTimeout(f"no new picture or reading for {self.limits.timeout_ns / 1e6:.0f} ms: frozen?")
+                raise DeviceTimeout(f"no new picture or reading for {self.limits.timeout_ns / 1e6:.0f} ms: {self.why}")
             if self.t_capture:
                 outbox.beat(clock(), self.t_capture, self.ttl, scene)
             outbox.collect(clock())
@@ -110,11 +117,12 @@ class Lane:
                 raise EOFError
 
     def fresh(self, sample: Sample, now: int) -> bool:
-        """Count the sample; False when it is no news (repeated) or its time is not credible (stale)."""
+        """Count the sample; False when it is no news (repeated), its time not credible (stale), or one good one no proof yet."""
         count = self.ledger.count
         age = now - sample.t_capture
         if sample.sequence <= self.last_sequence:
             count[book.REPEATED] += 1
+            self.why = "it repeats the old one: frozen?"
             return False
         delivered = len(sample.payload) if self.windowed else 1
         count[book.SAMPLES] += delivered
@@ -124,9 +132,12 @@ class Lane:
         # Older than the silence allowed, or from the future: the device's clock jumped, or it handed out a leftover.
         if not -50_000_000 < age < self.limits.timeout_ns and not self.virtual:
             count[book.STALE] += 1
+            self.why = f"its time stamps are {abs(age) / 1e6:.0f} ms {'old' if age > 0 else 'ahead'}: did its clock jump?"
             return False
         self.t_fresh = now
-        return True
+        self.news += 1
+        # A stuck device often gives one picture each time it is opened; that is no sign of life.
+        return self.well or self.news > 1
 
     def act(self, sample: Sample, decisions: list[Decision], scene: Scene, outbox: Outbox) -> int:
         """Send what was decided; the time when it had left, 0 if there was nothing to send."""
@@ -149,15 +160,11 @@ class Lane:
 
     def run(self, scene: Scene, outbox: Outbox) -> None:
         """Open, follow, and when the device fails: close, wait, open again. Returns when stopped or at the end."""
-        retry_s, well = FIRST_RETRY_S, True
+        retry_s = FIRST_RETRY_S
         outbox.wait_connected(0.5)
         while not self.stopping.is_set():
-            samples = self.ledger.count[book.SAMPLES]
             try:
                 self.open()
-                if not well:
-                    log.warning("lane %s: %s is back", self.name, self.source.name)
-                    well = True
                 self.follow(scene, outbox)
             except EOFError:
                 self.ledger.state = book.ENDED
@@ -166,12 +173,12 @@ class Lane:
             except DeviceError as error:
                 self.ledger.count[book.FAULTS] += 1
                 self.ledger.state = book.GONE
-                if well:
+                retry_s = FIRST_RETRY_S if self.well else min(2 * retry_s, LAST_RETRY_S)
+                if self.well:
                     log.warning("lane %s: %s; trying again until it is back", self.name, error)
-                well = False
+                self.well = False
                 if not self.limits.critical:
                     outbox.bye()
-                retry_s = FIRST_RETRY_S if self.ledger.count[book.SAMPLES] > samples else min(2 * retry_s, LAST_RETRY_S)
             finally:
                 self.source.close()
             self.pause(retry_s, outbox)
@@ -181,7 +188,7 @@ class Lane:
         """Open the source and fit the preparation to what it delivers."""
         self.ledger.state = book.OPENING
         self.source.open()
-        self.last_sequence = -1
+        self.last_sequence, self.news, self.why = -1, 0, FROZEN
         self.t_fresh, self.t_capture = time.monotonic_ns(), 0
         self.unmap = unchanged
         tensor, manifest = self.engine.inputs[0], self.package.manifest

@@ -99,13 +99,20 @@ def new_file(path: Path, size: int) -> mmap.mmap:
     fresh = path.with_suffix(".new")
     fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
-        os.posix_fallocate(fd, 0, size)
+        allocate(fd, size, path)
         # Populated: the first write to a page must not be a page fault in the lane.
         memory = mmap.mmap(fd, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
     finally:
         os.close(fd)
     os.replace(fresh, path)  # readers of the old run keep the old file
     return memory
+
+
+def allocate(fd: int, size: int, path: Path) -> None:
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:  # the kernel does not say which file
+        raise OSError(error.errno, f"{error.strerror}, a ledger takes {size / 1e6:.1f} MB", str(path)) from error
 
 
 @cache
@@ -180,21 +187,27 @@ def quantiles(values: npt.NDArray[np.float64]) -> dict[str, float]:
     return {"p50": float(p50), "p99": float(p99), "p99.9": float(p999), "max": float(values.max())}
 
 
-def table(account_: Account) -> str:
-    """One lane as text: counts, drops by reason, the five parts."""
-    c = account_.counts
-    kept = ", ".join(f"{c[name]} {name}" for name in COUNTERS[:5])
-    drops = ", ".join(f"{c[name]} {name}" for name in DROPS if c[name]) or "none"
-    lines = [f"lane {account_.lane}: {kept}", f"  dropped: {drops}"]
-    found = parts(account_.rows)
-    answered = account_.rows[:, 8] > 0
-    if len(answered):
-        lines.append(f"  {'ms':<16}{'p50':>9}{'p99':>9}{'p99.9':>9}{'max':>9}   of")
+def table(told: Account) -> str:
+    """One lane as text: counts, drops by reason, the five parts, the worst sample explained."""
+    kept = ", ".join(f"{told.counts[name]} {name}" for name in COUNTERS[:5])
+    drops = ", ".join(f"{told.counts[name]} {name}" for name in DROPS if told.counts[name]) or "none"
+    lines = [f"lane {told.lane}: {kept}", f"  dropped: {drops}"]
+    if not len(told.rows):
+        return "\n".join(lines)
+    found, answered = parts(told.rows), told.rows[:, 8] > 0
+    whats = {"decision": "commands, decoded to applied", "total": "commands, captured to applied"}
+    lines.append(f"  {'ms':<16}{'p50':>9}{'p99':>9}{'p99.9':>9}{'max':>9}   of")
     for name, values in found.items():
-        of = values[answered] if name in ("decision", "total") else values
-        what = {"decision": "commands, decoded to applied", "total": "commands, captured to applied"}.get(name, "samples")
-        if len(of):
-            lines.append(
-                f"  {name:<16}" + "".join(f"{value:9.3f}" for value in quantiles(of).values()) + f"   {len(of)} {what}"
-            )
-    return "\n".join(lines)
+        of = values[answered] if name in whats else values
+        figures = "".join(f"{value:9.3f}" for value in quantiles(of).values())
+        if figures:
+            lines.append(f"  {name:<16}{figures}   {len(of)} {whats.get(name, 'samples')}")
+    return "\n".join([*lines, worst(told, found)])
+
+
+def worst(told: Account, found: dict[str, npt.NDArray[np.float64]]) -> str:
+    """The slowest sample in the ring, part by part, largest first."""
+    at = int(found["total"].argmax())
+    split = sorted(((float(found[part][at]), part) for part in PARTS), reverse=True)
+    said = ", ".join(f"{part} {ms:.3f}" for ms, part in split if ms > 0.0005)
+    return f"  worst: sample {told.rows[at, 0]}, {found['total'][at]:.3f} ms: {said}"

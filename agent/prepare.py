@@ -44,7 +44,8 @@ class Pixels:
     def fit(self, shape: tuple[int, ...]) -> None:
         """Make the buffers for frames of this shape. Raises DeviceFault when it is no picture of the camera's layout."""
         channels = shape[2] if len(shape) == 3 else 1
-        if len(shape) not in (2, 3) or channels != CHANNELS[self.pixels] or 0 in shape:
+        halved = self.pixels == "yuyv" and len(shape) == 3 and shape[1] % 2  # two pixels share their colour
+        if len(shape) not in (2, 3) or channels != CHANNELS[self.pixels] or 0 in shape or halved:
             raise DeviceFault(f"a frame of shape {list(shape)} is no {self.pixels} picture")
         height, width = self.size
         if self.picture.fit == "letterbox":
@@ -127,7 +128,6 @@ class Readings:
         missing = [name for name in window.channels if name not in channels]
         if missing:
             raise DeviceFault(f"the model needs channel '{missing[0]}'; the source has {', '.join(channels)}")
-        self.channels = channels
         self.window = window
         self.columns = None if tuple(window.channels) == channels else np.array([channels.index(c) for c in window.channels])
         quantum = tensor.scale or 1.0
@@ -147,12 +147,13 @@ class Readings:
         rows = readings if self.columns is None else readings[:, self.columns]
         stored = rows * self.gain + self.shift
         total = float(stored.sum())
-        if total != total:
-            raise DeviceFault(f"channel '{self.broken(readings)}' is not a number")
+        if total - total != 0.0 and (broken := self.broken(stored)):
+            raise DeviceFault(f"channel '{broken}' is not a number")
         if self.limits is not None:
             stored = np.minimum(np.maximum(np.rint(stored), self.limits.min), self.limits.max)
         before = self.seen // self.window.hop
         length = self.window.length
+        self.seen += max(0, len(stored) - length)
         for row in stored[-length:]:
             at = self.seen % length
             self.ring[at] = self.ring[at + length] = row
@@ -163,6 +164,7 @@ class Readings:
         view[0] = self.ring[start : start + length]
         return True
 
-    def broken(self, readings: Array) -> str:
-        bad = np.isnan(readings).any(axis=0)
-        return self.channels[int(bad.argmax())]
+    def broken(self, rows: Array) -> str:
+        """The first channel with NaN or infinity; nothing where only their sum was too large."""
+        bad = ~np.isfinite(rows).all(axis=0)
+        return self.window.channels[int(bad.argmax())] if bad.any() else ""

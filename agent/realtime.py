@@ -70,7 +70,7 @@ def fifo_knob() -> Knob:
     trouble: list[str] = []
 
     def attempt() -> None:
-        trouble.extend(fifo(LANE_PRIORITY))
+        trouble.extend(fifo(max(LANE_PRIORITY, IO_PRIORITY)))
 
     thread = threading.Thread(target=attempt)
     thread.start()
@@ -105,7 +105,7 @@ def thread(cores: list[int], realtime: bool) -> None:
 def context(realtime: bool, cores: list[int] | None = None) -> zmq.Context[zmq.Socket[bytes]]:
     """A ZeroMQ context whose I/O thread runs before the lanes, so that a message leaves at once."""
     made: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-    if realtime:
+    if realtime and fifo_knob().on:  # libzmq aborts the process where it may not
         made.set(zmq.THREAD_SCHED_POLICY, os.SCHED_FIFO)
         made.set(zmq.THREAD_PRIORITY, IO_PRIORITY)
     for core in cores or []:

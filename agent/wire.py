@@ -41,7 +41,7 @@ def pack_command(command: Command) -> bytes:
     frame = msgpack.packb((VERSION, COMMAND, *command))
     if len(frame) > COMMAND_BYTES:
         raise WireError(
-            f"command for '{command.actuator}' takes {len(frame)} bytes, limit {COMMAND_BYTES}: shorten its arguments"
+            f"command for '{command.actuator}' takes {len(frame)} bytes, limit {COMMAND_BYTES}: shorten its names or arguments"
         )
     return bytes(frame)
 

@@ -19,7 +19,11 @@ from tests.shared import DATA, MOVENET, SSD, needs_recordings
 pytestmark = needs_recordings
 
 # One second of a body on its side; a bend to the floor is shorter.
-LYING = {"any": [{"lane": "camera", "label": "lying", "score": 0.7, "hits": 30, "of": 36}], "actuator": "nurse", "verb": "call"}
+LYING = {
+    "any": [{"lane": "camera", "label": "lying", "score": 0.7, "hits": 30, "of": 36}],
+    "actuator": "nurse",
+    "verb": "call",
+}
 PERSON = {
     "any": [{"lane": "camera", "label": "person", "score": 0.5, "hits": 3, "of": 5}],
     "actuator": "nurse", "verb": "call", "hold_ms": 1000,

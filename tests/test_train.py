@@ -110,12 +110,18 @@ def test_yaml_indents_what_is_inside():
 
 
 def test_teachers_that_are_not_sure_are_not_asked():
-    box, pose = Box(0, 0, 1, 1), Box(0, 0, 0.5, 0.5)
-    assert clips.persons([(0.9, box), (0.2, pose)], None, False) == [box]
-    assert clips.persons([(0.2, box)], pose, False) == [pose]
+    box, legs = Box(0, 0, 1, 1), Box(0, 0.6, 1, 1)
+    assert clips.persons([(0.9, box), (0.5, legs)], None, False) == [box]
     assert clips.persons([(0.2, box)], None, False) is None
     assert clips.persons([], None, False) == []
     assert clips.persons([], None, True) is None
+
+
+def test_two_teachers_see_one_person_whole():
+    upper, pose, elsewhere = Box(0.2, 0, 0.5, 0.5), Box(0.25, 0.25, 0.5, 0.75), Box(0.8, 0.8, 1, 1)
+    assert clips.persons([(0.9, upper), (0.8, elsewhere)], pose, True) == [Box(0.2, 0, 0.5, 0.75)]
+    assert clips.persons([(0.9, upper), (0.8, elsewhere)], None, True) == [upper]
+    assert clips.persons([], pose, True) == [pose]
 
 
 def test_a_grid_knows_person_nobody_and_edge():

@@ -66,7 +66,7 @@ def test_byes_come_back_as_they_went(node, session):
 
 
 def test_a_command_too_long_for_a_burst_is_not_sent():
-    with pytest.raises(WireError, match="shorten its arguments"):
+    with pytest.raises(WireError, match="shorten its names or arguments"):
         pack_command(STOP._replace(arguments={"why": "x" * 64, "where": "y" * 64}))
 
 

@@ -6,7 +6,7 @@ import importlib
 import inspect
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,8 @@ def load(backend: str, path: Path, threads: int = 1, provider: str = "") -> Engi
         if (error.name or "").startswith("agent.backends."):
             raise EngineError(f"no backend '{backend}'") from error
         raise EngineError(f"backend '{backend}' needs the Python package '{error.name}'") from error
-    kind: type[Engine] = getattr(module, "Engine", Engine)
+    kind: Any = getattr(module, "Engine", Engine)
     if inspect.isabstract(kind):
         raise EngineError(f"no backend '{backend}'")
-    return kind(path, threads, provider)
+    engine: Engine = kind(path, threads, provider)
+    return engine

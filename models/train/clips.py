@@ -78,13 +78,38 @@ def frames(path: Path) -> Iterator[Array]:
 
 
 def persons(seen: list[tuple[float, Box]], pose: Box | None, staged: bool) -> list[Box] | None:
-    """Where the teachers see persons; None when they are not sure. staged: somebody is there, seen or not."""
-    sure = [box for score, box in seen if score >= SURE]
-    if sure:
-        return sure
-    if pose:
-        return [pose]
-    return None if staged or any(score >= MAYBE for score, _ in seen) else []
+    """Where the teachers see persons; None when they are not sure. staged: one person is there, seen or not."""
+    sure = apart([box for score, box in seen if score >= SURE])
+    if staged:
+        return whole(sure, pose)
+    return None if not sure and any(score >= MAYBE for score, _ in seen) else sure
+
+
+def whole(seen: list[Box], pose: Box | None) -> list[Box] | None:
+    """The one person: what both teachers see of it, as each misses arms or legs of somebody who lies."""
+    parts = [pose, *(box for box in seen if common(box, pose))] if pose else seen[:1]
+    if not parts:
+        return None
+    left, top, right, bottom = zip(*parts)
+    return [Box(min(left), min(top), max(right), max(bottom))]
+
+
+def apart(boxes: list[Box]) -> list[Box]:
+    """Those that share half of their area with a better one left out: the SSD takes legs for one more person."""
+    kept: list[Box] = []
+    for box in boxes:
+        if all(common(box, other) < 0.5 * min(area(box), area(other)) for other in kept):
+            kept.append(box)
+    return kept
+
+
+def area(box: Box) -> float:
+    return max(0.0, box.right - box.left) * max(0.0, box.bottom - box.top)
+
+
+def common(a: Box, b: Box) -> float:
+    """The area that two boxes share."""
+    return area(Box(max(a.left, b.left), max(a.top, b.top), min(a.right, b.right), min(a.bottom, b.bottom)))
 
 
 class Ssd:

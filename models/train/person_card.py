@@ -10,7 +10,7 @@ import numpy as np
 from agent.data import Array, Box
 from agent.decoders.grid import boxes
 from models.train import card
-from models.train.clips import JOINTS, MAYBE, SURE, Clip
+from models.train.clips import JOINTS, MAYBE, SURE, Clip, area, common
 from models.train.engine import Network
 from models.train.views import grid, mapped
 
@@ -26,9 +26,10 @@ DATA = f"""
 - GMDCSA24 (MIT, (c) 2024 Ekram Alam): staged falls and daily activity of two adults in two rooms.
 - Intel IoT DevKit sample-videos (CC BY 4.0): persons one by one in a hall, a worker in a factory, cars from above.
 
-No frame was labelled by hand. Teachers: SSD-MobileNet-v1 (COCO) where it sees a person with {SURE:g} or more; else MoveNet,
-where it sees {JOINTS} keypoints. Nobody is there when the SSD's best person stays below {MAYBE:g} (never in the
-staged clips); frames between are left out. Split by clip. Faces of volunteers are in the data, not in this package.
+No frame was labelled by hand. Teachers: SSD-MobileNet-v1 (COCO) where it sees a person with {SURE:g} or more; in the staged
+clips together with MoveNet where it sees {JOINTS} keypoints. Elsewhere nobody is there when the SSD's best person stays below
+{MAYBE:g}. Frames in which they are not sure are left out. Split by clip. Faces of volunteers are in the data, not in this
+package; its golden pictures are random blots.
 """
 
 LIMITS = """
@@ -58,14 +59,6 @@ def score(network: Network, clip: Clip) -> Score:
         found += sum(any(shared(box, guess) >= OVERLAP for guess in guesses) for box in people)
         false += sum(all(inside(guess, box) < OVERLAP for box in people) for guess in guesses)
     return Score(len(outputs), there, found, false)
-
-
-def area(box: Box) -> float:
-    return max(0.0, box.right - box.left) * max(0.0, box.bottom - box.top)
-
-
-def common(a: Box, b: Box) -> float:
-    return area(Box(max(a.left, b.left), max(a.top, b.top), min(a.right, b.right), min(a.bottom, b.bottom)))
 
 
 def shared(a: Box, b: Box) -> float:

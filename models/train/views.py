@@ -43,8 +43,19 @@ def vary(picture: Array, drawn: Array, random: np.random.Generator) -> tuple[Arr
     size, border = (SIDE, SIDE), cv2.BORDER_REFLECT_101
     moved = cv2.warpAffine(picture, way, size, flags=cv2.INTER_LINEAR, borderMode=border)
     target = cv2.warpAffine(drawn, way, size, flags=cv2.INTER_NEAREST, borderMode=border)
+    furnish(moved, target, random)
     small = cv2.resize(moved, (INPUT, INPUT), interpolation=cv2.INTER_LINEAR)
     return recolour(small, random), grid(target)
+
+
+def furnish(picture: Array, drawn: Array, random: np.random.Generator) -> None:
+    """Bars and boxes of one colour stand behind the person, in place: without them every pillar is one."""
+    for _ in range(random.integers(0, 4)):
+        x, y = random.integers(0, SIDE, 2)
+        width, height = np.exp(random.uniform(np.log(6), np.log([60, 150])))
+        part = slice(y, y + int(height)), slice(x, x + int(width))
+        free = drawn[part] == 0
+        picture[part][free] = random.integers(0, 256, 3)
 
 
 def recolour(picture: Array, random: np.random.Generator) -> Array:

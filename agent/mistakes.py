@@ -1,0 +1,157 @@
+"""What is wrong with a configuration that its models alone cannot see; one line of file:line and advice each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from agent import package, wire
+from agent.data import Arguments, Command
+from agent.guard import Bounds, Guard
+from agent.yamlfile import Document, Place
+from drivers import base as drivers
+from drivers.base import DriverError
+
+if TYPE_CHECKING:
+    from agent.config import ActuatorConfig, Config, Device, LaneConfig
+
+NAME = r"^[A-Za-z0-9_.-]{1,32}$"
+
+
+def all_mistakes(config: Config, document: Document) -> Iterator[str]:
+    """What the models alone cannot see: names that point nowhere, driver options, model packages, binds."""
+    for name, lane in config.lanes.items():
+        yield from bad_names(document, ("lanes", name), name)
+        yield from bad_device(document, ("lanes", name, "source"), lane.source, source=True)
+        yield from bad_model(document, ("lanes", name, "model"), lane.model)
+    for name, actuator in config.actuators.items():
+        yield from bad_names(document, ("actuators", name), name)
+        if actuator.device:
+            yield from bad_device(document, ("actuators", name, "device"), actuator.device, source=False)
+        yield from bad_command(config, document, ("actuators", name), name, "rest", actuator.rest, {})
+        yield from bad_bind(config, document, name)
+    for name in config.rules:
+        yield from bad_rule(config, document, name)
+    if config.metrics.port and not is_local(f"tcp://{config.metrics.host}:0") and not config.insecure:
+        yield f"{document.at(('metrics', 'host'))}: metrics have no keys: serve them on 127.0.0.1, or say 'insecure: true'"
+
+
+def bad_names(document: Document, place: Place, name: str) -> Iterator[str]:
+    if not re.fullmatch(NAME, name):
+        yield f"{document.at(place)}: '{name}': a name has 1 to 32 letters, digits, '_', '.' or '-'"
+
+
+def bad_device(document: Document, place: Place, device: Device, source: bool) -> Iterator[str]:
+    try:
+        module = drivers.load(device.driver)
+    except DriverError as error:
+        yield f"{document.at((*place, 'driver'))}: {error}"
+        return
+    if issubclass(module.Driver, drivers.Actuator) == source:
+        wanted = "a source (camera, sensor)" if source else "an actuator"
+        yield f"{document.at((*place, 'driver'))}: driver '{device.driver}' is not {wanted}"
+        return
+    try:
+        module.Options.model_validate(device.options)
+    except ValidationError as error:
+        yield from document.explain(error, module.Options, place)
+
+
+def bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
+    try:
+        folder = package.find(model, document.path.resolve().parent)
+        package.verify_file(folder, package.read(folder))
+    except package.PackageError as error:
+        yield from (f"{document.at(place)}: {line}" for line in str(error).splitlines())
+
+
+def bad_bind(config: Config, document: Document, name: str) -> Iterator[str]:
+    endpoint, actuator = config.endpoint(name), config.actuators[name]
+    place = ("actuators", name, "endpoint")
+    size = len(os.fsencode(endpoint.removeprefix("ipc://")))
+    if endpoint.startswith("ipc://") and size > 107:
+        yield f"{document.at(place)}: the socket path has {size} bytes, the kernel takes 107: shorten run_dir"
+    if is_local(endpoint) or config.insecure:
+        return
+    if config.keys is None or (actuator.device is None and actuator.server_key is None):
+        yield (
+            f"{document.at(place)}: '{endpoint}' can be reached from the network and there are no keys: use 'reflexd keys DIR',"
+            " set 'keys' (and 'server_key' of a remote actuator), or say 'insecure: true' if the network is yours alone"
+        )
+
+
+def is_local(endpoint: str) -> bool:
+    """Only this box can reach it."""
+    if endpoint.startswith("ipc://"):
+        return True
+    host = endpoint.removeprefix("tcp://").rsplit(":", 1)[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def bad_rule(config: Config, document: Document, name: str) -> Iterator[str]:
+    rule, place = config.rules[name], ("rules", name)
+    yield from bad_names(document, place, name)
+    yield from unknown(document, (*place, "actuator"), rule.actuator, "actuator", config.actuators)
+    if rule.actuator in config.actuators:
+        yield from bad_command(config, document, place, rule.actuator, "verb", rule.verb, rule.arguments)
+    kind = "any" if rule.any else "all"
+    for index, condition in enumerate(rule.conditions):
+        here = (*place, kind, index)
+        yield from unknown(document, (*here, "lane"), condition.lane, "lane", config.lanes)
+        lane = config.lanes.get(condition.lane)
+        if lane:
+            yield from bad_label(document, (*here, "label"), condition.label, lane)
+
+
+def bad_command(
+    config: Config, document: Document, place: Place, name: str, key: str, verb: str, arguments: Arguments
+) -> Iterator[str]:
+    """What the actuator would refuse, or what is too long for one message."""
+    actuator = config.actuators[name]
+    takes = actuator.verbs or driver_verbs(actuator)
+    if takes and verb not in takes:
+        yield f"{document.at((*place, key))}: actuator '{name}' takes {', '.join(takes)}, not '{verb}'"
+    node = f"{config.node}/{max(config.feeding(name), key=len, default='')}"
+    count, time = (1 << 32) - 1, (1 << 63) - 1
+    longest = Command(node, count, count, count, name, verb, arguments, time, time, count, count)
+    if not Guard(name, Bounds(frozenset(), 0, frozenset(), actuator.limits), 0).within_limits(longest):
+        yield f"{document.at((*place, 'arguments'))}: outside the limits of actuator '{name}'"
+    try:
+        wire.unpack(wire.pack_command(longest))
+    except wire.WireError as error:
+        yield f"{document.at((*place, key))}: {error}"
+
+
+def driver_verbs(actuator: ActuatorConfig) -> Sequence[str]:
+    """What its driver takes; nothing for any verb, or if the driver cannot be loaded."""
+    try:
+        return drivers.load(actuator.device.driver).Driver.verbs if actuator.device else ()
+    except (DriverError, AttributeError):
+        return ()  # reported at the device
+
+
+def bad_label(document: Document, place: Place, label: str, lane: LaneConfig) -> Iterator[str]:
+    """A rule on a label that its model never says would never fire."""
+    try:
+        labels = package.labels(package.find(lane.model, document.path.resolve().parent))
+    except package.PackageError:
+        return  # reported at the lane
+    if label not in labels:
+        yield from unknown(document, place, label, f"label of model '{lane.model}'", dict.fromkeys(labels))
+
+
+def unknown(document: Document, place: Place, name: str, kind: str, known: Mapping[str, object]) -> Iterator[str]:
+    if name in known:
+        return
+    close = get_close_matches(name, known, 1, 0.5)
+    hint = f"; did you mean '{close[0]}'?" if close else f"; there is {', '.join(list(known)[:12]) or 'none'}"
+    yield f"{document.at(place)}: no {kind} '{name}'{hint}"

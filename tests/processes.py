@@ -1,0 +1,194 @@
+"""A cell of real processes on a configuration of their own: `reflexd run`, `reflexd actuate`, their logs, ledgers and records."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from agent import ledger
+from agent.package import BUNDLED
+
+from tests.shared import DATA, MOVENET, ROOT
+
+DEADLINE_S = 20.0  # of a busy box; what is awaited comes in tens of ms on an idle one
+SAFE_AFTER_MS = 100.0
+# What the scheduler of a busy box without real-time rights may add to a safe state.
+SLACK_MS = 150.0
+
+PERSON = BUNDLED / "person-coarse"
+PICTURES = PERSON if (PERSON / "manifest.yaml").is_file() else MOVENET
+needs_pictures = pytest.mark.skipif(
+    PICTURES == MOVENET and not DATA.is_dir(), reason="neither models/person-coarse nor ../shared/data is here: no picture model"
+)  # fmt: skip
+
+Found = TypeVar("Found")
+
+
+def until(what: str, condition: Callable[[], Found], seconds: float = DEADLINE_S) -> Found:
+    """The first true answer of `condition`; the test fails when there is none in time."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > end:
+            pytest.fail(f"not within {seconds:g} s: {what}")
+        time.sleep(0.005)
+    return found
+
+
+class Process:
+    """One command, its standard error in a file."""
+
+    def __init__(self, log: Path, *command: str) -> None:
+        self.log = log
+        # A driver of a test lies in the test's folder.
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(log.parent)])}
+        with open(log, "wb") as file:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "agent", *command], cwd=log.parent, stdout=file, stderr=file, env=environment
+            )
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def lines(self, part: str) -> list[str]:
+        return [line for line in self.text.splitlines() if part in line]
+
+    def says(self, part: str, times: int = 1) -> str:
+        """Wait until so many lines have this part; the newest of them."""
+
+        def said() -> bool:
+            ended = self.popen.poll() is not None
+            return len(self.lines(part)) >= times or ended
+
+        until(f"{times} lines with '{part}' in:\n{self.text}", said)
+        assert len(self.lines(part)) >= times, f"ended without '{part}':\n{self.text}"
+        return self.lines(part)[-1]
+
+    def signal(self, sign: int) -> int:
+        """Send it; the moment before, ns."""
+        now = time.monotonic_ns()
+        os.kill(self.popen.pid, sign)
+        return now
+
+    def exit_code(self, seconds: float = DEADLINE_S) -> int:
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"did not end within {seconds:g} s:\n{self.text}")
+
+    def stop(self) -> int:
+        self.signal(signal.SIGTERM)
+        return self.exit_code()
+
+
+class Cell:
+    """Lanes that command one actuator, `robot`, which notes what it does in a file. It rests at `run`."""
+
+    def __init__(self, folder: Path, lanes: dict[str, Any]) -> None:
+        self.folder = folder
+        self.run_dir = folder / "run"
+        self.record = folder / "robot.jsonl"
+        self.processes: list[Process] = []
+        self.config = {
+            "node": "cell-1",
+            "run_dir": str(self.run_dir),
+            "lanes": lanes,
+            "actuators": {"robot": robot({"driver": "actuator.log", "path": str(self.record)})},
+            "rules": {f"{name}-never": never(name, lane["model"]) for name, lane in lanes.items()},
+        }
+
+    def __enter__(self) -> Cell:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            if process.popen.poll() is None:
+                process.signal(signal.SIGKILL)
+                process.popen.wait()
+
+    def write(self, name: str = "reflexd.yaml", **changes: Any) -> Path:
+        """JSON is YAML."""
+        path = self.folder / name
+        path.write_text(json.dumps({**self.config, **changes}, indent=1))
+        return path
+
+    def start(self, *command: str) -> Process:
+        process = Process(self.folder / f"{len(self.processes)}-{command[0]}.log", *command)
+        self.processes.append(process)
+        return process
+
+    def actuate(self) -> Process:
+        """The actuator's host, listening."""
+        process = self.start("actuate", "-c", str(self.write()))
+        process.says("listens at")
+        return process
+
+    def run(self, config: Path | None = None) -> Process:
+        return self.start("run", "-c", str(config or self.write()))
+
+    def both(self) -> tuple[Process, Process]:
+        """(host, daemon), the actuator following."""
+        host = self.actuate()
+        daemon = self.run()
+        self.goes("run")
+        return host, daemon
+
+    def records(self) -> list[dict[str, Any]]:
+        """What the actuator did: t_ns, verb, ..."""
+        if not self.record.exists():
+            return []
+        return [json.loads(line) for line in self.record.read_text().splitlines(keepends=True) if line.endswith("}\n")]
+
+    def verbs(self) -> list[str]:
+        return [one["verb"] for one in self.records()]
+
+    def goes(self, verb: str, after: int = 0) -> dict[str, Any]:
+        """Wait for the actuator's first such movement past the first `after` movements."""
+
+        def gone() -> dict[str, Any] | None:
+            return next((one for one in self.records()[after:] if one["verb"] == verb), None)
+
+        logs = "\n".join(process.text for process in self.processes)
+        return until(f"'{verb}' after {after} movements, it did {self.verbs()}; logs so far:\n{logs}", gone)
+
+    def counts(self, lane: str) -> dict[str, int]:
+        return ledger.read(self.run_dir / f"{lane}.ledger").counts
+
+    def counted(self, lane: str, counter: str, least: int = 1) -> int:
+        """Wait until the lane's ledger counts so many."""
+        return until(f"{least} {counter} of lane {lane}", lambda: self.counts(lane)[counter] >= least and self.counts(lane)[counter])
+
+
+def robot(device: dict[str, Any]) -> dict[str, Any]:
+    return {"device": device, "rest": "run", "verbs": ["run", "stop"], "safe_after_ms": SAFE_AFTER_MS}
+
+
+def never(lane: str, model: str) -> dict[str, Any]:
+    """A rule that does not hold, so that the lane's whole effect is its sign of life: `run`, or the safe state."""
+    label = "person" if model == str(PICTURES) else "deviation"
+    condition = {"lane": lane, "label": label, "score": 1.0, "hits": 1000, "of": 1000}
+    return {"any": [condition], "actuator": "robot", "verb": "stop"}
+
+
+def arm(**options: Any) -> dict[str, Any]:
+    return {"source": {"driver": "sensor.sim_arm", "timeout_ms": 250, **options}, "model": "arm-deviation"}
+
+
+def camera(driver: str = "camera.sim", **options: Any) -> dict[str, Any]:
+    """Small pictures at 20 a second: what is tested is not the speed."""
+    if driver == "camera.sim":
+        options = {"width": 160, "height": 120, "fps": 20, "pictures": 2, **options}
+    return {"source": {"driver": driver, "timeout_ms": 300, **options}, "model": str(PICTURES)}
+
+
+def fault(kind: str, at_s: float, for_s: float, amount: float = 0.0) -> dict[str, Any]:
+    return {"kind": kind, "at_s": at_s, "for_s": for_s, "amount": amount}

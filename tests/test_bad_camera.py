@@ -1,0 +1,156 @@
+"""Cameras that fail: said once, the actuator safe meanwhile, and the picture lane goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from tests.processes import Cell, Process, arm, camera, fault, needs_pictures
+from tests.shared import DATA, needs_recordings
+
+pytestmark = needs_pictures
+
+STUCK = "no new picture or reading for 300 ms: "
+
+
+def video(path: Path, frames: int = 40) -> bytes:
+    """A short clip of a moving square; its bytes."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 20, (160, 120))
+    for number in range(frames):
+        picture = np.zeros((120, 160, 3), np.uint8)
+        picture[40:80, number : number + 40] = 255
+        writer.write(picture)
+    writer.release()
+    return path.read_bytes()
+
+
+def goes_on(cell: Cell, daemon: Process, trouble: str, times: int = 1) -> None:
+    """The trouble was said, the actuator went safe, the lane is back, and the daemon is still the same."""
+    daemon.says(trouble, times)
+    daemon.says("camera: camera is back", times)
+    cell.goes("run", after=last(cell, "safe"))
+    assert daemon.popen.poll() is None
+    assert "Traceback" not in daemon.text
+    assert cell.counts("camera")["faults"] >= times
+
+
+def last(cell: Cell, verb: str) -> int:
+    """How many movements there were up to the newest of this kind."""
+    verbs = cell.verbs()
+    return len(verbs) - verbs[::-1].index(verb)
+
+
+@pytest.mark.parametrize(
+    "kind, trouble, counter",
+    [
+        ("unplug", "the simulated camera was unplugged", "faults"),
+        ("freeze", "no picture for 3", "faults"),
+        ("repeat", STUCK + "it repeats the old one: frozen?", "repeated"),
+        ("clock_jump", "ahead: did its clock jump?", "stale"),
+    ],
+)
+def test_a_camera_that_fails_for_a_while(tmp_path: Path, kind: str, trouble: str, counter: str) -> None:
+    with Cell(tmp_path, {"camera": camera(faults=[fault(kind, at_s=1.0, for_s=0.8)])}) as cell:
+        host, daemon = cell.both()
+        done = len(cell.verbs())
+        cell.goes("safe", after=done)
+        goes_on(cell, daemon, trouble)
+        assert len(daemon.lines("trying again until it is back")) == len(daemon.lines("camera: camera is back")) == 1
+        assert cell.counts("camera")[counter] >= 1
+        assert daemon.stop() == 0
+
+
+def test_a_clock_that_jumps_back(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"camera": camera(faults=[fault("clock_jump", 1.0, 0.6, amount=-30.0)])}) as cell:
+        _, daemon = cell.both()
+        cell.goes("safe", after=len(cell.verbs()))
+        goes_on(cell, daemon, " ms old: did its clock jump?")
+        assert cell.counts("camera")["stale"] >= 4
+
+
+def test_a_camera_that_is_plugged_in_later(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"camera": camera(faults=[fault("unplug", at_s=0, for_s=0.5)])}) as cell:
+        _, daemon = cell.both()
+        assert cell.verbs()[0] == "safe"
+        goes_on(cell, daemon, "the simulated camera is unplugged")
+        assert len(daemon.lines("is unplugged")) == 1
+
+
+@pytest.mark.parametrize("critical", [True, False])
+def test_what_is_not_critical_does_not_stop_the_rest(tmp_path: Path, critical: bool) -> None:
+    lanes = {"arm": arm(), "camera": {**camera(faults=[fault("unplug", at_s=1.5, for_s=0.6)]), "critical": critical}}
+    with Cell(tmp_path, lanes) as cell:
+        _, daemon = cell.both()
+        cell.counted("camera", "inferences")
+        done = len(cell.verbs())
+        daemon.says("was unplugged")
+        daemon.says("camera: camera is back")
+        cell.counted("camera", "inferences", cell.counts("camera")["inferences"] + 5)
+        assert ("safe" in cell.verbs()[done:]) is critical
+        assert cell.verbs()[-1] == "run" or critical
+        assert cell.counts("arm")["faults"] == 0
+
+
+def test_pictures_of_a_shape_that_was_not_promised(tmp_path: Path) -> None:
+    """A driver says bgr and gives two bytes a pixel for a while."""
+    (tmp_path / "odd.py").write_text(
+        "from drivers.camera import sim\n"
+        "Options = sim.Options\n"
+        "class Driver(sim.Driver):\n"
+        "    count = 0\n"
+        "    def _spoilt(self, picture, trouble):\n"
+        "        return picture[:, :, :2]\n"
+    )
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "odd.py").rename(tmp_path / "ours/odd.py")
+    with Cell(tmp_path, {"camera": camera("camera.sim", faults=[fault("noise", at_s=1.0, for_s=0.4)])}) as cell:
+        cell.config["lanes"]["camera"]["source"]["driver"] = "ours.odd"
+        _, daemon = cell.both()
+        cell.goes("safe", after=len(cell.verbs()))
+        goes_on(cell, daemon, "a frame of shape [120, 160, 2] is no bgr picture")
+
+
+def test_another_picture_size_is_no_trouble(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"camera": camera(faults=[fault("wrong_format", at_s=0.5, for_s=0.3)])}) as cell:
+        _, daemon = cell.both()
+        daemon.says("'wrong_format' is over")
+        cell.counted("camera", "inferences", cell.counts("camera")["inferences"] + 2)
+        assert cell.counts("camera")["faults"] == 0
+
+
+def broken(kind: str, good: bytes) -> bytes:
+    if kind == "text":
+        return b"this is a shopping list\n" * 50
+    if kind == "truncated":
+        return good[: len(good) // 2]
+    if kind == "empty":
+        return b""
+    middle = bytearray(good)
+    middle[len(good) // 4 : len(good) // 2] = os.urandom(len(good) // 2 - len(good) // 4)
+    return bytes(middle)
+
+
+@pytest.mark.parametrize("kind, trouble", [("text", "does not open as a video"), ("truncated", ""), ("empty", "does not open as a video")])
+def test_a_video_file_that_is_none_is_taken_once_it_is_good(tmp_path: Path, kind: str, trouble: str) -> None:
+    clip = tmp_path / "clip.mp4"
+    good = video(clip)
+    clip.write_bytes(broken(kind, good))
+    with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip), loop=True)}) as cell:
+        host = cell.actuate()
+        daemon = cell.run()
+        line = daemon.says("trying again until it is back")
+        assert str(clip) in line and trouble in line
+        assert cell.verbs() == ["safe"]
+        (tmp_path / "new.mp4").write_bytes(good)
+        (tmp_path / "new.mp4").rename(clip)
+        cell.goes("run")
+        goes_on(cell, daemon, "trying again until it is back")
+        assert host.stop() == 0

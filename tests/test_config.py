@@ -1,0 +1,322 @@
+"""The configuration: a good one loads, and each mistake is one line that says where, what and what instead."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent import config
+from agent.cli import cli
+from agent.config import ConfigError
+from agent.package import BUNDLED
+
+GOOD = """\
+node: cell-1
+lanes:
+  arm:
+    source:
+      driver: sensor.sim_arm
+      timeout_ms: 50
+      fault_every_s: 3
+    model: arm-deviation
+    budget_ms: 2
+actuators:
+  belt:
+    device: {driver: actuator.sim, reaction_ms: 1}
+    rest: run
+    verbs: [run, stop, slow]
+    limits: {speed: [0, 1.5]}
+    safe_after_ms: 80
+rules:
+  off-plan:
+    any:
+      - {lane: arm, label: deviation, score: 0.6}
+      - lane: arm
+        label: collision
+        hits: 2
+        of: 3
+    actuator: belt
+    verb: slow
+    arguments: {speed: 0.5}
+"""
+
+
+def write(folder, text):
+    path = folder / "cell.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def load(folder, text):
+    return config.load(write(folder, text))
+
+
+def mistakes(folder, text):
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text)
+    return [one.removeprefix(f"{folder}/cell.yaml:") for one in caught.value.mistakes]
+
+
+def changed(old, new):
+    assert GOOD.count(old) == 1
+    return GOOD.replace(old, new)
+
+
+def test_a_good_one_loads(tmp_path):
+    cell = load(tmp_path, GOOD)
+    assert cell.node == "cell-1"
+    assert cell.lanes["arm"].source.driver == "sensor.sim_arm"
+    assert cell.lanes["arm"].source.options == {"timeout_ms": 50, "fault_every_s": 3}
+    assert cell.actuators["belt"].limits == {"speed": (0.0, 1.5)}
+    assert [one.label for one in cell.rules["off-plan"].conditions] == ["deviation", "collision"]
+
+
+def test_what_is_left_out_follows_from_the_rest(tmp_path):
+    cell = load(tmp_path, "run_dir: /run/here\n" + GOOD)
+    assert cell.endpoint("belt") == "ipc:///run/here/belt.sock"
+    assert cell.feeding("belt") == ["arm"]
+    assert cell.senders("belt") == ["cell-1/arm"]
+
+
+def test_only_critical_lanes_are_waited_for(tmp_path):
+    assert load(tmp_path, changed("budget_ms: 2", "critical: false")).senders("belt") == []
+    assert load(tmp_path, changed("    rest: run", "    rest: run\n    senders: [far/cam]")).senders("belt") == ["far/cam"]
+
+
+def test_systemd_names_the_run_dir(monkeypatch):
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/reflexd:/run/other")
+    assert config.Config().run_dir == Path("/run/reflexd")
+
+
+def test_the_smallest_one_loads(tmp_path):
+    assert load(tmp_path, "{}").lanes == {}
+
+
+# old text, new text, line of the mistake, what is said
+MISTAKES = {
+    "unknown key": ("budget_ms: 2", "budget: 2", 9, "unknown key 'lanes.arm.budget'; did you mean 'budget_ms'?"),
+    "unknown section": ("rules:", "rulez:", 17, "unknown key 'rulez'; did you mean 'rules'?"),
+    "key far from any": ("budget_ms: 2", "xyz: 2", 9, "unknown key 'lanes.arm.xyz'; valid here: budget_ms, cores, critical, model, source, threads"),
+    "unknown option": ("fault_every_s: 3", "fault_evry_s: 3", 7, "unknown key 'lanes.arm.source.fault_evry_s'; did you mean 'fault_every_s'?"),
+    "wrong unit": ("timeout_ms: 50", "timeout_s: 50", 6, "unknown key 'lanes.arm.source.timeout_s'; did you mean 'timeout_ms'?"),
+    "wrong unit of ours": ("safe_after_ms: 80", "safe_after_s: 80", 16, "unknown key 'actuators.belt.safe_after_s'; did you mean 'safe_after_ms'?"),
+    "unit in the value": ("budget_ms: 2", "budget_ms: 10ms", 9, "found '10ms'; write the bare number, the unit is in the key's name"),
+    "unit in an option": ("timeout_ms: 50", "timeout_ms: 50ms", 6, "found '50ms'; write the bare number, the unit is in the key's name"),
+    "wrong type": ("verbs: [run, stop, slow]", "verbs: run", 14, "'actuators.belt.verbs': expected a valid list, found 'run'"),
+    "wrong option type": ("reaction_ms: 1", "reaction_ms: [1]", 12, "'actuators.belt.device.reaction_ms': expected a valid number"),
+    "text for a section": ("device: {driver: actuator.sim, reaction_ms: 1}", "device: actuator.sim", 12, "'actuators.belt.device': expected lines of 'key: value', found 'actuator.sim'"),
+    "missing": ("    rest: run\n", "", 11, "'actuators.belt.rest' is missing"),
+    "missing in a condition": ("{lane: arm, label: deviation, score: 0.6}", "{lane: arm, score: 0.6}", 20, "'rules.off-plan.any.0.label' is missing"),
+    "out of range": ("safe_after_ms: 80", "safe_after_ms: 200", 16, "'actuators.belt.safe_after_ms': expected less than or equal to 100, found 200"),
+    "option out of range": ("timeout_ms: 50", "timeout_ms: 0", 6, "'lanes.arm.source.timeout_ms': expected greater than 0, found 0"),
+    "not finite": ("budget_ms: 2", "budget_ms: .inf", 9, "'lanes.arm.budget_ms': expected a finite number, found inf"),
+    "duplicate lane": ("actuators:", "  arm: {model: x}\nactuators:", 10, 'duplicate key "arm"'),
+    "name with a space": ("  off-plan:", "  off plan:", 18, "'off plan': a name has 1 to 32 letters"),
+    "node with a space": ("cell-1", "cell 1", 1, "'node'"),
+    "unknown driver": ("sensor.sim_arm", "sensor.sim_amr", 5, "no driver 'sensor.sim_amr'; did you mean sensor.sim_arm"),
+    "driver without kind": ("sensor.sim_arm", "sim_arm", 5, "'sim_arm' is not a driver name: write kind.name"),
+    "actuator as source": ("driver: sensor.sim_arm", "driver: actuator.sim", 5, "driver 'actuator.sim' is not a source"),
+    "source as actuator": ("{driver: actuator.sim, reaction_ms: 1}", "{driver: sensor.sim_arm}", 12, "driver 'sensor.sim_arm' is not an actuator"),
+    "no such model": ("arm-deviation", "arm-deviatoin", 8, "no model package 'arm-deviatoin'"),
+    "model name too long": ("arm-deviation", "m" * 300, 8, "no model package"),
+    "rule on no lane": ("lane: arm\n", "lane: amr\n", 21, "no lane 'amr'; did you mean 'arm'?"),
+    "rule on no actuator": ("actuator: belt", "actuator: bolt", 25, "no actuator 'bolt'; did you mean 'belt'?"),
+    "rule on no label": ("label: deviation", "label: deviatoin", 20, "no label of model 'arm-deviation' 'deviatoin'; did you mean 'deviation'?"),
+    "rule verb": ("verb: slow", "verb: halt", 26, "actuator 'belt' takes run, stop, slow, not 'halt'"),
+    "rest verb": ("rest: run", "rest: rnu", 13, "actuator 'belt' takes run, stop, slow, not 'rnu'"),
+    "argument outside": ("speed: 0.5", "speed: 2", 27, "outside the limits of actuator 'belt'"),
+    "argument no number": ("speed: 0.5", "speed: .nan", 27, "'rules.off-plan.arguments.speed': expected"),
+    "argument a list": ("speed: 0.5", "speed: [1]", 27, "'rules.off-plan.arguments.speed': expected"),
+    "arguments too long": ("{speed: 0.5}", "{speed: 0.5, why: " + "y" * 64 + "}", 26, "limit 150: shorten its names or arguments"),
+    "limits upside down": ("[0, 1.5]", "[1.5, 0]", 15, "speed: expected [lowest, highest], found [1.5, 0]"),
+    "any and all": ("    actuator: belt", "    all: [{lane: arm, label: collision}]\n    actuator: belt", 18, "either 'any' or 'all'"),
+    "impossible hits": ("hits: 2", "hits: 4", 21, "4 of the last 3 can never happen"),
+    "transport": ("    rest: run", "    endpoint: udp://127.0.0.1:1\n    rest: run", 13, "expected ipc://PATH or tcp://HOST:PORT"),
+    "no port": ("    rest: run", "    endpoint: tcp://127.0.0.1\n    rest: run", 13, "expected ipc://PATH or tcp://HOST:PORT"),
+    "network without keys": ("    rest: run", "    endpoint: tcp://0.0.0.0:5555\n    rest: run", 13, "there are no keys: use 'reflexd keys DIR'"),
+    "any interface": ("    rest: run", "    endpoint: tcp://*:5555\n    rest: run", 13, "there are no keys"),
+    "another host": ("    rest: run", "    endpoint: tcp://edge-2:5555\n    rest: run", 13, "there are no keys"),
+    "open metrics": ("node: cell-1", "metrics: {port: 9100, host: 0.0.0.0}", 1, "metrics have no keys: serve them on 127.0.0.1"),
+    "socket path too long": ("node: cell-1", "run_dir: /" + "é" * 60, 11, "the kernel takes 107: shorten run_dir"),
+    "syntax": ("[run, stop, slow]", "[run, stop", 15, "expected"),
+    "tab": ("    rest: run", "\trest: run", 13, "'\\t' that cannot start any token"),
+    "object tag": ("node: cell-1", "node: !!python/object/apply:os.getcwd []", 1, "tags and objects are not allowed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_with_its_place(name, tmp_path):
+    old, new, line, said = MISTAKES[name]
+    (told,) = mistakes(tmp_path, changed(old, new))
+    assert "\n" not in told
+    got, what = told.split(": ", 1)
+    assert said in what
+    assert int(got) == line
+
+
+def test_names_too_long_for_a_message_are_told_for_each_command(tmp_path):
+    text = GOOD.replace("cell-1", "n" * 32).replace("arm:", "l" * 32 + ":").replace("lane: arm", "lane: " + "l" * 32)
+    text = text.replace("belt", "a" * 32)
+    told = mistakes(tmp_path, text)
+    assert [one.split(":")[0] for one in told] == ["13", "26"]
+    assert all("shorten its names" in one for one in told)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    text = GOOD.replace("lane: arm\n", "lane: amr\n").replace("verb: slow", "verb: halt").replace("sim_arm", "sim_amr")
+    assert [one.split(":")[0] for one in mistakes(tmp_path, text)] == ["5", "26", "21"]
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:5555", "tcp://[::1]:5555", "tcp://localhost:5555", "ipc:///tmp/x"])
+def test_this_box_alone_needs_no_keys(endpoint, tmp_path):
+    load(tmp_path, changed("    rest: run", f"    endpoint: '{endpoint}'\n    rest: run"))
+
+
+def test_the_network_with_keys_or_on_purpose(tmp_path):
+    text = changed("    rest: run", "    endpoint: tcp://0.0.0.0:5555\n    rest: run")
+    load(tmp_path, "insecure: true\n" + text)
+    load(tmp_path, "keys: {own: box.key_secret}\n" + text)
+    remote = text.replace("    device: {driver: actuator.sim, reaction_ms: 1}\n", "")
+    (said,) = mistakes(tmp_path, "keys: {own: box.key_secret}\n" + remote)
+    assert "'server_key' of a remote actuator" in said
+    load(tmp_path, "keys: {own: box.key_secret}\n" + remote.replace("rest:", "server_key: far.key\n    rest:"))
+
+
+def test_a_driver_whose_library_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "their").mkdir()
+    (tmp_path / "their" / "sensor.py").write_text("import no_such_library_here\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (said,) = mistakes(tmp_path, changed("sensor.sim_arm", "their.sensor"))
+    assert said == "5: driver 'their.sensor' needs the Python package 'no_such_library_here': pip install no_such_library_here"
+
+
+def test_a_module_that_is_no_driver(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thing.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    (said,) = mistakes(tmp_path, changed("sensor.sim_arm", "mine.thing"))
+    assert said == "5: 'mine.thing' is no driver: it has no Options and Driver"
+
+
+# -- model packages beside the configuration --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def package(tmp_path):
+    shutil.copytree(BUNDLED / "arm-deviation", tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def edit(manifest, old, new):
+    text = manifest.read_text()
+    assert old in text
+    manifest.write_text(text.replace(old, new))
+
+
+def test_a_package_beside_the_configuration(tmp_path, package):
+    load(tmp_path, changed("arm-deviation", "mine"))
+    load(tmp_path, changed("arm-deviation", str(package)))
+
+
+def test_a_package_whose_model_file_is_missing(tmp_path, package):
+    (package / "arm-deviation.tflite").unlink()
+    (said,) = mistakes(tmp_path, changed("arm-deviation", "mine"))
+    assert said.startswith(f"8: {package}/manifest.yaml: model file '{package}/arm-deviation.tflite' does not exist")
+
+
+def test_a_package_whose_model_file_was_changed(tmp_path, package):
+    with open(package / "arm-deviation.tflite", "ab") as file:
+        file.write(b"x")
+    (said,) = mistakes(tmp_path, changed("arm-deviation", "mine"))
+    assert said.startswith(f"8: {package}/arm-deviation.tflite: sha256 is ")
+
+
+def test_a_package_with_two_mistakes_gives_two_lines(tmp_path, package):
+    edit(package / "manifest.yaml", "budget_ms: 2.0", "budget_ms: 2ms\nlicense: x")
+    told = mistakes(tmp_path, changed("arm-deviation", "mine"))
+    assert len(told) == 2
+    assert all(one.startswith(f"8: {package}/manifest.yaml:") for one in told)
+
+
+# -- whatever the file --------------------------------------------------------------------------------------------------
+
+
+def load_anything(text):
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            assert isinstance(load(Path(folder), text), config.Config)
+        except ConfigError as error:
+            assert error.mistakes
+            assert all(one.startswith(folder) and "\n" not in one for one in error.mistakes)
+
+
+scraps = st.sampled_from(
+    ["", "~", "0", "-1", "1e400", ".nan", "true", "[]", "{}", "[[1]]", "{a: {b: 1}}", "'x'", "'a\\nb'", "*a", "&a x", "!!python/name:os x",
+     "2026-01-01", "sensor.sim", "camera._child", "drivers.base", "actuator.sim", "../x", "/", "x" * 300, "tcp://", "ipc://", "tcp://:1"]
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*found duplicate anchor")
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_any_value_in_any_place_loads_or_is_told(data):
+    lines = GOOD.splitlines()
+    for number in data.draw(st.lists(st.integers(0, len(lines) - 1), min_size=1, max_size=3)):
+        key, colon, _ = lines[number].partition(":")
+        lines[number] = f"{key}{colon} {data.draw(scraps)}"
+    load_anything("\n".join(lines))
+
+
+@given(st.integers(0, len(GOOD)), st.integers(0, 20), st.text("abc:-[]{}&*!|>'\"#,? \n\t01.~<_", max_size=5))
+@settings(max_examples=200, deadline=None)
+def test_any_slip_of_the_hand_loads_or_is_told(at, cut, insert):
+    load_anything(GOOD[:at] + insert + GOOD[at + cut :])
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=100))
+@settings(deadline=None)
+def test_any_text_loads_or_is_told(text):
+    load_anything(text)
+
+
+# -- reflexd check ------------------------------------------------------------------------------------------------------
+
+
+def check(path):
+    command = [sys.executable, "-m", "agent", "check", "-c", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=BUNDLED.parent, env=os.environ)
+
+
+def test_check_says_good_with_exit_code_0(tmp_path):
+    run = check(write(tmp_path, GOOD))
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.strip() == f"{tmp_path}/cell.yaml: good: 1 lanes, 1 actuators, 1 rules"
+
+
+def test_check_says_what_is_wrong_with_exit_code_2(tmp_path):
+    run = check(write(tmp_path, changed("rest: run", "rest: rnu")))
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == f"{tmp_path}/cell.yaml:13: actuator 'belt' takes run, stop, slow, not 'rnu'\n"
+
+
+def test_check_of_no_file_has_exit_code_2(tmp_path):
+    run = check(tmp_path / "none.yaml")
+    assert (run.returncode, run.stderr) == (2, f"{tmp_path}/none.yaml: No such file or directory\n")
+
+
+def test_check_for_programs(tmp_path):
+    good = CliRunner().invoke(cli, ["check", "--json", "-c", str(write(tmp_path, GOOD))], standalone_mode=False)
+    assert good.return_value == 0
+    assert json.loads(good.output)["ok"] is True
+    bad = CliRunner().invoke(cli, ["check", "--json", "-c", str(write(tmp_path, "x: 1"))], standalone_mode=False)
+    assert bad.return_value == 2
+    assert json.loads(bad.output)["ok"] is False
+    assert len(json.loads(bad.output)["mistakes"]) == 1

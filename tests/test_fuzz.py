@@ -1,0 +1,103 @@
+"""Foreign bytes for as long as REFLEXD_FUZZ_SECONDS says (default: a few): only the errors that are promised come out."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent import config, package, wire, yamlfile
+from agent.config import ConfigError
+from agent.data import Ack, Command
+from agent.wire import WireError
+from agent.yamlfile import YamlError
+
+from tests.shared import ROOT
+
+SECONDS = float(os.environ.get("REFLEXD_FUZZ_SECONDS", "3"))
+SEED = int(os.environ.get("REFLEXD_FUZZ_SEED", str(random.SystemRandom().randrange(1 << 32))))
+
+COMMAND = Command("cell-1/arm", 1 << 31, 7, 2, "stop", "stop", {"channel": 1, "speed": 0.5}, 10**15, 10**15, 50_000, 99)
+FRAMES = [wire.pack_command(COMMAND), wire.pack_ack(Ack("stop", 5, 6, 0, 10**15, 3)), wire.pack_bye("cell-1/arm", 5)]
+SCENE = (ROOT / "agent/scenes/robot-cell.yaml").read_bytes()
+YAML_BITS = [b"- ", b": ", b"&a ", b"*a", b"<<: *a", b"!!python/object:os.system ", b"{", b"]", b"\t", b"'", b"? ", b"|\n", b"%YAML 9\n",
+             b"\x00", b"\xff", b"---\n", b"1e999", b".nan", b"2020-01-01", b"0o77", b"!!binary aGk=", b"!!set {a}"]  # fmt: skip
+
+
+def mutated(seed: bytes, chance: random.Random, bits: list[bytes]) -> bytes:
+    """A few small damages: bytes changed, cut, doubled, or something nasty put in."""
+    raw = bytearray(seed)
+    for _ in range(chance.randint(1, 6)):
+        at = chance.randrange(len(raw) + 1)
+        kind = chance.randrange(5)
+        if kind == 0 and at < len(raw):
+            raw[at] = chance.randrange(256)
+        elif kind == 1:
+            del raw[at : at + chance.randint(1, 12)]
+        elif kind == 2:
+            raw[at:at] = raw[at : at + chance.randint(1, 30)]
+        elif kind == 3 and bits:
+            raw[at:at] = chance.choice(bits)
+        else:
+            raw[at:at] = chance.randbytes(chance.randint(1, 8))
+    return bytes(raw)
+
+
+def attempts(make: Callable[[random.Random], bytes]) -> Iterator[bytes]:
+    chance, end = random.Random(SEED), time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        yield make(chance)
+
+
+def test_wire() -> None:
+    """Mutated frames and plain noise: a checked message or a WireError."""
+    accepted = tried = 0
+    for raw in attempts(
+        lambda chance: mutated(chance.choice(FRAMES), chance, []) if chance.random() < 0.9 else chance.randbytes(64)
+    ):
+        tried += 1
+        try:
+            message = wire.unpack(raw)
+        except WireError:
+            continue
+        except Exception as error:
+            pytest.fail(f"seed {SEED}: {raw.hex()}: {error!r}")
+        accepted += 1
+        if isinstance(message, Command):
+            assert wire.unpack(wire.pack_command(message)) == message
+    print(f"wire: {tried} frames, {accepted} still valid, seed {SEED}")
+    assert tried > 100
+
+
+def test_config() -> None:
+    """Mutated configurations: a Config or a ConfigError that names the file."""
+    path = ROOT / "agent/scenes/fuzzed.yaml"
+    accepted = tried = 0
+    for raw in attempts(lambda chance: mutated(SCENE, chance, YAML_BITS)):
+        tried += 1
+        try:
+            config.validate(yamlfile.parse(raw, path))
+            accepted += 1
+        except (ConfigError, YamlError) as error:
+            assert "fuzzed.yaml" in str(error), raw
+        except Exception as error:
+            pytest.fail(f"seed {SEED}: {raw!r}: {error!r}")
+    print(f"config: {tried} files, {accepted} still valid, seed {SEED}")
+    assert tried > 10
+
+
+def test_manifest(tmp_path: Path) -> None:
+    """Mutated manifests of a bundled package."""
+    seed = (ROOT / "models/arm-deviation/manifest.yaml").read_bytes()
+    for raw in attempts(lambda chance: mutated(seed, chance, YAML_BITS)):
+        (tmp_path / "manifest.yaml").write_bytes(raw)
+        try:
+            package.labels(tmp_path)
+        except package.PackageError:
+            continue
+        except Exception as error:
+            pytest.fail(f"seed {SEED}: {raw!r}: {error!r}")

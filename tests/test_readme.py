@@ -1,0 +1,72 @@
+"""What the documents show works as they show it."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from agent import wire
+from agent.cli import cli
+from agent.data import Ack, Command
+from drivers import base
+
+from tests.shared import ROOT
+
+
+def blocks(document: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_configuration_in_the_readme_is_good(tmp_path: Path) -> None:
+    (found,) = blocks("README.md", "yaml")
+    (tmp_path / "gate.yaml").write_text(found, encoding="utf-8")
+    result = CliRunner().invoke(cli, ["check", "-c", str(tmp_path / "gate.yaml")], catch_exceptions=False)
+    assert "good: 1 lanes, 1 actuators, 1 rules" in result.stdout
+
+
+def test_the_driver_in_the_readme_reads_a_datasheet_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    (source,) = blocks("drivers/README.md", "python")
+
+    class Bus:
+        def __init__(self, number: int) -> None:
+            assert number == 1
+
+        def read_i2c_block_data(self, address: int, register: int, count: int) -> list[int]:
+            assert (address, register, count) == (0x48, 0, 2)
+            return [0xE7, 0x00]  # LM75 datasheet: -25.0 degrees
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setitem(sys.modules, "smbus2", types.SimpleNamespace(SMBus=Bus))  # type: ignore[arg-type]
+    module = types.ModuleType("lm75")
+    exec(compile(source, "drivers/README.md", "exec"), module.__dict__)
+    stream = base.Polled(module.Driver(module.Options(rate_hz=1000), "board"))
+    stream.open()
+    sample = stream.read(1.0)
+    assert sample and stream.channels == ("temperature_c",) and sample.payload.tolist() == [[-25.0]]
+    stream.close()
+
+
+def test_the_bytes_in_the_wire_document_are_the_ones_sent() -> None:
+    text = (ROOT / "agent/README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    ((?:[0-9a-f]{2} ?)+)  ", text, re.MULTILINE)
+    message = wire.unpack(bytes.fromhex("".join(lines)))
+    assert isinstance(message, Command)
+    assert (message.node, message.verb, message.arguments, message.ttl) == ("cell-1/arm", "stop", {"channel": 1}, 50_000)
+    assert wire.pack_command(message) == bytes.fromhex("".join(lines))
+    for number, verdict in enumerate(wire.VERDICTS):
+        assert f"{number} {verdict}" in text
+    assert Ack._fields == ("actuator", "session", "sequence", "verdict", "t_applied", "clock")
+
+
+def test_every_command_explains_itself() -> None:
+    for words in ([], ["run"], ["check"], ["schema"], ["actuate"], ["keys"], ["demo"], ["bench", "arc"], ["model", "show"],
+                  ["model", "verify"], ["model", "init"]):  # fmt: skip
+        result = CliRunner().invoke(cli, [*words, "--help"], catch_exceptions=False)
+        assert result.exit_code == 0 and "Usage:" in result.output

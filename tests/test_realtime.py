@@ -1,0 +1,79 @@
+"""The knobs: what is asked for, and one plain word where it is not to be had."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import zmq
+
+from agent import realtime
+
+from tests.shared import ROOT
+
+PR_CAPBSET_DROP, CAP_IPC_LOCK, CAP_SYS_NICE = 24, 14, 23
+
+
+def drop_rights() -> None:
+    """In the child, before exec: neither real-time priority nor locked memory, also for root."""
+    libc = ctypes.CDLL(None)
+    for capability in (CAP_IPC_LOCK, CAP_SYS_NICE):
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+
+
+def test_without_rights_the_daemon_runs_and_says_once_what_it_lacks(tmp_path: os.PathLike[str]) -> None:
+    daemon = subprocess.run(
+        [sys.executable, "-m", "agent", "run", "-c", str(ROOT / "agent/scenes/robot-cell.yaml"), "--samples", "300"],
+        env={**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)}, preexec_fn=drop_rights, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert daemon.returncode == 0, daemon.stderr
+    assert daemon.stderr.count("SCHED_FIFO is off") == 1
+    assert daemon.stderr.count("memory lock is off") == 1
+    assert "LimitRTPRIO" in daemon.stderr and "LimitMEMLOCK" in daemon.stderr
+
+
+def scheduling(pid: int) -> dict[str, tuple[int, int]]:
+    """(policy, priority) by thread id."""
+    found = {}
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        found[thread] = (os.sched_getscheduler(int(thread)) & 0xFF, os.sched_getparam(int(thread)).sched_priority)
+    return found
+
+
+def test_zeromq_threads_run_before_lanes() -> None:
+    if realtime.fifo_knob().on is False:
+        pytest.skip("SCHED_FIFO is not allowed here")
+    before = set(scheduling(os.getpid()))
+    context = realtime.context(True)
+    context.socket(zmq.PAIR).close()  # the first socket starts the threads
+    end = time.monotonic() + 5
+    made: list[tuple[int, int]] = []
+    while (os.SCHED_FIFO, realtime.IO_PRIORITY) not in made and time.monotonic() < end:  # each sets itself once it runs
+        made = [how for thread, how in scheduling(os.getpid()).items() if thread not in before]
+    context.term()
+    assert (os.SCHED_FIFO, realtime.IO_PRIORITY) in made
+    assert realtime.IO_PRIORITY > realtime.LANE_PRIORITY
+
+
+def test_a_lane_thread_gets_its_cores_and_priority() -> None:
+    allowed = realtime.fifo_knob().on
+    core = min(os.sched_getaffinity(0))
+    seen = []
+
+    def body() -> None:
+        realtime.thread([core], True)
+        seen.append((os.sched_getaffinity(0), os.sched_getscheduler(0) & 0xFF))
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert seen == [({core}, os.SCHED_FIFO if allowed else os.SCHED_OTHER)]
+    assert os.sched_getscheduler(0) & 0xFF == os.SCHED_OTHER  # only the lane's thread
