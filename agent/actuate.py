@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
 
 import zmq
 
@@ -87,14 +88,12 @@ class Post:
             return verdict, 0
         if not self.opened:
             return wire.FAULT, 0
-        self.busy_since = time.monotonic_ns()
         try:
-            self.driver.apply(command.verb, command.arguments)
+            with self.watched():
+                self.driver.apply(command.verb, command.arguments)
         except DeviceError as error:
             self.gone(error)
             return wire.FAULT, 0
-        finally:
-            self.busy_since = 0
         applied = time.monotonic_ns()
         self.guard.applied(command)
         return wire.APPLIED, applied
@@ -118,13 +117,23 @@ class Post:
 
     # -- the device -----------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """The host ends, for a restart, when this takes too long."""
+        self.busy_since = time.monotonic_ns()
+        try:
+            yield
+        finally:
+            self.busy_since = 0
+
     def ensure_open(self) -> None:
         now = time.monotonic_ns()
         if self.opened or now < self.retry_at:
             return
         try:
             self.driver.open()
-            self.driver.safe()
+            with self.watched():
+                self.driver.safe()
         except DeviceError as error:
             self.gone(error)
             return
@@ -149,7 +158,8 @@ class Post:
         if not self.opened:
             return
         try:
-            self.driver.safe()
+            with self.watched():
+                self.driver.safe()
             if not quiet:
                 log.warning("actuator %s is safe: %s", self.name, why)
         except DeviceError as error:
@@ -169,7 +179,7 @@ class Host:
             keys.porter(self.context, config.keys) if any(not is_local(config.endpoint(n)) for n in chosen) else None
         )
         self.posts = [self.post(name) for name in sorted(chosen)]
-        self.threads = [threading.Thread(target=self.serve, args=(post,), name=post.name) for post in self.posts]
+        self.threads = [threading.Thread(target=self.serve, args=(post,), name=post.name, daemon=True) for post in self.posts]
         self.failed = False
 
     def post(self, name: str) -> Post:
@@ -235,9 +245,8 @@ def run(config: Config, only: Iterable[str], stop: threading.Event) -> int:
     while not stop.wait(0.1):
         stuck = host.stuck()
         if stuck:
-            log.critical(
-                "actuator %s: its driver has not returned for over 1 s; ending so that systemd restarts it safe", stuck
-            )
+            # Not the log: its thread would be gone before it has written this.
+            print(f"actuator {stuck}: its driver has not returned for over 1 s; ending for a restart", file=sys.stderr, flush=True)
             os._exit(1)
         if host.failed:
             break

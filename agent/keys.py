@@ -12,6 +12,8 @@ from zmq.auth.thread import ThreadAuthenticator
 from agent.config import Keys
 from agent.outbox import Curve
 
+Z85_KEY = 40
+
 
 def make(folder: Path, name: str) -> tuple[Path, Path]:
     """(public, secret) key files; the secret one for its owner only. Raises FileExistsError rather than overwrite."""
@@ -33,9 +35,12 @@ def make(folder: Path, name: str) -> tuple[Path, Path]:
 def read(path: Path) -> tuple[bytes, bytes | None]:
     """(public, secret or None), Z85. Raises OSError that names the file."""
     try:
-        return zmq.auth.load_certificate(path)
-    except (OSError, ValueError) as error:
+        public, secret = zmq.auth.load_certificate(path)
+        if any(len(key) != Z85_KEY for key in (public, secret) if key is not None):
+            raise ValueError(f"a key has {Z85_KEY} characters")
+    except (OSError, ValueError, IndexError) as error:
         raise OSError(f"key file {path}: {error}: make one with 'reflexd keys DIR'") from error
+    return public, secret
 
 
 def read_secret(path: Path) -> tuple[bytes, bytes]:
@@ -60,6 +65,8 @@ def porter(context: zmq.Context[zmq.Socket[bytes]], keys: Keys | None) -> Thread
         raise OSError(
             f"keys.authorized: no folder '{keys.authorized}': put there the public key files of the boxes that may command us"
         )
+    for path in keys.authorized.glob("*.key"):
+        read(path)  # pyzmq only logs a broken one, and then lets nobody in
     authenticator = ThreadAuthenticator(context)
     authenticator.start()
     authenticator.configure_curve(domain="reflexd", location=str(keys.authorized))

@@ -33,12 +33,12 @@ needs_pictures = pytest.mark.skipif(
 Found = TypeVar("Found")
 
 
-def until(what: str, condition: Callable[[], Found], seconds: float = DEADLINE_S) -> Found:
+def until(what: str | Callable[[], str], condition: Callable[[], Found], seconds: float = DEADLINE_S) -> Found:
     """The first true answer of `condition`; the test fails when there is none in time."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > end:
-            pytest.fail(f"not within {seconds:g} s: {what}")
+            pytest.fail(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.005)
     return found
 
@@ -69,7 +69,7 @@ class Process:
             ended = self.popen.poll() is not None
             return len(self.lines(part)) >= times or ended
 
-        until(f"{times} lines with '{part}' in:\n{self.text}", said)
+        until(lambda: f"{times} lines with '{part}' in:\n{self.text}", said)
         assert len(self.lines(part)) >= times, f"ended without '{part}':\n{self.text}"
         return self.lines(part)[-1]
 
@@ -157,8 +157,10 @@ class Cell:
         def gone() -> dict[str, Any] | None:
             return next((one for one in self.records()[after:] if one["verb"] == verb), None)
 
-        logs = "\n".join(process.text for process in self.processes)
-        return until(f"'{verb}' after {after} movements, it did {self.verbs()}; logs so far:\n{logs}", gone)
+        return until(lambda: f"'{verb}' after {after} movements; it did {self.verbs()}; logs:\n{self.logs()}", gone)
+
+    def logs(self) -> str:
+        return "\n".join(process.text for process in self.processes)
 
     def counts(self, lane: str) -> dict[str, int]:
         return ledger.read(self.run_dir / f"{lane}.ledger").counts

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +10,6 @@ import psutil
 import pytest
 
 from tests.processes import Cell, Process, arm, camera, fault, needs_pictures
-from tests.shared import DATA, needs_recordings
 
 pytestmark = needs_pictures
 
@@ -100,17 +95,15 @@ def test_what_is_not_critical_does_not_stop_the_rest(tmp_path: Path, critical: b
 
 
 def test_pictures_of_a_shape_that_was_not_promised(tmp_path: Path) -> None:
-    """A driver says bgr and gives two bytes a pixel for a while."""
-    (tmp_path / "odd.py").write_text(
+    """A driver says bgr and gives two bytes a pixel for a while; only this driver's user can mend that."""
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours/odd.py").write_text(
         "from drivers.camera import sim\n"
         "Options = sim.Options\n"
         "class Driver(sim.Driver):\n"
-        "    count = 0\n"
         "    def _spoilt(self, picture, trouble):\n"
         "        return picture[:, :, :2]\n"
     )
-    (tmp_path / "ours").mkdir()
-    (tmp_path / "odd.py").rename(tmp_path / "ours/odd.py")
     with Cell(tmp_path, {"camera": camera("camera.sim", faults=[fault("noise", at_s=1.0, for_s=0.4)])}) as cell:
         cell.config["lanes"]["camera"]["source"]["driver"] = "ours.odd"
         _, daemon = cell.both()
@@ -127,30 +120,56 @@ def test_another_picture_size_is_no_trouble(tmp_path: Path) -> None:
 
 
 def broken(kind: str, good: bytes) -> bytes:
-    if kind == "text":
-        return b"this is a shopping list\n" * 50
-    if kind == "truncated":
-        return good[: len(good) // 2]
-    if kind == "empty":
-        return b""
-    middle = bytearray(good)
-    middle[len(good) // 4 : len(good) // 2] = os.urandom(len(good) // 2 - len(good) // 4)
-    return bytes(middle)
+    return {"text": b"this is a shopping list\n" * 50, "truncated": good[: len(good) // 2], "empty": b""}[kind]
 
 
-@pytest.mark.parametrize("kind, trouble", [("text", "does not open as a video"), ("truncated", ""), ("empty", "does not open as a video")])
-def test_a_video_file_that_is_none_is_taken_once_it_is_good(tmp_path: Path, kind: str, trouble: str) -> None:
-    clip = tmp_path / "clip.mp4"
-    good = video(clip)
+@pytest.mark.parametrize("kind", ["text", "truncated", "empty"])
+def test_a_video_file_that_is_none_is_taken_once_it_is_good(tmp_path: Path, kind: str) -> None:
+    clip, better = tmp_path / "clip.mp4", tmp_path / "better.mp4"
+    good = video(better)
     clip.write_bytes(broken(kind, good))
     with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip), loop=True)}) as cell:
-        host = cell.actuate()
-        daemon = cell.run()
+        host, daemon = cell.actuate(), cell.run()
         line = daemon.says("trying again until it is back")
-        assert str(clip) in line and trouble in line
+        assert f"{clip} does not open as a video" in line
         assert cell.verbs() == ["safe"]
-        (tmp_path / "new.mp4").write_bytes(good)
-        (tmp_path / "new.mp4").rename(clip)
-        cell.goes("run")
-        goes_on(cell, daemon, "trying again until it is back")
+        better.rename(clip)
+        goes_on(cell, daemon, "does not open as a video")
         assert host.stop() == 0
+
+
+def test_a_video_file_that_is_not_there_yet(tmp_path: Path) -> None:
+    clip, made = tmp_path / "clip.mp4", tmp_path / "made.mp4"
+    video(made)
+    with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip), loop=True)}) as cell:
+        cell.actuate()
+        daemon = cell.run()
+        assert str(clip) in daemon.says("trying again until it is back")
+        made.rename(clip)
+        goes_on(cell, daemon, "trying again until it is back")
+
+
+def test_a_recording_that_is_cut_off_plays_to_the_cut(tmp_path: Path) -> None:
+    """Then it is a fault and not the end of the recording: the daemon does not leave with exit code 0."""
+    clip = tmp_path / "clip.avi"
+    clip.write_bytes(video(clip)[:-3000])
+    with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip))}) as cell:
+        cell.both()
+        daemon = cell.processes[-1]
+        line = daemon.says("is cut off")
+        assert str(clip) in line and "of 40 frames" in line
+        cell.goes("safe", after=1)
+        assert daemon.popen.poll() is None
+
+
+def test_a_killed_decoder_is_replaced(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    video(clip)
+    with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip), loop=True)}) as cell:
+        _, daemon = cell.both()
+        (child,) = psutil.Process(daemon.popen.pid).children()
+        done = len(cell.verbs())
+        child.kill()
+        cell.goes("safe", after=done)
+        goes_on(cell, daemon, "the decoder died of SIGKILL after")
+        assert cell.counts("camera")["faults"] == 1

@@ -203,3 +203,14 @@ def test_the_persons_road_in_small(tensorflow, monkeypatch):
     model = person.train([clip], epochs=1)
     content = person.to_int8(model, person.real(clip.inputs))
     assert person.Network(content)(person.real(clip.inputs)).shape == (6, views.CELLS, views.CELLS, 1)
+
+
+def test_a_group_on_the_person_counts_as_found(tensorflow):
+    from models.train.person_card import score
+
+    clip = clips.Clip("tiny", np.zeros((2, 1, 1, 3)), np.zeros((2, 1, 1, 3)), [[Box(0, 0, 0.5, 1)], []])
+    outputs = np.zeros((2, 12, 12, 1), np.float32)
+    outputs[:, :, :4] = 0.9
+    found = score(lambda inputs: outputs, clip)
+    assert (found.frames, found.there, found.found, found.false) == (2, 1, 1, 1)
+    assert found.overlap == pytest.approx(2 / 3)

@@ -77,6 +77,7 @@ class Arm:
             error[j] += speed[j] * self.dt
             jolt += acceleration
         _, _, _, v1, v2, v3, fx, fy, fz, tx, ty, tz = nominal
+        # A contact's newtons are those the sensor feels: what the jolt takes from them is already gone.
         x, y, z = (self.contact * share for share in self.way) if self.contact else (0.0, 0.0, JOLT * jolt)
         wrist = [fx + x, fy + y, fz + z, tx - ARM_M * y, ty + ARM_M * x, tz]
         return [*error, v1 + speed[0], v2 + speed[1], v3 + speed[2], *wrist]
@@ -141,4 +142,4 @@ def judge(errors: Array, contacts: Array, speeds: Array) -> Array:
     shares = np.stack([errors / STOP_DEG, contacts / STOP_N, speeds / STOP_DEG_S])
     first = 1 + np.argmax(shares >= 1, axis=0)  # in the order of LABELS
     worst = shares.max(axis=0)
-    return np.select([worst >= 1, worst >= HEALTHY], [first, UNCLEAR], 0).astype(np.int8)
+    return np.asarray(np.select([worst >= 1, worst >= HEALTHY], [first, UNCLEAR], 0), np.int8)

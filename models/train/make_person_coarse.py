@@ -17,13 +17,13 @@ from models.train.pack import GOLDEN, pack
 from models.train.views import mapped, vary
 
 SEED = 7
-EPOCHS, BATCH, PER_EPOCH = 45, 32, 1600
+EPOCHS, BATCH, PER_EPOCH = 50, 32, 1600
 
 FACTS = {
     "version": "1.0.0",
     "decoder": "grid",
     "labels": ["person"],
-    "options": {"threshold": 0.5, "min_cells": 2},
+    "options": {"threshold": person_card.THRESHOLD, "min_cells": person_card.MIN_CELLS},
     "picture": {"colour": "rgb", "mean": 0.0, "std": 255.0, "fit": "stretch", "resize": "linear"},
     "budget_ms": 2.0,
     "data": "GMDCSA24 clips (MIT, (c) 2024 Ekram Alam) and Intel IoT DevKit sample-videos (CC BY 4.0), labelled by "
@@ -52,9 +52,14 @@ def real(pictures: Array) -> Array:
 def blots(network: Network) -> Array:
     """Pictures for the golden outputs: of 400 random ones those with most to say. No frame of a clip is handed on."""
     random = np.random.default_rng(SEED)
-    pictures = np.stack([cv2.resize(random.random((8, 8, 3), np.float32), (INPUT, INPUT)) for _ in range(400)])
+    pictures = np.stack([squares(random.random((8, 8, 3), np.float32)) for _ in range(400)])
     says = network(pictures).max(axis=(1, 2, 3))
     return np.asarray(pictures[np.argsort(says)[-GOLDEN:]])
+
+
+def squares(colours: Array) -> Array:
+    """Each value as a square of pixels: a file of them packs well."""
+    return np.asarray(cv2.resize(colours, (INPUT, INPUT), interpolation=cv2.INTER_NEAREST))
 
 
 class Views(tf.keras.utils.PyDataset):

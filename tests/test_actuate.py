@@ -1,0 +1,373 @@
+"""The other end of the wire, over real sockets: applied and acknowledged, safe on silence, unharmed by rubbish."""
+
+import random
+import threading
+import time
+
+import pytest
+import zmq
+
+from agent import actuate, wire
+from agent.config import Config
+from agent.data import Ack, Command
+from agent.wire import VERDICTS
+
+DEADLINE_S = 10.0
+SAFE_AFTER_MS = 100
+# What a busy box without real-time rights may add to a safe state.
+SLACK_MS = 150
+TTL_US = 500_000
+
+
+def until(condition):
+    end = time.monotonic() + DEADLINE_S
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.002)
+    return found
+
+
+class Belt:
+    """A host with one simulated belt, and a sender beside it."""
+
+    def __init__(self, folder, senders=("box/cam",), limits=None, **device):
+        belt = {"device": {"driver": "actuator.sim"} | device, "rest": "run", "senders": list(senders), "limits": limits or {}}
+        self.config = Config.model_validate({
+            "realtime": False, "run_dir": folder, "actuators": {"belt": belt | {"verbs": ["run", "stop"], "safe_after_ms": SAFE_AFTER_MS}}
+        })  # fmt: skip
+        self.context = zmq.Context()
+        self.sequence = 0
+        self.session = 1
+        self.peers = []
+        self.serve()
+        self.line = self.dial()
+
+    def serve(self):
+        self.host = actuate.Host(self.config)
+        (self.post,) = self.host.posts
+        self.host.start()
+
+    def dial(self):
+        peer = self.context.socket(zmq.DEALER)
+        peer.setsockopt(zmq.RCVTIMEO, int(DEADLINE_S * 1000))
+        peer.setsockopt(zmq.RECONNECT_IVL, 10)
+        peer.connect(self.config.endpoint("belt"))
+        self.peers.append(peer)
+        return peer
+
+    def command(self, **more):
+        self.sequence += 1
+        now = time.monotonic_ns()
+        made = Command("box/cam", self.session, self.sequence, 1, "belt", "run", {}, now, now, TTL_US, wire.clock_id())
+        return made._replace(**more)
+
+    def tell(self, message=None, line=None, **more):
+        """Send a command and wait for its verdict."""
+        message = message or self.command(**more)
+        line = line or self.line
+        line.send(wire.pack_command(message))
+        while True:
+            ack = wire.unpack(line.recv())
+            assert isinstance(ack, Ack)
+            if (ack.session, ack.sequence) == (message.session, message.sequence):
+                self.ack = ack
+                return VERDICTS[ack.verdict]
+
+    @property
+    def verbs(self):
+        return [movement.verb for movement in list(self.post.driver.history)]
+
+    def close(self):
+        for peer in self.peers:
+            peer.close(linger=0)
+        self.host.stop()
+        self.context.destroy(linger=0)
+        assert not any(thread.is_alive() for thread in self.host.threads)
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def make(**options):
+        made.append(Belt(tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for belt in made:
+        belt.close()
+
+
+def undisturbed(make, scenario, **options):
+    """Play a scenario on a new belt; again, where a busy box let it fall silent in the middle."""
+    for attempt in range(5):
+        belt = make(**options)
+        try:
+            return scenario(belt)
+        except AssertionError:
+            if not belt.post.counts["silence"] or attempt == 4:
+                raise
+        belt.close()
+
+
+@pytest.fixture
+def belt(make):
+    return make()
+
+
+def test_a_command_is_applied_and_acknowledged_with_its_time(belt):
+    before = time.monotonic_ns()
+    assert belt.tell(verb="run") == "applied"
+    movement = belt.post.driver.history[-1]
+    assert movement.verb == "run"
+    assert before < movement.t_applied <= belt.ack.t_applied < time.monotonic_ns()
+    assert (belt.ack.actuator, belt.ack.clock) == ("belt", wire.clock_id())
+
+
+def test_it_starts_and_ends_in_the_safe_state(make):
+    belt = make()
+    until(lambda: belt.verbs == ["stop"])
+    belt.tell(verb="run")
+    belt.host.stop()
+    assert belt.verbs == ["stop", "run", "stop"]
+
+
+def test_every_message_has_its_verdict(make):
+    undisturbed(make, every_verdict, senders=["box/cam", "box/mic"], limits={"speed": (0, 1)})
+
+
+def every_verdict(belt):
+    assert belt.tell() == "waiting"
+    assert belt.tell(node="box/mic") == "applied"
+    assert belt.tell() == "seen"
+    assert belt.tell(decision=3) == "applied"
+    assert belt.tell(decision=2) == "outdated"
+    assert belt.tell(sequence=1) == "replayed"
+    assert belt.tell(decision=4, t_capture=time.monotonic_ns() - 2 * TTL_US * 1000) == "expired"
+    assert belt.tell(decision=4, verb="reverse") == "limit"
+    assert belt.tell(decision=4, arguments={"speed": 2}) == "limit"
+    assert belt.tell(actuator="arm") == "unknown"
+    assert belt.tell(session=2) == "unknown"
+    assert belt.ack.t_applied == 0
+    assert belt.post.counts == {
+        "waiting": 1, "applied": 2, "seen": 1, "outdated": 1, "replayed": 1, "expired": 1, "limit": 2, "unknown": 2,
+    }  # fmt: skip
+
+
+def test_silence_means_safe_in_time_and_once(belt):
+    assert belt.tell(verb="run") == "applied"
+    told = belt.ack.t_applied
+    safe = until(lambda: [m for m in list(belt.post.driver.history) if m.verb == "stop" and m.t_applied > told])[0]
+    assert (safe.t_applied - told) / 1e6 < SAFE_AFTER_MS + SLACK_MS
+    until(lambda: belt.post.counts["silence"] == 1)
+    later = time.monotonic() + 3 * SAFE_AFTER_MS / 1000
+    until(lambda: time.monotonic() > later)
+    assert belt.verbs == ["stop", "run", "stop"]
+
+
+def test_heart_beats_keep_it_going(belt):
+    def nothing_moves():
+        """For as long as three silences."""
+        belt.tell(verb="run")
+        before, end = belt.verbs, time.monotonic() + 3 * SAFE_AFTER_MS / 1000
+        while time.monotonic() < end:
+            belt.tell(verb="run")
+        return belt.verbs == before
+
+    until(nothing_moves)
+    assert belt.verbs[-1] == "run"
+
+
+def test_rubbish_is_no_sign_of_life(belt):
+    """Also a flood of it, faster than it can be read, must not put the safe state off."""
+    assert belt.tell(verb="run") == "applied"
+    told = belt.ack.t_applied
+    done = threading.Event()
+
+    def flood(peer):
+        while not done.is_set():
+            peer.send(b"\x9e\x01\x01")
+
+    flooder = threading.Thread(target=flood, args=(belt.dial(),))
+    flooder.start()
+    try:
+        safe = until(lambda: [m for m in list(belt.post.driver.history) if m.verb == "stop" and m.t_applied > told])[0]
+    finally:
+        done.set()
+        flooder.join()
+    assert (safe.t_applied - told) / 1e6 < SAFE_AFTER_MS + SLACK_MS
+    assert belt.post.counts["malformed"] > 100
+
+
+def test_a_bye_means_safe_at_once(make):
+    belt = make()
+    assert belt.tell(verb="run") == "applied"
+    told = time.monotonic_ns()
+    belt.line.send(wire.pack_bye("box/cam", 1))
+    safe = until(lambda: belt.verbs[2:] and belt.post.driver.history[-1])
+    assert safe.verb == "stop"
+    assert (safe.t_applied - told) / 1e6 < SLACK_MS
+
+
+def test_a_restarted_daemon_takes_over_after_the_silence_of_the_old_one(make):
+    undisturbed(make, restarted)
+
+
+def restarted(belt):
+    assert belt.tell(verb="run") == "applied"
+    assert belt.tell(session=2, verb="run") == "unknown"
+    until(lambda: belt.tell(session=2, verb="run") == "applied")
+    belt.post.counts.clear()
+    assert belt.tell(session=1) == "unknown"
+
+
+# -- foreign bytes --------------------------------------------------------------------------------------------------------
+
+
+def test_rubbish_is_refused_and_counted_while_good_commands_pass(belt):
+    dice = random.Random(1)
+    good = wire.pack_command(belt.command())
+    rubbish = [dice.randbytes(dice.randrange(200)) for _ in range(100)]
+    rubbish += [good[:-1], good + b"\0", b"", bytes(151), bytes(4000), b"\x9e" + bytes(100)]
+    stranger = belt.dial()
+    for frame in rubbish:
+        stranger.send(frame)
+        assert belt.tell(verb="run") in ("seen", "applied")
+    until(lambda: belt.post.counts["malformed"] == len(rubbish))
+    assert set(belt.verbs) == {"stop", "run"}
+    assert belt.host.failed is False
+
+
+@pytest.mark.parametrize("parts", [[b"", b"x"], [b"a", b"b", b"c"], [b""] * 50])
+def test_a_message_of_many_frames_is_refused(belt, parts):
+    good = wire.pack_command(belt.command())
+    stranger = belt.dial()
+    stranger.send_multipart([*parts, good])
+    until(lambda: belt.post.counts["malformed"] == 1)
+    assert belt.verbs == ["stop"]
+    assert belt.tell(verb="run") == "applied"
+
+
+def test_a_message_beyond_all_bounds_loses_its_sender_the_line(belt):
+    stranger = belt.dial()
+    stranger.setsockopt(zmq.RECONNECT_IVL, -1)
+    monitor = stranger.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    stranger.send(bytes(5000))
+    assert monitor.poll(DEADLINE_S * 1000)
+    assert belt.tell(verb="run") == "applied"
+    assert belt.post.counts["malformed"] == 0
+
+
+def test_an_ack_or_a_foreign_bye_changes_nothing(make):
+    undisturbed(make, foreign)
+
+
+def foreign(belt):
+    assert belt.tell(verb="run") == "applied"
+    stranger = belt.dial()
+    stranger.send(wire.pack_ack(Ack("belt", 1, 99, wire.APPLIED, 5, 1)))
+    stranger.send(wire.pack_bye("box/cam", 2))
+    stranger.send(wire.pack_bye("box/none", 1))
+    stranger.send(b"the end")
+    while not belt.post.counts["malformed"]:
+        assert belt.tell(verb="run") == "seen"
+    assert belt.verbs == ["stop", "run"]
+
+
+# -- the device -----------------------------------------------------------------------------------------------------------
+
+
+def trouble(kind, at_s, for_s):
+    return {"faults": [{"kind": kind, "at_s": at_s, "for_s": for_s}]}
+
+
+@pytest.mark.parametrize("kind", ["refuse", "unplug"])
+def test_a_device_that_fails_is_a_fault_and_comes_back_safe(make, kind, caplog):
+    belt = make(**trouble(kind, 0.2, 0.3))
+    assert belt.tell(verb="run") == "applied"
+    decision = 1
+
+    def verdict():
+        nonlocal decision
+        decision += 1  # a new decision each time, so that the device is asked
+        return belt.tell(verb="run", decision=decision)
+
+    until(lambda: verdict() == "fault")
+    assert belt.ack.t_applied == 0
+    failed = len(belt.verbs)
+    until(lambda: verdict() == "applied")
+    assert belt.verbs[failed] == "stop"  # opened again, it is made safe before anything else
+    assert belt.verbs[failed + 1] == "run"
+    assert caplog.text.count("trying again until it is back") == 1
+    assert caplog.text.count("the device is back, and safe") == 1
+
+
+def test_a_device_that_is_not_there_at_start_is_waited_for(make):
+    belt = make(**trouble("unplug", 0.0, 0.3))
+    assert belt.tell(verb="run") == "fault"
+    until(lambda: belt.tell(verb="run") == "applied")
+    assert belt.verbs == ["stop", "run"]
+
+
+def test_a_device_that_hangs_is_noticed(make):
+    belt = make(**trouble("stuck", 0.1, 2.0))
+    until(lambda: "stuck" in belt.post.driver.faults.active(time.monotonic_ns()))
+    belt.line.send(wire.pack_command(belt.command(verb="run")))
+    assert until(belt.host.stuck) == "belt"
+    until(lambda: not belt.host.stuck())
+
+
+# -- the host -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_actuator_that_restarts_learns_the_state_from_heart_beats(make):
+    belt = make()
+    assert belt.tell(verb="run", decision=7) == "applied"
+    belt.host.stop()
+    belt.serve()
+    # What is sent is the same decision again, as a heart-beat would be.
+    until(lambda: belt.tell(verb="run", decision=7) == "applied")
+    assert belt.verbs == ["stop", "run"]
+
+
+def test_only_chosen_actuators_are_served(tmp_path):
+    device = {"device": {"driver": "actuator.sim"}, "rest": "run"}
+    config = Config.model_validate({
+        "run_dir": tmp_path, "realtime": False, "actuators": {"a": device, "b": device, "far": {"rest": "run", "endpoint": "tcp://far:1"}}
+    })  # fmt: skip
+    for only, served in ((["b"], ["b"]), ([], ["a", "b"])):
+        host = actuate.Host(config, only)
+        assert [post.name for post in host.posts] == served
+        host.start()
+        host.stop()
+
+
+def test_an_address_that_is_taken_is_told(belt, tmp_path):
+    other = zmq.Context()
+    taken = other.socket(zmq.ROUTER)
+    port = taken.bind_to_random_port("tcp://127.0.0.1")
+    config = belt.config.model_copy(update={"actuators": {"belt": belt.config.actuators["belt"].model_copy(update={"endpoint": f"tcp://127.0.0.1:{port}"})}})
+    with pytest.raises(OSError, match=f"cannot listen at tcp://127.0.0.1:{port}"):
+        actuate.Host(config)
+    other.destroy(linger=0)
+
+
+def test_a_bug_in_a_driver_leaves_it_safe_and_ends_the_host(belt):
+    def broken(verb, arguments):
+        belt.post.driver.apply = type(belt.post.driver).apply.__get__(belt.post.driver)
+        raise ZeroDivisionError
+
+    assert belt.tell(verb="run") == "applied"
+    belt.post.driver.apply = broken
+    belt.line.send(wire.pack_command(belt.command(decision=2, verb="run")))
+    until(lambda: belt.host.failed)
+    assert belt.verbs == ["stop", "run", "stop"]
+
+
+def test_run_serves_until_told_to_stop(tmp_path, caplog):
+    caplog.set_level("INFO")
+    config = Config.model_validate({"run_dir": tmp_path, "realtime": False, "actuators": {"belt": {"device": {"driver": "actuator.sim"}, "rest": "run"}}})
+    stop = threading.Event()
+    stop.set()
+    assert actuate.run(config, [], stop) == 0
+    assert "actuator belt: no commands" in caplog.text

@@ -1,0 +1,155 @@
+"""Actuators that are absent, killed, hung or broken: nothing stale is applied, and they learn the state by themselves."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import SAFE_AFTER_MS, SLACK_MS, Cell, arm, fault, robot, until
+
+
+def stops(cell: Cell, at_s: float, for_s: float) -> None:
+    """The arm leaves its plan for a while, and the rule stops the robot."""
+    cell.config["lanes"]["arm"]["source"]["faults"] = [fault("overspeed", at_s, for_s)]
+    condition = {"lane": "arm", "score": 0.7, "hits": 2, "of": 3}
+    rule = {
+        "any": [{**condition, "label": label} for label in ("deviation", "collision", "overspeed")],
+        "actuator": "robot", "verb": "stop", "hold_ms": 300,
+    }  # fmt: skip
+    cell.config["rules"] = {"arm-off-plan": rule}
+
+
+def test_an_actuator_that_comes_later_learns_the_state(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        daemon = cell.run()
+        daemon.says("nobody listens at ipc://")
+        cell.counted("arm", "undelivered")
+        cell.counted("arm", "inferences", 300)
+        assert len(daemon.lines("WARNING actuator robot")) == 1
+        assert "is 'reflexd actuate' running?" in daemon.text
+        cell.actuate()
+        cell.goes("run")
+        daemon.says("actuator robot answers again")
+        assert cell.verbs() == ["safe", "run"]
+        assert cell.counts("arm")["undelivered"] == 1  # heart-beats are not decisions
+
+
+def test_an_actuator_that_is_killed_and_started_anew(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        host, daemon = cell.both()
+        host.signal(signal.SIGKILL)
+        host.exit_code()
+        daemon.says("it goes safe by itself")
+        done = len(cell.verbs())
+        cell.actuate()
+        cell.goes("run", after=done)
+        assert cell.verbs()[done:] == ["safe", "run"]
+        daemon.says("answers again")
+        assert daemon.stop() == 0
+
+
+def test_nothing_stale_is_applied_after_a_pause(tmp_path: Path) -> None:
+    """The host sleeps through a stop and its end; it wakes up, is safe first, and then does what holds now."""
+    with Cell(tmp_path, {"arm": arm(timeout_ms=100)}) as cell:
+        stops(cell, at_s=1.5, for_s=0.2)
+        host, daemon = cell.both()
+        host.signal(signal.SIGSTOP)
+        done = len(cell.verbs())
+        daemon.says("does not answer")
+        decisions = cell.counted("arm", "decisions", 3)  # run, stop and run
+        cell.counted("arm", "unacknowledged", decisions - 1)
+        beats = cell.counts("arm")["inferences"]
+        cell.counted("arm", "inferences", beats + 300)
+        woken = host.signal(signal.SIGCONT)
+        cell.goes("run", after=done)
+        assert cell.verbs()[done:] == ["safe", "run"]  # and not the stop that waited in the line
+        assert cell.records()[done]["t_ns"] - woken < SLACK_MS * 1e6
+        daemon.says("answers again")
+        assert host.stop() == 0
+        assert " expired" in host.lines("actuator robot: ")[-1]
+
+
+def test_a_device_that_fails_is_safe_before_it_goes_on(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        stops(cell, at_s=1.0, for_s=0.2)
+        troubles = [fault("refuse", at_s=0.8, for_s=1.5)]
+        cell.config["actuators"] = {"robot": robot({"driver": "actuator.sim", "faults": troubles})}
+        host = cell.actuate()
+        daemon = cell.run()
+        host.says("robot: run")
+        host.says("the simulated actuator refuses 'stop'; trying again until it is back")
+        assert daemon.says("actuator robot: fault")
+        cell.counted("arm", "refused")
+        host.says("the device is back, and safe")
+        host.says("robot: run", times=2)
+        daemon.says("actuator robot: applied")
+        assert len(host.lines("ERROR")) == 1
+        assert daemon.popen.poll() is None
+        moves = [line.rsplit(": ", 1)[-1].strip() for line in host.lines("INFO    robot: ")]
+        assert moves[:2] == ["stop", "run"] and moves[-2:] == ["stop", "run"]
+
+
+def test_a_record_on_a_full_disk(tmp_path: Path) -> None:
+    """actuator.log cannot write: a verdict of fault for every command, said once, and the daemon goes on."""
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        cell.record.symlink_to("/dev/full")
+        host = cell.start("actuate", "-c", str(cell.write()))
+        daemon = cell.run()
+        daemon.says("actuator robot: fault")
+        line = host.says("No space left on device; trying again until it is back")
+        assert str(cell.record) in line
+        cell.counted("arm", "refused")
+        cell.record.unlink()
+        cell.goes("run")
+        host.says("the device is back, and safe")
+        assert cell.verbs() == ["safe", "run"]
+        assert len(host.lines("No space left")) == 1
+        daemon.says("actuator robot: applied")
+
+
+@pytest.mark.parametrize("at_s", [0.0, 0.1])  # in the first safe(), in the first apply()
+def test_an_actuator_whose_driver_hangs_ends_for_a_restart(tmp_path: Path, at_s: float) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        troubles = [fault("stuck", at_s, for_s=600)]
+        cell.config["actuators"] = {"robot": robot({"driver": "actuator.sim", "faults": troubles})}
+        host = cell.actuate()
+        daemon = cell.run()
+        assert host.exit_code() == 1
+        host.says("its driver has not returned for over 1 s")
+        assert daemon.popen.poll() is None
+
+
+def test_a_daemon_that_is_killed(tmp_path: Path) -> None:
+    """Safe within safe_after_ms of its last sign of life, by the actuator's own record; a new daemon follows at once."""
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        host, daemon = cell.both()
+        cell.counted("arm", "samples", 200)
+        done = len(cell.verbs())
+        killed = daemon.signal(signal.SIGKILL)
+        safe = cell.goes("safe", after=done)
+        # Its last heart-beat left before it was killed, at most a third of safe_after_ms earlier.
+        assert -SLACK_MS < (safe["t_ns"] - killed) / 1e6 <= SAFE_AFTER_MS + SLACK_MS
+        host.says("cell-1/arm is silent")
+        daemon.exit_code()
+        second = cell.run()
+        cell.goes("run", after=done + 1)
+        assert "another reflexd" not in second.text
+        assert second.stop() == 0
+
+
+def test_sigterm_says_good_bye(tmp_path: Path) -> None:
+    """Ends in order within 2 s; the actuator does not wait for silence, which only the good-bye explains."""
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        # Silence alone is not noticed before 80 ms.
+        _, daemon = cell.both()
+        done = len(cell.verbs())
+        told = daemon.signal(signal.SIGTERM)
+        assert daemon.exit_code(2.0) == 0
+        ended = time.monotonic_ns()
+        safe = cell.goes("safe", after=done)
+        assert told < safe["t_ns"] < ended
+        assert daemon.lines("cell-1 stopped")

@@ -1,0 +1,345 @@
+"""Model packages: a good one opens; a bad one is refused with one message that says which file and why."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from ruamel.yaml import YAML
+
+from agent import package
+from agent.backends import base as backends
+from agent.backends.base import EngineError
+from agent.decoders import base as decoders
+from agent.package import BUNDLED, PackageError
+from tests.shared import PUBLIC, needs_recordings
+
+ARM = BUNDLED / "arm-deviation"
+BAD = ("audio_preprocessor_int8.tflite", "person_detect.tflite", "posenet_mobilenet_v1_075_353_481_16_quant_decoder.tflite")
+
+OPENED = package.open_package(ARM)
+
+
+class Copy:
+    """A package of our own that a test may spoil."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        shutil.copytree(ARM, folder)
+        self.golden = dict(np.load(ARM / "golden.npz"))
+
+    def manifest(self, **changes):
+        path = self.folder / "manifest.yaml"
+        fields = YAML(typ="safe").load(path.read_text()) | changes
+        YAML(typ="safe").dump({key: value for key, value in fields.items() if value is not None}, path)
+
+    def model(self, file, **changes):
+        shutil.copy(file, self.folder / file.name)
+        changes = {"picture": {}, "window": None, "golden": None} | changes
+        self.manifest(file=file.name, sha256=package.digest(file), **changes)
+
+    def save_golden(self, **changes):
+        np.savez(self.folder / "golden.npz", **{name: array for name, array in (self.golden | changes).items() if array is not None})
+
+    def refusal(self):
+        with pytest.raises(PackageError) as caught:
+            package.open_package(self.folder)
+        assert str(self.folder) in str(caught.value)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return Copy(tmp_path / "arm")
+
+
+# -- opening --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_bundled_package_opens_and_proves_itself():
+    arm = package.open_package(package.find("arm-deviation"))
+    assert arm.name == "arm-deviation"
+    assert package.compare_golden(arm) <= 1.0
+    assert set(package.labels(ARM)) >= {"deviation", "collision", "overspeed"}
+
+
+def test_a_folder_beside_the_configuration_comes_first(copy):
+    assert package.find("arm", copy.folder.parent) == copy.folder
+    assert package.find(copy.folder, BUNDLED) == copy.folder
+    copy.folder.rename(copy.folder.parent / "arm-deviation")
+    assert package.find("arm-deviation", copy.folder.parent).parent == copy.folder.parent
+    assert package.find("arm-deviation", BUNDLED.parent) == ARM
+
+
+@pytest.mark.parametrize("name", ["nothing", "m" * 5000, "a\0b", "..", "/"])
+def test_no_such_package(name, tmp_path):
+    with pytest.raises(PackageError, match="neither a folder with a manifest.yaml nor bundled .*arm-deviation"):
+        package.find(name, tmp_path)
+
+
+def test_labels_of_a_decoder_that_has_its_own(copy):
+    copy.manifest(decoder="movenet", labels=[])
+    assert sorted(package.labels(copy.folder)) == ["lying", "person"]
+
+
+# -- the model file -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", ["none.tflite", ".", "m" * 300])
+def test_a_model_file_that_is_not_there(copy, file):
+    copy.manifest(file=file)
+    assert "does not exist: copy it there or correct 'file'" in copy.refusal()
+
+
+def test_a_model_file_with_another_sha256(copy):
+    with open(copy.folder / "arm-deviation.tflite", "r+b") as file:
+        file.seek(100)
+        file.write(b"\xff")
+    assert "sha256 is" in copy.refusal()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_model_file_without_rights(copy):
+    os.chmod(copy.folder / "arm-deviation.tflite", 0)
+    assert "Permission denied" in copy.refusal()
+
+
+@pytest.mark.parametrize("backend, said", [("litert", "LiteRT refuses"), ("onnx", "ONNX Runtime refuses")])
+@pytest.mark.parametrize("raw", [b"", b"not a model", bytes(5000), b"\x1c\0\0\0TFL3" + bytes(range(256)) * 8])
+def test_bytes_that_are_no_model(copy, raw, backend, said):
+    copy.folder.with_name("junk").write_bytes(raw)
+    copy.model(copy.folder.with_name("junk"), backend=backend)
+    assert said in copy.refusal()
+
+
+@needs_recordings
+@pytest.mark.parametrize("name", BAD)
+def test_a_public_model_that_the_engine_cannot_run(copy, name):
+    copy.model(PUBLIC / "bad" / name)
+    assert f"LiteRT refuses {name}: " in copy.refusal()
+
+
+# -- the manifest ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"decoder": "nothing"}, "no decoder 'nothing'"),
+        ({"decoder": "base"}, "no decoder 'base'"),
+        ({"decoder": "__init__"}, "no decoder '__init__'"),
+        ({"decoder": ""}, "no decoder ''"),
+        ({"decoder": "../x"}, "no decoder '../x'"),
+        ({"decoder": "movenet"}, "movenet needs an output [1, 1, 17, 3], the model gives (1, 4)"),
+        ({"decoder": "ssd"}, "ssd needs boxes, classes, scores and count"),
+        ({"labels": ["a", "b"]}, "the model gives 4 scores and the manifest names 2 labels"),
+        ({"options": {"min_scor": 0.5}}, "options.min_scor"),
+        ({"options": {"min_score": "x"}}, "options.min_score"),
+        ({"backend": "nothing"}, "no backend 'nothing'"),
+        ({"backend": "base"}, "no backend 'base'"),
+        ({"provider": "cuda"}, "runs on the CPU, not on 'cuda'"),
+        ({"window": None}, "either a picture or a window"),
+        ({"picture": {}}, "either a picture or a window"),
+        ({"window": None, "picture": {}}, "a picture needs an input [1, height, width, 1 or 3], the model takes (1, 32, 12)"),
+        ({"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [1.0]}}, "window makes an input (1, 32, 1), the model takes (1, 32, 12)"),
+        ({"window": {"channels": ["x"], "length": 32, "mean": [], "std": [1.0]}}, "must have the same length"),
+        ({"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [0.0]}}, "std must be above 0"),
+        ({"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [float("nan")]}}, "expected a finite number"),
+        ({"sha256": "12"}, "'sha256'"),
+        ({"version": None}, "'version' is missing"),
+        ({"licens": "x"}, "unknown key 'licens'; did you mean 'licence'?"),
+        ({"window": None, "picture": {"mean": [1.0, 2.0]}}, "mean is one number, or one per colour"),
+        ({"window": None, "picture": {"std": 0}}, "std must not be 0"),
+        ({"window": None, "picture": {"mean": "x"}}, "'picture.mean': expected a valid number"),
+    ],
+)  # fmt: skip
+def test_a_manifest_that_does_not_fit(copy, changes, said):
+    copy.manifest(**changes)
+    assert said in copy.refusal()
+
+
+def test_a_folder_without_a_readable_manifest(copy):
+    (copy.folder / "manifest.yaml").write_bytes(b"\xff")
+    assert "not UTF-8" in copy.refusal()
+    (copy.folder / "manifest.yaml").unlink()
+    assert "No such file" in copy.refusal()
+
+
+@needs_recordings
+def test_a_grey_picture_for_a_model_of_three_colours(copy):
+    model = PUBLIC / "vww_96_int8.tflite"
+    fields = {"decoder": "classify", "labels": ["nobody", "person"]}
+    copy.model(model, picture={"colour": "grey"}, **fields)
+    assert "picture.colour is grey, the model takes (1, 96, 96, 3)" in copy.refusal()
+    copy.model(model, picture={"colour": "rgb"}, **fields)
+    assert package.open_package(copy.folder).engine.inputs[0].shape == (1, 96, 96, 3)
+
+
+# -- golden outputs -------------------------------------------------------------------------------------------------------
+
+
+def test_golden_outputs_within_the_tolerance(copy):
+    off = np.clip(copy.golden["output_0"].astype(int) + package.GOLDEN_STEPS, -128, 127)
+    copy.save_golden(output_0=off)
+    assert package.compare_golden(package.open_package(copy.folder)) == 1.0
+
+
+def test_golden_outputs_of_another_model(copy):
+    copy.save_golden(output_0=copy.golden["output_0"][::-1])
+    assert "times the tolerance: this machine computes another model" in copy.refusal()
+
+
+def test_golden_outputs_that_are_no_numbers(copy):
+    copy.save_golden(output_0=np.full(copy.golden["output_0"].shape, np.nan))
+    assert "times the tolerance" in copy.refusal()
+
+
+def test_a_package_may_come_without_golden_outputs(copy):
+    copy.manifest(golden=None)
+    assert package.compare_golden(package.open_package(copy.folder)) is None
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"input_0": None}, "proves nothing"),
+        ({"output_0": None}, "proves nothing"),
+        ({"input_0": np.zeros((0, 32, 12), np.int8)}, "proves nothing"),
+        ({"output_0": np.zeros((1, 4), np.int8)}, "does not fit the model"),
+        ({"input_0": np.zeros((8, 3, 12), np.int8)}, "does not fit the model"),
+        ({"input_0": np.array(["x"])}, "does not fit the model"),
+        ({"input_0": np.array([{}], object)}, "allow_pickle=False"),
+    ],
+)
+def test_golden_arrays_that_do_not_fit(copy, changes, said):
+    copy.save_golden(**changes)
+    assert said in copy.refusal()
+
+
+def test_a_golden_file_with_code_in_it_is_not_run(copy):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(copy.folder / "trap"),)
+
+    copy.save_golden(output_0=np.array([Trap()], object))
+    assert "allow_pickle=False" in copy.refusal()
+    assert not (copy.folder / "trap").exists()
+
+
+def test_a_golden_file_that_is_missing(copy):
+    copy.manifest(golden="none.npz")
+    assert "cannot be read" in copy.refusal()
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_golden_file_is_refused_or_proves(tmp_path_factory, data):
+    raw = bytearray((ARM / "golden.npz").read_bytes())
+    for _ in range(data.draw(st.integers(0, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    folder = tmp_path_factory.mktemp("golden")
+    (folder / "golden.npz").write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
+    spoilt = package.Package(folder, OPENED.manifest, OPENED.engine, OPENED.decoder)
+    try:
+        assert package.compare_golden(spoilt) >= 0
+    except PackageError as error:
+        assert str(folder) in str(error)
+
+
+def test_a_golden_file_of_another_format(copy):
+    with open(copy.folder / "golden.npz", "wb") as file:
+        np.save(file, copy.golden["input_0"])
+    assert "cannot be read" in copy.refusal()
+
+
+# -- engines and decoders ---------------------------------------------------------------------------------------------------
+
+
+def test_no_such_engine_and_no_library_for_it():
+    with pytest.raises(EngineError, match="no backend 'nothing'"):
+        backends.load("nothing", ARM)
+
+
+def test_real_values_of_a_quantised_output():
+    engine = OPENED.engine
+    engine.invoke()
+    tensor = engine.outputs[0]
+    assert tensor.scale > 0
+    assert np.allclose(engine.real(0), (engine.output(0).astype(float) - tensor.zero_point) * tensor.scale)
+    assert engine.real(0).dtype == np.float32
+
+
+OUTPUTS = {
+    "classify": [(1, 3)],
+    "sequence": [(1, 3)],
+    "movenet": [(1, 1, 17, 3)],
+    "ssd": [(1, 10, 4), (1, 10), (1, 10), (1,)],
+    "grid": [(1, 4, 5, 3)],
+}
+floats = st.floats(width=32) | st.sampled_from([0.0, 0.5, 1.0, 2.0, -1.0, 1e38])
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", OUTPUTS)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_decoder_stands_any_numbers(name, data):
+    shapes = OUTPUTS[name]
+    decoder = decoders.make(name, ["a", "b", "c"], {}, shapes)
+    for one in decoder([data.draw(arrays.arrays(np.float32, shape, elements=floats)) for shape in shapes]):
+        assert one.label in ("a", "b", "c", "person", "lying")
+        assert 0 <= one.score <= 1
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_decoder_stands_outputs_that_are_no_numbers(name, value):
+    shapes = OUTPUTS[name]
+    found = decoders.make(name, ["a", "b", "c"], {}, shapes)([np.full(shape, value, np.float32) for shape in shapes])
+    assert value == np.inf or found == []
+
+
+def test_every_decoder_is_tested_here():
+    files = {path.stem for path in (BUNDLED.parent / "agent" / "decoders").glob("*.py")}
+    assert files - {"__init__", "base"} == set(OUTPUTS)
+
+
+def test_classify_reports_the_surest_first():
+    decoder = decoders.make("classify", ["a", "b", "c"], {"min_score": 0.2, "top": 2}, [(1, 3)])
+    assert [(f.label, round(f.score, 2)) for f in decoder([np.array([[0.3, 0.1, 0.6]], np.float32)])] == [("c", 0.6), ("a", 0.3)]
+    assert len(decoder([np.array([[0.3, 0.3, 0.3]], np.float32)])) == 2
+
+
+def test_ssd_reports_boxes_and_skips_what_has_no_label():
+    decoder = decoders.make("ssd", ["cat", "dog"], {}, OUTPUTS["ssd"])
+    outputs = [np.zeros(shape, np.float32) for shape in OUTPUTS["ssd"]]
+    outputs[0][0, :3] = [0.1, 0.2, 0.3, 0.4]
+    outputs[1][0, :3] = [1, 7, 0]
+    outputs[2][0, :3] = [0.9, 0.8, 0.1]
+    (found,) = decoder(outputs)
+    assert (found.label, round(found.score, 3)) == ("dog", 0.9)
+    assert np.allclose(found.box, (0.2, 0.1, 0.4, 0.3))
+
+
+def person(shoulders, hips, score=0.9):
+    points = np.zeros((1, 1, 17, 3), np.float32)
+    points[0, 0, :, :] = (*hips, score)
+    points[0, 0, [5, 6]] = (*shoulders, score)
+    return [points]
+
+
+@pytest.mark.parametrize("shoulders, hips, flat", [((0.2, 0.5), (0.6, 0.5), 0.0), ((0.5, 0.2), (0.5, 0.6), 1.0), ((0.3, 0.3), (0.5, 0.5), 0.5), ((0.6, 0.5), (0.2, 0.5), 1.0)])
+def test_movenet_says_how_flat_somebody_lies(shoulders, hips, flat):
+    found = {one.label: one.score for one in decoders.make("movenet", [], {}, OUTPUTS["movenet"])(person(shoulders, hips))}
+    assert found["person"] == pytest.approx(0.9)
+    assert found.get("lying", 0.0) == pytest.approx(flat, abs=1e-3)
+
+
+def test_movenet_sees_nobody_in_few_or_faint_keypoints():
+    decoder = decoders.make("movenet", [], {}, OUTPUTS["movenet"])
+    assert decoder(person((0.2, 0.5), (0.6, 0.5), score=0.1)) == []
