@@ -246,7 +246,11 @@ def run(config: Config, only: Iterable[str], stop: threading.Event) -> int:
         stuck = host.stuck()
         if stuck:
             # Not the log: its thread would be gone before it has written this.
-            print(f"actuator {stuck}: its driver has not returned for over 1 s; ending for a restart", file=sys.stderr, flush=True)
+            print(
+                f"actuator {stuck}: its driver has not returned for over 1 s; ending for a restart",
+                file=sys.stderr,
+                flush=True,
+            )
             os._exit(1)
         if host.failed:
             break

@@ -12,6 +12,7 @@ from agent.data import Command
 REMEMBERED = 256  # senders whose last sequence is kept, so that an old session cannot be replayed
 # Silence is looked for every tenth of safe_after_ms and acted on after eight of them:
 # when it is over, the safe state is reached, not begun.
+FUTURE_NS = 50_000_000  # a capture time that has not come yet would stretch the ttl; camera clocks differ by less
 TICKS, PATIENCE = 10, 8
 
 
@@ -51,7 +52,7 @@ class Guard:
         if command.sequence <= self.sequences.get(key, -1):
             return wire.REPLAYED
         self.remember(key, command.sequence)
-        if self.age(command, now) > command.ttl * 1000:
+        if not -FUTURE_NS < self.age(command, now) <= command.ttl * 1000:
             return wire.EXPIRED
         if not self.within_limits(command):
             return wire.LIMIT

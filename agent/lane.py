@@ -25,7 +25,6 @@ log = logging.getLogger("reflexd.lane")
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 5.0
 FROZEN = "frozen?"
-A_WHILE = 3_600_000_000  # us; the ttl of commands from a recording that runs at its own time
 
 
 class Limits(NamedTuple):
@@ -51,6 +50,7 @@ class Lane:
         self.decoder = package.decoder
         self.places = range(len(package.engine.outputs))
         self.prepare: Callable[[Sample], bool] = self.prepare_nothing
+        self.forget: Callable[[], None] = lambda: None
         self.unmap: Callable[[Box], Box] = unchanged
         self.last_sequence = -1
         self.t_fresh = 0  # when the newest good sample came
@@ -61,9 +61,9 @@ class Lane:
         self.why = FROZEN
         self.stamps = [0, 0]  # prepared, inferred: for the ledger only
         self.stopping = threading.Event()
-        # Recordings that run "as fast as possible" carry their own time; it is never late.
+        # Recordings that run "as fast as possible" carry their own time; their commands count from when they are sent.
         self.virtual = getattr(source.options, "pace", "real") == "fast"
-        self.ttl = A_WHILE if self.virtual else limits.timeout_ns // 1000
+        self.ttl = limits.timeout_ns // 1000
 
     # -- one sample: pure but for the stop-watch, so that a recording replays exactly --------------------------
 
@@ -127,7 +127,10 @@ class Lane:
         delivered = len(sample.payload) if self.windowed else 1
         count[book.SAMPLES] += delivered
         count[book.SKIPPED] += sample.skipped
-        count[book.LOST] += max(0, sample.sequence - self.last_sequence - delivered - sample.skipped)
+        lost = sample.sequence - self.last_sequence - delivered - sample.skipped
+        if lost > 0:
+            count[book.LOST] += lost
+            self.forget()  # a window must not join readings that were no neighbours
         self.last_sequence = sample.sequence
         # Older than the silence allowed, or from the future: the device's clock jumped, or it handed out a leftover.
         if not -50_000_000 < age < self.limits.timeout_ns and not self.virtual:
@@ -141,7 +144,7 @@ class Lane:
 
     def act(self, sample: Sample, decisions: list[Decision], scene: Scene, outbox: Outbox) -> int:
         """Send what was decided; the time when it had left, 0 if there was nothing to send."""
-        self.t_capture = sample.t_capture
+        t_capture = self.t_capture = time.monotonic_ns() if self.virtual else sample.t_capture
         if not decisions:
             return 0
         count, row = self.ledger.count, self.ledger.next_row()
@@ -153,7 +156,7 @@ class Lane:
                 if decision.rule in self.limits.drop_late:
                     scene.forget(decision)
                     continue
-            count[book.SENT] += outbox.links[decision.actuator].send(decision, decision.t_capture, self.ttl, row, late)
+            count[book.SENT] += outbox.links[decision.actuator].send(decision, t_capture, self.ttl, row, late)
         return time.monotonic_ns()
 
     # -- the life of the device ---------------------------------------------------------------------------------
@@ -198,7 +201,7 @@ class Lane:
             self.prepare = self.prepare_picture
         elif manifest.window and isinstance(self.source, SensorStream):
             self.readings = Readings(manifest.window, tensor, self.source.channels)
-            self.prepare, self.windowed = self.prepare_window, True
+            self.prepare, self.windowed, self.forget = self.prepare_window, True, self.readings.reset
         else:
             wants = "pictures" if manifest.picture else "readings"
             raise DeviceFault(f"model {self.package.name} wants {wants}, which {type(self.source).__module__} does not give")

@@ -30,6 +30,7 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
         yield from bad_names(document, ("lanes", name), name)
         yield from bad_device(document, ("lanes", name, "source"), lane.source, source=True)
         yield from bad_model(document, ("lanes", name, "model"), lane.model)
+        yield from bad_cores(document, ("lanes", name, "cores"), lane.cores)
     for name, actuator in config.actuators.items():
         yield from bad_names(document, ("actuators", name), name)
         if actuator.device:
@@ -69,6 +70,12 @@ def bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
         package.verify_file(folder, package.read(folder))
     except package.PackageError as error:
         yield from (f"{document.at(place)}: {line}" for line in str(error).splitlines())
+
+
+def bad_cores(document: Document, place: Place, cores: Sequence[int]) -> Iterator[str]:
+    allowed = os.sched_getaffinity(0)
+    if not allowed.issuperset(cores):
+        yield f"{document.at(place)}: this process may use cores {sorted(allowed)}, not {sorted(set(cores) - allowed)}"
 
 
 def bad_bind(config: Config, document: Document, name: str) -> Iterator[str]:
@@ -132,10 +139,13 @@ def bad_command(
 
 
 def driver_verbs(actuator: ActuatorConfig) -> Sequence[str]:
-    """What its driver takes; nothing for any verb, or if the driver cannot be loaded."""
+    """What its driver takes, which may follow from its options; nothing for any verb, or if the driver cannot be made."""
+    if actuator.device is None:
+        return ()
     try:
-        return drivers.load(actuator.device.driver).Driver.verbs if actuator.device else ()
-    except (DriverError, AttributeError):
+        module = drivers.load(actuator.device.driver)
+        return tuple(module.Driver(module.Options.model_validate(actuator.device.options)).verbs)
+    except (DriverError, ValidationError, AttributeError):
         return ()  # reported at the device
 
 

@@ -107,9 +107,12 @@ class Package:
         self.decoder = decoder
 
     def warm(self) -> None:
-        """The first runs page in weights and pick kernels; keep them off the lane."""
-        for _ in range(3):
-            self.engine.invoke()
+        """The first runs page in weights and pick kernels; keep them off the lane. Raises PackageError."""
+        try:
+            for _ in range(3):
+                self.engine.invoke()
+        except RuntimeError as error:
+            raise PackageError(f"{self.folder}: the model loads and does not run: {str(error).splitlines()[0]}") from error
 
 
 def find(name: str | Path, beside: Path | None = None) -> Path:
@@ -194,7 +197,9 @@ def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
         raise PackageError(
             f"{folder}/manifest.yaml: a picture needs an input [1, height, width, 1 or 3], the model takes {shape}"
         )
-    elif manifest.picture and (shape[3] if shape[3] in (1, 3) else shape[1]) != (1 if manifest.picture.colour == "grey" else 3):
+    elif manifest.picture and (shape[3] if shape[3] in (1, 3) else shape[1]) != (
+        1 if manifest.picture.colour == "grey" else 3
+    ):
         raise PackageError(f"{folder}/manifest.yaml: picture.colour is {manifest.picture.colour}, the model takes {shape}")
 
 

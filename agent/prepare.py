@@ -151,14 +151,14 @@ class Readings:
             raise DeviceFault(f"channel '{broken}' is not a number")
         if self.limits is not None:
             stored = np.minimum(np.maximum(np.rint(stored), self.limits.min), self.limits.max)
-        before = self.seen // self.window.hop
         length = self.window.length
+        before = max(self.seen, length - 1) // self.window.hop  # a hop before the window is full is none
         self.seen += max(0, len(stored) - length)
         for row in stored[-length:]:
             at = self.seen % length
             self.ring[at] = self.ring[at + length] = row
             self.seen += 1
-        if self.seen < length or self.seen // self.window.hop == before:
+        if self.seen // self.window.hop <= before:
             return False
         start = self.seen % length
         view[0] = self.ring[start : start + length]

@@ -48,7 +48,7 @@ class DriverError(Exception):
 class DriverOptions(BaseModel):
     """Base of every driver's `Options`: unknown keys are errors, units live in names."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SourceOptions(DriverOptions):
@@ -177,6 +177,8 @@ def load(name: str) -> ModuleType:
         if path == missing or path.startswith(missing + "."):
             raise DriverError(f"no driver '{name}'{nearest(name)}") from error
         raise DriverError(f"driver '{name}' needs the Python package '{missing}': pip install {missing}") from error
+    except (ImportError, SyntaxError) as error:
+        raise DriverError(f"driver '{name}' cannot be loaded: {error}") from error
     if not hasattr(module, "Driver") or not hasattr(module, "Options"):
         raise DriverError(f"'{path}' is no driver: it has no Options and Driver")
     return module

@@ -167,7 +167,12 @@ class Cell:
 
     def counted(self, lane: str, counter: str, least: int = 1) -> int:
         """Wait until the lane's ledger counts so many."""
-        return until(f"{least} {counter} of lane {lane}", lambda: self.counts(lane)[counter] >= least and self.counts(lane)[counter])
+
+        def enough() -> int:
+            count = self.counts(lane)[counter]
+            return count if count >= least else 0
+
+        return until(lambda: f"{least} {counter} of lane {lane}: {self.counts(lane)}\n{self.logs()}", enough)
 
 
 def robot(device: dict[str, Any]) -> dict[str, Any]:

@@ -32,9 +32,13 @@ class Belt:
 
     def __init__(self, folder, senders=("box/cam",), limits=None, **device):
         belt = {"device": {"driver": "actuator.sim"} | device, "rest": "run", "senders": list(senders), "limits": limits or {}}
-        self.config = Config.model_validate({
-            "realtime": False, "run_dir": folder, "actuators": {"belt": belt | {"verbs": ["run", "stop"], "safe_after_ms": SAFE_AFTER_MS}}
-        })  # fmt: skip
+        self.config = Config.model_validate(
+            {
+                "realtime": False,
+                "run_dir": folder,
+                "actuators": {"belt": belt | {"verbs": ["run", "stop"], "safe_after_ms": SAFE_AFTER_MS}},
+            }
+        )
         self.context = zmq.Context()
         self.sequence = 0
         self.session = 1
@@ -150,8 +154,15 @@ def every_verdict(belt):
     assert belt.tell(session=2) == "unknown"
     assert belt.ack.t_applied == 0
     assert belt.post.counts == {
-        "waiting": 1, "applied": 2, "seen": 1, "outdated": 1, "replayed": 1, "expired": 1, "limit": 2, "unknown": 2,
-    }  # fmt: skip
+        "waiting": 1,
+        "applied": 2,
+        "seen": 1,
+        "outdated": 1,
+        "replayed": 1,
+        "expired": 1,
+        "limit": 2,
+        "unknown": 2,
+    }
 
 
 def test_silence_means_safe_in_time_and_once(belt):
@@ -238,11 +249,11 @@ def test_rubbish_is_refused_and_counted_while_good_commands_pass(belt):
     assert belt.host.failed is False
 
 
-@pytest.mark.parametrize("parts", [[b"", b"x"], [b"a", b"b", b"c"], [b""] * 50])
-def test_a_message_of_many_frames_is_refused(belt, parts):
+@pytest.mark.parametrize("before, after", [(0, 1), (1, 0), (2, 1), (50, 0)])
+def test_a_message_of_many_frames_is_refused(belt, before, after):
     good = wire.pack_command(belt.command())
     stranger = belt.dial()
-    stranger.send_multipart([*parts, good])
+    stranger.send_multipart([b""] * before + [good] + [b""] * after)
     until(lambda: belt.post.counts["malformed"] == 1)
     assert belt.verbs == ["stop"]
     assert belt.tell(verb="run") == "applied"
@@ -310,7 +321,8 @@ def test_a_device_that_is_not_there_at_start_is_waited_for(make):
 
 
 def test_a_device_that_hangs_is_noticed(make):
-    belt = make(**trouble("stuck", 0.1, 2.0))
+    belt = make(**trouble("stuck", 0.3, 2.0))
+    until(lambda: belt.post.opened)
     until(lambda: "stuck" in belt.post.driver.faults.active(time.monotonic_ns()))
     belt.line.send(wire.pack_command(belt.command(verb="run")))
     assert until(belt.host.stuck) == "belt"
@@ -332,9 +344,13 @@ def test_an_actuator_that_restarts_learns_the_state_from_heart_beats(make):
 
 def test_only_chosen_actuators_are_served(tmp_path):
     device = {"device": {"driver": "actuator.sim"}, "rest": "run"}
-    config = Config.model_validate({
-        "run_dir": tmp_path, "realtime": False, "actuators": {"a": device, "b": device, "far": {"rest": "run", "endpoint": "tcp://far:1"}}
-    })  # fmt: skip
+    config = Config.model_validate(
+        {
+            "run_dir": tmp_path,
+            "realtime": False,
+            "actuators": {"a": device, "b": device, "far": {"rest": "run", "endpoint": "tcp://far:1"}},
+        }
+    )
     for only, served in ((["b"], ["b"]), ([], ["a", "b"])):
         host = actuate.Host(config, only)
         assert [post.name for post in host.posts] == served
@@ -346,7 +362,9 @@ def test_an_address_that_is_taken_is_told(belt, tmp_path):
     other = zmq.Context()
     taken = other.socket(zmq.ROUTER)
     port = taken.bind_to_random_port("tcp://127.0.0.1")
-    config = belt.config.model_copy(update={"actuators": {"belt": belt.config.actuators["belt"].model_copy(update={"endpoint": f"tcp://127.0.0.1:{port}"})}})
+    config = belt.config.model_copy(
+        update={"actuators": {"belt": belt.config.actuators["belt"].model_copy(update={"endpoint": f"tcp://127.0.0.1:{port}"})}}
+    )
     with pytest.raises(OSError, match=f"cannot listen at tcp://127.0.0.1:{port}"):
         actuate.Host(config)
     other.destroy(linger=0)
@@ -366,7 +384,9 @@ def test_a_bug_in_a_driver_leaves_it_safe_and_ends_the_host(belt):
 
 def test_run_serves_until_told_to_stop(tmp_path, caplog):
     caplog.set_level("INFO")
-    config = Config.model_validate({"run_dir": tmp_path, "realtime": False, "actuators": {"belt": {"device": {"driver": "actuator.sim"}, "rest": "run"}}})
+    config = Config.model_validate(
+        {"run_dir": tmp_path, "realtime": False, "actuators": {"belt": {"device": {"driver": "actuator.sim"}, "rest": "run"}}}
+    )
     stop = threading.Event()
     stop.set()
     assert actuate.run(config, [], stop) == 0

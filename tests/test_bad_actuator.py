@@ -5,11 +5,10 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.processes import SAFE_AFTER_MS, SLACK_MS, Cell, arm, fault, robot, until
+from tests.processes import SAFE_AFTER_MS, SLACK_MS, Cell, arm, fault, robot
 
 
 def stops(cell: Cell, at_s: float, for_s: float) -> None:

@@ -18,6 +18,8 @@ from agent.cli import cli
 from agent.config import ConfigError
 from agent.package import BUNDLED
 
+pytestmark = pytest.mark.filterwarnings("ignore::ruamel.yaml.error.ReusedAnchorWarning")
+
 GOOD = """\
 node: cell-1
 lanes:
@@ -104,19 +106,69 @@ def test_the_smallest_one_loads(tmp_path):
 MISTAKES = {
     "unknown key": ("budget_ms: 2", "budget: 2", 9, "unknown key 'lanes.arm.budget'; did you mean 'budget_ms'?"),
     "unknown section": ("rules:", "rulez:", 17, "unknown key 'rulez'; did you mean 'rules'?"),
-    "key far from any": ("budget_ms: 2", "xyz: 2", 9, "unknown key 'lanes.arm.xyz'; valid here: budget_ms, cores, critical, model, source, threads"),
-    "unknown option": ("fault_every_s: 3", "fault_evry_s: 3", 7, "unknown key 'lanes.arm.source.fault_evry_s'; did you mean 'fault_every_s'?"),
+    "key far from any": (
+        "budget_ms: 2",
+        "xyz: 2",
+        9,
+        "unknown key 'lanes.arm.xyz'; valid here: budget_ms, cores, critical, model, source, threads",
+    ),
+    "unknown option": (
+        "fault_every_s: 3",
+        "fault_evry_s: 3",
+        7,
+        "unknown key 'lanes.arm.source.fault_evry_s'; did you mean 'fault_every_s'?",
+    ),
     "wrong unit": ("timeout_ms: 50", "timeout_s: 50", 6, "unknown key 'lanes.arm.source.timeout_s'; did you mean 'timeout_ms'?"),
-    "wrong unit of ours": ("safe_after_ms: 80", "safe_after_s: 80", 16, "unknown key 'actuators.belt.safe_after_s'; did you mean 'safe_after_ms'?"),
-    "unit in the value": ("budget_ms: 2", "budget_ms: 10ms", 9, "found '10ms'; write the bare number, the unit is in the key's name"),
-    "unit in an option": ("timeout_ms: 50", "timeout_ms: 50ms", 6, "found '50ms'; write the bare number, the unit is in the key's name"),
+    "wrong unit of ours": (
+        "safe_after_ms: 80",
+        "safe_after_s: 80",
+        16,
+        "unknown key 'actuators.belt.safe_after_s'; did you mean 'safe_after_ms'?",
+    ),
+    "unit in the value": (
+        "budget_ms: 2",
+        "budget_ms: 10ms",
+        9,
+        "found '10ms'; write the bare number, the unit is in the key's name",
+    ),
+    "unit in an option": (
+        "timeout_ms: 50",
+        "timeout_ms: 50ms",
+        6,
+        "found '50ms'; write the bare number, the unit is in the key's name",
+    ),
     "wrong type": ("verbs: [run, stop, slow]", "verbs: run", 14, "'actuators.belt.verbs': expected a valid list, found 'run'"),
-    "wrong option type": ("reaction_ms: 1", "reaction_ms: [1]", 12, "'actuators.belt.device.reaction_ms': expected a valid number"),
-    "text for a section": ("device: {driver: actuator.sim, reaction_ms: 1}", "device: actuator.sim", 12, "'actuators.belt.device': expected lines of 'key: value', found 'actuator.sim'"),
+    "wrong option type": (
+        "reaction_ms: 1",
+        "reaction_ms: [1]",
+        12,
+        "'actuators.belt.device.reaction_ms': expected a valid number",
+    ),
+    "text for a section": (
+        "device: {driver: actuator.sim, reaction_ms: 1}",
+        "device: actuator.sim",
+        12,
+        "'actuators.belt.device': expected lines of 'key: value', found 'actuator.sim'",
+    ),
     "missing": ("    rest: run\n", "", 11, "'actuators.belt.rest' is missing"),
-    "missing in a condition": ("{lane: arm, label: deviation, score: 0.6}", "{lane: arm, score: 0.6}", 20, "'rules.off-plan.any.0.label' is missing"),
-    "out of range": ("safe_after_ms: 80", "safe_after_ms: 200", 16, "'actuators.belt.safe_after_ms': expected less than or equal to 100, found 200"),
-    "option out of range": ("timeout_ms: 50", "timeout_ms: 0", 6, "'lanes.arm.source.timeout_ms': expected greater than 0, found 0"),
+    "missing in a condition": (
+        "{lane: arm, label: deviation, score: 0.6}",
+        "{lane: arm, score: 0.6}",
+        20,
+        "'rules.off-plan.any.0.label' is missing",
+    ),
+    "out of range": (
+        "safe_after_ms: 80",
+        "safe_after_ms: 200",
+        16,
+        "'actuators.belt.safe_after_ms': expected less than or equal to 100, found 200",
+    ),
+    "option out of range": (
+        "timeout_ms: 50",
+        "timeout_ms: 0",
+        6,
+        "'lanes.arm.source.timeout_ms': expected greater than 0, found 0",
+    ),
     "not finite": ("budget_ms: 2", "budget_ms: .inf", 9, "'lanes.arm.budget_ms': expected a finite number, found inf"),
     "duplicate lane": ("actuators:", "  arm: {model: x}\nactuators:", 10, 'duplicate key "arm"'),
     "name with a space": ("  off-plan:", "  off plan:", 18, "'off plan': a name has 1 to 32 letters"),
@@ -124,24 +176,54 @@ MISTAKES = {
     "unknown driver": ("sensor.sim_arm", "sensor.sim_amr", 5, "no driver 'sensor.sim_amr'; did you mean sensor.sim_arm"),
     "driver without kind": ("sensor.sim_arm", "sim_arm", 5, "'sim_arm' is not a driver name: write kind.name"),
     "actuator as source": ("driver: sensor.sim_arm", "driver: actuator.sim", 5, "driver 'actuator.sim' is not a source"),
-    "source as actuator": ("{driver: actuator.sim, reaction_ms: 1}", "{driver: sensor.sim_arm}", 12, "driver 'sensor.sim_arm' is not an actuator"),
+    "source as actuator": (
+        "{driver: actuator.sim, reaction_ms: 1}",
+        "{driver: sensor.sim_arm}",
+        12,
+        "driver 'sensor.sim_arm' is not an actuator",
+    ),
     "no such model": ("arm-deviation", "arm-deviatoin", 8, "no model package 'arm-deviatoin'"),
     "model name too long": ("arm-deviation", "m" * 300, 8, "no model package"),
     "rule on no lane": ("lane: arm\n", "lane: amr\n", 21, "no lane 'amr'; did you mean 'arm'?"),
     "rule on no actuator": ("actuator: belt", "actuator: bolt", 25, "no actuator 'bolt'; did you mean 'belt'?"),
-    "rule on no label": ("label: deviation", "label: deviatoin", 20, "no label of model 'arm-deviation' 'deviatoin'; did you mean 'deviation'?"),
+    "rule on no label": (
+        "label: deviation",
+        "label: deviatoin",
+        20,
+        "no label of model 'arm-deviation' 'deviatoin'; did you mean 'deviation'?",
+    ),
     "rule verb": ("verb: slow", "verb: halt", 26, "actuator 'belt' takes run, stop, slow, not 'halt'"),
     "rest verb": ("rest: run", "rest: rnu", 13, "actuator 'belt' takes run, stop, slow, not 'rnu'"),
     "argument outside": ("speed: 0.5", "speed: 2", 27, "outside the limits of actuator 'belt'"),
     "argument no number": ("speed: 0.5", "speed: .nan", 27, "'rules.off-plan.arguments.speed': expected"),
     "argument a list": ("speed: 0.5", "speed: [1]", 27, "'rules.off-plan.arguments.speed': expected"),
-    "arguments too long": ("{speed: 0.5}", "{speed: 0.5, why: " + "y" * 64 + "}", 26, "limit 150: shorten its names or arguments"),
+    "arguments too long": (
+        "{speed: 0.5}",
+        "{speed: 0.5, why: " + "y" * 64 + "}",
+        26,
+        "limit 150: shorten its names or arguments",
+    ),
     "limits upside down": ("[0, 1.5]", "[1.5, 0]", 15, "speed: expected [lowest, highest], found [1.5, 0]"),
-    "any and all": ("    actuator: belt", "    all: [{lane: arm, label: collision}]\n    actuator: belt", 18, "either 'any' or 'all'"),
+    "any and all": (
+        "    actuator: belt",
+        "    all: [{lane: arm, label: collision}]\n    actuator: belt",
+        18,
+        "either 'any' or 'all'",
+    ),
     "impossible hits": ("hits: 2", "hits: 4", 21, "4 of the last 3 can never happen"),
-    "transport": ("    rest: run", "    endpoint: udp://127.0.0.1:1\n    rest: run", 13, "expected ipc://PATH or tcp://HOST:PORT"),
+    "transport": (
+        "    rest: run",
+        "    endpoint: udp://127.0.0.1:1\n    rest: run",
+        13,
+        "expected ipc://PATH or tcp://HOST:PORT",
+    ),
     "no port": ("    rest: run", "    endpoint: tcp://127.0.0.1\n    rest: run", 13, "expected ipc://PATH or tcp://HOST:PORT"),
-    "network without keys": ("    rest: run", "    endpoint: tcp://0.0.0.0:5555\n    rest: run", 13, "there are no keys: use 'reflexd keys DIR'"),
+    "network without keys": (
+        "    rest: run",
+        "    endpoint: tcp://0.0.0.0:5555\n    rest: run",
+        13,
+        "there are no keys: use 'reflexd keys DIR'",
+    ),
     "any interface": ("    rest: run", "    endpoint: tcp://*:5555\n    rest: run", 13, "there are no keys"),
     "another host": ("    rest: run", "    endpoint: tcp://edge-2:5555\n    rest: run", 13, "there are no keys"),
     "open metrics": ("node: cell-1", "metrics: {port: 9100, host: 0.0.0.0}", 1, "metrics have no keys: serve them on 127.0.0.1"),
@@ -149,7 +231,7 @@ MISTAKES = {
     "syntax": ("[run, stop, slow]", "[run, stop", 15, "expected"),
     "tab": ("    rest: run", "\trest: run", 13, "'\\t' that cannot start any token"),
     "object tag": ("node: cell-1", "node: !!python/object/apply:os.getcwd []", 1, "tags and objects are not allowed"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -259,12 +341,38 @@ def load_anything(text):
 
 
 scraps = st.sampled_from(
-    ["", "~", "0", "-1", "1e400", ".nan", "true", "[]", "{}", "[[1]]", "{a: {b: 1}}", "'x'", "'a\\nb'", "*a", "&a x", "!!python/name:os x",
-     "2026-01-01", "sensor.sim", "camera._child", "drivers.base", "actuator.sim", "../x", "/", "x" * 300, "tcp://", "ipc://", "tcp://:1"]
-)  # fmt: skip
+    [
+        "",
+        "~",
+        "0",
+        "-1",
+        "1e400",
+        ".nan",
+        "true",
+        "[]",
+        "{}",
+        "[[1]]",
+        "{a: {b: 1}}",
+        "'x'",
+        "'a\\nb'",
+        "*a",
+        "&a x",
+        "!!python/name:os x",
+        "2026-01-01",
+        "sensor.sim",
+        "camera._child",
+        "drivers.base",
+        "actuator.sim",
+        "../x",
+        "/",
+        "x" * 300,
+        "tcp://",
+        "ipc://",
+        "tcp://:1",
+    ]
+)
 
 
-@pytest.mark.filterwarnings("ignore:.*found duplicate anchor")
 @given(st.data())
 @settings(max_examples=200, deadline=None)
 def test_any_value_in_any_place_loads_or_is_told(data):

@@ -223,6 +223,14 @@ def test_a_restarted_daemon_takes_over_at_once_after_a_bye():
     assert tell(belt, command(5, 1, session=8)) == APPLIED
 
 
+def test_a_new_daemon_is_not_held_to_the_lanes_of_the_old_one():
+    belt = guard()
+    tell(belt, command(0, 1))
+    tell(belt, command(1, 1, node="box/extra"))
+    assert tell(belt, command(110, 1, session=8)) == APPLIED
+    assert not silent(belt, 114)
+
+
 def test_an_old_session_is_not_replayed_after_a_restart():
     belt = guard("box/cam")
     old = [command(at, at) for at in range(1, 5)]
@@ -347,8 +355,14 @@ class AnyTraffic(RuleBasedStateMachine):
         self.good = {}  # node -> when its last good message came, of any session that was master
         self.applied = []
 
-    @rule(node=st.sampled_from(NODES), session=st.integers(7, 9), decision=st.integers(1, 4), age_ms=st.sampled_from((0, 20, 51)),
-          verb=st.sampled_from(("run", "stop", "reverse")), again=st.booleans())
+    @rule(
+        node=st.sampled_from(NODES),
+        session=st.integers(7, 9),
+        decision=st.integers(1, 4),
+        age_ms=st.sampled_from((0, 20, 51)),
+        verb=st.sampled_from(("run", "stop", "reverse")),
+        again=st.booleans(),
+    )
     def send(self, node, session, decision, age_ms, verb, again):
         self.sequence += not again
         t = self.now - age_ms * MS

@@ -54,7 +54,7 @@ def test_two_keys_are_never_the_same(tmp_path):
     assert keys.read(keys.make(tmp_path, "a")[0]) != keys.read(keys.make(tmp_path, "b")[0])
 
 
-@pytest.mark.parametrize("raw", [None, b"", b"\xff\xfe", b"public-key\n", b"public-key = \"short\"\n", b"metadata\ncurve\n"])
+@pytest.mark.parametrize("raw", [None, b"", b"\xff\xfe", b"public-key\n", b'public-key = "short"\n', b"metadata\ncurve\n"])
 def test_a_file_that_is_no_key_is_named(tmp_path, raw):
     path = tmp_path / "x.key"
     if raw is not None:

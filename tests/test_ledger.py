@@ -50,8 +50,23 @@ def test_a_new_one_is_empty(arm, tmp_path):
 
 def test_counters_have_their_names():
     names = {name.upper(): number for number, name in enumerate(COUNTERS)} | {"ACKNOWLEDGED": COUNTERS.index("applied")}
-    for name in ("SAMPLES", "INFERENCES", "DECISIONS", "SENT", "ACKNOWLEDGED", "LOST", "SKIPPED", "GATED", "STALE", "REPEATED", "LATE",
-                 "UNDELIVERED", "REFUSED", "UNACKNOWLEDGED", "FAULTS"):
+    for name in (
+        "SAMPLES",
+        "INFERENCES",
+        "DECISIONS",
+        "SENT",
+        "ACKNOWLEDGED",
+        "LOST",
+        "SKIPPED",
+        "GATED",
+        "STALE",
+        "REPEATED",
+        "LATE",
+        "UNDELIVERED",
+        "REFUSED",
+        "UNACKNOWLEDGED",
+        "FAULTS",
+    ):
         assert getattr(book, name) == names[name]
 
 
@@ -212,7 +227,19 @@ def test_the_parts_add_up_to_the_total_exactly(steps, start, applied):
     for ask, *later in steps:
         t = [start + one for one in np.cumsum(later).tolist()]
         capture, read_, prepared, inferred, decided, sent, done = t
-        made.append([0, capture, max(0, capture - 5 * 10**8 + ask) if ask % 2 else min(read_, capture + ask), read_, prepared, inferred, decided, sent, done * applied])
+        made.append(
+            [
+                0,
+                capture,
+                max(0, capture - 5 * 10**8 + ask) if ask % 2 else min(read_, capture + ask),
+                read_,
+                prepared,
+                inferred,
+                decided,
+                sent,
+                done * applied,
+            ]
+        )
     rows = stamps(*made)
     found = parts(rows)
     nanoseconds = {name: np.rint(values * 1e6).astype(np.int64) for name, values in found.items()}

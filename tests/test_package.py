@@ -42,7 +42,9 @@ class Copy:
         self.manifest(file=file.name, sha256=package.digest(file), **changes)
 
     def save_golden(self, **changes):
-        np.savez(self.folder / "golden.npz", **{name: array for name, array in (self.golden | changes).items() if array is not None})
+        np.savez(
+            self.folder / "golden.npz", **{name: array for name, array in (self.golden | changes).items() if array is not None}
+        )
 
     def refusal(self):
         with pytest.raises(PackageError) as caught:
@@ -145,7 +147,10 @@ def test_a_public_model_that_the_engine_cannot_run(copy, name):
         ({"window": None}, "either a picture or a window"),
         ({"picture": {}}, "either a picture or a window"),
         ({"window": None, "picture": {}}, "a picture needs an input [1, height, width, 1 or 3], the model takes (1, 32, 12)"),
-        ({"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [1.0]}}, "window makes an input (1, 32, 1), the model takes (1, 32, 12)"),
+        (
+            {"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [1.0]}},
+            "window makes an input (1, 32, 1), the model takes (1, 32, 12)",
+        ),
         ({"window": {"channels": ["x"], "length": 32, "mean": [], "std": [1.0]}}, "must have the same length"),
         ({"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [0.0]}}, "std must be above 0"),
         ({"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [float("nan")]}}, "expected a finite number"),
@@ -156,7 +161,7 @@ def test_a_public_model_that_the_engine_cannot_run(copy, name):
         ({"window": None, "picture": {"std": 0}}, "std must not be 0"),
         ({"window": None, "picture": {"mean": "x"}}, "'picture.mean': expected a valid number"),
     ],
-)  # fmt: skip
+)
 def test_a_manifest_that_does_not_fit(copy, changes, said):
     copy.manifest(**changes)
     assert said in copy.refusal()
@@ -333,7 +338,10 @@ def person(shoulders, hips, score=0.9):
     return [points]
 
 
-@pytest.mark.parametrize("shoulders, hips, flat", [((0.2, 0.5), (0.6, 0.5), 0.0), ((0.5, 0.2), (0.5, 0.6), 1.0), ((0.3, 0.3), (0.5, 0.5), 0.5), ((0.6, 0.5), (0.2, 0.5), 1.0)])
+@pytest.mark.parametrize(
+    "shoulders, hips, flat",
+    [((0.2, 0.5), (0.6, 0.5), 0.0), ((0.5, 0.2), (0.5, 0.6), 1.0), ((0.3, 0.3), (0.5, 0.5), 0.5), ((0.6, 0.5), (0.2, 0.5), 1.0)],
+)
 def test_movenet_says_how_flat_somebody_lies(shoulders, hips, flat):
     found = {one.label: one.score for one in decoders.make("movenet", [], {}, OUTPUTS["movenet"])(person(shoulders, hips))}
     assert found["person"] == pytest.approx(0.9)

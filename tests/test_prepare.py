@@ -64,7 +64,9 @@ def run(picture, where, pixels, frame):
 def corners(view):
     """The middle of each quarter of [1, height, width, n]."""
     _, height, width, _ = view.shape
-    return [view[0, (1 + 2 * down) * height // 4, (1 + 2 * right) * width // 4].astype(float) for down in (0, 1) for right in (0, 1)]
+    return [
+        view[0, (1 + 2 * down) * height // 4, (1 + 2 * right) * width // 4].astype(float) for down in (0, 1) for right in (0, 1)
+    ]
 
 
 # -- the table ----------------------------------------------------------------------------------------------------------
@@ -73,7 +75,9 @@ PIXEL = np.arange(256.0)
 
 
 @pytest.mark.parametrize("mean, std", [(0.0, 1.0), (127.5, 127.5), (0.0, 255.0), (123.7, 58.4)])
-@pytest.mark.parametrize("dtype, scale, zero_point", [(np.uint8, 1 / 255, 0), (np.int8, 1 / 128, 0), (np.int8, 0.02, -14), (np.float32, 0.0, 0)])
+@pytest.mark.parametrize(
+    "dtype, scale, zero_point", [(np.uint8, 1 / 255, 0), (np.int8, 1 / 128, 0), (np.int8, 0.02, -14), (np.float32, 0.0, 0)]
+)
 def test_the_table_follows_the_formula(dtype, scale, zero_point, mean, std):
     table = lookup(Picture(mean=mean, std=std), tensor((1, 4, 4, 3), dtype, scale, zero_point))
     real = (PIXEL - mean) / std
@@ -98,7 +102,9 @@ def test_each_colour_may_have_its_own_mean_and_std():
     assert quantised[0, 200].tolist() == [62, 52, 42]
 
 
-@pytest.mark.parametrize("scale, zero_point, mean, std", [(0.0, 0, 0.0, 1.0), (1 / 255, 0, 0.0, 255.0), (1 / 127.5, 127, 127.0, 127.5)])
+@pytest.mark.parametrize(
+    "scale, zero_point, mean, std", [(0.0, 0, 0.0, 1.0), (1 / 255, 0, 0.0, 255.0), (1 / 127.5, 127, 127.0, 127.5)]
+)
 def test_pixels_that_are_stored_as_they_are_need_no_table(scale, zero_point, mean, std):
     assert lookup(Picture(mean=mean, std=std), tensor((1, 4, 4, 3), np.uint8, scale, zero_point)) is None
 
@@ -173,7 +179,13 @@ def test_what_is_no_picture_of_the_cameras_layout_is_a_fault(pixels, shape):
         run(Picture(), tensor((1, 4, 4, 3)), pixels, np.zeros(shape, np.uint8))
 
 
-@given(st.sampled_from(sorted(CHANNELS)), st.integers(1, 70), st.integers(1, 35), st.sampled_from(["stretch", "letterbox"]), st.sampled_from(["linear", "area"]))
+@given(
+    st.sampled_from(sorted(CHANNELS)),
+    st.integers(1, 70),
+    st.integers(1, 35),
+    st.sampled_from(["stretch", "letterbox"]),
+    st.sampled_from(["linear", "area"]),
+)
 def test_any_size_fits(pixels, height, half_width, fit, resize):
     rgb = np.full((height, 2 * half_width, 3), 90, np.uint8)
     prepare, view = run(Picture(fit=fit, resize=resize), tensor((1, 24, 32, 3)), pixels, as_camera(rgb, pixels))
@@ -184,7 +196,10 @@ def test_any_size_fits(pixels, height, half_width, fit, resize):
 # -- letterbox ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("height, width, corner, inner", [(480, 640, (0, 24), (192, 144)), (640, 480, (24, 0), (144, 192)), (96, 96, (0, 0), (192, 192))])
+@pytest.mark.parametrize(
+    "height, width, corner, inner",
+    [(480, 640, (0, 24), (192, 144)), (640, 480, (24, 0), (144, 192)), (96, 96, (0, 0), (192, 192))],
+)
 def test_a_letterbox_keeps_the_shape_and_leaves_black_edges(height, width, corner, inner):
     prepare, view = run(Picture(fit="letterbox"), tensor((1, 192, 192, 3)), "rgb", np.full((height, width, 3), 200, np.uint8))
     assert (prepare.corner, prepare.inner) == (corner, inner)
@@ -195,7 +210,12 @@ def test_a_letterbox_keeps_the_shape_and_leaves_black_edges(height, width, corne
 
 
 def test_the_edges_of_a_letterbox_are_black_to_the_model():
-    _, view = run(Picture(fit="letterbox", mean=127.5, std=127.5), tensor((1, 32, 32, 3), np.float32), "rgb", np.full((8, 32, 3), 255, np.uint8))
+    _, view = run(
+        Picture(fit="letterbox", mean=127.5, std=127.5),
+        tensor((1, 32, 32, 3), np.float32),
+        "rgb",
+        np.full((8, 32, 3), 255, np.uint8),
+    )
     assert np.allclose(view[0, 0], -1.0)
     assert np.allclose(view[0, 16], 1.0)
 
@@ -206,7 +226,9 @@ def test_a_box_on_the_input_is_found_on_the_frame(height, width, edges):
     prepare.fit((height, width, 3))
     (x, y), (w, h) = prepare.corner, prepare.inner
     wanted = Box(*edges)
-    seen = Box((x + wanted.left * w) / 256, (y + wanted.top * h) / 192, (x + wanted.right * w) / 256, (y + wanted.bottom * h) / 192)
+    seen = Box(
+        (x + wanted.left * w) / 256, (y + wanted.top * h) / 192, (x + wanted.right * w) / 256, (y + wanted.bottom * h) / 192
+    )
     assert np.allclose(prepare.unmap(seen), wanted, atol=1e-9)
 
 
@@ -270,7 +292,9 @@ def test_batches_of_any_size_show_the_same_window_at_the_same_reading(length, ho
             assert view[0].tolist() == rows(n - length, length).tolist()
 
 
-@pytest.mark.parametrize("dtype, scale, zero_point", [(np.int8, 0.05, 3), (np.uint8, 0.1, 128), (np.int16, 0.001, 0), (np.float32, 0.0, 0)])
+@pytest.mark.parametrize(
+    "dtype, scale, zero_point", [(np.int8, 0.05, 3), (np.uint8, 0.1, 128), (np.int16, 0.001, 0), (np.float32, 0.0, 0)]
+)
 def test_readings_are_quantised_by_the_formula(dtype, scale, zero_point):
     dice = np.random.default_rng(1)
     values = dice.normal(0, 20, (50, 2)).astype(np.float32)

@@ -121,7 +121,9 @@ def test_absent_needs_an_inference():
 
 
 def test_the_first_rule_that_holds_wins_for_its_actuator():
-    box = Box(rule({"score": 0.9}, verb="stop"), rule({"score": 0.3}, verb="slow"), rule({"score": 0.3}, actuator="lamp", verb="red"))
+    box = Box(
+        rule({"score": 0.9}, verb="stop"), rule({"score": 0.3}, verb="slow"), rule({"score": 0.3}, actuator="lamp", verb="red")
+    )
     assert box.told(0, person=0.95) == ["stop", "red"]
     assert box.told(10, person=0.5) == ["slow"]
     assert box.told(20) == ["run", "run"]
@@ -201,11 +203,16 @@ def test_forgetting_what_is_no_longer_in_force_changes_nothing():
 @given(st.integers(0, 2**32))
 def test_the_same_evidence_gives_the_same_decisions(seed):
     dice = random.Random(seed)
-    evidence = [(33 * i + dice.randrange(40), dice.choice(("cam", "mic")), {dice.choice(("person", "crash")): dice.random()}) for i in range(60)]
+    evidence = [
+        (33 * i + dice.randrange(40), dice.choice(("cam", "mic")), {dice.choice(("person", "crash")): dice.random()})
+        for i in range(60)
+    ]
 
     def run():
         conditions = {"hits": 2, "of": 3}, CRASH | {"within_ms": 50}
-        box = Box(rule(*conditions, fuse="all", hold_ms=70), rule({"absent": True, "hits": 3, "of": 4}, verb="slow", every_sample=True))
+        box = Box(
+            rule(*conditions, fuse="all", hold_ms=70), rule({"absent": True, "hits": 3, "of": 4}, verb="slow", every_sample=True)
+        )
         return [box.bring(at, lane, **scores) for at, lane, scores in evidence]
 
     first = run()

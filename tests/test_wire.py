@@ -12,7 +12,9 @@ from agent.data import Ack, Command
 from agent.wire import WireError, pack_ack, pack_bye, pack_command, unpack
 
 # What a lane sends on a box that has been up for a month.
-STOP = Command("cell-1/arm", 0x9E3779B9, 70_000, 412, "stop", "stop", {}, 2_678_400_000_000_000, 2_678_400_004_000_000, 500_000, 0xC0FFEE01)
+STOP = Command(
+    "cell-1/arm", 0x9E3779B9, 70_000, 412, "stop", "stop", {}, 2_678_400_000_000_000, 2_678_400_004_000_000, 500_000, 0xC0FFEE01
+)
 # The same bytes in every language: array of 14, version, kind, then the fields in the order of `Command`.
 STOP_HEX = (
     "9e 01 01 aa 63656c6c2d312f61726d ce 9e3779b9 ce 00011170 cd 019c a4 73746f70 a4 73746f70 80"
@@ -21,9 +23,23 @@ STOP_HEX = (
 
 counts = st.integers(0, 2**63 - 1)
 names = st.text("abcXYZ019-_./é", min_size=1, max_size=8)
-scalars = st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+scalars = (
+    st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+)
 commands = st.builds(
-    Command, names, counts, counts, counts, names, names, st.dictionaries(names, scalars, max_size=2), counts, counts, counts, counts, st.booleans()
+    Command,
+    names,
+    counts,
+    counts,
+    counts,
+    names,
+    names,
+    st.dictionaries(names, scalars, max_size=2),
+    counts,
+    counts,
+    counts,
+    counts,
+    st.booleans(),
 )
 acks = st.builds(Ack, names, counts, counts, st.integers(0, len(wire.VERDICTS) - 1), counts, counts)
 anything = st.recursive(

@@ -52,6 +52,7 @@ class Driver(Actuator):
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
         self.bytes = {verb: encode(pattern) for verb, pattern in options.channels.items()}
+        self.verbs = tuple(self.bytes)
         self.timeout_s = options.timeout_ms / 1e3
         self.port: serial.Serial | None = None
         self.unsure = False

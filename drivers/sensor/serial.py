@@ -89,9 +89,11 @@ class Driver(SensorStream):
     def _sample(self, wait_s: float) -> Sample | None:
         """Empty the kernel's buffer; the newest frame has the stamp of the read that completed it."""
         readings: list[Reading] = []
+        until = time.monotonic() + wait_s
         for _ in range(CHUNKS):
+            # the bytes of half a frame must not start the wait anew: a lane has heart-beats to send
             try:
-                data = self._receive(0.0 if readings else wait_s)
+                data = self._receive(0.0 if readings else max(0.0, until - time.monotonic()))
             except DeviceMissing:
                 if readings:
                     break  # what the device said last still counts; the next read finds it gone

@@ -1,0 +1,158 @@
+"""A serial sensor with noise on its line, nonsense, and its plug pulled: the lane survives all of it."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers.sensor import sim_arm
+from drivers.sensor._checksum import total
+
+from tests.processes import Cell, arm
+
+RATE_HZ = 100
+SEED = 11
+
+
+class Arm:
+    """The arm's controller at the far end of a pseudo terminal, which has the same name whenever it is plugged in."""
+
+    def __init__(self, link: Path) -> None:
+        self.link = link
+        self.far = -1
+        self.chance = random.Random(SEED)
+        self.mode = "clean"  # "noisy": a burst between frames; "nonsense": bursts only
+        self.frames = list(frames(200))
+        self.lock = threading.Lock()
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self.talk)
+        self.plug()
+        self.thread.start()
+
+    def plug(self) -> None:
+        far, near = os.openpty()
+        tty.setraw(near)
+        os.set_blocking(far, False)
+        fresh = self.link.with_suffix(".new")
+        fresh.symlink_to(os.ttyname(near))
+        os.close(near)
+        fresh.rename(self.link)
+        with self.lock:
+            self.far = far
+
+    def unplug(self) -> None:
+        with self.lock:
+            os.close(self.far)
+            self.far = -1
+
+    def talk(self) -> None:
+        number = 0
+        while not self.done.wait(1 / RATE_HZ):
+            with self.lock:
+                if self.far >= 0:
+                    self.say(number)
+            number += 1
+
+    def say(self, number: int) -> None:
+        data = b"" if self.mode == "nonsense" else frame(number, self.frames[number % len(self.frames)])
+        if self.mode != "clean":
+            data += self.chance.randbytes(self.chance.randrange(80)) + b"\n" * self.chance.randrange(2)
+        try:
+            os.write(self.far, data)
+        except (BlockingIOError, OSError):
+            pass  # nobody has it open
+
+    def end(self) -> None:
+        self.done.set()
+        self.thread.join()
+        if self.far >= 0:
+            self.unplug()
+
+
+def frames(count: int) -> Iterator[list[float]]:
+    """Readings of a healthy arm."""
+    driver = sim_arm.Driver(sim_arm.Options(rate_hz=RATE_HZ, pace="fast"), "arm")
+    driver.open()
+    for _ in range(count):
+        sample = driver.read(1.0)
+        assert sample is not None
+        yield sample.payload[-1].tolist()
+    driver.close()
+
+
+def frame(number: int, reading: list[float]) -> bytes:
+    body = ",".join([str(number % 256), *(f"{value:.3f}" for value in reading)]).encode()
+    return body + b"*%04X\n" % total(body, "crc16_ccitt")
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Iterator[Arm]:
+    arm_ = Arm(tmp_path / "ttyARM")
+    yield arm_
+    arm_.end()
+
+
+def lane(controller: Arm) -> dict[str, Any]:
+    channels = ["n", *sim_arm.CHANNELS]
+    made = arm(
+        driver="sensor.serial", url=str(controller.link), rate_hz=RATE_HZ, checksum="crc16_ccitt",
+        channels=channels, sequence={"channel": "n"}, timeout_ms=400,
+    )  # fmt: skip
+    return {"arm": made}
+
+
+def test_noise_between_frames_costs_frames_and_nothing_else(tmp_path: Path, controller: Arm) -> None:
+    with Cell(tmp_path, lane(controller)) as cell:
+        _, daemon = cell.both()
+        assert cell.counts("arm")["lost"] == 0
+        controller.mode = "noisy"
+        cell.counted("arm", "lost", 10)
+        controller.mode = "clean"
+        cell.counted("arm", "inferences", cell.counts("arm")["inferences"] + 20)
+        assert cell.verbs() == ["safe", "run"]
+        assert cell.counts("arm")["faults"] == 0
+        assert not daemon.lines("WARNING lane")
+
+
+def test_unplugged_and_plugged_in_again_as_another_terminal(tmp_path: Path, controller: Arm) -> None:
+    with Cell(tmp_path, lane(controller)) as cell:
+        _, daemon = cell.both()
+        first = os.readlink(controller.link)
+        done = len(cell.verbs())
+        held = os.openpty()  # so that the name of the old terminal is not given out again at once
+        controller.unplug()
+        line = daemon.says("trying again until it is back")
+        assert str(controller.link) in line and "gone" in line
+        cell.goes("safe", after=done)
+        controller.plug()
+        for end in held:
+            os.close(end)
+        daemon.says("arm: arm is back")
+        cell.goes("run", after=done + 1)
+        assert os.readlink(controller.link) != first or controller.far >= 0
+        assert cell.counts("arm")["faults"] >= 1
+        assert len(daemon.lines("trying again")) == len(daemon.lines("arm is back")) == 1
+        assert daemon.stop() == 0
+
+
+def test_nonsense_instead_of_frames(tmp_path: Path, controller: Arm) -> None:
+    """As from another baud rate."""
+    with Cell(tmp_path, lane(controller)) as cell:
+        _, daemon = cell.both()
+        done = len(cell.verbs())
+        controller.mode = "nonsense"
+        line = daemon.says("trying again until it is back")
+        assert str(controller.link) in line
+        assert "bad frames in a row" in line and "check baud" in line or "no good frame for 400 ms" in line
+        cell.goes("safe", after=done)
+        controller.mode = "clean"
+        daemon.says("arm: arm is back")
+        cell.goes("run", after=done + 1)
+        assert len(daemon.lines("trying again")) == 1

@@ -1,0 +1,153 @@
+"""Foreign messages at a working actuator: refused, said once for each kind, counted; its own lane is unaffected."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import zmq
+
+from agent import wire
+from agent.data import Ack, Command
+
+from tests.processes import Cell, Process, arm, robot, until
+
+SEED = 7
+
+
+@contextmanager
+def sockets(endpoint: str, kind: int) -> Iterator[zmq.Socket[bytes]]:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(kind)
+    try:
+        (socket.bind if kind == zmq.ROUTER else socket.connect)(endpoint)
+        yield socket
+    finally:
+        context.destroy(linger=0)
+
+
+def recorded(cell: Cell, messages: int) -> list[bytes]:
+    """What the running daemon says to its actuator, taken down in the actuator's place."""
+    cell.run_dir.mkdir(exist_ok=True)
+    with sockets(f"ipc://{cell.run_dir}/robot.sock", zmq.ROUTER) as socket:
+        frames = []
+        while len(frames) < messages:
+            assert socket.poll(10_000), "the daemon says nothing"
+            frames.append(socket.recv_multipart()[1])
+        return frames
+
+
+def answers(socket: zmq.Socket[bytes], frames: list[bytes]) -> list[str]:
+    """The verdict on each of these messages."""
+    verdicts = []
+    for frame in frames:
+        socket.send(frame)
+        assert socket.poll(10_000), f"no answer to {frame!r}"
+        ack = wire.unpack(socket.recv())
+        assert isinstance(ack, Ack)
+        verdicts.append(wire.VERDICTS[ack.verdict])
+    return verdicts
+
+
+def summary(host: Process) -> dict[str, int]:
+    """The host's closing line: what it counted."""
+    assert host.stop() == 0
+    words = [part.split(" ", 1) for part in host.lines("INFO    actuator robot: ")[-1].split("robot: ")[1].split(", ")]
+    return {name: int(count) for count, name in words}
+
+
+def garbage(genuine: bytes) -> Iterator[list[bytes]]:
+    """Messages that are none: random bytes, cut and mutated commands, too long, too many frames."""
+    chance = random.Random(SEED)
+    for _ in range(200):
+        yield [chance.randbytes(chance.randrange(150))]
+    for end in range(len(genuine)):
+        yield [genuine[:end]]
+    yield [bytes(151)]
+    yield [bytes(4000)]
+    yield [genuine, genuine]
+    yield [b"", genuine]
+
+
+def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        cell.config["actuators"] = {"robot": {**cell.config["actuators"]["robot"], "limits": {"speed": [0, 1]}}}
+        daemon = cell.run()
+        old = recorded(cell, 3)
+        genuine = wire.unpack(old[-1])
+        assert isinstance(genuine, Command)
+        host = cell.actuate()
+        cell.goes("run")
+        with sockets(f"ipc://{cell.run_dir}/robot.sock", zmq.DEALER) as foreign:
+            sent = 0
+            for frames in garbage(old[-1]):
+                foreign.send_multipart(frames)
+                sent += 1
+            assert answers(foreign, old) == ["replayed"] * 3
+            now = time.monotonic_ns()
+            guest = genuine._replace(node="cell-1/guest", t_capture=now, t_sent=now, ttl=10_000_000)
+            attempts = [
+                guest._replace(sequence=7, decision=0),
+                guest._replace(sequence=6, decision=9, verb="stop"),  # out of order
+                guest._replace(sequence=8, decision=9, verb="stop", t_capture=now - 10**10, ttl=1000),  # late
+                guest._replace(sequence=9, decision=9, verb="explode"),
+                guest._replace(sequence=10, decision=9, arguments={"speed": 1.5}),
+                guest._replace(sequence=11, decision=9, verb="stop", actuator="press"),
+                guest._replace(sequence=12, decision=9, verb="stop", session=genuine.session ^ 1),
+            ]
+            verdicts = answers(foreign, [wire.pack_command(one) for one in attempts])
+            assert verdicts == ["outdated", "replayed", "expired", "limit", "limit", "unknown", "unknown"]
+            foreign.send(wire.pack_bye("cell-1/arm", genuine.session ^ 1))
+            foreign.send(bytes(5000))  # ZeroMQ itself hangs up on this one
+            cell.counted("arm", "inferences", cell.counts("arm")["inferences"] + 200)
+        assert cell.verbs() == ["safe", "run"]
+        assert cell.counts("arm")["refused"] == 0
+        assert daemon.popen.poll() is None
+        for kind in ("malformed", "replayed", "outdated", "expired", "limit", "unknown"):
+            assert len(host.lines(f"refuses a command as {kind}: ")) == 1
+        counted = summary(host)
+    assert counted["malformed"] == sent
+    assert counted["replayed"] == 4
+    assert [counted[kind] for kind in ("outdated", "expired", "limit", "unknown")] == [1, 1, 2, 2]
+
+
+def test_one_master_at_a_time(tmp_path: Path) -> None:
+    """A second box with the same actuator is refused, and takes over when the first has left."""
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        shared = {"robot": {**robot({"driver": "actuator.log", "path": str(cell.record)}), "endpoint": f"ipc://{tmp_path}/robot"}}
+        cell.config["actuators"] = shared
+        host = cell.start("actuate", "-c", str(cell.write("host.yaml", lanes={}, rules={})))
+        host.says("listens at")
+        first = cell.run(cell.write("first.yaml"))
+        cell.goes("run")
+        second = cell.run(cell.write("second.yaml", node="cell-2", run_dir=str(tmp_path / "run2")))
+        second.says("WARNING actuator robot: ")
+        host.says("from cell-2/arm")
+        cell.counted("arm", "inferences", cell.counts("arm")["inferences"] + 200)
+        assert cell.verbs() == ["safe", "run"]
+        assert len(second.lines("WARNING actuator robot: ")) == 1
+        assert first.stop() == 0
+        cell.goes("run", after=2)
+        assert cell.verbs() == ["safe", "run", "safe", "run"]
+        second.says("INFO    actuator robot: applied")
+        assert second.stop() == 0
+        cell.run_dir = tmp_path / "run2"
+        assert cell.counts("arm")["refused"] >= 1
+
+
+def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        _, first = cell.both()
+        second = cell.run(cell.write("second.yaml", run_dir=str(tmp_path / "run2"), actuators={
+            "robot": {**cell.config["actuators"]["robot"], "endpoint": f"ipc://{cell.run_dir}/robot.sock"}}))
+        second.says("WARNING actuator robot: ")
+        first.signal(signal.SIGSTOP)
+        cell.goes("run", after=2)
+        first.signal(signal.SIGCONT)
+        first.says("WARNING actuator robot: ")
+        assert cell.verbs() == ["safe", "run", "safe", "run"]
+        until("the first one to be told", lambda: first.lines("actuator robot: unknown"))

@@ -1,0 +1,84 @@
+"""The smallest road through the core: an arm, its model, a rule, a stop. Runs first, in two seconds."""
+
+import numpy as np
+import pytest
+import zmq
+
+from agent import actuate, config, package
+from agent import ledger as book
+from agent.lane import Lane, Limits
+from agent.ledger import Ledger, account, parts
+from agent.outbox import Address, Outbox
+from agent.rules import Rules
+from agent.scene import Scene
+from drivers.base import open_source
+from tests.shared import ROOT
+
+MS = 1_000_000
+CELL = config.load(ROOT / "agent/scenes/robot-cell.yaml")
+BAD_FROM_MS = 200
+
+
+def make_lane(pace, samples=0):
+    """The robot cell's own lane; its arm leaves the plan after 0.2 s."""
+    fault = {"kind": "deviation", "at_s": BAD_FROM_MS / 1000, "for_s": 10}
+    arm = open_source(CELL.lanes["arm"].source.driver, {"pace": pace, "faults": [fault]}, "arm")
+    opened = package.open_package(package.find(CELL.lanes["arm"].model))
+    return Lane("arm", arm, opened, Limits(500 * MS, 2.0, stop_after=samples), Ledger(None, "arm", 2.0))
+
+
+def make_scene():
+    return Scene(Rules(CELL.rules, {name: one.rest for name, one in CELL.actuators.items()}))
+
+
+def replay(count):
+    """(ms since the first sample, verb) of every decision about the first `count` samples."""
+    lane, scene, found = make_lane("fast"), make_scene(), []
+    lane.open()
+    try:
+        for _ in range(count):
+            sample = lane.source.read(1.0)
+            for one in lane.step(sample, scene) or []:
+                found.append((sample.sequence, one.verb, one.deadline and (one.deadline - sample.t_capture) / MS))
+    finally:
+        lane.source.close()
+    return found
+
+
+def test_a_sample_becomes_a_decision_and_a_replay_the_same():
+    rest, stop = replay(450)
+    length = package.read(package.find("arm-deviation")).window.length
+    assert rest == (length - 1, "run", 0)
+    assert BAD_FROM_MS < stop[0] < 2 * BAD_FROM_MS
+    assert stop[1:] == ("stop", 10.0)
+    assert replay(450) == [rest, stop]
+
+
+def test_a_lane_steps_only_while_its_source_is_open():
+    lane = make_lane("fast")
+    lane.source.open()
+    with pytest.raises(RuntimeError, match="only while its source is open"):
+        lane.step(lane.source.read(1.0), make_scene())
+
+
+def test_from_the_arm_to_the_stop_over_real_sockets(tmp_path):
+    """Sense, decide, act; every part of the time is booked."""
+    cell = CELL.model_copy(update={"run_dir": tmp_path, "realtime": False})
+    host = actuate.Host(cell)
+    host.start()
+    context, lane = zmq.Context(), make_lane("real", samples=500)
+    outbox = Outbox(context, [Address("robot", cell.endpoint("robot"), 100.0)], f"{cell.node}/arm", 1, lane.ledger)
+    lane.run(make_scene(), outbox)  # to the end of its 500 samples, half a second
+    host.stop()
+    context.destroy(linger=0)
+    told = account(lane.ledger.memory)
+    assert told.state == book.STATES[book.ENDED]
+    assert told.counts["samples"] >= 500
+    assert told.counts["decisions"] == told.counts["sent"] == 2
+    assert told.counts["applied"] >= 1
+    verbs = [movement.verb for movement in host.posts[0].driver.history]
+    assert verbs[:3] == ["stop", "run", "stop"]
+    answered = told.rows[told.rows[:, 8] > 0]
+    in_order = [book.STAMPS.index(name) for name in ("capture", "read", "prepared", "inferred", "decided", "applied")]
+    assert (np.diff(answered[:, in_order], axis=1) >= 0).all()
+    assert set(parts(answered)) == {*book.PARTS, "total"}
