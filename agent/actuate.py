@@ -40,6 +40,7 @@ class Post:
         self.socket = socket
         self.opened = False
         self.well = True
+        self.refused = False  # it opened and went safe, and did not take a command
         self.retry_at = 0
         self.busy_since = 0
         self.counts: Counter[str] = Counter()
@@ -92,10 +93,13 @@ class Post:
             with self.watched():
                 self.driver.apply(command.verb, command.arguments)
         except DeviceError as error:
+            self.refused = True
             self.gone(error)
             return wire.FAULT, 0
         applied = time.monotonic_ns()
         self.guard.applied(command)
+        if not self.well:
+            self.back("takes commands again")
         return wire.APPLIED, applied
 
     def answer(self, peer: bytes, command: Command, verdict: int, t_applied: int) -> None:
@@ -135,12 +139,16 @@ class Post:
             with self.watched():
                 self.driver.safe()
         except DeviceError as error:
+            self.refused = False
             self.gone(error)
             return
         self.opened = True
-        if not self.well:
-            log.warning("actuator %s: the device is back, and safe", self.name)
-        self.well = True
+        if not self.well and not self.refused:
+            self.back("is back, and safe")
+
+    def back(self, how: str) -> None:
+        log.warning("actuator %s: the device %s", self.name, how)
+        self.well, self.refused = True, False
 
     def gone(self, error: DeviceError) -> None:
         """The device failed: try to leave it safe, close it, open it again later."""

@@ -17,6 +17,8 @@ MAX_DEPTH = 20
 
 EXPECTED = "Input should be "  # how pydantic begins
 
+SECRET = re.compile("url|password|secret|token|key")  # values that do not belong in a log
+
 Place = tuple[str | int, ...]
 
 
@@ -170,7 +172,8 @@ def sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix
     unit = (
         "; write the bare number, the unit is in the key's name" if error["type"] in ("float_parsing", "int_parsing") else ""
     )
-    shown = f", found {given!r:.60}" if isinstance(given, (str, int, float, bool)) or given is None else ""
+    plain = isinstance(given, (str, int, float, bool)) or given is None
+    shown = f", found {given!r:.60}" if plain and not SECRET.search(str(place[-1])) else ""
     return f"'{name}': {wanted}{shown}{unit}"
 
 

@@ -149,5 +149,6 @@ def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
         cell.goes("run", after=2)
         first.signal(signal.SIGCONT)
         first.says("WARNING actuator robot: ")
-        assert cell.verbs() == ["safe", "run", "safe", "run"]
+        # Whichever comes first after the silence: the guard's tick, or the other box's next message.
+        assert cell.verbs() in (["safe", "run", "safe", "run"], ["safe", "run", "run"])
         until("the first one to be told", lambda: first.lines("actuator robot: unknown"))

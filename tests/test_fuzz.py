@@ -24,8 +24,9 @@ SEED = int(os.environ.get("REFLEXD_FUZZ_SEED", str(random.SystemRandom().randran
 COMMAND = Command("cell-1/arm", 1 << 31, 7, 2, "stop", "stop", {"channel": 1, "speed": 0.5}, 10**15, 10**15, 50_000, 99)
 FRAMES = [wire.pack_command(COMMAND), wire.pack_ack(Ack("stop", 5, 6, 0, 10**15, 3)), wire.pack_bye("cell-1/arm", 5)]
 SCENE = (ROOT / "agent/scenes/robot-cell.yaml").read_bytes()
-YAML_BITS = [b"- ", b": ", b"&a ", b"*a", b"<<: *a", b"!!python/object:os.system ", b"{", b"]", b"\t", b"'", b"? ", b"|\n", b"%YAML 9\n",
-             b"\x00", b"\xff", b"---\n", b"1e999", b".nan", b"2020-01-01", b"0o77", b"!!binary aGk=", b"!!set {a}"]  # fmt: skip
+YAML_BITS = [b"- ", b": ", b"&a ", b"*a", b"<<: *a", b"!!python/object:os.system ", b"{", b"]", b"\t", b"'", b"? ", b"|\n",
+             b"\x00", b"\xff", b"---\n", b"1e999", b".nan", b"2020-01-01", b"0o77",
+             b"!!binary aGk=", b"!!set {a}"]  # fmt: skip
 
 
 def mutated(seed: bytes, chance: random.Random, bits: list[bytes]) -> bytes:

@@ -32,7 +32,8 @@ def drop_rights() -> None:
 def test_without_rights_the_daemon_runs_and_says_once_what_it_lacks(tmp_path: os.PathLike[str]) -> None:
     daemon = subprocess.run(
         [sys.executable, "-m", "agent", "run", "-c", str(ROOT / "agent/scenes/robot-cell.yaml"), "--samples", "300"],
-        env={**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)}, preexec_fn=drop_rights, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)}, preexec_fn=drop_rights, capture_output=True, text=True,
+        timeout=60,
     )  # fmt: skip
     assert daemon.returncode == 0, daemon.stderr
     assert daemon.stderr.count("SCHED_FIFO is off") == 1

@@ -27,7 +27,7 @@ Each run is an arm and a job of its own, drawn by its seed; the sets share no ru
 Test: up to {WIDER.payload_kg:g} kg, {WIDER.friction:g} and {WIDER.noise:g}. Faults (a drifting zero, a collision, a slipping
 joint, a runaway drive) have 0.1 to 2 times their typical size; those too small to matter are labelled normal. Readings
 between {100 * HEALTHY:g} % of a limit and the limit have no label. Windows of healthy runs that a first network
-took for trouble were added to the training.
+took for trouble were added to the training, some with a quarter more force.
 """
 
 LIMITS = f"""

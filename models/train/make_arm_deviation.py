@@ -15,7 +15,7 @@ from models.train import arm_card, stops
 from models.train.engine import Network, steady, to_float, to_int8
 from models.train.pack import GOLDEN, pack
 from models.train.windows import (
-    ANY, HEALTHY_S, HEALTHY_TEST, KNOWN, LENGTH, MILD, RUN_S, SCALE, SEARCH, TEST, TRAIN, VALIDATE, WIDER,
+    ANY, HEALTHY_S, HEALTHY_TEST, HEAVIER, KNOWN, LENGTH, MILD, RUN_S, SCALE, SEARCH, TEST, TRAIN, VALIDATE, WIDER,
     Bounds, choose, run_of, windows,
 )
 
@@ -66,9 +66,10 @@ def hard(model: tf.keras.Model, seeds: range) -> tuple[Array, Array]:
     """Windows of healthy work and harmless disturbance that the model takes for trouble: what it must still learn."""
     found = []
     for seed in tqdm(seeds, desc="search for false alarms", mininterval=2):
-        run = run_of(seed, RUN_S, KNOWN, MILD if seed % 3 == 0 else None)
+        kind = seed % 3
+        run = run_of(seed, RUN_S, KNOWN, MILD if kind == 0 else None)
         ends = np.flatnonzero(run.labels == 0)[LENGTH:]
-        inputs = windows(run.readings, ends)
+        inputs = windows(run.readings * (HEAVIER if kind == 1 else 1.0), ends)
         found.append(inputs[model.predict(inputs, 4096, verbose=0)[:, 0] < 0.9])
     inputs = np.concatenate(found)
     return inputs, np.zeros(len(inputs), np.int8)

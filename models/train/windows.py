@@ -28,9 +28,11 @@ KNOWN = Bounds(5.0, 2.5, 2.0)  # for training
 WIDER = Bounds(6.0, 3.0, 2.4)  # for the test: beyond anything trained on
 RUN_S = 12.0
 # Each seed is an arm and a job of its own; no arm is in two of these.
-TRAIN, SEARCH, VALIDATE, TEST = range(300), range(5_000, 5_400), range(10_000, 10_050), range(20_000, 20_120)
-HEALTHY_TEST, HEALTHY_S = range(30_000, 30_420), 30.0
+TRAIN, SEARCH, VALIDATE, TEST = range(300), range(5_000, 5_300), range(10_000, 10_050), range(20_000, 20_120)
+HEALTHY_TEST, HEALTHY_S = range(50_000, 50_420), 30.0
 MILD, ANY = (0.1, 0.6), (0.1, 2.0)  # sizes of faults in multiples of a typical one: often harmless; all
+
+HEAVIER = np.array([1.0] * 6 + [1.25] * 6, np.float32)  # a healthy reading with a quarter more at the wrist is healthy, too
 
 
 def draw_setting(random: np.random.Generator, bounds: Bounds) -> Setting:
