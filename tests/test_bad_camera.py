@@ -83,14 +83,14 @@ def test_a_camera_that_is_plugged_in_later(tmp_path: Path) -> None:
 def test_what_is_not_critical_does_not_stop_the_rest(tmp_path: Path, critical: bool) -> None:
     lanes = {"arm": arm(), "camera": {**camera(faults=[fault("unplug", at_s=1.5, for_s=0.6)]), "critical": critical}}
     with Cell(tmp_path, lanes) as cell:
-        _, daemon = cell.both()
+        host, daemon = cell.both()
         cell.counted("camera", "inferences")
-        done = len(cell.verbs())
         daemon.says("was unplugged")
         daemon.says("camera: camera is back")
         cell.counted("camera", "inferences", cell.counts("camera")["inferences"] + 5)
-        assert ("safe" in cell.verbs()[done:]) is critical, cell.logs()
-        assert cell.verbs()[-1] == "run" or critical
+        # Not by the count of safe states: on a busy box the arm's lane may have stood still for a moment, too.
+        assert bool(host.lines("cell-1/camera is silent")) is critical
+        cell.goes("run", after=last(cell, "safe"))
         assert cell.counts("arm")["faults"] == 0
 
 

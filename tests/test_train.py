@@ -212,5 +212,5 @@ def test_a_group_on_the_person_counts_as_found(tensorflow):
     outputs = np.zeros((2, 12, 12, 1), np.float32)
     outputs[:, :, :4] = 0.9
     found = score(lambda inputs: outputs, clip)
-    assert (found.frames, found.there, found.found, found.false) == (2, 1, 1, 1)
+    assert (found.frames, found.there, found.found, found.false, found.boxed) == (2, 1, 1, 1, 1)
     assert found.overlap == pytest.approx(2 / 3)

@@ -15,6 +15,7 @@ from models.train.engine import Network
 from models.train.views import grid, mapped
 
 THRESHOLD, MIN_CELLS = 0.5, 2
+BOXED = 0.3  # intersection over union from which a box is as good as the teachers'
 ON_PERSON = 0.5  # so much of a group of cells must lie in the teacher's box
 
 SUMMARY = """
@@ -35,33 +36,39 @@ package; its golden pictures are random blots.
 LIMITS = """
 - Training saw four scenes and one person at a time. The rooms and persons of the two held-out falls are among them, the
   factory of the third clip is not: expect its figures, or worse, in your place, and train again with your own frames.
-- The teachers' mistakes are its own: it was compared with them, not with the truth. In S2-Fall-13 some of the false boxes
-  are bodies of which they saw the head; in the factory nearly all are one dark doorway.
+- These clips are held out of training, not of development: views, teachers and the meaning of "found" were chosen while
+  looking at them, over three trainings. "Found" was first an overlap of 0.3, and became the milder one above after the
+  second training had reached 68 % by it. No clip is left that nobody looked at, so expect less elsewhere.
+- The goal, 90 % found at 0.1 false boxes a frame, is not reached: there are about twice as many false boxes.
+- The teachers' mistakes are its own: it was compared with them, not with the truth. In S2-Fall-13 nearly all false boxes
+  touch the teachers' box; in the factory nearly all are in one place, a dark doorway.
 - A box is as coarse as a cell, a twelfth of the picture, and drawn around the cells that are surely person.
 - Not for protecting persons by itself.
 """
 
 
 class Score(NamedTuple):
-    """Over the frames of a clip: persons there and found, groups of cells where nobody is; overlap: sum over the found ones."""
+    """Over the frames of a clip: persons there and found, groups of cells where nobody is; overlap: sum over the found."""
 
     frames: int
     there: int
     found: int
     false: int
     overlap: float
+    boxed: int
 
 
 def score(network: Network, clip: Clip) -> Score:
     outputs = network((clip.inputs / 255.0).astype(np.float32))
-    there, false, overlaps = 0, 0, []
+    there, false, boxed, overlaps = 0, 0, 0, []
     for cells, people in zip(outputs, clip.boxes):
         guesses = [box for _, box in boxes(cells[..., 0], THRESHOLD, MIN_CELLS)]
         there += len(people)
         for person in people:
+            boxed += any(shared(person, guess) >= BOXED for guess in guesses)
             overlaps += sorted(shared(person, guess) for guess in guesses if inside(guess, person))[-1:]
         false += sum(not any(inside(guess, person) for person in people) for guess in guesses)
-    return Score(len(outputs), there, len(overlaps), false, sum(overlaps))
+    return Score(len(outputs), there, len(overlaps), false, sum(overlaps), boxed)
 
 
 def shared(a: Box, b: Box) -> float:
@@ -94,7 +101,7 @@ def figures(files: tuple[bytes, bytes], networks: tuple[Network, Network], clips
     """Both networks over all clips, then the INT8 one clip by clip."""
     scores = [[score(network, clip) for clip in clips] for network in networks]
     inputs = (clips[0].inputs[:100] / 255.0).astype(np.float32)
-    head = ("persons found", "false boxes a frame", "overlap")
+    head = ("persons found", f"found with a box of overlap {BOXED:g}", "false boxes a frame", "overlap")
     both = [
         (name, f"{len(file):,}", f"{network.median_ms(inputs, 500):.3f}", *columns(Score(*map(sum, zip(*each)))))
         for name, file, network, each in zip(("float", "INT8"), files, networks, scores)
@@ -113,10 +120,11 @@ def note() -> str:
     )
 
 
-def columns(each: Score) -> tuple[str, str, str]:
+def columns(each: Score) -> tuple[str, str, str, str]:
     """A table's columns."""
     overlap = each.overlap / max(each.found, 1)
-    return card.percent(each.found, each.there), f"{each.false / each.frames:.3f}", f"{overlap:.2f}"
+    found, boxed = card.percent(each.found, each.there), card.percent(each.boxed, each.there)
+    return found, boxed, f"{each.false / each.frames:.3f}", f"{overlap:.2f}"
 
 
 def cells(network: Network, clips: list[Clip]) -> Array:
