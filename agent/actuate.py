@@ -1,4 +1,4 @@
-"""Hosts actuator drivers: receive, check, apply, acknowledge; safe on silence. The only code that calls `apply`."""
+"""`reflexd actuate`: hosts actuator drivers, one thread and one socket each."""
 
 from __future__ import annotations
 
@@ -8,171 +8,22 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import zmq
+from zmq.auth.thread import ThreadAuthenticator
 
 from agent import keys, realtime, wire
 from agent.config import Config
-from agent.data import Ack, Command
 from agent.guard import Bounds, Guard
+from agent.lockfile import lock
 from agent.mistakes import is_local
-from agent.wire import VERDICTS, WireError
+from agent.post import STUCK_NS, Post
 from drivers import base as drivers
-from drivers.base import Actuator, DeviceError
+from drivers.base import Actuator
 
 log = logging.getLogger("reflexd.actuate")
-
-RETRY_NS = 200_000_000
-STUCK_NS = 1_000_000_000  # an apply that takes longer has hung: only a restart gets the device back
-GRUMBLE_NS = 10_000_000_000
-
-
-class Post:
-    """One actuator: its socket, its guard, its driver and its thread."""
-
-    def __init__(self, name: str, driver: Actuator, guard: Guard, socket: zmq.Socket[bytes]) -> None:
-        self.name = name
-        self.driver = driver
-        self.guard = guard
-        self.socket = socket
-        self.opened = False
-        self.well = True
-        self.refused = False  # it opened and went safe, and did not take a command
-        self.retry_at = 0
-        self.busy_since = 0
-        self.counts: Counter[str] = Counter()
-        self.grumbled: dict[str, int] = {}
-        self.stopping = threading.Event()
-
-    def run(self) -> None:
-        """Serve until asked to stop, then leave the device safe."""
-        self.socket.setsockopt(zmq.RCVTIMEO, self.guard.tick_ms)
-        try:
-            while not self.stopping.is_set():
-                self.ensure_open()
-                try:
-                    self.receive(self.socket.recv_multipart())
-                except zmq.Again:
-                    pass
-                now = time.monotonic_ns()
-                if self.guard.silent(now):
-                    self.counts["silence"] += 1
-                    self.make_safe(", ".join(self.guard.missing(now)) or "nobody commands it any more")
-        finally:
-            self.make_safe("reflexd actuate ends")
-            self.driver.close()
-            self.socket.close(linger=0)
-
-    def receive(self, parts: list[bytes]) -> None:
-        """One message: the peer's identity and one frame."""
-        try:
-            if len(parts) != 2:
-                raise WireError(f"{len(parts) - 1} frames in one message")
-            message = wire.unpack(parts[1])
-        except WireError as error:
-            self.refuse("malformed", str(error))
-            return
-        if isinstance(message, Command):
-            self.answer(parts[0], message, *self.obey(message))
-        elif not isinstance(message, Ack):
-            self.guard.bye(*message)
-
-    def obey(self, command: Command) -> tuple[int, int]:
-        """(verdict, time of application or 0)."""
-        verdict = self.guard.judge(command, time.monotonic_ns())
-        if verdict != wire.APPLIED:
-            if verdict not in (wire.SEEN, wire.WAITING):
-                self.refuse(VERDICTS[verdict], f"{command.verb} from {command.node}, sequence {command.sequence}")
-            return verdict, 0
-        if not self.opened:
-            return wire.FAULT, 0
-        try:
-            with self.watched():
-                self.driver.apply(command.verb, command.arguments)
-        except DeviceError as error:
-            self.refused = True
-            self.gone(error)
-            return wire.FAULT, 0
-        applied = time.monotonic_ns()
-        self.guard.applied(command)
-        if not self.well:
-            self.back("takes commands again")
-        return wire.APPLIED, applied
-
-    def answer(self, peer: bytes, command: Command, verdict: int, t_applied: int) -> None:
-        self.counts[VERDICTS[verdict]] += 1
-        ack = Ack(self.name, command.session, command.sequence, verdict, t_applied, self.guard.clock)
-        try:
-            self.socket.send_multipart((peer, wire.pack_ack(ack)), zmq.NOBLOCK)
-        except zmq.ZMQError:
-            self.counts["ack lost"] += 1
-
-    def refuse(self, kind: str, what: str) -> None:
-        """Count, and say it at most every ten seconds for each kind."""
-        if kind == "malformed":
-            self.counts[kind] += 1
-        now = time.monotonic_ns()
-        if now - self.grumbled.get(kind, -GRUMBLE_NS) >= GRUMBLE_NS:
-            self.grumbled[kind] = now
-            log.warning("actuator %s refuses a command as %s: %s", self.name, kind, what)
-
-    # -- the device -----------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """The host ends, for a restart, when this takes too long."""
-        self.busy_since = time.monotonic_ns()
-        try:
-            yield
-        finally:
-            self.busy_since = 0
-
-    def ensure_open(self) -> None:
-        now = time.monotonic_ns()
-        if self.opened or now < self.retry_at:
-            return
-        try:
-            self.driver.open()
-            with self.watched():
-                self.driver.safe()
-        except DeviceError as error:
-            self.refused = False
-            self.gone(error)
-            return
-        self.opened = True
-        if not self.well and not self.refused:
-            self.back("is back, and safe")
-
-    def back(self, how: str) -> None:
-        log.warning("actuator %s: the device %s", self.name, how)
-        self.well, self.refused = True, False
-
-    def gone(self, error: DeviceError) -> None:
-        """The device failed: try to leave it safe, close it, open it again later."""
-        self.counts["device faults"] += 1
-        if self.well:
-            log.error("actuator %s: %s; trying again until it is back", self.name, error)
-        self.well = False
-        self.make_safe("", quiet=True)
-        self.driver.close()
-        self.opened = False
-        self.retry_at = time.monotonic_ns() + RETRY_NS
-
-    def make_safe(self, why: str, quiet: bool = False) -> None:
-        self.guard.safe()
-        if not self.opened:
-            return
-        try:
-            with self.watched():
-                self.driver.safe()
-            if not quiet:
-                log.warning("actuator %s is safe: %s", self.name, why)
-        except DeviceError as error:
-            if not quiet:
-                self.gone(error)
 
 
 class Host:
@@ -182,27 +33,37 @@ class Host:
         """Raises OSError when an address cannot be bound or a key file not be read."""
         self.config = config
         chosen = set(only) or {name for name, one in config.actuators.items() if one.device}
-        self.context = realtime.context(config.realtime)
-        self.porter = (
-            keys.porter(self.context, config.keys) if any(not is_local(config.endpoint(n)) for n in chosen) else None
-        )
-        self.posts = [self.post(name) for name in sorted(chosen)]
-        self.threads = [threading.Thread(target=self.serve, args=(post,), name=post.name, daemon=True) for post in self.posts]
+        self.contexts: list[zmq.Context[zmq.Socket[bytes]]] = []
+        self.porters: list[ThreadAuthenticator] = []
+        self.locks: list[lock] = []
+        self.cores = [realtime.place(number, [], config.realtime) for number in range(len(chosen))]
+        self.posts = [self.post(name, cores) for name, cores in zip(sorted(chosen), self.cores)]
+        self.threads = [
+            threading.Thread(target=self.serve, args=(post, cores), name=post.name, daemon=True)
+            for post, cores in zip(self.posts, self.cores)
+        ]
         self.failed = False
 
-    def post(self, name: str) -> Post:
+    def post(self, name: str, cores: list[int]) -> Post:
         one, endpoint = self.config.actuators[name], self.config.endpoint(name)
         assert one.device is not None
         module = drivers.load(one.device.driver)
         driver: Actuator = module.Driver(module.Options.model_validate(one.device.options), name)
         verbs = frozenset(one.verbs or driver.verbs)
         bounds = Bounds(frozenset(self.config.senders(name)), int(one.safe_after_ms * 1e6), verbs, one.limits)
-        socket = bind(self.context, endpoint, self.config)
+        context = realtime.context(self.config.realtime, cores)
+        self.contexts.append(context)
+        if not is_local(endpoint) and self.config.keys:
+            self.porters.append(keys.porter(context, self.config.keys))
+        if endpoint.startswith("ipc://"):
+            # A second host would take the socket's name away from the first without a word.
+            self.locks.append(lock(Path(endpoint[6:] + ".lock"), f"another 'reflexd actuate' already serves {endpoint}"))
+        socket = bind(context, endpoint, self.config)
         log.info("actuator %s (%s) listens at %s", name, one.device.driver, endpoint)
         return Post(name, driver, Guard(name, bounds, wire.clock_id()), socket)
 
-    def serve(self, post: Post) -> None:
-        realtime.thread([], self.config.realtime)
+    def serve(self, post: Post, cores: list[int]) -> None:
+        realtime.thread(cores, self.config.realtime)
         try:
             post.run()
         except Exception:
@@ -219,9 +80,12 @@ class Host:
             post.stopping.set()
         for thread in self.threads:
             thread.join(2.0)
-        if self.porter:
-            self.porter.stop()
-        self.context.destroy(linger=0)
+        for porter in self.porters:
+            porter.stop()
+        for context in self.contexts:
+            context.destroy(linger=0)
+        for held in self.locks:
+            held.release()
 
     def stuck(self) -> str:
         """Name of an actuator whose driver does not return, or nothing."""
@@ -237,8 +101,6 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, config: Config)
     socket.setsockopt(zmq.SNDHWM, 64)
     if not is_local(endpoint) and config.keys:
         keys.serve(socket, config.keys)
-    if endpoint.startswith("ipc://"):
-        Path(endpoint[6:]).parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:

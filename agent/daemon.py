@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import secrets
@@ -17,6 +16,7 @@ from agent import keys, ledger, package, realtime
 from agent.config import Config, ConfigError, LaneConfig
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
+from agent.lockfile import lock
 from agent.outbox import Address, Outbox
 from agent.rules import Rules
 from agent.scene import Scene
@@ -59,12 +59,17 @@ class Daemon:
         """Run until told to stop; the exit code: 0 in order, 1 after a bug."""
         self.stop = asyncio.Event()
         self.loop = asyncio.get_running_loop()
-        with lock(self.config.run_dir):
-            try:
-                self.startup()
-                await self.main_loop()
-            finally:
-                await self.shutdown()
+        # One daemon per run_dir: two would fight for the sockets and ledgers.
+        run_dir = self.config.run_dir
+        alone = lock(
+            run_dir / "reflexd.lock", f"another reflexd already runs in {run_dir}: stop it, or give this one its own run_dir"
+        )
+        try:
+            self.startup()
+            await self.main_loop()
+        finally:
+            await self.shutdown()
+            alone.release()
         return self.exit_code
 
     # -- start --------------------------------------------------------------------------------------------------------
@@ -75,7 +80,6 @@ class Daemon:
             if not knob.on:
                 log.warning("%s is off: %s", knob.name, knob.note)
         self.scene = Scene(Rules(self.config.rules, {name: one.rest for name, one in self.config.actuators.items()}))
-        self.context = realtime.context(self.config.realtime)
         for name, lane in self.config.lanes.items():
             self.runners[name] = Runner(self.make_lane(name, lane), lane)
         realtime.settle()
@@ -104,16 +108,20 @@ class Daemon:
 
     def lane_thread(self, runner: Runner) -> None:
         """A lane's whole life, on its own thread."""
+        context = None
         try:
-            realtime.thread(runner.config.cores, self.config.realtime)
+            cores = realtime.place(list(self.runners.values()).index(runner), runner.config.cores, self.config.realtime)
+            realtime.thread(cores, self.config.realtime)
+            context = realtime.context(self.config.realtime, cores)
             where, node = self.addresses(runner.lane.name), self.node_of(runner)
-            outbox = Outbox(self.context, where, node, self.session, runner.lane.ledger)
-            runner.lane.run(self.scene, outbox)
+            runner.lane.run(self.scene, Outbox(context, where, node, self.session, runner.lane.ledger))
         except Exception as error:
             # A bug. No heart-beats any more: the actuators go safe; the daemon ends with 1 and systemd starts it anew.
             runner.error = error
             runner.lane.ledger.state = ledger.FAILED
             log.exception("lane %s: a bug", runner.lane.name)
+        if context:
+            context.destroy()  # also closes what a bug left open
         self.loop.call_soon_threadsafe(self.lane_ended, runner)
 
     def addresses(self, lane: str) -> list[Address]:
@@ -181,35 +189,7 @@ class Daemon:
         for runner in self.runners.values():
             if runner.thread:
                 await asyncio.to_thread(runner.thread.join, 2.0)
-        if not any(runner.running for runner in self.runners.values()):
-            # Not term: it would wait for ever for the sockets that a lane with a bug left open.
-            self.context.destroy(linger=0)
         log.info("%s stopped", self.config.node)
-
-
-class lock:
-    """One daemon per run_dir: two would fight for the sockets and ledgers."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self.path = run_dir / "reflexd.lock"
-
-    def __enter__(self) -> None:
-        try:
-            self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self.file = open(self.path, "a", encoding="ascii")
-        except OSError as error:
-            raise ConfigError(
-                [f"run_dir: {error.strerror}: '{error.filename}': set run_dir to a folder that this user may write"]
-            ) from error
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                [f"another reflexd already runs in {self.path.parent}: stop it, or give this one its own run_dir"]
-            ) from None
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
 
 
 def stats_line(account: Ledger) -> str:

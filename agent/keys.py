@@ -57,10 +57,8 @@ def serve(socket: zmq.Socket[bytes], keys: Keys) -> None:
     socket.zap_domain = b"reflexd"
 
 
-def porter(context: zmq.Context[zmq.Socket[bytes]], keys: Keys | None) -> ThreadAuthenticator | None:
+def porter(context: zmq.Context[zmq.Socket[bytes]], keys: Keys) -> ThreadAuthenticator:
     """Lets in only peers whose public key file is in `keys.authorized`; without that folder nobody."""
-    if keys is None:
-        return None
     if keys.authorized is None or not keys.authorized.is_dir():
         raise OSError(
             f"keys.authorized: no folder '{keys.authorized}': put there the public key files of the boxes that may command us"

@@ -102,6 +102,18 @@ def thread(cores: list[int], realtime: bool) -> None:
     ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
 
 
+def place(index: int, chosen: list[int], realtime: bool) -> list[int]:
+    """The cores of the index-th lane or actuator: those chosen, else one each, from the last core down.
+
+    A command is handed from thread to thread, one working at a time. The kernel sends a real-time thread that is woken
+    to another, sleeping core: measured, the hop then takes 75 us at p50 instead of 35 on one warm core.
+    """
+    if chosen or not realtime or not fifo_knob().on:
+        return chosen
+    allowed = sorted(os.sched_getaffinity(0))
+    return [allowed[-1 - index % len(allowed)]]
+
+
 def context(realtime: bool, cores: list[int] | None = None) -> zmq.Context[zmq.Socket[bytes]]:
     """A ZeroMQ context whose I/O thread runs before the lanes, so that a message leaves at once."""
     made: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import atan2, isfinite, pi
 from typing import Any
 
 import numpy as np
@@ -36,21 +37,24 @@ class Decoder(base.Decoder):
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         points = self.keypoints = outputs[0].reshape(KEYPOINTS, 3)
-        seen = points[points[:, 2] >= self.options.keypoint_score]
+        # Plain floats: on 17 points they are several times faster than array operations.
+        rows = points.tolist()
+        seen = [row for row in rows if row[2] >= self.options.keypoint_score]
         if len(seen) < self.options.min_keypoints:
             return []
-        box = Box(*np.clip((seen[:, 1].min(), seen[:, 0].min(), seen[:, 1].max(), seen[:, 0].max()), 0, 1).tolist())
-        found = [Finding("person", float(np.clip(seen[:, 2].mean(), 0, 1)), box)]
-        flat = lying(points)
+        ys, xs, scores = zip(*seen)
+        box = Box(max(min(xs), 0.0), max(min(ys), 0.0), min(max(xs), 1.0), min(max(ys), 1.0))
+        found = [Finding("person", min(sum(scores) / len(scores), 1.0), box)]
+        flat = lying(rows)
         if flat > 0:
             found.append(Finding("lying", flat, box))
         return found
 
 
-def lying(points: npt.NDArray[np.float32]) -> float:
+def lying(rows: Sequence[Sequence[float]]) -> float:
     """0 upright .. 1 flat: how far the line from hips to shoulders has left the vertical, as a share of 90 degrees."""
-    shoulders, hips = points[SHOULDERS, :].mean(axis=0), points[HIPS, :].mean(axis=0)
-    up, aside = float(hips[0] - shoulders[0]), abs(float(hips[1] - shoulders[1]))
-    if not (up == up and aside == aside) or (up == 0 and aside == 0):
+    up = sum(rows[i][0] for i in HIPS) / 2 - sum(rows[i][0] for i in SHOULDERS) / 2
+    aside = abs(sum(rows[i][1] for i in HIPS) / 2 - sum(rows[i][1] for i in SHOULDERS) / 2)
+    if not (isfinite(up) and isfinite(aside)) or (up == 0 and aside == 0):
         return 0.0
-    return float(np.clip(np.degrees(np.arctan2(aside, up)) / 90.0, 0, 1))
+    return min(atan2(aside, up) / (pi / 2), 1.0)
