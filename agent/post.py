@@ -84,12 +84,14 @@ class Post:
         if not self.opened:
             return wire.FAULT, 0
         try:
-            with self.watched():
-                self.driver.apply(command.verb, command.arguments)
+            self.busy_since = time.monotonic_ns()
+            self.driver.apply(command.verb, command.arguments)
         except DeviceError as error:
             self.refused = True
             self.gone(error)
             return wire.FAULT, 0
+        finally:
+            self.busy_since = 0
         applied = time.monotonic_ns()
         self.guard.applied(command)
         if not self.well:

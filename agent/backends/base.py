@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,13 +51,29 @@ class Engine(ABC):
     def output(self, index: int) -> Array:
         """Raw output, valid until the next invoke."""
 
+    @cached_property
+    def tables(self) -> list[Array | None]:
+        return [dequantiser(tensor) for tensor in self.outputs]
+
     def real(self, index: int) -> Array:
         """Output as float32 real values."""
+        raw, table = self.output(index), self.tables[index]
+        if table is not None:
+            looked_up: Array = table[raw.view(np.uint8)]
+            return looked_up
         tensor = self.outputs[index]
-        values: Array = self.output(index).astype(np.float32, copy=False)
-        if tensor.scale:
-            values = (values - tensor.zero_point) * np.float32(tensor.scale)
-        return values
+        values: Array = raw.astype(np.float32, copy=False)
+        return (values - tensor.zero_point) * np.float32(tensor.scale) if tensor.scale else values
+
+
+def dequantiser(tensor: Tensor) -> Array | None:
+    """Real value of each stored byte, float32 [256], so that one look-up does; None for other types."""
+    dtype = np.dtype(tensor.dtype)
+    if not tensor.scale or dtype not in (np.int8, np.uint8):
+        return None
+    stored = np.arange(256, dtype=np.uint8).view(dtype).astype(np.float32)
+    real: Array = (stored - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
+    return real
 
 
 def load(backend: str, path: Path, threads: int = 1, provider: str = "") -> Engine:
