@@ -63,7 +63,7 @@ class Host:
         return Post(name, driver, Guard(name, bounds, wire.clock_id()), socket)
 
     def serve(self, post: Post, cores: list[int]) -> None:
-        realtime.thread(cores, self.config.realtime)
+        realtime.thread(cores, self.config.realtime, realtime.ACTUATOR_PRIORITY)
         try:
             post.run()
         except Exception:

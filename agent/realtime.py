@@ -16,6 +16,7 @@ import zmq
 
 LANE_PRIORITY = 50
 IO_PRIORITY = 51  # ZeroMQ's own thread must run for a lane's message to leave
+ACTUATOR_PRIORITY = 52  # a command that has arrived goes before the next sample
 PR_SET_PDEATHSIG, PR_SET_TIMERSLACK = 1, 29
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 SWITCH_S = 0.0005
@@ -72,7 +73,7 @@ def fifo_knob() -> Knob:
     trouble: list[str] = []
 
     def attempt() -> None:
-        trouble.extend(fifo(max(LANE_PRIORITY, IO_PRIORITY)))
+        trouble.extend(fifo(ACTUATOR_PRIORITY))
 
     thread = threading.Thread(target=attempt)
     thread.start()
@@ -94,12 +95,12 @@ def fifo(priority: int) -> list[str]:
         return [error.strerror or "refused"]
 
 
-def thread(cores: list[int], realtime: bool) -> None:
-    """Settings of a lane's own thread; call from it."""
+def thread(cores: list[int], realtime: bool, priority: int = LANE_PRIORITY) -> None:
+    """Settings of a lane's or an actuator's own thread; call from it."""
     if cores:
         os.sched_setaffinity(0, cores)
     if realtime:
-        fifo(LANE_PRIORITY)
+        fifo(priority)
     # Ordinary threads are woken up to 50 us late to save power; real-time ones are not.
     ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
 
