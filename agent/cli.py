@@ -76,12 +76,16 @@ def actuate(path: Path, actuators: tuple[str, ...]) -> int:
 @config_option
 @json_option
 def check(path: Path, as_json: bool) -> int:
-    """Validate a configuration without starting anything. Exit code 2 if it is wrong."""
+    """Validate a configuration and load its models, without starting anything. Exit code 2 if something is wrong."""
+    from agent import package
+
     try:
         config = configuration.load(path)
-    except configuration.ConfigError as error:
+        for lane in config.lanes.values():
+            package.open_package(package.find(lane.model, path.resolve().parent))
+    except (configuration.ConfigError, package.PackageError) as error:
         if as_json:
-            click.echo(json.dumps({"ok": False, "mistakes": error.mistakes}))
+            click.echo(json.dumps({"ok": False, "mistakes": str(error).splitlines()}))
             return 2
         raise
     if as_json:

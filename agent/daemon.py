@@ -189,7 +189,8 @@ class Daemon:
         for runner in self.runners.values():
             if runner.thread:
                 await asyncio.to_thread(runner.thread.join, 2.0)
-        log.info("%s stopped", self.config.node)
+        if self.runners:
+            log.info("%s stopped", self.config.node)
 
 
 def stats_line(account: Ledger) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import zmq
 
 from agent import ledger as book
+from agent import wire
 from agent.data import Ack, Command, Decision
 from agent.ledger import Ledger
 from agent.scene import Scene
@@ -23,6 +24,18 @@ log = logging.getLogger("reflexd.outbox")
 
 PENDING = 256  # acknowledgements waited for at a time
 NO_ROW = -1
+
+# What a verdict means for the person who reads the log.
+MEANING = {
+    wire.APPLIED: "takes commands again",
+    wire.REPLAYED: "has seen these sequence numbers: is a second daemon using this node's name?",
+    wire.EXPIRED: "got commands older than the source's timeout_ms: is the lane, or the line to it, too slow?",
+    wire.LIMIT: "refuses the verb or an argument: compare its 'verbs' and 'limits' with the rules",
+    wire.UNKNOWN: "obeys another daemon until that one leaves or falls silent",
+    wire.FAULT: "cannot move its device: see the log of 'reflexd actuate'",
+    wire.OUTDATED: "already has a newer decision",
+    wire.WAITING: "stays safe until every lane it needs is alive: see 'senders' and the other lanes",
+}
 CLOSING_S = 0.05  # for the answers to the last commands
 
 
@@ -113,7 +126,7 @@ class Link:
                 self.ledger.count[book.REFUSED] += 1
         if ack.verdict != self.verdict and ack.verdict != SEEN:
             level = logging.INFO if ack.verdict == APPLIED else logging.WARNING
-            log.log(level, "actuator %s: %s", self.address.actuator, VERDICTS[ack.verdict])
+            log.log(level, "actuator %s %s (%s)", self.address.actuator, MEANING[ack.verdict], VERDICTS[ack.verdict])
             self.verdict = ack.verdict
 
     def sweep(self, now: int) -> None:

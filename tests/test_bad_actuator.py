@@ -95,7 +95,7 @@ def test_a_device_that_fails_is_safe_before_it_goes_on(tmp_path: Path) -> None:
         host, daemon = cell.both()
         (tmp_path / "jam").touch()
         assert "jammed, check its air supply" in host.says("trying again until it is back")
-        daemon.says("actuator robot: fault")
+        daemon.says("actuator robot cannot move its device")
         cell.counted("arm", "refused")
         tried = len(cell.verbs())
         until("more tries", lambda: len(cell.verbs()) > tried + 4)
@@ -106,7 +106,7 @@ def test_a_device_that_fails_is_safe_before_it_goes_on(tmp_path: Path) -> None:
         assert len(host.lines("trying again")) == len(host.lines("the device ")) == 1
         cell.goes("run", after=done)
         cell.goes("stop")
-        daemon.says("actuator robot: applied")
+        daemon.says("actuator robot takes commands again")
         assert daemon.popen.poll() is None
 
 
@@ -116,7 +116,7 @@ def test_a_record_on_a_full_disk(tmp_path: Path) -> None:
         cell.record.symlink_to("/dev/full")
         host = cell.start("actuate", "-c", str(cell.write()))
         daemon = cell.run()
-        daemon.says("actuator robot: fault")
+        daemon.says("actuator robot cannot move its device")
         line = host.says("No space left on device; trying again until it is back")
         assert str(cell.record) in line
         cell.counted("arm", "refused")
@@ -125,7 +125,7 @@ def test_a_record_on_a_full_disk(tmp_path: Path) -> None:
         host.says("the device is back, and safe")
         until("both", lambda: cell.verbs() == ["safe", "run"])
         assert len(host.lines("No space left")) == 1
-        daemon.says("actuator robot: applied")
+        daemon.says("actuator robot takes commands again")
 
 
 @pytest.mark.parametrize("at_s", [0.0, 0.1])  # in the first safe(), in the first apply()

@@ -125,15 +125,15 @@ def test_one_master_at_a_time(tmp_path: Path) -> None:
         first = cell.run(cell.write("first.yaml"))
         cell.goes("run")
         second = cell.run(cell.write("second.yaml", node="cell-2", run_dir=str(tmp_path / "run2")))
-        second.says("WARNING actuator robot: ")
+        second.says("WARNING actuator robot obeys another")
         host.says("from cell-2/arm")
         cell.counted("arm", "inferences", cell.counts("arm")["inferences"] + 200)
         assert cell.verbs() == ["safe", "run"]
-        assert len(second.lines("WARNING actuator robot: ")) == 1
+        assert len(second.lines("WARNING actuator robot obeys another")) == 1
         assert first.stop() == 0
         cell.goes("run", after=2)
         assert cell.verbs() == ["safe", "run", "safe", "run"]
-        second.says("INFO    actuator robot: applied")
+        second.says("INFO    actuator robot takes commands again")
         assert second.stop() == 0
         cell.run_dir = tmp_path / "run2"
         assert cell.counts("arm")["refused"] >= 1
@@ -144,11 +144,11 @@ def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
         _, first = cell.both()
         second = cell.run(cell.write("second.yaml", run_dir=str(tmp_path / "run2"), actuators={
             "robot": {**cell.config["actuators"]["robot"], "endpoint": f"ipc://{cell.run_dir}/robot.sock"}}))
-        second.says("WARNING actuator robot: ")
+        second.says("WARNING actuator robot obeys another")
         first.signal(signal.SIGSTOP)
         cell.goes("run", after=2)
         first.signal(signal.SIGCONT)
-        first.says("WARNING actuator robot: ")
+        first.says("WARNING actuator robot")
         # Whichever comes first after the silence: the guard's tick, or the other box's next message.
         assert cell.verbs() in (["safe", "run", "safe", "run"], ["safe", "run", "run"])
-        until("the first one to be told", lambda: first.lines("actuator robot: unknown"))
+        until("the first one to be told", lambda: first.lines("actuator robot obeys another daemon"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,9 @@ class Engine(base.Engine):
         if provider not in ("", "cpu"):
             raise EngineError(f"backend litert runs on the CPU, not on '{provider}'")
         try:
-            self.interpreter = Interpreter(model_path=str(path), num_threads=threads)
-            self.interpreter.allocate_tensors()
+            with without_chatter():
+                self.interpreter = Interpreter(model_path=str(path), num_threads=threads)
+                self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise EngineError(f"LiteRT refuses {path.name}: {first_line(error)}") from error
         ins, outs = self.interpreter.get_input_details(), self.interpreter.get_output_details()
@@ -45,6 +49,22 @@ class Engine(base.Engine):
     def output(self, index: int) -> Array:
         copy: Array = self.get(self.places[index])
         return copy
+
+
+@contextmanager
+def without_chatter() -> Iterator[None]:
+    """LiteRT announces its delegate on stderr at every load; everything else is passed on."""
+    kept, caught = os.dup(2), os.memfd_create("stderr")
+    os.dup2(caught, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.lseek(caught, 0, os.SEEK_SET)
+        lines = os.read(caught, 1 << 20).splitlines(keepends=True)
+        os.write(2, b"".join(line for line in lines if not line.startswith(b"INFO: Created TensorFlow Lite")))
+        os.close(caught)
+        os.close(kept)
 
 
 def tensor(detail: dict[str, Any]) -> Tensor:
