@@ -148,7 +148,7 @@ def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
         first.signal(signal.SIGSTOP)
         cell.goes("run", after=2)
         first.signal(signal.SIGCONT)
-        first.says("WARNING actuator robot")
         # Whichever comes first after the silence: the guard's tick, or the other box's next message.
         assert cell.verbs() in (["safe", "run", "safe", "run"], ["safe", "run", "run"])
-        until("the first one to be told", lambda: first.lines("actuator robot obeys another daemon"))
+        # On a stalling box the second may fall silent in its turn, and lose to the first again.
+        until("one to be told", lambda: first.lines("obeys another daemon") or len(second.lines("obeys another daemon")) > 1)
