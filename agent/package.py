@@ -209,7 +209,10 @@ def compare_golden(package: Package) -> float | None:
         return None
     path = package.folder / package.manifest.golden
     try:
-        with np.load(path, allow_pickle=False) as golden:
+        golden = np.load(path, allow_pickle=False)
+        if isinstance(golden, np.ndarray):
+            raise ValueError("a single array, not an archive of them")
+        with golden:
             arrays: dict[str, Array] = {name: golden[name] for name in golden.files}
     except UNREADABLE as error:
         raise PackageError(f"{path}: cannot be read: {error}") from error
