@@ -45,7 +45,7 @@ class LaneConfig(Section):
     source: Device
     model: str = Field(description="a bundled package's name, or a folder with a manifest.yaml")
     threads: int = Field(1, ge=1, le=64, description="of the interpreter")
-    cores: list[int] = Field([], description="CPUs this lane may use; empty for all")
+    cores: list[int] = Field([], description="CPUs this lane may use; empty: one, chosen, where SCHED_FIFO is allowed, else all")
     critical: bool = Field(True, description="its actuators go safe when it stops; if false they go on without it")
     budget_ms: float | None = Field(None, gt=0, description="capture to applied; default: the model's")
 
@@ -56,7 +56,7 @@ class ActuatorConfig(Section):
     rest: str = Field(description="the verb while no rule holds")
     safe_after_ms: float = Field(100.0, ge=10, le=100, description="silence after which it goes safe")
     verbs: list[str] = Field([], description="verbs it accepts; default the driver's")
-    limits: dict[str, tuple[float, float]] = Field({}, description="argument: [lowest, highest]; others are refused")
+    limits: dict[str, tuple[float, float]] = Field({}, description="argument: [lowest, highest]; values outside are refused")
     senders: list[str] = Field([], description="box/lane that must all be alive; default the critical lanes of its rules")
     server_key: Path | None = Field(None, description="public key file of the actuator's box, for a network endpoint")
 
@@ -82,7 +82,7 @@ class Keys(Section):
 
 
 class Metrics(Section):
-    port: int = Field(default=0, ge=0, le=65535, description="serve /metrics, /healthz and /readyz here; 0 for not at all")
+    port: int = Field(default=0, ge=0, le=65535, description="serve /metrics here; 0 for not at all")
     host: str = "127.0.0.1"
 
 

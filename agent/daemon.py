@@ -36,10 +36,6 @@ class Runner:
         self.error: BaseException | None = None
         self.ended = False
 
-    @property
-    def running(self) -> bool:
-        return self.thread is not None and self.thread.is_alive()
-
 
 class Daemon:
     """reads as: startup, main_loop, shutdown."""

@@ -15,6 +15,10 @@ Scalar = bool | int | float | str
 Arguments = Mapping[str, Scalar]
 
 
+# A capture time further ahead than this is not credible, and would stretch a ttl; camera clocks differ by less.
+FUTURE_NS = 50_000_000
+
+
 class Sample(NamedTuple):
     """The newest thing a source has.
 

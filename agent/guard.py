@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from agent import wire
-from agent.data import Command
+from agent.data import FUTURE_NS, Command
 
 REMEMBERED = 256  # senders whose last sequence is kept, so that an old session cannot be replayed
 # Silence is looked for every tenth of safe_after_ms and acted on after eight of them:
 # when it is over, the safe state is reached, not begun.
-FUTURE_NS = 50_000_000  # a capture time that has not come yet would stretch the ttl; camera clocks differ by less
 TICKS, PATIENCE = 10, 8
 
 

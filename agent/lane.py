@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from agent import ledger as book
-from agent.data import Box, Decision, Evidence, Sample
+from agent.data import FUTURE_NS, Box, Decision, Evidence, Sample
 from agent.ledger import Ledger
 from agent.outbox import Outbox
 from agent.package import Package
@@ -133,7 +133,7 @@ class Lane:
             self.forget()  # a window must not join readings that were no neighbours
         self.last_sequence = sample.sequence
         # Older than the silence allowed, or from the future: the device's clock jumped, or it handed out a leftover.
-        if not -50_000_000 < age < self.limits.timeout_ns and not self.virtual:
+        if not -FUTURE_NS < age < self.limits.timeout_ns and not self.virtual:
             count[book.STALE] += 1
             self.why = f"its time stamps are {abs(age) / 1e6:.0f} ms {'old' if age > 0 else 'ahead'}: did its clock jump?"
             return False

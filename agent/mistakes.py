@@ -37,8 +37,9 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
             yield from bad_device(document, ("actuators", name, "device"), actuator.device, source=False)
         yield from bad_command(config, document, ("actuators", name), name, "rest", actuator.rest, {})
         yield from bad_bind(config, document, name)
+    labels = {name: labels_of(document, lane) for name, lane in config.lanes.items()}  # once, for all rules
     for name in config.rules:
-        yield from bad_rule(config, document, name)
+        yield from bad_rule(config, document, name, labels)
     if config.metrics.port and not is_local(f"tcp://{config.metrics.host}:0") and not config.insecure:
         yield f"{document.at(('metrics', 'host'))}: metrics have no keys: serve them on 127.0.0.1, or say 'insecure: true'"
 
@@ -104,7 +105,7 @@ def is_local(endpoint: str) -> bool:
         return host == "localhost"
 
 
-def bad_rule(config: Config, document: Document, name: str) -> Iterator[str]:
+def bad_rule(config: Config, document: Document, name: str, labels: Mapping[str, Mapping[str, None] | None]) -> Iterator[str]:
     rule, place = config.rules[name], ("rules", name)
     yield from bad_names(document, place, name)
     yield from unknown(document, (*place, "actuator"), rule.actuator, "actuator", config.actuators)
@@ -114,9 +115,10 @@ def bad_rule(config: Config, document: Document, name: str) -> Iterator[str]:
     for index, condition in enumerate(rule.conditions):
         here = (*place, kind, index)
         yield from unknown(document, (*here, "lane"), condition.lane, "lane", config.lanes)
-        lane = config.lanes.get(condition.lane)
-        if lane:
-            yield from bad_label(document, (*here, "label"), condition.label, lane)
+        said = labels.get(condition.lane)
+        if said is not None:  # a rule on a label that its model never says would never fire
+            kind_of = f"label of model '{config.lanes[condition.lane].model}'"
+            yield from unknown(document, (*here, "label"), condition.label, kind_of, said)
 
 
 def bad_command(
@@ -149,14 +151,12 @@ def driver_verbs(actuator: ActuatorConfig) -> Sequence[str]:
         return ()  # reported at the device
 
 
-def bad_label(document: Document, place: Place, label: str, lane: LaneConfig) -> Iterator[str]:
-    """A rule on a label that its model never says would never fire."""
+def labels_of(document: Document, lane: LaneConfig) -> dict[str, None] | None:
+    """What the lane's model can say; None where the model is wrong, which is reported at the lane."""
     try:
-        labels = package.labels(package.find(lane.model, document.path.resolve().parent))
+        return dict.fromkeys(package.labels(package.find(lane.model, document.path.resolve().parent)))
     except package.PackageError:
-        return  # reported at the lane
-    if label not in labels:
-        yield from unknown(document, place, label, f"label of model '{lane.model}'", dict.fromkeys(labels))
+        return None
 
 
 def unknown(document: Document, place: Place, name: str, kind: str, known: Mapping[str, object]) -> Iterator[str]:

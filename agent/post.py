@@ -6,8 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import zmq
 
@@ -84,14 +83,11 @@ class Post:
         if not self.opened:
             return wire.FAULT, 0
         try:
-            self.busy_since = time.monotonic_ns()
-            self.driver.apply(command.verb, command.arguments)
+            self.watched(self.driver.apply, command.verb, command.arguments)
         except DeviceError as error:
             self.refused = True
             self.gone(error)
             return wire.FAULT, 0
-        finally:
-            self.busy_since = 0
         applied = time.monotonic_ns()
         self.guard.applied(command)
         if not self.well:
@@ -117,12 +113,11 @@ class Post:
 
     # -- the device -----------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """The host ends, for a restart, when this takes too long."""
+    def watched(self, move: Callable[..., None], *arguments: object) -> None:
+        """Move the device; the host ends, for a restart, when this takes too long."""
         self.busy_since = time.monotonic_ns()
         try:
-            yield
+            move(*arguments)
         finally:
             self.busy_since = 0
 
@@ -132,8 +127,7 @@ class Post:
             return
         try:
             self.driver.open()
-            with self.watched():
-                self.driver.safe()
+            self.watched(self.driver.safe)
         except DeviceError as error:
             self.refused = False
             self.gone(error)
@@ -162,8 +156,7 @@ class Post:
         if not self.opened:
             return
         try:
-            with self.watched():
-                self.driver.safe()
+            self.watched(self.driver.safe)
             if not quiet:
                 log.warning("actuator %s is safe: %s", self.name, why)
         except DeviceError as error:

@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import threading
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +69,7 @@ def opencv_threads() -> Knob:
     return Knob("OpenCV on the lane's thread", True, "")
 
 
+@cache
 def fifo_knob() -> Knob:
     """May this process use SCHED_FIFO? Tried on a thread of its own."""
     trouble: list[str] = []

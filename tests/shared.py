@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -12,3 +15,15 @@ PUBLIC = DATA / "models-public"
 MOVENET, SSD = ROOT / "tests/data/movenet", ROOT / "tests/data/ssd"
 
 needs_recordings = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here: no recordings, no public models")
+
+DEADLINE_S = 10.0
+Found = TypeVar("Found")
+
+
+def until(condition: Callable[[], Found]) -> Found:
+    """The first true answer of `condition`; the test fails when there is none in time."""
+    end = time.monotonic() + DEADLINE_S
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.002)
+    return found

@@ -12,19 +12,13 @@ from agent.config import Config
 from agent.data import Ack, Command
 from agent.wire import VERDICTS
 
+from tests.shared import until
+
 DEADLINE_S = 10.0
 SAFE_AFTER_MS = 100
 # What a busy box without real-time rights may add to a safe state.
 SLACK_MS = 150
 TTL_US = 500_000
-
-
-def until(condition):
-    end = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.002)
-    return found
 
 
 class Belt:

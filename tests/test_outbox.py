@@ -13,19 +13,13 @@ from agent.outbox import NO_ROW, PENDING, Address, Outbox
 from agent.rules import RuleConfig, Rules
 from agent.scene import Scene
 
+from tests.shared import until
+
 DEADLINE_S = 10.0
 SAFE_AFTER_MS = 90.0
 BEAT_NS = 30_000_000
 TTL_US = 500_000
 SESSION = 5
-
-
-def until(condition):
-    end = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.002)
-    return found
 
 
 def decision(number=1, verb="run", deadline=0):

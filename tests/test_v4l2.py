@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +13,6 @@ from drivers.base import DeviceFault
 from drivers.camera import _v4l2_abi as abi
 from drivers.camera.v4l2 import BROKEN_LIMIT, Driver
 from tests.test_v4l2_kernel import HEIGHT, LINE, WIDTH, FakeKernel, camera_of, jpeg, yuyv
-
-
-@pytest.fixture
-def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
-    fake = FakeKernel(tmp_path / "video0")
-    monkeypatch.setattr(abi, "ioctl", fake.ioctl)
-    monkeypatch.setattr(abi, "poll", fake.poll)
-    return fake
 
 
 @pytest.fixture

@@ -15,14 +15,6 @@ from drivers.camera.v4l2 import Driver, Options
 from tests.test_v4l2_kernel import FakeKernel, camera_of, yuyv
 
 
-@pytest.fixture
-def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
-    fake = FakeKernel(tmp_path / "video0")
-    monkeypatch.setattr(abi, "ioctl", fake.ioctl)
-    monkeypatch.setattr(abi, "poll", fake.poll)
-    return fake
-
-
 @pytest.mark.parametrize("gone", [errno.ENODEV, errno.EIO])
 def test_unplug_is_missing_and_replug_works(kernel: FakeKernel, gone: int) -> None:
     camera = camera_of(kernel)
