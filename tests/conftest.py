@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -16,3 +17,8 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
     monkeypatch.setattr(abi, "ioctl", fake.ioctl)
     monkeypatch.setattr(abi, "poll", fake.poll)
     return fake
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> ModuleType:
+    return pytest.importorskip("tensorflow", reason="tensorflow is not installed: pip install 'reflexd[train]' in its own venv")

@@ -10,11 +10,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from agent.data import Array
-from models.train import person_card
-from models.train.clips import DATA, INPUT, TEST, TRAIN, Clip, load, require_data
-from models.train.engine import Network, steady, to_float, to_int8
+from models.train.person_coarse import card
+from models.train.person_coarse.clips import DATA, INPUT, TEST, TRAIN, Clip, load, require_data
+from models.train.engine import steady, to_float, to_int8
+from models.train.network import Network
 from models.train.pack import GOLDEN, pack
-from models.train.views import mapped, vary
+from models.train.person_coarse.views import mapped, vary
 
 SEED = 7
 EPOCHS, BATCH, PER_EPOCH = 50, 32, 1600
@@ -23,7 +24,7 @@ FACTS = {
     "version": "1.0.0",
     "decoder": "grid",
     "labels": ["person"],
-    "options": {"threshold": person_card.THRESHOLD, "min_cells": person_card.MIN_CELLS},
+    "options": {"threshold": card.THRESHOLD, "min_cells": card.MIN_CELLS},
     "picture": {"colour": "rgb", "mean": 0.0, "std": 255.0, "fit": "stretch", "resize": "linear"},
     "budget_ms": 2.0,
     "data": "GMDCSA24 clips (MIT, (c) 2024 Ekram Alam) and Intel IoT DevKit sample-videos (CC BY 4.0), labelled by "
@@ -41,7 +42,7 @@ def make(place: Path) -> None:
     networks = Network(files[0]), Network(files[1])
     golden = networks[1].quantised(blots(networks[1]))
     pack(place, files[1], FACTS, golden, np.stack([networks[1].raw(sample) for sample in golden]))
-    person_card.write(place, files, networks, known, unseen)
+    card.write(place, files, networks, known, unseen)
 
 
 def real(pictures: Array) -> Array:

@@ -11,10 +11,11 @@ from tqdm import tqdm
 
 from agent.data import Array
 from drivers.sensor._arm import CHANNELS, LABELS, Run
-from models.train import arm_card, stops
-from models.train.engine import Network, steady, to_float, to_int8
+from models.train.arm_deviation import card, stops
+from models.train.engine import steady, to_float, to_int8
+from models.train.network import Network
 from models.train.pack import GOLDEN, pack
-from models.train.windows import (
+from models.train.arm_deviation.windows import (
     ANY, HEALTHY_S, HEALTHY_TEST, HEAVIER, KNOWN, LENGTH, MILD, RUN_S, SCALE, SEARCH, TEST, TRAIN, VALIDATE, WIDER,
     Bounds, choose, run_of, windows,
 )
@@ -48,7 +49,7 @@ def make(place: Path) -> None:
     test = examples(TEST, WIDER)
     golden = networks[1].quantised(some_of_each(*test))
     pack(place, files[1], FACTS, golden, np.stack([networks[1].raw(sample) for sample in golden]))
-    arm_card.write(place, files, networks, test, judge_stops(networks[1]))
+    card.write(place, files, networks, test, judge_stops(networks[1]))
 
 
 def examples(seeds: range, bounds: Bounds) -> tuple[Array, Array]:

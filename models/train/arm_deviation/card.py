@@ -9,9 +9,10 @@ import numpy as np
 
 from agent.data import Array
 from drivers.sensor._arm import HEALTHY, LABELS, STOP_DEG, STOP_DEG_S, STOP_N
-from models.train import card, stops
-from models.train.engine import Network
-from models.train.windows import FRESH, KNOWN, WIDER
+from models.train import card
+from models.train.arm_deviation import stops
+from models.train.arm_deviation.windows import FRESH, KNOWN, WIDER
+from models.train.network import Network
 
 SUMMARY = f"""
 Is a three-joint arm off its plan, and how? Reads the last 32 readings (tracking errors, speeds, wrist force and

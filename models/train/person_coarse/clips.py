@@ -12,8 +12,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from agent.data import Array, Box
+from models.train.data import SHARED as DATA
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 SSD = DATA / "models-public" / "coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite"
 POSES = DATA / "pose-gmdcsa24-movenet" / "keypoints.csv"
 STAGED = "video-fall-gmdcsa24"  # one person, from the first frame to the last

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from agent.data import Array, Box
-from models.train.clips import INPUT, SIDE
+from models.train.person_coarse.clips import INPUT, SIDE
 
 CELLS = 12  # the grid's rows and columns
 PERSON, EDGE = 255, 128  # in a map; at the edge of a box nobody knows

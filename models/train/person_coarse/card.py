@@ -10,9 +10,9 @@ import numpy as np
 from agent.data import Array, Box
 from agent.decoders.grid import boxes
 from models.train import card
-from models.train.clips import JOINTS, MAYBE, SSD, SURE, Clip, area, common
-from models.train.engine import Network
-from models.train.views import grid, mapped
+from models.train.person_coarse.clips import JOINTS, MAYBE, SSD, SURE, Clip, area, common
+from models.train.network import Network
+from models.train.person_coarse.views import grid, mapped
 
 THRESHOLD, MIN_CELLS = 0.5, 2
 BOXED = 0.3  # intersection over union from which a box is as good as the teachers'

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.data import Array
 from drivers.sensor._arm import Run
-from models.train.windows import LENGTH, windows
+from models.train.arm_deviation.windows import LENGTH, windows
 
 THRESHOLD, HITS, OF = 0.7, 2, 3  # a fault's score so high in 2 of the last 3 windows stops the arm
 EARLY = 400  # ticks before a crossing in which a stop still belongs to it: no fault lasts longer
