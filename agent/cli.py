@@ -82,7 +82,8 @@ def check(path: Path, as_json: bool) -> int:
     try:
         config = configuration.load(path)
         for lane in config.lanes.values():
-            package.open_package(package.find(lane.model, path.resolve().parent))
+            for model in lane.models:
+                package.open_package(package.find(model, path.resolve().parent))
     except (configuration.ConfigError, package.PackageError) as error:
         if as_json:
             click.echo(json.dumps({"ok": False, "mistakes": str(error).splitlines()}))
@@ -173,6 +174,26 @@ def model_verify(package: str, as_json: bool) -> int:
     from agent import modelfile
 
     return modelfile.verify(package, as_json)
+
+
+@model.command("list")
+@click.argument("folders", type=click.Path(path_type=Path), nargs=-1)
+@json_option
+def model_list(folders: tuple[Path, ...], as_json: bool) -> int:
+    """Every bundled package, and those in FOLDERS. Exit code 2 if one is damaged."""
+    from agent import modelbench
+
+    return modelbench.show_list(folders, as_json)
+
+
+@model.command("bench")
+@click.argument("packages", nargs=-1)
+@json_option
+def model_bench(packages: tuple[str, ...], as_json: bool) -> int:
+    """How long PACKAGES (all bundled ones) take on this machine, against their budgets."""
+    from agent import modelbench
+
+    return modelbench.bench(packages, as_json)
 
 
 @model.command("init")

@@ -44,10 +44,16 @@ class Device(BaseModel):
 class LaneConfig(Section):
     source: Device
     model: str = Field(description="a bundled package's name, or a folder with a manifest.yaml")
+    then: str = Field("", description="a second model, which reads the keypoints that the first one finds: pose-fall")
+    reference: Path | None = Field(None, description="PNG or JPEG of a good part, for a model that compares; beside this file")
     threads: int = Field(1, ge=1, le=64, description="of the interpreter")
     cores: list[int] = Field([], description="CPUs this lane may use; empty: one, chosen, where SCHED_FIFO is allowed, else all")
     critical: bool = Field(True, description="its actuators go safe when it stops; if false they go on without it")
     budget_ms: float | None = Field(None, gt=0, description="capture to applied; default: the model's")
+
+    @property
+    def models(self) -> list[str]:
+        return [self.model, self.then] if self.then else [self.model]
 
 
 class ActuatorConfig(Section):

@@ -12,12 +12,13 @@ import threading
 import time
 from pathlib import Path
 
-from agent import keys, ledger, package, realtime
+from agent import keys, ledger, package, realtime, reference
 from agent.config import Config, ConfigError, LaneConfig
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.lockfile import lock
 from agent.outbox import Address, Outbox
+from agent.poses import SecondModel
 from agent.rules import Rules
 from agent.scene import Scene
 from agent.systemd import notify
@@ -89,14 +90,17 @@ class Daemon:
         log.info("%s runs: lanes %s", self.config.node, ", ".join(self.runners) or "none")
 
     def make_lane(self, name: str, lane: LaneConfig) -> Lane:
-        opened = package.open_package(package.find(lane.model, self.path.resolve().parent), lane.threads)
+        beside = self.path.resolve().parent
+        opened = package.open_package(package.find(lane.model, beside), lane.threads)
+        second = SecondModel(package.open_package(package.find(lane.then, beside))) if lane.then else None
+        good = reference.read(beside / lane.reference) if lane.reference else None
         source = open_source(lane.source.driver, lane.source.options, name)
         budget = lane.budget_ms or opened.manifest.budget_ms
         timeout_ns = int(getattr(source.options, "timeout_ms", 500.0) * 1e6)
         drop = frozenset(rule for rule, config in self.config.rules.items() if config.late == "drop")
         limits = Limits(timeout_ns, budget, lane.critical, drop, self.samples)
         account = Ledger(self.config.run_dir / f"{name}.ledger", name, budget)
-        return Lane(name, source, opened, limits, account)
+        return Lane(name, source, opened, limits, account, reference=good, second=second)
 
     def start_lane(self, runner: Runner) -> None:
         runner.thread = threading.Thread(target=self.lane_thread, args=(runner,), name=runner.lane.name, daemon=True)

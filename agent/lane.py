@@ -13,10 +13,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from agent import ledger as book
-from agent.data import FUTURE_NS, Box, Decision, Evidence, Sample
+from agent.data import FUTURE_NS, Array, Box, Decision, Evidence, Sample
 from agent.ledger import Ledger
 from agent.outbox import Outbox
 from agent.package import Package
+from agent.poses import SecondModel
 from agent.prepare import Pixels, Readings
 from agent.scene import Scene
 from drivers.base import Camera, DeviceError, DeviceFault, DeviceTimeout, SensorStream, Stream
@@ -40,12 +41,21 @@ class Limits(NamedTuple):
 class Lane:
     """One source, one model, one thread."""
 
-    def __init__(self, name: str, source: Stream, package: Package, limits: Limits, ledger: Ledger) -> None:
+    def __init__(
+        self, name: str, source: Stream, package: Package, limits: Limits, ledger: Ledger, *,
+        reference: Array | None = None, second: SecondModel | None = None,
+    ) -> None:  # fmt: skip
+        """reference: uint8 [height, width], the good part with which a model of `picture.reference` compares.
+
+        second: reads the keypoints that the package's decoder finds.
+        """
         self.name = name
         self.source = source
         self.package = package
         self.limits = limits
         self.ledger = ledger
+        self.reference = reference
+        self.second = second
         self.engine = package.engine
         self.decoder = package.decoder
         self.places = range(len(package.engine.outputs))
@@ -84,6 +94,9 @@ class Lane:
 
     def see(self, t_capture: int) -> list[Evidence]:
         findings = self.decoder([self.engine.real(place) for place in self.places])
+        if self.second and self.decoder.keypoints is not None:
+            points = self.pixels.unmap_points(self.decoder.keypoints)
+            findings += self.second(t_capture, points, self.pixels.aspect)
         if findings:
             self.ledger.note_evidence(findings[0].label, findings[0].score, t_capture)
         return [Evidence(self.name, label, score, t_capture, box and self.unmap(box)) for label, score, box in findings]
@@ -196,14 +209,14 @@ class Lane:
         self.unmap = unchanged
         tensor, manifest = self.engine.inputs[0], self.package.manifest
         if manifest.picture and isinstance(self.source, Camera):
-            self.pixels = Pixels(manifest.picture, tensor, self.source.pixels)
+            self.pixels = Pixels(manifest.picture, tensor, self.source.pixels, self.reference)
             self.unmap = self.pixels.unmap
             self.prepare = self.prepare_picture
         elif manifest.window and isinstance(self.source, SensorStream):
             self.readings = Readings(manifest.window, tensor, self.source.channels)
             self.prepare, self.windowed, self.forget = self.prepare_window, True, self.readings.reset
         else:
-            wants = "pictures" if manifest.picture else "readings"
+            wants = "pictures" if manifest.picture else "readings" if manifest.window else "keypoints (name it under 'then')"
             raise DeviceFault(f"model {self.package.name} wants {wants}, which {type(self.source).__module__} does not give")
         self.ledger.state = book.RUNNING
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from agent import package, wire
+from agent import package, reference, wire
 from agent.data import Arguments, Command
+from agent.decoders import base as decoders
 from agent.guard import Bounds, Guard
 from agent.yamlfile import Document, Place
 from drivers import base as drivers
@@ -30,6 +31,9 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
         yield from bad_names(document, ("lanes", name), name)
         yield from bad_device(document, ("lanes", name, "source"), lane.source, source=True)
         yield from bad_model(document, ("lanes", name, "model"), lane.model)
+        if lane.then:
+            yield from bad_second(document, ("lanes", name), lane)
+        yield from bad_reference(document, ("lanes", name), lane)
         yield from bad_cores(document, ("lanes", name, "cores"), lane.cores)
     for name, actuator in config.actuators.items():
         yield from bad_names(document, ("actuators", name), name)
@@ -71,6 +75,41 @@ def bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
         package.verify_file(folder, package.read(folder))
     except package.PackageError as error:
         yield from (f"{document.at(place)}: {line}" for line in str(error).splitlines())
+
+
+def bad_second(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
+    """A second model reads keypoints; the first must find them."""
+    beside = document.path.resolve().parent
+    wrong = list(bad_model(document, (*place, "then"), lane.then))
+    yield from wrong
+    try:
+        first = decoders.load(package.read(package.find(lane.model, beside)).decoder)
+    except (package.PackageError, decoders.DecoderError):
+        return  # reported at the model
+    if not wrong and not package.read(package.find(lane.then, beside)).poses:
+        yield f"{document.at((*place, 'then'))}: model '{lane.then}' reads no keypoints: give it a lane of its own"
+    elif not hasattr(first, "KEYPOINTS"):
+        yield f"{document.at((*place, 'then'))}: model '{lane.model}' finds no keypoints for '{lane.then}': use a pose network"
+
+
+def bad_reference(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
+    beside = document.path.resolve().parent
+    try:
+        picture = package.read(package.find(lane.model, beside)).picture
+    except package.PackageError:
+        return  # reported at the model
+    wanted = picture is not None and picture.reference
+    if wanted and lane.reference is None:
+        yield f"{document.at((*place, 'model'))}: model '{lane.model}' compares with a good part: add 'reference: FILE'"
+    if lane.reference is None:
+        return
+    if not wanted:
+        yield f"{document.at((*place, 'reference'))}: model '{lane.model}' compares with no reference: remove this line"
+        return
+    try:
+        reference.read(beside / lane.reference)
+    except reference.ReferenceMistake as error:
+        yield f"{document.at((*place, 'reference'))}: {error}"
 
 
 def bad_cores(document: Document, place: Place, cores: Sequence[int]) -> Iterator[str]:
@@ -152,9 +191,10 @@ def driver_verbs(actuator: ActuatorConfig) -> Sequence[str]:
 
 
 def labels_of(document: Document, lane: LaneConfig) -> dict[str, None] | None:
-    """What the lane's model can say; None where the model is wrong, which is reported at the lane."""
+    """What the lane's models can say; None where one is wrong, which is reported at the lane."""
+    beside = document.path.resolve().parent
     try:
-        return dict.fromkeys(package.labels(package.find(lane.model, document.path.resolve().parent)))
+        return dict.fromkeys(label for model in lane.models for label in package.labels(package.find(model, beside)))
     except package.PackageError:
         return None
 

@@ -42,6 +42,7 @@ class Picture(Part):
     std: float | list[float] = 1.0
     fit: Literal["stretch", "letterbox"] = "stretch"
     resize: Literal["linear", "area"] = "linear"
+    reference: bool = Field(False, description="input [1, height, width, 2]: the camera's picture, and the lane's reference")
 
     @model_validator(mode="after")
     def one_or_three(self) -> Picture:
@@ -50,7 +51,13 @@ class Picture(Part):
                 raise ValueError(f"{name} is one number, or one per colour")
         if 0.0 in (self.std if isinstance(self.std, list) else [self.std]):
             raise ValueError("std must not be 0")
+        if self.reference and self.colour != "grey":
+            raise ValueError("a reference is compared in grey: say 'colour: grey'")
         return self
+
+    @property
+    def channels(self) -> int:
+        return 2 if self.reference else 1 if self.colour == "grey" else 3
 
 
 class Window(Part):
@@ -70,6 +77,24 @@ class Window(Part):
             raise ValueError("std must be above 0")
         return self
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return 1, self.length, len(self.channels)
+
+
+class Poses(Part):
+    """How keypoints over time become the input [1, length, 51]: a row each `every_ms`, the newest last (agent/poses.py)."""
+
+    length: int = Field(ge=2, le=256)
+    every_ms: float = Field(100.0, ge=10, le=1000)
+    min_score: float = Field(0.2, ge=0, le=1, description="keypoints below this are not seen")
+    lasting: list[str] = Field([], description="labels that stay true while the person is not seen any more")
+    memory_s: float = Field(60.0, ge=0, le=86400, description="for so long")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return 1, self.length, 51
+
 
 class Manifest(Part):
     """manifest.yaml: what the model file cannot say."""
@@ -85,14 +110,15 @@ class Manifest(Part):
     options: dict[str, Any] = Field({}, description="of the decoder")
     picture: Picture | None = None
     window: Window | None = None
+    poses: Poses | None = Field(None, description="of a second model, that reads the keypoints of a lane's first")
     budget_ms: float = Field(10.0, gt=0, description="longest inference that is still good")
     data: str = Field("", description="what it was trained on, and the licence of that")
     golden: str = ""
 
     @model_validator(mode="after")
     def one_input(self) -> Manifest:
-        if (self.picture is None) == (self.window is None):
-            raise ValueError("a manifest has either a picture or a window section: what the input is made of")
+        if [self.picture, self.window, self.poses].count(None) != 2:
+            raise ValueError("a manifest has one section that says what the input is made of: picture, window or poses")
         return self
 
 
@@ -189,18 +215,19 @@ def open_package(folder: Path, threads: int = 1) -> Package:
 
 def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
     shape = engine.inputs[0].shape
-    if manifest.window:
-        wanted: tuple[int, ...] = (1, manifest.window.length, len(manifest.window.channels))
-        if shape != wanted:
-            raise PackageError(f"{folder}/manifest.yaml: window makes an input {wanted}, the model takes {shape}")
-    elif len(shape) != 4 or (shape[3] not in (1, 3) and shape[1] not in (1, 3)):
-        raise PackageError(
-            f"{folder}/manifest.yaml: a picture needs an input [1, height, width, 1 or 3], the model takes {shape}"
-        )
-    elif manifest.picture and (shape[3] if shape[3] in (1, 3) else shape[1]) != (
-        1 if manifest.picture.colour == "grey" else 3
-    ):
-        raise PackageError(f"{folder}/manifest.yaml: picture.colour is {manifest.picture.colour}, the model takes {shape}")
+    section = manifest.window or manifest.poses
+    if section:
+        kind = "window" if manifest.window else "poses"
+        if shape != section.shape:
+            raise PackageError(f"{folder}/manifest.yaml: {kind} makes an input {section.shape}, the model takes {shape}")
+    elif manifest.picture:
+        said, counts = ("with a reference ", (2,)) if manifest.picture.reference else ("", (1, 3))
+        found = next((shape[axis] for axis in (3, 1) if len(shape) == 4 and shape[axis] in counts), 0)
+        if not found:
+            wanted = f"[1, height, width, {' or '.join(map(str, counts))}]"
+            raise PackageError(f"{folder}/manifest.yaml: a picture {said}needs an input {wanted}, the model takes {shape}")
+        if found != manifest.picture.channels:
+            raise PackageError(f"{folder}/manifest.yaml: picture.colour is {manifest.picture.colour}, the model takes {shape}")
 
 
 def compare_golden(package: Package) -> float | None:

@@ -110,7 +110,7 @@ MISTAKES = {
         "budget_ms: 2",
         "xyz: 2",
         9,
-        "unknown key 'lanes.arm.xyz'; valid here: budget_ms, cores, critical, model, source, threads",
+        "unknown key 'lanes.arm.xyz'; valid here: budget_ms, cores, critical, model, reference, source, then, threads",
     ),
     "unknown option": (
         "fault_every_s: 3",

@@ -144,8 +144,8 @@ def test_a_public_model_that_the_engine_cannot_run(copy, name):
         ({"backend": "nothing"}, "no backend 'nothing'"),
         ({"backend": "base"}, "no backend 'base'"),
         ({"provider": "cuda"}, "runs on the CPU, not on 'cuda'"),
-        ({"window": None}, "either a picture or a window"),
-        ({"picture": {}}, "either a picture or a window"),
+        ({"window": None}, "picture, window or poses"),
+        ({"picture": {}}, "picture, window or poses"),
         ({"window": None, "picture": {}}, "a picture needs an input [1, height, width, 1 or 3], the model takes (1, 32, 12)"),
         (
             {"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [1.0]}},

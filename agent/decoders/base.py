@@ -34,6 +34,8 @@ class Decoder(ABC):
     """Made once per lane; called once per inference with float32 outputs in the model's order."""
 
     Options: ClassVar[type[DecoderOptions]] = DecoderOptions
+    # float32 [17, 3] of the newest inference: y, x, score; for a second model. None where a network finds none.
+    keypoints: Array | None = None
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         """shapes: of the outputs. Raises DecoderError when they do not fit this decoder."""

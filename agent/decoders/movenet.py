@@ -7,7 +7,6 @@ from math import atan2, isfinite, pi
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from agent.data import Array, Box
@@ -33,7 +32,7 @@ class Decoder(base.Decoder):
         super().__init__(labels, options, shapes)
         if int(np.prod(shapes[0])) != KEYPOINTS * 3:
             raise DecoderError(f"movenet needs an output [1, 1, 17, 3], the model gives {shapes[0]}")
-        self.keypoints: npt.NDArray[np.float32] = np.zeros((KEYPOINTS, 3), np.float32)
+        self.keypoints = np.zeros((KEYPOINTS, 3), np.float32)
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         points = self.keypoints = outputs[0].reshape(KEYPOINTS, 3)

@@ -72,9 +72,23 @@ def processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def write(place: Path, summary: str, sections: Mapping[str, str]) -> None:
-    """CARD.md; the sections are printed, too."""
+def trade(sizes: tuple[int, int], right: tuple[int, int], of: int, ms: tuple[float, float]) -> str:
+    """What INT8 costs and saves. Each pair: of float, of what ships; right: so many of `of`."""
+    smaller, lost = 1 - sizes[1] / sizes[0], (right[0] - right[1]) / max(of, 1)
+    met = "met" if smaller >= 0.6 and lost <= 0.02 else "not met"
+    slower = " On this machine INT8 is slower than float." if ms[1] > ms[0] else ""
+    change = f"loses {100 * lost:.2f}" if lost >= 0 else f"gains {-100 * lost:.2f}"
+    return (
+        f"Asked (R12): at least 60 % smaller than float, at most 2 points lost. What ships is {100 * smaller:.1f} % smaller "
+        f"and {change} points: {met}.{slower}"
+    )
+
+
+def write(place: Path, summary: str, sections: Mapping[str, str], made_by: str = "", echo: bool = True) -> None:
+    """CARD.md; the sections are printed, too, where `echo`. made_by: the command, where it is not the recipe's."""
     body = "\n\n".join(f"## {title}\n{text.strip()}" for title, text in sections.items())
-    text = f"# {place.name}\n\n{summary.strip()}\n\n{body}\n\nMade by `python -m models.train {place.name}`.\n"
+    made_by = made_by or f"python -m models.train {place.name}"
+    text = f"# {place.name}\n\n{summary.strip()}\n\n{body}\n\nMade by `{made_by}`.\n"
     (place / "CARD.md").write_text(text)
-    print(text)
+    if echo:
+        print(text)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import warnings
+
 import numpy as np
 import tensorflow as tf
 
@@ -11,7 +15,11 @@ CALIBRATION = 500  # samples that show the converter the range of every tensor
 
 
 def steady(seed: int) -> None:
-    """Same seed, same weights: needs one thread, too, as the order of a sum changes its last bits."""
+    """Same seed, same weights: needs one thread, too, as the order of a sum changes its last bits.
+
+    Layers are numbered from one again, as their names get into the file.
+    """
+    tf.keras.backend.clear_session()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.keras.utils.set_random_seed(seed)
@@ -19,7 +27,7 @@ def steady(seed: int) -> None:
 
 
 def to_float(model: tf.keras.Model) -> bytes:
-    return bytes(converter(model).convert())
+    return convert(converter(model))
 
 
 def to_int8(model: tf.keras.Model, samples: Array) -> bytes:
@@ -30,7 +38,14 @@ def to_int8(model: tf.keras.Model, samples: Array) -> bytes:
     quantiser.representative_dataset = lambda: ([samples[i : i + 1].astype(np.float32)] for i in picked)
     quantiser.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     quantiser.inference_input_type = quantiser.inference_output_type = tf.int8
-    return bytes(quantiser.convert())
+    return convert(quantiser)
+
+
+def convert(converter: tf.lite.TFLiteConverter) -> bytes:
+    """Without the list of endpoints that Keras prints where the figures go."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs")  # they come from the samples
+        return bytes(converter.convert())
 
 
 def converter(model: tf.keras.Model) -> tf.lite.TFLiteConverter:

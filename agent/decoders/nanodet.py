@@ -1,0 +1,110 @@
+"""NanoDet-Plus: per level of the pyramid a score for each label and place, and how far the box's four sides are off.
+
+Each distance comes as a distribution over whole cells, and is its mean (generalized focal loss, arXiv:2006.04388).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from agent.data import Array, Box
+from agent.decoders import base
+from agent.decoders.base import DecoderError, DecoderOptions, Finding
+
+SIDES = 4  # left, top, right, bottom
+
+
+class Options(DecoderOptions):
+    min_score: float = Field(0.35, gt=0, le=1, description="places below this are no detections")
+    overlap: float = Field(0.6, ge=0, le=1, description="intersection over union from which two boxes of a label are one")
+    candidates: int = Field(200, ge=1, le=2000, description="look at most at so many places, the best ones")
+    top: int = Field(10, ge=1, description="report at most so many detections")
+
+
+class Decoder(base.Decoder):
+    """Outputs: a level's scores [1, n * n, labels] for each level, then the distances [1, n * n, 4 * bins] in the same order.
+
+    A level is n by n places, one for each cell of a square input, so its stride in pixels need not be known.
+    """
+
+    Options = Options
+
+    def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
+        super().__init__(labels, options, shapes)
+        self.levels = len(shapes) // 2
+        scores, sides = shapes[: self.levels], shapes[self.levels :]
+        if not self.levels or len(scores) != len(sides) or not all(map(self.fits, scores, sides)):
+            raise DecoderError(
+                f"nanodet needs scores [1, n * n, {len(self.labels)}] per level and then as many distances [1, n * n, 4 * bins];"
+                f" the model gives {list(shapes)}"
+            )
+        grids = [places(isqrt(shape[1])) for shape in scores]
+        self.centres = np.concatenate([centres for centres, _ in grids])
+        self.cells = np.concatenate([cells for _, cells in grids])
+
+    def fits(self, scores: tuple[int, ...], sides: tuple[int, ...]) -> bool:
+        return (
+            len(scores) == len(sides) == 3
+            and scores[:2] == sides[:2] == (1, isqrt(scores[1]) ** 2)
+            and scores[2] == len(self.labels)
+            and sides[2] % SIDES == 0
+            and sides[2] == self.shapes[-1][2] > SIDES
+        )
+
+    def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
+        scores = np.concatenate([output[0] for output in outputs[: self.levels]])
+        best = scores.max(axis=1)  # NaN where one score is
+        at = np.flatnonzero(best >= self.options.min_score)
+        at = at[np.argsort(-best[at], kind="stable")][: self.options.candidates]
+        if not len(at):
+            return []
+        sides = np.concatenate([output[0] for output in outputs[self.levels :]])[at]
+        boxes = around(self.centres[at], distances(sides) * self.cells[at])
+        sound = np.isfinite(boxes).all(axis=1)
+        at, boxes = at[sound], boxes[sound]
+        kinds = scores[at].argmax(axis=1)
+        kept = apart(boxes, kinds, self.options.overlap, self.options.top)
+        return [Finding(self.labels[kinds[one]], min(float(best[at[one]]), 1.0), Box(*boxes[one].tolist())) for one in kept]
+
+
+def places(n: int) -> tuple[Array, Array]:
+    """Middles x, y of n by n cells, row by row, and a cell's size: float32 [n * n, 2] and [n * n, 1], shares of the input."""
+    middles = (np.arange(n, dtype=np.float32) + np.float32(0.5)) / np.float32(n)
+    x, y = np.meshgrid(middles, middles)
+    return np.stack([x.reshape(-1), y.reshape(-1)], axis=1), np.full((n * n, 1), 1.0 / n, np.float32)
+
+
+def distances(sides: Array) -> Array:
+    """Logits [k, 4 * bins] to cells [k, 4]: the mean of bin 0, 1, 2 ... under the softmax; NaN where that is undefined."""
+    bins = sides.shape[1] // SIDES
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        logits = sides.reshape(-1, SIDES, bins).astype(np.float32)
+        weights = np.exp(logits - logits.max(axis=2, keepdims=True))
+        means: Array = weights @ np.arange(bins, dtype=np.float32) / weights.sum(axis=2)
+    return means
+
+
+def around(centres: Array, off: Array) -> Array:
+    """Boxes left, top, right, bottom [k, 4] within the picture, of middles [k, 2] and distances [k, 4]."""
+    boxes: Array = np.concatenate([centres - off[:, :2], centres + off[:, 2:]], axis=1).clip(0.0, 1.0)
+    return boxes
+
+
+def apart(boxes: Array, kinds: Array, overlap: float, top: int) -> list[int]:
+    """Non-maximum suppression per label: at most `top` indices of boxes [k, 4], which come best first."""
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    kept: list[int] = []
+    left = np.arange(len(boxes))
+    while len(left) and len(kept) < top:
+        one, left = int(left[0]), left[1:]
+        kept.append(one)
+        common = np.minimum(boxes[one, 2:], boxes[left, 2:]) - np.maximum(boxes[one, :2], boxes[left, :2])
+        shared = common.clip(0.0).prod(axis=1)
+        union = areas[one] + areas[left] - shared
+        left = left[(shared < overlap * union) | (kinds[left] != kinds[one])]
+    return kept

@@ -1,0 +1,75 @@
+"""pose-fall: what a person does, and whether they fall, from 2.4 s of MoveNet's keypoints. Taught by simulation alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from agent.data import Array
+from agent.poses import CHANNELS
+from models.train.engine import steady, to_float, to_int8
+from models.train.network import Network
+from models.train.pack import GOLDEN, pack
+from models.train.pose_fall import card
+from models.train.pose_fall.story import LABELS
+from models.train.pose_fall.view import SEEN
+from models.train.pose_fall.windows import EVERY_S, LENGTH, TRAIN, VALIDATE, examples, mirrored, targets
+from models.train.prune import slim
+
+SEED = 11
+EPOCHS, BATCH = 8, 256
+KEEP = 0.6  # of the channels
+
+FACTS = {
+    "version": "1.0.0",
+    "decoder": "sequence",
+    "labels": list(LABELS),
+    "poses": {"length": LENGTH, "every_ms": 1000 * EVERY_S, "min_score": SEEN, "lasting": ["lying"], "memory_s": 60.0},
+    "budget_ms": 2.0,
+    "data": "simulated: the project's own jointed figure before a camera (models/train/pose_fall), Apache-2.0; no recordings",
+}
+
+
+def make(place: Path) -> None:
+    steady(SEED)
+    known, validation = examples(TRAIN), examples(VALIDATE)
+    whole = train(network(), known, validation, EPOCHS)
+    pruned = train(slim(whole, KEEP), known, validation, EPOCHS // 2)
+    files = to_float(whole), to_float(pruned), to_int8(pruned, known[0])
+    golden = Network(files[2]).quantised(some_of_each(*validation))
+    pack(place, files[2], FACTS, golden, np.stack([Network(files[2]).raw(sample) for sample in golden]))
+    card.write(place, files)
+
+
+def network() -> tf.keras.Model:
+    """Three convolutions over time, then all of the window at once."""
+    layers = tf.keras.layers
+    return tf.keras.Sequential([
+        layers.Input((LENGTH, CHANNELS)),
+        layers.Conv1D(64, 3, padding="same", activation="relu"),
+        layers.Conv1D(64, 3, strides=2, activation="relu"),
+        layers.Conv1D(96, 3, strides=2, activation="relu"),
+        layers.Flatten(),
+        layers.Dropout(0.3),
+        layers.Dense(64, activation="relu"),
+        layers.Dropout(0.3),
+        layers.Dense(len(LABELS), activation="softmax"),
+    ])
+
+
+def train(model: tf.keras.Model, known: tuple[Array, Array], checks: tuple[Array, Array], epochs: int) -> tf.keras.Model:
+    """Each window once as it is and once mirrored."""
+    inputs = np.concatenate([known[0], mirrored(known[0])])
+    answers = np.concatenate([targets(known[1])] * 2)
+    rate = tf.keras.optimizers.schedules.CosineDecay(2e-3, epochs * -(-len(inputs) // BATCH))
+    model.compile(tf.keras.optimizers.Adam(rate), "categorical_crossentropy", metrics=["accuracy"])
+    model.fit(inputs, answers, BATCH, epochs, verbose=2, validation_data=(checks[0], targets(checks[1])))
+    return model
+
+
+def some_of_each(inputs: Array, labels: Array) -> Array:
+    """GOLDEN windows of all labels in turn."""
+    rows = [np.flatnonzero(labels == number % len(LABELS))[number // len(LABELS)] for number in range(GOLDEN)]
+    return np.asarray(inputs[rows])

@@ -1,0 +1,148 @@
+"""pose-fall: the jointed figure, its camera, the annotations of real clips, and the road from both to a decision in small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agent import package
+from agent.poses import SecondModel
+from models.train.data import DataError
+from models.train.pose_fall import body, clips, evaluate, view, windows
+from models.train.pose_fall.acts import draw
+from models.train.pose_fall.story import FALLING, LABELS, LYING, SITTING, STANDING, UNCLEAR, WALKING
+
+from tests.shared import DATA, needs_recordings
+
+LIMBS = [(5, 7, body.ARM), (8, 10, body.FORE), (11, 13, body.THIGH), (14, 16, body.SHIN), (11, 12, 2 * body.HIP)]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_limbs_keep_their_length_and_feet_their_floor(seed: int) -> None:
+    play = draw(seed, falls=seed % 2 == 0)
+    points = body.keypoints(play.limbs, play.height)
+    for a, b, long in LIMBS:
+        lengths = np.linalg.norm(points[:, a] - points[:, b], axis=1)
+        assert np.allclose(lengths, long * play.height / body.TALL, atol=1e-6)
+    assert (points[..., 2] + play.hips[:, None, 2]).min() > -0.35
+
+
+def test_a_fall_ends_on_the_floor_and_says_since_when() -> None:
+    for seed in range(0, 40, 2):
+        play = draw(seed, falls=True)
+        points = body.keypoints(play.limbs, play.height)[..., 2] + play.hips[:, None, 2]
+        assert play.labels[play.onset] == UNCLEAR
+        assert FALLING in play.labels[play.onset :]
+        assert play.labels[-1] == LYING
+        assert points[-1].max() < 0.95
+        assert FALLING not in play.labels[: play.onset]
+
+
+def test_daily_activity_has_no_fall_and_all_postures() -> None:
+    seen = {int(label) for seed in range(1, 60, 2) for label in draw(seed, falls=False).labels}
+    assert {WALKING, STANDING, SITTING, LYING} <= seen
+    assert not {FALLING, UNCLEAR} & seen
+
+
+def test_the_same_seed_is_the_same_recording() -> None:
+    one, same, other = (windows.record(seed) for seed in (4, 4, 6))
+    assert np.array_equal(one.points, same.points)
+    assert not np.array_equal(one.points[:5], other.points[:5])
+    assert one.points.dtype == np.float32
+    assert (one.points[..., 2] > 0).all() and (one.points[..., 2] <= 0.9).all()
+
+
+def test_no_recording_is_on_both_sides_of_the_split() -> None:
+    parts = [windows.TRAIN, windows.VALIDATE, windows.TEST]
+    assert len(set().union(*parts)) == sum(map(len, parts))
+
+
+def test_a_mirror_exchanges_left_and_right() -> None:
+    limbs = body.POSTURES["side"]
+    points, other = body.keypoints(limbs), body.keypoints(body.mirrored(limbs))
+    assert np.allclose(other[list(body.SWAPPED)] * [1, -1, 1], points, atol=1e-6)
+    inputs = np.random.default_rng(0).random((3, windows.LENGTH, windows.CHANNELS)).astype(np.float32)
+    assert np.array_equal(windows.mirrored(windows.mirrored(inputs)), inputs)
+
+
+def test_what_is_no_posture_of_ours_is_surely_no_fall() -> None:
+    wanted = windows.targets(np.array([FALLING, -1]))
+    assert wanted[0].argmax() == FALLING
+    assert wanted[1, FALLING] < 0.01
+    assert np.allclose(wanted.sum(axis=1), 1.0)
+
+
+def test_people_who_leave_the_picture_count_less() -> None:
+    sure = [view.watch(draw(seed, False), seed).points[..., 2].mean() for seed in range(1, 9, 2)]
+    assert 0.1 < np.mean(sure) < 0.7
+
+
+@pytest.mark.parametrize("text, found", [
+    ("Falling (SW)[3.4 to 6]; Sitting[0 to 3.4]", [(FALLING, 3.4, 6.0), (SITTING, 0.0, 3.4)]),
+    ("Falling (BW[5.9 to 10]; Walking[0 to 1.3]", [(FALLING, 5.9, 10.0), (WALKING, 0.0, 1.3)]),
+    ("Falling (BW) [0.3 to 5]; Standing [0 to 0.2]", [(FALLING, 0.3, 5.0), (STANDING, 0.0, 0.2)]),
+    ("Standing[0 to 0.5; 4.2 to 6.5]; Eating[0.9 4.6]", [(STANDING, 0.0, 0.5), (STANDING, 4.2, 6.5)]),
+    ("Sitting[9.7 to 3]; Sleeping[2 to 8]", [(LYING, 2.0, 8.0)]),
+    ("", []),
+])  # fmt: skip
+def test_annotations_with_the_slips_they_have(text: str, found: list[tuple[int, float, float]]) -> None:
+    assert clips.spans(text) == found
+
+
+def test_an_alarm_in_time_too_late_too_early() -> None:
+    fall = clips.Clip(Path("S9-Fall-1.mp4"), [(FALLING, 3.0, 6.0), (STANDING, 0.0, 3.0)])
+    empty = np.zeros(0)
+
+    def told(*alarms: float) -> tuple[object, object]:
+        one = evaluate.verdict(fall, clips.Played(empty, empty, empty, list(alarms)))
+        return one["in_time"], one["false_alarms"]
+
+    assert told(4.0) == (True, 0)
+    assert told(5.1) == (False, 0)
+    assert told(1.0, 4.0) == (True, 1)
+    assert told() == (False, 0)
+    daily = clips.Clip(Path("S9-ADL-1.mp4"), [(SITTING, 0.0, 3.0)])
+    assert evaluate.false_alarms(daily, clips.Played(empty, empty, empty, [1.0])) == [1.0]
+
+
+def test_folders_that_are_no_clips(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected a set laid out like 'video-fall-gmdcsa24'"):
+        clips.clips(tmp_path)
+    (tmp_path / "S1-Fall-1.mp4").touch()
+    (tmp_path / "S1-ADL.csv").touch()
+    with pytest.raises(DataError, match="S1-Fall.csv: missing"):
+        clips.clips(tmp_path)
+    (tmp_path / "S1-Fall.csv").write_text("File Name\n02.mp4,1,2,3,4,Sitting[0 to 1]\n")
+    with pytest.raises(DataError, match="has no line for 1.mp4"):
+        clips.clips(tmp_path)
+
+
+@needs_recordings
+def test_every_real_clip_has_its_annotation() -> None:
+    falls = {clip.path.stem: clip.fall_s for clip in clips.clips(DATA)}
+    assert falls["S1-Fall-15"] == 1.8
+    assert falls["S2-Fall-12"] == 6.9
+    assert np.isnan(falls["S2-ADL-23"])
+
+
+def test_the_road_in_small(tensorflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from models.train.engine import steady, to_int8
+    from models.train.network import Network
+    from models.train.pack import pack
+    from models.train.pose_fall import make
+
+    steady(1)
+    known = windows.examples(range(60), processes=1)
+    model = make.train(make.network(), known, known, 2)
+    content = to_int8(model, known[0])
+    network = Network(content)
+    assert (network(known[0]).argmax(axis=1) == known[1])[known[1] >= 0].mean() > 0.45
+    golden = network.quantised(known[0][:8])
+    pack(tmp_path / "tiny", content, make.FACTS, golden, np.stack([network.raw(one) for one in golden]))
+    second = SecondModel(package.open_package(tmp_path / "tiny"))
+    seen = windows.record(2)
+    said = [second(int(time * 1e9) + 1, points, seen.aspect)[0] for time, points in zip(seen.times, seen.points)]
+    assert {one.label for one in said} <= set(LABELS)
+    assert len({one.label for one in said}) > 1
