@@ -88,7 +88,7 @@ class Keys(Section):
 
 
 class Metrics(Section):
-    port: int = Field(default=0, ge=0, le=65535, description="serve /metrics here; 0 for not at all")
+    port: int = Field(default=0, ge=0, le=65535, description="serve /metrics, /healthz and /readyz here; 0: not at all")
     host: str = "127.0.0.1"
 
 

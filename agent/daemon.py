@@ -1,4 +1,4 @@
-"""The control plane: open lanes, watch over them, stop them. Nothing here is ever awaited by a lane."""
+"""The control plane: open lanes, watch over them, change them, stop them. Nothing here is ever awaited by a lane."""
 
 from __future__ import annotations
 
@@ -7,35 +7,25 @@ import logging
 import os
 import secrets
 import signal
-import sys
-import threading
 import time
+from collections.abc import Coroutine
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from agent import keys, ledger, package, realtime, reference
-from agent.config import Config, ConfigError, LaneConfig
-from agent.lane import Lane, Limits
+from agent import health, helper, ledger, realtime
+from agent.config import Config, ConfigError
+from agent.control import Answer, Control
 from agent.ledger import Ledger
 from agent.lockfile import lock
-from agent.outbox import Address, Outbox
-from agent.poses import SecondModel
-from agent.rules import Rules
+from agent.package import PackageError
+from agent.reload import Plan, compare, read_checked
+from agent.runner import Runner, rules_of
 from agent.scene import Scene
 from agent.systemd import notify
-from drivers.base import open_source
 
 log = logging.getLogger("reflexd")
-
-
-class Runner:
-    """A lane with its thread and what belongs to it."""
-
-    def __init__(self, lane: Lane, config: LaneConfig) -> None:
-        self.lane = lane
-        self.config = config
-        self.thread: threading.Thread | None = None
-        self.error: BaseException | None = None
-        self.ended = False
+STATS_S, STATS_ROWS = 60.0, 2000
 
 
 class Daemon:
@@ -50,19 +40,24 @@ class Daemon:
         self.session = secrets.randbits(32)
         self.runners: dict[str, Runner] = {}
         self.exit_code = 0
-        self.helper: asyncio.Task[None] | None = None
+        self.helpers: list[asyncio.Task[None]] = []
+        self.works: set[asyncio.Task[Any]] = set()
+        self.hung: set[str] = set()
+        self.started = time.monotonic()
 
     async def serve(self) -> int:
         """Run until told to stop; the exit code: 0 in order, 1 after a bug."""
         self.stop = asyncio.Event()
         self.loop = asyncio.get_running_loop()
+        self.changing = asyncio.Lock()
+        self.control = Control(self.config.run_dir, {"status": self.status, "reload": self.reload})
         # One daemon per run_dir: two would fight for the sockets and ledgers.
         run_dir = self.config.run_dir
         alone = lock(
             run_dir / "reflexd.lock", f"another reflexd already runs in {run_dir}: stop it, or give this one its own run_dir"
         )
         try:
-            self.startup()
+            await self.startup()
             await self.main_loop()
         finally:
             await self.shutdown()
@@ -71,131 +66,160 @@ class Daemon:
 
     # -- start --------------------------------------------------------------------------------------------------------
 
-    def startup(self) -> None:
+    async def startup(self) -> None:
         """Everything that can fail for good fails here, before READY: models, keys, ledgers."""
-        for knob in realtime.process() + ([realtime.fifo_knob()] if self.config.realtime else []):
+        self.knobs = realtime.process() + ([realtime.fifo_knob()] if self.config.realtime else [])
+        for knob in self.knobs:
             if not knob.on:
                 log.warning("%s is off: %s", knob.name, knob.note)
-        self.scene = Scene(Rules(self.config.rules, {name: one.rest for name, one in self.config.actuators.items()}))
-        for name, lane in self.config.lanes.items():
-            self.runners[name] = Runner(self.make_lane(name, lane), lane)
+        self.scene = Scene(rules_of(self.config))
+        self.runners = {name: Runner(name, self.config, self.path, self.samples) for name in self.config.lanes}
         realtime.settle()
         for sign in (signal.SIGINT, signal.SIGTERM):
             self.loop.add_signal_handler(sign, self.stop.set)
+        self.loop.add_signal_handler(signal.SIGHUP, lambda: self.begin(self.reload()))
         for runner in self.runners.values():
-            self.start_lane(runner)
-        if self.config.metrics.port:
-            self.helper = asyncio.create_task(self.serve_metrics(), name="metrics")
+            runner.start(self.scene, self.session, self.lane_ends)
+        self.start_helpers()
+        await self.control.start()
         notify("READY=1")
         log.info("%s runs: lanes %s", self.config.node, ", ".join(self.runners) or "none")
 
-    def make_lane(self, name: str, lane: LaneConfig) -> Lane:
-        beside = self.path.resolve().parent
-        opened = package.open_package(package.find(lane.model, beside), lane.threads)
-        second = SecondModel(package.open_package(package.find(lane.then, beside))) if lane.then else None
-        good = reference.read(beside / lane.reference) if lane.reference else None
-        source = open_source(lane.source.driver, lane.source.options, name)
-        budget = lane.budget_ms or opened.manifest.budget_ms
-        timeout_ns = int(getattr(source.options, "timeout_ms", 500.0) * 1e6)
-        drop = frozenset(rule for rule, config in self.config.rules.items() if config.late == "drop")
-        limits = Limits(timeout_ns, budget, lane.critical, drop, self.samples)
-        account = Ledger(self.config.run_dir / f"{name}.ledger", name, budget)
-        return Lane(name, source, opened, limits, account, reference=good, second=second)
+    def start_helpers(self) -> None:
+        metrics = self.config.metrics
+        if metrics.port:
+            where = [str(self.config.run_dir), "--host", metrics.host, "--port", str(metrics.port)]
+            advice = f"is port {metrics.port} taken?"
+            self.helpers.append(asyncio.create_task(helper.keep("agent.metrics", *where, advice=advice)))
 
-    def start_lane(self, runner: Runner) -> None:
-        runner.thread = threading.Thread(target=self.lane_thread, args=(runner,), name=runner.lane.name, daemon=True)
-        runner.thread.start()
-
-    def lane_thread(self, runner: Runner) -> None:
-        """A lane's whole life, on its own thread."""
-        context = None
-        try:
-            cores = realtime.place(list(self.runners.values()).index(runner), runner.config.cores, self.config.realtime)
-            realtime.thread(cores, self.config.realtime)
-            context = realtime.context(self.config.realtime, cores)
-            where, node = self.addresses(runner.lane.name), self.node_of(runner)
-            runner.lane.run(self.scene, Outbox(context, where, node, self.session, runner.lane.ledger))
-        except Exception as error:
-            # A bug. No heart-beats any more: the actuators go safe; the daemon ends with 1 and systemd starts it anew.
-            runner.error = error
-            runner.lane.ledger.state = ledger.FAILED
-            log.exception("lane %s: a bug", runner.lane.name)
-        if context:
-            context.destroy()  # also closes what a bug left open
-        self.loop.call_soon_threadsafe(self.lane_ended, runner)
-
-    def addresses(self, lane: str) -> list[Address]:
-        """Where the decisions go that this lane may bring."""
-        found = []
-        for name in self.scene.rules.feeds.get(lane, ()):
-            one = self.config.actuators[name]
-            curve = keys.curve(self.config.keys, one.server_key)
-            found.append(Address(name, self.config.endpoint(name), one.safe_after_ms, curve))
-        return found
-
-    def node_of(self, runner: Runner) -> str:
-        return f"{self.config.node}/{runner.lane.name}"
+    async def stop_helpers(self) -> None:
+        for task in self.helpers:
+            task.cancel()
+        await asyncio.gather(*self.helpers, return_exceptions=True)
+        self.helpers.clear()
 
     # -- run ----------------------------------------------------------------------------------------------------------
 
     async def main_loop(self) -> None:
-        """Watch the lanes; once a minute a line of figures."""
+        """Watch the lanes; a line of figures a minute, or a second with -v."""
         watchdog_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6 or 1.0
-        started, said = time.monotonic(), time.monotonic()
+        said = time.monotonic()
         while not self.stop.is_set():
             try:
                 await asyncio.wait_for(self.stop.wait(), min(watchdog_s, 1.0))
             except asyncio.TimeoutError:
                 pass
-            if self.seconds and time.monotonic() - started >= self.seconds:
+            if self.seconds and time.monotonic() - self.started >= self.seconds:
                 self.stop.set()
-            if time.monotonic() - said >= 60.0:
+            if log.isEnabledFor(logging.DEBUG) or time.monotonic() - said >= STATS_S:
                 said = time.monotonic()
                 for runner in self.runners.values():
                     log.info("%s", stats_line(runner.lane.ledger))
-            notify("WATCHDOG=1")
+            if self.watch():
+                notify("WATCHDOG=1")
 
-    async def serve_metrics(self) -> None:
-        """Keep the metrics process alive: it reads the ledgers and never takes our GIL."""
-        metrics = self.config.metrics
-        where = [str(self.config.run_dir), "--host", metrics.host, "--port", str(metrics.port)]
-        while True:
-            child = await asyncio.create_subprocess_exec(sys.executable, "-m", "agent.metrics", *where)
-            try:
-                code = await child.wait()
-            except asyncio.CancelledError:
-                child.terminate()
-                await child.wait()
-                raise
-            log.warning("metrics process ended with %s: is port %s taken? starting it again in 10 s", code, metrics.port)
-            await asyncio.sleep(10)
+    def watch(self) -> bool:
+        """May the watchdog be fed? Not while a critical lane hangs: only a new process gets its device free."""
+        hung = {name for name, runner in self.runners.items() if runner.hung}
+        for name in hung - self.hung:
+            log.error("lane %s does not come round: its driver hangs in a call", name)
+        for name in self.hung - hung:
+            log.error("lane %s comes round again", name)
+        self.hung = hung
+        return not any(self.runners[name].section.critical for name in hung)
+
+    def lane_ends(self, runner: Runner) -> None:
+        """Called on the lane's thread, which may stay alive for a moment."""
+        self.loop.call_soon_threadsafe(self.lane_ended, runner)
 
     def lane_ended(self, runner: Runner) -> None:
-        """Called on the loop when a lane's thread has come to its end."""
-        runner.ended = True  # its thread may still be alive for a moment
+        runner.ended = True
         if runner.error:
             self.exit_code = 1
-        if runner.error or all(one.ended for one in self.runners.values()):
+        if runner.error or (not runner.retired and all(one.ended for one in self.runners.values())):
             self.stop.set()
+
+    # -- change, answer -----------------------------------------------------------------------------------------------
+
+    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Start work that nobody waits for; somebody must hold it, or it is collected."""
+        task = asyncio.create_task(work)
+        self.works.add(task)
+        task.add_done_callback(self.works.discard)
+
+    async def reload(self) -> Answer:
+        """Take over the configuration file if it is good: only what changed restarts. Else the old one stays."""
+        async with self.changing:
+            try:
+                new = await read_checked(self.path)
+                plan = compare(self.config, new)
+                if plan.fixed:
+                    raise ConfigError([f"{self.path}: a change of {', '.join(plan.fixed)} needs a restart of reflexd"])
+                fresh = {name: await asyncio.to_thread(Runner, name, new, self.path, self.samples) for name in plan.start}
+            except (ConfigError, PackageError, OSError) as error:
+                mistakes = str(error).splitlines()
+                for mistake in mistakes:
+                    log.error("configuration not taken over: %s", mistake)
+                return {"ok": False, "mistakes": mistakes}
+            await self.change(plan, new, fresh)
+        log.info("configuration taken over: lanes %s started, %s stopped", names(plan.start), names(plan.stop))
+        return {"ok": True, "started": plan.start, "stopped": plan.stop}
+
+    async def change(self, plan: Plan, new: Config, fresh: dict[str, Runner]) -> None:
+        """The old lanes' good-byes make their actuators safe; they leave that state when the new lanes decide."""
+        for name in plan.stop:
+            await self.runners.pop(name).retire()
+            if name not in fresh:
+                (self.config.run_dir / f"{name}.ledger").unlink(missing_ok=True)
+        served, self.config = self.config.metrics, new
+        self.scene.replace(rules_of(new))
+        self.runners = {name: fresh.get(name) or self.runners[name] for name in new.lanes}
+        for runner in fresh.values():
+            runner.start(self.scene, self.session, self.lane_ends)
+        if served != new.metrics:
+            await self.stop_helpers()
+            self.start_helpers()
+
+    async def status(self) -> Answer:
+        """What only the daemon knows; rates and times are in the ledgers."""
+        accounts = [ledger.account(runner.lane.ledger.memory, 0) for runner in self.runners.values()]
+        return {
+            "node": self.config.node, "version": version("reflexd"), "pid": os.getpid(), "config": str(self.path),
+            "uptime_s": round(time.monotonic() - self.started, 1), "ready": True,
+            **health.judge(accounts)._asdict(),
+            "realtime": [knob._asdict() for knob in self.knobs],
+            "lanes": {name: runner.told() for name, runner in self.runners.items()},
+            "actuators": {name: standing(self.scene, name) for name in self.config.actuators},
+        }  # fmt: skip
+
+    # -- stop ---------------------------------------------------------------------------------------------------------
 
     async def shutdown(self) -> None:
         """Lanes first: their good-bye makes the actuators safe at once."""
         notify("STOPPING=1")
-        if self.helper:
-            self.helper.cancel()
-            await asyncio.gather(self.helper, return_exceptions=True)
-        for runner in self.runners.values():
-            runner.lane.stopping.set()
-        for runner in self.runners.values():
-            if runner.thread:
-                await asyncio.to_thread(runner.thread.join, 2.0)
+        await asyncio.gather(*(runner.retire() for runner in self.runners.values()))
+        self.control.close()
+        await self.stop_helpers()
         if self.runners:
             log.info("%s stopped", self.config.node)
 
 
+def names(some: list[str]) -> str:
+    return ", ".join(some) or "none"
+
+
+def standing(scene: Scene, actuator: str) -> Answer:
+    """What is in force there; nothing before the first decision."""
+    decision = scene.current(actuator)
+    if not decision:
+        return {"verb": "", "rule": "", "since_s": None}
+    since = (time.monotonic_ns() - decision.t_capture) / 1e9
+    return {"verb": decision.verb, "rule": decision.rule, "since_s": round(since, 1)}
+
+
 def stats_line(account: Ledger) -> str:
     """key=value, for the log."""
-    told = ledger.account(account.memory)
+    told = ledger.account(account.memory, STATS_ROWS)
     timed = told.rows[told.rows[:, 8] > 0]
     ms = ledger.quantiles(ledger.parts(timed)["total"])
     drops = " ".join(f"{name}={told.counts[name]}" for name in ledger.DROPS if told.counts[name])

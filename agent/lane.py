@@ -105,9 +105,9 @@ class Lane:
 
     def follow(self, scene: Scene, outbox: Outbox) -> None:
         """Sample after sample until asked to stop. Raises DeviceError, EOFError."""
-        read, clock, wait_s = self.source.read, time.monotonic_ns, outbox.wait_s
+        read, clock, wait_s, cells = self.source.read, time.monotonic_ns, outbox.wait_s, self.ledger.cells
         while not self.stopping.is_set():
-            asked = clock()
+            asked = cells[book.TURN] = clock()
             sample = read(wait_s)
             now = clock()
             if sample is not None and self.fresh(sample, now):
@@ -203,6 +203,7 @@ class Lane:
     def open(self) -> None:
         """Open the source and fit the preparation to what it delivers."""
         self.ledger.state = book.OPENING
+        self.ledger.cells[book.TURN] = time.monotonic_ns()
         self.source.open()
         self.last_sequence, self.news, self.why = -1, 0, FROZEN
         self.t_fresh, self.t_capture = time.monotonic_ns(), 0
@@ -224,7 +225,8 @@ class Lane:
         """Wait before the next try. No heart-beats: without this lane its actuators go safe."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.stopping.wait(0.02):
-            outbox.collect(time.monotonic_ns())
+            now = self.ledger.cells[book.TURN] = time.monotonic_ns()
+            outbox.collect(now)
 
     def prepare_picture(self, sample: Sample) -> bool:
         self.pixels(sample.payload, self.engine.input(0))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-MAGIC = b"reflexd\x01"
+MAGIC = b"reflexd\x02"
 ROWS = 1 << 15
 HEADER = 4096
 
@@ -41,13 +41,14 @@ PARTS = ("queueing", "transport", "preprocess", "inference", "decision")
 
 IDENTITY = struct.Struct("=8s64sqqd")  # magic, lane, pid, started (ns, CLOCK_REALTIME), budget_ms
 EVIDENCE = struct.Struct("=32sdq")  # label, score, t_capture
-COUNTS_AT, STATE_AT, HEAD_AT, EVIDENCE_AT = 256, 512, 520, 576
+COUNTS_AT, STATE_AT, EVIDENCE_AT = 256, 512, 576
+STATE, HEAD, TURN, CRITICAL = range(4)  # the cells from STATE_AT on
 
 
 class Ledger:
     """Written by one lane. `count` is indexed by the counter constants: ledger.count[SKIPPED] += 1."""
 
-    def __init__(self, path: Path | None, lane: str, budget_ms: float) -> None:
+    def __init__(self, path: Path | None, lane: str, budget_ms: float, critical: bool = True) -> None:
         """path None keeps it in memory only. Raises OSError when the file cannot be made (disk full)."""
         size = HEADER + ROWS * ROW.size
         if path is None:
@@ -57,16 +58,17 @@ class Ledger:
         IDENTITY.pack_into(self.memory, 0, MAGIC, lane.encode()[:64], os.getpid(), time.time_ns(), budget_ms)
         self.view = memoryview(self.memory)
         self.count = self.view[COUNTS_AT : COUNTS_AT + 8 * len(COUNTERS)].cast("q")
-        self.cells = self.view[STATE_AT : HEAD_AT + 8].cast("q")
+        self.cells = self.view[STATE_AT : STATE_AT + 32].cast("q")
+        self.cells[CRITICAL] = critical
         self.head = 0
 
     @property
     def state(self) -> int:
-        return self.cells[0]
+        return self.cells[STATE]
 
     @state.setter
     def state(self, state: int) -> None:
-        self.cells[0] = state
+        self.cells[STATE] = state
 
     def next_row(self) -> int:
         """Where the next `write` will go, for commands that leave before their sample is booked."""
@@ -78,7 +80,7 @@ class Ledger:
         """Book one sample. sent: 0 where no command left."""
         ROW.pack_into(self.memory, self.next_row(), sequence, capture, asked, read, prepared, inferred, decided, sent, 0)
         self.head += 1
-        self.cells[1] = self.head
+        self.cells[HEAD] = self.head
 
     def book_applied(self, at: int, t_applied: int) -> None:
         struct.pack_into("=q", self.memory, at + APPLIED, t_applied)
@@ -127,7 +129,10 @@ class Account(NamedTuple):
     pid: int
     started: int
     budget_ms: float
+    critical: bool
     state: str
+    t_turn: int  # when the lane's loop last came round, CLOCK_MONOTONIC ns
+    head: int  # rows written since the start, of which the newest are kept
     counts: dict[str, int]
     label: str
     score: float
@@ -144,20 +149,24 @@ def read(path: Path) -> Account:
     return account(raw)
 
 
-def account(raw: bytes | memoryview | mmap.mmap) -> Account:
+def account(raw: bytes | memoryview | mmap.mmap, newest: int = ROWS) -> Account:
+    """newest: how many rows to copy out."""
     _, lane, pid, started, budget = IDENTITY.unpack_from(raw, 0)
     counts = struct.unpack_from(f"={len(COUNTERS)}q", raw, COUNTS_AT)
-    state, head = struct.unpack_from("=2q", raw, STATE_AT)
+    state, head, turn, critical = struct.unpack_from("=4q", raw, STATE_AT)
     label, score, t_evidence = EVIDENCE.unpack_from(raw, EVIDENCE_AT)
-    rows = np.frombuffer(raw, np.int64, ROWS * len(STAMPS), HEADER).reshape(ROWS, len(STAMPS))
-    rows = np.roll(rows, -(head % ROWS), axis=0) if head > ROWS else rows[:head].copy()
+    ring = np.frombuffer(raw, np.int64, ROWS * len(STAMPS), HEADER).reshape(ROWS, len(STAMPS))
+    rows = ring[np.arange(head - min(head, newest, ROWS), head) % ROWS]
     text = lane.rstrip(b"\0").decode(errors="replace"), label.rstrip(b"\0").decode(errors="replace")
     return Account(
         text[0],
         pid,
         started,
         budget,
+        bool(critical),
         STATES[state % len(STATES)],
+        turn,
+        head,
         dict(zip(COUNTERS, counts)),
         text[1],
         score,

@@ -1,27 +1,74 @@
-"""/metrics for Prometheus, from the ledgers: a process of its own, so that a scrape never takes the lanes' GIL."""
+"""/metrics, /healthz and /readyz from the ledgers: a process of its own, so that a scrape never takes the lanes' GIL."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from agent import ledger, realtime
+from agent import health, ledger, realtime
 from agent.ledger import Account
+
+SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, 10.0)  # bucket limits as shares of the lane's budget
+GATHER_S = 5.0  # a ledger keeps its newest 32,768 rows: half a minute at 1 kHz
+Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+
+
+class Stage:
+    """A histogram of one lane and part of the way, over all samples since the lane started."""
+
+    def __init__(self, budget_ms: float) -> None:
+        self.limits = [budget_ms * share for share in SHARES]
+        self.counts = np.zeros(len(SHARES) + 1, np.int64)
+        self.sum_s = 0.0
+
+    def add(self, values_ms: npt.NDArray[np.float64]) -> None:
+        self.counts += np.bincount(np.searchsorted(self.limits, values_ms), minlength=len(self.counts))
+        self.sum_s += float(values_ms.sum()) / 1e3
+
+    def buckets(self) -> list[tuple[str, float]]:
+        sums = np.cumsum(self.counts)
+        names = [f"{limit / 1e3:.6g}" for limit in self.limits] + ["+Inf"]
+        return [(name, float(count)) for name, count in zip(names, sums)]
+
+
+class Book:
+    """What was gathered of one lane."""
+
+    def __init__(self, told: Account) -> None:
+        self.started = told.started
+        self.head = 0
+        self.missed = 0
+        self.stages = {part: Stage(told.budget_ms) for part in (*ledger.PARTS, "total")}
+
+    def gather(self, told: Account) -> None:
+        new = told.head - self.head
+        self.missed += new - min(new, len(told.rows))
+        self.head = told.head
+        rows = told.rows[len(told.rows) - min(new, len(told.rows)) :]
+        if not len(rows):
+            return
+        answered = rows[:, -1] > 0
+        for part, values in ledger.parts(rows).items():
+            self.stages[part].add(values[answered] if part in ("decision", "total") else values)
 
 
 class Ledgers(Collector):
-    """Reads every ledger of a run_dir anew at each scrape."""
+    """Every ledger of a run_dir."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
+        self.books: dict[str, Book] = {}
 
     def accounts(self) -> Iterator[Account]:
         for path in sorted(self.run_dir.glob("*.ledger")):
@@ -30,35 +77,89 @@ class Ledgers(Collector):
             except (OSError, ValueError):
                 continue  # being made, or of another version
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    def gather(self) -> list[Account]:
+        """Add the new rows of every lane to its histograms; a lane that started anew begins at none, as counters may."""
+        accounts = list(self.accounts())
+        for one in accounts:
+            if one.lane not in self.books or self.books[one.lane].started != one.started:
+                self.books[one.lane] = Book(one)
+            self.books[one.lane].gather(one)
+        self.books = {one.lane: self.books[one.lane] for one in accounts}
+        return accounts
+
+    def collect(self) -> Iterator[Family]:
+        accounts = self.gather()
+        yield from self.counters(accounts)
+        yield from self.levels(accounts)
+        latency = HistogramMetricFamily(
+            "reflexd_lane_latency_seconds",
+            "Each part of the way; decision and total of commands that were applied.",
+            labels=["lane", "part"],
+        )
+        for lane, book in self.books.items():
+            for part, stage in book.stages.items():
+                latency.add_metric([lane, part], stage.buckets(), stage.sum_s)
+        yield latency
+
+    def counters(self, accounts: list[Account]) -> Iterator[Family]:
         counted = CounterMetricFamily("reflexd_lane_events", "Samples and what became of them.", labels=["lane", "event"])
         dropped = CounterMetricFamily("reflexd_lane_dropped", "What went no further, by reason.", labels=["lane", "reason"])
-        running = GaugeMetricFamily("reflexd_lane_running", "1 while the lane reads its source.", labels=["lane"])
-        latency = GaugeMetricFamily(
-            "reflexd_lane_latency_seconds", "Of the newest samples, by part of the way.", labels=["lane", "part", "quantile"]
-        )
-        for one in self.accounts():
+        missed = CounterMetricFamily("reflexd_lane_unmeasured", "Samples that are in no histogram.", labels=["lane"])
+        for one in accounts:
             for name, count in one.counts.items():
-                if name in ledger.DROPS:
-                    dropped.add_metric([one.lane, name], count)
-                else:
-                    counted.add_metric([one.lane, name], count)
+                (dropped if name in ledger.DROPS else counted).add_metric([one.lane, name], count)
+            missed.add_metric([one.lane], self.books[one.lane].missed)
+        yield from (counted, dropped, missed)
+
+    def levels(self, accounts: list[Account]) -> Iterator[Family]:
+        running = GaugeMetricFamily("reflexd_lane_running", "1 while the lane reads its source.", labels=["lane"])
+        budget = GaugeMetricFamily("reflexd_lane_budget_seconds", "Capture to applied, as configured.", labels=["lane"])
+        level = GaugeMetricFamily("reflexd_health", "1 for the level the box is at.", labels=["level"])
+        for one in accounts:
             running.add_metric([one.lane], float(one.state == "running"))
-            for part, values in ledger.parts(one.rows).items():
-                for quantile, value in ledger.quantiles(values).items():
-                    latency.add_metric([one.lane, part, quantile], value / 1e3)
-        yield from (counted, dropped, running, latency)
+            budget.add_metric([one.lane], one.budget_ms / 1e3)
+        found = health.judge(accounts).health
+        for name in health.WORSE:
+            level.add_metric([name], float(name == found))
+        yield from (running, budget, level)
 
 
 def application(run_dir: Path) -> web.Application:
-    registry = CollectorRegistry()
-    registry.register(Ledgers(run_dir))
+    registry = CollectorRegistry(auto_describe=False)
+    ledgers = Ledgers(run_dir)
+    registry.register(ledgers)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    async def healthz(_: web.Request) -> web.Response:
+        """503 when the actuators are safe because of a lane; 200 with the reasons while the box is only degraded."""
+        found = health.judge(ledgers.accounts())
+        return web.Response(text="\n".join(found.reasons or ["good"]) + "\n", status=503 if found.health == health.SAFE else 200)
+
+    async def readyz(_: web.Request) -> web.Response:
+        """200 once every lane has its model loaded and its source opened, whatever happens later."""
+        waiting = [one.lane for one in ledgers.accounts() if one.state in ("closed", "opening")]
+        none = not any(True for _ in ledgers.accounts())
+        text = f"waiting for lanes {', '.join(waiting)}" if waiting else "no lane yet" if none else "ready"
+        return web.Response(text=text + "\n", status=503 if waiting or none else 200)
+
+    async def gathering(_: web.Application) -> AsyncIterator[None]:
+        """Between scrapes, too, so that no row is overwritten unseen."""
+
+        async def gather() -> None:
+            while True:
+                ledgers.gather()
+                await asyncio.sleep(GATHER_S)
+
+        task = asyncio.create_task(gather())
+        yield
+        task.cancel()
+
     app = web.Application()
-    app.router.add_get("/metrics", metrics)
+    app.cleanup_ctx.append(gathering)
+    for path, answer in (("/metrics", metrics), ("/healthz", healthz), ("/readyz", readyz)):
+        app.router.add_get(path, answer)
     return app
 
 

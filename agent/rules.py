@@ -144,6 +144,18 @@ class Rules:
         self.in_force: dict[str, Decision] = {}
         self.number = 0
 
+    def adopt(self, old: Rules) -> None:
+        """Go on where another set of rules was: same rules keep what they saw, and what they ordered stays in force."""
+        self.number = old.number  # an actuator applies each number once
+        known = {rule.name: rule for rule in old.rules}
+        self.rules = [
+            known[rule.name] if rule.name in known and known[rule.name].config == rule.config else rule for rule in self.rules
+        ]
+        kept = {rule.name for rule in self.rules if known.get(rule.name) is rule}
+        for actuator, standing in old.in_force.items():
+            if standing.rule in kept or (not standing.rule and standing.verb == self.rest.get(actuator)):
+                self.in_force[actuator] = standing
+
     def decide(self, lane: str, now: int, t_capture: int, evidence: Sequence[Evidence]) -> list[Decision]:
         """What changes at the actuators that this lane feeds. evidence: of one inference, possibly none."""
         winners: dict[str, Rule | None] = dict.fromkeys(self.feeds.get(lane, ()))

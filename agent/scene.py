@@ -27,6 +27,12 @@ class Scene:
             self.time = max(self.time, t_capture)
             return self.rules.decide(lane, self.time, t_capture, evidence)
 
+    def replace(self, rules: Rules) -> None:
+        """Other rules from the next evidence on."""
+        with self.lock:
+            rules.adopt(self.rules)
+            self.rules = rules
+
     def current(self, actuator: str) -> Decision | None:
         """The decision in force, for heart-beats."""
         return self.rules.in_force.get(actuator)

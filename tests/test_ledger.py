@@ -168,7 +168,7 @@ def test_a_foreign_file_is_no_ledger(arm, tmp_path, change):
     path = tmp_path / "arm.ledger"
     raw = path.read_bytes()
     path.write_bytes({
-        "first byte": b"x" + raw[1:], "version": raw[:7] + b"\x02" + raw[8:], "one byte more": raw + b"\0",
+        "first byte": b"x" + raw[1:], "version": raw[:7] + b"\xff" + raw[8:], "one byte more": raw + b"\0",
         "zeros": bytes(len(raw)), "text": b"node: cell\n",
     }[change])  # fmt: skip
     with pytest.raises(ValueError, match="not a ledger"):

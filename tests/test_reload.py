@@ -1,0 +1,199 @@
+"""A changed configuration under a running daemon: what restarts, what stays, what is refused."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import control
+from agent.config import Config
+from agent.data import Evidence
+from agent.reload import compare
+from agent.rules import RuleConfig, Rules
+from tests.processes import Cell, arm, never, robot, until
+
+MS = 1_000_000
+
+
+def config(**changes: Any) -> Config:
+    lanes = {name: {"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation"} for name in ("a", "b")}
+    rule = {"any": [{"lane": "a", "label": "deviation"}], "actuator": "robot", "verb": "stop"}
+    plain = {"run_dir": "/run/x", "lanes": lanes, "actuators": {"robot": {"rest": "run"}}, "rules": {"off-plan": rule}}
+    return Config.model_validate({**plain, **changes})
+
+
+def lanes(**changes: Any) -> dict[str, Any]:
+    return {name: {"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation", **changes} for name in ("a", "b")}
+
+
+def test_nothing_changed_is_nothing_to_do() -> None:
+    assert compare(config(), config()) == ([], [], [])
+
+
+def test_only_the_lane_that_changed_restarts() -> None:
+    new = lanes()
+    new["b"]["critical"] = False
+    assert compare(config(), config(lanes=new)) == (["b"], ["b"], [])
+    assert compare(config(), config(lanes={**lanes(), "c": new["b"]})) == ([], ["c"], [])
+    assert compare(config(), config(lanes={"a": lanes()["a"]})) == (["b"], [], [])
+
+
+def test_a_lane_restarts_when_its_line_to_an_actuator_changes() -> None:
+    assert compare(config(), config(actuators={"robot": {"rest": "run", "safe_after_ms": 50}})) == (["a"], ["a"], [])
+    rule = {"any": [{"lane": "b", "label": "deviation"}], "actuator": "robot", "verb": "stop"}
+    assert compare(config(), config(rules={"off-plan": rule})) == (["a", "b"], ["a", "b"], [])
+
+
+def test_another_threshold_restarts_no_lane() -> None:
+    rule = {"any": [{"lane": "a", "label": "deviation", "score": 0.9}], "actuator": "robot", "verb": "stop"}
+    assert compare(config(), config(rules={"off-plan": rule})) == ([], [], [])
+
+
+def test_what_only_a_restart_can_change() -> None:
+    assert compare(config(), config(node="other", run_dir="/run/y")).fixed == ["node", "run_dir"]
+
+
+# -- rules that go on ----------------------------------------------------------------------------------------------------
+
+RULE = RuleConfig.model_validate({
+    "any": [{"lane": "a", "label": "deviation", "hits": 2, "of": 3}], "actuator": "robot", "verb": "stop", "hold_ms": 500,
+})  # fmt: skip
+
+
+def seen(at_ms: int) -> list[Evidence]:
+    return [Evidence("a", "deviation", 0.9, at_ms * MS)]
+
+
+def stopped() -> Rules:
+    rules = Rules({"off-plan": RULE}, {"robot": "run"})
+    for at in (10, 11):
+        rules.decide("a", at * MS, at * MS, seen(at))
+    assert rules.in_force["robot"].verb == "stop"
+    return rules
+
+
+def test_a_stop_stays_in_force_when_other_rules_change() -> None:
+    old, new = stopped(), Rules({"off-plan": RULE, "more": RULE.model_copy(update={"verb": "slow"})}, {"robot": "run"})
+    new.adopt(old)
+    assert new.decide("a", 20 * MS, 20 * MS, []) == []
+    assert new.in_force["robot"].verb == "stop"
+    back = new.decide("a", 600 * MS, 600 * MS, [])
+    assert [one.verb for one in back] == ["run"]
+    assert back[0].number == old.number + 1
+
+
+def test_a_rule_that_changed_begins_anew_and_numbers_go_on() -> None:
+    old, new = stopped(), Rules({"off-plan": RULE.model_copy(update={"hold_ms": 10.0})}, {"robot": "run"})
+    new.adopt(old)
+    found = new.decide("a", 20 * MS, 20 * MS, [])
+    assert [(one.verb, one.number) for one in found] == [("run", old.number + 1)]
+
+
+def test_another_verb_of_rest_is_sent() -> None:
+    old, new = Rules({"off-plan": RULE}, {"robot": "run"}), Rules({"off-plan": RULE}, {"robot": "slow"})
+    old.decide("a", MS, MS, [])
+    new.adopt(old)
+    assert [one.verb for one in new.decide("a", 2 * MS, 2 * MS, [])] == ["slow"]
+
+
+# -- with real processes -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Any:
+    with Cell(tmp_path, {"arm": arm()}) as made:
+        yield made
+
+
+def started(cell: Cell, lane: str) -> int:
+    from agent import ledger
+
+    return ledger.read(cell.run_dir / f"{lane}.ledger").started
+
+
+def test_a_good_configuration_is_taken_over_without_touching_the_other_lanes(cell: Cell) -> None:
+    _, daemon = cell.both()
+    first = started(cell, "arm")
+    cell.config["lanes"] = {"arm": arm(), "second": arm(fault_every_s=1)}
+    cell.config["rules"]["second-never"] = never("second", "arm-deviation")
+    cell.config["actuators"]["other"] = {**robot({"driver": "actuator.sim"}), "device": None}
+    cell.config["rules"]["second-never"]["actuator"] = "other"
+    cell.write()
+    daemon.signal(signal.SIGHUP)
+    daemon.says("configuration taken over: lanes second started, none stopped")
+    cell.counted("second", "inferences")
+    assert started(cell, "arm") == first
+    before = cell.counts("arm")["inferences"]
+    cell.counted("arm", "inferences", before + 100)
+    del cell.config["lanes"]["second"], cell.config["rules"]["second-never"]
+    cell.write()
+    daemon.signal(signal.SIGHUP)
+    daemon.says("configuration taken over: lanes none started, second stopped")
+    assert not (cell.run_dir / "second.ledger").exists()
+    assert daemon.stop() == 0
+
+
+def test_a_wrong_configuration_leaves_the_old_one_running(cell: Cell) -> None:
+    _, daemon = cell.both()
+    first = started(cell, "arm")
+    cell.config["lanes"] = {"arm": {**arm(), "model": "arm-deviatoin"}}
+    path = cell.write()
+    daemon.signal(signal.SIGHUP)
+    assert "arm-deviatoin" in daemon.says("configuration not taken over")
+    path.write_text("lanes: [")
+    daemon.signal(signal.SIGHUP)
+    daemon.says("configuration not taken over", 2)
+    assert started(cell, "arm") == first
+    cell.counted("arm", "inferences", cell.counts("arm")["inferences"] + 100)
+
+
+def test_a_lane_that_changed_restarts_and_the_actuator_follows_it(cell: Cell) -> None:
+    _, daemon = cell.both()
+    first = started(cell, "arm")
+    cell.config["lanes"] = {"arm": arm(speed=0.5)}
+    cell.write()
+    moved = len(cell.records())
+    daemon.signal(signal.SIGHUP)
+    daemon.says("lanes arm started, arm stopped")
+    cell.goes("safe", moved)
+    cell.goes("run", moved)
+    assert started(cell, "arm") > first
+
+
+def test_the_control_socket_tells_and_reloads(cell: Cell) -> None:
+    _, daemon = cell.both()
+    told = control.ask(cell.run_dir, {"do": "status"})
+    assert told is not None
+    assert told["pid"] == daemon.popen.pid
+    assert told["health"] == "good" and told["reasons"] == []
+    assert told["lanes"]["arm"]["state"] == "running"
+    assert told["actuators"]["robot"]["verb"] == "run"
+    cell.config["node"] = "cell-2"
+    cell.write()
+    answer = control.ask(cell.run_dir, {"do": "reload"}, 20.0)
+    assert answer is not None and not answer["ok"]
+    assert "a change of node needs a restart" in answer["mistakes"][0]
+
+
+@pytest.mark.parametrize("line", [b"\n", b"[]\n", b'{"do": 1}\n', b'{"do": ["status"]}\n', b"\xff\xfe\n", b"{" * 70_000 + b"\n"])
+def test_nonsense_at_the_control_socket_harms_nobody(cell: Cell, line: bytes) -> None:
+    import socket
+
+    daemon = cell.run()
+    until("the control socket", (cell.run_dir / "control.sock").exists)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(cell.run_dir / "control.sock"))
+        client.sendall(line)
+        answer = client.makefile("rb").readline()
+    assert not answer or "expected a line" in json.loads(answer)["error"]
+    assert control.ask(cell.run_dir, {"do": "status"}, 10.0)
+    assert "Traceback" not in daemon.text
+
+
+def test_nobody_answers_where_no_daemon_is(tmp_path: Path) -> None:
+    assert control.ask(tmp_path, {"do": "status"}) is None
