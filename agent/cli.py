@@ -15,12 +15,8 @@ from typing import Any
 import click
 
 from agent import config as configuration
-
-config_option = click.option(
-    "-c", "--config", "path", type=click.Path(path_type=Path), default=configuration.FOLDER / "reflexd.yaml",
-    show_default=True, help="Configuration file.",
-)  # fmt: skip
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+from agent.field import commands as field
+from agent.options import config_option, json_option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -97,6 +93,16 @@ def check(path: Path, as_json: bool) -> int:
 
 
 @cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def replay(file: Path, as_json: bool) -> int:
+    """Compute every decision of a recording again and compare. Exit code 1 if one differs."""
+    from agent import replay as again
+
+    return again.run(file, as_json)
+
+
+@cli.command()
 def schema() -> None:
     """Print the JSON schema of the configuration, drivers' options included, for editors."""
     from agent import schema as schemas
@@ -141,6 +147,7 @@ def bench() -> None:
 @click.option("--model", help="Package for the camera lane.  [default: person-coarse]")
 @click.option("--samples", default=600, show_default=True, help="Counted samples of each program and lane, at least.")
 @click.option("--busy", is_flag=True, help="Also with metrics scraped and configuration re-validated all the while.")
+@click.option("--recorder", is_flag=True, help="Also with recorder and metrics against neither.")
 @json_option
 def bench_arc(**options: Any) -> None:
     """Camera and sensor lane against a bare script, in alternating runs: capture to applied in ms."""
@@ -149,6 +156,30 @@ def bench_arc(**options: Any) -> None:
     as_json = options.pop("as_json")
     result = arc.measure(**options)
     click.echo(json.dumps(result, indent=2) if as_json else arc.text(result))
+
+
+@bench.command("soak")
+@click.option("--samples", default=1_000_000, show_default=True, help="Through one lane, as fast as they go.")
+@json_option
+def bench_soak(samples: int, as_json: bool) -> None:
+    """Memory, open files and threads of the daemon along a million samples."""
+    from agent.benches import soak
+
+    result = soak.measure(samples)
+    click.echo(json.dumps(result, indent=2) if as_json else soak.text(result))
+
+
+@bench.command("faults")
+@click.option("--times", default=100, show_default=True, help="Each simulated fault so often.")
+@click.option("--seed", default=0, show_default=True, help="Of the random moments.")
+@json_option
+def bench_faults(times: int, seed: int, as_json: bool) -> int:
+    """Inject every simulated fault at random. Exit code 1 if something did not come back, was lost, or was safe too late."""
+    from agent.benches import faults
+
+    result = faults.measure(times, seed)
+    click.echo(json.dumps(result, indent=2) if as_json else faults.text(result))
+    return int(bool(result["lanes_not_back"] or result["decisions_uncounted"] or result["safe_too_late"]))
 
 
 @cli.group()
@@ -206,3 +237,7 @@ def model_init(file: Path, into: Path | None, decoder: str | None, as_json: bool
     from agent import modelfile
 
     return modelfile.init(file, into, decoder, as_json)
+
+
+for command in field.ALL:
+    cli.add_command(command)

@@ -92,13 +92,22 @@ class Metrics(Section):
     host: str = "127.0.0.1"
 
 
+class Recorder(Section):
+    enabled: bool = Field(default=True, description="keep the newest samples, evidence and decisions for `reflexd replay`")
+    file_mb: float = Field(default=10.0, ge=0.1, le=1000, description="a new file from this size on")
+    files: int = Field(default=20, ge=1, le=10_000, description="older ones are deleted")
+    pictures: bool = Field(default=False, description="keep what picture models see, too, not only what they say")
+
+
 class Config(Section):
     node: str = Field("box", pattern=NAME, description="this box's name in commands")
     run_dir: Path = Field(default_factory=lambda: default_run_dir(), description="sockets, ledgers, lock")
+    state_dir: Path = Field(default_factory=lambda: default_state_dir(), description="recordings lie in its recordings/")
     realtime: bool = Field(True, description="use SCHED_FIFO where allowed")
     insecure: bool = Field(False, description="allow network endpoints without keys; doctor reports it")
     keys: Keys | None = None
     metrics: Metrics = Field(default_factory=lambda: Metrics())
+    recorder: Recorder = Field(default_factory=lambda: Recorder())
     lanes: dict[str, LaneConfig] = Field({}, max_length=64)
     actuators: dict[str, ActuatorConfig] = Field({}, max_length=64)
     rules: dict[str, RuleConfig] = Field({}, max_length=256)
@@ -124,6 +133,16 @@ def default_run_dir() -> Path:
     if os.geteuid() == 0:
         return Path("/run/reflexd")
     return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/reflexd-{os.geteuid()}") / "reflexd"
+
+
+def default_state_dir() -> Path:
+    """systemd's STATE_DIRECTORY, else /var/lib/reflexd for root, else the user's state folder."""
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    if os.geteuid() == 0:
+        return Path("/var/lib/reflexd")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "reflexd"
 
 
 def load(path: Path) -> Config:

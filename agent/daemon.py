@@ -40,7 +40,7 @@ class Daemon:
         self.session = secrets.randbits(32)
         self.runners: dict[str, Runner] = {}
         self.exit_code = 0
-        self.helpers: list[asyncio.Task[None]] = []
+        self.helpers: list[asyncio.Task[Any]] = []
         self.works: set[asyncio.Task[Any]] = set()
         self.hung: set[str] = set()
         self.started = time.monotonic()
@@ -90,7 +90,10 @@ class Daemon:
         if metrics.port:
             where = [str(self.config.run_dir), "--host", metrics.host, "--port", str(metrics.port)]
             advice = f"is port {metrics.port} taken?"
-            self.helpers.append(asyncio.create_task(helper.keep("agent.metrics", *where, advice=advice)))
+            self.helpers.append(self.begin(helper.keep("agent.metrics", *where, advice=advice)))
+
+        if self.config.recorder.enabled:
+            self.helpers.append(self.begin(helper.keep("agent.record", str(self.path), advice="is the disk full?")))
 
     async def stop_helpers(self) -> None:
         for task in self.helpers:
@@ -141,11 +144,17 @@ class Daemon:
 
     # -- change, answer -----------------------------------------------------------------------------------------------
 
-    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Start work that nobody waits for; somebody must hold it, or it is collected."""
+    def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start work that nobody waits for; somebody must hold it, or it is collected, and tell when it fails."""
         task = asyncio.create_task(work)
         self.works.add(task)
-        task.add_done_callback(self.works.discard)
+        task.add_done_callback(self.done)
+        return task
+
+    def done(self, task: asyncio.Task[Any]) -> None:
+        self.works.discard(task)
+        if not task.cancelled() and task.exception():
+            log.error("a bug beside the lanes, which go on", exc_info=task.exception())
 
     async def reload(self) -> Answer:
         """Take over the configuration file if it is good: only what changed restarts. Else the old one stays."""

@@ -29,7 +29,7 @@ def run(seconds: float, video: Path | None, camera: str | None, model: str | Non
         folder = Path(name)
         path = SCENE if not (video or camera) else picture_scene(folder, video, camera, model or "person-coarse")
         configuration.load(path)  # one clear message instead of two from two processes
-        environment = {**os.environ, "RUNTIME_DIRECTORY": name}
+        environment = {**os.environ, "RUNTIME_DIRECTORY": name, "STATE_DIRECTORY": name}
         host = spawn(["actuate", "-c", str(path)], environment)
         daemon = spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment)
         try:

@@ -20,6 +20,7 @@ from agent.package import Package
 from agent.poses import SecondModel
 from agent.prepare import Pixels, Readings
 from agent.scene import Scene
+from agent.tape import Recording, Tape
 from drivers.base import Camera, DeviceError, DeviceFault, DeviceTimeout, SensorStream, Stream
 
 log = logging.getLogger("reflexd.lane")
@@ -43,11 +44,11 @@ class Lane:
 
     def __init__(
         self, name: str, source: Stream, package: Package, limits: Limits, ledger: Ledger, *,
-        reference: Array | None = None, second: SecondModel | None = None,
+        reference: Array | None = None, second: SecondModel | None = None, recording: Recording | None = None,
     ) -> None:  # fmt: skip
         """reference: uint8 [height, width], the good part with which a model of `picture.reference` compares.
 
-        second: reads the keypoints that the package's decoder finds.
+        second: reads the keypoints that the package's decoder finds. recording: where the recorder looks; None for nowhere.
         """
         self.name = name
         self.source = source
@@ -56,6 +57,11 @@ class Lane:
         self.ledger = ledger
         self.reference = reference
         self.second = second
+        self.recording = recording
+        self.tape: Tape | None = None
+        self.evidence: list[Evidence] | None = None  # of the newest sample; None where no inference was due
+        self.dropped: list[Decision] = []
+        self.anew = True  # what comes next has no neighbour before it
         self.engine = package.engine
         self.decoder = package.decoder
         self.places = range(len(package.engine.outputs))
@@ -85,10 +91,11 @@ class Lane:
         stamps, clock = self.stamps, time.monotonic_ns
         if not self.prepare(sample):
             stamps[0] = stamps[1] = clock()
+            self.evidence = None
             return None
         stamps[0] = clock()
         self.engine.invoke()
-        evidence = self.see(sample.t_capture)
+        evidence = self.evidence = self.see(sample.t_capture)
         stamps[1] = clock()
         return scene.bring(self.name, sample.t_capture, evidence)
 
@@ -121,6 +128,10 @@ class Lane:
                     self.ledger.count[book.INFERENCES] += 1
                     prepared, inferred = self.stamps
                     self.ledger.write(sample.sequence, sample.t_capture, asked, now, prepared, inferred, decided, sent)
+                if self.tape:
+                    order = scene.order.get(self.name, 0)
+                    self.tape.write(sample, order, self.anew, self.evidence, decisions or (), self.dropped)
+                    self.anew = False
             elif now - self.t_fresh > self.limits.timeout_ns:
                 raise DeviceTimeout(f"no new picture or reading for {self.limits.timeout_ns / 1e6:.0f} ms: {self.why}")
             if self.t_capture:
@@ -144,6 +155,7 @@ class Lane:
         if lost > 0:
             count[book.LOST] += lost
             self.forget()  # a window must not join readings that were no neighbours
+            self.anew = True
         self.last_sequence = sample.sequence
         # Older than the silence allowed, or from the future: the device's clock jumped, or it handed out a leftover.
         if not -FUTURE_NS < age < self.limits.timeout_ns and not self.virtual:
@@ -158,6 +170,7 @@ class Lane:
     def act(self, sample: Sample, decisions: list[Decision], scene: Scene, outbox: Outbox) -> int:
         """Send what was decided; the time when it had left, 0 if there was nothing to send."""
         t_capture = self.t_capture = time.monotonic_ns() if self.virtual else sample.t_capture
+        self.dropped.clear()
         if not decisions:
             return 0
         count, row = self.ledger.count, self.ledger.next_row()
@@ -168,6 +181,7 @@ class Lane:
                 count[book.LATE] += 1
                 if decision.rule in self.limits.drop_late:
                     scene.forget(decision)
+                    self.dropped.append(decision)
                     continue
             count[book.SENT] += outbox.links[decision.actuator].send(decision, t_capture, self.ttl, row, late)
         return time.monotonic_ns()
@@ -189,6 +203,7 @@ class Lane:
             except DeviceError as error:
                 self.ledger.count[book.FAULTS] += 1
                 self.ledger.state = book.GONE
+                self.why = str(error)
                 retry_s = FIRST_RETRY_S if self.well else min(2 * retry_s, LAST_RETRY_S)
                 if self.well:
                     log.warning("lane %s: %s; trying again until it is back", self.name, error)
@@ -198,6 +213,8 @@ class Lane:
             finally:
                 self.source.close()
             self.pause(retry_s, outbox)
+        else:
+            self.ledger.state = book.CLOSED  # in good order; what is killed leaves another state behind
         outbox.close()
 
     def open(self) -> None:
@@ -205,7 +222,7 @@ class Lane:
         self.ledger.state = book.OPENING
         self.ledger.cells[book.TURN] = time.monotonic_ns()
         self.source.open()
-        self.last_sequence, self.news, self.why = -1, 0, FROZEN
+        self.last_sequence, self.news, self.why, self.anew = -1, 0, FROZEN, True
         self.t_fresh, self.t_capture = time.monotonic_ns(), 0
         self.unmap = unchanged
         tensor, manifest = self.engine.inputs[0], self.package.manifest
@@ -219,6 +236,9 @@ class Lane:
         else:
             wants = "pictures" if manifest.picture else "readings" if manifest.window else "keypoints (name it under 'then')"
             raise DeviceFault(f"model {self.package.name} wants {wants}, which {type(self.source).__module__} does not give")
+        if self.recording and not self.tape:
+            channels = self.source.channels if isinstance(self.source, SensorStream) else ()
+            self.tape = self.recording.begin(self.name, self.engine, channels)
         self.ledger.state = book.RUNNING
 
     def pause(self, seconds: float, outbox: Outbox) -> None:

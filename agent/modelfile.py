@@ -103,7 +103,7 @@ def manifest_text(file: Path, decoder: str) -> str:
     lines = ["version: 1.0.0", "licence: unknown  # state it before you ship this", f"file: {file.name}"]
     lines += [f"sha256: {package.digest(file)}", f"backend: {backend}", f"decoder: {decoder}"]
     lines += input_section(engine.inputs[0])
-    if decoder in ("classify", "sequence") and not labels:
+    if decoder in ("classify", "nanodet", "sequence") and not labels:
         labels = [f"class-{number}" for number in range(engine.outputs[0].shape[-1])]
     lines.append(f"labels: {json.dumps(labels)}")
     return "\n".join([*lines, "budget_ms: 10", 'data: ""', ""])
@@ -140,6 +140,8 @@ def guess_decoder(engine: Engine) -> str:
         return "ssd"
     if shapes[0][-2:] == (17, 3):
         return "movenet"
+    if len(shapes) == 6 and all(len(one) == 3 for one in shapes) and shapes[0][1] == shapes[3][1]:
+        return "nanodet"
     return "sequence" if len(engine.inputs[0].shape) == 3 else "classify"
 
 

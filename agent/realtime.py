@@ -19,6 +19,7 @@ LANE_PRIORITY = 50
 IO_PRIORITY = 51  # ZeroMQ's own thread must run for a lane's message to leave
 ACTUATOR_PRIORITY = 52  # a command that has arrived goes before the next sample
 PR_SET_PDEATHSIG, PR_SET_TIMERSLACK = 1, 29
+PARENT = "REFLEXD_PARENT"  # the environment tells a helper whose it is
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 SWITCH_S = 0.0005
 
@@ -131,5 +132,8 @@ def context(realtime: bool, cores: list[int] | None = None) -> zmq.Context[zmq.S
 
 
 def die_with_parent() -> None:
-    """End a helper process when the daemon dies, also by kill -9."""
+    """End a helper process (SIGTERM) when the daemon dies, also by kill -9. Call it when the signal is handled."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    parent = os.environ.get(PARENT)
+    if parent and os.getppid() != int(parent):  # it died before we could ask for the signal
+        os.kill(os.getpid(), signal.SIGTERM)

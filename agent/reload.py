@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from agent.config import Config, ConfigError
 from agent.rules import Rules
 
-FIXED = ("node", "run_dir", "realtime", "keys", "insecure")  # sockets, ledgers and threads hang on these
+FIXED = ("node", "run_dir", "state_dir", "realtime", "keys", "insecure", "recorder")  # sockets, ledgers and threads hang on these
 
 
 class Plan(NamedTuple):

@@ -18,6 +18,7 @@ from agent.outbox import Address, Outbox
 from agent.poses import SecondModel
 from agent.rules import Rules
 from agent.scene import Scene
+from agent.tape import Recording
 from drivers.base import open_source
 
 log = logging.getLogger("reflexd")
@@ -93,7 +94,9 @@ def make_lane(name: str, config: Config, beside: Path, samples: int) -> Lane:
     drop = frozenset(rule for rule, one in config.rules.items() if one.late == "drop")
     limits = Limits(timeout_ns, budget, section.critical, drop, samples)
     account = Ledger(config.run_dir / f"{name}.ledger", name, budget, section.critical)
-    return Lane(name, source, opened, limits, account, reference=good, second=second)
+    recorder = config.recorder
+    recording = Recording(config.run_dir / f"{name}.tape", recorder.pictures) if recorder.enabled else None
+    return Lane(name, source, opened, limits, account, reference=good, second=second, recording=recording)
 
 
 def rules_of(config: Config) -> Rules:

@@ -15,6 +15,8 @@ class Scene:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.time = 0
+        self.brought = 0
+        self.order: dict[str, int] = {}  # of each lane's newest inference among those of all lanes
         # Held for the few microseconds of the rules, never across I/O.
         self.lock = threading.Lock()
 
@@ -25,6 +27,8 @@ class Scene:
         """
         with self.lock:
             self.time = max(self.time, t_capture)
+            self.brought += 1
+            self.order[lane] = self.brought
             return self.rules.decide(lane, self.time, t_capture, evidence)
 
     def replace(self, rules: Rules) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -22,3 +23,9 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
 @pytest.fixture(scope="session")
 def tensorflow() -> ModuleType:
     return pytest.importorskip("tensorflow", reason="tensorflow is not installed: pip install 'reflexd[train]' in its own venv")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Recordings of the tests' daemons go with the tests."""
+    os.environ["STATE_DIRECTORY"] = str(tmp_path_factory.mktemp("state"))

@@ -33,11 +33,37 @@ def test_a_package_can_be_read_back(tmp_path):
     assert np.load(tmp_path / "tiny" / "golden.npz")["input_0"].shape == (GOLDEN, 4, 1)
 
 
+def test_a_package_of_somebody_else_has_their_licence(tmp_path):
+    package = pytest.importorskip("agent.package")
+    facts = {"version": "2.0.0", "licence": "MIT", "decoder": "classify", "labels": ["a"], "picture": {"std": 255.0}}
+    pack(tmp_path / "tiny", b"model", facts, np.zeros((GOLDEN, 4)), np.zeros((GOLDEN, 1)))
+    manifest = package.read(tmp_path / "tiny")
+    assert (manifest.licence, manifest.version) == ("MIT", "2.0.0")
+
+
+@pytest.mark.parametrize("sizes, right, ms, said", [
+    ((1000, 400), (95, 93), (2.0, 1.0), "60.0 % smaller and loses 2.00 points: met."),
+    ((1000, 401), (95, 95), (2.0, 1.0), "59.9 % smaller and loses 0.00 points: not met."),
+    ((1000, 100), (95, 92), (1.0, 1.0), "loses 3.00 points: not met."),
+    ((1000, 100), (95, 97), (1.0, 1.1), "gains 2.00 points: met. On this machine INT8 is slower than float."),
+])
+def test_the_trade_is_told_as_it_is(sizes, right, ms, said):
+    assert card.trade(sizes, right, 100, ms).endswith(said)
+
+
+def test_a_card_says_how_it_was_made(tmp_path, capsys):
+    card.write(tmp_path, "What it is.", {"Data": "Mine."}, made_by="me", echo=False)
+    assert (tmp_path / "CARD.md").read_text() == f"# {tmp_path.name}\n\nWhat it is.\n\n## Data\nMine.\n\nMade by `me`.\n"
+    assert not capsys.readouterr().out
+    card.write(tmp_path, "What it is.", {"Data": "Mine."})
+    assert f"python -m models.train {tmp_path.name}" in capsys.readouterr().out
+
+
 def test_yaml_indents_what_is_inside():
     assert yaml({"a": 1, "b": {"c": [1.5, "x"]}}) == 'a: 1\nb:\n  c: [1.5, "x"]\n'
 
 
-def test_a_tiny_network_learns_and_keeps_it_in_int8(tensorflow):
+def test_a_tiny_network_learns_and_keeps_it_in_int8(tensorflow, capsys):
     from models.train import engine
 
     engine.steady(1)
@@ -52,3 +78,4 @@ def test_a_tiny_network_learns_and_keeps_it_in_int8(tensorflow):
         network = Network(content)
         assert (network(inputs).argmax(axis=1) == truth).mean() > 0.95
     assert network.quantised(inputs).dtype == np.int8
+    assert not capsys.readouterr().out  # where figures go, as JSON for programs

@@ -24,18 +24,25 @@ from agent.scene import Scene
 from drivers.base import open_source
 
 ROUNDS = 4
+BESIDE = {
+    "reflexd": programs.USUAL,  # as installed: recorder on
+    "busy": programs.HARRIED,  # scraped 10/s, configuration checked every second
+    "alone": programs.ALONE,  # neither recorder nor metrics
+    "watched": programs.WATCHED,  # recorder, scraped every second
+}
 SENSOR_MODEL, CAMERA_MODEL = "arm-deviation", "person-coarse"
 
 
-def measure(model: str | None, samples: int, busy: bool) -> dict[str, Any]:
+def measure(model: str | None, samples: int, busy: bool, recorder: bool) -> dict[str, Any]:
     """Everything that issue and README quote, as one dict; times in ms."""
     camera = package.open_package(package.find(model or CAMERA_MODEL))
     sensor = package.open_package(package.find(SENSOR_MODEL))
     with tempfile.TemporaryDirectory(prefix="reflexd-bench-") as name:
         folder = Path(name)
         result: dict[str, Any] = {"machine": machine(), "camera_model": camera.name}
-        result["camera"], runs = compare("camera", camera, samples, folder, busy)
-        result["sensor"], _ = compare("sensor", sensor, max(samples, 2000), folder, busy)
+        more = [name for name, wanted in (("busy", busy), ("alone", recorder), ("watched", recorder)) if wanted]
+        result["camera"], runs = compare("camera", camera, samples, folder, more)
+        result["sensor"], _ = compare("sensor", sensor, max(samples, 2000), folder, more)
         result["rss_mb"] = round(max(run.rss_mb for run in runs), 1)
         result["first_decision_s"] = round(max(run.first_s for run in runs), 2)
         result["four_cameras"] = four(camera, folder)
@@ -44,28 +51,35 @@ def measure(model: str | None, samples: int, busy: bool) -> dict[str, Any]:
     return result
 
 
-def compare(kind: str, opened: package.Package, samples: int, folder: Path, busy: bool) -> tuple[dict[str, Any], list[Run]]:
-    """Bare and reflexd in turn, A B A B; with busy a third program, reflexd under nuisance."""
+def compare(
+    kind: str, opened: package.Package, samples: int, folder: Path, more: list[str]
+) -> tuple[dict[str, Any], list[Run]]:
+    """Bare and reflexd in turn, A B A B. more: further programs, each reflexd with something else beside it."""
     each = -(-samples // ROUNDS)
     model = opened.folder / opened.manifest.file
     bare: list[Milliseconds] = []
-    runs: list[Run] = []
-    harried: list[Run] = []
+    runs: dict[str, list[Run]] = {name: [] for name in ("reflexd", *more)}
     for number in range(ROUNDS):
         click.echo(f"{kind}: round {number + 1} of {ROUNDS}", err=True)
         bare.append(programs.bare(kind, model, each, folder))
-        runs.append(programs.reflexd(kind, opened, each, folder))
-        if busy:
-            harried.append(programs.reflexd(kind, opened, each, folder, busy=True))
-    ours, theirs = figures([run.ms for run in runs]), figures(bare)
-    result: dict[str, Any] = {"bare": theirs, "reflexd": ours}
-    result["ratio_p50"] = round(ours["p50"] / theirs["p50"], 3)
-    result["ratio_p99"] = round(ours["p99"] / theirs["p99"], 3)
-    result["lost"] = sum(run.lost() for run in runs)
-    if busy:
-        result["busy"] = figures([run.ms for run in harried])
-        result["busy_ratio_p99"] = round(result["busy"]["p99"] / ours["p99"], 3)
-    return result, runs
+        for name, found in runs.items():
+            found.append(programs.reflexd(kind, opened, each, folder, beside=BESIDE[name]))
+    theirs = figures(bare)
+    ours = {name: figures([run.ms for run in found]) for name, found in runs.items()}
+    result: dict[str, Any] = {"bare": theirs, **ours}
+    result["ratio_p50"] = ratio(ours["reflexd"], theirs, "p50")
+    result["ratio_p99"] = ratio(ours["reflexd"], theirs, "p99")
+    result["lost"] = sum(run.lost() for run in runs["reflexd"])
+    if "busy" in more:
+        result["busy_ratio_p99"] = ratio(ours["busy"], ours["reflexd"], "p99")
+    if "watched" in more:
+        result["watched_ratio_p50"] = ratio(ours["watched"], ours["alone"], "p50")
+        result["watched_ratio_p99"] = ratio(ours["watched"], ours["alone"], "p99")
+    return result, runs["reflexd"]
+
+
+def ratio(one: dict[str, float], other: dict[str, float], quantile: str) -> float:
+    return round(one[quantile] / other[quantile], 3)
 
 
 def figures(runs: list[Milliseconds]) -> dict[str, float]:
@@ -140,12 +154,15 @@ def text(result: dict[str, Any]) -> str:
     """The same for a person."""
     lines = [result["machine"], f"{'ms, capture to applied':<34}{'p50':>9}{'p99':>9}{'p99.9':>9}{'max':>9}"]
     for kind in ("camera", "sensor"):
-        for name in ("bare", "reflexd", "busy"):
+        for name in ("bare", *BESIDE):
             one = result[kind].get(name)
             if one:
                 label = f"{kind} {name} ({one['samples']} samples)"
                 lines.append(f"{label:<34}" + "".join(f"{one[q]:9.3f}" for q in ("p50", "p99", "p99.9", "max")))
         lines.append(f"  ratio p50 {result[kind]['ratio_p50']}, p99 {result[kind]['ratio_p99']}, lost {result[kind]['lost']}")
+        if "watched" in result[kind]:
+            grown = f"p50 {result[kind]['watched_ratio_p50']}, p99 {result[kind]['watched_ratio_p99']}"
+            lines.append(f"  with recorder and metrics against without: {grown}")
     for name, lane in result["four_cameras"].items():
         lines.append(
             f"four cameras, {name}: {lane['samples']} samples, p99 {lane['p99']} ms, dropped {lane['dropped'] or 'none'}"

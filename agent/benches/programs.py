@@ -58,7 +58,21 @@ def bare(kind: str, model: Path, samples: int, folder: Path) -> Milliseconds:
     return np.array(out.split(), np.float64)[WARM[kind] :] / 1e6
 
 
-def configuration(kind: str, package: Package, folder: Path, lanes: int, rate_hz: float, port: int = 0) -> dict[str, Any]:
+class Beside(NamedTuple):
+    """What runs beside the lanes. scrapes_s: between scrapes of /metrics, 0 for no metrics; checks: of the configuration."""
+
+    recorder: bool = True
+    scrapes_s: float = 0.0
+    checks: bool = False
+
+
+USUAL, ALONE = Beside(), Beside(recorder=False)
+WATCHED, HARRIED = Beside(scrapes_s=1.0), Beside(scrapes_s=0.1, checks=True)
+
+
+def configuration(
+    kind: str, package: Package, folder: Path, lanes: int, rate_hz: float, beside: Beside, port: int
+) -> dict[str, Any]:
     """Lanes on simulated sources; every sample becomes a command, whatever the model says."""
     sources = {
         "camera": {"driver": "camera.sim", "width": 640, "height": 480, "fps": rate_hz},
@@ -68,7 +82,9 @@ def configuration(kind: str, package: Package, folder: Path, lanes: int, rate_hz
     config: dict[str, Any] = {
         "node": "bench",
         "run_dir": str(folder),
+        "state_dir": str(folder / "state"),
         "metrics": {"port": port},
+        "recorder": {"enabled": beside.recorder, "files": 3},
         "lanes": {},
         "actuators": {},
         "rules": {},
@@ -89,13 +105,13 @@ def configuration(kind: str, package: Package, folder: Path, lanes: int, rate_hz
 
 
 def reflexd(
-    kind: str, package: Package, samples: int, folder: Path, lanes: int = 1, rate_hz: float = 0.0, busy: bool = False
+    kind: str, package: Package, samples: int, folder: Path, lanes: int = 1, rate_hz: float = 0.0, beside: Beside = USUAL
 ) -> Run:
     """One run of `reflexd run` and `reflexd actuate`; figures from the ledgers they leave."""
     rate_hz = rate_hz or RATE_HZ[kind]
-    port = free_port() if busy else 0
+    port = free_port() if beside.scrapes_s else 0
     path = folder / "bench.yaml"
-    path.write_text(json.dumps(configuration(kind, package, folder, lanes, rate_hz, port)), encoding="utf-8")
+    path.write_text(json.dumps(configuration(kind, package, folder, lanes, rate_hz, beside, port)), encoding="utf-8")
     host = spawn(["agent", "actuate", "-c", str(path)], stderr=subprocess.PIPE)
     assert host.stderr is not None
     while b"listens" not in host.stderr.readline():
@@ -106,7 +122,7 @@ def reflexd(
     started = time.monotonic_ns()
     daemon = spawn(["agent", "run", "-c", str(path), "--samples", str(total)], stderr=subprocess.DEVNULL)
     try:
-        with nuisance(port, path) if busy else quiet():
+        with nuisance(beside, port, path):
             rss_mb = watch(daemon, 60 + 2 * total / rate_hz)
     finally:
         end(daemon)
@@ -131,15 +147,11 @@ def watch(daemon: subprocess.Popen[bytes], timeout_s: float) -> float:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def nuisance(port: int, path: Path) -> Iterator[None]:
-    """Scrape /metrics ten times a second and validate the configuration once a second, until left."""
+def nuisance(beside: Beside, port: int, path: Path) -> Iterator[None]:
+    """Scrape /metrics and validate the configuration once a second, as asked, until left."""
     stop = threading.Event()
-    threads = [threading.Thread(target=scrape, args=(port, stop)), threading.Thread(target=revalidate, args=(path, stop))]
+    threads = [threading.Thread(target=scrape, args=(port, beside.scrapes_s, stop))] if port else []
+    threads += [threading.Thread(target=revalidate, args=(path, stop))] if beside.checks else []
     for thread in threads:
         thread.start()
     try:
@@ -150,10 +162,10 @@ def nuisance(port: int, path: Path) -> Iterator[None]:
             thread.join()
 
 
-def scrape(port: int, stop: threading.Event) -> None:
+def scrape(port: int, every_s: float, stop: threading.Event) -> None:
     from urllib.request import urlopen
 
-    while not stop.wait(0.1):
+    while not stop.wait(every_s):
         try:
             urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
         except OSError:

@@ -40,8 +40,8 @@ class Decoder(base.Decoder):
         scores, sides = shapes[: self.levels], shapes[self.levels :]
         if not self.levels or len(scores) != len(sides) or not all(map(self.fits, scores, sides)):
             raise DecoderError(
-                f"nanodet needs scores [1, n * n, {len(self.labels)}] per level and then as many distances [1, n * n, 4 * bins];"
-                f" the model gives {list(shapes)}"
+                f"nanodet needs scores [1, n * n, {len(self.labels)}] per level and then as many distances"
+                f" [1, n * n, 4 * bins]; the model gives {list(shapes)}"
             )
         grids = [places(isqrt(shape[1])) for shape in scores]
         self.centres = np.concatenate([centres for centres, _ in grids])
@@ -106,5 +106,5 @@ def apart(boxes: Array, kinds: Array, overlap: float, top: int) -> list[int]:
         common = np.minimum(boxes[one, 2:], boxes[left, 2:]) - np.maximum(boxes[one, :2], boxes[left, :2])
         shared = common.clip(0.0).prod(axis=1)
         union = areas[one] + areas[left] - shared
-        left = left[(shared < overlap * union) | (kinds[left] != kinds[one])]
+        left = left[(shared <= overlap * union) | (kinds[left] != kinds[one])]
     return kept

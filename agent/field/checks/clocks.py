@@ -1,0 +1,110 @@
+"""How fast the cores are clocked, what time it is, and what it costs to ask."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import struct
+from collections.abc import Iterator
+
+from agent.field.checks.base import GOOD, SKIP, WARN, Box, Check, number, read, span
+
+CHEAP = ("tsc", "arch_sys_counter", "kvm-clock", "xen", "hyperv_clocksource_tsc_page", "riscv_clocksource")
+TIMEX = 208  # bytes of struct timex where `long` has 64 bits
+STA_UNSYNC, TIME_ERROR = 0x40, 5
+
+
+def checks(box: Box) -> Iterator[Check]:
+    yield governor(box)
+    yield nvpmodel(box)
+    yield gpu_clock(box)
+    yield clock_source(box)
+    yield time_of_day(box, adjtimex())
+
+
+def governor(box: Box) -> Check:
+    cores: dict[str, list[int]] = {}
+    capped = []
+    for folder in box.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq"):
+        core = int(folder.parent.name[3:])
+        cores.setdefault(read(folder / "scaling_governor"), []).append(core)
+        if number(folder / "scaling_max_freq") < number(folder / "cpuinfo_max_freq"):
+            capped.append(core)
+    if not cores:
+        return Check("cpu governor", SKIP, "the kernel does not steer the clock (virtual machine?)")
+    slow = {name: found for name, found in cores.items() if name != "performance"}
+    if slow:
+        cause = "; ".join(f"cores {span(found)}: {name or 'unknown'}" for name, found in slow.items())
+        effect = "the clock is low when a sample comes and climbs too late: inference takes up to several times as long"
+        mend = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+        return Check("cpu governor", WARN, cause, effect, mend)
+    if capped:
+        cause = f"cores {span(capped)}: kept below their full clock"
+        mend = "for f in /sys/devices/system/cpu/cpu*/cpufreq; do sudo cp $f/cpuinfo_max_freq $f/scaling_max_freq; done"
+        return Check("cpu governor", WARN, cause, "inference takes longer", mend)
+    return Check("cpu governor", GOOD, "performance on every core")
+
+
+def nvpmodel(box: Box) -> Check:
+    """Jetson's power mode: `nvpmodel -q` prints "NV Power Mode: MAXN" and its number."""
+    told = box.tool(["nvpmodel", "-q"])
+    mode = re.search(r"NV Power Mode:\s*(\S+)", told or "")
+    if not mode:
+        return Check("power mode", SKIP, "no nvpmodel here: no Jetson, or it gives no answer")
+    if mode[1].startswith("MAXN"):
+        return Check("power mode", GOOD, mode[1])
+    effect = "cores are off and clocks capped: inference takes longer"
+    mend = "sudo nvpmodel -p --verbose lists the modes; sudo nvpmodel -m NUMBER of MAXN, if supply and cooling allow"
+    return Check("power mode", WARN, mode[1], effect, mend)
+
+
+def gpu_clock(box: Box) -> Check:
+    # a Jetson calls it 17000000.gpu, .gv11b (Xavier) or .ga10b (Orin)
+    folders = [one for one in box.glob("sys/class/devfreq/*") if re.search("gpu|gv11b|ga10b", one.name)]
+    if not folders:
+        return Check("gpu clock", SKIP, "no GPU whose clock the kernel steers")
+    loose = [folder.name for folder in folders if number(folder / "min_freq") < number(folder / "max_freq")]
+    if loose:
+        effect = "the first inferences after a pause run at a low clock"
+        return Check("gpu clock", WARN, f"{', '.join(loose)} floats", effect, "sudo jetson_clocks (on a Jetson)")
+    return Check("gpu clock", GOOD, f"{', '.join(folder.name for folder in folders)} at its full clock")
+
+
+def clock_source(box: Box) -> Check:
+    place = "sys/devices/system/clocksource/clocksource0"
+    now = box.text(f"{place}/current_clocksource")
+    if not now:
+        return Check("clock source", SKIP, "the kernel does not tell")
+    if now.startswith(CHEAP):
+        return Check("clock source", GOOD, now)
+    effect = "asking for the time is a slow bus access, and a lane asks nine times a sample"
+    mend = f"dmesg | grep -i clocksource says why; there is: {box.text(f'{place}/available_clocksource')}"
+    return Check("clock source", WARN, now, effect, mend)
+
+
+def adjtimex() -> tuple[int, int, float]:
+    """(state, status, largest error in s) of the kernel's clock, adjtimex(2). Mode 0 only reads; state -1: forbidden."""
+    memory = ctypes.create_string_buffer(TIMEX)
+    state = ctypes.CDLL(None, use_errno=True).adjtimex(memory)
+    # modes, offset, freq, maxerror (us), esterror, status
+    fields = struct.unpack_from("@Illlli", memory)
+    return state, fields[5], fields[3] / 1e6
+
+
+def time_of_day(box: Box, kernel: tuple[int, int, float]) -> Check:
+    """The kernel's own word; the tools only tell who keeps it."""
+    state, status, error_s = kernel
+    if state < 0:
+        return Check("time", SKIP, "adjtimex(2) is not allowed here")
+    if state != TIME_ERROR and not status & STA_UNSYNC:
+        return Check("time", GOOD, f"synchronised{keeper(box)}, at most {error_s * 1e3:.0f} ms off")
+    effect = "log and recordings bear a wrong time, certificates may seem invalid; lanes and commands count on another clock"
+    mend = "sudo timedatectl set-ntp true; then: timedatectl timesync-status, or chronyc tracking"
+    return Check("time", WARN, f"not synchronised{keeper(box)}", effect, mend)
+
+
+def keeper(box: Box) -> str:
+    if (box.root / "run/systemd/timesync").exists():
+        return " (systemd-timesyncd)"
+    told = re.search(r"Reference ID\s*:\s*(\S+)(?: \((.*)\))?", box.tool(["chronyc", "-n", "tracking"]) or "")
+    return f" (chrony, {told[2] or told[1]})" if told else ""

@@ -1,0 +1,91 @@
+"""The files in /dev that the configuration names: are they there, and may the service use them?"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+from stat import S_IMODE
+
+from agent.config import Device
+from agent.field.checks.base import BAD, GOOD, SERVICE_USER, SKIP, Box, Check, listed
+
+
+def checks(box: Box) -> Iterator[Check]:
+    user = service_user(box.view.pid)
+    none = True
+    for name, device in box.devices():
+        for path in paths(device):
+            none = False
+            yield usable(name, path, box.root, user)
+    if none:
+        yield Check("devices", SKIP, "the configuration names no file in /dev")
+
+
+def paths(device: Device) -> list[str]:
+    return [value for value in device.options.values() if isinstance(value, str) and value.startswith("/dev/")]
+
+
+def service_user(pid: int) -> str:
+    """Who opens the devices: the daemon's user, else the service's, else ours."""
+    uid = os.geteuid()
+    try:
+        uid = os.stat(f"/proc/{pid}").st_uid if pid else pwd.getpwnam(SERVICE_USER).pw_uid
+    except (OSError, KeyError):
+        pass
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def usable(name: str, path: str, root: Path, user: str) -> Check:
+    file, title = root / path[1:], f"{name}: {path}"
+    try:
+        found = file.stat()
+    except OSError:
+        there = like(path, root)
+        mend = f"plug it in; there is: {listed(there)}" if there else "plug it in; then: dmesg | tail"
+        return Check(title, BAD, "is not there", "nothing comes from it, nothing reaches it", mend)
+    uid, groups = identity(user)
+    if allowed(found.st_uid, found.st_gid, S_IMODE(found.st_mode), uid, groups):
+        return Check(title, GOOD, f"user {user} may read and write it")
+    group = group_name(found.st_gid)
+    mend = f"sudo usermod -aG {group} {user}; then: sudo systemctl restart reflexd"
+    if group == "root" or not S_IMODE(found.st_mode) & 0o060 == 0o060:
+        mend = f"a udev rule that gives it to a group: KERNEL==\"{file.name}\", GROUP=\"dialout\", MODE=\"0660\""
+    cause = f"user {user} may not read and write it (mode {S_IMODE(found.st_mode):04o}, group {group})"
+    return Check(title, BAD, cause, "the device cannot be opened", mend)
+
+
+def allowed(owner: int, group: int, mode: int, uid: int, groups: set[int]) -> bool:
+    """Reading and writing, by the plain permission bits."""
+    if uid == 0:
+        return True
+    shift = 6 if uid == owner else 3 if group in groups else 0
+    return (mode >> shift) & 0o6 == 0o6
+
+
+def identity(user: str) -> tuple[int, set[int]]:
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return int(user) if user.isdigit() else os.geteuid(), set(os.getgroups())
+    return entry.pw_uid, set(os.getgrouplist(user, entry.pw_gid))
+
+
+def group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def like(path: str, root: Path) -> list[str]:
+    """Devices of the same kind that are there; names by-id stay the same when numbers change."""
+    kind = Path(path).name.rstrip("0123456789") if "/by-" not in path else "video" if "v4l" in path else "tty"
+    folder = "v4l" if kind == "video" else "serial" if kind.startswith("tty") else "none"
+    found = sorted(root.glob(f"dev/{folder}/by-id/*")) or sorted(root.glob(f"dev/{kind}[0-9]*"))
+    return ["/" + str(one.relative_to(root)) for one in found]

@@ -1,0 +1,118 @@
+"""`reflexd trace`: the slowest samples in the ledgers, stage by stage; also of a daemon that is dead."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+
+from agent import ledger
+from agent.config import ConfigError
+from agent.field import lanes, look, perfetto, words
+from agent.field.lanes import Rows
+from agent.field.look import View
+from agent.ledger import PARTS, Account
+
+BAR = 48
+
+
+class Slow(NamedTuple):
+    """One sample. t: captured, CLOCK_MONOTONIC ns; clock: the same as time of day, s, None when of another boot."""
+
+    lane: str
+    sequence: int
+    t: int
+    clock: float | None
+    total_ms: float
+    budget_ms: float
+    applied: bool
+    parts: dict[str, float]
+
+
+def show(path: Path, lane: str | None, worst: int, minutes: float, out: Path | None, as_json: bool) -> int:
+    """0, or 1 where no ledger has a sample. Raises ConfigError: no such lane."""
+    view = look.look(path)
+    chosen = choose(view, lane)
+    newest = {name: recent(told, minutes, view.now) for name, told in chosen.items()}
+    if out is not None:
+        events = perfetto.events(view.said.get("node") or view.config.node, newest)
+        perfetto.write(out, events)
+        click.echo(json.dumps({"file": str(out), "events": len(events)}) if as_json else perfetto.said(out, len(events)))
+        return 0 if events else 1
+    found = sorted((one for name in chosen for one in slowest(chosen[name], newest[name], worst, view.now)), key=slowness)
+    if as_json:
+        click.echo(json.dumps({"worst": [one._asdict() for one in found[:worst]], "troubles": view.troubles}, indent=2))
+    else:
+        click.echo("\n".join(text(found[:worst], view, minutes)))
+    return 0 if found else 1
+
+
+def choose(view: View, lane: str | None) -> dict[str, Account]:
+    if lane is None:
+        return view.accounts
+    if lane not in view.accounts:
+        there = ", ".join(view.accounts) or "none"
+        raise ConfigError([f"{view.run_dir}: no ledger of a lane '{lane}'; there is: {there}"])
+    return {lane: view.accounts[lane]}
+
+
+def recent(told: Account, minutes: float, now: int) -> Rows:
+    """Rows of the last minutes; of a daemon that is dead, or of another boot, the last minutes that it lived."""
+    last = lanes.newest(told)
+    end = now if now - last < 60e9 * minutes and last <= now else last
+    # A row that was overwritten while the file was read may be out of order, or half new.
+    rows = told.rows[(told.rows[:, lanes.READ] > end - int(60e9 * minutes)) & (told.rows[:, 6] >= told.rows[:, 3])]
+    ordered: Rows = rows[np.argsort(rows[:, 1], kind="stable")]
+    return ordered
+
+
+def slowness(one: Slow) -> float:
+    return -one.total_ms
+
+
+def slowest(told: Account, rows: Rows, count: int, now: int) -> list[Slow]:
+    parts = ledger.parts(rows)
+    found = []
+    for at in np.argsort(-parts["total"], kind="stable")[:count]:
+        t = int(rows[at, 1])
+        clock = lanes.wall_clock(t, now) if lanes.newest(told) <= now else None
+        split = {name: round(float(parts[name][at]), 3) for name in PARTS}
+        total = round(float(parts["total"][at]), 3)
+        found.append(Slow(told.lane, int(rows[at, 0]), t, clock, total, told.budget_ms, bool(rows[at, 8]), split))
+    return found
+
+
+def text(found: list[Slow], view: View, minutes: float) -> list[str]:
+    lines = [f"note: {trouble}" for trouble in view.troubles]
+    if not found:
+        return [*lines, f"no samples in the ledgers of {view.run_dir}: has the daemon run since boot?"]
+    lines.append(f"the slowest of the last {minutes:g} minutes{'' if view.pid else ' that the daemon lived'}, ms")
+    for one in found:
+        lines += ["", *sample_lines(one, view.now)]
+    return lines
+
+
+def sample_lines(one: Slow, now: int) -> list[str]:
+    """Each stage's bar begins where the one before ended."""
+    over = "over" if one.total_ms > one.budget_ms else "of"
+    end = "captured to applied" if one.applied else "captured to decided"
+    lines = [words.plain(f"lane {one.lane}, sample {one.sequence}{when(one, now)}")]
+    begin = 0.0
+    scale = BAR / one.total_ms if one.total_ms > 0 else 0.0
+    for name, ms in one.parts.items():
+        first = min(BAR - 1, int(begin * scale))
+        length = min(BAR - first, max(1 if ms >= 0.0005 else 0, int(ms * scale + 0.5)))
+        lines.append(f"  {name:<11}{ms:>9.3f}  {' ' * first}{'#' * length}".rstrip())
+        begin += ms
+    return [*lines, f"  {'total':<11}{one.total_ms:>9.3f}  {over} {one.budget_ms:g}, {end}"]
+
+
+def when(one: Slow, now: int) -> str:
+    if one.clock is None:
+        return ", of another boot"
+    clock = time.strftime("%H:%M:%S", time.localtime(one.clock)) + f"{one.clock % 1:.3f}"[1:]
+    return f", {clock}, {words.ago((now - one.t) / 1e9)} ago"

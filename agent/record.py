@@ -1,0 +1,167 @@
+"""The flight recorder: lanes' tapes into MCAP files of bounded size and number, by a process beside the daemon.
+
+A file holds one topic a lane with JSON messages (schema inside, so Foxglove opens it) and, as metadata, the configuration
+and the models' checksums: `reflexd replay FILE` needs nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from agent import config as configuration
+from agent import package, realtime
+from agent.config import Config
+from agent.recording import Recording
+from agent.tape import ANEW, INFERRED, MORE, Facts, Reader, Record, nbytes
+
+log = logging.getLogger("reflexd.record")
+LOOK_S = 0.05  # so often the tapes are read
+NEWS_S = 1.0  # so often new lanes are looked for, and the file's size
+PASSWORD = re.compile(r"://[^/@\s\"]+@")
+KEPT = {"evidence": ["label", "score", "box"], "decisions": ["number", "rule", "actuator", "verb", "dropped"]}
+
+
+class Recorder:
+    """All tapes of a run_dir into files of one folder."""
+
+    def __init__(self, config: Config, path: Path) -> None:
+        self.config = config
+        self.folder = config.state_dir / "recordings"
+        self.facts = about(config, path)
+        self.readers: dict[str, Reader] = {}
+        self.parts: dict[str, list[bytes]] = {}  # readings that go on in the next slot
+        self.standing: dict[str, list[Any]] = {}  # the newest decision of each actuator
+        self.recording: Recording | None = None
+        self.lost = 0
+        self.offset = time.time_ns() - time.monotonic_ns()
+
+    def run(self, stop: threading.Event) -> None:
+        """Until told to stop; then once more, for what is still there."""
+        checked = 0.0
+        while True:
+            ending = stop.wait(LOOK_S)
+            if time.monotonic() - checked > NEWS_S or ending:
+                checked = time.monotonic()
+                self.find_tapes()
+                self.turn_over()
+            for _ in range(2 if ending else 1):  # the second look takes what had just come at the first
+                self.look()
+            if ending:
+                break
+        if self.recording:
+            self.recording.close()
+
+    def find_tapes(self) -> None:
+        for path in self.config.run_dir.glob("*.tape"):
+            try:
+                reader = Reader(path)
+            except (OSError, ValueError):
+                continue  # being made, or of another version
+            old = self.readers.get(path.stem)
+            if old and old.started == reader.started:
+                reader.close()
+            else:
+                self.readers[path.stem] = reader
+
+    def turn_over(self) -> None:
+        """A new file when there is none or this one is full; the oldest go."""
+        if self.recording and self.recording.size() < self.config.recorder.file_mb * 1e6:
+            return
+        if self.recording:
+            self.recording.close()
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.time_ns() // 1_000_000 % 1000:03d}"
+        standing = {"standing": json.dumps(self.standing), "lost_before": str(self.lost)}
+        self.recording = Recording(self.folder / f"{self.config.node}-{stamp}.mcap", {**self.facts, **standing})
+        for old in sorted(self.folder.glob(f"{self.config.node}-*.mcap"))[: -self.config.recorder.files]:
+            old.unlink(missing_ok=True)
+
+    def look(self) -> None:
+        for lane, reader in self.readers.items():
+            before = reader.lost
+            for record in reader.read():
+                self.take(lane, reader.facts, record)
+            if reader.lost > before and self.recording:
+                self.lost += reader.lost - before
+                self.recording.note("lost", {"lane": lane, "samples": str(reader.lost - before)})
+                log.warning("lane %s: %d samples were not recorded: the recorder is too slow", lane, reader.lost - before)
+
+    def take(self, lane: str, facts: Facts, record: Record) -> None:
+        if record.flags & MORE:
+            self.parts.setdefault(lane, []).append(record.body)
+            return
+        body = b"".join([*self.parts.pop(lane, []), record.body])
+        for decision in record.decisions:
+            self.standing[decision[2]] = decision
+        if self.recording:
+            self.recording.add(facts, message(facts, record, body), record.t_capture + self.offset)
+
+
+def message(facts: Facts, record: Record, body: bytes) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "order": record.order, "sequence": record.sequence, "t_capture": record.t_capture, "skipped": record.skipped,
+        "anew": bool(record.flags & ANEW), "inferred": bool(record.flags & INFERRED),
+    }  # fmt: skip
+    if facts.channels:
+        told["readings"] = np.frombuffer(body, np.float32).reshape(-1, len(facts.channels)).tolist()
+    else:
+        told["frame"] = list(record.frame)
+        told["outputs"], rest = tensors(facts.outputs, body)
+        told["inputs"], _ = tensors(facts.inputs, rest)
+    for name, keys in KEPT.items():
+        told[name] = [dict(zip(keys, one)) for one in getattr(record, name)]
+    return told
+
+
+def tensors(kinds: list[tuple[str, list[int]]], body: bytes) -> tuple[list[dict[str, Any]], bytes]:
+    """Each tensor as dtype, shape and base64; and what is left of the body."""
+    found = []
+    for kind in kinds:
+        size = nbytes(kind)
+        found.append({"dtype": kind[0], "shape": kind[1], "data": base64.b64encode(body[:size]).decode()})
+        body = body[size:]
+    return found, body
+
+
+def about(config: Config, path: Path) -> dict[str, str]:
+    """What a replay must know: the configuration without passwords, where it lay, which models."""
+    beside = path.resolve().parent
+    sums = {
+        model: package.read(package.find(model, beside)).sha256 for lane in config.lanes.values() for model in lane.models
+    }
+    plain = PASSWORD.sub("://***@", json.dumps(config.model_dump(mode="json")))
+    return {"config": plain, "path": str(path.resolve()), "models": json.dumps(sums), "version": version("reflexd")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path)
+    path = parser.parse_args().config
+    os.nice(10)  # never ahead of a lane
+    logging.basicConfig(format="%(message)s")
+    stop = threading.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, lambda *_: stop.set())
+    realtime.die_with_parent()
+    try:
+        Recorder(configuration.load(path), path).run(stop)
+    except OSError as error:
+        sys.exit(f"recorder: {error.filename or 'recordings'}: {error.strerror}")
+    except (configuration.ConfigError, package.PackageError) as error:
+        sys.exit(f"recorder: {error}")
+
+
+if __name__ == "__main__":
+    main()

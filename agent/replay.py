@@ -1,0 +1,231 @@
+"""`reflexd replay FILE`: compute every decision of a recording again and compare."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+
+from agent import package
+from agent.backends.base import Engine
+from agent.config import Config
+from agent.data import Array, Decision, Sample
+from agent.lane import Lane, Limits
+from agent.ledger import Ledger
+from agent.poses import SecondModel
+from agent.prepare import Pixels, Readings
+from agent.recording import Recorded, RecordingError, read
+from agent.runner import rules_of
+from agent.scene import Scene
+from drivers.base import DriverOptions, Stream
+
+SHOWN = 20  # differences
+CLOSE = 1e-6  # scores of the same kernel on the same machine are equal; of another one they need not be
+
+
+class Played(Engine):
+    """An engine whose outputs were recorded, where its inputs were not."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.inputs, self.outputs = engine.inputs, engine.outputs
+        self.recorded: list[Array] = []
+
+    def input(self, index: int) -> Array:
+        raise RuntimeError("nothing was recorded of the input")
+
+    def invoke(self) -> None:
+        pass
+
+    def output(self, index: int) -> Array:
+        return self.recorded[index]
+
+
+class Report(NamedTuple):
+    samples: int
+    inferences: int
+    decisions: int
+    differences: list[str]
+
+
+def replay(tape: Recorded) -> Report:
+    """Raises RecordingError, PackageError."""
+    config = Config.model_validate(json.loads(tape.facts["config"]))
+    beside = Path(tape.facts["path"]).parent
+    check_models(json.loads(tape.facts["models"]), beside)
+    scene = Scene(rules_of(config))
+    seed(scene, json.loads(tape.facts["standing"]))
+    whole = not json.loads(tape.facts["standing"]) and tape.facts["lost_before"] == "0"
+    lanes = {name: Player(name, config, beside, scene) for name in dict.fromkeys(name for name, _ in tape.messages)}
+    inferences = decisions = 0
+    differences: list[str] = []
+    warm = Warmth(config)
+    # Lanes are written one after the other, some hundredths of a second each; what they decided depends on the order.
+    for name, message in sorted(tape.messages, key=lambda one: one[1]["order"]):
+        found = lanes[name].play(message)
+        inferences += message["inferred"]
+        decisions += len(message["decisions"])
+        if whole or warm.enough(name, message):
+            differences += differ(name, message, found, lanes[name].lane.evidence)
+    return Report(len(tape.messages), inferences, decisions, differences)
+
+
+def check_models(sums: dict[str, str], beside: Path) -> None:
+    for model, checksum in sums.items():
+        if package.read(package.find(model, beside)).sha256 != checksum:
+            raise RecordingError(f"model {model} is another one now than when this was recorded: bring the old one back first")
+
+
+def seed(scene: Scene, standing: dict[str, list[Any]]) -> None:
+    """What was in force when the file began."""
+    for number, rule, actuator, verb, _ in standing.values():
+        scene.rules.in_force[actuator] = Decision(number, rule, actuator, verb, {}, (), 0, 0)
+        scene.rules.number = max(scene.rules.number, number)
+
+
+class Warmth:
+    """A file that does not begin with its daemon lacks what the rules had seen before: they need a while to agree."""
+
+    def __init__(self, config: Config) -> None:
+        conditions = [one for rule in config.rules.values() for one in rule.conditions]
+        self.least = max((one.of for one in conditions), default=1)
+        self.hold_ns = int(max((rule.hold_ms for rule in config.rules.values()), default=0) * 1e6)
+        self.window_ns = int(max((one.within_ms for one in conditions), default=0) * 1e6)
+        self.seen: dict[str, int] = {}
+        self.first = 0
+
+    def enough(self, lane: str, message: dict[str, Any]) -> bool:
+        self.first = self.first or message["t_capture"]
+        self.seen[lane] = self.seen.get(lane, 0) + message["inferred"]
+        old = message["t_capture"] - self.first > self.hold_ns + self.window_ns
+        return old and min(self.seen.values()) > self.least
+
+
+class Player:
+    """A lane without a source: its models, fed with what was recorded."""
+
+    def __init__(self, name: str, config: Config, beside: Path, scene: Scene) -> None:
+        section = config.lanes[name]
+        opened = package.open_package(package.find(section.model, beside))
+        second = SecondModel(package.open_package(package.find(section.then, beside))) if section.then else None
+        silent = Silent(DriverOptions(), name)
+        self.lane = Lane(name, silent, opened, Limits(0, 1.0), Ledger(None, name, 1.0), second=second)
+        self.engine, self.manifest = self.lane.engine, opened.manifest
+        self.scene = scene
+        self.fitted: Any = None  # to which channels or frame
+
+    def play(self, message: dict[str, Any]) -> list[Decision]:
+        payload = np.zeros(0, np.float32)
+        if "readings" in message:
+            payload = np.array(message["readings"], np.float32)
+            self.fit_readings(tuple(message["channels"]))
+            if message["anew"]:
+                self.lane.readings.reset()
+        else:
+            self.fit_picture(tuple(message["frame"]))
+            self.show(message)
+        sample = Sample("", message["sequence"], message["t_capture"], payload, message["skipped"])
+        found = self.lane.step(sample, self.scene) or []
+        dropped = {one["actuator"] for one in message["decisions"] if one["dropped"]}
+        for decision in found:
+            if decision.actuator in dropped:
+                self.scene.forget(decision)
+        return found
+
+    def fit_readings(self, channels: tuple[str, ...]) -> None:
+        if self.fitted == channels or not self.manifest.window:
+            return
+        self.fitted = channels
+        self.lane.readings = Readings(self.manifest.window, self.engine.inputs[0], channels)
+        self.lane.prepare = self.lane.prepare_window
+
+    def fit_picture(self, frame: tuple[int, ...]) -> None:
+        """Boxes and keypoints go back to this frame."""
+        if self.fitted == frame or not self.manifest.picture:
+            return
+        self.fitted = frame
+        picture = self.manifest.picture.model_copy(update={"reference": False, "colour": "grey"})
+        self.lane.pixels = Pixels(picture, self.engine.inputs[0], "grey")
+        self.lane.pixels.fit(frame)
+        self.lane.unmap = self.lane.pixels.unmap
+        self.lane.prepare = lambda sample: True
+
+    def show(self, message: dict[str, Any]) -> None:
+        """Into the input where it was kept, else into the outputs."""
+        if message["inputs"]:
+            for index, tensor in enumerate(message["inputs"]):
+                self.engine.input(index)[...] = array(tensor)
+            return
+        if not isinstance(self.lane.engine, Played):
+            self.lane.engine = Played(self.engine)
+        self.lane.engine.recorded = [array(tensor) for tensor in message["outputs"]]
+
+
+class Silent(Stream):
+    """No source: samples come from the recording."""
+
+    def open(self) -> None:
+        pass
+
+    def read(self, wait_s: float) -> Sample | None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+def array(tensor: dict[str, Any]) -> Array:
+    raw: Array = np.frombuffer(base64.b64decode(tensor["data"]), np.dtype(tensor["dtype"]))
+    shaped: Array = raw.reshape(tensor["shape"])
+    return shaped
+
+
+def differ(lane: str, message: dict[str, Any], decisions: list[Decision], evidence: Any) -> Iterator[str]:
+    """What is not as it was recorded, a line each."""
+    where = f"lane {lane}, sample {message['sequence']}"
+    was = [(one["rule"], one["actuator"], one["verb"]) for one in message["decisions"]]
+    now = [(one.rule, one.actuator, one.verb) for one in decisions]
+    if was != now:
+        yield f"{where}: decided {told(was)}, now {told(now)}"
+    seen = [(one["label"], one["score"]) for one in message["evidence"]]
+    sees = [(one.label, one.score) for one in evidence or ()]
+    if [label for label, _ in seen] != [label for label, _ in sees]:
+        yield f"{where}: saw {labels(seen)}, now {labels(sees)}"
+        return
+    far = max((abs(old - new) for (_, old), (_, new) in zip(seen, sees)), default=0.0)
+    if far > CLOSE:
+        yield f"{where}: a score differs by {far:.4f}"
+
+
+def labels(seen: list[tuple[str, float]]) -> str:
+    return ", ".join(label for label, _ in seen) or "nothing"
+
+
+def told(decisions: list[tuple[str, str, str]]) -> str:
+    return "; ".join(f"{actuator} {verb} ({rule or 'rest'})" for rule, actuator, verb in decisions) or "nothing"
+
+
+def run(path: Path, as_json: bool) -> int:
+    """0 when every decision is the same, 1 when not."""
+    try:
+        tape = read(path)
+        report = replay(tape)
+    except RecordingError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps({**report._asdict(), "lost": tape.lost, "torn": tape.torn}))
+        return 1 if report.differences else 0
+    for line in report.differences[:SHOWN]:
+        click.echo(line)
+    if len(report.differences) > SHOWN:
+        click.echo(f"and {len(report.differences) - SHOWN} more")
+    same = f"{len(report.differences)} differences" if report.differences else "all the same"
+    click.echo(f"{path}: {report.samples} samples, {report.inferences} inferences, {report.decisions} decisions: {same}")
+    if tape.lost or tape.torn:
+        end = "; its end is missing" if tape.torn else ""
+        click.echo(f"{path}: {tape.lost} samples were not recorded{end}")
+    return 1 if report.differences else 0

@@ -1,0 +1,205 @@
+"""What a lane saw and decided, in shared memory for the recorder: written without waiting, overwritten when nobody reads.
+
+A tape is a ring of slots in a file of run_dir. A slot holds a sample as the lane took it (readings, or the engine's outputs,
+and its input where pictures may be kept) with the evidence and the decisions that followed, so that `reflexd replay` can compute
+them again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import mmap
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgpack
+import numpy as np
+
+from agent.backends.base import Engine
+from agent.data import Array, Decision, Evidence, Sample
+from agent.ledger import new_file
+
+log = logging.getLogger("reflexd")
+
+MAGIC = b"rfxtape\x01"
+HEADER = 16384
+FACTS_AT = 64
+TOP = struct.Struct("=8sqqqq")  # magic, bytes of a slot, slots, head, started
+HEAD_AT = 24
+SLOT = struct.Struct("=qqqqiiiiii")  # number + 1, order, sequence, t_capture; skipped, flags, frame, bytes of body and note
+ANEW, MORE, INFERRED = 1, 2, 4  # the window begins anew; the readings go on in the next slot; an inference was due
+READINGS = 16  # rows in a slot
+NOTE = 1024  # bytes
+MANY, FEW, LARGE = 4096, 64, 8192  # slots of small and of large bodies, and where large begins
+
+
+class Facts(NamedTuple):
+    """What the reader must know about a lane. outputs, inputs: (dtype, shape) of each tensor; channels of readings."""
+
+    lane: str
+    channels: list[str]
+    outputs: list[tuple[str, list[int]]]
+    inputs: list[tuple[str, list[int]]]
+
+
+class Tape:
+    """Written by one lane."""
+
+    def __init__(self, path: Path, lane: str, engine: Engine, channels: Sequence[str], pictures: bool, started: int) -> None:
+        """channels: of a lane that reads readings; none for pictures. Raises OSError when the file cannot be made."""
+        self.engine = engine
+        kept = [] if channels else [("output", number) for number in range(len(engine.outputs))]
+        kept += [("input", number) for number in range(len(engine.inputs))] if pictures and not channels else []
+        self.kept = kept
+        facts = Facts(
+            lane, list(channels),
+            [] if channels else [described(engine.output(number)) for number in range(len(engine.outputs))],
+            [described(engine.input(number)) for kind, number in kept if kind == "input"],
+        )  # fmt: skip
+        body = READINGS * 4 * len(channels) if channels else sum(nbytes(one) for one in (*facts.outputs, *facts.inputs))
+        self.size = SLOT.size + body + NOTE
+        self.slots = FEW if body > LARGE else MANY
+        self.memory = new_file(path, HEADER + self.size * self.slots)
+        TOP.pack_into(self.memory, 0, MAGIC, self.size, self.slots, 0, started)
+        told = json.dumps(facts._asdict()).encode()
+        if len(told) > HEADER - FACTS_AT:
+            raise OSError(0, "too many channels or tensors for a tape", str(path))
+        self.memory[FACTS_AT : FACTS_AT + len(told)] = told
+        self.view = memoryview(self.memory)
+        self.head = 0
+
+    def write(
+        self, sample: Sample, order: int, anew: bool, evidence: Sequence[Evidence] | None, decisions: Sequence[Decision],
+        dropped: Sequence[Decision] = (),
+    ) -> None:  # fmt: skip
+        """evidence: None where no inference was due. order: of this inference among those of all lanes."""
+        note = b""
+        if evidence is not None and (evidence or decisions):
+            note = msgpack.packb((
+                [(one.label, one.score, one.box) for one in evidence],
+                [(one.number, one.rule, one.actuator, one.verb, one in dropped) for one in decisions],
+            ))  # fmt: skip
+        flags = (ANEW if anew else 0) | (INFERRED if evidence is not None else 0)
+        if self.kept:
+            self.put(sample, order, flags, note, None)
+            return
+        rows = sample.payload
+        for start in range(0, len(rows), READINGS):
+            last = start + READINGS >= len(rows)
+            self.put(sample, order, flags if last else MORE | flags & ANEW, note if last else b"", rows[start : start + READINGS])
+            flags &= ~ANEW
+
+    def put(self, sample: Sample, order: int, flags: int, note: bytes, rows: Array | None) -> None:
+        view, at = self.view, HEADER + (self.head % self.slots) * self.size
+        place = at + SLOT.size
+        if rows is not None:
+            raw = np.ascontiguousarray(rows, np.float32).data.cast("B")
+            view[place : place + len(raw)] = raw
+            place += len(raw)
+        else:
+            for kind, number in self.kept:
+                tensor = self.engine.output(number) if kind == "output" else self.engine.input(number)
+                raw = tensor.data.cast("B")
+                view[place : place + len(raw)] = raw
+                place += len(raw)
+        body = place - at - SLOT.size
+        if len(note) > NOTE:
+            note = b""
+        view[place : place + len(note)] = note
+        height, width = sample.payload.shape[:2] if self.kept else (0, 0)
+        rest = sample.skipped, flags, height, width, body, len(note)
+        SLOT.pack_into(self.memory, at, self.head + 1, order, sample.sequence, sample.t_capture, *rest)
+        self.head += 1
+        struct.pack_into("=q", self.memory, HEAD_AT, self.head)
+
+    def close(self) -> None:
+        self.view.release()
+        self.memory.close()
+
+
+def described(tensor: Array) -> tuple[str, list[int]]:
+    return tensor.dtype.str, list(tensor.shape)
+
+
+def nbytes(one: tuple[str, list[int]]) -> int:
+    return int(np.dtype(one[0]).itemsize * np.prod(one[1]))
+
+
+class Recording(NamedTuple):
+    """path: of a lane's tape. pictures: keep what the model saw, too, not only what it said."""
+
+    path: Path
+    pictures: bool
+
+    def begin(self, lane: str, engine: Engine, channels: Sequence[str]) -> Tape | None:
+        """A tape for what this lane's source delivers. A full disk stops the recording, not the lane."""
+        try:
+            return Tape(self.path, lane, engine, channels, self.pictures, time.time_ns())
+        except OSError as error:
+            log.warning("lane %s is not recorded: %s", lane, error)
+            return None
+
+
+class Record(NamedTuple):
+    """A slot as it was read. body: float32 [k, channels], or the tensors one after the other."""
+
+    order: int
+    sequence: int
+    t_capture: int
+    skipped: int
+    flags: int
+    frame: tuple[int, int]  # height, width; 0, 0 of readings
+    body: bytes
+    evidence: list[Any]
+    decisions: list[Any]
+
+
+class Reader:
+    """The other end, in another process."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError, ValueError where it is no tape."""
+        with open(path, "rb") as file:
+            self.memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        magic, self.size, self.slots, _, self.started = TOP.unpack_from(self.memory, 0)
+        if magic != MAGIC or len(self.memory) != HEADER + self.size * self.slots:
+            raise ValueError(f"{path}: not a tape of this version")
+        self.facts = Facts(**json.loads(self.memory[FACTS_AT:HEADER].rstrip(b"\0")))
+        self.next = 0
+        self.ripe = 0  # written before the last look
+        self.lost = 0
+
+    def read(self) -> Iterator[Record]:
+        """What was there at the last look and was not read yet.
+
+        A look apart (tens of ms), so that on processors that reorder writes a slot is whole when its number is seen.
+        """
+        until, self.ripe = self.ripe, struct.unpack_from("=q", self.memory, HEAD_AT)[0]
+        oldest = self.ripe - self.slots + 1  # one spare: the lane may be writing over the next
+        if self.next < oldest:
+            self.lost += oldest - self.next
+            self.next = oldest
+        while self.next < until:
+            record = self.slot(self.next)
+            self.next += 1
+            if record is None:
+                self.lost += 1  # overwritten while it was read
+            else:
+                yield record
+
+    def slot(self, number: int) -> Record | None:
+        at = HEADER + (number % self.slots) * self.size
+        raw = self.memory[at : at + self.size]
+        mark, order, sequence, t_capture, skipped, flags, height, width, body, note = SLOT.unpack_from(raw, 0)
+        if mark != number + 1 or struct.unpack_from("=q", self.memory, at)[0] != mark:
+            return None
+        evidence, decisions = msgpack.unpackb(raw[SLOT.size + body :][:note]) if note else ([], [])
+        frame = height, width
+        return Record(order, sequence, t_capture, skipped, flags, frame, raw[SLOT.size :][:body], evidence, decisions)
+
+    def close(self) -> None:
+        self.memory.close()

@@ -1,0 +1,124 @@
+"""`reflexd model list|bench`: one bad package hides no other, and every verdict is earned."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from agent import modelbench, package
+from agent.backends.base import Tensor
+from agent.cli import cli
+from agent.package import PackageError
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments, catch_exceptions=False, standalone_mode=False)
+
+
+def listed(*folders: Path) -> tuple[int, dict[str, Any]]:
+    result = call("model", "list", *map(str, folders), "--json")
+    return result.return_value, {each["name"]: each for each in json.loads(result.stdout)}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return shutil.copytree(package.BUNDLED / "arm-deviation", tmp_path / "own")
+
+
+def change(folder: Path, pattern: str, text: str) -> None:
+    manifest = folder / "manifest.yaml"
+    old = manifest.read_text()
+    new = re.sub(pattern, text, old, flags=re.MULTILINE)
+    assert new != old
+    manifest.write_text(new)
+
+
+def test_every_bundled_package_is_listed_and_good() -> None:
+    code, told = listed()
+    assert code == 0 and set(told) == {path.parent.name for path in package.BUNDLED.glob("*/manifest.yaml")}
+    arm = told["arm-deviation"]
+    assert (arm["state"], arm["backend"], arm["labels"], arm["budget_ms"]) == ("good", "litert", 4, 2.0)
+    assert arm["bytes"] == (package.BUNDLED / "arm-deviation/arm-deviation.tflite").stat().st_size
+    assert re.search(r"^arm-deviation +1\.0\.0 +litert +20,776 +4 +2 +good$", call("model", "list").stdout, re.MULTILINE)
+
+
+def test_a_package_and_a_folder_of_packages_are_both_taken(copy: Path) -> None:
+    for folder in (copy, copy.parent):
+        code, told = listed(folder, folder)
+        assert code == 0 and told["own"]["state"] == "good" and told["own"]["folder"] == str(copy)
+
+
+def damage(folder: Path) -> None:
+    raw = bytearray((folder / "arm-deviation.tflite").read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (folder / "arm-deviation.tflite").write_bytes(raw)
+
+
+@pytest.mark.parametrize("harm, state, why", [
+    (damage, "damaged", "sha256"),
+    (lambda folder: (folder / "arm-deviation.tflite").unlink(), "file missing", "does not exist"),
+    (lambda folder: change(folder, '^decoder: .*', "decoder: nothing"), "damaged", "no decoder 'nothing'"),
+    (lambda folder: change(folder, '^budget_ms: .*', "budget_ms: soon"), "damaged", "manifest.yaml:8"),
+    (lambda folder: (folder / "manifest.yaml").write_bytes(b"\xff\0: ["), "damaged", "manifest.yaml"),
+])  # fmt: skip
+def test_a_bad_package_hides_no_other(copy: Path, harm: Any, state: str, why: str) -> None:
+    shutil.copytree(copy, copy.parent / "second")
+    harm(copy)
+    code, told = listed(copy.parent)
+    assert code == 2 and (told["own"]["state"], told["second"]["state"]) == (state, "good")
+    assert why in told["own"]["mistakes"][0]
+    shown = call("model", "list", str(copy.parent))
+    assert shown.return_value == 2 and why in shown.stdout and state in shown.stdout
+    bench = call("model", "bench", str(copy), str(copy.parent / "second"), "--json")
+    bad, good = json.loads(bench.stdout)["packages"]
+    assert bench.return_value == 2 and bad["verdict"] == "does not run" and bad["mistakes"] and good["p50_ms"] > 0
+
+
+def test_a_folder_without_packages_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match="no model package there"):
+        call("model", "list", str(tmp_path))
+    with pytest.raises(PackageError, match="no model package 'unheard-of'"):
+        call("model", "bench", "unheard-of")
+
+
+def test_bench_measures_with_golden_inputs_against_the_budget(copy: Path) -> None:
+    told = json.loads(call("model", "bench", str(copy), "--json").stdout)
+    (own,) = told["packages"]
+    assert own["input"] == "golden" and own["samples"] >= modelbench.LEAST and "cores" in told["machine"]
+    assert 0 < own["p50_ms"] <= own["p99_ms"] <= own["max_ms"]
+    change(copy, "^budget_ms: .*", "budget_ms: 1.0e-6")
+    shown = call("model", "bench", str(copy))
+    assert shown.return_value == 0 and re.search(r"^own .* too slow$", shown.stdout, re.MULTILINE)
+    change(copy, "^budget_ms: .*", "budget_ms: 1.0e+6")
+    assert re.search(r"^own .* fits$", call("model", "bench", str(copy)).stdout, re.MULTILINE)
+
+
+def test_bench_without_golden_inputs_draws_some(copy: Path) -> None:
+    change(copy, "^golden: .*", "")
+    (own,) = json.loads(call("model", "bench", str(copy), "--json").stdout)["packages"]
+    assert own["input"] == "noise" and own["p50_ms"] > 0
+
+
+def test_noise_is_of_the_inputs_kind() -> None:
+    random, manifests = np.random.default_rng(0), {
+        name: package.read(package.BUNDLED / name) for name in ("arm-deviation", "person-coarse")}  # fmt: skip
+    stored = modelbench.noise(Tensor("", (1, 40, 40, 3), np.int8), manifests["person-coarse"], random)
+    assert stored.shape == (modelbench.NOISE, 40, 40, 3) and (stored.min(), stored.max()) == (-128, 127)
+    pixels = modelbench.noise(Tensor("", (1, 40, 40, 3), np.float32), manifests["person-coarse"], random)
+    assert pixels.dtype == np.float32 and 0 <= pixels.min() < 0.1 < 0.9 < pixels.max() <= 1
+    readings = modelbench.noise(Tensor("", (1, 32, 12), np.float32), manifests["arm-deviation"], random)
+    assert abs(readings.mean()) < 0.2 and 0.8 < readings.std() < 1.2
+
+
+def test_the_tables_numbers_stand_below_each_other() -> None:
+    rows = [{"name": "a", "bytes": 1234567, "p": None}, {"name": "longer", "bytes": 5, "p": 0.25}]
+    assert modelbench.table(("name", "bytes", "p"), rows).splitlines() == [
+        "name        bytes     p", "a       1,234,567     -", "longer          5  0.25",
+    ]  # fmt: skip

@@ -1,0 +1,216 @@
+"""Pruning takes whole channels: the smaller network is the larger one with those channels silent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.train.network import Network
+
+
+@pytest.fixture
+def layers(tensorflow):
+    from models.train import engine
+
+    engine.steady(5)
+    return tensorflow.keras.layers
+
+
+def model_of(tensorflow, inputs, outputs):
+    """Biases and shifts differ from zero, so that a channel that is mixed up shows."""
+    model = tensorflow.keras.Model(inputs, outputs)
+    random = np.random.default_rng(3)
+    for layer in model.layers:
+        layer.set_weights([random.uniform(0.1, 1.0, weight.shape) * random.choice((-1, 1), weight.shape)
+                           if layer.name[:5] != "batch" else random.uniform(0.5, 1.5, weight.shape)
+                           for weight in layer.get_weights()])  # fmt: skip
+    return model
+
+
+def silence(model, smaller):
+    """Zero in `model` every weight that makes a channel which `smaller` has not got; found by the weights it has kept."""
+    for layer in model.layers:
+        weights = layer.get_weights()
+        if not weights or not hasattr(layer, "kernel"):
+            continue
+        left = smaller.get_layer(layer.name).get_weights()
+        gone = ~np.isin(weights[-1], left[-1])  # the bias is drawn at random: no value twice
+        for weight in weights:
+            weight[..., gone] = 0.0
+        layer.set_weights(weights)
+
+
+def multiplications(model):
+    """Of one inference, in convolutions and dense layers."""
+    return sum(
+        int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1]))
+        for layer in model.layers if hasattr(layer, "kernel")
+    )
+
+
+def assert_same(model, smaller, shape):
+    inputs = np.random.default_rng(1).normal(0, 1, (5, *shape)).astype(np.float32)
+    wanted = model.predict(inputs, verbose=0)
+    assert wanted.std() > 1e-3
+    np.testing.assert_allclose(smaller.predict(inputs, verbose=0), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_small_network_is_the_large_one_with_channels_silent(tensorflow, layers):
+    from models.train.prune import slim
+
+    picture = layers.Input((16, 16, 3))
+    x = layers.ReLU(6.0)(layers.ZeroPadding2D(1)(layers.Conv2D(16, 3)(picture)))
+    x = layers.MaxPooling2D()(x)
+    x = layers.Dense(24, activation="relu")(layers.Flatten()(x))
+    model = model_of(tensorflow, picture, layers.Dense(3)(x))
+    smaller = slim(model, 0.5)
+    assert [layer.kernel.shape[-1] for layer in smaller.layers if hasattr(layer, "kernel")] == [8, 12, 3]
+    silence(model, smaller)
+    assert_same(model, smaller, (16, 16, 3))
+
+
+def test_branches_that_are_added_keep_the_same_channels(tensorflow, layers):
+    from models.train.prune import slim
+
+    picture = layers.Input((8, 8, 3))
+    first = layers.Conv2D(16, 3, padding="same", activation="relu", name="first")(picture)
+    second = layers.Conv2D(16, 3, padding="same", activation="relu", name="second")(first)
+    both = layers.Concatenate()([layers.Add()([first, second]), layers.UpSampling2D()(layers.MaxPooling2D()(second))])
+    end = layers.GlobalAveragePooling2D()(layers.Conv2D(12, 1, activation="relu", name="third")(both))
+    model = model_of(tensorflow, picture, layers.Dense(2)(end))
+    smaller = slim(model, 0.5)
+    assert smaller.get_layer("third").kernel.shape == (1, 1, 16, 8)
+    kept = [np.isin(model.get_layer(name).get_weights()[1], smaller.get_layer(name).get_weights()[1])
+            for name in ("first", "second")]  # fmt: skip
+    assert np.array_equal(*kept) and kept[0].sum() == 8
+    silence(model, smaller)
+    assert_same(model, smaller, (8, 8, 3))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
+def test_recurrent_cells_lose_units(tensorflow, layers, kind):
+    from models.train.prune import slim
+
+    make = getattr(layers, kind)
+    readings = layers.Input((10, 4))
+    last = make(8)(make(16, return_sequences=True)(readings))
+    model = model_of(tensorflow, readings, layers.Dense(2)(last))
+    smaller = slim(model, 0.5)
+    assert [layer.units for layer in smaller.layers if hasattr(layer, "units")] == [8, 4, 2]
+    assert smaller.predict(np.ones((1, 10, 4)), verbose=0).shape == (1, 2)
+
+
+def test_an_lstm_reads_its_kept_units_only(tensorflow, layers):
+    from models.train.prune import slim
+
+    readings = layers.Input((6, 2))
+    model = model_of(tensorflow, readings, layers.Dense(2)(layers.LSTM(8, name="lstm")(readings)))
+    smaller = slim(model, 0.5)
+    kernel, recurrent, bias = model.get_layer("lstm").get_weights()
+    gone = ~np.isin(bias, smaller.get_layer("lstm").get_weights()[2])
+    assert gone.reshape(4, 8).all(axis=0).sum() == gone.reshape(4, 8).any(axis=0).sum() == 4
+    kernel[:, gone] = recurrent[:, gone] = bias[gone] = 0.0  # candidate tanh(0): such a unit's output stays 0
+    model.get_layer("lstm").set_weights([kernel, recurrent, bias])
+    assert_same(model, smaller, (6, 2))
+
+
+def separable_net(tensorflow, layers):
+    picture = layers.Input((24, 24, 3))
+    x = layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False)(picture)
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+    for _ in range(2):
+        x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
+        x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+        x = layers.Conv2D(64, 1, use_bias=False)(x)
+        x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+    x = layers.SeparableConv2D(32, 3, depth_multiplier=2, padding="same", activation="relu")(x)
+    x = layers.Dropout(0.1)(layers.GlobalAveragePooling2D()(x))
+    return model_of(tensorflow, picture, layers.Dense(4, activation="softmax")(x))
+
+
+def test_pruned_int8_is_smaller_and_multiplies_less(tensorflow, layers):
+    from models.train import engine
+    from models.train.prune import slim
+
+    model = separable_net(tensorflow, layers)
+    smaller = slim(model, 0.5)
+    assert smaller.count_params() < 0.4 * model.count_params()
+    assert multiplications(smaller) < 0.4 * multiplications(model)
+    samples = np.random.default_rng(1).normal(0, 1, (20, 24, 24, 3)).astype(np.float32)
+    files = [engine.to_int8(each, samples) for each in (model, smaller)]
+    assert len(files[1]) < 0.8 * len(files[0])  # what describes the layers stays
+    assert Network(files[1])(samples).shape == (20, 4)
+
+
+def test_all_kept_is_a_copy(tensorflow, layers):
+    from models.train.prune import slim
+
+    model = separable_net(tensorflow, layers)
+    copy = slim(model, 1.0)
+    assert_same(model, copy, (24, 24, 3))
+    copy.layers[1].set_weights([weight * 0 for weight in copy.layers[1].get_weights()])
+    assert model.layers[1].get_weights()[0].any()
+
+
+def test_a_sequential_model_stays_one(tensorflow, layers):
+    from models.train.prune import slim
+
+    model = tensorflow.keras.Sequential([
+        layers.Input((32, 6)), layers.Conv1D(24, 5, strides=2, activation="relu"), layers.BatchNormalization(),
+        layers.Conv1D(32, 3, activation="relu"), layers.Flatten(), layers.Dense(48, activation="relu"), layers.Dense(4),
+    ])  # fmt: skip
+    smaller = slim(model, 0.5)
+    assert isinstance(smaller, tensorflow.keras.Sequential)
+    assert [layer.kernel.shape[-1] for layer in smaller.layers if hasattr(layer, "kernel")] == [12, 16, 24, 4]
+    model.compile("adam", lambda truth, guess: tensorflow.reduce_mean((truth - guess) ** 2, axis=-1))
+    assert not slim(model, 0.5).compiled and not slim(tensorflow.keras.Model(model.inputs, model.outputs), 0.5).compiled
+    smaller.compile("adam", "mse")
+    smaller.fit(np.ones((2, 32, 6)), np.ones((2, 4)), verbose=0)
+
+
+def test_channels_behind_a_small_normalisation_go_first(tensorflow, layers):
+    from models.train.prune import slim
+
+    readings = layers.Input((8, 2))
+    x = layers.BatchNormalization()(layers.Conv1D(8, 3, use_bias=False, name="conv")(readings))
+    model = model_of(tensorflow, readings, layers.Dense(1)(layers.GlobalAveragePooling1D()(x)))
+    normalise = model.layers[2]
+    normalise.set_weights([np.array([0.01, 1.0] * 4), *normalise.get_weights()[1:]])
+    kept = slim(model, 0.5).get_layer("conv").get_weights()[0]
+    assert np.array_equal(kept, model.get_layer("conv").get_weights()[0][..., 1::2])
+
+
+def test_a_network_used_on_two_inputs_is_pruned_once(tensorflow, layers):
+    from models.train.prune import slim
+
+    pair = layers.Input((8, 8, 1)), layers.Input((8, 8, 1))
+    shared = layers.Conv2D(8, 3, activation="relu")
+    difference = layers.Subtract()([shared(pair[0]), shared(pair[1])])
+    model = model_of(tensorflow, pair, layers.Dense(1)(layers.Flatten()(difference)))
+    smaller = slim(model, 0.5)
+    silence(model, smaller)
+    inputs = [np.random.default_rng(seed).normal(0, 1, (2, 8, 8, 1)) for seed in (1, 2)]
+    np.testing.assert_allclose(smaller.predict(inputs, verbose=0), model.predict(inputs, verbose=0), rtol=1e-4, atol=1e-4)
+
+
+def test_what_cannot_be_pruned_is_named(tensorflow, layers):
+    from models.train.prune import slim
+
+    sizes = layers.Input((4, 4))
+    for layer, why in (
+        (layers.LayerNormalization(name="odd"), "not known"),
+        (layers.Conv1D(4, 1, groups=2, name="odd"), "groups"),
+        (layers.DepthwiseConv1D(1, depth_multiplier=2, name="odd"), "depth_multiplier"),
+        (layers.BatchNormalization(axis=1, name="odd"), "axis"),
+    ):
+        with pytest.raises(ValueError, match=f"layer 'odd' .*{why}"):
+            slim(tensorflow.keras.Model(sizes, layers.Dense(2)(layer(sizes))), 0.5)
+    with pytest.raises(ValueError, match="keep"):
+        slim(tensorflow.keras.Model(sizes, layers.Dense(2)(sizes)), 0.0)
+
+
+def test_widths_suit_the_kernels(tensorflow):
+    from models.train.prune import width
+
+    assert [width(64, keep) for keep in (1.0, 0.7, 0.5, 0.25, 0.01)] == [64, 48, 32, 16, 1]
+    assert [width(channels, 0.5) for channels in (1, 3, 6, 10, 24, 48)] == [1, 2, 3, 4, 12, 24]
