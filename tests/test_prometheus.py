@@ -1,0 +1,131 @@
+"""A real Prometheus scrapes a running daemon, and its tools check our alert rules and what the dashboard asks."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+
+from agent.benches.programs import free_port
+from tests.processes import Cell, arm, until
+from tests.shared import ROOT
+
+FOLDER = ROOT / "systemd/prometheus"
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with prometheus and promtool: the system's, or Debian's package unpacked for this run, not installed."""
+    found = shutil.which("promtool")
+    if found and shutil.which("prometheus"):
+        return Path(found).parent
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        pytest.skip("no promtool here, and no apt-get to fetch Debian's package 'prometheus'")
+    folder = tmp_path_factory.mktemp("prometheus")
+    got = subprocess.run(["apt-get", "download", "prometheus"], cwd=folder, capture_output=True, text=True)
+    packages = list(folder.glob("*.deb"))
+    if not packages:
+        pytest.skip(f"no promtool here, and 'apt-get download prometheus' failed: {got.stderr.strip().splitlines()[-1:]}")
+    subprocess.run(["dpkg-deb", "-x", str(packages[0]), str(folder)], check=True)
+    return folder / "usr/bin"
+
+
+def run(*command: str, **options: Any) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_rules_are_valid_and_fire_when_they_should(tools: Path) -> None:
+    assert "SUCCESS: 6 rules found" in run(str(tools / "promtool"), "check", "rules", str(FOLDER / "reflexd.rules.yml"))
+    run(str(tools / "promtool"), "test", "rules", "reflexd.test.yml", cwd=FOLDER)
+    run(str(tools / "promtool"), "check", "config", "prometheus.yml", cwd=FOLDER)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[int]:
+    """The port at which a daemon serves its metrics, its commands being applied."""
+    with Cell(tmp_path, {"arm": arm(fault_every_s=1)}) as cell:
+        port = free_port()
+        cell.config["metrics"] = {"port": port}
+        condition = {"lane": "arm", "label": "deviation", "score": 0.7, "hits": 2, "of": 3}
+        cell.config["rules"] = {"off-plan": {"any": [condition], "actuator": "robot", "verb": "stop"}}
+        cell.both()
+        cell.counted("arm", "applied", 2)
+        until(cell.logs, lambda: text(port))
+        yield port
+
+
+def text(port: int) -> bytes:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+            return bytes(answer.read())
+    except OSError:
+        return b""
+
+
+def test_names_and_help_are_as_prometheus_wants_them(tools: Path, served: int) -> None:
+    done = subprocess.run([str(tools / "promtool"), "check", "metrics"], input=text(served), capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_prometheus_that_scrapes_can_answer_every_question_of_rules_and_dashboard(
+    tools: Path, served: int, tmp_path: Path
+) -> None:
+    port = free_port()
+    scrape = (FOLDER / "prometheus.yml").read_text().replace("9469", str(served)).replace("5s", "1s")
+    (tmp_path / "prometheus.yml").write_text(scrape)
+    shutil.copy(FOLDER / "reflexd.rules.yml", tmp_path)
+    command = [str(tools / "prometheus"), f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+    with open(tmp_path / "prometheus.log", "wb") as log:
+        server = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
+    try:
+        until((tmp_path / "prometheus.log").read_text, lambda: ask(port, 'up{job="reflexd"} == 1'), 60)
+        until("two scrapes", lambda: ask(port, 'rate(reflexd_lane_events_total{event="samples"}[1m]) > 0'), 60)
+        assert ask(port, 'sum(reflexd_health{level="good"})')[0]["value"][1] == "1"
+        assert float(ask(port, 'reflexd_lane_latency_seconds_count{part="total"}')[0]["value"][1]) >= 2
+        for question in questions():
+            ask(port, question)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def ask(port: int, question: str) -> list[dict[str, Any]]:
+    """Raises where Prometheus does not understand it."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/api/v1/query?query={quote(question)}", timeout=5) as answer:
+            return list(json.load(answer)["data"]["result"])
+    except HTTPError as error:
+        assert error.code == 503, f"{question}: {error.read().decode()}"  # it starts
+        return []
+    except URLError:
+        return []  # it does not listen yet
+
+
+def questions() -> list[str]:
+    """What the dashboard's panels ask, its variables filled in."""
+    board = json.loads((FOLDER / "reflexd-dashboard.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    return [one.replace("$__rate_interval", "1m").replace("$box", "127.0.0.1:9469") for one in asked]
+
+
+def test_rules_and_dashboard_name_only_metrics_that_there_are(tmp_path: Path) -> None:
+    from agent.ledger import Ledger
+    from agent.metrics import Ledgers
+
+    Ledger(tmp_path / "arm.ledger", "arm", 2.0).close()
+    there = {sample.name for family in Ledgers(tmp_path).collect() for sample in family.samples}
+    there |= {f"{family.name}_bucket" for family in Ledgers(tmp_path).collect()}
+    told = (FOLDER / "reflexd.rules.yml").read_text() + (FOLDER / "reflexd-dashboard.json").read_text()
+    named = set(re.findall(r"\breflexd_[a-z_]+", told))
+    assert named <= there | {"reflexd_dashboard"}, named - there
