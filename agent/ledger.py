@@ -59,7 +59,7 @@ class Ledger:
         self.view = memoryview(self.memory)
         self.count = self.view[COUNTS_AT : COUNTS_AT + 8 * len(COUNTERS)].cast("q")
         self.cells = self.view[STATE_AT : STATE_AT + 32].cast("q")
-        self.cells[CRITICAL] = critical
+        self.cells[TURN], self.cells[CRITICAL] = time.monotonic_ns(), critical
         self.head = 0
 
     @property

@@ -1,0 +1,100 @@
+"""What systemd hears: ready only when the models are loaded, alive only while every critical lane comes round."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent import control
+from tests.processes import Cell, arm, until
+
+# Reads like the arm until a file appears, and then never returns.
+HANGS = '''
+import os, time
+from drivers.sensor import sim_arm
+
+Options = sim_arm.Options
+
+class Driver(sim_arm.Driver):
+    def read(self, wait_s):
+        while os.path.exists({flag!r}):
+            time.sleep(0.05)
+        return super().read(wait_s)
+'''
+
+
+class Systemd:
+    """The other end of sd_notify."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.heard: list[tuple[float, str]] = []
+
+    def listen(self, seconds: float) -> list[str]:
+        """What came within so long."""
+        end, found = time.monotonic() + seconds, []
+        while (left := end - time.monotonic()) > 0:
+            self.socket.settimeout(left)
+            try:
+                found.append(self.socket.recv(1000).decode())
+            except TimeoutError:
+                break
+        return found
+
+    def hears(self, state: str, seconds: float = 20.0) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if state in self.listen(0.2):
+                return
+        pytest.fail(f"no {state} within {seconds:g} s")
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Systemd]:
+    made = Systemd(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "400000")
+    yield made
+    made.socket.close()
+
+
+def hanging(folder: Path, critical: bool) -> dict[str, object]:
+    (folder / "ours").mkdir()
+    (folder / "ours/hangs.py").write_text(HANGS.format(flag=str(folder / "hang")))
+    lane = arm()
+    lane["source"]["driver"] = "ours.hangs"
+    return {**lane, "critical": critical}
+
+
+@pytest.mark.parametrize("critical", [True, False])
+def test_the_watchdog_is_fed_while_critical_lanes_come_round(tmp_path: Path, systemd: Systemd, critical: bool) -> None:
+    with Cell(tmp_path, {"arm": hanging(tmp_path, critical), "other": arm()}) as cell:
+        daemon = cell.run()
+        systemd.hears("READY=1")
+        systemd.hears("WATCHDOG=1")
+        (tmp_path / "hang").touch()
+        daemon.says("lane arm does not come round: its driver hangs in a call")
+        systemd.listen(0.3)  # its queue holds ten: the daemon must not have waited
+        told = control.ask(cell.run_dir, {"do": "status"}, 5.0)
+        assert told and told["health"] == ("safe" if critical else "degraded")
+        assert ("WATCHDOG=1" in systemd.listen(1.5)) is not critical
+        (tmp_path / "hang").unlink()
+        daemon.says("lane arm comes round again")
+        systemd.hears("WATCHDOG=1")
+        assert daemon.stop() == 0
+        assert "STOPPING=1" in systemd.listen(1.0)
+
+
+def test_ready_means_that_models_are_loaded_and_lanes_run(tmp_path: Path, systemd: Systemd) -> None:
+    with Cell(tmp_path, {"arm": {**arm(), "model": "arm-deviatoin"}}) as cell:
+        assert cell.run().exit_code() == 2
+        assert "READY=1" not in systemd.listen(0.5)
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        cell.run()
+        systemd.hears("READY=1")
+        assert until("a running lane", lambda: (control.ask(cell.run_dir, {"do": "status"}, 5.0) or {}).get("lanes"))
