@@ -182,6 +182,17 @@ def bench_faults(times: int, seed: int, as_json: bool) -> int:
     return int(bool(result["lanes_not_back"] or result["decisions_uncounted"] or result["safe_too_late"]))
 
 
+@bench.command("restart")
+@click.option("--times", default=10, show_default=True, help="Kill it so often.")
+@json_option
+def bench_restart(times: int, as_json: bool) -> None:
+    """kill -9 of the daemon until the actuator is safe, and until it decides again."""
+    from agent.benches import restart
+
+    result = restart.measure(times)
+    click.echo(json.dumps(result, indent=2) if as_json else restart.text(result))
+
+
 @cli.group()
 def model() -> None:
     """Look at model packages, check them, make them."""
