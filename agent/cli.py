@@ -94,12 +94,13 @@ def check(path: Path, as_json: bool) -> int:
 
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--key", type=click.Path(path_type=Path), help="Secret key file, for a sealed event clip.")
 @json_option
-def replay(file: Path, as_json: bool) -> int:
+def replay(file: Path, key: Path | None, as_json: bool) -> int:
     """Compute every decision of a recording again and compare. Exit code 1 if one differs."""
     from agent import replay as again
 
-    return again.run(file, as_json)
+    return again.run(file, key, as_json)
 
 
 @cli.command()

@@ -92,10 +92,21 @@ class Metrics(Section):
     host: str = "127.0.0.1"
 
 
+class Events(Section):
+    """Clips around decisions, in state_dir/events."""
+
+    rules: list[str] = Field(default=[], description="whose decisions begin a clip")
+    before_s: float = Field(default=5.0, ge=0, le=60)
+    after_s: float = Field(default=5.0, gt=0, le=60)
+    files: int = Field(default=100, ge=1, le=100_000, description="older ones are deleted")
+    seal: Path | None = Field(default=None, description="public key file: only the holder of its secret can read the clips")
+
+
 class Recorder(Section):
     enabled: bool = Field(default=True, description="keep the newest samples, evidence and decisions for `reflexd replay`")
     file_mb: float = Field(default=10.0, ge=0.1, le=1000, description="a new file from this size on")
     files: int = Field(default=20, ge=1, le=10_000, description="older ones are deleted")
+    events: Events = Field(default_factory=lambda: Events())
     pictures: bool = Field(default=False, description="keep what picture models see, too, not only what they say")
 
 

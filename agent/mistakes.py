@@ -44,6 +44,8 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
     labels = {name: labels_of(document, lane) for name, lane in config.lanes.items()}  # once, for all rules
     for name in config.rules:
         yield from bad_rule(config, document, name, labels)
+    for index, name in enumerate(config.recorder.events.rules):
+        yield from unknown(document, ("recorder", "events", "rules", index), name, "rule", config.rules)
     if config.metrics.port and not is_local(f"tcp://{config.metrics.host}:0") and not config.insecure:
         yield f"{document.at(('metrics', 'host'))}: metrics have no keys: serve them on 127.0.0.1, or say 'insecure: true'"
 

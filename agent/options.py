@@ -9,7 +9,7 @@ import click
 from agent.config import FOLDER
 
 config_option = click.option(
-    "-c", "--config", "path", type=click.Path(path_type=Path), default=FOLDER / "reflexd.yaml",
+    "-c", "--config", "path", type=click.Path(path_type=Path, readable=False), default=FOLDER / "reflexd.yaml",
     show_default=True, help="Configuration file.",
 )  # fmt: skip
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

@@ -56,6 +56,7 @@ class PoseWindow:
         self.dtype = np.dtype(tensor.dtype)
         step = int(section.every_ms * 1e6)
         self.offsets = np.arange(1 - section.length, 1, dtype=np.int64) * step
+        self.span_ns = step * section.length
         self.times = np.zeros(REMEMBERED, np.int64)
         self.points = np.zeros((REMEMBERED, KEYPOINTS, 3), np.float32)
         self.seen = 0

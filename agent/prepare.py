@@ -42,7 +42,7 @@ class Pixels:
             raise DeviceFault(f"the model compares with {'a' if picture.reference else 'no'} reference picture")
         self.picture = picture
         self.reference = reference
-        self.planar = tensor.shape[3] not in ((2,) if picture.reference else (1, 3))
+        self.planar = tensor.shape[3] not in (1, 2, 3)
         self.size = (tensor.shape[1], tensor.shape[2]) if not self.planar else (tensor.shape[2], tensor.shape[3])
         self.pixels = pixels
         self.conversion = CONVERSIONS.get((pixels, picture.colour))

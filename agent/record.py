@@ -24,6 +24,7 @@ import numpy as np
 from agent import config as configuration
 from agent import package, realtime
 from agent.config import Config
+from agent.events import Clips
 from agent.recording import Recording
 from agent.tape import ANEW, INFERRED, MORE, Facts, Reader, Record, nbytes
 
@@ -45,6 +46,8 @@ class Recorder:
         self.parts: dict[str, list[bytes]] = {}  # readings that go on in the next slot
         self.standing: dict[str, list[Any]] = {}  # the newest decision of each actuator
         self.recording: Recording | None = None
+        events = config.recorder.events
+        self.clips = Clips(events, config.state_dir / "events", config.node, self.facts) if events.rules else None
         self.lost = 0
         self.offset = time.time_ns() - time.monotonic_ns()
 
@@ -105,8 +108,11 @@ class Recorder:
         body = b"".join([*self.parts.pop(lane, []), record.body])
         for decision in record.decisions:
             self.standing[decision[2]] = decision
+        said, time_ns = message(facts, record, body), record.t_capture + self.offset
         if self.recording:
-            self.recording.add(facts, message(facts, record, body), record.t_capture + self.offset)
+            self.recording.add(facts, said, time_ns)
+        if self.clips:
+            self.clips.take(facts, said, time_ns, 1000 + 2 * len(body))
 
 
 def message(facts: Facts, record: Record, body: bytes) -> dict[str, Any]:

@@ -89,31 +89,35 @@ class Recorded(NamedTuple):
     torn: bool
 
 
-def read(path: Path) -> Recorded:
-    """Also of a file whose end is missing, after a power cut. Raises RecordingError."""
+def read(path: Path, stream: IO[bytes] | None = None) -> Recorded:
+    """Also of a file whose end is missing, after a power cut. stream: its content, if not in the file. Raises RecordingError."""
+    try:
+        with stream or open(path, "rb") as file:
+            return parse(path, file)
+    except OSError as error:
+        raise RecordingError(f"{path}: {error.strerror}") from error
+
+
+def parse(path: Path, file: IO[bytes]) -> Recorded:
     facts: dict[str, str] = {}
     messages: list[tuple[str, dict[str, Any]]] = []
     topics: dict[int, tuple[str, list[str]]] = {}
     lost, torn = 0, False
     try:
-        with open(path, "rb") as file:
-            try:
-                for record in StreamReader(file, record_size_limit=1 << 28).records:
-                    if isinstance(record, Channel):
-                        topics[record.id] = record.topic.removeprefix("/"), json.loads(record.metadata["channels"])
-                    elif isinstance(record, Message):
-                        lane, channels = topics[record.channel_id]
-                        messages.append((lane, {**json.loads(record.data), "channels": channels}))
-                    elif isinstance(record, Metadata) and record.name == "reflexd":
-                        facts = dict(record.metadata)
-                    elif isinstance(record, Metadata) and record.name == "lost":
-                        lost += int(record.metadata["samples"])
-            except (McapError, ValueError, KeyError, EOFError) as error:
-                if not facts:
-                    raise RecordingError(f"{path}: not a recording of reflexd: {error}") from error
-                torn = True
-    except OSError as error:
-        raise RecordingError(f"{path}: {error.strerror}") from error
+        for record in StreamReader(file, record_size_limit=1 << 28).records:
+            if isinstance(record, Channel):
+                topics[record.id] = record.topic.removeprefix("/"), json.loads(record.metadata["channels"])
+            elif isinstance(record, Message):
+                lane, channels = topics[record.channel_id]
+                messages.append((lane, {**json.loads(record.data), "channels": channels}))
+            elif isinstance(record, Metadata) and record.name == "reflexd":
+                facts = dict(record.metadata)
+            elif isinstance(record, Metadata) and record.name == "lost":
+                lost += int(record.metadata["samples"])
+    except (McapError, ValueError, KeyError, EOFError) as error:
+        if not facts:
+            raise RecordingError(f"{path}: not a recording of reflexd: {error}") from error
+        torn = True
     if not facts:
         raise RecordingError(f"{path}: not a recording of reflexd")
     return Recorded(facts, messages, lost, torn)

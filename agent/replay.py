@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,7 +64,7 @@ def replay(tape: Recorded) -> Report:
     lanes = {name: Player(name, config, beside, scene) for name in dict.fromkeys(name for name, _ in tape.messages)}
     inferences = decisions = 0
     differences: list[str] = []
-    warm = Warmth(config)
+    warm = Warmth(config, list(lanes.values()))
     # Lanes are written one after the other, some hundredths of a second each; what they decided depends on the order.
     for name, message in sorted(tape.messages, key=lambda one: one[1]["order"]):
         found = lanes[name].play(message)
@@ -90,11 +91,12 @@ def seed(scene: Scene, standing: dict[str, list[Any]]) -> None:
 class Warmth:
     """A file that does not begin with its daemon lacks what the rules had seen before: they need a while to agree."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, lanes: list[Player]) -> None:
         conditions = [one for rule in config.rules.values() for one in rule.conditions]
         self.least = max((one.of for one in conditions), default=1)
         self.hold_ns = int(max((rule.hold_ms for rule in config.rules.values()), default=0) * 1e6)
         self.window_ns = int(max((one.within_ms for one in conditions), default=0) * 1e6)
+        self.window_ns += max((one.lane.second.window.span_ns for one in lanes if one.lane.second), default=0)
         self.seen: dict[str, int] = {}
         self.first = 0
 
@@ -209,10 +211,22 @@ def told(decisions: list[tuple[str, str, str]]) -> str:
     return "; ".join(f"{actuator} {verb} ({rule or 'rest'})" for rule, actuator, verb in decisions) or "nothing"
 
 
-def run(path: Path, as_json: bool) -> int:
-    """0 when every decision is the same, 1 when not."""
+def unsealed(path: Path, key: Path | None) -> Recorded:
+    """A sealed clip, opened in memory only."""
+    from agent import keys, seal
+
+    if not key:
+        raise RecordingError(f"{path}: sealed: name the secret key file with --key")
     try:
-        tape = read(path)
+        return read(path, BytesIO(seal.open(path.read_bytes(), keys.read_secret(key)[1])))
+    except seal.SealError as error:
+        raise RecordingError(f"{path}: {error}") from error
+
+
+def run(path: Path, key: Path | None, as_json: bool) -> int:
+    """0 when every decision is the same, 1 when not. key: of a sealed file."""
+    try:
+        tape = unsealed(path, key) if path.name.endswith(".sealed") else read(path)
         report = replay(tape)
     except RecordingError as error:
         raise click.ClickException(str(error)) from error

@@ -319,3 +319,66 @@ def test_a_real_clip_with_two_models_replays_exactly(tmp_path: Path) -> None:
     assert told["differences"] == []
     assert told["inferences"] > 50
     assert told["decisions"] >= 2
+
+
+# -- a file that begins in the middle, and event clips -----------------------------------------------------------------------
+
+
+def test_a_file_that_does_not_begin_with_its_daemon_agrees_once_it_is_warm(cell: Cell) -> None:
+    cell.config["recorder"] = {"file_mb": 0.1}
+    daemon = both(cell)
+    until(cell.logs, lambda: len(files(cell.folder / "state")) >= 3, 60)
+    daemon.stop()
+    for path in files(cell.folder / "state"):
+        code, said = again(path)
+        assert code == 0, said
+
+
+def clips(cell: Cell) -> list[Path]:
+    return sorted((cell.folder / "state/events").glob("*"))
+
+
+def test_a_decision_leaves_a_clip_of_the_seconds_around_it(cell: Cell) -> None:
+    cell.config["recorder"] = {"events": {"rules": ["off-plan"], "before_s": 0.5, "after_s": 0.4, "files": 2}}
+    daemon = both(cell)
+    until(cell.logs, lambda: len(clips(cell)) >= 1, 60)
+    assert "event off-plan: " in daemon.says("event off-plan: ")
+    path = clips(cell)[0]
+    daemon.stop()
+    told = read(path)
+    times = [message["t_capture"] for _, message in told.messages]
+    assert 0.4e9 < times[-1] - times[0] < 2.5e9
+    assert any(one["rule"] == "off-plan" for _, message in told.messages for one in message["decisions"])
+    assert told.facts["event"] == "off-plan"
+    assert again(path)[0] == 0
+
+
+def test_a_sealed_clip_opens_with_its_key_only(cell: Cell) -> None:
+    from agent import keys
+
+    public, secret = keys.make(cell.folder / "keys", "office")
+    _, other = keys.make(cell.folder / "keys", "other")
+    cell.config["recorder"] = {"events": {"rules": ["off-plan"], "before_s": 0.3, "after_s": 0.3, "seal": str(public)}}
+    daemon = both(cell)
+    until(cell.logs, lambda: clips(cell), 60)
+    daemon.stop()
+    path = clips(cell)[0]
+    assert path.name.endswith(".mcap.sealed")
+    assert not list((cell.folder / "state/events").glob("*.mcap"))
+    assert b"MCAP" not in path.read_bytes() and b"off-plan" not in path.read_bytes()
+    assert again(path, "--key", str(secret))[0] == 0
+    assert "sealed for another key, or is damaged" in again(path, "--key", str(other))[1]
+    assert "name the secret key file with --key" in again(path)[1]
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "sealed for another key, or is damaged" in again(path, "--key", str(secret))[1]
+    path.write_bytes(b"reflexd sealed 1\n" + b"x" * 10)
+    assert "not a sealed file" in again(path, "--key", str(secret))[1]
+
+
+def test_a_clip_of_a_rule_that_is_not_there(tmp_path: Path) -> None:
+    from agent import config
+
+    path = tmp_path / "reflexd.yaml"
+    path.write_text("recorder:\n  events:\n    rules: [of-plan]\nlanes: {}\n")
+    with pytest.raises(config.ConfigError, match="reflexd.yaml:3: no rule 'of-plan'"):
+        config.load(path)

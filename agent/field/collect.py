@@ -37,7 +37,7 @@ def configuration(path: Path) -> tuple[str | None, str]:
 
         out = io.StringIO()
         writer = YAML(typ="safe", pure=True)
-        writer.default_flow_style = False
+        writer.default_flow_style, writer.width = False, 4096
         writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
         writer.dump(redact.tree(data), out)
         return f"# {path}, without comments and secrets\n{out.getvalue()}", ""

@@ -16,6 +16,7 @@ def status(path: Path, as_json: bool) -> int:
     """The daemon, its lanes, actuators and board on one screen.
 
     Exit code 0: every lane runs. 1: degraded. 3: the daemon does not run; figures are of its last run.
+    4: this user may not see it.
     """
     from agent.field import status as field
 

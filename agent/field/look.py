@@ -31,6 +31,11 @@ class View(NamedTuple):
     troubles: list[str]  # files and folders that could not be read
     now: int  # CLOCK_MONOTONIC, ns
 
+    @property
+    def blind(self) -> bool:
+        """May this user not see whether it runs?"""
+        return not self.pid and os.path.isdir(self.run_dir) and not os.access(self.run_dir, os.R_OK | os.X_OK)
+
 
 def look(path: Path) -> View:
     config, mistakes, run_dir = read_config(path)
@@ -88,7 +93,8 @@ def run_dir_of(data: dict[str, Any]) -> Path:
     if isinstance(given, str) and given:
         return Path(given)
     mine = default_run_dir()
-    return mine if (mine / "reflexd.lock").exists() or not SYSTEM_RUN_DIR.is_dir() else SYSTEM_RUN_DIR
+    here = os.path.exists(mine / "reflexd.lock") or not os.path.isdir(SYSTEM_RUN_DIR)
+    return mine if here else SYSTEM_RUN_DIR
 
 
 def read_ledgers(run_dir: Path) -> tuple[dict[str, Account], list[str]]:
@@ -98,15 +104,19 @@ def read_ledgers(run_dir: Path) -> tuple[dict[str, Account], list[str]]:
     try:
         paths = sorted(run_dir / name for name in os.listdir(run_dir) if name.endswith(".ledger"))
     except OSError as error:
-        return {}, [f"{run_dir}: {error.strerror}" + (": try sudo" if isinstance(error, PermissionError) else "")]
+        return {}, [trouble(run_dir, error)]
     for path in paths:
         try:
             found[path.stem] = ledger.read(path)
         except OSError as error:
-            troubles.append(f"{path}: {error.strerror}")
+            troubles.append(trouble(path, error))
         except ValueError as error:
             troubles.append(str(error))
     return found, troubles
+
+
+def trouble(path: Path, error: OSError) -> str:
+    return f"{path}: {error.strerror}" + (": try sudo" if isinstance(error, PermissionError) else "")
 
 
 def holder(path: Path, locks: Path = Path("/proc/locks")) -> int:

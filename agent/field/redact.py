@@ -18,14 +18,16 @@ SHORTEST = 4  # a shorter secret is also an ordinary word; it is masked at its o
 
 PEM = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 CURVE = re.compile(rf"(secret-?key\s*[=:]\s*)[\"']?{Z85}[\"']?", re.I)
-USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/\"'<>]*@", re.I)
+# Every run is bounded: the time for a text without end would grow with the square of its length.
+SCHEME = r"\b[a-z][a-z0-9+.-]{0,20}://"
+USERINFO = re.compile(rf"({SCHEME})[^\s/\"'<>]{{0,300}}@", re.I)
 # Cheap cameras take the password in the path or the query.
-RTSP_PATH = re.compile(r"(\brtsps?://[^\s/\"'<>?]+)[/?][^\s\"'<>,}\]]+", re.I)
-QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s\"'<>?]+\?)[^\s\"'<>,}\]]+", re.I)
+RTSP_PATH = re.compile(r"(\brtsps?://[^\s/\"'<>?]{1,300})[/?][^\s\"'<>,}\]]+", re.I)
+QUERY = re.compile(rf"({SCHEME}[^\s\"'<>?]{{1,1000}}\?)[^\s\"'<>,}}\]]+", re.I)
 NAMED = re.compile(
-    r"((?:[\w-]*(?:password|passwd|passphrase|pwd|secret|token|psk|credential|api[_-]?key|access[_-]?key)|\bpass|\bpin)"
-    r"[\w-]*[\"']?\s*[:=]\s*)"
-    r"(?!\s*[|>{\[])(\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'|[^\s,}\]]+)", re.I,
+    r"((?:password|passwd|passphrase|pwd|secret|token|psk|credential|api[_-]?key|access[_-]?key|\bpass|\bpin)"
+    r"[\w-]{0,40}[\"']?[ \t]{0,9}[:=][ \t]{0,9})"
+    r"(?![|>{\[])(\"(?:[^\"\\]|\\.){0,9999}\"|'(?:[^']|''){0,9999}'|[^\s,}\]]+)", re.I,
 )  # fmt: skip
 BEARER = re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.I)
 

@@ -16,7 +16,7 @@ from agent.field.lanes import LaneNow
 from agent.field.look import View
 from agent.realtime import Knob
 
-RUNNING, DEGRADED, DEAD = 0, 1, 3  # exit codes; 3 is what LSB gives a service that does not run
+RUNNING, DEGRADED, DEAD, UNKNOWN = 0, 1, 3, 4  # exit codes; 3 and 4 are what LSB gives a service's status
 
 
 class ActuatorNow(NamedTuple):
@@ -58,7 +58,7 @@ def take(path: Path, box: board.Board) -> Status:
 
 def exit_code(status: Status) -> int:
     if not status.view.pid:
-        return DEAD
+        return UNKNOWN if status.view.blind else DEAD
     well = status.health == health.GOOD and status.view.said.get("ready", True)
     known = set(status.view.said.get("lanes") or status.view.config.lanes)
     return RUNNING if well and all(one.state == "running" for one in status.lanes if one.name in known) else DEGRADED
@@ -140,6 +140,8 @@ def head(status: Status) -> list[str]:
         up = words.ago(uptime_s(view))
         version = f", version {view.said['version']}" if view.said.get("version") else ""
         first = f"reflexd {node(status)}: {status.health}, pid {view.pid}, up {up}{version}"
+    elif view.blind:
+        first = f"reflexd {node(status)}: CANNOT BE SEEN by this user: try sudo"
     else:
         first = f"reflexd {node(status)}: NOT RUNNING; the figures are of its last run"
     return [words.clip(words.plain(first)), words.clip(words.plain(f"  config {view.said.get('config') or view.path}")), ""]
@@ -187,7 +189,7 @@ def notes(status: Status) -> list[str]:
     if status.view.pid and not status.view.said:
         silent = f"{status.view.run_dir}/control.sock gives no answer: no permission, or the daemon starts or hangs"
         lines += wrapped(silent, "note   ")
-    if not status.view.pid:
+    if not status.view.pid and not status.view.blind:
         lines += wrapped("start it: sudo systemctl start reflexd; why it ended: journalctl -u reflexd -n 50", "note   ")
     for text in [*status.view.mistakes, *status.view.troubles]:
         lines += wrapped(words.plain(text), "note   ")

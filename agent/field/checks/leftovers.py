@@ -27,6 +27,8 @@ def daemon(box: Box) -> Check:
     if view.pid:
         cause, effect = f"runs, pid {view.pid}, and does not answer", "status knows only what the ledgers say"
         return Check("daemon", WARN, cause, effect, "as this user? sudo reflexd doctor")
+    if view.blind:
+        return Check("daemon", SKIP, f"{view.run_dir} is not for this user: sudo reflexd doctor")
     bugs = [name for name, told in view.accounts.items() if told.state == "failed"]
     if bugs:
         return Check("daemon", BAD, f"ended by a bug in lane {listed(bugs)}", SAFE, LOG)

@@ -28,7 +28,7 @@ def places(box: Box) -> list[Path]:
     wanted = [box.view.run_dir, box.config.state_dir, Path("/var/log"), Path("/")]
     found: dict[int, Path] = {}
     for place in wanted:
-        while not place.exists() and place != place.parent:
+        while not os.path.exists(place) and place != place.parent:  # or not to be seen by this user
             place = place.parent
         found.setdefault(place.stat().st_dev, place)
     return list(found.values())

@@ -17,10 +17,10 @@ SECONDS = 2.0
 WARN_MS, BAD_MS = 1.0, 5.0
 
 
-def checks(box: Box, seconds: float = SECONDS) -> Iterator[Check]:
+def checks(box: Box) -> Iterator[Check]:
     realtime_wanted = box.config.realtime and realtime.fifo_knob().on
     kernel = "PREEMPT_RT" if box.text("sys/kernel/realtime") == "1" else "no PREEMPT_RT"
-    yield judge(lateness(seconds, realtime_wanted), "SCHED_FIFO" if realtime_wanted else "no SCHED_FIFO", kernel)
+    yield judge(lateness(SECONDS, realtime_wanted), "SCHED_FIFO" if realtime_wanted else "no SCHED_FIFO", kernel)
 
 
 def lateness(seconds: float, fifo: bool) -> list[float]:
