@@ -185,6 +185,29 @@ def test_replay_names_the_line_that_is_wrong(tmp_path, text, place):
         driver.open()
 
 
+def test_replay_holds_over_empty_cells_and_says_how_many(tmp_path, caplog):
+    path = write_csv(tmp_path, "t_s,a,b,c\n0,1,5,\n1, ,6,\n2,,,\n3,2,7,\n")
+    driver = player(path, channels=["a", "b"], holes="hold", pace="fast")
+    for _ in range(2):  # a second open counts anew
+        driver.open()
+        assert driver.rows.tolist() == [[1, 5], [1, 6], [1, 6], [2, 7]]
+        driver.close()
+    assert caplog.messages == [f"{path}: 3 empty cells of 8 repeat the value above"] * 2
+    player(ramp(tmp_path, 3), holes="hold").open()
+    assert len(caplog.messages) == 2
+
+
+@pytest.mark.parametrize("text, place", [
+    ("t_s,a\n0,\n1,1\n", ":2: an empty cell, and no value above it"),
+    ("t_s,a\n0,1\n,2\n", ":3: '' is not"),
+    ("t_s,a\n0,1\n1\n", ":3: 1 fields"),
+    ("t_s,a\n0,1\n1,nan\n", ":3: 'nan'"),
+])
+def test_replay_holds_nothing_but_empty_cells(tmp_path, text, place):
+    with pytest.raises(DeviceFault, match=place):
+        player(write_csv(tmp_path, text), holes="hold").open()
+
+
 def test_replay_refuses_what_is_no_small_text_file(tmp_path):
     with pytest.raises(DeviceMissing, match="no such file"):
         player(str(tmp_path / "none.csv")).open()
@@ -199,7 +222,7 @@ def test_replay_refuses_what_is_no_small_text_file(tmp_path):
         player(ramp(tmp_path, 3), channels=["c"]).open()
 
 
-def test_replay_of_a_real_robot():
+def test_replay_of_a_real_robot(caplog):
     path = DATA / "robot-ur3-cobotops/ur3_cobotops.csv"
     if not path.exists():
         pytest.skip("the recording ur3_cobotops.csv is not beside this checkout")
@@ -211,6 +234,10 @@ def test_replay_of_a_real_robot():
         driver.read(0)
     with pytest.raises(DeviceFault, match=r"csv:\d+: '' is not"):  # the robot's log has holes
         player(str(path), channels=speeds, rate_hz=1).open()
+    driver = player(str(path), channels=speeds, rate_hz=1, holes="hold")
+    driver.open()
+    assert len(driver.rows) == 7409
+    assert caplog.messages[-1].endswith(f": {6 * 54} empty cells of {6 * 7409} repeat the value above")
 
 
 def test_sim_computes_its_waves():

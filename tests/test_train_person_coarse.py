@@ -163,8 +163,9 @@ def test_backdrops_differ_and_have_things_only_beside_people() -> None:
 def test_found_and_boxed_and_false_are_three_things() -> None:
     person, doubt = Box(0, 0, 0.5, 1), Box(0.9, 0, 1, 1)
     truth = Truth([person], [doubt])
-    assert score.judge([Box(0, 0, 0.5, 0.8)], truth) == score.Score(1, 1, 1, 1, 0, pytest.approx(0.8))
-    assert score.judge([Box(0, 0, 0.1, 0.2)], truth)[:5] == (1, 1, 1, 0, 0)  # a bit of the person
+    assert score.judge([Box(0, 0, 0.5, 0.8)], truth) == score.Score(1, 1, 1, 1, 0, pytest.approx(0.8), 1)
+    bit, wide = score.judge([Box(0, 0, 0.1, 0.2)], truth), score.judge([Box(0.1, 0, 0.92, 1)], truth)
+    assert bit[:5] == (1, 1, 1, 0, 0) and wide[:5] == (1, 1, 0, 1, 0) and bit.either == wide.either == 1
     assert score.judge([Box(0, 0, 1, 1)], truth)[:5] == (1, 1, 1, 1, 0)  # too large, but a good half of it
     assert score.judge([Box(0.6, 0, 0.8, 1)], truth)[:5] == (1, 1, 0, 0, 1)
     assert score.judge([doubt], truth)[:5] == (1, 1, 0, 0, 0)
@@ -270,7 +271,8 @@ def test_the_persons_road_in_small(tensorflow, tmp_path: Path, monkeypatch: pyte
 
 def verbs(place: Path, clip: Path) -> list[str]:
     """What a lane with the package makes a belt do."""
-    rule = RuleConfig.model_validate({"any": [{"lane": "cam", "label": "person"}], "actuator": "belt", "verb": "stop"})
+    seen = {"lane": "cam", "label": "person", "score": 0.01}
+    rule = RuleConfig.model_validate({"any": [seen], "actuator": "belt", "verb": "stop"})
     source = open_source("camera.file", {"path": str(clip), "pace": "fast"}, "cam")
     lane = Lane("cam", source, package.open_package(place), Limits(10**12, 10.0), Ledger(None, "cam", 10.0))
     scene, found = Scene(Rules({"seen": rule}, {"belt": "run"})), list[str]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 import time
 from array import array
@@ -17,6 +18,8 @@ from pydantic import Field
 from agent.data import Sample
 from drivers.base import DeviceFault, DeviceMissing, SensorStream, SourceOptions
 
+log = logging.getLogger(__name__)
+
 TIME = "t_s"
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -27,6 +30,7 @@ class Options(SourceOptions):
     channels: tuple[str, ...] = Field((), description="columns to play; all but t_s when empty")
     pace: Literal["real", "fast"] = Field("real", description="fast: one row whenever asked, stamped as recorded")
     loop: bool = Field(False, description="begin again at the end")
+    holes: Literal["refuse", "hold"] = Field("refuse", description="of empty cells: hold repeats the column's last value")
     max_mb: float = Field(64.0, gt=0, le=1024, description="a larger file is refused: it is held in memory")
 
 
@@ -100,10 +104,13 @@ def parse(
     columns = [header.index(name) for name in names]
     clock = header.index(TIME) if TIME in header else -1
     times, values = array("d"), array("f")  # lists of floats would take eight times the memory
+    held, last = 0, dict.fromkeys(columns, "")
     for number, line in enumerate(lines, 2):
         if not line:
             continue
         try:
+            if options.holes == "hold" and len(line) == len(header):
+                held += fill(line, last)
             values.extend(numbers(line, columns, len(header)))
             times.append(seconds(line, clock, times, options.rate_hz))
         except ValueError as error:
@@ -112,7 +119,22 @@ def parse(
         raise DeviceFault(f"{options.path}: no rows")
     table = np.array(values, np.float32).reshape(len(times), len(columns))
     table.flags.writeable = False
+    if held:
+        log.warning("%s: %d empty cells of %d repeat the value above", options.path, held, table.size)
     return names, np.round((np.array(times) - times[0]) * 1e9).astype(np.int64), table
+
+
+def fill(line: list[str], last: dict[int, str]) -> int:
+    """Put the column's last text into empty cells; how many. last: of each column that is played, brought up to date."""
+    held = 0
+    for column, before in last.items():
+        if line[column].strip():
+            last[column] = line[column]
+        elif not before:
+            raise ValueError("an empty cell, and no value above it to hold")
+        else:
+            line[column], held = before, held + 1
+    return held
 
 
 def seconds(line: list[str], clock: int, before: array[float], rate_hz: float | None) -> float:

@@ -15,12 +15,14 @@ from models.train.arm_deviation import card, stops
 from models.train.engine import steady, to_float, to_int8
 from models.train.network import Network
 from models.train.pack import GOLDEN, pack
+from models.train.prune import slim
 from models.train.arm_deviation.windows import (
     ANY, HEALTHY_S, HEALTHY_TEST, HEAVIER, KNOWN, LENGTH, MILD, RUN_S, SCALE, SEARCH, TEST, TRAIN, VALIDATE, WIDER,
     Bounds, choose, run_of, windows,
 )
 
 SEED = 7
+KEEP = 0.7  # of the channels, for the pruned network that the card compares
 
 FACTS = {
     "version": "1.0.0",
@@ -44,8 +46,9 @@ def make(place: Path) -> None:
     first = train(*known, validation, epochs=8)
     inputs, labels = (np.concatenate(both) for both in zip(known, hard(first, SEARCH)))
     model = train(inputs, labels, validation, epochs=25)
-    files = to_float(model), to_int8(model, inputs)
-    networks = Network(files[0]), Network(files[1])
+    lean = train(inputs, labels, validation, epochs=10, model=slim(model, KEEP))
+    files = to_float(model), to_int8(model, inputs), to_float(lean), to_int8(lean, inputs)
+    networks = [Network(file) for file in files]
     test = examples(TEST, WIDER)
     golden = networks[1].quantised(some_of_each(*test))
     pack(place, files[1], FACTS, golden, np.stack([networks[1].raw(sample) for sample in golden]))
@@ -89,8 +92,11 @@ def network() -> tf.keras.Model:
     ])
 
 
-def train(inputs: Array, labels: Array, validation: tuple[Array, Array], epochs: int) -> tf.keras.Model:
-    model = network()
+def train(
+    inputs: Array, labels: Array, validation: tuple[Array, Array], epochs: int, model: tf.keras.Model | None = None
+) -> tf.keras.Model:
+    """model: one to go on with."""
+    model = model or network()
     rate = tf.keras.optimizers.schedules.CosineDecay(3e-3, epochs * -(-len(inputs) // 512))
     # Smoothing keeps the last layer's values small, so that INT8 has steps enough between sure and unsure.
     loss = tf.keras.losses.CategoricalCrossentropy(label_smoothing=0.02)
