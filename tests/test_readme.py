@@ -67,6 +67,6 @@ def test_the_bytes_in_the_wire_document_are_the_ones_sent() -> None:
 
 def test_every_command_explains_itself() -> None:
     for words in ([], ["run"], ["check"], ["schema"], ["actuate"], ["keys"], ["demo"], ["bench", "arc"], ["model", "show"],
-                  ["model", "verify"], ["model", "init"]):  # fmt: skip
+                  ["model", "verify"], ["model", "init"], ["status"], ["top"], ["doctor"], ["trace"], ["diag"]):  # fmt: skip
         result = CliRunner().invoke(cli, [*words, "--help"], catch_exceptions=False)
         assert result.exit_code == 0 and "Usage:" in result.output

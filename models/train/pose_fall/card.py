@@ -138,7 +138,15 @@ def real(place: Path, look: Callable[[Path, Path], dict] = evaluate) -> str:
     clips = card.table(("clip", "pictures", "fall begins at, s", "alarm after, s", "false alarms"), rows)
     people = card.table(("subject", "falls in time", "daily clips with a false alarm", "right postures"), subjects)
     falls = card.percent(every["falls_in_time"], every["falls"])
-    return f"Rule: {figures['rule']}. Falls in time: {falls}.\n\n{people}\n\n{clips}\n\n{matrix(every)}"
+    harder = "; ".join(
+        f"{name.replace('_', ' ')}: {one['falls_in_time']} of {every['falls']} falls in time, "
+        f"{one['daily_clips_with_false_alarm'] + one['alarms_before_a_fall']} clips with a false alarm"
+        for name, one in figures["robustness"].items()
+    )
+    return (
+        f"Rule: {figures['rule']}. Falls in time: {falls}.\n\n{people}\n\n{clips}\n\n"
+        f"The same clips made harder: {harder}.\n\n{matrix(every)}"
+    )
 
 
 def matrix(every: dict) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agent import package
-from agent.data import Array
+from agent.data import Array, Evidence
 from agent.decoders.base import Finding
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
@@ -59,13 +59,14 @@ class Clip(NamedTuple):
 class Played(NamedTuple):
     """times: s of each picture from the first; points: [n, 17, 3] of MoveNet; says: int [n], the second model's first label;
 
-    alarms_s: when the rule began to call.
+    alarms_s: when the rule began to call. aspect: the picture's width / height.
     """
 
     times: Array
     points: Array
     says: Array
     alarms_s: list[float]
+    aspect: float = 4 / 3
 
 
 def clips(data: Path) -> list[Clip]:
@@ -121,10 +122,12 @@ class Listening(SecondModel):
     def __init__(self, package: Package) -> None:
         super().__init__(package)
         self.heard: list[tuple[int, Array, str]] = []
+        self.aspect = 1.0
 
     def __call__(self, t_capture: int, keypoints: Array, aspect: float) -> list[Finding]:
         found = super().__call__(t_capture, keypoints, aspect)
         self.heard.append((t_capture, np.array(keypoints), found[0].label if found else ""))
+        self.aspect = aspect
         return found
 
 
@@ -152,4 +155,18 @@ def play(path: Path, pose: Package, posture: Package) -> Played:
     start, names = times[0], posture.decoder.labels
     says = np.array([names.index(label) if label else -1 for label in said])
     seconds = (np.array(times) - start) / 1e9
-    return Played(seconds, np.stack(points), says, [(time - start) / 1e9 for time in alarms])
+    return Played(seconds, np.stack(points), says, [(time - start) / 1e9 for time in alarms], second.aspect)
+
+
+def again(played: Played, rows: Array, points: Array, posture: Package) -> Played:
+    """What second model and rule would have said to other points, at some of the pictures' times."""
+    second = SecondModel(posture)
+    scene = Scene(Rules({"fall": RuleConfig.model_validate(RULE)}, {"nurse": "quiet"}))
+    alarms, names, says = [], posture.decoder.labels, []
+    for time, one in zip(played.times[rows], points):
+        now = int(time * 1e9) + 1
+        found = second(now, one, played.aspect)
+        evidence = [Evidence("room", label, score, now) for label, score, _ in found]
+        alarms += [time for decision in scene.bring("room", now, evidence) if decision.verb == "call"]
+        says.append(names.index(found[0].label) if found else -1)
+    return Played(played.times[rows], points, np.array(says), [float(one) for one in alarms], played.aspect)

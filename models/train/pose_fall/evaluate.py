@@ -11,9 +11,11 @@ import numpy as np
 
 from agent import package
 from agent.data import Array
+from agent.package import Package
 from models.train.card import confusion, wilson
+from models.train.pose_fall.body import SWAPPED
 from models.train.pose_fall.story import LABELS
-from models.train.pose_fall.clips import HITS, OF, SCORE, Clip, Played, clips, movenet, play
+from models.train.pose_fall.clips import HITS, OF, SCORE, Clip, Played, again, clips, movenet, play
 
 IN_TIME_S = 2.0  # from the annotated start of the fall, which is rounded to a tenth
 SLACK_S = 0.3  # an alarm so much before it is the fall's, too
@@ -31,8 +33,36 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
         "seen": {"clips": 0, "note": "the network was trained on simulated figures only"},
         "unseen": summary(played),
         "subjects": {name: summary(some) for name, some in sorted(by_subject.items())},
+        "robustness": {name: short(summary([(clip, harder(one, posture)) for clip, one in played]))
+                       for name, harder in HARDER.items()},
         "clips": {clip.path.stem: verdict(clip, one) for clip, one in played},
     }
+
+
+def mirrored(played: Played, posture: Package) -> Played:
+    points = played.points[:, SWAPPED] * np.array([1, -1, 1]) + np.array([0, 1, 0])
+    return again(played, np.arange(len(played.times)), points, posture)
+
+
+def ten_a_second(played: Played, posture: Package) -> Played:
+    """The picture nearest to each tenth of a second."""
+    wanted = np.arange(0, played.times[-1], 0.1)
+    rows = np.unique(np.abs(played.times[:, None] - wanted).argmin(axis=0))
+    return again(played, rows, played.points[rows], posture)
+
+
+def a_fifth_missing(played: Played, posture: Package) -> Played:
+    """Keypoints lost at random, each for a fifth of the pictures."""
+    points = played.points.copy()
+    points[np.random.default_rng(0).random(points.shape[:2]) < 0.2, 2] = 0.01
+    return again(played, np.arange(len(points)), points, posture)
+
+
+HARDER = {"mirrored": mirrored, "ten_a_second": ten_a_second, "a_fifth_of_keypoints_missing": a_fifth_missing}
+
+
+def short(told: dict[str, Any]) -> dict[str, Any]:
+    return {key: told[key] for key in ("falls_in_time", "daily_clips_with_false_alarm", "alarms_before_a_fall")}
 
 
 def verdict(clip: Clip, played: Played) -> dict[str, Any]:

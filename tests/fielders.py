@@ -1,0 +1,87 @@
+"""Ledgers, configurations and boxes for the tests of agent/field, without a daemon."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from agent import ledger as book
+from agent.cli import cli
+from agent.field import look
+from agent.field.checks.base import Box, Check
+from agent.ledger import Ledger
+
+MS = 1_000_000
+
+
+def configuration(folder: Path, **changes: Any) -> Path:
+    """One lane on the simulated arm, one actuator; run_dir is folder/run."""
+    plain = {
+        "node": "cell-1", "run_dir": str(folder / "run"), "state_dir": str(folder / "state"),
+        "lanes": {"arm": {"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation"}},
+        "actuators": {"robot": {"device": {"driver": "actuator.sim"}, "rest": "run", "verbs": ["run", "stop"]}},
+        "rules": {"off": {"any": [{"lane": "arm", "label": "deviation"}], "actuator": "robot", "verb": "stop"}},
+    }  # fmt: skip
+    path = folder / "reflexd.yaml"
+    path.write_text(json.dumps({**plain, **changes}), encoding="utf-8")
+    return path
+
+
+def ledger(
+    folder: Path, lane: str = "arm", state: int = book.CLOSED, stages: Sequence[int] = (0, 1, 1, 1, 1), count: int = 10,
+    every_ms: int = 10, sent: bool = False, budget_ms: float = 2.0, last: int = 0,
+) -> Path:  # fmt: skip
+    """Of a dead process: samples every so often, the last captured at `last` or now; stages in ms: queueing, transport ..."""
+    path = folder / "run" / f"{lane}.ledger"
+    made = Ledger(path, lane, budget_ms)
+    made.state = state
+    made.count[book.SAMPLES] = made.count[book.INFERENCES] = count
+    last = last or time.monotonic_ns()
+    for sequence in range(count):
+        captured = last - (count - 1 - sequence) * every_ms * MS
+        stamps = [captured]
+        for stage in stages:
+            stamps.append(stamps[-1] + stage * MS)
+        at = made.next_row()
+        made.write(sequence, *stamps, stamps[-1] + MS if sent else 0)
+        if sent:
+            made.book_applied(at, stamps[-1] + 2 * MS)
+    made.note_evidence("normal", 0.9, last)
+    made.cells[book.TURN] = last
+    made.close()
+    return path
+
+
+def reflexd(*words: str) -> Result:
+    return CliRunner().invoke(cli, [*words], catch_exceptions=False, standalone_mode=False)
+
+
+def code(result: Result) -> int:
+    """What the process would end with."""
+    return int(result.return_value or 0)
+
+
+def box(path: Path, root: Path = Path("/nowhere"), **answers: str) -> Box:
+    """tools: program name, '-' as '_', -> what it prints."""
+    return Box(look.look(path), root, lambda command: answers.get(command[0].replace("-", "_")))
+
+
+def put(root: Path, files: dict[str, str]) -> Path:
+    """A made-up /sys, /proc or /dev."""
+    for name, content in files.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{content}\n", encoding="utf-8")
+    return root
+
+
+def whole(check: Check) -> Check:
+    """Trouble says its effect and what to do; what is good or skipped needs neither."""
+    assert check.state in ("good", "warn", "bad", "skip") and check.cause
+    assert bool(check.effect and check.mend) == (check.state in ("warn", "bad")), check
+    return check

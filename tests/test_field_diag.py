@@ -1,0 +1,227 @@
+"""`reflexd diag`: everything for a ticket, within bounds, and no secret in any corner of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from agent import keys
+from agent.field import collect, diag, redact
+from agent.field.checks import timers
+from tests.fielders import code, configuration, ledger, reflexd
+from tests.processes import Cell, arm, until
+
+SECRETS = (
+    "hunter2-cam", "Tr0ub4dor", "s3cr3t-psk", "tok-abcdef", "path-secret", "query-secret", "spaced out words",
+    "comment-secret",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timers, "SECONDS", 0.05)
+
+
+def unpacked(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as archive:
+        found = {one.name.partition("/")[2]: archive.extractfile(one) for one in archive.getmembers()}
+        return {name: file.read() for name, file in found.items() if file}
+
+
+def everything(path: Path) -> bytes:
+    """Names and contents, as grep would see them."""
+    return b"\n".join(name.encode() + b"\n" + content for name, content in unpacked(path).items())
+
+
+def take(folder: Path, path: Path, *words: str) -> dict[str, bytes]:
+    out = folder / "ticket.tar.gz"
+    result = reflexd("diag", "-c", str(path), "-o", str(out), *words)
+    assert code(result) == 0 and str(out) in result.stdout and " MB; " in result.stdout
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    return unpacked(out)
+
+
+def journal(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A journalctl that says this."""
+    (folder / "bin").mkdir()
+    (folder / "said").write_text(text, encoding="utf-8")
+    tool = folder / "bin/journalctl"
+    tool.write_text(f"#!/bin/sh\ncat {folder}/said\n", encoding="utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
+
+
+def planted(folder: Path) -> tuple[Path, list[str]]:
+    """A configuration full of secrets in YAML of every style, and the secrets."""
+    _, secret = keys.make(folder / "keys", "box")
+    private = keys.read_secret(secret)[1].decode()
+    path = folder / "reflexd.yaml"
+    path.write_text(
+        f"""# old password: comment-secret
+node: cell-1
+run_dir: {folder}/run
+state_dir: {folder}/state
+keys: {{own: {secret}, authorized: {folder}/keys}}
+lanes:
+  yard:
+    source: {{driver: camera.rtsp, url: "rtsp://admin:hunter2-cam@10.0.0.9:554/live?user=a&password=query-secret"}}
+    model: person-coarse
+  gate:
+    source:
+      driver: camera.rtsp
+      url: >-
+        rtsp://10.0.0.9/path-secret/1
+    model: person-coarse
+mqtt:
+  user: box
+  password: 'Tr0ub4dor'  # also: comment-secret
+  psk:
+    - s3cr3t-psk
+  api_token: |
+    tok-abcdef
+  passphrase: spaced
+    out words
+""",
+        encoding="utf-8",
+    )
+    return path, [*SECRETS, private]
+
+
+def test_no_planted_secret_is_anywhere_in_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, secrets = planted(tmp_path)
+    private = secrets[-1]
+    pem = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n-----END OPENSSH PRIVATE KEY-----"
+    journal(tmp_path, monkeypatch, f"open rtsp://admin:hunter2-cam@10.0.0.9/path-secret/1?x=query-secret failed\nTr0ub4dor\n"
+            f"psk=s3cr3t-psk token: \"tok-abcdef\" it said spaced out words\nAuthorization: Bearer abcdefghijkl\n{pem}\n"
+            f"{private}\nsecret-key = \"{private}\"\n")  # fmt: skip
+    ledger(tmp_path, "yard")
+    (tmp_path / "run/key.ledger").write_text(private)  # no ledger
+    found = take(tmp_path, path)
+    whole = everything(tmp_path / "ticket.tar.gz")
+    for secret in [*secrets, "b3BlbnNzaC1rZXk", "abcdefghijkl"]:
+        assert secret.encode() not in whole, secret
+    config = found["reflexd.yaml"].decode()
+    assert f"own: {tmp_path}/keys/box.key_secret" in config and "rtsp://***@10.0.0.9:554/***" in config
+    assert "user: box" in config and "model: person-coarse" in config
+    assert b"open rtsp://***@10.0.0.9/*** failed" in found["journal.txt"]
+    json.loads(found["status.json"]), json.loads(found["doctor.json"])
+
+
+@pytest.mark.parametrize("end", ["lanes: {a: [\n", "x: *nobody\n", "\tx: 1\n"])
+def test_nor_of_a_configuration_that_is_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    path, secrets = planted(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8") + end, encoding="utf-8")
+    journal(tmp_path, monkeypatch, "login hunter2-cam\nTr0ub4dor\n")
+    found = take(tmp_path, path)
+    whole = everything(tmp_path / "ticket.tar.gz")
+    for secret in secrets:
+        assert secret.encode() not in whole, secret
+    assert b"driver: camera.rtsp" in found["reflexd.yaml"] and found["mistakes.txt"] != b"none\n"
+
+
+def test_beside_a_running_daemon_it_has_everything(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        cell.both()
+        until("samples", lambda: cell.counts("arm")["inferences"])
+        found = take(tmp_path, cell.write())
+    assert {"reflexd.yaml", "mistakes.txt", "status.json", "status.txt", "doctor.json", "versions.txt", "ledgers.txt",
+            "ledgers/arm.ledger", "LACKS.txt"} <= set(found)  # fmt: skip
+    assert json.loads(found["status.json"])["running"] and found["mistakes.txt"] == b"none\n"
+    assert b"numpy==" in found["versions.txt"] and b"lane arm: " in found["ledgers.txt"]
+    (tmp_path / "again.ledger").write_bytes(found["ledgers/arm.ledger"])
+    assert collect.ledger.read(tmp_path / "again.ledger").lane == "arm"
+
+
+def test_with_nothing_there_it_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no journalctl, no dmesg
+    lacks = take(tmp_path, configuration(tmp_path))["LACKS.txt"].decode()
+    for part in ("journal.txt: ", "dmesg.txt: ", "recordings.txt: ", str(tmp_path / "run")):
+        assert part in lacks
+    (tmp_path / "ticket.tar.gz").unlink()
+    (tmp_path / "reflexd.yaml").unlink()
+    assert b"reflexd.yaml: " in take(tmp_path, tmp_path / "reflexd.yaml")["LACKS.txt"]
+
+
+def test_the_newest_recording_that_is_small_enough(tmp_path: Path) -> None:
+    folder = tmp_path / "state/recordings"
+    folder.mkdir(parents=True)
+    for number, size in enumerate((10, 20, diag.RECORDING + 1)):
+        (folder / f"{number}.mcap").write_bytes(bytes(size))
+        os.utime(folder / f"{number}.mcap", (number, number))
+    path = configuration(tmp_path)
+    found = take(tmp_path, path)
+    assert [name for name in found if name.endswith(".mcap")] == ["recordings/1.mcap"]
+    assert found["recordings.txt"].decode().splitlines()[0].endswith("2.mcap") and b"2.mcap" in found["recordings.txt"]
+    (tmp_path / "ticket.tar.gz").unlink()
+    assert not [name for name in take(tmp_path, path, "--no-recording") if name.endswith(".mcap")]
+
+
+def test_it_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diag, "TOTAL", 1_000_000)
+    ledger(tmp_path)  # 2.4 MB
+    found = take(tmp_path, configuration(tmp_path))
+    assert "ledgers/arm.ledger" not in found and b"ledgers/arm.ledger: 2.4 MB, more than is left" in found["LACKS.txt"]
+    assert sum(map(len, found.values())) <= diag.TOTAL + len(found["LACKS.txt"])
+
+
+def test_a_long_log_keeps_its_end(tmp_path: Path) -> None:
+    archive = diag.Archive(tmp_path / "a.tar.gz", [])
+    archive.text("log", "a" * diag.TEXT + "the end")
+    archive.close()
+    (content,) = unpacked(tmp_path / "a.tar.gz").values()
+    assert len(content) == diag.TEXT and content.endswith(b"the end") and archive.lacks == ["log: only its last 5 MB"]
+
+
+def test_a_file_with_a_secret_in_it_stays_here(tmp_path: Path) -> None:
+    archive = diag.Archive(tmp_path / "a.tar.gz", ["Tr0ub4dor"])
+    archive.data("recording", b"\0\1Tr0ub4dor\2")
+    archive.close()
+    assert unpacked(tmp_path / "a.tar.gz") == {} and archive.lacks == ["recording: holds a secret"]
+
+
+def test_an_older_archive_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "ticket.tar.gz").write_text("older")
+    with pytest.raises(FileExistsError):
+        reflexd("diag", "-c", str(configuration(tmp_path)), "-o", str(tmp_path / "ticket.tar.gz"))
+
+
+def test_text_is_masked_at_its_place() -> None:
+    for raw, clean in (
+        ("GET http://u:p@h/x?token=1 done", "GET http://***@h/x?*** done"),
+        ("mqtts://me:pa%40ss@broker:8883", "mqtts://***@broker:8883"),
+        ('{"password": "a\\"b", "x": 1}', '{"password": "***", "x": 1}'),
+        ("PASSWORD=abc other=1", "PASSWORD=*** other=1"),
+        ("saw person 0.98, 12 ms ago", "saw person 0.98, 12 ms ago"),
+        ("broker_token-2 : abc", "broker_token-2 : ***"),
+        ("a" * 300_000, "a" * 300_000), ("a-" * 100_000, "a-" * 100_000), ("token" * 50_000, "token" * 50_000),
+        ("http://" * 40_000, "http://" * 40_000), ("passed over 3 frames; spinning", "passed over 3 frames; spinning"),
+    ):
+        assert redact.text(raw, []) == clean
+    assert redact.text("pin 4711, t=14711, 0.4711", ["4711"]) == "pin ***, t=14711, 0.4711"
+
+
+def test_which_values_are_secret() -> None:
+    z85 = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+    tree = {"own": "/etc/reflexd/box.key_secret", "server_key": "keys/arm.key", "api_key": "abc", "key": z85, "port": 1883,
+            "wifi": {"psk": 12345678, "on": True}, "tokens": {"a": "b"}, "note": z85}  # fmt: skip
+    assert redact.tree(tree) == {
+        "own": "/etc/reflexd/box.key_secret", "server_key": "keys/arm.key", "api_key": "***", "key": "***", "port": 1883,
+        "wifi": {"psk": "***", "on": True}, "tokens": "***", "note": "***",
+    }  # fmt: skip
+    assert set(redact.secrets(tree)) == {"abc", z85, "12345678", "b"}
+
+
+def test_a_configuration_that_can_be_loaded_again(tmp_path: Path) -> None:
+    written, why = collect.configuration(configuration(tmp_path))
+    again = tmp_path / "again.yaml"
+    assert written and not why
+    again.write_text(written, encoding="utf-8")
+    assert collect.parsed(again) == collect.parsed(tmp_path / "reflexd.yaml")
+    assert collect.configuration(tmp_path / "none.yaml")[0] is None
+    assert io.StringIO(written).readline().startswith("# ")

@@ -1,0 +1,89 @@
+"""scripts/image: its parts here; the whole, in an emulator, where it is asked for."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.shared import ROOT
+
+HELPERS = ROOT / "scripts" / "image.d"
+sys.path.insert(0, str(HELPERS))
+
+import bios_boot  # noqa: E402
+import pins  # noqa: E402
+
+TARGETS = ("amd64", "arm64", "jetson")
+
+
+def names(lines: list[str]) -> set[str]:
+    return {re.split(r"[\s<>=!~;\[]", line.strip())[0].lower().replace("_", "-") for line in lines if line.strip()}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_requirement_is_pinned(target: str) -> None:
+    lines = [line for line in (HELPERS / f"requirements-{target}.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9.-]+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+    missing = names(pins.wanted(str(ROOT / "setup.cfg"))) - names(lines)
+    assert not missing, f"run scripts/image.d/pin: {missing}"
+
+
+def test_wanted_reads_the_packages_of_a_box(tmp_path: Path) -> None:
+    setup = configparser.ConfigParser()
+    setup["options"] = {"install_requires": "\nnumpy>=1.26\nclick>=8.1"}
+    setup["options.extras_require"] = {"top": "\ntextual>=1", "train": "\ntensorflow-cpu"}
+    with open(tmp_path / "setup.cfg", "w", encoding="utf-8") as file:
+        setup.write(file)
+    assert names(pins.wanted(str(tmp_path / "setup.cfg"))) == {"numpy", "click", "textual"}
+
+
+def test_bios_stages_find_each_other() -> None:
+    boot, core = bytes(range(256)) * 2, bytes(2048)
+    first, rest = bios_boot.stages(boot, core)
+    assert len(first) == 440 and len(rest) == len(core)
+    assert struct.unpack_from("<Q", first, 0x5C) == (2048,)  # 1 MiB in sectors
+    assert struct.unpack_from("<Q", rest, 0x1F4) == (2049,)
+    assert first[0x66:0x68] == b"\x90\x90"
+
+
+SHELL = ("image", "jetson-overlay", *(f"image.d/{name}" for name in ("common", "base", "venv", "system", "disk", "pin")))
+
+
+@pytest.mark.parametrize("script", SHELL)
+def test_shell_is_posix(script: str) -> None:
+    shell = shutil.which("dash") or "sh"
+    subprocess.run([shell, "-n", str(ROOT / "scripts" / script)], check=True, timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["image", "--arch", "mips"], "--arch is amd64 or arm64"),
+        (["image", "--frob"], "no option '--frob'"),
+        (["image", "--test", "--image", "/nowhere.img"], "no image at /nowhere.img"),
+        (["jetson-overlay"], "usage"),
+        (["jetson-overlay", "/nowhere"], "root"),
+    ],
+)
+def test_one_clear_message(arguments: list[str], says: str) -> None:
+    done = subprocess.run([ROOT / "scripts" / arguments[0], *arguments[1:]], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert says in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.timeout(3600)
+def test_boots_in_an_emulator(tmp_path: Path) -> None:
+    if os.environ.get("REFLEXD_IMAGE_TEST") != "1":
+        pytest.skip("builds and boots an image, which takes half an hour: set REFLEXD_IMAGE_TEST=1")
+    if os.geteuid() != 0:
+        pytest.skip("building an image needs root")
+    for arguments in ([], ["--test", "--only", os.environ.get("REFLEXD_IMAGE_TRIALS", "boot,tools,kill")]):
+        subprocess.run([ROOT / "scripts" / "image", *arguments], check=True, timeout=3000)

@@ -1,0 +1,136 @@
+"""The units and files in systemd/: accepted by systemd's own tools, and in step with the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agent import __main__ as entry
+from agent import config, package, realtime
+
+from tests.shared import ROOT
+
+FOLDER = ROOT / "systemd"
+UNITS = ("reflexd.service", "reflexd-actuate.service")
+EXPOSURE = 2.5  # of 10, as `systemd-analyze security` counts
+
+needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here: apt-get install systemd")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the ownership of installed files needs root")
+
+
+def unit(name: str) -> dict[str, list[str]]:
+    """Every directive with its values, in order."""
+    found: dict[str, list[str]] = {}
+    for line in (FOLDER / name).read_text().splitlines():
+        if "=" in line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", UNITS)
+def test_exposure(name: str) -> None:
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", str(FOLDER / name)], capture_output=True, text=True, timeout=60
+    )
+    level = re.search(r"exposure level for .*: ([0-9.]+)", done.stdout)
+    assert level, done.stdout + done.stderr
+    assert float(level[1]) <= EXPOSURE
+
+
+@needs_systemd
+def test_verify(tmp_path: Path) -> None:
+    units = []
+    for path in FOLDER.glob("*.service"):
+        # The venv is not on this machine: some program that is.
+        text = re.sub(r"/opt/reflexd/(venv/bin/reflexd|firstboot)", "/bin/true", path.read_text())
+        (tmp_path / path.name).write_text(text)
+        units.append(str(tmp_path / path.name))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+    )  # fmt: skip
+    ours = [line for line in done.stderr.splitlines() if "reflexd" in line]
+    assert not ours, "\n".join(ours)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_in_step_with_the_code(name: str) -> None:
+    said = unit(name)
+    assert said["RestartPreventExitStatus"] == [str(entry.EXIT_CONFIG)]
+    assert said["Restart"] == ["on-failure"] and said["StartLimitIntervalSec"] == ["0"]
+    assert said["ExecStart"][0].endswith(f"-c {config.FOLDER}/reflexd.yaml")
+    assert int(said["LimitRTPRIO"][0]) >= max(realtime.LANE_PRIORITY, realtime.IO_PRIORITY, realtime.ACTUATOR_PRIORITY)
+    assert said["LimitMEMLOCK"] == ["infinity"]
+    assert said["RuntimeDirectory"] == ["reflexd"] and said["RuntimeDirectoryPreserve"] == ["yes"]
+    for fatal in ("RestrictRealtime", "PrivateDevices", "PrivateNetwork", "MemoryDenyWriteExecute"):
+        assert fatal not in said, f"{fatal} would stop lanes"
+
+
+def test_the_daemon_tells_systemd() -> None:
+    said = unit("reflexd.service")
+    assert said["Type"] == ["notify"]
+    assert 2 <= int(said["WatchdogSec"][0]) <= 30
+    assert said["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+
+
+def test_the_actuators_outlive_the_daemon() -> None:
+    """No BindsTo, PartOf or Requires in either direction: a stop or a crash of one must not end the other."""
+    daemon, actuate = unit("reflexd.service"), unit("reflexd-actuate.service")
+    assert "reflexd-actuate.service" in " ".join(daemon["After"]) and daemon["Wants"] == ["reflexd-actuate.service"]
+    for said in (daemon, actuate):
+        assert not {"BindsTo", "PartOf", "Requires", "Requisite", "PropagatesStopTo"} & said.keys()
+
+
+def test_same_hardening() -> None:
+    daemon, actuate = unit("reflexd.service"), unit("reflexd-actuate.service")
+    start = list(daemon).index("NoNewPrivileges")
+    for key in list(daemon)[start:]:
+        assert actuate[key] == daemon[key], key
+
+
+def test_users_and_groups_exist() -> None:
+    """systemd refuses a unit whose user or group is missing."""
+    made = set(re.findall(r"^[ug] +(\S+)", (FOLDER / "reflexd.sysusers").read_text(), re.M))
+    for name in UNITS:
+        said = unit(name)
+        assert {said["User"][0], said["Group"][0], *said["SupplementaryGroups"][0].split()} <= made
+
+
+def test_the_default_configuration_is_good() -> None:
+    told = config.load(FOLDER / "reflexd.yaml")
+    assert told.node == "box", "firstboot looks for this name"
+    for lane in told.lanes.values():
+        package.open_package(package.find(lane.model, FOLDER))
+        assert lane.source.driver.rpartition(".")[2].startswith("sim"), "it must run on any box"
+
+
+@needs_root
+@pytest.mark.skipif(not shutil.which("systemd-sysusers"), reason="no systemd-sysusers here: apt-get install systemd")
+def test_install(tmp_path: Path) -> None:
+    (tmp_path / "etc/systemd").mkdir(parents=True)
+    for _ in range(2):  # again changes nothing
+        subprocess.run([FOLDER / "install", tmp_path], check=True, capture_output=True, timeout=60)
+        (tmp_path / "etc/reflexd/reflexd.yaml").write_text("node: mine\n")
+    assert (tmp_path / "etc/reflexd/reflexd.yaml").read_text() == "node: mine\n", "an edited configuration stays"
+    for name in (*UNITS, "reflexd-firstboot.service"):
+        link = tmp_path / "etc/systemd/system/multi-user.target.wants" / name
+        assert os.readlink(link) == f"/etc/systemd/system/{name}"
+        assert (tmp_path / os.readlink(link).lstrip("/")).is_file()
+    assert "reflexd:" in (tmp_path / "etc/passwd").read_text()
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert path.stat().st_uid == 0 and not path.stat().st_mode & stat.S_IWOTH, path
+    assert (tmp_path / "opt/reflexd/firstboot").stat().st_mode & stat.S_IXUSR
+
+
+def test_install_refuses_what_is_no_root_file_system(tmp_path: Path) -> None:
+    done = subprocess.run([FOLDER / "install", tmp_path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
