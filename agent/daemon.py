@@ -26,6 +26,7 @@ from agent.systemd import notify
 
 log = logging.getLogger("reflexd")
 STATS_S, STATS_ROWS = 60.0, 2000
+VERSION = version("reflexd")  # reads files: not while lanes run
 
 
 class Daemon:
@@ -193,7 +194,7 @@ class Daemon:
         """What only the daemon knows; rates and times are in the ledgers."""
         accounts = [ledger.account(runner.lane.ledger.memory, 0) for runner in self.runners.values()]
         return {
-            "node": self.config.node, "version": version("reflexd"), "pid": os.getpid(), "config": str(self.path),
+            "node": self.config.node, "version": VERSION, "pid": os.getpid(), "config": str(self.path),
             "uptime_s": round(time.monotonic() - self.started, 1), "ready": True,
             **health.judge(accounts)._asdict(),
             "realtime": [knob._asdict() for knob in self.knobs],

@@ -11,7 +11,6 @@ import base64
 import json
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -25,13 +24,13 @@ from agent import config as configuration
 from agent import package, realtime
 from agent.config import Config
 from agent.events import Clips
+from agent.field import redact
 from agent.recording import Recording
 from agent.tape import ANEW, INFERRED, MORE, Facts, Reader, Record, nbytes
 
 log = logging.getLogger("reflexd.record")
 LOOK_S = 0.05  # so often the tapes are read
 NEWS_S = 1.0  # so often new lanes are looked for, and the file's size
-PASSWORD = re.compile(r"://[^/@\s\"]+@")
 KEPT = {"evidence": ["label", "score", "box"], "decisions": ["number", "rule", "actuator", "verb", "dropped"]}
 
 
@@ -147,7 +146,7 @@ def about(config: Config, path: Path) -> dict[str, str]:
     sums = {
         model: package.read(package.find(model, beside)).sha256 for lane in config.lanes.values() for model in lane.models
     }
-    plain = PASSWORD.sub("://***@", json.dumps(config.model_dump(mode="json")))
+    plain = json.dumps(redact.tree(config.model_dump(mode="json")))
     return {"config": plain, "path": str(path.resolve()), "models": json.dumps(sums), "version": version("reflexd")}
 
 

@@ -6,7 +6,7 @@ The format is Chrome's "Trace Event Format": ph X is a span (ts, dur in us), i a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,19 @@ STAGES = (("transport", 3), ("preprocess", 4), ("inference", 5), ("decide", 6), 
 LONGEST_NS = 60_000_000_000  # a row that was overwritten while it was read
 
 
-def events(node: str, lanes: Mapping[str, Rows]) -> list[Event]:
+def events(node: str, lanes: Mapping[str, Rows]) -> Iterator[Event]:
     """All of them on one clock, CLOCK_MONOTONIC. Nothing where no lane has a sample."""
-    found: list[Event] = []
-    for track, (name, rows) in enumerate(lanes.items(), 1):
-        found += named("thread_name", track, name)
-        for row in rows.tolist():
-            found += sample(track, row)
-    return [*named("process_name", 0, f"reflexd {node}"), *found] if any(one["ph"] == "X" for one in found) else []
+    full = {name: rows for name, rows in lanes.items() if len(rows)}
+    if full:
+        yield named("process_name", 0, f"reflexd {node}")
+    for track, (name, rows) in enumerate(full.items(), 1):
+        yield named("thread_name", track, name)
+        for row in rows:
+            yield from sample(track, row.tolist())
 
 
-def named(what: str, track: int, name: str) -> list[Event]:
-    return [{"ph": "M", "name": what, "pid": PROCESS, "tid": track, "args": {"name": name}}]
+def named(what: str, track: int, name: str) -> Event:
+    return {"ph": "M", "name": what, "pid": PROCESS, "tid": track, "args": {"name": name}}
 
 
 def sample(track: int, row: list[int]) -> list[Event]:
@@ -62,10 +63,15 @@ def span(track: int, name: str, begin: int, end: int, args: Mapping[str, float] 
     return {**event, "args": dict(args)} if args else event
 
 
-def write(path: Path, found: list[Event]) -> None:
-    """An event a line, so that it can be looked at."""
-    lines = ",\n".join(json.dumps(one, separators=(",", ":")) for one in found)
-    path.write_text(f'{{"displayTimeUnit":"ms","traceEvents":[\n{lines}\n]}}\n', encoding="utf-8")
+def write(path: Path, found: Iterable[Event]) -> int:
+    """An event a line; how many. One after the other: all of them would take more memory than a small box has to spare."""
+    count = 0
+    with open(path, "w", encoding="utf-8") as file:
+        file.write('{"displayTimeUnit":"ms","traceEvents":[')
+        for count, one in enumerate(found, 1):
+            file.write(("\n" if count == 1 else ",\n") + json.dumps(one, separators=(",", ":")))
+        file.write("\n]}\n")
+    return count
 
 
 def said(path: Path, count: int) -> str:

@@ -39,10 +39,9 @@ def show(path: Path, lane: str | None, worst: int, minutes: float, out: Path | N
     chosen = choose(view, lane)
     newest = {name: recent(told, minutes, view.now) for name, told in chosen.items()}
     if out is not None:
-        events = perfetto.events(view.said.get("node") or view.config.node, newest)
-        perfetto.write(out, events)
-        click.echo(json.dumps({"file": str(out), "events": len(events)}) if as_json else perfetto.said(out, len(events)))
-        return 0 if events else 1
+        count = perfetto.write(out, perfetto.events(view.said.get("node") or view.config.node, newest))
+        click.echo(json.dumps({"file": str(out), "events": count}) if as_json else perfetto.said(out, count))
+        return 0 if count else 1
     found = sorted((one for name in chosen for one in slowest(chosen[name], newest[name], worst, view.now)), key=slowness)
     if as_json:
         click.echo(json.dumps({"worst": [one._asdict() for one in found[:worst]], "troubles": view.troubles}, indent=2))

@@ -23,6 +23,8 @@ def daemon(box: Box) -> Check:
         cause = "; ".join([f"runs, pid {view.pid}, {state}", *reasons])
         if state == "good":
             return Check("daemon", GOOD, cause)
+        if state == "degraded":
+            return Check("daemon", WARN, cause, "decisions are made without these lanes", "reflexd status")
         return Check("daemon", BAD, cause, SAFE, "reflexd status")
     if view.pid:
         cause, effect = f"runs, pid {view.pid}, and does not answer", "status knows only what the ledgers say"

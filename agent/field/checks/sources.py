@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,8 @@ from pydantic import ValidationError
 from agent.config import Device
 from agent.field import lanes, look
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check
+from agent.field.checks.devices import service_user
+from agent.field.lanes import LaneNow
 from drivers import base as drivers
 from drivers.base import Camera, DeviceError, DriverError, Stream
 from drivers.camera import _v4l2_modes as modes
@@ -40,8 +41,8 @@ def checks(box: Box) -> Iterator[Check]:
 def source(box: Box, name: str, device: Device) -> Iterator[Check]:
     title = f"lane {name}: {device.driver}"
     told = box.view.accounts.get(name)
-    if box.view.pid and told and told.pid == box.view.pid and told.state in ("running", "opening"):
-        yield judge(title, lanes.rate(told, box.view.now), float(device.options.get("fps") or 0), "the daemon has it open: ")
+    if box.view.pid and told and told.pid == box.view.pid:  # its lane has it open, or tries to all the time
+        yield held(title, lanes.lane(name, told, None, box.view.said.get("lanes", {}).get(name, {}), box.view), device)
         return
     try:
         stream = drivers.open_source(device.driver, device.options, name)
@@ -49,6 +50,13 @@ def source(box: Box, name: str, device: Device) -> Iterator[Check]:
         yield Check(title, BAD, str(error).splitlines()[0], "its lane does not start", f"reflexd check -c {box.view.path}")
         return
     yield listen(title, stream, LISTEN_S)
+
+
+def held(title: str, now: LaneNow, device: Device) -> Check:
+    """What the daemon gets from it."""
+    if now.state == "running":
+        return judge(title, now.rate_hz, float(device.options.get("fps") or 0), "the daemon has it open: ")
+    return Check(title, BAD, now.why or now.state, "its lane has nothing to decide on", advice(now.why))
 
 
 def listen(title: str, stream: Stream, seconds: float) -> Check:
@@ -59,7 +67,7 @@ def listen(title: str, stream: Stream, seconds: float) -> Check:
         offered = offers(stream)
         hertz = count(stream, seconds)
     except (DeviceError, EOFError) as error:
-        return Check(title, BAD, str(error) or "it ended", "its lane has nothing to decide on", mend(error))
+        return Check(title, BAD, str(error) or "it ended", "its lane has nothing to decide on", advice(str(error)))
     finally:
         stream.close()
     return judge(title, hertz, stream.rate_hz, offered)
@@ -97,15 +105,16 @@ def judge(title: str, hertz: float, wanted: float, before: str = "") -> Check:
         return Check(title, BAD, cause, "its lane has nothing to decide on", "cable, power, baud and format: see the log")
     if wanted and hertz < FEWER * wanted:
         effect = "a reflex waits for the next picture or reading, and there are fewer of them"
-        advice = "more light (a dim picture is exposed longer), smaller picture, format mjpg, another USB port; baud"
-        return Check(title, WARN, cause, effect, advice)
+        mend = "more light (a dim picture is exposed longer), smaller picture, format mjpg, another USB port; baud"
+        return Check(title, WARN, cause, effect, mend)
     return Check(title, GOOD, cause)
 
 
-def mend(error: Exception) -> str:
-    text = str(error)
+def advice(text: str) -> str:
+    """What to do about a driver's complaint."""
     if "permission" in text or "may not be opened" in text:
-        return f"sudo usermod -aG {'video' if 'video' in text else 'dialout'} {os.environ.get('USER', 'reflexd')}"
+        group = "video" if "video" in text else "dialout"
+        return f"sudo usermod -aG {group} {service_user(0)}; then: sudo systemctl restart reflexd"
     if "busy" in text or "in use" in text:
         return "sudo fuser -v DEVICE tells who has it; ModemManager: sudo systemctl mask --now ModemManager"
     return "dmesg | tail tells whether the kernel sees it"
@@ -119,6 +128,6 @@ def relay(name: str, device: Device, host: int) -> Check:
     try:
         port = open_port(str(options.get("url", "")), int(options.get("baud", 9600)))
     except (DeviceError, ValueError) as error:
-        return Check(title, BAD, str(error), "it cannot be moved, nor made safe", mend(error))
+        return Check(title, BAD, str(error), "it cannot be moved, nor made safe", advice(str(error)))
     port.close()
     return Check(title, GOOD, f"{options.get('url')} opens; it was not moved: the doctor moves nothing")
