@@ -88,6 +88,9 @@ class Tape:
             self.put(sample, order, flags, note, None)
             return
         rows = sample.payload
+        if len(rows) <= READINGS:  # one, mostly
+            self.put(sample, order, flags, note, rows)
+            return
         for start in range(0, len(rows), READINGS):
             last = start + READINGS >= len(rows)
             self.put(sample, order, flags if last else MORE | flags & ANEW, note if last else b"", rows[start : start + READINGS])
@@ -97,15 +100,15 @@ class Tape:
         view, at = self.view, HEADER + (self.head % self.slots) * self.size
         place = at + SLOT.size
         if rows is not None:
-            raw = np.ascontiguousarray(rows, np.float32).data.cast("B")
+            raw = rows.astype(np.float32, copy=False).tobytes()
             view[place : place + len(raw)] = raw
             place += len(raw)
         else:
             for kind, number in self.kept:
                 tensor = self.engine.output(number) if kind == "output" else self.engine.input(number)
-                raw = tensor.data.cast("B")
-                view[place : place + len(raw)] = raw
-                place += len(raw)
+                size = tensor.nbytes
+                view[place : place + size] = tensor.data.cast("B")
+                place += size
         body = place - at - SLOT.size
         if len(note) > NOTE:
             note = b""
