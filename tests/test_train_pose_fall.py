@@ -117,6 +117,8 @@ def test_folders_that_are_no_clips(tmp_path: Path) -> None:
     (tmp_path / "S1-Fall.csv").write_text("File Name\n02.mp4,1,2,3,4,Sitting[0 to 1]\n")
     with pytest.raises(DataError, match="has no line for 1.mp4"):
         clips.clips(tmp_path)
+    (tmp_path / "S1-Fall.csv").write_text("File Name\n01.mp4,1,2,3,4,Falling (FW)[2 to 4]; Falling (SW)[4 to 11]\n")
+    assert [clip.fall_s for clip in clips.clips(tmp_path)] == [2.0]
 
 
 @needs_recordings

@@ -85,7 +85,7 @@ def clips(data: Path) -> list[Clip]:
 def line_of(table: Path, number: str) -> str:
     with table.open(newline="", encoding="utf-8", errors="replace") as file:
         for row in csv.reader(file):
-            if row and row[0].strip() == f"{number}.mp4":
+            if row and row[0].strip().lstrip("0") == f"{number}.mp4".lstrip("0"):
                 return ",".join(row[5:])
     raise DataError(f"{table}: has no line for {number}.mp4")
 
