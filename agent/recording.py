@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -12,10 +13,13 @@ from mcap.exceptions import McapError
 from mcap.records import Channel, Message, Metadata
 from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
+from zstandard import ZstdError
 
 from agent.tape import Facts
 
 CHUNK = 1 << 18  # bytes that a power cut may cost
+# What reading raises where a file was cut or changed
+BROKEN = (McapError, ZstdError, ValueError, LookupError, TypeError, EOFError, OverflowError, MemoryError, struct.error)
 
 SCHEMA = {
     "type": "object",
@@ -114,7 +118,7 @@ def parse(path: Path, file: IO[bytes]) -> Recorded:
                 facts = dict(record.metadata)
             elif isinstance(record, Metadata) and record.name == "lost":
                 lost += int(record.metadata["samples"])
-    except (McapError, ValueError, KeyError, EOFError) as error:
+    except BROKEN as error:
         if not facts:
             raise RecordingError(f"{path}: not a recording of reflexd: {error}") from error
         torn = True

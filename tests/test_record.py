@@ -252,6 +252,29 @@ def test_a_recording_without_its_end_is_replayed_as_far_as_it_goes(cell: Cell, t
         assert "its end is missing" in text
 
 
+def test_a_recording_cut_or_changed_anywhere_is_read_as_far_as_it_goes(
+    tmp_path: Path, recorder: tuple[Recorder, Tape]
+) -> None:
+    made, written = recorder
+    for number in range(300):
+        written.write(sample(number), number, False, [Evidence("arm", "deviation", 0.5, number)], [])
+    made.look(), made.look()
+    assert made.recording
+    made.recording.close()
+    made.recording = None
+    raw, random = files(tmp_path)[0].read_bytes(), np.random.default_rng(0)
+    broken = tmp_path / "broken.mcap"
+    for number in range(600):
+        cut = bytearray(raw[: random.integers(len(raw))] if number % 2 else raw)
+        for _ in range(random.integers(1, 4) if number % 3 == 0 and cut else 0):
+            cut[random.integers(len(cut))] = random.integers(256)
+        broken.write_bytes(cut)
+        try:
+            assert len(read(broken).messages) <= 300
+        except RecordingError as error:
+            assert "not a recording" in str(error)
+
+
 def test_a_model_that_changed_since_is_said(cell: Cell) -> None:
     daemon = both(cell)
     daemon.stop()

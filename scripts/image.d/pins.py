@@ -1,0 +1,40 @@
+"""Between setup.cfg, pip's installation report and a requirements file with hashes. Used by the script `pin`."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import sys
+from typing import Any
+
+EXTRAS = ("top",)  # what a box in a cabinet needs beside the daemon
+
+
+def wanted(path: str) -> list[str]:
+    """The requirements that an image installs."""
+    setup = configparser.ConfigParser()
+    setup.read(path, encoding="utf-8")
+    texts = [setup["options"]["install_requires"]]
+    texts += [setup["options.extras_require"].get(extra, "") for extra in EXTRAS]
+    return [line.strip() for text in texts for line in text.splitlines() if line.strip()]
+
+
+def pinned(report: dict[str, Any]) -> list[str]:
+    """name==version --hash=sha256:..., in order of name."""
+    lines = []
+    for one in report["install"]:
+        name, version = one["metadata"]["name"].lower().replace("_", "-"), one["metadata"]["version"]
+        lines.append(f"{name}=={version} --hash=sha256:{one['download_info']['archive_info']['hashes']['sha256']}")
+    return sorted(lines)
+
+
+def main() -> None:
+    if sys.argv[1] == "--wanted":
+        print("\n".join(wanted(sys.argv[2])))
+        return
+    print(f"# Written by scripts/image.d/pin {sys.argv[1]}")
+    print("\n".join(pinned(json.load(sys.stdin))))
+
+
+if __name__ == "__main__":
+    main()

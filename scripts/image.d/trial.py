@@ -1,0 +1,185 @@
+"""scripts/image --test: boots the image in an emulator and looks at it from outside, over ssh.
+
+A software emulator is some thirty times slower than the board: what is timed here says that it works, not how fast.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from guest import Guest  # noqa: E402
+from powercut import power_cuts  # noqa: E402
+from watch import Actuator, config, frozen_lane  # noqa: E402
+
+SERVICE = "reflexd.service"
+
+
+class Failed(Exception):
+    """The box did not do what it must."""
+
+
+def boot(guest: Guest) -> str:
+    """The image as it was made: first boot, services, decisions with the configuration that it brings."""
+    wall = guest.reachable()
+    guest.until("the service is active", f"systemctl is-active --quiet {SERVICE} && echo yes")
+    first = Actuator(guest).first("run")
+    up = guest.ask("cut -d' ' -f1 /proc/uptime; systemd-analyze time | head -1")
+    guest.until("the first boot's work is done", "ls /var/lib/reflexd-firstboot-done 2>/dev/null")
+    names = guest.ask("hostname; sudo grep ^node: /etc/reflexd/reflexd.yaml; sudo ls /etc/reflexd/keys").split()
+    if "box" in names or "box.key_secret" not in names:
+        raise Failed(f"the first boot gave no name or keys: {names}")
+    must(guest, "root is read-only", "! sudo touch /probe 2>/dev/null")
+    must(guest, "nobody has a password", "! sudo grep -qE '^[^:]+:[^*!:]' /etc/shadow")
+    must(guest, "ssh asks for no password", "sudo sshd -T | grep -qx 'passwordauthentication no'")
+    must(guest, "the journal is kept", "test -d /var/log/journal/$(cat /etc/machine-id)")
+    must(guest, "real-time threads", "ps -eLo cls,comm,args | grep -q '^ *FF.*reflexd run'")
+    failed = guest.ask("systemctl --failed --no-legend --plain | cut -d' ' -f1")
+    if failed:
+        raise Failed(f"units failed: {failed}\n{guest.ask(f'sudo journalctl -b -u {failed.split()[0]} -n 20 --no-pager')}")
+    return (
+        f"ssh {wall:.0f} s after power, first decision {first:.1f} s after the kernel's start; {names[0]}; "
+        f"{' '.join(up.split()[1:])}"
+    )
+
+
+def must(guest: Guest, what: str, command: str) -> None:
+    if guest.ask(f"({command}) && echo yes", check=False) != "yes":
+        raise Failed(f"not so: {what}: {command}")
+
+
+def tools(guest: Guest) -> str:
+    """What the engineer types first."""
+    calm(guest)
+    said = []
+    for command, codes in (("check", (0,)), ("model list", (0,)), ("status", (0, 1)), ("doctor", (0, 1, 2))):
+        out = guest.ask(f"sudo -u reflexd reflexd {command} 2>&1; echo exit $?", timeout=400).splitlines()
+        code = int(out[-1].split()[1])
+        if code == 2 and any("No such command" in line for line in out):
+            said.append(f"{command}: not there yet")
+            continue
+        if code not in codes:
+            raise Failed(f"reflexd {command} ended with {code}: {out[-12:]}")
+        said.append(f"{command}: exit {code}, {len(out) - 1} lines")
+    return "; ".join(said)
+
+
+def camera(guest: Guest) -> str:
+    """The kernel's virtual camera in a lane of its own, and a decision from it."""
+    guest.ask("sudo modprobe vivid n_devs=1 node_types=0x1")
+    guest.until("a camera", "ls /dev/video0 2>/dev/null", 30)
+    config(guest, "camera")
+    since = Actuator(guest).now()
+    guest.ask("sudo systemctl restart reflexd-actuate reflexd", timeout=300)
+    after = Actuator(guest).next("look", since) - since
+    counts = guest.until(
+        "pictures", "sudo -u reflexd /opt/reflexd/venv/bin/python -c 'from agent import ledger; from pathlib import Path;"
+        " a = ledger.read(Path(\"/run/reflexd/yard.ledger\")); n = a.counts[\"inferences\"]; print(n if n > 5 else \"\")'", 120,
+    )  # fmt: skip
+    return f"/dev/video0 by vivid: first command {after:.1f} s after the restart began, {counts} pictures inferred so far"
+
+
+def kill(guest: Guest) -> str:
+    """kill -9 of the daemon: safe state by the other process, then back and deciding."""
+    return lost(guest, "KILL", "Main process exited")
+
+
+def hang(guest: Guest) -> str:
+    """The whole process stands still: only systemd's watchdog can tell."""
+    return lost(guest, "STOP", "Watchdog timeout")
+
+
+# sudo and systemctl take seconds here: the time is taken by the program that sends the signal.
+STRIKE = "import os, signal, sys, time; t = time.monotonic(); os.kill(int(sys.argv[1]), signal.Signals['SIG{}']); print(t)"
+
+
+def lost(guest: Guest, sign: str, word: str) -> str:
+    calm(guest)
+    actuator = Actuator(guest)
+    time.sleep(5)  # then the watchdog has been fed
+    pid = guest.ask(f"systemctl show -p MainPID --value {SERVICE}")
+    struck = float(guest.ask(f'sudo python3 -c "{STRIKE.format(sign)}" {pid}'))
+    born = actuator.reborn(SERVICE, struck)
+    again = actuator.next("run", born)
+    if not any(word in str(line.get("MESSAGE")) for line in guest.journal(SERVICE)):
+        raise Failed(f"kill -{sign}: the journal does not say '{word}'")
+    safe = actuator.safe_from(struck, born)
+    return (
+        f"kill -{sign}: actuator safe after {safe:.2f} s, new process after {born - struck:.1f} s, "
+        f"deciding again after {again - struck:.1f} s"
+    )
+
+
+def calm(guest: Guest) -> None:
+    """A configuration that the emulator keeps up with, running."""
+    config(guest, "calm")
+    guest.ask("sudo systemctl restart reflexd-actuate reflexd", timeout=300)
+    actuator = Actuator(guest)
+    actuator.next("run", actuator.started())
+
+
+def lane(guest: Guest) -> str:
+    """One lane's driver never returns, while the rest of the daemon lives on: no progress, no watchdog."""
+    frozen_lane(guest)
+    actuator = Actuator(guest)
+    since = actuator.now()
+    guest.ask("sudo systemctl restart reflexd-actuate reflexd", timeout=300)
+    actuator.next("run", since)
+    guest.until("the watchdog's word", f"sudo journalctl -b -u {SERVICE} -o cat | grep -m1 'Watchdog timeout'", 120)
+    return f"watchdog {actuator.now() - since:.0f} s after the restart (the driver hangs after 10 s)"
+
+
+TRIALS: dict[str, Callable[[Guest], str]] = {
+    "boot": boot, "tools": tools, "camera": camera, "kill": kill, "hang": hang, "lane": lane, "powercut": power_cuts,
+}  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--arch", default="amd64")
+    parser.add_argument("--image", type=Path, required=True)
+    parser.add_argument("--key", type=Path, required=True, help="private key")
+    parser.add_argument("--only", default=",".join(TRIALS))
+    parser.add_argument("--uefi", action="store_true")
+    options = parser.parse_args()
+    chosen = options.only.split(",")
+    unknown = set(chosen) - set(TRIALS)
+    if unknown:
+        print(f"image test: no trial '{unknown.pop()}': {', '.join(TRIALS)}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through `finally`: no emulator stays behind
+    begun, bad = time.monotonic(), 0
+    with tempfile.TemporaryDirectory(prefix="reflexd-guest-") as folder:
+        guest = Guest(options.image, options.key, Path(folder), options.arch, options.uefi)
+        try:
+            guest.on()
+            guest.reachable()
+            for name in chosen:
+                bad += not attempt(name, guest)
+        finally:
+            off = guest.down() if not bad else guest.cut()
+    leaving = f"; off in {off:.0f} s" if off else ""
+    print(f"image test: {len(chosen) - bad} passed, {bad} failed, {time.monotonic() - begun:.0f} s{leaving}")
+    return 1 if bad else 0
+
+
+def attempt(name: str, guest: Guest) -> bool:
+    begun = time.monotonic()
+    try:
+        said = TRIALS[name](guest)
+    except (Failed, RuntimeError) as error:
+        print(f"FAILED  {name:9} {time.monotonic() - begun:5.0f} s  {error}", flush=True)
+        return False
+    print(f"passed  {name:9} {time.monotonic() - begun:5.0f} s  {said}", flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
