@@ -82,7 +82,7 @@ class PoseWindow:
 def between(times: Array, points: Array, asked: Array) -> Array:
     """[n, 17, 3] at `times` (ascending) to [m, 17, 3] at the times asked: linear between two; outside, the nearest."""
     if len(times) == 1:
-        return points[np.zeros(len(asked), int)]
+        return np.asarray(points[np.zeros(len(asked), int)])
     after = np.clip(np.searchsorted(times, asked), 1, len(times) - 1)
     start, end = times[after - 1], times[after]
     share = np.clip((asked - start) / (end - start), 0.0, 1.0).astype(np.float32)[:, None, None]

@@ -121,7 +121,7 @@ class Player:
         self.fitted: Any = None  # to which channels or frame
 
     def play(self, message: dict[str, Any]) -> list[Decision]:
-        payload = np.zeros(0, np.float32)
+        payload: Array = np.zeros(0, np.float32)
         if "readings" in message:
             payload = np.array(message["readings"], np.float32)
             self.fit_readings(tuple(message["channels"]))

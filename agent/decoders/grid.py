@@ -65,6 +65,7 @@ def groups(scores: Array, threshold: float, min_cells: int) -> Iterator[tuple[Ar
         return
     rows, columns = scores.shape
     _, marks, shapes, _ = cv2.connectedComponentsWithStats(hot, connectivity=8)
-    for mark, (x, y, width, height, cells) in enumerate(shapes.tolist()):
+    every: list[list[int]] = np.asarray(shapes, int).tolist()
+    for mark, (x, y, width, height, cells) in enumerate(every):
         if mark and cells >= min_cells:  # mark 0 is the rest of the picture
             yield marks == mark, Box(x / columns, y / rows, (x + width) / columns, (y + height) / rows)

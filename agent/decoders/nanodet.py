@@ -99,7 +99,7 @@ def apart(boxes: Array, kinds: Array, overlap: float, top: int) -> list[int]:
     """Non-maximum suppression per label: at most `top` indices of boxes [k, 4], which come best first."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     kept: list[int] = []
-    left = np.arange(len(boxes))
+    left: Array = np.arange(len(boxes))
     while len(left) and len(kept) < top:
         one, left = int(left[0]), left[1:]
         kept.append(one)

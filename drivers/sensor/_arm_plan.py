@@ -43,7 +43,8 @@ def plan(speed: float, seconds: float, rate_hz: float, random: np.random.Generat
     """Joint angles [n, 3] in deg, and the share 0..1 of the payload that hangs at the tool [n]."""
     home = np.array([0.0, 40.0, -70.0])
     here, grasped = home, 0
-    angles, held = [home[None]], [np.zeros(1)]
+    angles: list[Array] = [home[None]]
+    held: list[Array] = [np.zeros(1)]
     while sum(map(len, held)) < seconds * rate_hz:
         for there, grasp in [*cycle(random), (home, 0)]:
             ease = minimum_jerk(duration(there - here, speed), rate_hz)
