@@ -74,7 +74,7 @@ def watch(daemon: subprocess.Popen[bytes], book: Path, samples: int) -> list[tup
 
 def summary(seen: np.ndarray[Any, Any], samples: int) -> dict[str, Any]:
     """The slope is of a straight line through all looks after the start."""
-    settled = seen[seen[:, 0] >= SETTLED * samples]
+    settled = seen[(seen[:, 0] >= SETTLED * samples) & (seen[:, 0] < samples)]  # at the end files close and threads leave
     if len(settled) < 3:
         raise click.ClickException("too few samples to see a slope: ask for more")
     at, kilobytes, files, threads = settled.T
