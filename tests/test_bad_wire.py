@@ -151,4 +151,4 @@ def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
         # Whichever comes first after the silence: the guard's tick, or the other box's next message.
         assert cell.verbs() in (["safe", "run", "safe", "run"], ["safe", "run", "run"])
         # On a stalling box the second may fall silent in its turn, and lose to the first again.
-        until("one to be told", lambda: first.lines("obeys another daemon") or len(second.lines("obeys another daemon")) > 1)
+        until(cell.logs, lambda: first.lines("obeys another daemon") or len(second.lines("obeys another daemon")) > 1)
