@@ -9,6 +9,7 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,10 @@ def bench() -> None:
     """Measure on this machine."""
 
 
+def tell(result: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
+    click.echo(json.dumps(result, indent=2) if as_json else text(result))
+
+
 @bench.command("arc")
 @click.option("--model", help="Package for the camera lane.  [default: person-coarse]")
 @click.option("--samples", default=600, show_default=True, help="Counted samples of each program and lane, at least.")
@@ -156,7 +161,7 @@ def bench_arc(**options: Any) -> None:
 
     as_json = options.pop("as_json")
     result = arc.measure(**options)
-    click.echo(json.dumps(result, indent=2) if as_json else arc.text(result))
+    tell(result, arc.text, as_json)
 
 
 @bench.command("soak")
@@ -167,7 +172,7 @@ def bench_soak(samples: int, as_json: bool) -> None:
     from agent.benches import soak
 
     result = soak.measure(samples)
-    click.echo(json.dumps(result, indent=2) if as_json else soak.text(result))
+    tell(result, soak.text, as_json)
 
 
 @bench.command("faults")
@@ -179,7 +184,7 @@ def bench_faults(times: int, seed: int, as_json: bool) -> int:
     from agent.benches import faults
 
     result = faults.measure(times, seed)
-    click.echo(json.dumps(result, indent=2) if as_json else faults.text(result))
+    tell(result, faults.text, as_json)
     return int(bool(result["lanes_not_back"] or result["decisions_uncounted"] or result["safe_too_late"]))
 
 
@@ -191,7 +196,7 @@ def bench_restart(times: int, as_json: bool) -> None:
     from agent.benches import restart
 
     result = restart.measure(times)
-    click.echo(json.dumps(result, indent=2) if as_json else restart.text(result))
+    tell(result, restart.text, as_json)
 
 
 @cli.group()

@@ -126,6 +126,11 @@ class Config(Section):
     def endpoint(self, actuator: str) -> str:
         return self.actuators[actuator].endpoint or f"ipc://{self.run_dir}/{actuator}.sock"
 
+    @property
+    def drop_late(self) -> frozenset[str]:
+        """Rules whose late decisions are not sent."""
+        return frozenset(name for name, rule in self.rules.items() if rule.late == "drop")
+
     def feeding(self, actuator: str) -> list[str]:
         """Lanes that a rule of this actuator looks at."""
         return sorted({c.lane for rule in self.rules.values() if rule.actuator == actuator for c in rule.conditions})
@@ -138,22 +143,20 @@ class Config(Section):
 
 def default_run_dir() -> Path:
     """systemd's RUNTIME_DIRECTORY, else /run/reflexd for root, else the user's runtime folder."""
-    given = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given)
-    if os.geteuid() == 0:
-        return Path("/run/reflexd")
-    return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/reflexd-{os.geteuid()}") / "reflexd"
+    mine = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/reflexd-{os.geteuid()}"
+    return folder_of("RUNTIME_DIRECTORY", "/run", mine)
 
 
 def default_state_dir() -> Path:
     """systemd's STATE_DIRECTORY, else /var/lib/reflexd for root, else the user's state folder."""
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given)
-    if os.geteuid() == 0:
-        return Path("/var/lib/reflexd")
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "reflexd"
+    mine = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    return folder_of("STATE_DIRECTORY", "/var/lib", mine)
+
+
+def folder_of(variable: str, of_root: str, of_user: str | Path) -> Path:
+    """variable: systemd puts a list there, the first is ours."""
+    given = os.environ.get(variable, "").split(":")[0]
+    return Path(given) if given else Path(of_root if os.geteuid() == 0 else of_user) / "reflexd"
 
 
 def load(path: Path) -> Config:

@@ -37,7 +37,7 @@ def run(seconds: float, video: Path | None, camera: str | None, model: str | Non
         finally:
             code = [finish(process) for process in (daemon, host)][0]
         click.echo()
-        for account in accounts(folder):
+        for account in ledger.read_all(folder):
             click.echo(ledger.table(account))
         return code
 
@@ -64,20 +64,10 @@ def watch(daemon: subprocess.Popen[bytes], folder: Path) -> None:
     try:
         while daemon.poll() is None:
             time.sleep(1.0)
-            for account in accounts(folder):
+            for account in ledger.read_all(folder):
                 click.echo(progress(account, time.monotonic() - started, before))
     except KeyboardInterrupt:
         click.echo("stopping")
-
-
-def accounts(folder: Path) -> list[ledger.Account]:
-    found = []
-    for path in sorted(folder.glob("*.ledger")):
-        try:
-            found.append(ledger.read(path))
-        except (OSError, ValueError):
-            continue  # just being made
-    return found
 
 
 def progress(account: ledger.Account, elapsed: float, before: dict[str, int]) -> str:

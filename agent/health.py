@@ -45,13 +45,9 @@ def event(told: Account, now: int) -> str:
 def judge(accounts: Iterable[Account], now: int | None = None) -> Health:
     """How a box with these lanes is. Without any lane it is safe, and says so."""
     now = time.monotonic_ns() if now is None else now
-    level, reasons = GOOD, []
-    none = True
-    for one in accounts:
-        none = False
-        what = event(one, now)
-        effect = EFFECTS[what][1 if one.critical else 0]
-        level = max(level, effect, key=WORSE.index)
-        if effect != GOOD:
-            reasons.append(f"lane {one.lane} {EFFECTS[what][2]}")
-    return Health(SAFE, ["no lane has a ledger here: is the daemon running?"]) if none else Health(level, reasons)
+    found = [(one, event(one, now)) for one in accounts]
+    if not found:
+        return Health(SAFE, ["no lane has a ledger here: is the daemon running?"])
+    effects = [EFFECTS[what][1 if one.critical else 0] for one, what in found]
+    bad = [(one, what) for (one, what), effect in zip(found, effects) if effect != GOOD]
+    return Health(max(effects, key=WORSE.index), [f"lane {one.lane} {EFFECTS[what][2]}" for one, what in bad])

@@ -20,7 +20,7 @@ from agent.package import Package
 from agent.poses import SecondModel
 from agent.prepare import Pixels, Readings
 from agent.scene import Scene
-from agent.tape import Recording, Tape
+from agent.tape import Reel, Tape
 from drivers.base import Camera, DeviceError, DeviceFault, DeviceTimeout, SensorStream, Stream
 
 log = logging.getLogger("reflexd.lane")
@@ -44,11 +44,11 @@ class Lane:
 
     def __init__(
         self, name: str, source: Stream, package: Package, limits: Limits, ledger: Ledger, *,
-        reference: Array | None = None, second: SecondModel | None = None, recording: Recording | None = None,
+        reference: Array | None = None, second: SecondModel | None = None, reel: Reel | None = None,
     ) -> None:  # fmt: skip
         """reference: uint8 [height, width], the good part with which a model of `picture.reference` compares.
 
-        second: reads the keypoints that the package's decoder finds. recording: where the recorder looks; None for nowhere.
+        second: reads the keypoints that the package's decoder finds. reel: where the recorder looks; None for nowhere.
         """
         self.name = name
         self.source = source
@@ -57,14 +57,13 @@ class Lane:
         self.ledger = ledger
         self.reference = reference
         self.second = second
-        self.recording = recording
+        self.reel = reel
         self.tape: Tape | None = None
         self.evidence: list[Evidence] | None = None  # of the newest sample; None where no inference was due
         self.dropped: list[Decision] = []
         self.anew = True  # what comes next has no neighbour before it
         self.engine = package.engine
         self.decoder = package.decoder
-        self.places = range(len(package.engine.outputs))
         self.prepare: Callable[[Sample], bool] = self.prepare_nothing
         self.forget: Callable[[], None] = lambda: None
         self.unmap: Callable[[Box], Box] = unchanged
@@ -100,7 +99,7 @@ class Lane:
         return scene.bring(self.name, sample.t_capture, evidence)
 
     def see(self, t_capture: int) -> list[Evidence]:
-        findings = self.decoder([self.engine.real(place) for place in self.places])
+        findings = self.package.findings()
         if self.second and self.decoder.keypoints is not None:
             points = self.pixels.unmap_points(self.decoder.keypoints)
             findings += self.second(t_capture, points, self.pixels.aspect)
@@ -236,9 +235,9 @@ class Lane:
         else:
             wants = "pictures" if manifest.picture else "readings" if manifest.window else "keypoints (name it under 'then')"
             raise DeviceFault(f"model {self.package.name} wants {wants}, which {type(self.source).__module__} does not give")
-        if self.recording and not self.tape:
+        if self.reel and not self.tape:
             channels = self.source.channels if isinstance(self.source, SensorStream) else ()
-            self.tape = self.recording.begin(self.name, self.engine, channels)
+            self.tape = self.reel.begin(self.name, self.engine, channels)
         self.ledger.state = book.RUNNING
 
     def pause(self, seconds: float, outbox: Outbox) -> None:

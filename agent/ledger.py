@@ -10,6 +10,7 @@ import mmap
 import os
 import struct
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -147,6 +148,15 @@ def read(path: Path) -> Account:
     if len(raw) != HEADER + ROWS * ROW.size or raw[:8] != MAGIC:
         raise ValueError(f"{path}: not a ledger of this version")
     return account(raw)
+
+
+def read_all(run_dir: Path) -> Iterator[Account]:
+    """Every ledger of a run_dir; not one that is just being made, or of another version."""
+    for path in sorted(run_dir.glob("*.ledger")):
+        try:
+            yield read(path)
+        except (OSError, ValueError):
+            continue
 
 
 def account(raw: bytes | memoryview | mmap.mmap, newest: int = ROWS) -> Account:

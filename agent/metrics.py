@@ -70,16 +70,9 @@ class Ledgers(Collector):
         self.run_dir = run_dir
         self.books: dict[str, Book] = {}
 
-    def accounts(self) -> Iterator[Account]:
-        for path in sorted(self.run_dir.glob("*.ledger")):
-            try:
-                yield ledger.read(path)
-            except (OSError, ValueError):
-                continue  # being made, or of another version
-
     def gather(self) -> list[Account]:
         """Add the new rows of every lane to its histograms; a lane that started anew begins at none, as counters may."""
-        accounts = list(self.accounts())
+        accounts = list(ledger.read_all(self.run_dir))
         for one in accounts:
             if one.lane not in self.books or self.books[one.lane].started != one.started:
                 self.books[one.lane] = Book(one)
@@ -134,15 +127,15 @@ def application(run_dir: Path) -> web.Application:
 
     async def healthz(_: web.Request) -> web.Response:
         """503 when the actuators are safe because of a lane; 200 with the reasons while the box is only degraded."""
-        found = health.judge(ledgers.accounts())
+        found = health.judge(ledger.read_all(run_dir))
         return web.Response(text="\n".join(found.reasons or ["good"]) + "\n", status=503 if found.health == health.SAFE else 200)
 
     async def readyz(_: web.Request) -> web.Response:
         """200 once every lane has its model loaded and its source opened, whatever happens later."""
-        waiting = [one.lane for one in ledgers.accounts() if one.state in ("closed", "opening")]
-        none = not any(True for _ in ledgers.accounts())
-        text = f"waiting for lanes {', '.join(waiting)}" if waiting else "no lane yet" if none else "ready"
-        return web.Response(text=text + "\n", status=503 if waiting or none else 200)
+        states = {one.lane: one.state for one in ledger.read_all(run_dir)}
+        waiting = [lane for lane, state in states.items() if state in ("closed", "opening")]
+        text = f"waiting for lanes {', '.join(waiting)}" if waiting else "ready" if states else "no lane yet"
+        return web.Response(text=text + "\n", status=200 if text == "ready" else 503)
 
     async def gathering(_: web.Application) -> AsyncIterator[None]:
         """Between scrapes, too, so that no row is overwritten unseen."""

@@ -52,7 +52,7 @@ def verify(name: str, as_json: bool) -> int:
     """0 when good, 2 when not."""
     try:
         opened = package.open_package(package.find(name))
-        worst = package.compare_golden(opened)
+        worst = opened.golden
     except PackageError as error:
         if not as_json:
             raise

@@ -17,7 +17,7 @@ from agent.backends import base as backends
 from agent.backends.base import Engine, EngineError
 from agent.data import Array
 from agent.decoders import base as decoders
-from agent.decoders.base import Decoder, DecoderError
+from agent.decoders.base import Decoder, DecoderError, Finding
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
 GOLDEN_STEPS = 8  # quantisation steps of 256; kernels with and without VNNI differ by 5 in what we ship
@@ -131,6 +131,12 @@ class Package:
         self.manifest = manifest
         self.engine = engine
         self.decoder = decoder
+        self.places = range(len(engine.outputs))
+        self.golden: float | None = None  # worst difference from the golden outputs in units of the tolerance
+
+    def findings(self) -> list[Finding]:
+        """What the newest inference says."""
+        return self.decoder([self.engine.real(place) for place in self.places])
 
     def warm(self) -> None:
         """The first runs page in weights and pick kernels; keep them off the lane. Raises PackageError."""
@@ -205,7 +211,7 @@ def open_package(folder: Path, threads: int = 1) -> Package:
     check_input(folder, manifest, engine)
     package = Package(folder, manifest, engine, decoder)
     package.warm()
-    worst = compare_golden(package)
+    worst = package.golden = compare_golden(package)
     if worst is not None and worst > 1.0:
         raise PackageError(
             f"{folder}: golden outputs differ by {worst:.1f} times the tolerance: this machine computes another model"

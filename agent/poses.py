@@ -24,8 +24,7 @@ class SecondModel:
         poses = package.manifest.poses
         if not poses:
             raise ValueError(f"{package.name} reads no keypoints")
-        self.engine, self.decoder = package.engine, package.decoder
-        self.places = range(len(self.engine.outputs))
+        self.package, self.engine = package, package.engine
         self.poses = poses
         self.window = PoseWindow(poses, self.engine.inputs[0])
         self.memory: Finding | None = None
@@ -34,7 +33,7 @@ class SecondModel:
     def __call__(self, t_capture: int, keypoints: Array, aspect: float) -> list[Finding]:
         self.window(t_capture, keypoints, aspect, self.engine.input(0))
         self.engine.invoke()
-        found = self.decoder([self.engine.real(place) for place in self.places])
+        found = self.package.findings()
         if np.count_nonzero(keypoints[:, 2] >= self.poses.min_score) >= SOMEBODY:
             self.memory, self.t_seen = (found[0] if found else None), t_capture
             return found

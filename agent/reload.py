@@ -33,9 +33,8 @@ def compare(old: Config, new: Config) -> Plan:
 def reach(config: Config) -> dict[str, Any]:
     """All that a lane is made of: its own section, the lines to its actuators, and which late decisions it drops."""
     feeds = Rules(config.rules, {}).feeds
-    drop = sorted(name for name, rule in config.rules.items() if rule.late == "drop")
     lines = {name: [line(config, actuator) for actuator in feeds.get(name, ())] for name in config.lanes}
-    return {name: (lane, lines[name], drop) for name, lane in config.lanes.items()}
+    return {name: (lane, lines[name], config.drop_late) for name, lane in config.lanes.items()}
 
 
 def line(config: Config, actuator: str) -> tuple[Any, ...]:

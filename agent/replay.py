@@ -18,10 +18,9 @@ from agent.config import Config
 from agent.data import Array, Decision, Sample
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
-from agent.poses import SecondModel
 from agent.prepare import Pixels, Readings
 from agent.recording import Recorded, RecordingError, read
-from agent.runner import rules_of
+from agent.runner import open_models, rules_of
 from agent.scene import Scene
 from drivers.base import DriverOptions, Stream
 
@@ -112,8 +111,7 @@ class Player:
 
     def __init__(self, name: str, config: Config, beside: Path, scene: Scene) -> None:
         section = config.lanes[name]
-        opened = package.open_package(package.find(section.model, beside))
-        second = SecondModel(package.open_package(package.find(section.then, beside))) if section.then else None
+        opened, second = open_models(section, beside)
         silent = Silent(DriverOptions(), name)
         self.lane = Lane(name, silent, opened, Limits(0, 1.0), Ledger(None, name, 1.0), second=second)
         self.engine, self.manifest = self.lane.engine, opened.manifest
@@ -163,7 +161,7 @@ class Player:
                 self.engine.input(index)[...] = array(tensor)
             return
         if not isinstance(self.lane.engine, Played):
-            self.lane.engine = Played(self.engine)
+            self.lane.engine = self.lane.package.engine = Played(self.engine)
         self.lane.engine.recorded = [array(tensor) for tensor in message["outputs"]]
 
 

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from agent import health, keys, ledger, package, realtime, reference
-from agent.config import Config
+from agent.config import Config, LaneConfig
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.outbox import Address, Outbox
+from agent.package import Package
 from agent.poses import SecondModel
 from agent.rules import Rules
 from agent.scene import Scene
-from agent.tape import Recording
+from agent.tape import Reel
 from drivers.base import open_source
 
 log = logging.getLogger("reflexd")
@@ -85,18 +86,22 @@ class Runner:
 
 def make_lane(name: str, config: Config, beside: Path, samples: int) -> Lane:
     section = config.lanes[name]
-    opened = package.open_package(package.find(section.model, beside), section.threads)
-    second = SecondModel(package.open_package(package.find(section.then, beside))) if section.then else None
+    opened, second = open_models(section, beside)
     good = reference.read(beside / section.reference) if section.reference else None
     source = open_source(section.source.driver, section.source.options, name)
     budget = section.budget_ms or opened.manifest.budget_ms
     timeout_ns = int(getattr(source.options, "timeout_ms", 500.0) * 1e6)
-    drop = frozenset(rule for rule, one in config.rules.items() if one.late == "drop")
-    limits = Limits(timeout_ns, budget, section.critical, drop, samples)
+    limits = Limits(timeout_ns, budget, section.critical, config.drop_late, samples)
     account = Ledger(config.run_dir / f"{name}.ledger", name, budget, section.critical)
     recorder = config.recorder
-    recording = Recording(config.run_dir / f"{name}.tape", recorder.pictures) if recorder.enabled else None
-    return Lane(name, source, opened, limits, account, reference=good, second=second, recording=recording)
+    reel = Reel(config.run_dir / f"{name}.tape", recorder.pictures) if recorder.enabled else None
+    return Lane(name, source, opened, limits, account, reference=good, second=second, reel=reel)
+
+
+def open_models(section: LaneConfig, beside: Path) -> tuple[Package, SecondModel | None]:
+    """Checked, loaded and warm. Raises PackageError."""
+    opened = package.open_package(package.find(section.model, beside), section.threads)
+    return opened, SecondModel(package.open_package(package.find(section.then, beside))) if section.then else None
 
 
 def rules_of(config: Config) -> Rules:

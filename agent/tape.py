@@ -132,7 +132,7 @@ def nbytes(one: tuple[str, list[int]]) -> int:
     return int(np.dtype(one[0]).itemsize * np.prod(one[1]))
 
 
-class Recording(NamedTuple):
+class Reel(NamedTuple):
     """path: of a lane's tape. pictures: keep what the model saw, too, not only what it said."""
 
     path: Path

@@ -16,7 +16,7 @@ import numpy as np
 
 from agent import ledger
 from agent.benches.arc import CAMERA_MODEL, SENSOR_MODEL, machine
-from agent.benches.programs import end, spawn
+from agent.benches.programs import actuate, end, spawn
 
 # A lane for each kind, so that all run side by side. Those in SILENT end the stream of good samples; a camera that changes
 # its format (to half the size) does not, as the lane fits itself to any size.
@@ -85,7 +85,7 @@ def schedule(kind: str, times: int, random: np.random.Generator) -> list[dict[st
 
 def run(path: Path, folder: Path, times: int) -> tuple[list[Fault], list[ledger.Account]]:
     """The faults that showed, from the log, and every lane's ledger once all are over."""
-    host = spawn(["agent", "actuate", "-c", str(path)], stderr=subprocess.DEVNULL)
+    host = actuate(path)
     daemon = spawn(["agent", "run", "-c", str(path)], stderr=subprocess.PIPE)
     begun: list[Fault] = []
     reader = threading.Thread(target=listen, args=(daemon.stderr, begun), daemon=True)
@@ -95,7 +95,7 @@ def run(path: Path, folder: Path, times: int) -> tuple[list[Fault], list[ledger.
         for tenth in range(10):
             time.sleep(seconds / 10)
             click.echo(f"{10 * (tenth + 1)} %: {len(begun)} faults", err=True)
-        accounts = [ledger.read(one) for one in sorted(folder.glob("*.ledger"))]
+        accounts = list(ledger.read_all(folder))
     finally:
         end(daemon)
         end(host)

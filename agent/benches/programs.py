@@ -112,12 +112,7 @@ def reflexd(
     port = free_port() if beside.scrapes_s else 0
     path = folder / "bench.yaml"
     path.write_text(json.dumps(configuration(kind, package, folder, lanes, rate_hz, beside, port)), encoding="utf-8")
-    host = spawn(["agent", "actuate", "-c", str(path)], stderr=subprocess.PIPE)
-    assert host.stderr is not None
-    while b"listens" not in host.stderr.readline():
-        if host.poll() is not None:
-            raise RuntimeError("reflexd actuate did not start")
-    drain(host.stderr)
+    host = actuate(path)
     total = samples + WARM[kind] + MORE[kind]
     started = time.monotonic_ns()
     daemon = spawn(["agent", "run", "-c", str(path), "--samples", str(total)], stderr=subprocess.DEVNULL)
@@ -131,6 +126,17 @@ def reflexd(
     first_s = (min(int(a.rows[a.rows[:, 7] > 0][0, 7]) for a in accounts) - started) / 1e9
     rows = np.concatenate([a.rows[WARM[kind] : WARM[kind] + samples] for a in accounts])
     return Run(ledger.parts(rows[rows[:, 8] > 0])["total"], accounts, rss_mb, first_s)
+
+
+def actuate(path: Path) -> subprocess.Popen[bytes]:
+    """The host of a configuration's actuators, listening."""
+    host = spawn(["agent", "actuate", "-c", str(path)], stderr=subprocess.PIPE)
+    assert host.stderr is not None
+    while b"listens" not in host.stderr.readline():
+        if host.poll() is not None:
+            raise RuntimeError("reflexd actuate did not start")
+    drain(host.stderr)
+    return host
 
 
 def watch(daemon: subprocess.Popen[bytes], timeout_s: float) -> float:

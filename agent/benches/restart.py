@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from agent.benches.arc import machine
-from agent.benches.programs import drain, end, spawn
+from agent.benches.programs import actuate, end, spawn
 from agent.benches.soak import configuration
 
 RESTART_S = 0.5  # RestartSec= of systemd/reflexd.service
@@ -31,10 +31,7 @@ def measure(times: int) -> dict[str, Any]:
         config["lanes"]["arm"]["source"] = {"driver": "sensor.sim_arm"}
         config["actuators"]["robot"]["device"] = {"driver": "actuator.log", "path": str(record)}
         path.write_text(json.dumps(config), encoding="utf-8")
-        host = spawn(["agent", "actuate", "-c", str(path)], stderr=subprocess.PIPE)
-        assert host.stderr is not None
-        host.stderr.readline()
-        drain(host.stderr)
+        host = actuate(path)
         daemon = start(path)
         try:
             moved(record, "run", 0)

@@ -15,7 +15,7 @@ import psutil
 
 from agent import ledger
 from agent.benches.arc import SENSOR_MODEL, machine
-from agent.benches.programs import drain, end, spawn
+from agent.benches.programs import actuate, end, spawn
 
 LOOK_S = 0.5
 SETTLED = 0.1  # of the samples: until then caches and rings fill
@@ -27,10 +27,7 @@ def measure(samples: int) -> dict[str, Any]:
         folder = Path(name)
         path = folder / "soak.yaml"
         path.write_text(json.dumps(configuration(folder)), encoding="utf-8")
-        host = spawn(["agent", "actuate", "-c", str(path)], stderr=subprocess.PIPE)
-        assert host.stderr is not None
-        host.stderr.readline()
-        drain(host.stderr)
+        host = actuate(path)
         daemon = spawn(["agent", "run", "-c", str(path), "--samples", str(samples)], stderr=subprocess.DEVNULL)
         started = time.monotonic()
         try:

@@ -25,6 +25,10 @@ class Network:
         self.interpreter.invoke()
         return np.asarray(self.interpreter.get_tensor(self.output["index"])[0])
 
+    def raws(self, samples: Array) -> Array:
+        """One after the other as in use: values of the input's own dtype [n, ...] to values of the output's [n, ...]."""
+        return np.stack([self.raw(sample) for sample in samples])
+
     def quantised(self, samples: Array) -> Array:
         scale, zero = self.input["quantization"]
         if not scale:
@@ -34,7 +38,7 @@ class Network:
     def __call__(self, samples: Array) -> Array:
         """float32 [n, ...] to float32 [n, ...], one after the other as in use."""
         scale, zero = self.output["quantization"]
-        rows = np.stack([self.raw(sample) for sample in self.quantised(samples)]).astype(np.float32)
+        rows = self.raws(self.quantised(samples)).astype(np.float32)
         return (rows - zero) * scale if scale else rows
 
     def median_ms(self, samples: Array, times: int = 2000) -> float:

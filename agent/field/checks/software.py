@@ -139,7 +139,7 @@ def model(name: str, folder: Path) -> Check:
     """sha256, load, run, golden outputs."""
     try:
         opened = package.open_package(folder)
-        worst = package.compare_golden(opened)
+        worst = opened.golden
     except PackageError as error:
         effect = "its lane does not start"
         return Check(f"model {name}", BAD, listed(str(error).splitlines()), effect, f"reflexd model verify {folder}")

@@ -83,7 +83,7 @@ def ship(place: Path, windows: Windows, trained: Trained) -> None:
     """windows: those it was trained on; `evaluate` knows them by their marks."""
     network = Network(trained.int8)
     golden = network.quantised(inputs(some_of_each(windows)))
-    pack(place, trained.int8, FACTS, golden, np.stack([network.raw(sample) for sample in golden]))
+    pack(place, trained.int8, FACTS, golden, network.raws(golden))
     np.savez_compressed(place / "known.npz", crc32=marks(windows))
 
 

@@ -51,7 +51,7 @@ def make(place: Path) -> None:
     networks = [Network(file) for file in files]
     test = examples(TEST, WIDER)
     golden = networks[1].quantised(some_of_each(*test))
-    pack(place, files[1], FACTS, golden, np.stack([networks[1].raw(sample) for sample in golden]))
+    pack(place, files[1], FACTS, golden, networks[1].raws(golden))
     card.write(place, files, networks, test, judge_stops(networks[1]))
 
 

@@ -50,7 +50,7 @@ def make(asked: Asked) -> dict[str, Any]:
     shipped = Network(contents["INT8"])
     golden = shipped.quantised(task.golden(held.inputs))
     asked.place.parent.mkdir(parents=True, exist_ok=True)
-    pack(asked.place, contents["INT8"], task.facts, golden, np.stack([shipped.raw(sample) for sample in golden]))
+    pack(asked.place, contents["INT8"], task.facts, golden, shipped.raws(golden))
     figures = card.write(asked, task, teacher, shipped, reports)
     package.open_package(asked.place)
     return figures

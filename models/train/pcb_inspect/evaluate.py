@@ -42,7 +42,7 @@ def inspector(opened: Package) -> tuple[Callable[[Pair], Sequence[Finding]], lis
         start = time.perf_counter()
         engine.invoke()
         taken.append((time.perf_counter() - start) * 1e3)
-        return opened.decoder([engine.real(place) for place in range(len(engine.outputs))])
+        return opened.findings()
 
     return look, taken
 

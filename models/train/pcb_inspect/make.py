@@ -68,7 +68,7 @@ def make(place: Path) -> None:
     folds = [crossed(known, views, groups) for groups in FOLDS]
     files = trained(views, known)
     golden = golden_inputs(Network(files.int8))
-    pack(place, files.int8, FACTS, golden, np.stack([Network(files.int8).raw(sample) for sample in golden]))
+    pack(place, files.int8, FACTS, golden, Network(files.int8).raws(golden))
     held = [judge(unseen, looker(content)) for content in files]
     own = judge(known, looker(files.int8))
     card.write(place, files, folds, held, own, known, unseen, whole(unseen))

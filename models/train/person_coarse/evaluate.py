@@ -71,7 +71,7 @@ def looker(opened: Package) -> Look:
         start = time.perf_counter()
         engine.invoke()
         taken = (time.perf_counter() - start) * 1e3
-        return opened.decoder([engine.real(place) for place in range(len(engine.outputs))]), taken
+        return opened.findings(), taken
 
     return look
 

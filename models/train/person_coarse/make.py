@@ -46,7 +46,7 @@ def ship(place: Path, content: bytes, choice: folds.Choice) -> None:
     network = Network(content)
     golden = network.quantised(blots(network))
     facts = {**FACTS, "options": choice._asdict()}
-    pack(place, content, facts, golden, np.stack([network.raw(sample) for sample in golden]))
+    pack(place, content, facts, golden, network.raws(golden))
 
 
 def learn(clips: Sequence[Clip], known: trunk.Weights) -> tuple[bytes, bytes]:

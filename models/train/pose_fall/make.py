@@ -38,8 +38,9 @@ def make(place: Path) -> None:
     whole = train(network(), known, validation, EPOCHS)
     pruned = train(slim(whole, KEEP), known, validation, EPOCHS // 2)
     files = to_float(whole), to_float(pruned), to_int8(pruned, known[0])
-    golden = Network(files[2]).quantised(some_of_each(*validation))
-    pack(place, files[2], FACTS, golden, np.stack([Network(files[2]).raw(sample) for sample in golden]))
+    shipped = Network(files[2])
+    golden = shipped.quantised(some_of_each(*validation))
+    pack(place, files[2], FACTS, golden, shipped.raws(golden))
     card.write(place, files)
 
 

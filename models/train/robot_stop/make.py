@@ -78,7 +78,7 @@ def ship(place: Path, trained: Trained, samples: Array, useful: bool) -> None:
         "version": "1.0.0", "decoder": "sequence", "labels": list(LABELS), "budget_ms": 2.0,
         "data": "UR3 CobotOps (CC BY 4.0; Tyrovolas, Aliev, Antonelli, Stylios 2024, doi 10.24432/C5J891)", "window": window,
     }  # fmt: skip
-    pack(place, trained.int8, facts, golden, np.stack([network.raw(sample) for sample in golden]))
+    pack(place, trained.int8, facts, golden, network.raws(golden))
 
 
 # -- the methods, each: recording, rows to learn from, truth of all rows -> scorer --
