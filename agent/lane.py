@@ -9,19 +9,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
 from typing import NamedTuple
 
 from agent import ledger as book
-from agent.data import FUTURE_NS, Array, Box, Decision, Evidence, Sample
+from agent import prepare
+from agent.data import FUTURE_NS, Array, Decision, Evidence, Sample
 from agent.ledger import Ledger
 from agent.outbox import Outbox
 from agent.package import Package
 from agent.poses import SecondModel
-from agent.prepare import Pixels, Readings
+from agent.prepare.base import Preparation
 from agent.scene import Scene
 from agent.tape import Reel, Tape
-from drivers.base import Camera, DeviceError, DeviceFault, DeviceTimeout, SensorStream, Stream
+from drivers.base import DeviceError, DeviceTimeout, SensorStream, Stream
 
 log = logging.getLogger("reflexd.lane")
 
@@ -64,13 +64,10 @@ class Lane:
         self.anew = True  # what comes next has no neighbour before it
         self.engine = package.engine
         self.decoder = package.decoder
-        self.prepare: Callable[[Sample], bool] = self.prepare_nothing
-        self.forget: Callable[[], None] = lambda: None
-        self.unmap: Callable[[Box], Box] = unchanged
+        self.prepare: Preparation  # since the source is open
         self.last_sequence = -1
         self.t_fresh = 0  # when the newest good sample came
         self.t_capture = 0  # capture time of the newest sample that was decided on
-        self.windowed = False
         self.well = True
         self.news = 0  # good samples since open
         self.why = FROZEN
@@ -88,7 +85,7 @@ class Lane:
         Time comes with the sample. The clock read here goes to the ledger and decides nothing.
         """
         stamps, clock = self.stamps, time.monotonic_ns
-        if not self.prepare(sample):
+        if not self.prepare(sample.payload, self.engine.input(0)):
             stamps[0] = stamps[1] = clock()
             self.evidence = None
             return None
@@ -101,11 +98,11 @@ class Lane:
     def see(self, t_capture: int) -> list[Evidence]:
         findings = self.package.findings()
         if self.second and self.decoder.keypoints is not None:
-            points = self.pixels.unmap_points(self.decoder.keypoints)
-            findings += self.second(t_capture, points, self.pixels.aspect)
+            points = self.prepare.unmap_points(self.decoder.keypoints)
+            findings += self.second(t_capture, points, self.prepare.aspect)
         if findings:
             self.ledger.note_evidence(findings[0].label, findings[0].score, t_capture)
-        return [Evidence(self.name, label, score, t_capture, box and self.unmap(box)) for label, score, box in findings]
+        return [Evidence(self.name, label, score, t_capture, box and self.prepare.unmap(box)) for label, score, box in findings]
 
     # -- the line -----------------------------------------------------------------------------------------------
 
@@ -147,13 +144,13 @@ class Lane:
             count[book.REPEATED] += 1
             self.why = "it repeats the old one: frozen?"
             return False
-        delivered = len(sample.payload) if self.windowed else 1
+        delivered = len(sample.payload) if self.prepare.rows else 1
         count[book.SAMPLES] += delivered
         count[book.SKIPPED] += sample.skipped
         lost = sample.sequence - self.last_sequence - delivered - sample.skipped
         if lost > 0:
             count[book.LOST] += lost
-            self.forget()  # a window must not join readings that were no neighbours
+            self.prepare.reset()  # a window must not join readings that were no neighbours
             self.anew = True
         self.last_sequence = sample.sequence
         # Older than the silence allowed, or from the future: the device's clock jumped, or it handed out a leftover.
@@ -223,18 +220,7 @@ class Lane:
         self.source.open()
         self.last_sequence, self.news, self.why, self.anew = -1, 0, FROZEN, True
         self.t_fresh, self.t_capture = time.monotonic_ns(), 0
-        self.unmap = unchanged
-        tensor, manifest = self.engine.inputs[0], self.package.manifest
-        if manifest.picture and isinstance(self.source, Camera):
-            self.pixels = Pixels(manifest.picture, tensor, self.source.pixels, self.reference)
-            self.unmap = self.pixels.unmap
-            self.prepare = self.prepare_picture
-        elif manifest.window and isinstance(self.source, SensorStream):
-            self.readings = Readings(manifest.window, tensor, self.source.channels)
-            self.prepare, self.windowed, self.forget = self.prepare_window, True, self.readings.reset
-        else:
-            wants = "pictures" if manifest.picture else "readings" if manifest.window else "keypoints (name it under 'then')"
-            raise DeviceFault(f"model {self.package.name} wants {wants}, which {type(self.source).__module__} does not give")
+        self.prepare = prepare.fit(self.source, self.package, self.reference)
         if self.reel and not self.tape:
             channels = self.source.channels if isinstance(self.source, SensorStream) else ()
             self.tape = self.reel.begin(self.name, self.engine, channels)
@@ -246,17 +232,3 @@ class Lane:
         while time.monotonic() < end and not self.stopping.wait(0.02):
             now = self.ledger.cells[book.TURN] = time.monotonic_ns()
             outbox.collect(now)
-
-    def prepare_picture(self, sample: Sample) -> bool:
-        self.pixels(sample.payload, self.engine.input(0))
-        return True
-
-    def prepare_window(self, sample: Sample) -> bool:
-        return self.readings(sample.payload, self.engine.input(0))
-
-    def prepare_nothing(self, sample: Sample) -> bool:
-        raise RuntimeError("a lane steps only while its source is open")
-
-
-def unchanged(box: Box) -> Box:
-    return box

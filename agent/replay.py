@@ -18,7 +18,8 @@ from agent.config import Config
 from agent.data import Array, Decision, Sample
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
-from agent.prepare import Pixels, Readings
+from agent.prepare.pixels import Pixels
+from agent.prepare.readings import Readings
 from agent.recording import Recorded, RecordingError, read
 from agent.runner import open_models, rules_of
 from agent.scene import Scene
@@ -124,7 +125,7 @@ class Player:
             payload = np.array(message["readings"], np.float32)
             self.fit_readings(tuple(message["channels"]))
             if message["anew"]:
-                self.lane.readings.reset()
+                self.lane.prepare.reset()
         else:
             self.fit_picture(tuple(message["frame"]))
             self.show(message)
@@ -140,8 +141,7 @@ class Player:
         if self.fitted == channels or not self.manifest.window:
             return
         self.fitted = channels
-        self.lane.readings = Readings(self.manifest.window, self.engine.inputs[0], channels)
-        self.lane.prepare = self.lane.prepare_window
+        self.lane.prepare = Readings(self.manifest.window, self.engine.inputs[0], channels)
 
     def fit_picture(self, frame: tuple[int, ...]) -> None:
         """Boxes and keypoints go back to this frame."""
@@ -149,10 +149,8 @@ class Player:
             return
         self.fitted = frame
         picture = self.manifest.picture.model_copy(update={"reference": False, "colour": "grey"})
-        self.lane.pixels = Pixels(picture, self.engine.inputs[0], "grey")
-        self.lane.pixels.fit(frame)
-        self.lane.unmap = self.lane.pixels.unmap
-        self.lane.prepare = lambda sample: True
+        self.lane.prepare = shown = Shown(picture, self.engine.inputs[0], "grey")
+        shown.fit(frame)
 
     def show(self, message: dict[str, Any]) -> None:
         """Into the input where it was kept, else into the outputs."""
@@ -163,6 +161,13 @@ class Player:
         if not isinstance(self.lane.engine, Played):
             self.lane.engine = self.lane.package.engine = Played(self.engine)
         self.lane.engine.recorded = [array(tensor) for tensor in message["outputs"]]
+
+
+class Shown(Pixels):
+    """Of a frame that is not there: what the model saw or said of it was recorded."""
+
+    def __call__(self, frame: Array, view: Array) -> bool:
+        return True
 
 
 class Silent(Stream):

@@ -16,7 +16,7 @@ from agent.config import ConfigError
 from agent.data import Array
 from agent.package import PackageError, Poses
 from agent.poses import REACH, PoseWindow, SecondModel, between, features
-from agent.prepare import Pixels
+from agent.prepare.pixels import Pixels
 from tests.shared import MOVENET, PUBLIC, needs_recordings
 
 MS = 1_000_000

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from agent.backends.base import Tensor
 from agent.data import Box
 from agent.package import Picture, Window
-from agent.prepare import CHANNELS, Pixels, Readings, lookup
+from agent.prepare.pixels import CHANNELS, Pixels, lookup
+from agent.prepare.readings import Readings
 from drivers.base import DeviceFault
 
 # Colours far apart, as red, green, blue.

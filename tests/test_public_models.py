@@ -12,7 +12,7 @@ import pytest
 from agent import package
 from agent.decoders.base import Finding
 from agent.package import Package
-from agent.prepare import Pixels
+from agent.prepare.pixels import Pixels
 
 from tests.shared import MOVENET, PUBLIC, SSD, needs_recordings
 

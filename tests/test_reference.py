@@ -21,7 +21,7 @@ from agent.data import Array
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.package import BUNDLED, PackageError, Picture
-from agent.prepare import CHANNELS, Pixels
+from agent.prepare.pixels import CHANNELS, Pixels
 from agent.reference import ReferenceMistake
 from agent.rules import RuleConfig, Rules
 from agent.scene import Scene

@@ -19,7 +19,7 @@ from agent.data import Box
 from agent.decoders.base import Finding
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
-from agent.prepare import Pixels
+from agent.prepare.pixels import Pixels
 from agent.rules import Rules
 from agent.scene import Scene
 from drivers.base import Stream, open_source

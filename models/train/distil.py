@@ -16,7 +16,8 @@ from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import Decoder, Finding
 from agent.package import Package, PackageError, find, labels as labels_of, open_package
-from agent.prepare import Pixels, Readings
+from agent.prepare.pixels import Pixels
+from agent.prepare.readings import Readings
 from drivers.base import DeviceFault
 from models.train.data import DataError
 

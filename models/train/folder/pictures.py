@@ -13,7 +13,7 @@ import numpy as np
 from agent.backends.base import Tensor
 from agent.data import Array
 from agent.package import Picture
-from agent.prepare import Pixels
+from agent.prepare.pixels import Pixels
 from models.train.data import DataError
 from models.train.folder.examples import Examples
 from models.train.folder.files import File

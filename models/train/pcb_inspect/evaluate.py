@@ -11,7 +11,7 @@ import numpy as np
 
 from agent.decoders.base import Finding
 from agent.package import Package, open_package
-from agent.prepare import Pixels
+from agent.prepare.pixels import Pixels
 from models.train.pcb_inspect.boards import KINDS, TRAINED, Pair, load
 from models.train.pcb_inspect.score import Score, Tally, interval, judge, of_kind, total
 

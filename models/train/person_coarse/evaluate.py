@@ -14,7 +14,7 @@ import numpy as np
 from agent.data import Array
 from agent.decoders.base import Finding
 from agent.package import Package, open_package
-from agent.prepare import Pixels
+from agent.prepare.pixels import Pixels
 from models.train.card import wilson
 from models.train.data import SHARED
 from models.train.person_coarse.clips import CLIPS, STAGED, frames, paths, useful

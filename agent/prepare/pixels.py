@@ -1,16 +1,14 @@
-"""Pixels or readings straight into the interpreter's input tensor, quantised, without a copy in between."""
+"""Pixels of any frame into the interpreter's input tensor, quantised, without a copy in between."""
 
 from __future__ import annotations
-
-from math import isfinite
-from struct import Struct
 
 import cv2
 import numpy as np
 
 from agent.backends.base import Tensor
 from agent.data import Array, Box
-from agent.package import Picture, Window
+from agent.package import Picture
+from agent.prepare.base import Preparation
 from drivers.base import DeviceFault
 
 CHANNELS = {"bgr": 3, "rgb": 3, "grey": 1, "yuyv": 2}
@@ -30,7 +28,7 @@ CONVERSIONS = {
 }
 
 
-class Pixels:
+class Pixels(Preparation):
     """Resize, recolour and quantise one picture. Works for any frame size; the buffers follow the first one."""
 
     def __init__(self, picture: Picture, tensor: Tensor, pixels: str, reference: Array | None = None) -> None:
@@ -76,7 +74,7 @@ class Pixels:
         self.stored = np.zeros((height, width), np.uint8 if self.table is None else self.table.dtype)
         x, y = self.corner
         self.place = self.canvas[y : y + inner[1], x : x + inner[0]]
-        self.frame_shape, self.compared = shape, False
+        self.frame_shape, self.compared, self.aspect = shape, False, shape[1] / shape[0]
 
     def check_reference(self, shape: tuple[int, ...]) -> None:
         """Another shape is another view: nothing would lie where it lies in the reference."""
@@ -87,7 +85,7 @@ class Pixels:
                 f"the camera gives {shape[1]}x{shape[0]}, the reference is {width}x{height}: take it with this camera"
             )
 
-    def __call__(self, frame: Array, view: Array) -> None:
+    def __call__(self, frame: Array, view: Array) -> bool:
         """frame: uint8 as the camera gives it; view: the input tensor [1, ...]."""
         if frame.shape != self.frame_shape:
             self.fit(frame.shape)
@@ -104,6 +102,7 @@ class Pixels:
             self.put(view[0], 0)
             if not self.compared:
                 self.compare(view[0])
+        return True
 
     def compare(self, target: Array) -> None:
         """The reference into the tensor, once, the same way as a frame."""
@@ -130,7 +129,6 @@ class Pixels:
             target[...] = cv2.LUT(self.canvas, self.table).reshape(target.shape)
 
     def unmap(self, box: Box) -> Box:
-        """A box on the model's input as a box on the frame."""
         if self.picture.fit == "stretch" or not self.frame_shape:
             return box
         (height, width), (x, y), (w, h) = self.size, self.corner, self.inner
@@ -139,16 +137,10 @@ class Pixels:
         )
 
     def unmap_points(self, points: Array) -> Array:
-        """Keypoints [n, 3] (y, x, score) on the model's input as those on the frame."""
         if self.picture.fit == "stretch" or not self.frame_shape:
             return points
         (height, width), (x, y), (w, h) = self.size, self.corner, self.inner
         return np.asarray((points * [height, width, 1] - [y, x, 0]) / [h, w, 1])
-
-    @property
-    def aspect(self) -> float:
-        """Width / height of the frame."""
-        return self.frame_shape[1] / self.frame_shape[0] if self.frame_shape else 1.0
 
 
 def grey_or(height: int, width: int, channels: int) -> tuple[int, ...]:
@@ -173,62 +165,3 @@ def lookup(picture: Picture, tensor: Tensor) -> Array | None:
     if dtype == np.uint8 and (table == pixel.astype(np.uint8)).all():
         return None
     return table[:, 0] if table.shape[1] == 1 else np.ascontiguousarray(table[None])
-
-
-class Readings:
-    """The newest `length` readings as the model's window, quantised once when they arrive."""
-
-    def __init__(self, window: Window, tensor: Tensor, channels: tuple[str, ...]) -> None:
-        """channels: what the source delivers. Raises DeviceFault when one that the model needs is not among them."""
-        missing = [name for name in window.channels if name not in channels]
-        if missing:
-            raise DeviceFault(f"the model needs channel '{missing[0]}'; the source has {', '.join(channels)}")
-        self.window = window
-        self.columns = [channels.index(channel) for channel in window.channels]
-        self.as_they_come = tuple(window.channels) == channels
-        quantum = tensor.scale or 1.0
-        self.gain = [1.0 / (std * quantum) for std in window.std]
-        self.shift = [tensor.zero_point - mean * gain for mean, gain in zip(window.mean, self.gain)]
-        dtype = np.dtype(tensor.dtype)
-        self.integer = dtype.kind in "iu"
-        self.lowest, self.highest = (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)) if self.integer else (0, 0)
-        # Each row is written twice, `length` apart, so that the newest window is always one piece of memory.
-        self.ring = np.zeros((2 * window.length, len(window.channels)), dtype)
-        self.memory = self.ring.data.cast("B")
-        self.row = Struct(f"={len(window.channels)}{dtype.char}")
-        self.seen = 0
-
-    def reset(self) -> None:
-        """Forget the window: after a gap its readings are not neighbours any more."""
-        self.seen = 0
-
-    def __call__(self, readings: Array, view: Array) -> bool:
-        """Append float32 [k, channels]; fill the tensor and say True when an inference is due."""
-        length, hop = self.window.length, self.window.hop
-        before = max(self.seen, length - 1) // hop  # a hop before the window is full is none
-        # Row by row in plain floats: for the usual one row this takes half the time of array operations.
-        for row in readings.tolist():
-            stored = self.row.pack(*self.quantised(row if self.as_they_come else [row[column] for column in self.columns]))
-            at, size = self.seen % length * self.row.size, length * self.row.size
-            self.memory[at : at + self.row.size] = self.memory[at + size : at + size + self.row.size] = stored
-            self.seen += 1
-        if self.seen // hop <= before:
-            return False
-        start = self.seen % length
-        view[0] = self.ring[start : start + length]
-        return True
-
-    def quantised(self, row: list[float]) -> list[float]:
-        """stored = reading / std / scale - mean / std / scale + zero point, rounded and clipped for integer tensors."""
-        total = sum(row)
-        if total - total != 0.0 and (broken := self.broken(row)):
-            raise DeviceFault(f"channel '{broken}' is not a number")
-        values = [reading * gain + shift for reading, gain, shift in zip(row, self.gain, self.shift)]
-        if not self.integer:
-            return values
-        low, high = self.lowest, self.highest
-        return [low if value < low else high if value > high else round(value) for value in values]
-
-    def broken(self, row: list[float]) -> str:
-        """The first channel with NaN or infinity; nothing where only their sum was too large."""
-        return next((name for name, reading in zip(self.window.channels, row) if not isfinite(reading)), "")
