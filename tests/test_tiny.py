@@ -54,13 +54,6 @@ def test_a_sample_becomes_a_decision_and_a_replay_the_same():
     assert replay(450) == [rest, stop]
 
 
-def test_a_lane_steps_only_while_its_source_is_open():
-    lane = make_lane("fast")
-    lane.source.open()
-    with pytest.raises(RuntimeError, match="only while its source is open"):
-        lane.step(lane.source.read(1.0), make_scene())
-
-
 def test_from_the_arm_to_the_stop_over_real_sockets(tmp_path):
     """Sense, decide, act; every part of the time is booked."""
     cell = CELL.model_copy(update={"run_dir": tmp_path, "realtime": False})
