@@ -1,7 +1,6 @@
 """The smallest road through the core: an arm, its model, a rule, a stop. Runs first, in two seconds."""
 
 import numpy as np
-import pytest
 import zmq
 
 from agent import actuate, config, package
