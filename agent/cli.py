@@ -140,6 +140,46 @@ def demo(seconds: float, video: Path | None, camera: str | None, model: str | No
     return show.run(seconds, video, camera, model)
 
 
+@cli.command()
+@click.argument("source", required=False)
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help=".mp4, .webm (for browsers) or .png.")
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="Look as a camera lane of this configuration.")
+@click.option("--scene", help="Look as a camera lane of this scene of agent/scenes/.")
+@click.option("--model", help="Look with this package alone, without rules.  [default: person-coarse]")
+@click.option("--then", help="Second package, which reads the keypoints of --model: pose-fall.")
+@click.option("--lane", help="Which camera lane.  [default: the first]")
+@click.option("--start", type=click.FloatRange(0), help="Draw from this second on; a .png shows the frame there.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Draw so long.  [default: all; of a camera 10]")
+@click.option("--every", type=click.IntRange(1), default=1, help="Draw every so many frames; the lane sees them all.")
+def view(**options: Any) -> None:
+    """Draw what a lane sees and decides into a copy of SOURCE.
+
+    SOURCE is a video, a picture, a folder of pictures or /dev/videoN; left out, the lane's own camera. The lane's own models,
+    gate and rules look at every frame, at the frames' own times; no command is sent. A .png without --start shows the frame
+    with the most certain evidence, one in which a rule is in force before any other. Pictures are read and written on this
+    box only: nothing of them goes into the network.
+    """
+    from agent import view as show
+
+    show.run(show.Asked(**options))
+
+
+@cli.command()
+@click.argument("source", required=False)
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help=".png or .jpg.")
+@config_option
+@click.option("--lane", help="Which camera lane.  [default: the first]")
+def zones(source: str | None, out: Path, path: Path, lane: str | None) -> None:
+    """Draw a grid and the lane's zones onto a still of SOURCE (video, picture, folder, /dev/videoN) or the lane's camera.
+
+    The grid is in shares of the frame: read the corners of a zone off it, write them into `zones` of the lane, draw again.
+    The picture stays on this box.
+    """
+    from agent import zonesketch
+
+    zonesketch.run(source, out, path, lane)
+
+
 @cli.group()
 def bench() -> None:
     """Measure on this machine."""
@@ -197,6 +237,16 @@ def bench_restart(times: int, as_json: bool) -> None:
 
     result = restart.measure(times)
     tell(result, restart.text, as_json)
+
+
+@bench.command("senses")
+@click.option("--data", type=click.Path(path_type=Path), help="Recordings, laid out like ../shared/data.  [default: those]")
+@json_option
+def bench_senses(data: Path | None, as_json: bool) -> None:
+    """What gates, ladder, coarse-to-fine and fusion save and cost on real recordings."""
+    from agent.benches import senses
+
+    tell(senses.measure(data or senses.DATA), senses.text, as_json)
 
 
 @cli.group()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from agent import yamlfile
+from agent.fine import FineConfig
+from agent.gates import GateConfig
 from agent.mistakes import NAME, all_mistakes
 from agent.rules import RuleConfig
 from agent.yamlfile import Document, YamlError
+from agent.zones import Polygon
 
 FOLDER = Path("/etc/reflexd")
 
@@ -45,15 +48,28 @@ class LaneConfig(Section):
     source: Device
     model: str = Field(description="a bundled package's name, or a folder with a manifest.yaml")
     then: str = Field("", description="a second model, which reads the keypoints that the first one finds: pose-fall")
+    fine: FineConfig | None = Field(None, description="a model that looks again where the first one is in doubt")
+    gate: GateConfig | None = Field(None, description="which samples are worth an inference; default all")
+    zones: dict[str, Polygon] = Field({}, max_length=64, description="name: corners [x, y] in shares of the frame, in order")
+    shrink: Literal["auto"] | int = Field(1, description="of pictures take every so many pixels; auto: as the first ones allow")
     reference: Path | None = Field(None, description="PNG or JPEG of a good part, for a model that compares; beside this file")
+    hop_ms: float | None = Field(None, ge=1, le=60_000, description="of a model that hears: infer so often; default the model's")
     threads: int = Field(1, ge=1, le=64, description="of the interpreter")
     cores: list[int] = Field([], description="CPUs this lane may use; empty: one, chosen, where SCHED_FIFO is allowed, else all")
     critical: bool = Field(True, description="its actuators go safe when it stops; if false they go on without it")
     budget_ms: float | None = Field(None, gt=0, description="capture to applied; default: the model's")
 
+    @field_validator("shrink")
+    @classmethod
+    def rung(cls, shrink: str | int) -> str | int:
+        if shrink != "auto" and not 1 <= int(shrink) <= 16:
+            raise ValueError("expected 'auto', or 1 to 16")
+        return shrink
+
     @property
     def models(self) -> list[str]:
-        return [self.model, self.then] if self.then else [self.model]
+        """Names, in the order of their work."""
+        return [self.model, *([self.fine.model] if self.fine else []), *([self.then] if self.then else [])]
 
 
 class ActuatorConfig(Section):

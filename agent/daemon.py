@@ -19,7 +19,7 @@ from agent.control import Answer, Control
 from agent.ledger import Ledger
 from agent.lockfile import lock
 from agent.package import PackageError
-from agent.reload import Plan, compare, read_checked
+from agent.reload import Plan, compare, read_checked, with_other_files
 from agent.runner import Runner, rules_of
 from agent.scene import Scene
 from agent.systemd import notify
@@ -162,7 +162,9 @@ class Daemon:
         async with self.changing:
             try:
                 new = await read_checked(self.path)
-                plan = compare(self.config, new)
+                lanes = [runner.lane for runner in self.runners.values()]
+                replaced = await asyncio.to_thread(with_other_files, lanes, new, self.path)
+                plan = compare(self.config, new, replaced)
                 if plan.fixed:
                     raise ConfigError([f"{self.path}: a change of {', '.join(plan.fixed)} needs a restart of reflexd"])
                 fresh = {name: await asyncio.to_thread(Runner, name, new, self.path, self.samples) for name in plan.start}

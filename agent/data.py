@@ -46,13 +46,17 @@ class Box(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """One lane says: this label, this sure (0..1), as of t_capture."""
+    """One lane says: this label, this sure (0..1), as of t_capture. box: in shares of the frame.
+
+    mark: "coarse" where the lane's fine model should have looked again and had no time.
+    """
 
     lane: str
     label: str
     score: float
     t_capture: int
     box: Box | None = None
+    mark: str = ""
 
 
 class Decision(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import re
 import time
 from collections import deque
 from pathlib import Path
@@ -15,6 +15,7 @@ from agent.recording import Recording
 from agent.tape import Facts
 
 log = logging.getLogger("reflexd.record")
+STAMPED = r"-\d{8}T\d{6}[.-].+"  # how their names go on after the node's
 MOST_BYTES = 64_000_000  # kept in memory; a clip of pictures that needs more loses its beginning, and says so
 
 
@@ -82,5 +83,15 @@ class Clips:
             path.unlink()
             path = sealed
         log.warning("event %s: %s", rule, path)
-        for old in sorted(self.folder.glob(f"{self.node}-*"), key=os.path.getmtime)[: -self.events.files]:
-            old.unlink(missing_ok=True)
+        prune(self.folder, self.node, self.events.files)
+
+
+def prune(folder: Path, node: str, files: int) -> None:
+    """Delete the oldest files of this node beyond `files`: recordings, or clips.
+
+    Not those of node `box-2` for `box`: a folder may hold what the box wrote under another name.
+    """
+    ours = re.compile(re.escape(node) + STAMPED)
+    found = sorted(path for path in folder.glob(f"{node}-*") if ours.fullmatch(path.name))  # by name is by time
+    for old in found[:-files]:
+        old.unlink(missing_ok=True)

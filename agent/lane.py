@@ -9,16 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from agent import ledger as book
-from agent import prepare
-from agent.data import FUTURE_NS, Array, Decision, Evidence, Sample
+from agent.data import FUTURE_NS, Decision, Evidence, Sample
 from agent.ledger import Ledger
 from agent.outbox import Outbox
-from agent.package import Package
-from agent.poses import SecondModel
-from agent.prepare.base import Preparation
+from agent.perception import Perception
 from agent.scene import Scene
 from agent.tape import Reel, Tape
 from drivers.base import DeviceError, DeviceTimeout, SensorStream, Stream
@@ -27,6 +25,8 @@ log = logging.getLogger("reflexd.lane")
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 5.0
 FROZEN = "frozen?"
+NEVER = 1 << 62
+COARSE = "coarse"  # mark of evidence that the fine model had no time for
 
 
 class Limits(NamedTuple):
@@ -43,28 +43,19 @@ class Lane:
     """One source, one model, one thread."""
 
     def __init__(
-        self, name: str, source: Stream, package: Package, limits: Limits, ledger: Ledger, *,
-        reference: Array | None = None, second: SecondModel | None = None, reel: Reel | None = None,
+        self, name: str, source: Stream, perception: Perception, limits: Limits, ledger: Ledger, reel: Reel | None = None
     ) -> None:  # fmt: skip
-        """reference: uint8 [height, width], the good part with which a model of `picture.reference` compares.
-
-        second: reads the keypoints that the package's decoder finds. reel: where the recorder looks; None for nowhere.
-        """
+        """reel: where the recorder looks; None for nowhere."""
         self.name = name
         self.source = source
-        self.package = package
+        self.perception = perception
         self.limits = limits
         self.ledger = ledger
-        self.reference = reference
-        self.second = second
         self.reel = reel
         self.tape: Tape | None = None
         self.evidence: list[Evidence] | None = None  # of the newest sample; None where no inference was due
         self.dropped: list[Decision] = []
         self.anew = True  # what comes next has no neighbour before it
-        self.engine = package.engine
-        self.decoder = package.decoder
-        self.prepare: Preparation  # since the source is open
         self.last_sequence = -1
         self.t_fresh = 0  # when the newest good sample came
         self.t_capture = 0  # capture time of the newest sample that was decided on
@@ -76,33 +67,46 @@ class Lane:
         # Recordings that run "as fast as possible" carry their own time; their commands count from when they are sent.
         self.virtual = getattr(source.options, "pace", "real") == "fast"
         self.ttl = limits.timeout_ns // 1000
+        self.budget_ns = int(limits.budget_ms * 1e6)
 
     # -- one sample: pure but for the stop-watch, so that a recording replays exactly --------------------------
 
     def step(self, sample: Sample, scene: Scene) -> list[Decision] | None:
         """What changes for the actuators because of this sample; None while the model has too little to see.
 
-        Time comes with the sample. The clock read here goes to the ledger and decides nothing.
+        Time comes with the sample. The clock read here goes to the ledger and decides nothing; only a fine model looks at
+        one, and whether it had time is recorded.
         """
         stamps, clock = self.stamps, time.monotonic_ns
-        if not self.prepare(sample.payload, self.engine.input(0)):
+        if not self.perception.show(sample):
             stamps[0] = stamps[1] = clock()
             self.evidence = None
             return None
         stamps[0] = clock()
-        self.engine.invoke()
-        evidence = self.evidence = self.see(sample.t_capture)
+        evidence = self.evidence = self.see(sample)
         stamps[1] = clock()
         return scene.bring(self.name, sample.t_capture, evidence)
 
-    def see(self, t_capture: int) -> list[Evidence]:
-        findings = self.package.findings()
-        if self.second and self.decoder.keypoints is not None:
-            points = self.prepare.unmap_points(self.decoder.keypoints)
-            findings += self.second(t_capture, points, self.prepare.aspect)
+    def see(self, sample: Sample) -> list[Evidence]:
+        t_capture = sample.t_capture
+        findings = self.perception.see(sample, NEVER if self.virtual else t_capture + self.budget_ns)
+        mark = COARSE if self.perception.hurried else ""
         if findings:
             self.ledger.note_evidence(findings[0].label, findings[0].score, t_capture)
-        return [Evidence(self.name, label, score, t_capture, box and self.prepare.unmap(box)) for label, score, box in findings]
+        return [Evidence(self.name, label, score, t_capture, box, mark) for label, score, box in findings]
+
+    def play(self, scene: Scene) -> Iterator[tuple[Sample, list[Decision]]]:
+        """A recording that carries its own time, as fast as it goes: each sample with what changes because of it."""
+        self.open()
+        try:
+            while True:
+                sample = self.source.read(5.0)
+                if sample is not None:
+                    yield sample, self.step(sample, scene) or []
+        except EOFError:
+            return
+        finally:
+            self.source.close()
 
     # -- the line -----------------------------------------------------------------------------------------------
 
@@ -124,9 +128,14 @@ class Lane:
                     self.ledger.count[book.INFERENCES] += 1
                     prepared, inferred = self.stamps
                     self.ledger.write(sample.sequence, sample.t_capture, asked, now, prepared, inferred, decided, sent)
+                elif self.perception.held:
+                    self.ledger.count[book.GATED] += 1
+                    self.t_capture = time.monotonic_ns() if self.virtual else sample.t_capture  # nothing new is news, too
                 if self.tape:
                     order = scene.order.get(self.name, 0)
-                    self.tape.write(sample, order, self.anew, self.evidence, decisions or (), self.dropped)
+                    self.tape.write(
+                        sample, order, self.anew, self.evidence, decisions or (), self.dropped, *self.perception.circumstances
+                    )  # fmt: skip
                     self.anew = False
             elif now - self.t_fresh > self.limits.timeout_ns:
                 raise DeviceTimeout(f"no new picture or reading for {self.limits.timeout_ns / 1e6:.0f} ms: {self.why}")
@@ -144,13 +153,13 @@ class Lane:
             count[book.REPEATED] += 1
             self.why = "it repeats the old one: frozen?"
             return False
-        delivered = len(sample.payload) if self.prepare.rows else 1
+        delivered = len(sample.payload) if self.perception.prepare.rows else 1
         count[book.SAMPLES] += delivered
         count[book.SKIPPED] += sample.skipped
         lost = sample.sequence - self.last_sequence - delivered - sample.skipped
         if lost > 0:
             count[book.LOST] += lost
-            self.prepare.reset()  # a window must not join readings that were no neighbours
+            self.perception.prepare.reset()  # a window must not join readings that were no neighbours
             self.anew = True
         self.last_sequence = sample.sequence
         # Older than the silence allowed, or from the future: the device's clock jumped, or it handed out a leftover.
@@ -220,10 +229,10 @@ class Lane:
         self.source.open()
         self.last_sequence, self.news, self.why, self.anew = -1, 0, FROZEN, True
         self.t_fresh, self.t_capture = time.monotonic_ns(), 0
-        self.prepare = prepare.fit(self.source, self.package, self.reference)
+        self.perception.fit(self.source)
         if self.reel and not self.tape:
             channels = self.source.channels if isinstance(self.source, SensorStream) else ()
-            self.tape = self.reel.begin(self.name, self.engine, channels)
+            self.tape = self.reel.begin(self.name, self.perception.kept, channels)
         self.ledger.state = book.RUNNING
 
     def pause(self, seconds: float, outbox: Outbox) -> None:

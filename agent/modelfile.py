@@ -20,6 +20,12 @@ from agent.package import PackageError
 
 SUFFIXES = {".tflite": "litert", ".onnx": "onnx"}
 MAX_LABEL_BYTES = 1_000_000
+HEARD_HZ, LEAST_HEARD = 16_000, 4_000  # the usual rate of models that hear; a shorter input is no sound
+# Of a model that knows AudioSet's classes (YAMNet), those that call for help.
+ALARMS = {
+    "scream": ["Screaming"], "groan": ["Groan", "Grunt", "Wail, moan", "Whimper"], "glass": ["Glass", "Shatter"],
+    "speech": ["Speech", "Conversation"],
+}  # fmt: skip
 
 
 def show(name: str, as_json: bool) -> None:
@@ -105,6 +111,8 @@ def manifest_text(file: Path, decoder: str) -> str:
     lines += input_section(engine.inputs[0])
     if decoder in ("classify", "nanodet", "sequence") and not labels:
         labels = [f"class-{number}" for number in range(engine.outputs[0].shape[-1])]
+    if all(label in labels for own in ALARMS.values() for label in own):
+        lines.append(f"options: {{groups: {json.dumps(ALARMS)}}}  # without this line: all {len(labels)} labels")
     lines.append(f"labels: {json.dumps(labels)}")
     return "\n".join([*lines, "budget_ms: 10", 'data: ""', ""])
 
@@ -112,6 +120,8 @@ def manifest_text(file: Path, decoder: str) -> str:
 def input_section(tensor: Tensor) -> list[str]:
     """What fills the input. A quantised picture says its own normalisation: real = (stored - zero_point) * scale."""
     shape = tensor.shape
+    if len(shape) in (1, 2) and max(shape) == np.prod(shape) >= LEAST_HEARD:
+        return [f"sound: {{rate_hz: {HEARD_HZ}, length: {max(shape)}, hop: {HEARD_HZ // 10}}}"]
     if len(shape) == 4 and (shape[3] in (1, 3) or shape[1] in (1, 3)):
         colour = "grey" if 1 in (shape[3], shape[1]) else "rgb"
         mean, std = pixel_scale(tensor)
@@ -121,7 +131,7 @@ def input_section(tensor: Tensor) -> list[str]:
         names = ", ".join(f"c{number}" for number in range(count))
         channels = f"[{names}]", f"[{', '.join(['0.0'] * count)}]", f"[{', '.join(['1.0'] * count)}]"
         return [f"window: {{channels: {channels[0]}, length: {shape[1]}, hop: 1, mean: {channels[1]}, std: {channels[2]}}}"]
-    raise EngineError(f"an input of shape {list(shape)} is neither a picture nor a window of readings")
+    raise EngineError(f"an input of shape {list(shape)} is neither a picture nor a window of readings nor sound")
 
 
 def pixel_scale(tensor: Tensor) -> tuple[float, float]:

@@ -96,6 +96,15 @@ class Poses(Part):
         return 1, self.length, 51
 
 
+class SoundInput(Part):
+    """How sound becomes the input [length], [1, length] or [1, length, 1]: real value = value * full_scale, oldest first."""
+
+    rate_hz: int = Field(ge=4_000, le=192_000, description="values a second")
+    length: int = Field(ge=1, le=1_920_000, description="values that it hears at once")
+    hop: int = Field(ge=1, le=19_200_000, description="infer on every hop-th value; a lane's hop_ms goes before this")
+    full_scale: float = Field(1.0, gt=0, description="its number for the loudest value; 32768 where it learned 16 bit values")
+
+
 class Manifest(Part):
     """manifest.yaml: what the model file cannot say."""
 
@@ -111,14 +120,15 @@ class Manifest(Part):
     picture: Picture | None = None
     window: Window | None = None
     poses: Poses | None = Field(None, description="of a second model, that reads the keypoints of a lane's first")
+    sound: SoundInput | None = None
     budget_ms: float = Field(10.0, gt=0, description="longest inference that is still good")
     data: str = Field("", description="what it was trained on, and the licence of that")
     golden: str = ""
 
     @model_validator(mode="after")
     def one_input(self) -> Manifest:
-        if [self.picture, self.window, self.poses].count(None) != 2:
-            raise ValueError("a manifest has one section that says what the input is made of: picture, window or poses")
+        if [self.picture, self.window, self.poses, self.sound].count(None) != 3:
+            raise ValueError("a manifest has one section that says what the input is made of: picture, window, poses or sound")
         return self
 
 
@@ -137,6 +147,13 @@ class Package:
     def findings(self) -> list[Finding]:
         """What the newest inference says."""
         return self.decoder([self.engine.real(place) for place in self.places])
+
+    def set_hop(self, hop_ms: float | None) -> None:
+        """Of a model that hears: infer so often; None for as often as its manifest says."""
+        sound = self.manifest.sound
+        if sound and hop_ms:
+            hop = max(1, round(hop_ms * sound.rate_hz / 1000))
+            self.manifest = self.manifest.model_copy(update={"sound": sound.model_copy(update={"hop": hop})})
 
     def warm(self) -> None:
         """The first runs page in weights and pick kernels; keep them off the lane. Raises PackageError."""
@@ -175,7 +192,9 @@ def labels(folder: Path) -> list[str]:
         module = decoders.load(manifest.decoder)
     except DecoderError as error:
         raise PackageError(f"{folder}/manifest.yaml: {error}") from error
-    return [*manifest.labels, *getattr(module, "LABELS", ())]
+    groups = manifest.options.get("groups") if "groups" in module.Decoder.Options.model_fields else None
+    own = list(groups) if isinstance(groups, dict) and groups else manifest.labels
+    return [*own, *getattr(module, "LABELS", ())]
 
 
 def verify_file(folder: Path, manifest: Manifest) -> Path:
@@ -226,6 +245,10 @@ def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
         kind = "window" if manifest.window else "poses"
         if shape != section.shape:
             raise PackageError(f"{folder}/manifest.yaml: {kind} makes an input {section.shape}, the model takes {shape}")
+    elif manifest.sound:
+        length = manifest.sound.length
+        if shape not in ((length,), (1, length), (1, length, 1)):
+            raise PackageError(f"{folder}/manifest.yaml: sound makes an input ({length},), the model takes {shape}")
     elif manifest.picture:
         said, counts = ("with a reference ", (2,)) if manifest.picture.reference else ("", (1, 3))
         found = next((shape[axis] for axis in (3, 1) if len(shape) == 4 and shape[axis] in counts), 0)
@@ -259,7 +282,7 @@ def compare_golden(package: Package) -> float | None:
 
 def golden_row(engine: Engine, arrays: dict[str, Array], row: int) -> float:
     for index in range(len(engine.inputs)):
-        engine.input(index)[0] = arrays[f"input_{index}"][row]
+        engine.input(index)[...] = arrays[f"input_{index}"][row]
     engine.invoke()
     worst = 0.0
     for index, tensor in enumerate(engine.outputs):

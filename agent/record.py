@@ -23,13 +23,14 @@ import numpy as np
 from agent import config as configuration
 from agent import package, realtime
 from agent.config import Config
-from agent.events import Clips
+from agent.events import Clips, prune
 from agent.field import redact
 from agent.recording import Recording
-from agent.tape import ANEW, INFERRED, MORE, Facts, Reader, Record, nbytes
+from agent.tape import ANEW, HURRIED, INFERRED, LOOKED, MORE, Facts, Reader, Record, nbytes
 
 log = logging.getLogger("reflexd.record")
 LOOK_S = 0.05  # so often the tapes are read
+LEAVING_S = 10  # a disk that takes no more holds up nobody's end
 NEWS_S = 1.0  # so often new lanes are looked for, and the file's size
 KEPT = {"evidence": ["label", "score", "box"], "decisions": ["number", "rule", "actuator", "verb", "dropped"]}
 
@@ -87,8 +88,7 @@ class Recorder:
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.time_ns() // 1_000_000 % 1000:03d}"
         standing = {"standing": json.dumps(self.standing), "lost_before": str(self.lost)}
         self.recording = Recording(self.folder / f"{self.config.node}-{stamp}.mcap", {**self.facts, **standing})
-        for old in sorted(self.folder.glob(f"{self.config.node}-*.mcap"))[: -self.config.recorder.files]:
-            old.unlink(missing_ok=True)
+        prune(self.folder, self.config.node, self.config.recorder.files)
 
     def look(self) -> None:
         for lane, reader in self.readers.items():
@@ -122,7 +122,8 @@ def message(facts: Facts, record: Record, body: bytes) -> dict[str, Any]:
     if facts.channels:
         told["readings"] = np.frombuffer(body, np.float32).reshape(-1, len(facts.channels)).tolist()
     else:
-        told["frame"] = list(record.frame)
+        told["frame"], told["region"] = list(record.frame), list(record.region)
+        told["looked"], told["hurried"] = bool(record.flags & LOOKED), bool(record.flags & HURRIED)
         told["outputs"], rest = tensors(facts.outputs, body)
         told["inputs"], _ = tensors(facts.inputs, rest)
     for name, keys in KEPT.items():
@@ -157,8 +158,13 @@ def main() -> None:
     os.nice(10)  # never ahead of a lane
     logging.basicConfig(format="%(message)s")
     stop = threading.Event()
+
+    def leave(*_: object) -> None:
+        stop.set()
+        signal.alarm(LEAVING_S)
+
     for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, lambda *_: stop.set())
+        signal.signal(sign, leave)
     realtime.die_with_parent()
     try:
         Recorder(configuration.load(path), path).run(stop)

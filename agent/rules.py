@@ -9,12 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from agent import wire
 from agent.data import Decision, Evidence, Scalar
+from agent.zones import Place, Zone
 
 MS = 1_000_000
 
 
 class Condition(BaseModel):
-    """`label` with at least `score` (or `absent`) in `hits` of the last `of` inferences, the newest within `within_ms`."""
+    """`label` with at least `score` (or `absent`) in `hits` of the last `of` inferences, the newest within `within_ms`.
+
+    With `count` at least so many of them at a time, with `zone` only those there.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -24,6 +28,9 @@ class Condition(BaseModel):
     hits: int = Field(1, ge=1, le=1000)
     of: int = Field(1, ge=1, le=1000)
     absent: bool = Field(False, description="an inference without that label is the hit")
+    count: int = Field(1, ge=1, le=1000, description="so many of that label and score in one inference, at least")
+    zone: Place = Field("", description="only what stands in this zone of the lane: its name, or corners")
+    zone_by: Literal["foot", "middle"] = Field("foot", description="foot: lower edge's middle. middle: for views from above")
     within_ms: float = Field(500.0, gt=0, description="older evidence of this lane does not count")
 
     @model_validator(mode="after")
@@ -80,19 +87,27 @@ class Watch:
     """A condition with its memory: one bit for each of the last `of` inferences."""
 
     def __init__(self, condition: Condition) -> None:
+        """condition: its zone is a polygon (`with_zones` in runner.py puts it there); a mere name would let anything in."""
+        assert not condition.zone or not isinstance(condition.zone, str), condition.zone
         self.condition = condition
+        corners = () if isinstance(condition.zone, str) else condition.zone
+        self.zone = Zone(corners, condition.zone_by == "middle") if corners else None
         self.mask = (1 << condition.of) - 1
         self.history = 0
-        self.seen: Evidence | None = None
+        self.seen: list[Evidence] = []  # of the newest inference that had enough
+        self.fresh: list[Evidence] = []
         self.t_capture = -1
 
     def take(self, t_capture: int, evidence: Sequence[Evidence]) -> None:
-        label, score = self.condition.label, self.condition.score
+        label, score, zone, fresh = self.condition.label, self.condition.score, self.zone, self.fresh
         found = False
+        fresh.clear()
         for one in evidence:
-            if one.label == label and one.score >= score:
-                found, self.seen = True, one
-                break
+            if one.label == label and one.score >= score and (zone is None or (one.box is not None and zone.holds(one.box))):
+                fresh.append(one)
+                if len(fresh) == self.condition.count:
+                    found, self.seen, self.fresh = True, fresh, self.seen
+                    break
         self.history = (self.history << 1 | (found is not self.condition.absent)) & self.mask
         self.t_capture = t_capture
 
@@ -124,7 +139,7 @@ class Rule:
         self.triggered = holds and mine
         if holds:
             self.until = now + int(self.config.hold_ms * MS)
-            self.reasons = tuple(watch.seen for watch in holding if watch.seen and not watch.condition.absent)
+            self.reasons = tuple(one for watch in holding if not watch.condition.absent for one in watch.seen)
         return holds or now < self.until
 
 

@@ -12,12 +12,15 @@ from typing import Any
 
 from agent import health, keys, ledger, package, realtime, reference
 from agent.config import Config, LaneConfig
+from agent.data import Array
+from agent.fine import Fine
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.outbox import Address, Outbox
 from agent.package import Package
+from agent.perception import Perception
 from agent.poses import SecondModel
-from agent.rules import Rules
+from agent.rules import Condition, RuleConfig, Rules
 from agent.scene import Scene
 from agent.tape import Reel
 from drivers.base import open_source
@@ -86,26 +89,45 @@ class Runner:
 
 def make_lane(name: str, config: Config, beside: Path, samples: int) -> Lane:
     section = config.lanes[name]
-    opened, second = open_models(section, beside)
     good = reference.read(beside / section.reference) if section.reference else None
+    perception = open_models(section, beside, good)
     source = open_source(section.source.driver, section.source.options, name)
-    budget = section.budget_ms or opened.manifest.budget_ms
+    budget = section.budget_ms or perception.package.manifest.budget_ms
     timeout_ns = int(getattr(source.options, "timeout_ms", 500.0) * 1e6)
     limits = Limits(timeout_ns, budget, section.critical, config.drop_late, samples)
     account = Ledger(config.run_dir / f"{name}.ledger", name, budget, section.critical)
     recorder = config.recorder
     reel = Reel(config.run_dir / f"{name}.tape", recorder.pictures) if recorder.enabled else None
-    return Lane(name, source, opened, limits, account, reference=good, second=second, reel=reel)
+    return Lane(name, source, perception, limits, account, reel)
 
 
-def open_models(section: LaneConfig, beside: Path) -> tuple[Package, SecondModel | None]:
-    """Checked, loaded and warm. Raises PackageError."""
-    opened = package.open_package(package.find(section.model, beside), section.threads)
-    return opened, SecondModel(package.open_package(package.find(section.then, beside))) if section.then else None
+def open_models(section: LaneConfig, beside: Path, good: Array | None = None) -> Perception:
+    """Checked, loaded and warm. good: the picture of a good part. Raises PackageError."""
+
+    def opened(model: str) -> Package:
+        return package.open_package(package.find(model, beside), section.threads)
+
+    fine = Fine(opened(section.fine.model), section.fine) if section.fine else None
+    second = SecondModel(opened(section.then)) if section.then else None
+    first = opened(section.model)
+    first.set_hop(section.hop_ms)
+    return Perception(first, gate=section.gate, reference=good, fine=fine, second=second)
 
 
 def rules_of(config: Config) -> Rules:
-    return Rules(config.rules, {name: one.rest for name, one in config.actuators.items()})
+    rules = {name: with_zones(rule, config) for name, rule in config.rules.items()}
+    return Rules(rules, {name: one.rest for name, one in config.actuators.items()})
+
+
+def with_zones(rule: RuleConfig, config: Config) -> RuleConfig:
+    """The rule with polygons where it named zones of its lanes: a zone that was drawn anew makes it another rule."""
+
+    def drawn(one: Condition) -> Condition:
+        if not isinstance(one.zone, str) or not one.zone:
+            return one
+        return one.model_copy(update={"zone": config.lanes[one.lane].zones[one.zone]})
+
+    return rule.model_copy(update={"any": [drawn(one) for one in rule.any], "all": [drawn(one) for one in rule.all]})
 
 
 def addresses(config: Config, lane: str) -> list[Address]:

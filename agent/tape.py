@@ -12,7 +12,7 @@ import logging
 import mmap
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,13 +25,16 @@ from agent.ledger import new_file
 
 log = logging.getLogger("reflexd")
 
-MAGIC = b"rfxtape\x01"
+MAGIC = b"rfxtape\x02"
 HEADER = 16384
 FACTS_AT = 64
 TOP = struct.Struct("=8sqqqq")  # magic, bytes of a slot, slots, head, started
 HEAD_AT = 24
-SLOT = struct.Struct("=qqqqiiiiii")  # number + 1, order, sequence, t_capture; skipped, flags, frame, bytes of body and note
+# number + 1, order, sequence, t_capture; skipped, flags, frame (height, width), region of it (left, top, width, height),
+# bytes of body and note
+SLOT = struct.Struct("=qqqqiiiiiiiiii")
 ANEW, MORE, INFERRED = 1, 2, 4  # the window begins anew; the readings go on in the next slot; an inference was due
+LOOKED, HURRIED = 8, 16  # the fine model had its turn; it had no time
 READINGS = 16  # rows in a slot
 NOTE = 1024  # bytes
 MANY, FEW, LARGE = 4096, 64, 8192  # slots of small and of large bodies, and where large begins
@@ -49,17 +52,22 @@ class Facts(NamedTuple):
 class Tape:
     """Written by one lane."""
 
-    def __init__(self, path: Path, lane: str, engine: Engine, channels: Sequence[str], pictures: bool, started: int) -> None:
-        """channels: of a lane that reads readings; none for pictures. Raises OSError when the file cannot be made."""
-        self.engine = engine
-        kept = [] if channels else [("output", number) for number in range(len(engine.outputs))]
-        kept += [("input", number) for number in range(len(engine.inputs))] if pictures and not channels else []
+    def __init__(
+        self, path: Path, lane: str, engines: Sequence[Engine], channels: Sequence[str], pictures: bool, started: int
+    ) -> None:  # fmt: skip
+        """engines: of the first and of the fine model. channels: of a lane that reads readings; none for pictures.
+
+        Raises OSError when the file cannot be made.
+        """
+        kept: list[tuple[Callable[[int], Array], int]] = []
+        if not channels:
+            kept = [(engine.output, number) for engine in engines for number in range(len(engine.outputs))]
+        outputs = len(kept)
+        if pictures and not channels:
+            kept += [(engine.input, number) for engine in engines for number in range(len(engine.inputs))]
         self.kept = kept
-        facts = Facts(
-            lane, list(channels),
-            [] if channels else [described(engine.output(number)) for number in range(len(engine.outputs))],
-            [described(engine.input(number)) for kind, number in kept if kind == "input"],
-        )  # fmt: skip
+        shapes = [described(tensor(number)) for tensor, number in kept]
+        facts = Facts(lane, list(channels), shapes[:outputs], shapes[outputs:])
         body = READINGS * 4 * len(channels) if channels else sum(nbytes(one) for one in (*facts.outputs, *facts.inputs))
         self.size = SLOT.size + body + NOTE
         self.slots = FEW if body > LARGE else MANY
@@ -74,18 +82,22 @@ class Tape:
 
     def write(
         self, sample: Sample, order: int, anew: bool, evidence: Sequence[Evidence] | None, decisions: Sequence[Decision],
-        dropped: Sequence[Decision] = (),
+        dropped: Sequence[Decision] = (), looks: int = 0, region: Sequence[int] = (0, 0, 0, 0),
     ) -> None:  # fmt: skip
-        """evidence: None where no inference was due. order: of this inference among those of all lanes."""
+        """evidence: None where no inference was due. order: of this inference among those of all lanes.
+
+        looks: LOOKED or HURRIED where a fine model was asked. region: part of the frame that the first model was shown.
+        """
         note = b""
         if evidence is not None and (evidence or decisions):
             note = msgpack.packb((
                 [(one.label, one.score, one.box) for one in evidence],
                 [(one.number, one.rule, one.actuator, one.verb, one in dropped) for one in decisions],
             ))  # fmt: skip
-        flags = (ANEW if anew else 0) | (INFERRED if evidence is not None else 0)
+        flags = (ANEW if anew else 0) | (INFERRED | looks if evidence is not None else 0)
         if self.kept:
-            self.put(sample, order, flags, note, None)
+            if evidence is not None or sample.payload.ndim > 1:  # of sound between two inferences there is nothing to say
+                self.put(sample, order, flags, note, None, region)
             return
         rows = sample.payload
         if len(rows) <= READINGS:  # one, mostly
@@ -96,7 +108,9 @@ class Tape:
             self.put(sample, order, flags if last else MORE | flags & ANEW, note if last else b"", rows[start : start + READINGS])
             flags &= ~ANEW
 
-    def put(self, sample: Sample, order: int, flags: int, note: bytes, rows: Array | None) -> None:
+    def put(
+        self, sample: Sample, order: int, flags: int, note: bytes, rows: Array | None, region: Sequence[int] = (0, 0, 0, 0)
+    ) -> None:  # fmt: skip
         view, at = self.view, HEADER + (self.head % self.slots) * self.size
         place = at + SLOT.size
         if rows is not None:
@@ -104,17 +118,17 @@ class Tape:
             view[place : place + len(raw)] = raw
             place += len(raw)
         else:
-            for kind, number in self.kept:
-                tensor = self.engine.output(number) if kind == "output" else self.engine.input(number)
-                size = tensor.nbytes
-                view[place : place + size] = tensor.data.cast("B")
-                place += size
+            for tensor, number in self.kept:
+                value = tensor(number)
+                view[place : place + value.nbytes] = value.data.cast("B")
+                place += value.nbytes
+                del value  # engines run only while nobody holds their tensors
         body = place - at - SLOT.size
         if len(note) > NOTE:
             note = b""
         view[place : place + len(note)] = note
-        height, width = sample.payload.shape[:2] if self.kept else (0, 0)
-        rest = sample.skipped, flags, height, width, body, len(note)
+        height, width = (*sample.payload.shape, 0)[:2] if self.kept else (0, 0)
+        rest = sample.skipped, flags, height, width, *region, body, len(note)
         SLOT.pack_into(self.memory, at, self.head + 1, order, sample.sequence, sample.t_capture, *rest)
         self.head += 1
         struct.pack_into("=q", self.memory, HEAD_AT, self.head)
@@ -138,10 +152,10 @@ class Reel(NamedTuple):
     path: Path
     pictures: bool
 
-    def begin(self, lane: str, engine: Engine, channels: Sequence[str]) -> Tape | None:
+    def begin(self, lane: str, engines: Sequence[Engine], channels: Sequence[str]) -> Tape | None:
         """A tape for what this lane's source delivers. A full disk stops the recording, not the lane."""
         try:
-            return Tape(self.path, lane, engine, channels, self.pictures, time.time_ns())
+            return Tape(self.path, lane, engines, channels, self.pictures, time.time_ns())
         except OSError as error:
             log.warning("lane %s is not recorded: %s", lane, error)
             return None
@@ -156,6 +170,7 @@ class Record(NamedTuple):
     skipped: int
     flags: int
     frame: tuple[int, int]  # height, width; 0, 0 of readings
+    region: tuple[int, int, int, int]  # left, top, width, height
     body: bytes
     evidence: list[Any]
     decisions: list[Any]
@@ -197,12 +212,15 @@ class Reader:
     def slot(self, number: int) -> Record | None:
         at = HEADER + (number % self.slots) * self.size
         raw = self.memory[at : at + self.size]
-        mark, order, sequence, t_capture, skipped, flags, height, width, body, note = SLOT.unpack_from(raw, 0)
+        mark, order, sequence, t_capture, skipped, flags, height, width, *region, body, note = SLOT.unpack_from(raw, 0)
         if mark != number + 1 or struct.unpack_from("=q", self.memory, at)[0] != mark:
             return None
         evidence, decisions = msgpack.unpackb(raw[SLOT.size + body :][:note]) if note else ([], [])
-        frame = height, width
-        return Record(order, sequence, t_capture, skipped, flags, frame, raw[SLOT.size :][:body], evidence, decisions)
+        left, top, wide, high = region
+        return Record(
+            order, sequence, t_capture, skipped, flags, (height, width), (left, top, wide, high), raw[SLOT.size :][:body],
+            evidence, decisions,
+        )  # fmt: skip
 
     def close(self) -> None:
         self.memory.close()

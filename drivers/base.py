@@ -105,6 +105,13 @@ class SensorStream(Stream):
     channels: tuple[str, ...] = ()  # known once open
 
 
+class Microphone(Stream):
+    """Samples are float32 [k], one channel, -1..1: every value since the last sample, none left out.
+
+    `sequence` counts values; `t_capture` is the moment of the newest one.
+    """
+
+
 class Sensor(Driver):
     """A slow device that is asked: the runner polls it at `options.rate_hz` and stamps the answer."""
 

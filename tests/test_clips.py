@@ -10,6 +10,7 @@ import pytest
 from agent import package
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
+from agent.perception import Perception
 from agent.rules import RuleConfig, Rules
 from agent.scene import Scene
 from drivers.base import open_source
@@ -33,22 +34,13 @@ PERSON = {
 def decisions(clip: Path, model: Path, rule: dict[str, Any]) -> list[tuple[float, str]]:
     """(seconds into the clip, verb) of every decision, every frame looked at."""
     source = open_source("camera.file", {"path": str(clip), "pace": "fast"}, "camera")
-    lane = Lane("camera", source, package.open_package(model), Limits(10**10, 10.0), Ledger(None, "camera", 10.0))
+    lane = Lane("camera", source, Perception(package.open_package(model)), Limits(10**10, 10.0), Ledger(None, "camera", 10.0))
     scene = Scene(Rules({"rule": RuleConfig.model_validate(rule)}, {"nurse": "quiet"}))
-    lane.open()
     found, start = [], 0
-    try:
-        while True:
-            sample = source.read(5.0)
-            if sample is None:
-                continue
-            start = start or sample.t_capture
-            for decision in lane.step(sample, scene) or []:
-                found.append((round((sample.t_capture - start) / 1e9, 2), decision.verb))
-    except EOFError:
-        return found
-    finally:
-        source.close()
+    for sample, decided in lane.play(scene):
+        start = start or sample.t_capture
+        found += [(round((sample.t_capture - start) / 1e9, 2), decision.verb) for decision in decided]
+    return found
 
 
 @pytest.mark.parametrize("clip, fallen_s", [("S1-Fall-15", 1.8), ("S2-Fall-12", 6.9), ("S2-Fall-13", 2.5)])

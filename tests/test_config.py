@@ -8,6 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -306,6 +308,26 @@ def edit(manifest, old, new):
 def test_a_package_beside_the_configuration(tmp_path, package):
     load(tmp_path, changed("arm-deviation", "mine"))
     load(tmp_path, changed("arm-deviation", str(package)))
+
+
+@pytest.mark.parametrize(
+    ("model", "then", "line", "says"),
+    [
+        ("pose-fall", "", 8, "model 'pose-fall' reads keypoints: name it under 'then', and a pose network here"),
+        ("pose-fall", "pose-fall", 8, "model 'pose-fall' reads keypoints: name it under 'then'"),
+        ("person-coarse", "pose-fall", 9, "model 'person-coarse' finds no keypoints for 'pose-fall': use a pose network"),
+        ("person-coarse", "pcb-inspect", 9, "model 'pcb-inspect' reads no keypoints: give it a lane of its own"),
+        ("pcb-inspect", "pose-fall", 9, "model 'pcb-inspect' finds no keypoints for 'pose-fall': use a pose network"),
+        ("person-coarse", "pose-fal", 9, "no model package 'pose-fal'"),
+    ],
+)
+def test_two_models_that_do_not_go_together_give_one_line(tmp_path, model, then, line, says):
+    good = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
+    assert cv2.imwrite(str(tmp_path / "good.png"), good)
+    more = (f"\n    then: {then}" if then else "") + ("\n    reference: good.png" if model == "pcb-inspect" else "")
+    text = changed("    model: arm-deviation", f"    model: {model}{more}")
+    (said,) = mistakes(tmp_path, text[: text.index("rules:")])  # labels of rules are another matter
+    assert said.startswith(f"{line}: {says}")
 
 
 def test_a_package_whose_model_file_is_missing(tmp_path, package):

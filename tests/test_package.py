@@ -14,6 +14,7 @@ from agent import package
 from agent.backends import base as backends
 from agent.backends.base import EngineError
 from agent.decoders import base as decoders
+from agent.decoders import heart, heart_strap
 from agent.package import BUNDLED, PackageError
 from tests.shared import PUBLIC, needs_recordings
 
@@ -144,8 +145,8 @@ def test_a_public_model_that_the_engine_cannot_run(copy, name):
         ({"backend": "nothing"}, "no backend 'nothing'"),
         ({"backend": "base"}, "no backend 'base'"),
         ({"provider": "cuda"}, "runs on the CPU, not on 'cuda'"),
-        ({"window": None}, "picture, window or poses"),
-        ({"picture": {}}, "picture, window or poses"),
+        ({"window": None}, "picture, window, poses or sound"),
+        ({"picture": {}}, "picture, window, poses or sound"),
         ({"window": None, "picture": {}}, "a picture needs an input [1, height, width, 1 or 3], the model takes (1, 32, 12)"),
         (
             {"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [1.0]}},
@@ -285,6 +286,8 @@ OUTPUTS = {
     "ssd": [(1, 10, 4), (1, 10), (1, 10), (1,)],
     "grid": [(1, 4, 5, 3)],
     "nanodet": [(1, 16, 3), (1, 4, 3), (1, 16, 32), (1, 4, 32)],
+    "heart": [(1, 2000, 1)],
+    "heart_strap": [(1, 10, 3)],
 }
 floats = st.floats(width=32) | st.sampled_from([0.0, 0.5, 1.0, 2.0, -1.0, 1e38])
 
@@ -297,7 +300,7 @@ def test_a_decoder_stands_any_numbers(name, data):
     shapes = OUTPUTS[name]
     decoder = decoders.make(name, ["a", "b", "c"], {}, shapes)
     for one in decoder([data.draw(arrays.arrays(np.float32, shape, elements=floats)) for shape in shapes]):
-        assert one.label in ("a", "b", "c", "person", "lying")
+        assert one.label in ("a", "b", "c", "person", "lying", *heart.LABELS, *heart_strap.LABELS)
         assert 0 <= one.score <= 1
 
 

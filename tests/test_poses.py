@@ -212,10 +212,11 @@ def test_a_good_pair_has_the_labels_of_both(tmp_path: Path) -> None:
 def test_poses_alone_are_no_lane(tmp_path: Path) -> None:
     from agent.lane import Lane, Limits
     from agent.ledger import Ledger
+    from agent.perception import Perception
     from drivers.base import DeviceFault, open_source
 
     opened = package.open_package(package.find("pose-fall"))
-    lane = Lane("room", open_source("camera.sim", {}, "room"), opened, Limits(10**9, 10.0), Ledger(None, "room", 10.0))
+    lane = Lane("room", open_source("camera.sim", {}, "room"), Perception(opened), Limits(10**9, 10.0), Ledger(None, "room", 10.0))
     with pytest.raises(DeviceFault, match="name it under 'then'"):
         lane.open()
     lane.source.close()

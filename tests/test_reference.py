@@ -21,6 +21,7 @@ from agent.data import Array
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.package import BUNDLED, PackageError, Picture
+from agent.perception import Perception
 from agent.prepare.pixels import CHANNELS, Pixels
 from agent.reference import ReferenceMistake
 from agent.rules import RuleConfig, Rules
@@ -171,7 +172,7 @@ def verbs(folder: Path, good: Array | None, *frames: Array) -> list[str]:
     for number, frame in enumerate(frames):
         saved(folder / f"{number}.png", frame)
     source = open_source("camera.replay", {"folder": str(folder), "pace": "fast"}, "camera")
-    lane = Lane("camera", source, package.open_package(PCB), Limits(10**10, 50.0), Ledger(None, "camera", 50.0), reference=good)
+    lane = Lane("camera", source, Perception(package.open_package(PCB), reference=good), Limits(10**10, 50.0), Ledger(None, "camera", 50.0))
     scene, said = Scene(Rules({"bad": RuleConfig.model_validate(REJECT)}, {"gate": "pass"})), []
     lane.open()
     try:

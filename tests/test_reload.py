@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from agent import control
 from agent.config import Config
 from agent.data import Evidence
+from agent.package import BUNDLED
 from agent.reload import compare
 from agent.rules import RuleConfig, Rules
 from tests.processes import Cell, arm, never, robot, until
@@ -55,6 +59,11 @@ def test_another_threshold_restarts_no_lane() -> None:
 
 def test_what_only_a_restart_can_change() -> None:
     assert compare(config(), config(node="other", run_dir="/run/y")).fixed == ["node", "run_dir"]
+
+
+def test_a_lane_with_other_files_restarts_unless_it_goes() -> None:
+    assert compare(config(), config(), {"b"}) == (["b"], ["b"], [])
+    assert compare(config(), config(lanes={"a": lanes()["a"]}), {"b"}) == (["b"], [], [])
 
 
 # -- rules that go on ----------------------------------------------------------------------------------------------------
@@ -162,6 +171,45 @@ def test_a_lane_that_changed_restarts_and_the_actuator_follows_it(cell: Cell) ->
     cell.goes("safe", moved)
     cell.goes("run", moved)
     assert started(cell, "arm") > first
+
+
+def test_files_replaced_under_their_old_names_are_noticed(cell: Cell) -> None:
+    """The picture of the good part, and a model: their lanes restart, the third does not."""
+    noise = np.random.default_rng(0).integers(0, 256, (2, 64, 64), np.uint8)
+    good, mine = cell.folder / "good.png", cell.folder / "mine"
+    assert cv2.imwrite(str(good), noise[0])
+    shutil.copytree(BUNDLED / "arm-deviation", mine)
+    board = {"driver": "camera.sim", "width": 64, "height": 64, "fps": 5}
+    cell.config["lanes"] = {
+        "arm": arm(), "own": {**arm(), "model": "mine"},
+        "board": {"source": board, "model": "pcb-inspect", "reference": "good.png", "critical": False},
+    }  # fmt: skip
+    daemon = cell.run()
+    daemon.says("cell-1 runs: lanes")
+    for lane in ("arm", "own", "board"):
+        cell.counted(lane, "inferences")
+
+    def reloaded() -> Any:
+        answer = control.ask(cell.run_dir, {"do": "reload"}, 30.0)
+        assert answer is not None and answer["ok"], daemon.text
+        assert answer["started"] == answer["stopped"]
+        return answer["started"]
+
+    first = started(cell, "arm")
+    assert reloaded() == []
+    good.write_bytes(good.read_bytes())  # a new date and nothing new
+    assert reloaded() == []
+    assert cv2.imwrite(str(good), noise[1])
+    assert reloaded() == ["board"]
+    manifest = mine / "manifest.yaml"
+    manifest.write_text(manifest.read_text().replace("budget_ms: 2.0", "budget_ms: 3.0"))
+    assert reloaded() == ["own"]
+    assert reloaded() == []
+    assert started(cell, "arm") == first
+    good.write_bytes(b"no picture any more")
+    answer = control.ask(cell.run_dir, {"do": "reload"}, 30.0)
+    assert answer is not None and not answer["ok"]
+    assert "good.png' is no PNG or JPEG picture" in answer["mistakes"][0]
 
 
 def test_the_control_socket_tells_and_reloads(cell: Cell) -> None:

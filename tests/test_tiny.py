@@ -8,6 +8,7 @@ from agent import ledger as book
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger, account, parts
 from agent.outbox import Address, Outbox
+from agent.perception import Perception
 from agent.rules import Rules
 from agent.scene import Scene
 from drivers.base import open_source
@@ -23,7 +24,7 @@ def make_lane(pace, samples=0):
     fault = {"kind": "deviation", "at_s": BAD_FROM_MS / 1000, "for_s": 10}
     arm = open_source(CELL.lanes["arm"].source.driver, {"pace": pace, "faults": [fault]}, "arm")
     opened = package.open_package(package.find(CELL.lanes["arm"].model))
-    return Lane("arm", arm, opened, Limits(500 * MS, 2.0, stop_after=samples), Ledger(None, "arm", 2.0))
+    return Lane("arm", arm, Perception(opened), Limits(500 * MS, 2.0, stop_after=samples), Ledger(None, "arm", 2.0))
 
 
 def make_scene():

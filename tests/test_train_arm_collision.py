@@ -10,6 +10,7 @@ import pytest
 from agent import package
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
+from agent.perception import Perception
 from agent.rules import RuleConfig, Rules
 from agent.scene import Scene
 from drivers.base import open_source
@@ -204,7 +205,7 @@ def verbs(place, readings, folder):
     rows = [",".join(f"{value:g}" for value in row) for row in readings]
     path.write_text("\n".join([",".join(CHANNELS), *rows]) + "\n")
     source = open_source("sensor.replay", {"path": str(path), "rate_hz": 47.6, "pace": "fast"}, "arm")
-    lane = Lane("arm", source, package.open_package(place), Limits(10**10, 2.0), Ledger(None, "arm", 2.0))
+    lane = Lane("arm", source, Perception(package.open_package(place)), Limits(10**10, 2.0), Ledger(None, "arm", 2.0))
     scene = Scene(Rules({"blow": RuleConfig.model_validate(BLOW)}, {"arm": "run"}))
     lane.open()
     found = []

@@ -19,6 +19,7 @@ from agent.data import Box
 from agent.decoders.base import Finding
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
+from agent.perception import Perception
 from agent.prepare.pixels import Pixels
 from agent.rules import Rules
 from agent.scene import Scene
@@ -59,7 +60,7 @@ def picture(path: Path, colour: tuple[int, int, int], seed: int) -> np.ndarray:
 
 
 def lane_of(place: Path, stream: Stream) -> Lane:
-    lane = Lane("own", stream, package.open_package(place), Limits(10**12, 1.0), Ledger(None, "own", 1.0))
+    lane = Lane("own", stream, Perception(package.open_package(place)), Limits(10**12, 1.0), Ledger(None, "own", 1.0))
     lane.open()
     return lane
 

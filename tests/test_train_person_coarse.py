@@ -14,6 +14,7 @@ from agent.decoders import base as decoders
 from agent.decoders.base import Finding
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
+from agent.perception import Perception
 from agent.rules import RuleConfig, Rules
 from agent.scene import Scene
 from drivers.base import open_source
@@ -274,7 +275,7 @@ def verbs(place: Path, clip: Path) -> list[str]:
     seen = {"lane": "cam", "label": "person", "score": 0.01}
     rule = RuleConfig.model_validate({"any": [seen], "actuator": "belt", "verb": "stop"})
     source = open_source("camera.file", {"path": str(clip), "pace": "fast"}, "cam")
-    lane = Lane("cam", source, package.open_package(place), Limits(10**12, 10.0), Ledger(None, "cam", 10.0))
+    lane = Lane("cam", source, Perception(package.open_package(place)), Limits(10**12, 10.0), Ledger(None, "cam", 10.0))
     scene, found = Scene(Rules({"seen": rule}, {"belt": "run"})), list[str]()
     lane.open()
     try:

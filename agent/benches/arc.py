@@ -19,6 +19,7 @@ from agent.benches.programs import Milliseconds, Run
 from agent.data import Sample
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
+from agent.perception import Perception
 from agent.rules import Rules
 from agent.scene import Scene
 from drivers.base import open_source
@@ -122,7 +123,7 @@ def slope(opened: package.Package, samples: int = 100_000) -> dict[str, float]:
     """Resident memory along 100,000 samples through a lane as fast as they go."""
     click.echo(f"{samples} samples for the memory slope", err=True)
     source = open_source("sensor.sim_arm", {"pace": "fast"}, "slope")
-    lane = Lane("slope", source, opened, Limits(10**9, 1.0), Ledger(None, "slope", 1.0))
+    lane = Lane("slope", source, Perception(opened), Limits(10**9, 1.0), Ledger(None, "slope", 1.0))
     lane.open()
     scene, process = Scene(Rules({}, {})), psutil.Process()
     seen: list[tuple[int, float]] = []

@@ -7,15 +7,19 @@ from agent.package import Package
 from agent.prepare.base import Preparation
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
-from drivers.base import Camera, DeviceFault, SensorStream, Stream
+from agent.prepare.sound import Sound
+from drivers.base import Camera, DeviceFault, Microphone, SensorStream, Stream
 
 
-def fit(source: Stream, package: Package, reference: Array | None) -> Preparation:
-    """For a source that is open. Raises DeviceFault when the model wants something else than it delivers."""
+def fit(source: Stream, package: Package, reference: Array | None, shrink: int | None = 1) -> Preparation:
+    """For a source that is open. reference, shrink: of pictures, see Pixels. Raises DeviceFault when the model wants something else than it delivers."""
     manifest, tensor = package.manifest, package.engine.inputs[0]
     if manifest.picture and isinstance(source, Camera):
-        return Pixels(manifest.picture, tensor, source.pixels, reference)
+        return Pixels(manifest.picture, tensor, source.pixels, reference, shrink)
     if manifest.window and isinstance(source, SensorStream):
         return Readings(manifest.window, tensor, source.channels)
-    wants = "pictures" if manifest.picture else "readings" if manifest.window else "keypoints (name it under 'then')"
+    if manifest.sound and isinstance(source, Microphone):
+        return Sound(manifest.sound, tensor, source.rate_hz)
+    kinds = {"pictures": manifest.picture, "readings": manifest.window, "sound": manifest.sound}
+    wants = next((kind for kind, section in kinds.items() if section), "keypoints (name it under 'then')")
     raise DeviceFault(f"model {package.name} wants {wants}, which {type(source).__module__} does not give")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from agent.data import Array, Box
 
@@ -12,6 +13,7 @@ class Preparation(ABC):
 
     rows = False  # a payload is a batch of readings, not one picture
     aspect = 1.0  # width / height of the frame
+    region: Sequence[int] = (0, 0, 0, 0)  # part of the frame that the model sees: left, top, width, height; pixels
 
     @abstractmethod
     def __call__(self, payload: Array, view: Array) -> bool:

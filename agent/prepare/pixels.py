@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -9,6 +11,7 @@ from agent.backends.base import Tensor
 from agent.data import Array, Box
 from agent.package import Picture
 from agent.prepare.base import Preparation
+from agent.prepare.ladder import Ladder
 from drivers.base import DeviceFault
 
 CHANNELS = {"bgr": 3, "rgb": 3, "grey": 1, "yuyv": 2}
@@ -28,18 +31,33 @@ CONVERSIONS = {
 }
 
 
+class Region(NamedTuple):
+    """A part of a frame, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
 class Pixels(Preparation):
     """Resize, recolour and quantise one picture. Works for any frame size; the buffers follow the first one."""
 
-    def __init__(self, picture: Picture, tensor: Tensor, pixels: str, reference: Array | None = None) -> None:
+    def __init__(
+        self, picture: Picture, tensor: Tensor, pixels: str, reference: Array | None = None, shrink: int | None = 1
+    ) -> None:  # fmt: skip
         """pixels: the camera's layout, a key of CHANNELS. reference: uint8 [height, width] in grey, of a good part.
 
+        shrink: take every so many pixels only, before anything else; None: as many as the first frames allow (`ladder.py`).
         Raises DeviceFault when the model compares with a reference and there is none, or the other way round.
         """
         if picture.reference != (reference is not None):
             raise DeviceFault(f"the model compares with {'a' if picture.reference else 'no'} reference picture")
         self.picture = picture
         self.reference = reference
+        self.asked = shrink
+        self.shrink = shrink or 1
+        self.ladder: Ladder | None = None  # while it chooses
         self.planar = tensor.shape[3] not in (1, 2, 3)
         self.size = (tensor.shape[1], tensor.shape[2]) if not self.planar else (tensor.shape[2], tensor.shape[3])
         self.pixels = pixels
@@ -58,23 +76,42 @@ class Pixels(Preparation):
         if self.reference is not None:
             self.check_reference(shape)
         height, width = self.size
-        if self.picture.fit == "letterbox":
-            share = min(width / shape[1], height / shape[0])
-            inner = max(1, round(shape[1] * share)), max(1, round(shape[0] * share))
-        else:
-            inner = width, height
-        self.inner = inner
-        self.corner = ((width - inner[0]) // 2, (height - inner[1]) // 2)
+        colours = CHANNELS[self.picture.colour]
         # YUYV shares its colour between two pixels, so it is recoloured before it is resized; the rest after.
-        first = CHANNELS[self.picture.colour] if self.pixels == "yuyv" else channels
-        self.full = np.zeros(grey_or(shape[0], shape[1], first), np.uint8)
-        self.small = np.zeros(grey_or(inner[1], inner[0], first), np.uint8)
-        self.coloured = np.zeros(grey_or(inner[1], inner[0], CHANNELS[self.picture.colour]), np.uint8)
-        self.canvas = np.zeros((height, width, CHANNELS[self.picture.colour]), np.uint8)
+        self.first = colours if self.pixels == "yuyv" else channels
+        self.thinned = np.zeros(shape[0] * shape[1] * channels if self.asked != 1 else 0, np.uint8)
+        self.full = np.zeros(shape[0] * shape[1] * self.first if self.pixels == "yuyv" else 0, np.uint8)
+        self.small = np.zeros(height * width * self.first, np.uint8)
+        self.coloured = np.zeros(height * width * colours, np.uint8)
+        self.canvas = np.zeros((height, width, colours), np.uint8)
         self.stored = np.zeros((height, width), np.uint8 if self.table is None else self.table.dtype)
-        x, y = self.corner
-        self.place = self.canvas[y : y + inner[1], x : x + inner[0]]
         self.frame_shape, self.compared, self.aspect = shape, False, shape[1] / shape[0]
+        self.whole = Region(0, 0, shape[1], shape[0])
+        self.region: Region = Region(0, 0, 0, 0)
+        self.aim(self.whole)
+        if self.asked is None:
+            self.shrink, self.ladder = 1, Ladder(shape, self.inner)
+
+    def aim(self, region: Region) -> None:
+        """Look at this part of the frames from now on. YUYV: left and width are even."""
+        if region == self.region:
+            return
+        height, width = self.size
+        inner = width, height
+        if self.picture.fit == "letterbox":
+            share = min(width / region.width, height / region.height)
+            inner = max(1, round(region.width * share)), max(1, round(region.height * share))
+            self.canvas.fill(0)
+        x, y = (width - inner[0]) // 2, (height - inner[1]) // 2
+        self.region, self.inner, self.corner = region, inner, (x, y)
+        self.place = self.canvas[y : y + inner[1], x : x + inner[0]]
+        # frame = model * gain + shift, both as shares; x and y
+        frame_height, frame_width = self.frame_shape[:2]
+        self.gain = width / inner[0] * region.width / frame_width, height / inner[1] * region.height / frame_height
+        self.shift = (
+            (region.left - x / inner[0] * region.width) / frame_width,
+            (region.top - y / inner[1] * region.height) / frame_height,
+        )
 
     def check_reference(self, shape: tuple[int, ...]) -> None:
         """Another shape is another view: nothing would lie where it lies in the reference."""
@@ -90,12 +127,12 @@ class Pixels(Preparation):
         if frame.shape != self.frame_shape:
             self.fit(frame.shape)
         source = frame
-        if self.pixels == "yuyv" and self.conversion is not None:
-            source = cv2.cvtColor(frame, self.conversion, dst=self.full)
-        small = cv2.resize(source, self.inner, dst=self.small, interpolation=self.interpolation)
-        if self.conversion is not None and self.pixels != "yuyv":
-            small = cv2.cvtColor(small, self.conversion, dst=self.coloured)
-        self.place[...] = small.reshape(self.place.shape)
+        if self.region is not self.whole:
+            left, top, width, height = self.region
+            source = frame[top : top + height, left : left + width]
+        if self.ladder:
+            self.climb(self.ladder, source)
+        self.draw(self.thin(source, self.shrink) if self.shrink > 1 else source)
         if self.reference is None:
             self.quantise(view[0])
         else:
@@ -103,6 +140,38 @@ class Pixels(Preparation):
             if not self.compared:
                 self.compare(view[0])
         return True
+
+    def climb(self, ladder: Ladder, source: Array) -> None:
+        def drawn(rung: int) -> Array:
+            self.draw(self.thin(source, rung) if rung > 1 else source)
+            return self.canvas
+
+        ladder.probe(drawn)
+        if ladder.chosen:
+            self.shrink, self.ladder = ladder.chosen, None
+
+    def thin(self, source: Array, step: int) -> Array:
+        """Every step-th pixel and row; of YUYV every so many pairs, which share their colour."""
+        height, width = source.shape[:2]
+        pairs = self.pixels == "yuyv"
+        if pairs:  # two pixels of two bytes are one of four
+            width //= 2
+            source = np.lib.stride_tricks.as_strided(source, (height, width, 4), (source.strides[0], 4, 1))
+        few = max(1, width // step), max(1, height // step)
+        channels = source.shape[2] if source.ndim == 3 else 1
+        out = cv2.resize(source, few, dst=part(self.thinned, few[1], few[0], channels), interpolation=cv2.INTER_NEAREST)
+        return np.reshape(out, (few[1], 2 * few[0], 2)) if pairs else out
+
+    def draw(self, source: Array) -> None:
+        """Pixels of the camera's layout onto the canvas, resized and in the model's colour."""
+        if self.pixels == "yuyv" and self.conversion is not None:
+            source = cv2.cvtColor(source, self.conversion, dst=part(self.full, source.shape[0], source.shape[1], self.first))
+        small = part(self.small, self.inner[1], self.inner[0], self.first)
+        small = cv2.resize(source, self.inner, dst=small, interpolation=self.interpolation)
+        if self.conversion is not None and self.pixels != "yuyv":
+            coloured = part(self.coloured, self.inner[1], self.inner[0], CHANNELS[self.picture.colour])
+            small = cv2.cvtColor(small, self.conversion, dst=coloured)
+        self.place[...] = small.reshape(self.place.shape)
 
     def compare(self, target: Array) -> None:
         """The reference into the tensor, once, the same way as a frame."""
@@ -129,23 +198,21 @@ class Pixels(Preparation):
             target[...] = cv2.LUT(self.canvas, self.table).reshape(target.shape)
 
     def unmap(self, box: Box) -> Box:
-        if self.picture.fit == "stretch" or not self.frame_shape:
+        if not self.frame_shape:
             return box
-        (height, width), (x, y), (w, h) = self.size, self.corner, self.inner
-        return Box(
-            (box.left * width - x) / w, (box.top * height - y) / h, (box.right * width - x) / w, (box.bottom * height - y) / h
-        )
+        (gx, gy), (sx, sy) = self.gain, self.shift
+        return Box(box.left * gx + sx, box.top * gy + sy, box.right * gx + sx, box.bottom * gy + sy)
 
     def unmap_points(self, points: Array) -> Array:
-        if self.picture.fit == "stretch" or not self.frame_shape:
+        if not self.frame_shape:
             return points
-        (height, width), (x, y), (w, h) = self.size, self.corner, self.inner
-        return np.asarray((points * [height, width, 1] - [y, x, 0]) / [h, w, 1])
+        return np.asarray(points * (self.gain[1], self.gain[0], 1.0) + (self.shift[1], self.shift[0], 0.0))
 
 
-def grey_or(height: int, width: int, channels: int) -> tuple[int, ...]:
-    """OpenCV wants pictures of one channel without the channel axis."""
-    return (height, width) if channels == 1 else (height, width, channels)
+def part(buffer: Array, height: int, width: int, channels: int) -> Array:
+    """The beginning of a flat buffer as a picture. OpenCV wants those of one channel without the channel axis."""
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    return buffer[: height * width * channels].reshape(shape)
 
 
 def lookup(picture: Picture, tensor: Tensor) -> Array | None:

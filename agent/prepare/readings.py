@@ -25,6 +25,7 @@ class Readings(Preparation):
         if missing:
             raise DeviceFault(f"the model needs channel '{missing[0]}'; the source has {', '.join(channels)}")
         self.window = window
+        self.channels = channels
         self.columns = [channels.index(channel) for channel in window.channels]
         self.as_they_come = tuple(window.channels) == channels
         quantum = tensor.scale or 1.0
@@ -38,6 +39,12 @@ class Readings(Preparation):
         self.memory = self.ring.data.cast("B")
         self.row = Struct(f"={len(window.channels)}{dtype.char}")
         self.seen = 0
+
+    def channel(self, name: str) -> int:
+        """Its column. Raises DeviceFault when the source has none of that name."""
+        if name not in self.channels:
+            raise DeviceFault(f"the gate watches channel '{name}'; the source has {', '.join(self.channels)}")
+        return self.channels.index(name)
 
     def reset(self) -> None:
         self.seen = 0

@@ -1,4 +1,4 @@
-"""The plug is pulled ten times in the middle of writes; what the box had promised is there at the next boot."""
+"""The plug is pulled some times in the middle of writes; what the box had promised is there at the next boot."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Found(NamedTuple):
     ssh_s: float
 
 
-def power_cuts(guest: Guest) -> str:
+def power_cuts(guest: Guest, cuts: int = CUTS) -> str:
     configure(guest, "calm")
     guest.ask(
         "sudo install -d -o reflexd -g reflexd /var/lib/reflexd/models && sudo cp -r /opt/reflexd/venv/lib/python3*/"
@@ -81,7 +81,7 @@ def power_cuts(guest: Guest) -> str:
     guest.ask("sudo tee /var/lib/writer.py >/dev/null && sync", given=WRITER)
     print("    cut  promised  records   edit  config   models   service   ssh s  disk, tapes", flush=True)
     bad, promised = 0, 0
-    for number in range(1, CUTS + 1):
+    for number in range(1, cuts + 1):
         promised = write_until_cut(guest, promised)
         guest.on()
         found = look(guest, promised, guest.reachable())
@@ -95,8 +95,8 @@ def power_cuts(guest: Guest) -> str:
         )
         promised = max(found.records, found.edit)
     if bad:
-        raise RuntimeError(f"{bad} of {CUTS} power cuts lost something")
-    return f"{CUTS} cuts in the middle of writes: configuration, models, recordings and all that was promised there after each"
+        raise RuntimeError(f"{bad} of {cuts} power cuts lost something")
+    return f"{cuts} cuts in the middle of writes: configuration, models, recordings and all that was promised there after each"
 
 
 def write_until_cut(guest: Guest, start: int) -> int:

@@ -6,20 +6,23 @@ A software emulator is some thirty times slower than the board: what is timed he
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from guest import Guest  # noqa: E402
-from powercut import power_cuts  # noqa: E402
+from powercut import CUTS, power_cuts  # noqa: E402
 from watch import Actuator, config, frozen_lane  # noqa: E402
 
 SERVICE = "reflexd.service"
+TAPES = "/var/lib/reflexd/recordings"
 
 
 class Failed(Exception):
@@ -62,10 +65,7 @@ def tools(guest: Guest) -> str:
     for command, codes in (("check", (0,)), ("model list", (0,)), ("status", (0, 1)), ("doctor", (0, 1, 2))):
         out = guest.ask(f"sudo -u reflexd reflexd {command} 2>&1; echo exit $?", timeout=400).splitlines()
         code = int(out[-1].split()[1])
-        if code == 2 and any("No such command" in line for line in out):
-            said.append(f"{command}: not there yet")
-            continue
-        if code not in codes:
+        if code not in codes or any("No such command" in line for line in out):
             raise Failed(f"reflexd {command} ended with {code}: {out[-12:]}")
         said.append(f"{command}: exit {code}, {len(out) - 1} lines")
     return "; ".join(said)
@@ -104,6 +104,7 @@ def lost(guest: Guest, sign: str, word: str) -> str:
     calm(guest)
     actuator = Actuator(guest)
     time.sleep(5)  # then the watchdog has been fed
+    tape = guest.ask(f"sudo ls {TAPES} | tail -1")
     pid = guest.ask(f"systemctl show -p MainPID --value {SERVICE}")
     struck = float(guest.ask(f'sudo python3 -c "{STRIKE.format(sign)}" {pid}'))
     born = actuator.reborn(SERVICE, struck)
@@ -113,8 +114,18 @@ def lost(guest: Guest, sign: str, word: str) -> str:
     safe = actuator.safe_from(struck, born)
     return (
         f"kill -{sign}: actuator safe after {safe:.2f} s, new process after {born - struck:.1f} s, "
-        f"deciding again after {again - struck:.1f} s"
+        f"deciding again after {again - struck:.1f} s; {whole(guest, tape)}"
     )
+
+
+def whole(guest: Guest, tape: str) -> str:
+    """The recorder outlives the daemon: it writes what the lanes had done, and `reflexd replay` reads it."""
+    told = json.loads(guest.ask(f"sudo -u reflexd reflexd replay --json {TAPES}/{tape}", timeout=400, check=False) or "{}")
+    if not told or told["torn"] or not told["samples"]:
+        raise Failed(f"the recording {tape} has no end: {told}")
+    if told["differences"] and not told["lost"]:
+        raise Failed(f"the recording {tape} decides otherwise again: {told['differences'][:3]}")
+    return f"recording whole, {told['samples']} samples, {told['decisions']} decisions again"
 
 
 def calm(guest: Guest) -> None:
@@ -147,6 +158,7 @@ def main() -> int:
     parser.add_argument("--image", type=Path, required=True)
     parser.add_argument("--key", type=Path, required=True, help="private key")
     parser.add_argument("--only", default=",".join(TRIALS))
+    parser.add_argument("--cuts", type=int, default=CUTS, help="of the power")
     parser.add_argument("--uefi", action="store_true")
     options = parser.parse_args()
     chosen = options.only.split(",")
@@ -155,25 +167,28 @@ def main() -> int:
         print(f"image test: no trial '{unknown.pop()}': {', '.join(TRIALS)}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through `finally`: no emulator stays behind
-    begun, bad = time.monotonic(), 0
+    trials: dict[str, Callable[[Guest], str]] = {**TRIALS, "powercut": partial(power_cuts, cuts=options.cuts)}
+    begun, bad, off = time.monotonic(), 0, 0.0
     with tempfile.TemporaryDirectory(prefix="reflexd-guest-") as folder:
         guest = Guest(options.image, options.key, Path(folder), options.arch, options.uefi)
         try:
             guest.on()
             guest.reachable()
             for name in chosen:
-                bad += not attempt(name, guest)
+                bad += not attempt(name, trials[name], guest)
+            if not bad:
+                off = guest.down()
         finally:
-            off = guest.down() if not bad else guest.cut()
+            guest.cut()
     leaving = f"; off in {off:.0f} s" if off else ""
     print(f"image test: {len(chosen) - bad} passed, {bad} failed, {time.monotonic() - begun:.0f} s{leaving}")
     return 1 if bad else 0
 
 
-def attempt(name: str, guest: Guest) -> bool:
+def attempt(name: str, trial: Callable[[Guest], str], guest: Guest) -> bool:
     begun = time.monotonic()
     try:
-        said = TRIALS[name](guest)
+        said = trial(guest)
     except (Failed, RuntimeError) as error:
         print(f"FAILED  {name:9} {time.monotonic() - begun:5.0f} s  {error}", flush=True)
         return False

@@ -17,6 +17,7 @@ from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.modelfile import manifest_text
 from agent.package import Package
+from agent.perception import Perception
 from agent.poses import SecondModel
 from agent.rules import RuleConfig, Rules
 from agent.scene import Scene
@@ -136,19 +137,11 @@ def play(path: Path, pose: Package, posture: Package) -> Played:
     source = open_source("camera.file", {"path": str(path), "pace": "fast"}, "room")
     assert isinstance(source.options, DriverOptions)
     second = Listening(posture)
-    lane = Lane("room", source, pose, Limits(10**10, 10.0), Ledger(None, "room", 10.0), second=second)
+    lane = Lane("room", source, Perception(pose, second=second), Limits(10**10, 10.0), Ledger(None, "room", 10.0))
     scene = Scene(Rules({"fall": RuleConfig.model_validate(RULE)}, {"nurse": "quiet"}))
     alarms = []
-    lane.open()
-    try:
-        while True:
-            sample = source.read(5.0)
-            if sample is not None:
-                alarms += [sample.t_capture for decision in lane.step(sample, scene) or () if decision.verb == "call"]
-    except EOFError:
-        pass
-    finally:
-        source.close()
+    for sample, decisions in lane.play(scene):
+        alarms += [sample.t_capture for decision in decisions if decision.verb == "call"]
     if not second.heard:
         raise DataError(f"{path}: holds no picture that can be read")
     times, points, said = zip(*second.heard)

@@ -1,0 +1,62 @@
+"""No network: what comes out is what was put in, and the decoder computes from the window itself.
+
+The model file is YAML and says what the window is: `input: [1, 2000, 1]`, real values as float32.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from agent import yamlfile
+from agent.backends import base
+from agent.backends.base import EngineError, Tensor
+from agent.data import Array
+
+MAX_VALUES = 10_000_000
+
+
+class Parameters(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    input: list[int] = Field(min_length=1, max_length=4, description="shape of the window")
+
+    @field_validator("input")
+    @classmethod
+    def _sizes(cls, sizes: list[int]) -> list[int]:
+        if min(sizes) < 1 or prod(sizes) > MAX_VALUES:
+            raise ValueError(f"sizes are 1 or more and make at most {MAX_VALUES} values")
+        return sizes
+
+
+class Engine(base.Engine):
+    """Input and output are one array: what the output holds stands until the next window is written."""
+
+    def __init__(self, path: Path, threads: int, provider: str = "") -> None:
+        if provider not in ("", "cpu"):
+            raise EngineError(f"backend signal runs on the CPU, not on '{provider}'")
+        self.window = np.zeros(read(path).input, np.float32)
+        self.inputs = self.outputs = [Tensor("window", self.window.shape, np.float32)]
+
+    def input(self, index: int) -> Array:
+        return self.window
+
+    def invoke(self) -> None:
+        """Nothing to run."""
+
+    def output(self, index: int) -> Array:
+        return self.window
+
+
+def read(path: Path) -> Parameters:
+    """Raises EngineError with file:line."""
+    try:
+        document = yamlfile.read(path)
+        return Parameters.model_validate(document.data)
+    except yamlfile.YamlError as error:
+        raise EngineError(str(error)) from error
+    except ValidationError as error:
+        raise EngineError("\n".join(document.explain(error, Parameters))) from error

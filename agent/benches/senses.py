@@ -1,0 +1,225 @@
+"""`reflexd bench senses`: what gates, ladder, coarse-to-fine and fusion save and cost on real recordings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgpack
+import numpy as np
+
+from agent import gates as gating
+from agent import package
+from agent.benches.arc import machine
+from agent.data import Array, Sample
+from agent.gates import GateConfig
+from agent.lane import Lane, Limits
+from agent.ledger import Ledger
+from agent.package import Package
+from agent.perception import Perception
+from agent.prepare.ladder import PROBED
+from agent.prepare.pixels import Pixels
+from agent.rules import Rules
+from agent.scene import Scene
+from drivers.base import open_source
+from models.train.pose_fall.clips import movenet
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+STANDING = "video-fall-gmdcsa24/S1-ADL-16.mp4"
+PEOPLE = "video-intel/one-by-one-person-detection.mp4"
+GATE: dict[str, Any] = {"keyframe": {}, "motion": {}}
+APART, LASTING = 10, 3  # frames: an appearance begins after so many without, and has at least so many
+
+
+def measure(data: Path) -> dict[str, Any]:
+    """Raises OSError where the recordings are not."""
+    if not (data / PEOPLE).is_file():
+        raise OSError(2, "no such recording: give --data DIR, laid out like ../shared/data", str(data / PEOPLE))
+    return {
+        "gates": gates(data), "full_hd": full_hd(data), "ladder": ladder(data, movenet(data)), "coarse": coarse(data),
+        "machine": machine(),
+    }  # fmt: skip
+
+
+# -- gates ----------------------------------------------------------------------------------------------------------------
+
+
+def gates(data: Path) -> dict[str, Any]:
+    """Persons come and go: every frame inferred, and with gates. Frames late: from the first that shows a person to its find."""
+    every = found(data / PEOPLE, None)
+    gated = found(data / PEOPLE, GateConfig.model_validate(GATE))
+    known = [bool(one) for one in carried(gated)]
+    begins = appearances([bool(one) for one in every])
+    late = [next((n for n in range(len(known) - begin) if known[begin + n]), None) for begin in begins]
+    return {
+        "clip": PEOPLE, "frames": len(every), "gate": GATE,
+        "not_inferred_percent": round(100 * gated.count(None) / len(gated), 1),
+        "appearances": len(begins), "latest_frames": max((-1 if one is None else one for one in late), default=None),
+        "found": sum(one is not None for one in late),
+        "same_answer_percent": round(100 * float(np.mean([bool(one) == two for one, two in zip(every, known)])), 2),
+    }  # fmt: skip
+
+
+def found(clip: Path, gate: GateConfig | None) -> list[bool | None]:
+    """Whether person-coarse finds somebody, of each frame; None where the gate held the frame back."""
+    lane = of_clip(clip, Perception(package.open_package(package.find("person-coarse")), gate=gate))
+    return [None if lane.evidence is None else bool(lane.evidence) for _ in lane.play(Scene(Rules({}, {})))]
+
+
+def of_clip(clip: Path, perception: Perception) -> Lane:
+    source = open_source("camera.file", {"path": str(clip), "pace": "fast"}, "yard")
+    return Lane("yard", source, perception, Limits(10**10, 10.0), Ledger(None, "yard", 10.0))
+
+
+def carried(said: Sequence[bool | None]) -> list[bool | None]:
+    """What is known at each frame: the newest answer."""
+    known: list[bool | None] = []
+    for one in said:
+        known.append(one if one is not None or not known else known[-1])
+    return known
+
+
+def appearances(on: Sequence[bool]) -> list[int]:
+    """First frames of all that lasts, after a while with nothing."""
+    begins, since = [], APART
+    for at, one in enumerate(on):
+        if one and since >= APART and all(on[at : at + LASTING]):
+            begins.append(at)
+        since = 0 if one else since + 1
+    return begins
+
+
+# -- 1080p ----------------------------------------------------------------------------------------------------------------
+
+
+def full_hd(data: Path) -> dict[str, Any]:
+    """Milliseconds of gate and preparation of one 1080p frame for a 192 x 192 model."""
+    frames = [cv2.resize(frame, (1920, 1080)) for frame in some_frames(data / PEOPLE, 60)]
+    told: dict[str, Any] = {}
+    for layout, pictures in (("bgr", frames), ("yuyv", [yuyv(frame) for frame in frames])):
+        told[layout] = prepared_ms(layout, pictures)
+    return told
+
+
+def prepared_ms(layout: str, pictures: Sequence[Array]) -> dict[str, float]:
+    opened = package.open_package(package.find("person-coarse"))
+    assert opened.manifest.picture
+    pixels = Pixels(opened.manifest.picture, opened.engine.inputs[0], layout)
+    # A gate that lets all through does all its work and all of the preparation's.
+    gate = gating.fit(GateConfig.model_validate({**GATE, "silence_ms": 1e-3}), pixels)
+    taken = []
+    for number in range(300):
+        sample = Sample("yard", number, (number + 1) * 40_000_000, pictures[number % len(pictures)])
+        before = time.perf_counter()
+        gate(sample, opened.engine.input(0))
+        taken.append((time.perf_counter() - before) * 1e3)
+    p50, p99 = np.percentile(taken[20:], (50, 99))
+    return {"p50_ms": round(float(p50), 3), "p99_ms": round(float(p99), 3)}
+
+
+def some_frames(clip: Path, count: int) -> list[Array]:
+    """Spread over the clip."""
+    lane = of_clip(clip, Perception(package.open_package(package.find("person-coarse"))))
+    lane.source.open()
+    frames: list[Array] = []
+    try:
+        while True:
+            sample = lane.source.read(5.0)
+            if sample is not None:
+                frames.append(sample.payload.copy())
+    except EOFError:
+        pass
+    finally:
+        lane.source.close()
+    return [frames[int(at)] for at in np.linspace(0, len(frames) - 1, count)]
+
+
+def yuyv(frame: Array) -> Array:
+    """As a camera packs it: Y of each pixel, U and V of each pair in turn."""
+    colours = cv2.cvtColor(frame, cv2.COLOR_BGR2YUV)
+    packed = np.empty((*frame.shape[:2], 2), np.uint8)
+    packed[..., 0] = colours[..., 0]
+    packed[:, 0::2, 1], packed[:, 1::2, 1] = colours[:, 0::2, 1], colours[:, 0::2, 2]
+    return packed
+
+
+def ladder(data: Path, pose: Package) -> dict[str, Any]:
+    """A 1080p camera before a pose network: the full size against what `shrink: auto` or `reduce` leave of it.
+
+    The clip is 720p: made larger, as no recording of 1080p is at hand. Keypoints: distance in pictures from those of the full
+    size, of points that the full size sees.
+    """
+    frames = [cv2.resize(one, (1920, 1080), interpolation=cv2.INTER_CUBIC) for one in some_frames(data / STANDING, 48)]
+    packed = [yuyv(one) for one in frames]
+    files = [cv2.imencode(".jpg", one, [cv2.IMWRITE_JPEG_QUALITY, 90])[1] for one in frames]
+    assert pose.manifest.picture
+    ways: dict[str, list[Callable[[int], Array]]] = {
+        "yuyv": [lambda at: packed[at]] * 2,
+        "mjpg": [partial(decoded, files, flag) for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_REDUCED_COLOR_4)],
+    }
+    told: dict[str, Any] = {}
+    for name, (full, less) in ways.items():
+        layout = "yuyv" if name == "yuyv" else "bgr"
+        rungs = (1, None if name == "yuyv" else 1)
+        before = [Pixels(pose.manifest.picture, pose.engine.inputs[0], layout, None, rung) for rung in rungs]
+        (slow, points), (fast, others) = (looked(pose, one, way, len(frames)) for one, way in zip(before, (full, less)))
+        far = np.abs(others - points)[..., :2].max(axis=-1)[points[..., 2] > 0.3]
+        told[name] = {
+            "rung": before[1].shrink if name == "yuyv" else 4, "full_ms": slow, "ladder_ms": fast,
+            "saved_percent": round(100 * (1 - fast / slow), 1), "keypoints_mean": round(float(far.mean()), 4),
+            "keypoints_within_0.03_percent": round(100 * float((far <= 0.03).mean()), 1),
+        }  # fmt: skip
+    return told
+
+
+def decoded(files: Sequence[Array], flag: int, at: int) -> Array:
+    return np.asarray(cv2.imdecode(files[at], flag))
+
+
+def looked(pose: Package, pixels: Pixels, frame: Callable[[int], Array], count: int) -> tuple[float, Array]:
+    """Median milliseconds from the camera's bytes to the model's input, and keypoints [count, 17, 3]."""
+    taken, points = [], []
+    for at in range(count):
+        before = time.perf_counter()
+        pixels(frame(at), pose.engine.input(0))
+        taken.append((time.perf_counter() - before) * 1e3)
+        pose.engine.invoke()
+        pose.findings()
+        points.append(np.array(pose.decoder.keypoints))
+    return round(float(np.median(taken[PROBED:])), 3), np.stack(points)
+
+
+# -- what leaves the box ----------------------------------------------------------------------------------------------------
+
+
+def coarse(data: Path) -> dict[str, Any]:
+    """Bytes of evidence that a coarse lane has for a frame, as the recorder packs it, against the frame's own."""
+    lane = of_clip(data / PEOPLE, Perception(package.open_package(package.find("person-coarse"))))
+    sizes, frame = [], 0
+    for sample, _ in lane.play(Scene(Rules({}, {}))):
+        sizes.append(len(msgpack.packb([(one.label, one.score, one.box) for one in lane.evidence or ()])))
+        frame = sample.payload.nbytes
+    return {"frame_bytes": frame, "evidence_bytes_mean": round(float(np.mean(sizes)), 1), "evidence_bytes_max": max(sizes)}
+
+
+# -- text -------------------------------------------------------------------------------------------------------------------
+
+
+def text(result: dict[str, Any]) -> str:
+    gated, coarse_, hd = result["gates"], result["coarse"], result["full_hd"]
+    return "\n".join([
+        f"{gated['clip']}: {gated['frames']} frames, {gated['not_inferred_percent']} % not inferred;"
+        f" {gated['found']} of {gated['appearances']} appearances found, at the latest {gated['latest_frames']} frames after"
+        f" inference on every frame; the same answer at {gated['same_answer_percent']} % of frames",
+        *(f"1080p {layout}: gate and preparation p50 {ms['p50_ms']} ms, p99 {ms['p99_ms']} ms" for layout, ms in hd.items()),
+        *(f"1080p {name} to a pose network, ladder: {one['full_ms']} -> {one['ladder_ms']} ms ({one['saved_percent']} % saved),"
+          f" keypoints {one['keypoints_mean']} of the picture off, {one['keypoints_within_0.03_percent']} % within 0.03"
+          for name, one in result["ladder"].items()),
+        f"coarse lane: {coarse_['frame_bytes']} bytes in, {coarse_['evidence_bytes_mean']} out"
+        f" (at most {coarse_['evidence_bytes_max']})",
+        result["machine"],
+    ])  # fmt: skip

@@ -1,0 +1,66 @@
+"""Writes the packages heart and heart-strap: no network to train, so what there is to say about the window, and examples.
+
+The examples are of the simulated heart (drivers/sensor/sim_heart.py). The card is written by hand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.data import Array
+from drivers.base import open_source
+from drivers.sensor.heart_rate import CHANNELS
+from models.train.pack import yaml
+
+RATE_HZ, WINDOW_S, HOP = 250, 8, 62
+STRAP_ROWS = 10
+TROUBLES = ("rate", "flat_line", "fibrillation", "lead_off")
+
+
+def make(place: Path) -> None:
+    write(place, "heart", ["ecg"], WINDOW_S * RATE_HZ, HOP, {"rate_hz": RATE_HZ, "hop": HOP}, ecg_windows())
+    write(place.parent / "heart-strap", "heart_strap", list(CHANNELS), STRAP_ROWS, 1, {"rate_hz": 1.0}, strap_windows())
+    print(f"wrote {place} and {place.parent / 'heart-strap'}")
+
+
+def write(
+    place: Path, decoder: str, channels: list[str], length: int, hop: int, options: dict[str, Any], examples: Array
+) -> None:
+    place.mkdir(exist_ok=True)
+    content = yaml({"input": [1, length, len(channels)]}).encode()
+    (place / "window.yaml").write_bytes(content)
+    np.savez_compressed(place / "golden.npz", input_0=examples, output_0=examples)
+    count = len(channels)
+    (place / "manifest.yaml").write_text(yaml({
+        "version": "1.0.0", "licence": "Apache-2.0", "file": "window.yaml", "sha256": hashlib.sha256(content).hexdigest(),
+        "backend": "signal", "decoder": decoder, "options": options, "budget_ms": 5.0,
+        "data": "none: published methods with their published limits",
+        "window": {"channels": channels, "length": length, "hop": hop, "mean": [0.0] * count, "std": [1.0] * count},
+        "golden": "golden.npz",
+    }))  # fmt: skip
+
+
+def ecg_windows() -> Array:
+    """float32 [n, length, 1]: a healthy window, and one at the end of each trouble."""
+    return np.stack([window(kind) for kind in ("", *TROUBLES)])
+
+
+def window(kind: str) -> Array:
+    faults = [{"kind": kind, "at_s": 2.0, "for_s": 60.0}] if kind else []
+    source = open_source("sensor.sim_heart", {"pace": "fast", "seed": 1, "faults": faults}, "heart")
+    source.open()
+    rows = [sample.payload.copy() for _ in range((WINDOW_S + 2) * RATE_HZ) if (sample := source.read(1.0))]
+    return np.vstack(rows)[-WINDOW_S * RATE_HZ :]
+
+
+def strap_windows() -> Array:
+    """float32 [n, rows, 3]: steady, a jump, no beat, off."""
+    rows = np.tile(np.array([72, 1, 833], np.float32), (4, STRAP_ROWS, 1))
+    rows[1, -4:] = 112, 1, 536
+    rows[2, -8:] = 0, 1, 0
+    rows[3, -3:] = 72, 0, 0
+    return np.asarray(rows)

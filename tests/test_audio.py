@@ -1,0 +1,526 @@
+"""Microphones: the contract that each keeps, what a file may be, what arecord may do, what the simulated one shows."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import struct
+import sys
+import time
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from agent.data import Array, Sample
+from drivers import base
+from drivers.audio import alsa, file, sim
+from drivers.audio._resample import resample
+from drivers.audio._sounds import KINDS, make, room
+from drivers.audio._values import Arrivals, Pulse
+from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, Microphone, open_source
+
+from tests.arecord import LOST, PRIME
+from tests.shared import ROOT, until
+
+HZ = 16_000
+MS = 1_000_000
+
+
+def write_wav(path: Path, values: Array, rate: int = HZ, width: int = 2) -> Path:
+    """values: [n] or [n, channels], -1..1."""
+    full = 1 << (8 * width - 1)
+    whole = np.clip(np.rint(values * full), -full, full - 1).astype(np.int64)
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1 if values.ndim == 1 else values.shape[1])
+        out.setsampwidth(width)
+        out.setframerate(rate)
+        raw = (whole + 128).astype(np.uint8).tobytes() if width == 1 else b""
+        out.writeframes(raw or b"".join(int(one).to_bytes(width, "little", signed=True) for one in whole.ravel()))
+    return path
+
+
+def tone(hz: float, seconds: float, rate: int = HZ) -> Array:
+    return 0.5 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate)
+
+
+@pytest.fixture
+def arecord(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for the program, first in PATH."""
+    program = tmp_path / "bin/arecord"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} {ROOT}/tests/arecord.py \"$@\"\n")
+    program.chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    return program
+
+
+def opened(driver: Microphone) -> Microphone:
+    driver.open()
+    return driver
+
+
+def card(device: str = "default", **options: Any) -> alsa.Driver:
+    return alsa.Driver(alsa.Options(device=device, **{"timeout_ms": 5000, "start_ms": 20_000, **options}), "hall")
+
+
+def simulated(**options: Any) -> sim.Driver:
+    return sim.Driver(sim.Options(**{"pace": "fast", **options}), "hall")
+
+
+def samples(driver: Microphone, count: int) -> list[Sample]:
+    """With copies of their payloads, which the driver uses again."""
+    found = []
+    for _ in range(count):
+        sample = until(lambda: driver.read(0.1))
+        found.append(sample._replace(payload=sample.payload.copy()))
+    return found
+
+
+# -- the contract ----------------------------------------------------------------------------------------------------------
+
+MICROPHONES = ["audio.alsa", "audio.file real", "audio.file fast", "audio.sim real", "audio.sim fast"]
+
+
+def rig(name: str, folder: Path) -> tuple[str, dict[str, Any]]:
+    driver, _, pace = name.partition(" ")
+    if driver == "audio.alsa":
+        return driver, {"timeout_ms": 5000, "start_ms": 20_000}
+    if driver == "audio.sim":
+        return driver, {"pace": pace, "sounds": [{"kind": "glass", "at_s": 0.05, "for_s": 0.1}]}
+    return driver, {"path": str(write_wav(folder / "a.wav", tone(440, 0.5))), "pace": pace, "repeat": True}
+
+
+def test_every_microphone_is_tested_here() -> None:
+    assert {name.partition(" ")[0] for name in MICROPHONES} == {name for name in base.names() if name.startswith("audio.")}
+
+
+@pytest.mark.parametrize("name", MICROPHONES)
+def test_contract_of_a_microphone(name: str, tmp_path: Path, arecord: Path) -> None:
+    driver = open_source(*rig(name, tmp_path), "hall")
+    assert isinstance(driver, Microphone)
+    driver.close()
+    try:
+        for _ in range(2):
+            driver.open()
+            assert driver.rate_hz == HZ
+            follow(driver, HZ // 2)
+            driver.close()
+            driver.close()
+    finally:
+        driver.close()
+
+
+def follow(driver: Microphone, values: int) -> None:
+    """Every value from open on is in a payload; nothing here is lost."""
+    before, stamp = -1, 0
+    while before < values:
+        sample = until(lambda: driver.read(0.05))
+        assert sample.source == "hall" and sample.skipped == 0
+        assert sample.payload.dtype == np.float32 and sample.payload.ndim == 1 and len(sample.payload) >= 1
+        assert np.abs(sample.payload).max() <= 1
+        assert sample.sequence - before == len(sample.payload)
+        assert sample.t_capture > stamp
+        before, stamp = sample.sequence, sample.t_capture
+
+
+@pytest.mark.parametrize("name", ["audio.file real", "audio.sim real"])
+def test_read_waits_no_longer_than_asked(name: str, tmp_path: Path) -> None:
+    driver_name, options = rig(name, tmp_path)
+    driver = open_source(driver_name, {**options, "block_ms": 1000}, "hall")
+    driver.open()
+    begin = time.monotonic()
+    assert driver.read(0.02) is None
+    assert 0.02 <= time.monotonic() - begin < 0.9
+    driver.close()
+
+
+# -- files -------------------------------------------------------------------------------------------------------------------
+
+
+def player(path: Path, **options: Any) -> file.Driver:
+    return file.Driver(file.Options(path=path, **{"pace": "fast", **options}), "hall")
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_widths_and_channels_of_a_file(tmp_path: Path, width: int, channels: int) -> None:
+    loud = np.array([0.75, -1.0, 0.25, 0.0, 0.5])[:channels]
+    values = np.outer(np.sin(np.arange(400) / 7), loud)
+    path = write_wav(tmp_path / "a.wav", values[:, 0] if channels == 1 else values, width=width)
+    found = file.load(path, HZ, 10)
+    assert found.dtype == np.float32 and not found.flags.writeable
+    assert np.abs(found - values.mean(axis=1)).max() <= max(1.01 / (1 << (8 * width - 1)), 1e-7)  # float32 holds 24 bit
+
+
+def test_a_file_ends_or_begins_again(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", np.arange(400) / 400)
+    once = opened(player(path))
+    heard = samples(once, 3)  # 160, 160, 80 values
+    assert np.abs(np.concatenate([one.payload for one in heard]) - np.arange(400) / 400).max() < 1e-4
+    assert [one.t_capture - heard[0].t_capture for one in heard] == [0, 10 * MS, 15 * MS]
+    with pytest.raises(EOFError, match="a.wav"):
+        once.read(0.1)
+    again = opened(player(path, repeat=True))
+    assert [one.sequence for one in samples(again, 4)] == [159, 319, 399, 559]
+
+
+def test_real_pace_hands_a_late_reader_everything(tmp_path: Path) -> None:
+    driver = player(write_wav(tmp_path / "a.wav", tone(440, 2.0)), pace="real")
+    driver.open()
+    driver.blocks.begin -= 500 * MS  # as if half a second had passed
+    sample = until(lambda: driver.read(0.1))
+    assert len(sample.payload) >= HZ // 2 and sample.sequence == len(sample.payload) - 1
+    assert 0 <= time.monotonic_ns() - sample.t_capture
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
+def test_a_tone_at_another_rate_is_the_same_tone(tmp_path: Path, rate: int) -> None:
+    path = write_wav(tmp_path / "a.wav", tone(1000, 1.0, rate), rate, 4)
+    found = file.load(path, HZ, 10)
+    wanted = tone(1000, 1.0)
+    assert len(found) == len(wanted)
+    assert np.abs(found - wanted)[500:-500].max() < 2e-4  # -68 dB of the tone; at the ends silence begins
+
+
+@pytest.mark.parametrize("hz", [8_400, 10_000, 15_000, 21_000])
+def test_what_a_rate_cannot_hold_does_not_fold_down(hz: float) -> None:
+    found = resample(tone(hz, 0.5, 44_100).astype(np.float32), 44_100, HZ)
+    assert np.abs(found[500:-500]).max() < 0.5 * 10 ** (-70 / 20)
+
+
+@given(st.integers(1_000, 192_000), st.sampled_from([8_000, 16_000, 44_100, 48_000]), st.integers(1, 600))
+@settings(max_examples=40)
+def test_resampling_keeps_time_and_level(before: int, after: int, count: int) -> None:
+    found = resample(np.full(count, 0.5, np.float32), before, after)
+    assert len(found) == -(-count * after // before) and np.isfinite(found).all()
+    assert np.abs(found).max() < 0.6
+
+
+def test_files_that_are_no_sound(tmp_path: Path) -> None:
+    def refused(path: Path, said: str, kind: type[DeviceError] = DeviceFault, **options: Any) -> None:
+        with pytest.raises(kind, match=said) as caught:
+            player(path, **options).open()
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+    refused(tmp_path / "none.wav", "no such file", DeviceMissing)
+    refused(tmp_path, "no such file", DeviceMissing)
+    os.mkfifo(tmp_path / "pipe.wav")
+    refused(tmp_path / "pipe.wav", "no such file", DeviceMissing)
+    (tmp_path / "text.wav").write_text("hello " * 100)
+    refused(tmp_path / "text.wav", "not a WAV file.*ffmpeg")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    refused(tmp_path / "empty.wav", "it ends too early")
+    good = write_wav(tmp_path / "good.wav", tone(440, 2.0)).read_bytes()
+    (tmp_path / "float.wav").write_bytes(good[:20] + b"\x03\x00" + good[22:])
+    refused(tmp_path / "float.wav", "unknown format")
+    (tmp_path / "slow.wav").write_bytes(good[:24] + struct.pack("<I", 7) + good[28:])
+    refused(tmp_path / "slow.wav", "at 7 Hz cannot be played")
+    (tmp_path / "silent.wav").write_bytes(write_wav(tmp_path / "x.wav", np.zeros(0)).read_bytes())
+    refused(tmp_path / "silent.wav", "no sound in it")
+    refused(tmp_path / "good.wav", "2 s are longer than max_s 1", max_s=1)
+    (tmp_path / "cut.wav").write_bytes(good[:1001])
+    assert len(file.load(tmp_path / "cut.wav", HZ, 10)) == (1001 - 44) // 2
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    folder = tmp_path_factory.mktemp("wav")
+    values = np.random.default_rng(0).uniform(-1, 1, (300, 2))
+    return folder / "b.wav", write_wav(folder / "a.wav", values, 22_050, 3).read_bytes()
+
+
+@given(data=st.data())
+@settings(max_examples=300)
+def test_a_damaged_file_is_sound_or_one_clear_word(small: tuple[Path, bytes], data: st.DataObject) -> None:
+    path, good = small
+    raw = bytearray(good)
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, min(len(raw) - 1, 60)) | st.integers(0, len(raw) - 1))
+        raw[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4) | st.just(b"\xff\xff\xff\xff"))
+        raw = raw or bytearray(b"R")
+    path.write_bytes(raw[: data.draw(st.integers(1, len(raw)) | st.just(len(raw)))])
+    check_load(path)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_sound_or_one_clear_word(raw: bytes) -> None:
+    path = Path(os.environ["STATE_DIRECTORY"]) / "any.wav"
+    path.write_bytes(b"RIFF\x00\x01\x00\x00WAVE" + raw)
+    check_load(path)
+
+
+def check_load(path: Path) -> None:
+    try:
+        values = file.load(path, HZ, 300)
+    except DeviceError as error:
+        assert str(path) in str(error) and "\n" not in str(error)
+        return
+    assert values.dtype == np.float32 and np.isfinite(values).all() and 0 < len(values) <= 300 * HZ + 1
+
+
+# -- a dead microphone -------------------------------------------------------------------------------------------------------
+
+
+def test_digital_silence_is_dead_and_a_quiet_room_is_not() -> None:
+    pulse = Pulse("hall", 1000, 50)
+    quiet = np.zeros(1000, np.float32)
+    quiet[::40] = 1 / 32768  # one step of the converter now and then
+    pulse.feel(quiet)
+    pulse.feel(np.zeros(40, np.float32))
+    pulse.feel(np.array([0.1], np.float32))
+    stuck = np.full(25, -0.5, np.float32)
+    pulse.feel(stuck)
+    with pytest.raises(DeviceFault, match="hall: nothing but the value -0.5 for 50 ms: muted"):
+        pulse.feel(stuck)
+    with pytest.raises(DeviceFault):  # dead it stays, also when it is opened again
+        pulse.feel(stuck[:1])
+    pulse.feel(np.array([0.1, -0.5], np.float32))
+    pulse.feel(stuck)
+
+
+def test_no_silence_is_dead_where_the_option_says_so() -> None:
+    Pulse("hall", 1000, 0).feel(np.zeros(1_000_000, np.float32))
+
+
+# -- stamps ------------------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.floats(-200e-6, 200e-6), st.lists(st.tuples(st.integers(1, 800), st.floats(0, 0.4)), min_size=50, max_size=300)
+)
+def test_stamps_never_run_ahead_or_back_and_see_through_delays(drift: float, blocks: list[tuple[int, float]]) -> None:
+    """drift: of the card's clock. blocks: how many values, and how late in s they come to us."""
+    arrivals, count, last, now = None, 0, 0, 0
+    least = 1.0
+    for size, late in blocks:
+        count += size
+        true = 10**12 + int(count / HZ / (1 + drift) * 1e9)
+        now = max(now + 1000, true + int(late * 1e9))
+        if arrivals is None:
+            arrivals = Arrivals(HZ, now, count)
+        stamp = arrivals.stamp(now, count)
+        assert last < stamp <= now
+        least = min(least, (now - true) / 1e9)
+        assert stamp <= true + (least + 0.001) * 1e9 + 7e-4 * (true - 10**12)
+        last = stamp
+
+
+def test_a_card_that_is_slow_is_followed() -> None:
+    arrivals = Arrivals(HZ, 0, 0)
+    for second in range(1, 7200):  # 200 ppm slow, for two hours: uncorrected that would be 1.4 s
+        now = int(second * 1e9 * 1.0002)
+        assert abs(arrivals.stamp(now, second * HZ) - now) < MS
+        assert abs(arrivals.due(now) - second * HZ) < 16
+
+
+# -- arecord -----------------------------------------------------------------------------------------------------------------
+
+
+def test_without_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceMissing, match="arecord is not installed: apt-get install alsa-utils"):
+        card().open()
+    (tmp_path / "arecord").write_bytes(b"\x7fELF not a program")
+    (tmp_path / "arecord").chmod(stat.S_IRWXU)
+    with pytest.raises(DeviceMissing, match="does not start"):
+        card().open()
+
+
+@pytest.mark.parametrize("device, kind, said", [
+    ("busy", DeviceMissing, "busy: busy, another program has it open"),
+    ("denied", DeviceMissing, "denied: no permission: add the service's user to the group audio"),
+    ("absent", DeviceMissing, "absent: no such sound device.*arecord -L"),
+    ("stereo", DeviceFault, "stereo: gives no 16 bit sound in one channel.*plughw:"),
+    ("strange", DeviceFault, "arecord ended with status 1 .arecord: 'arecord: set_params:1499: something new'"),
+    ("wordless", DeviceFault, "wordless: arecord ended with status"),
+    ("hw:fast", DeviceFault, "hw:fast: runs at 48000 Hz, not 16000: 'plughw:'"),
+])  # fmt: skip
+def test_a_card_that_does_not_open(arecord: Path, device: str, kind: type[DeviceError], said: str) -> None:
+    driver = card(device)
+    with pytest.raises(kind, match=said) as caught:
+        driver.open()
+        until(lambda: driver.read(0.1) and False)  # what is said with the first sound, the first reads tell
+    assert "\n" not in str(caught.value)
+    driver.close()
+    assert driver.child is None
+
+
+def test_a_card_that_says_nothing(arecord: Path) -> None:
+    with pytest.raises(DeviceTimeout, match="hung: no sound within 300 ms"):
+        card("hung", start_ms=300).open()
+
+
+@pytest.mark.parametrize("device, kind, said", [
+    ("gone", DeviceMissing, "gone: gone, unplugged.*read error: No such device"),
+    ("killed", DeviceMissing, "killed: arecord was ended by SIGKILL"),
+    ("stalled", DeviceTimeout, "stalled: no sound for 200 ms"),
+])  # fmt: skip
+def test_a_card_that_fails_while_it_runs(arecord: Path, device: str, kind: type[DeviceError], said: str) -> None:
+    driver = opened(card(device, timeout_ms=200))
+    heard = 0
+    with pytest.raises(kind, match=said):
+        while True:
+            sample = driver.read(0.1)
+            heard += len(sample.payload) if sample else 0
+    assert heard >= 3000  # what it said before counts
+    driver.close()
+
+
+def indices(sample: Sample) -> Array:
+    return np.rint(sample.payload * 32768).astype(np.int64)
+
+
+@pytest.mark.parametrize("device", ["default", "odd"])
+def test_values_come_whole_and_in_order(arecord: Path, device: str) -> None:
+    driver = opened(card(device))
+    heard = samples(driver, 60)
+    driver.close()
+    values = np.concatenate([indices(one) for one in heard])
+    assert np.array_equal(values, np.arange(len(values)) % PRIME)
+    assert heard[-1].sequence == len(values) - 1
+
+
+@pytest.mark.parametrize("device, least", [("overrun", LOST), ("leaky", 4 * LOST)])
+def test_what_is_lost_is_counted_and_nothing_is_joined_over_it(arecord: Path, device: str, least: int) -> None:
+    """leaky: without a word, so that only the clock tells."""
+    driver = opened(card(device, buffer_ms=200))
+    heard = samples(driver, 1)
+    while heard[-1].sequence < 40_000:
+        heard += samples(driver, 1)
+    driver.close()
+    lost = 0
+    for before, after in zip(heard, heard[1:]):
+        gap = after.sequence - before.sequence - len(after.payload)
+        assert gap >= 0
+        lost += gap
+        numbers = indices(after) if gap else np.concatenate([indices(before)[-1:], indices(after)])
+        assert (np.diff(numbers) % PRIME == 1).all()
+    # the clock says how many; what lay in the pipe at an overrun counts as lost, too
+    true = (indices(heard[-1])[-1] - heard[-1].sequence) % PRIME
+    assert lost > least - 0.05 * HZ and min(true, PRIME - true) < 0.05 * HZ
+
+
+def test_a_reader_that_is_late_gets_all_that_the_pipe_held(arecord: Path) -> None:
+    driver = opened(card())
+    first = samples(driver, 1)[0]
+    held = until(lambda: waiting(driver) > HZ // 2 and waiting(driver))
+    sample = samples(driver, 1)[0]
+    assert len(sample.payload) * 2 >= held and sample.sequence == first.sequence + len(sample.payload)
+    assert 0 <= time.monotonic_ns() - sample.t_capture < 500 * MS
+    driver.close()
+
+
+def waiting(driver: alsa.Driver) -> int:
+    """Bytes in its pipe."""
+    import array
+    import fcntl
+    import termios
+
+    size = array.array("i", [0])
+    fcntl.ioctl(driver.sound, termios.FIONREAD, size)
+    return size[0]
+
+
+def test_a_muted_card_is_said_and_its_return_too(arecord: Path, tmp_path: Path) -> None:
+    driver = opened(card(f"mute:{tmp_path}/on", dead_ms=200))
+    with pytest.raises(DeviceFault, match="nothing but the value 0 for 200 ms: muted"):
+        samples(driver, 100)
+    driver.close()
+    driver.open()
+    with pytest.raises(DeviceFault):  # at once: nothing of it counts as a sign of life
+        until(lambda: driver.read(0.1))
+    driver.close()
+    (tmp_path / "on").touch()
+    assert samples(opened(driver), 1)[0].sequence >= 0
+    driver.close()
+
+
+def test_closing_leaves_no_process_behind(arecord: Path) -> None:
+    driver = opened(card())
+    child = driver.child
+    driver.close()
+    assert child and child.returncode is not None
+
+
+@pytest.mark.parametrize("device", ["-h", "", "a b", "x" * 300])
+def test_names_that_are_no_device(device: str) -> None:
+    with pytest.raises(ValidationError, match="device"):
+        alsa.Options(device=device)
+
+
+# -- simulated ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_hears_the_same_however_it_is_read() -> None:
+    sounds = [{"kind": kind, "at_s": 0.1 + 0.3 * number, "for_s": 0.3} for number, kind in enumerate(KINDS)]
+    fine, coarse = (opened(simulated(sounds=sounds, every_s=1.5, block_ms=ms)) for ms in (10, 500))
+    one = np.concatenate([sample.payload for sample in samples(fine, 500)])
+    two = np.concatenate([sample.payload for sample in samples(coarse, 10)])
+    assert np.array_equal(one, two)
+    assert np.allclose(one[:4800] - one[24_000:28_800], room_of(fine, 0, 4800) - room_of(fine, 24_000, 4800), atol=1e-6)
+    other = opened(simulated(sounds=sounds, every_s=1.5, seed=1, block_ms=500))
+    assert not np.array_equal(two[:8000], samples(other, 1)[0].payload)
+
+
+def room_of(driver: sim.Driver, first: int, count: int) -> Array:
+    return driver.room[np.arange(first, first + count) % len(driver.room)]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("rate", [4_000, 16_000, 48_000])
+def test_a_sound_is_as_loud_and_long_as_asked(kind: str, rate: int) -> None:
+    wave_ = make(kind, rate, 0.5, 3)
+    assert wave_.dtype == np.float32 and len(wave_) == rate // 2
+    assert np.isfinite(wave_).all() and np.abs(wave_).max() == pytest.approx(1)
+
+
+def test_a_room_has_its_noise_and_no_seam() -> None:
+    noise = room(HZ, 8.0, 0)
+    assert noise.std() == pytest.approx(1, abs=1e-3)
+    assert abs(noise[0] - noise[-1]) < 6 * np.abs(np.diff(noise)).std()
+
+
+@pytest.mark.parametrize("kind, kinds", [("unplug", DeviceMissing), ("freeze", DeviceTimeout), ("silence", DeviceFault)])
+def test_faults_that_end_a_read(kind: str, kinds: type[DeviceError]) -> None:
+    driver = opened(simulated(faults=[{"kind": kind, "at_s": 0.1, "for_s": 5}], timeout_ms=100, dead_ms=100))
+    with pytest.raises(kinds, match="hall"):
+        samples(driver, 100)
+
+
+def test_a_freeze_loses_what_was_not_heard() -> None:
+    driver = opened(simulated(faults=[{"kind": "freeze", "at_s": 0.1, "for_s": 0.2}], timeout_ms=1000))
+    heard = samples(driver, 20)
+    gaps = [after.sequence - before.sequence - len(after.payload) for before, after in zip(heard, heard[1:])]
+    assert sum(gaps) == pytest.approx(0.2 * HZ, abs=160) and sum(gap > 0 for gap in gaps) == 1
+
+
+def test_faults_that_show_in_a_sample() -> None:
+    def heard(kind: str, amount: float = 0.0) -> list[Sample]:
+        return samples(opened(simulated(faults=[{"kind": kind, "at_s": 0.1, "for_s": 0.1, "amount": amount}])), 20)
+
+    repeated = heard("repeat")
+    assert len({one.sequence for one in repeated[8:18]}) <= 2
+    jumped = heard("clock_jump", 5000)
+    assert max(np.diff([one.t_capture for one in jumped])) == 5010 * MS
+    noisy = heard("noise", 0.2)
+    assert noisy[14].payload.std() == pytest.approx(0.2, rel=0.3) and noisy[2].payload.std() < 0.01
+    assert not heard("silence")[14].payload.any()
+
+
+def test_sounds_must_be_over_before_they_come_again() -> None:
+    with pytest.raises(ValidationError, match="every_s 1 is before the last sound is over"):
+        sim.Options(sounds=[{"kind": "glass", "at_s": 0.5, "for_s": 1}], every_s=1)  # type: ignore[list-item]
+
+
+def test_a_wav_in_memory_is_what_the_helper_writes() -> None:
+    """The tests' own writer agrees with the standard library's reader."""
+    path = write_wav(Path(os.environ["STATE_DIRECTORY"]) / "helper.wav", np.array([0.5, -0.5]), width=3)
+    with wave.open(io.BytesIO(path.read_bytes())) as read:
+        assert read.readframes(2) == b"\x00\x00\x40\x00\x00\xc0"
