@@ -156,8 +156,8 @@ def view(**options: Any) -> None:
 
     SOURCE is a video, a picture, a folder of pictures or /dev/videoN; left out, the lane's own camera. The lane's own models,
     gate and rules look at every frame, at the frames' own times; no command is sent. A .png without --start shows the frame
-    with the most certain evidence, one in which a rule is in force before any other. Pictures are read and written on this
-    box only: nothing of them goes into the network.
+    with the most certain evidence, one in which a rule is in force before any other. OUT is a file on this box: no picture
+    goes into the network.
     """
     from agent import view as show
 

@@ -13,7 +13,7 @@ from agent import yamlfile
 from agent.fine import FineConfig
 from agent.gates import GateConfig
 from agent.mistakes import NAME, all_mistakes
-from agent.rules import RuleConfig
+from agent.conditions import RuleConfig
 from agent.yamlfile import Document, YamlError
 from agent.zones import Polygon
 

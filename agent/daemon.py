@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import time
+from collections import deque
 from collections.abc import Coroutine
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 from agent import health, helper, ledger, realtime
 from agent.config import Config, ConfigError
 from agent.control import Answer, Control
+from agent.data import Decision
+from agent.fusion import because
 from agent.ledger import Ledger
 from agent.lockfile import lock
 from agent.package import PackageError
@@ -44,6 +47,7 @@ class Daemon:
         self.helpers: list[asyncio.Task[Any]] = []
         self.works: set[asyncio.Task[Any]] = set()
         self.hung: set[str] = set()
+        self.told: dict[str, tuple[str, str]] = {}  # rule and verb of each actuator, as the log has it
         self.started = time.monotonic()
 
     async def serve(self) -> int:
@@ -115,12 +119,22 @@ class Daemon:
                 pass
             if self.seconds and time.monotonic() - self.started >= self.seconds:
                 self.stop.set()
+            for runner in self.runners.values():
+                self.tell(runner.lane.decided)
             if log.isEnabledFor(logging.DEBUG) or time.monotonic() - said >= STATS_S:
                 said = time.monotonic()
                 for runner in self.runners.values():
                     log.info("%s", stats_line(runner.lane.ledger))
             if self.watch():
                 notify("WATCHDOG=1")
+
+    def tell(self, decided: deque[Decision]) -> None:
+        """Why an actuator does what it does, when that changes: off the lanes, within a second."""
+        while decided:
+            one = decided.popleft()
+            if self.told.get(one.actuator) != (one.rule, one.verb):
+                self.told[one.actuator] = one.rule, one.verb
+                log.info("actuator %s: %s by %s: %s", one.actuator, one.verb, one.rule or "rest", because(one))
 
     def watch(self) -> bool:
         """May the watchdog be fed? Not while a critical lane hangs: only a new process gets its device free."""

@@ -48,7 +48,7 @@ class Box(NamedTuple):
 class Evidence(NamedTuple):
     """One lane says: this label, this sure (0..1), as of t_capture. box: in shares of the frame.
 
-    mark: "coarse" where the lane's fine model should have looked again and had no time.
+    mark: what a person wants to know beside it: "+38 bpm"; "coarse" where the lane's fine model had no time to look again.
     """
 
     lane: str
@@ -63,7 +63,8 @@ class Decision(NamedTuple):
     """What one actuator shall do from now on, and why.
 
     number: counts decisions of this daemon; an actuator applies each number once.
-    deadline: the time after which it is late.
+    deadline: the time after which it is late. confidence: of a rule that sums up, else 0.
+    lacking: lanes that such a rule had to do without.
     """
 
     number: int
@@ -74,6 +75,8 @@ class Decision(NamedTuple):
     evidence: tuple[Evidence, ...]
     t_capture: int
     deadline: int
+    confidence: float = 0.0
+    lacking: tuple[str, ...] = ()
 
 
 class Command(NamedTuple):

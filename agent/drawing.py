@@ -6,6 +6,7 @@ can tell apart; what is acted upon is also drawn thicker.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple
@@ -75,7 +76,7 @@ class Pen:
     """Sizes that fit the frame."""
 
     def __init__(self, width: int, height: int) -> None:
-        size = max(min(height, width * 3 / 4), LEAST_SIDE / 2)  # an upright frame has as many letters in a line as a lying one
+        size = max(min(height, width * 3 / 4), LEAST_SIDE)  # an upright frame has as many letters in a line as a lying one
         (_, capital), _ = cv2.getTextSize("X", FONT, 1.0, 1)
         self.scale = size * TEXT / capital
         self.weight = 1 if self.scale < 1.0 else 2
@@ -90,9 +91,8 @@ class Pen:
         """As much of it as fits into `room` pixels."""
         if self.width(words) <= room:
             return words
-        while words and self.width(words + "...") > room:
-            words = words[:-1]
-        return words + "..."
+        fits = bisect_right(range(len(words)), room, key=lambda count: self.width(words[:count] + "...")) - 1
+        return words[: max(fits, 0)] + "..."
 
     def write(self, picture: Array, words: str, at: tuple[int, int], colour: Colour) -> None:
         """at: left end of the line the letters stand on."""

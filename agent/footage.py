@@ -26,8 +26,8 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    ".mp4": Kind("mp4v", "MPEG-4 part 2: VLC, mpv, QuickTime; for browsers write .webm"),
-    ".webm": Kind("VP80", "VP8: browsers, VLC, mpv"),
+    ".mp4": Kind("mp4v", "MPEG-4 part 2: for VLC and mpv; browsers want .webm"),
+    ".webm": Kind("VP80", "VP8: for browsers, VLC and mpv"),
     ".png": Kind("", "PNG"),
 }
 
@@ -82,8 +82,9 @@ class Footage:
         # A file has one rate, too. Where the source left frames out, the one before stands as long.
         late = round((time_s - self.start_s) * self.rate_hz) - self.pictures
         shown = [self.picture] * min(late, round(GAP_S * self.rate_hz)) + [picture]
-        for one in shown:
-            self.writer.write(one)
+        with silence():  # a full disk would be remarked on with every frame
+            for one in shown:
+                self.writer.write(one)
         self.pictures += len(shown)
         self.picture = picture
 
@@ -92,7 +93,8 @@ class Footage:
         with silence():
             writer = cv2.VideoWriter(str(self.out), cv2.CAP_FFMPEG, code, self.rate_hz, (width, height))
         if not writer.isOpened():
-            raise click.ClickException(f"{self.out}: this OpenCV cannot write {self.kind.code} of {width}x{height}")
+            what = f"a clip of {width}x{height} cannot be begun"
+            raise click.ClickException(f"{self.out}: {what}: a full disk, or an OpenCV without {self.kind.code}")
         return writer
 
     def __enter__(self) -> Footage:
@@ -101,7 +103,7 @@ class Footage:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.writer:
             self.writer.release()
-            if not readable(self.out):  # the encoder says nothing of a full disk
+            if not ends_with(self.out, self.pictures):  # the encoder says nothing of a full disk
                 raise click.ClickException(f"{self.out}: could not be written to its end: is the disk full?") from error
         elif self.still and self.picture is not None:
             self.out.write_bytes(cv2.imencode(".png", self.picture)[1].tobytes())
@@ -109,10 +111,12 @@ class Footage:
             raise click.ClickException(f"{self.out}: not written: no frame between --start and the end")
 
 
-def readable(clip: Path) -> bool:
+def ends_with(clip: Path, number: int) -> bool:
+    """Picture `number`, counted from 1, is there and decodes."""
     with silence():
         capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG)
-        return bool(capture.isOpened() and capture.grab())
+        capture.set(cv2.CAP_PROP_POS_FRAMES, number - 1)
+        return bool(capture.grab() and capture.get(cv2.CAP_PROP_POS_FRAMES) >= number - 1)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -55,6 +56,7 @@ class Lane:
         self.tape: Tape | None = None
         self.evidence: list[Evidence] | None = None  # of the newest sample; None where no inference was due
         self.dropped: list[Decision] = []
+        self.decided: deque[Decision] = deque(maxlen=64)  # for the log, which the control plane writes
         self.anew = True  # what comes next has no neighbour before it
         self.last_sequence = -1
         self.t_fresh = 0  # when the newest good sample came
@@ -90,10 +92,10 @@ class Lane:
     def see(self, sample: Sample) -> list[Evidence]:
         t_capture = sample.t_capture
         findings = self.perception.see(sample, NEVER if self.virtual else t_capture + self.budget_ns)
-        mark = COARSE if self.perception.hurried else ""
         if findings:
             self.ledger.note_evidence(findings[0].label, findings[0].score, t_capture)
-        return [Evidence(self.name, label, score, t_capture, box, mark) for label, score, box in findings]
+        hurried = self.perception.hurried
+        return [Evidence(self.name, *one[:2], t_capture, one.box, COARSE if hurried else one.mark) for one in findings]
 
     def play(self, scene: Scene) -> Iterator[tuple[Sample, list[Decision]]]:
         """A recording that carries its own time, as fast as it goes: each sample with what changes because of it."""
@@ -188,6 +190,7 @@ class Lane:
                     scene.forget(decision)
                     self.dropped.append(decision)
                     continue
+            self.decided.append(decision)
             count[book.SENT] += outbox.links[decision.actuator].send(decision, t_capture, self.ttl, row, late)
         return time.monotonic_ns()
 

@@ -21,7 +21,7 @@ from drivers.base import DriverError
 
 if TYPE_CHECKING:
     from agent.config import ActuatorConfig, Config, Device, LaneConfig
-    from agent.rules import Condition
+    from agent.conditions import Condition
 
 NAME = r"^[A-Za-z0-9_.-]{1,32}$"
 
@@ -136,8 +136,8 @@ def bad_gate(config: Config, document: Document, place: Place, name: str) -> Ite
         longest, kind = (gate.silence_ms, "silence_ms") if one.absent else (gate.beat_ms, "beat_ms")
         if longest >= one.within_ms:
             yield (
-                f"{document.at(place)}: {kind} is {longest:g}, but rule '{rule}' forgets evidence after within_ms: {one.within_ms:g}:"
-                f" it would end while the event lasts; make {kind} shorter"
+                f"{document.at(place)}: {kind} is {longest:g}, but to rule '{rule}' the lane is missing after within_ms:"
+                f" {one.within_ms:g}: it would end while the event lasts; make {kind} shorter"
             )
 
 
@@ -242,9 +242,8 @@ def bad_rule(config: Config, document: Document, name: str, labels: Mapping[str,
     yield from unknown(document, (*place, "actuator"), rule.actuator, "actuator", config.actuators)
     if rule.actuator in config.actuators:
         yield from bad_command(config, document, place, rule.actuator, "verb", rule.verb, rule.arguments)
-    kind = "any" if rule.any else "all"
     for index, condition in enumerate(rule.conditions):
-        here = (*place, kind, index)
+        here = (*place, rule.kind, index)
         yield from unknown(document, (*here, "lane"), condition.lane, "lane", config.lanes)
         said = labels.get(condition.lane)
         if said is not None:  # a rule on a label that its model never says would never fire

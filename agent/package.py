@@ -66,6 +66,7 @@ class Window(Part):
     channels: list[str] = Field(min_length=1)
     length: int = Field(ge=1, le=100_000)
     hop: int = Field(1, ge=1, description="infer on every hop-th reading")
+    rate_hz: float = Field(0.0, ge=0, description="at which the model wants its readings; 0: any")
     mean: list[float]
     std: list[float]
 

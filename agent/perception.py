@@ -81,7 +81,7 @@ class Perception:
     def see(self, sample: Sample, deadline: int) -> list[Finding]:
         """Infer; what the models say, first to last, boxes in shares of the frame. deadline: of the lane's budget."""
         self.engine.invoke()
-        findings = [Finding(label, score, box and self.prepare.unmap(box)) for label, score, box in self.package.findings()]
+        findings = [one._replace(box=one.box and self.prepare.unmap(one.box)) for one in self.package.findings()]
         points = keypoints(self.package.decoder, self.prepare)
         self.looked = self.hurried = False
         if self.fine:

@@ -87,7 +87,7 @@ def check_models(sums: dict[str, str], beside: Path) -> None:
 
 def seed(scene: Scene, standing: dict[str, list[Any]]) -> None:
     """What was in force when the file began."""
-    for number, rule, actuator, verb, _ in standing.values():
+    for number, rule, actuator, verb, *_ in standing.values():
         scene.rules.in_force[actuator] = Decision(number, rule, actuator, verb, {}, (), 0, 0)
         scene.rules.number = max(scene.rules.number, number)
 
@@ -101,6 +101,8 @@ class Warmth:
         self.hold_ns = int(max((rule.hold_ms for rule in config.rules.values()), default=0) * 1e6)
         self.window_ns = int(max((one.within_ms for one in conditions), default=0) * 1e6)
         self.window_ns += max((one.perception.second.window.span_ns for one in lanes if one.perception.second), default=0)
+        memories = [getattr(one.perception.package.decoder.options, "memory_s", 0.0) for one in lanes]  # of a decoder's own
+        self.window_ns += int(max(memories, default=0.0) * 1e9)
         self.seen: dict[str, int] = {}
         self.first = 0
 

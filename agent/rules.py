@@ -3,84 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-
-from agent import wire
-from agent.data import Decision, Evidence, Scalar
-from agent.zones import Place, Zone
+from agent import fusion
+from agent.conditions import Condition, RuleConfig
+from agent.data import Decision, Evidence
+from agent.zones import Zone
 
 MS = 1_000_000
-
-
-class Condition(BaseModel):
-    """`label` with at least `score` (or `absent`) in `hits` of the last `of` inferences, the newest within `within_ms`.
-
-    With `count` at least so many of them at a time, with `zone` only those there.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    lane: str
-    label: str
-    score: float = Field(0.5, gt=0, le=1)
-    hits: int = Field(1, ge=1, le=1000)
-    of: int = Field(1, ge=1, le=1000)
-    absent: bool = Field(False, description="an inference without that label is the hit")
-    count: int = Field(1, ge=1, le=1000, description="so many of that label and score in one inference, at least")
-    zone: Place = Field("", description="only what stands in this zone of the lane: its name, or corners")
-    zone_by: Literal["foot", "middle"] = Field("foot", description="foot: lower edge's middle. middle: for views from above")
-    within_ms: float = Field(500.0, gt=0, description="older evidence of this lane does not count")
-
-    @model_validator(mode="after")
-    def possible(self) -> Condition:
-        if self.hits > self.of:
-            raise ValueError(f"hits: {self.hits} of the last {self.of} can never happen")
-        return self
-
-
-class RuleConfig(BaseModel):
-    """When `any` or `all` conditions hold, `actuator` shall do `verb`, and keep to it for `hold_ms`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    any: list[Condition] = []
-    all: list[Condition] = []
-    actuator: str
-    verb: str
-    arguments: dict[str, Scalar] = Field({}, max_length=wire.MAX_ARGUMENTS)
-    hold_ms: float = Field(0.0, ge=0, le=1e9, description="stay with it for so long after the conditions last held")
-    deadline_ms: float = Field(10.0, gt=0, le=1e9, description="from capture to sending")
-    late: Literal["send", "drop"] = Field("send", description="past the deadline: send it marked, or drop it and count")
-    every_sample: bool = Field(False, description="a new decision on each sample, not only when the outcome changes")
-
-    @field_validator("verb")
-    @classmethod
-    def sendable_verb(cls, verb: str) -> str:
-        if not wire.is_name(verb):
-            raise ValueError("expected 1 to 32 printable characters")
-        return verb
-
-    @field_validator("arguments")
-    @classmethod
-    def sendable_arguments(cls, arguments: dict[str, Scalar]) -> dict[str, Scalar]:
-        for name, value in arguments.items():
-            if not wire.is_name(name) or not wire.is_scalar(value):
-                raise ValueError(
-                    f"argument '{name}': expected a name with a finite number, a truth value or at most 64 characters"
-                )
-        return arguments
-
-    @model_validator(mode="after")
-    def one_way(self) -> RuleConfig:
-        if bool(self.any) == bool(self.all):
-            raise ValueError("a rule has a list of conditions under either 'any' or 'all'")
-        return self
-
-    @property
-    def conditions(self) -> list[Condition]:
-        return self.any or self.all
 
 
 class Watch:
@@ -96,7 +25,8 @@ class Watch:
         self.history = 0
         self.seen: list[Evidence] = []  # of the newest inference that had enough
         self.fresh: list[Evidence] = []
-        self.t_capture = -1
+        self.t_capture = -1  # of the lane's newest inference
+        self.t_hit = -(1 << 62)  # of the newest one that made it hold
 
     def take(self, t_capture: int, evidence: Sequence[Evidence]) -> None:
         label, score, zone, fresh = self.condition.label, self.condition.score, self.zone, self.fresh
@@ -110,11 +40,22 @@ class Watch:
                     break
         self.history = (self.history << 1 | (found is not self.condition.absent)) & self.mask
         self.t_capture = t_capture
+        if self.history.bit_count() >= self.condition.hits:
+            self.t_hit = t_capture
 
     def holds(self, now: int) -> bool:
-        if self.history.bit_count() < self.condition.hits:
-            return False
-        return now - self.t_capture <= self.condition.within_ms * MS
+        """Its newest inference is recent and made it so, or one did that is to be kept."""
+        if self.t_hit == self.t_capture and not self.missing(now):
+            return True
+        return now - self.t_hit <= self.condition.keep_ms * MS
+
+    def missing(self, now: int) -> bool:
+        """Its lane has said nothing for too long, or never: broken, slow, not there."""
+        return self.t_capture < 0 or now - self.t_capture > self.condition.within_ms * MS
+
+    @property
+    def score(self) -> float:
+        return max((one.score for one in self.seen), default=0.0)
 
 
 class Rule:
@@ -122,7 +63,9 @@ class Rule:
         self.name = name
         self.config = config
         self.watches = [Watch(condition) for condition in config.conditions]
-        self.needed = 1 if config.any else len(self.watches)
+        self.needed = {"any": 1, "all": len(self.watches), "some": config.at_least, "sum": 0}[config.kind]
+        self.confidence = 0.0  # of a sum
+        self.lacking: tuple[str, ...] = ()  # lanes that were missing
         self.until = -1
         self.triggered = False
         self.reasons: tuple[Evidence, ...] = ()
@@ -135,12 +78,28 @@ class Rule:
                 watch.take(t_capture, evidence)
                 mine = True
         holding = [watch for watch in self.watches if watch.holds(now)]
-        holds = len(holding) >= self.needed
+        holds = self.adds_up(holding, now) if self.config.sum else len(holding) >= self.needed
         self.triggered = holds and mine
         if holds:
             self.until = now + int(self.config.hold_ms * MS)
             self.reasons = tuple(one for watch in holding if not watch.condition.absent for one in watch.seen)
         return holds or now < self.until
+
+    def adds_up(self, holding: Sequence[Watch], now: int) -> bool:
+        """Evidence for, less what quiet and missing sources take off: these never add."""
+        odds = fusion.log_odds(self.config.prior)
+        lacking = []
+        for watch in self.watches:
+            c = watch.condition
+            if watch in holding:
+                odds += c.weight * max(0.0, fusion.log_odds(watch.score))
+            elif watch.missing(now):
+                odds -= c.missing
+                lacking.append(c.lane)
+            else:
+                odds -= c.quiet
+        self.confidence, self.lacking = fusion.probability(odds), tuple(lacking)
+        return bool(holding) and self.confidence >= self.config.confidence
 
 
 class Rules:
@@ -194,6 +153,9 @@ class Rules:
         else:
             c = winner.config
             deadline = t_capture + int(c.deadline_ms * MS)
-            decision = Decision(self.number, winner.name, actuator, c.verb, c.arguments, winner.reasons, t_capture, deadline)
+            decision = Decision(
+                self.number, winner.name, actuator, c.verb, c.arguments, winner.reasons, t_capture, deadline,
+                winner.confidence, winner.lacking,
+            )  # fmt: skip
         self.in_force[actuator] = decision
         return decision

@@ -20,7 +20,8 @@ from agent.outbox import Address, Outbox
 from agent.package import Package
 from agent.perception import Perception
 from agent.poses import SecondModel
-from agent.rules import Condition, RuleConfig, Rules
+from agent.conditions import Condition, RuleConfig
+from agent.rules import Rules
 from agent.scene import Scene
 from agent.tape import Reel
 from drivers.base import open_source
@@ -111,7 +112,8 @@ def open_models(section: LaneConfig, beside: Path, good: Array | None = None) ->
     second = SecondModel(opened(section.then)) if section.then else None
     first = opened(section.model)
     first.set_hop(section.hop_ms)
-    return Perception(first, gate=section.gate, reference=good, fine=fine, second=second)
+    shrink = None if section.shrink == "auto" else section.shrink
+    return Perception(first, gate=section.gate, reference=good, fine=fine, second=second, shrink=shrink)
 
 
 def rules_of(config: Config) -> Rules:
@@ -127,7 +129,7 @@ def with_zones(rule: RuleConfig, config: Config) -> RuleConfig:
             return one
         return one.model_copy(update={"zone": config.lanes[one.lane].zones[one.zone]})
 
-    return rule.model_copy(update={"any": [drawn(one) for one in rule.any], "all": [drawn(one) for one in rule.all]})
+    return rule.model_copy(update={rule.kind: [drawn(one) for one in rule.conditions]})
 
 
 def addresses(config: Config, lane: str) -> list[Address]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from agent.backends.base import Engine
 from agent.data import Array, Decision, Evidence, Sample
+from agent.fusion import because
 from agent.ledger import new_file
 
 log = logging.getLogger("reflexd")
@@ -91,8 +92,8 @@ class Tape:
         note = b""
         if evidence is not None and (evidence or decisions):
             note = msgpack.packb((
-                [(one.label, one.score, one.box) for one in evidence],
-                [(one.number, one.rule, one.actuator, one.verb, one in dropped) for one in decisions],
+                [(one.label, one.score, one.box, one.mark) for one in evidence],
+                [(one.number, one.rule, one.actuator, one.verb, one in dropped, because(one)) for one in decisions],
             ))  # fmt: skip
         flags = (ANEW if anew else 0) | (INFERRED | looks if evidence is not None else 0)
         if self.kept:

@@ -92,7 +92,8 @@ class Onlooker:
         self.lane = lane
         self.scene = Scene(rules_of(config))
         self.zones = config.lanes[lane.name].zones
-        self.second = lane.perception.second
+        fine, self.second = lane.perception.fine, lane.perception.second
+        self.model = lane.perception.package.name + (f" + {fine.package.name}" if fine else "")
         self.later = frozenset(package.labels(self.second.package.folder)) if self.second else frozenset()
         self.evidence: list[Evidence] = []
         self.start = self.t_looked = 0
@@ -133,7 +134,7 @@ class Onlooker:
         return Moment(
             (sample.t_capture - self.start) / 1e9, self.lane.evidence is not None, first, self.standing(sample.t_capture),
             self.zones, skeletons(perception) if first else None, (prepared - begun) / 1e6, (inferred - prepared) / 1e6,
-            (sample.t_capture - self.t_looked) / 1e9, later, perception.package.name,
+            (sample.t_capture - self.t_looked) / 1e9, later, self.model,
             self.second.package.name if self.second else "", self.counted(),
         )  # fmt: skip
 
@@ -174,9 +175,6 @@ def bgr(payload: Array, pixels: str) -> Array:
         return payload
     converted: Array = cv2.cvtColor(payload, COLOURS[pixels])
     return converted
-
-
-# -- which lane -----------------------------------------------------------------------------------------------------
 
 
 def chosen(asked: Asked) -> tuple[Config, Path]:

@@ -80,7 +80,7 @@ def sketch(frame: Array, zones: Mapping[str, Sequence[tuple[float, float]]]) -> 
     height, width = picture.shape[:2]
     pen = Pen(width, height)
     drawing.draw_zones(picture, zones, pen)
-    for twentieth in range(1, 20):
+    for twentieth in sorted(range(1, 20), key=lambda one: one % 2 == 0):  # tenths over twentieths
         colour = WHITE if twentieth % 2 == 0 else DIM
         x, y = drawing.place(twentieth / 20, twentieth / 20, picture)
         cv2.line(picture, (x, 0), (x, height - 1), colour, 1)

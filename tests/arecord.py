@@ -11,8 +11,12 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pytest import MonkeyPatch
 
 PRIME = 30_011
 LOST = 4_800  # values that an overrun costs, unless it was a longer one
@@ -27,6 +31,16 @@ REFUSALS = {
     "strange": "arecord: set_params:1499: something new",
     "wordless": "",
 }  # fmt: skip
+
+
+def install(folder: Path, monkeypatch: MonkeyPatch) -> Path:
+    """First in PATH."""
+    program = folder / "bin/arecord"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).resolve()} "$@"\n')
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    return program
 
 
 def main() -> None:

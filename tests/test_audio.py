@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import select
+import shutil
 import stat
 import struct
-import sys
 import time
 import wave
 from pathlib import Path
@@ -26,8 +27,8 @@ from drivers.audio._sounds import KINDS, make, room
 from drivers.audio._values import Arrivals, Pulse
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, Microphone, open_source
 
-from tests.arecord import LOST, PRIME
-from tests.shared import ROOT, until
+from tests.arecord import LOST, PRIME, install
+from tests.shared import until
 
 HZ = 16_000
 MS = 1_000_000
@@ -53,12 +54,7 @@ def tone(hz: float, seconds: float, rate: int = HZ) -> Array:
 @pytest.fixture
 def arecord(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for the program, first in PATH."""
-    program = tmp_path / "bin/arecord"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\nexec {sys.executable} {ROOT}/tests/arecord.py \"$@\"\n")
-    program.chmod(stat.S_IRWXU)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    return program
+    return install(tmp_path, monkeypatch)
 
 
 def opened(driver: Microphone) -> Microphone:
@@ -447,6 +443,45 @@ def test_closing_leaves_no_process_behind(arecord: Path) -> None:
     child = driver.child
     driver.close()
     assert child and child.returncode is not None
+
+
+@given(st.lists(st.binary(max_size=400) | st.sampled_from([b"overrun!!! (at least 1 ms long)\n", b"over", b"run!!!", b"\n"])))
+def test_whatever_arecord_says_is_counted_and_bounded(said: list[bytes]) -> None:
+    driver, (near, far) = card(), os.pipe2(os.O_NONBLOCK)
+    driver.words, driver.ready, driver.said = near, select.poll(), b""
+    try:
+        told = 0
+        for words in said:
+            os.write(far, words)
+            told += driver._listen()
+            assert len(driver.said) <= alsa.SAID and "\n" not in driver._quoted()
+        assert told == b"".join(said).count(b"overrun!!!")
+    except DeviceFault as error:
+        assert b"rate is not accurate" in b"".join(said) and "plughw" in str(error)
+    finally:
+        os.close(near)
+        os.close(far)
+
+
+@pytest.mark.skipif(not shutil.which("arecord"), reason="arecord is not installed: apt-get install alsa-utils")
+def test_the_real_program_with_alsas_own_file_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs no sound card and keeps no pace: what it hears comes much faster than it should."""
+    (np.arange(2 * HZ) % PRIME).astype("<i2").tofile(tmp_path / "heard.raw")
+    (tmp_path / ".asoundrc").write_text(
+        f'pcm.counted {{ type file slave.pcm null file /dev/null infile "{tmp_path}/heard.raw" format raw }}\n'
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    driver, values = opened(card("counted")), np.zeros(0, np.int64)
+    while len(values) < 2 * HZ:
+        sample = samples(driver, 1)[0]
+        assert sample.sequence == len(values) + len(sample.payload) - 1
+        assert 0 <= time.monotonic_ns() - sample.t_capture
+        values = np.concatenate([values, indices(sample)])
+    driver.close()
+    assert np.array_equal(values[: 2 * HZ], np.arange(2 * HZ) % PRIME)
+    for absent in ("plughw:CARD=Nobody", "nobody"):
+        with pytest.raises(DeviceMissing, match=f"{absent}: no such sound device"):
+            card(absent).open()
 
 
 @pytest.mark.parametrize("device", ["-h", "", "a b", "x" * 300])

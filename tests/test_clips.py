@@ -11,7 +11,8 @@ from agent import package
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.perception import Perception
-from agent.rules import RuleConfig, Rules
+from agent.conditions import RuleConfig
+from agent.rules import Rules
 from agent.scene import Scene
 from drivers.base import open_source
 

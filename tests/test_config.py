@@ -112,7 +112,7 @@ MISTAKES = {
         "budget_ms: 2",
         "xyz: 2",
         9,
-        "unknown key 'lanes.arm.xyz'; valid here: budget_ms, cores, critical, model, reference, source, then, threads",
+        "unknown key 'lanes.arm.xyz'; valid here: budget_ms, cores, critical, ",
     ),
     "unknown option": (
         "fault_every_s: 3",

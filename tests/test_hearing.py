@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from agent import ledger as book
 from agent import modelfile, package
 from agent.cli import cli
 from agent.data import Evidence
@@ -25,8 +28,9 @@ from agent.scene import Scene
 from drivers.audio import file
 from drivers.base import open_source
 
+from tests import arecord
 from tests.processes import Cell, Process, fault
-from tests.shared import DATA, PUBLIC, needs_recordings
+from tests.shared import DATA, PUBLIC, ROOT, needs_recordings
 
 pytestmark = needs_recordings
 
@@ -151,9 +155,27 @@ def test_speech_in_groups_and_a_longer_hop(yamnet: Path) -> None:
     assert all([one.label for one in evidence] == ["speech"] for evidence in found)
 
 
+def test_a_gap_costs_a_window_and_joins_nothing(yamnet: Path) -> None:
+    silent = {"kind": "freeze", "at_s": 2.0, "for_s": 0.2}
+    source = open_source("audio.sim", {"pace": "fast", "timeout_ms": 1000, "faults": [silent]}, "hall")
+    lane = Lane("hall", source, Perception(package.open_package(yamnet)), Limits(10**9, 10.0), Ledger(None, "hall", 10.0))
+    scene, inferred = Scene(Rules({}, {})), []
+    lane.open()
+    while lane.last_sequence < 5 * 16_000:
+        sample = source.read(1.0)
+        if sample and lane.fresh(sample, sample.t_capture) and lane.step(sample, scene) is not None:
+            inferred.append(sample.sequence + 1)
+    source.close()
+    assert lane.ledger.count[book.LOST] == pytest.approx(0.2 * 16_000, abs=320)
+    steps = np.diff(inferred)
+    assert sorted(set(steps.tolist()))[0] == 1600 and steps.max() > 15_600 and (steps == 1600).sum() == len(steps) - 1
+    after = inferred[int(steps.argmax()) + 1]
+    assert after >= 2.2 * 16_000 + 15_600 - 320  # a whole window of what came after the gap
+
+
 @pytest.mark.parametrize("kind, least", [("scream", 0.4), ("groan", 0.2), ("glass", 0.6), ("speech", 0.6)])
 def test_the_simulated_sounds_are_taken_for_what_they_are(yamnet: Path, kind: str, least: float) -> None:
-    """By a network that its authors trained on recordings: four voices of each kind."""
+    """By a network that its authors trained on recordings: four voices of each kind. A groan begins like speech."""
     for seed in range(4):
         sounds = [{"kind": kind, "at_s": 1.0}]
         found, best = heard(yamnet, "audio.sim", sounds=sounds, seed=seed), {}
@@ -161,7 +183,8 @@ def test_the_simulated_sounds_are_taken_for_what_they_are(yamnet: Path, kind: st
             for one in evidence:
                 best[one.label] = max(best.get(one.label, 0.0), one.score)
         found.close()  # type: ignore[attr-defined]
-        assert best[kind] >= least and best[kind] == max(best.values()), (seed, best)
+        assert best[kind] >= least, (seed, best)
+        assert all(score < 0.3 for label, score in best.items() if label not in (kind, "speech")), (seed, best)
 
 
 # -- whole processes ---------------------------------------------------------------------------------------------------------
@@ -253,6 +276,25 @@ def test_noise_is_no_trouble(yamnet: Path, tmp_path: Path) -> None:
         assert cell.counts("hall")["faults"] == 0
 
 
+def test_a_muted_sound_card_stops_the_robot_until_it_is_on(
+    yamnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """The stand-in for arecord, in the daemon's PATH."""
+    arecord.install(tmp_path, monkeypatch)
+    with Hall(tmp_path, yamnet) as cell:
+        source = {"driver": "audio.alsa", "device": f"mute:{tmp_path}/on", "dead_ms": 300, "start_ms": 20_000, "timeout_ms": 600}
+        cell.config["lanes"]["hall"]["source"] = source
+        cell.actuate()
+        daemon = cell.run()
+        daemon.says("on: nothing but the value 0 for 300 ms: muted")
+        assert "run" not in cell.verbs()
+        (tmp_path / "on").touch()
+        daemon.says("hall: hall is back")
+        cell.goes("run")
+        assert len(daemon.lines("muted")) == 1
+        assert daemon.stop() == 0
+
+
 def test_a_recording_that_is_no_wav_is_said_and_taken_once_it_is_good(yamnet: Path, tmp_path: Path) -> None:
     path = tmp_path / "hall.wav"
     path.write_text("not yet")
@@ -265,3 +307,13 @@ def test_a_recording_that_is_no_wav_is_said_and_taken_once_it_is_good(yamnet: Pa
         cell.goes("run")
         cell.counted("hall", "inferences", 5)
         assert daemon.stop() == 0
+
+
+def test_the_hall_in_the_readme(yamnet: Path, tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("## A microphone\n")[1].split("\n## ")[0]
+    (shown,) = [block for block in re.findall(r"(?:^    .*\n|^\n)+", section, re.MULTILINE) if "lanes:" in block]
+    (tmp_path / "hall.yaml").write_text(textwrap.dedent(shown))
+    (tmp_path / "yamnet").symlink_to(yamnet)
+    result = CliRunner().invoke(cli, ["check", "-c", str(tmp_path / "hall.yaml")], catch_exceptions=False)
+    assert "good: 1 lanes, 1 actuators, 1 rules" in result.stdout

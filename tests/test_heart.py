@@ -13,9 +13,10 @@ from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.package import BUNDLED
 from agent.perception import Perception
-from agent.rules import RuleConfig, Rules
+from agent.conditions import RuleConfig
+from agent.rules import Rules
 from agent.scene import Scene
-from drivers.base import open_source
+from drivers.base import DeviceFault, open_source
 from models.train.data import DataError
 from models.train.heart import atr, evaluate
 
@@ -60,6 +61,11 @@ def calls(driver: str, options: dict[str, Any], seconds: float = 1e9) -> list[Ca
         return found
     finally:
         source.close()
+
+
+def test_a_source_at_another_rate_is_refused_and_not_misread() -> None:
+    with pytest.raises(DeviceFault, match="heart wants 250 readings a second, the source gives 360: set rate_hz"):
+        calls("sensor.sim_heart", {"rate_hz": 360})
 
 
 # -- simulated troubles --------------------------------------------------------------------------------------------------

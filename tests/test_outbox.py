@@ -10,7 +10,8 @@ from agent.config import Config
 from agent.data import Ack, Command, Decision, Evidence
 from agent.ledger import Ledger, account
 from agent.outbox import NO_ROW, PENDING, Address, Outbox
-from agent.rules import RuleConfig, Rules
+from agent.conditions import RuleConfig
+from agent.rules import Rules
 from agent.scene import Scene
 
 from tests.shared import until

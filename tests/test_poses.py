@@ -216,7 +216,8 @@ def test_poses_alone_are_no_lane(tmp_path: Path) -> None:
     from drivers.base import DeviceFault, open_source
 
     opened = package.open_package(package.find("pose-fall"))
-    lane = Lane("room", open_source("camera.sim", {}, "room"), Perception(opened), Limits(10**9, 10.0), Ledger(None, "room", 10.0))
+    source = open_source("camera.sim", {}, "room")
+    lane = Lane("room", source, Perception(opened), Limits(10**9, 10.0), Ledger(None, "room", 10.0))
     with pytest.raises(DeviceFault, match="name it under 'then'"):
         lane.open()
     lane.source.close()

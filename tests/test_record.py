@@ -58,7 +58,7 @@ def test_what_is_written_is_read_once(tmp_path: Path, engine: Any) -> None:
     one, two = looked(reader)
     assert np.frombuffer(one.body, np.float32).tolist() == sample(1).payload[0].tolist()
     assert (one.order, one.sequence, one.flags) == (5, 1, ANEW | INFERRED)
-    assert one.evidence == [["deviation", 0.75, None]]
+    assert one.evidence == [["deviation", 0.75, None, ""]]
     assert one.decisions == [[3, "off", "robot", "stop", True]]
     assert (two.sequence, two.flags, two.evidence) == (2, 0, [])
     assert looked(reader) == []
@@ -160,7 +160,7 @@ def test_a_file_says_what_a_replay_needs_and_no_password(tmp_path: Path, recorde
     (lane, message), = told.messages
     assert lane == "arm"
     assert message["readings"] == sample(1).payload.tolist()
-    assert message["evidence"] == [{"label": "deviation", "score": 0.75, "box": None}]
+    assert message["evidence"] == [{"label": "deviation", "score": 0.75, "box": None, "mark": ""}]
     assert message["channels"] == CHANNELS
 
 

@@ -24,7 +24,8 @@ from agent.package import BUNDLED, PackageError, Picture
 from agent.perception import Perception
 from agent.prepare.pixels import CHANNELS, Pixels
 from agent.reference import ReferenceMistake
-from agent.rules import RuleConfig, Rules
+from agent.conditions import RuleConfig
+from agent.rules import Rules
 from agent.scene import Scene
 from drivers.base import DeviceFault, open_source
 from tests.processes import Cell
@@ -172,7 +173,8 @@ def verbs(folder: Path, good: Array | None, *frames: Array) -> list[str]:
     for number, frame in enumerate(frames):
         saved(folder / f"{number}.png", frame)
     source = open_source("camera.replay", {"folder": str(folder), "pace": "fast"}, "camera")
-    lane = Lane("camera", source, Perception(package.open_package(PCB), reference=good), Limits(10**10, 50.0), Ledger(None, "camera", 50.0))
+    perception = Perception(package.open_package(PCB), reference=good)
+    lane = Lane("camera", source, perception, Limits(10**10, 50.0), Ledger(None, "camera", 50.0))
     scene, said = Scene(Rules({"bad": RuleConfig.model_validate(REJECT)}, {"gate": "pass"})), []
     lane.open()
     try:

@@ -17,7 +17,8 @@ from agent.config import Config
 from agent.data import Evidence
 from agent.package import BUNDLED
 from agent.reload import compare
-from agent.rules import RuleConfig, Rules
+from agent.conditions import RuleConfig
+from agent.rules import Rules
 from tests.processes import Cell, arm, never, robot, until
 
 MS = 1_000_000

@@ -8,13 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from agent.data import Box as Place
 from agent.data import Evidence
-from agent.rules import RuleConfig, Rules
+from agent.conditions import RuleConfig
+from agent.rules import Rules
 from agent.scene import Scene
 
 MS = 1_000_000
 PERSON = {"lane": "cam", "label": "person"}
 CRASH = {"lane": "mic", "label": "crash"}
+LEFT = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
 
 
 def rule(*conditions, verb="stop", actuator="belt", fuse="any", **more):
@@ -200,6 +203,54 @@ def test_forgetting_what_is_no_longer_in_force_changes_nothing():
     assert box.scene.current("belt") is new
 
 
+def crowd(at_ms, *feet, label="person", score=0.9):
+    return [Evidence("cam", label, score, at_ms * MS, Place(x - 0.1, y - 0.2, x + 0.1, y)) for x, y in feet]
+
+
+def test_so_many_at_a_time():
+    box = Box(rule({"count": 3}))
+    verbs = []
+    for at, number in enumerate((2, 3, 1, 4)):
+        seen = crowd(at, *[(0.1 * n, 0.5) for n in range(number)])
+        verbs += [[one.verb for one in box.scene.bring("cam", at * MS, seen)]]
+    assert verbs == [["run"], ["stop"], ["run"], ["stop"]]
+
+
+def test_only_those_that_are_sure_enough_and_of_that_label_count():
+    box = Box(rule({"count": 2, "score": 0.5}))
+    t = [(0.5, 0.5)]
+    seen = crowd(0, *t) + crowd(0, *t, score=0.4) + crowd(0, *t, label="cat") + crowd(0, *t, score=math.nan)
+    assert [one.verb for one in box.scene.bring("cam", 0, seen)] == ["run"]
+
+
+def test_those_that_counted_are_the_reasons_also_later():
+    box = Box(rule({"count": 2, "hits": 1, "of": 3, "zone": LEFT}))
+    seen = crowd(0, (0.8, 0.5), (0.1, 0.5), (0.9, 0.5), (0.3, 0.5), (0.2, 0.5))
+    (stop,) = box.scene.bring("cam", 0, seen)
+    assert stop.evidence == (seen[1], seen[3])
+    box.scene.forget(stop)
+    (again,) = box.scene.bring("cam", MS, crowd(1, (0.1, 0.1)))  # one is not enough, and no reason
+    assert (again.verb, again.evidence) == ("stop", (seen[1], seen[3]))
+
+
+def test_fewer_than_so_many_is_absent():
+    box = Box(rule({"absent": True, "count": 2, "zone": LEFT}))
+    assert [one.verb for one in box.scene.bring("cam", 0, crowd(0, (0.1, 0.5), (0.2, 0.5)))] == ["run"]
+    (stop,) = box.scene.bring("cam", MS, crowd(1, (0.1, 0.5), (0.8, 0.5)))
+    assert (stop.verb, stop.evidence) == ("stop", ())
+
+
+def test_evidence_without_a_place_is_in_no_zone():
+    box = Box(rule({"zone": LEFT}))
+    assert box.told(0, person=1) == ["run"]
+    assert [one.verb for one in box.scene.bring("cam", MS, crowd(1, (0.1, 0.5)))] == ["stop"]
+
+
+def test_a_zone_by_its_name_alone_is_a_bug_and_not_everywhere():
+    with pytest.raises(AssertionError, match="left"):
+        Box(rule({"zone": "left"}))
+
+
 @given(st.integers(0, 2**32))
 def test_the_same_evidence_gives_the_same_decisions(seed):
     dice = random.Random(seed)
@@ -224,10 +275,12 @@ def test_the_same_evidence_gives_the_same_decisions(seed):
 @pytest.mark.parametrize(
     "wrong, said",
     [
-        ({"any": [], "all": []}, "either 'any' or 'all'"),
-        ({"any": [PERSON], "all": [CRASH]}, "either 'any' or 'all'"),
+        ({"any": [], "all": []}, "one of 'any', 'all', 'some' and 'sum'"),
+        ({"any": [PERSON], "all": [CRASH]}, "one of 'any', 'all', 'some' and 'sum'"),
         ({"any": [PERSON | {"hits": 3, "of": 2}]}, "3 of the last 2 can never happen"),
         ({"any": [PERSON | {"score": 0}]}, "greater than 0"),
+        ({"any": [PERSON | {"count": 0}]}, "greater than or equal to 1"),
+        ({"any": [PERSON | {"zone": [[0, 0], [1, 1]]}]}, "3 to 32 corners"),
         ({"any": [PERSON | {"within_ms": math.inf}]}, "finite"),
         ({"any": [PERSON], "hold_ms": math.inf}, "finite"),
         ({"any": [PERSON], "hold_ms": math.nan}, "finite"),

@@ -15,7 +15,8 @@ from agent.decoders.base import Finding
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.perception import Perception
-from agent.rules import RuleConfig, Rules
+from agent.conditions import RuleConfig
+from agent.rules import Rules
 from agent.scene import Scene
 from drivers.base import open_source
 from models.train.data import DataError

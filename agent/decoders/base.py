@@ -15,11 +15,12 @@ from agent.data import Array, Box
 
 
 class Finding(NamedTuple):
-    """Evidence before the lane has put its name and the time on it. score is 0..1."""
+    """Evidence before the lane has put its name and the time on it. score is 0..1; mark as of Evidence."""
 
     label: str
     score: float
     box: Box | None = None
+    mark: str = ""
 
 
 class DecoderOptions(BaseModel):

@@ -60,11 +60,11 @@ class Decoder(base.Decoder):
         moved = self.overlap(ecg, self.options.hop)
         if not moved:
             self.usual.forget()
-        rate, alarms = self.look(ecg)
+        (rate, alarms), usual = self.look(ecg), self.usual.rate
         if rate:
-            alarms["heart-rate-jump"] = jump(rate, self.usual.rate, self.options)
+            alarms["heart-rate-jump"] = jump(rate, usual, self.options)
             self.usual.take(rate, moved / self.options.rate_hz)
-        return report(rate, alarms, self.options.min_score)
+        return report(rate, usual, alarms, self.options.min_score)
 
     def look(self, ecg: Array) -> tuple[float, dict[str, float]]:
         """Heart rate in bpm, 0 where there is none to tell, and the score of each alarm that the window alone gives."""
@@ -87,10 +87,11 @@ def jump(rate: float, usual: float, options: JumpOptions) -> float:
     return abs(rate - usual) / (2 * limit) if usual else 0.0
 
 
-def report(rate: float, alarms: dict[str, float], least: float) -> list[Finding]:
+def report(rate: float, usual: float, alarms: dict[str, float], least: float) -> list[Finding]:
     """Alarms that are due come first, the surest ahead; then the heart rate; then the rest."""
-    found = [Finding(label, min(score, 1.0)) for label, score in alarms.items() if score >= least]
+    marks = {"heart-rate-jump": f"{rate - usual:+.0f} bpm"}
+    found = [Finding(label, min(score, 1.0), None, marks.get(label, "")) for label, score in alarms.items() if score >= least]
     if rate:
-        found.append(Finding("heart-rate", min(rate / FULL_BPM, 1.0)))
+        found.append(Finding("heart-rate", min(rate / FULL_BPM, 1.0), None, f"{rate:.0f} bpm"))
     found.sort(key=lambda one: -one.score if one.label != "heart-rate" else -ALARM)
     return found

@@ -52,11 +52,11 @@ class Decoder(base.Decoder):
         off, flat = self.look(rows)
         # The newest count and the median of three: one wrong packet is no jump, two are.
         rate = float(np.median(rows[-3:, 0])) if max(off, flat) < ALARM and rows[-1, 0] > 0 else 0.0
-        alarms = {"no-contact": off, "flat-line": flat}
+        alarms, usual = {"no-contact": off, "flat-line": flat}, self.usual.rate
         if rate:
-            alarms["heart-rate-jump"] = jump(rate, self.usual.rate, self.options)
+            alarms["heart-rate-jump"] = jump(rate, usual, self.options)
             self.usual.take(rate, moved / self.options.rate_hz)
-        return report(rate, alarms, self.options.min_score)
+        return report(rate, usual, alarms, self.options.min_score)
 
     def look(self, rows: Array) -> tuple[float, float]:
         """Scores of no contact and of a flat line, from the newest rows."""

@@ -10,13 +10,21 @@ from agent.prepare.readings import Readings
 from agent.prepare.sound import Sound
 from drivers.base import Camera, DeviceFault, Microphone, SensorStream, Stream
 
+RATES_DIFFER = 0.02  # share: clocks of two devices differ by less, two settings by more
+
 
 def fit(source: Stream, package: Package, reference: Array | None, shrink: int | None = 1) -> Preparation:
-    """For a source that is open. reference, shrink: of pictures, see Pixels. Raises DeviceFault when the model wants something else than it delivers."""
+    """For a source that is open. reference, shrink: of pictures, see Pixels.
+
+    Raises DeviceFault when the model wants something else than it delivers.
+    """
     manifest, tensor = package.manifest, package.engine.inputs[0]
     if manifest.picture and isinstance(source, Camera):
         return Pixels(manifest.picture, tensor, source.pixels, reference, shrink)
     if manifest.window and isinstance(source, SensorStream):
+        wanted, given = manifest.window.rate_hz, source.rate_hz
+        if wanted and abs(given - wanted) > RATES_DIFFER * wanted:
+            raise DeviceFault(f"model {package.name} wants {wanted:g} readings a second, the source gives {given:g}: set rate_hz")
         return Readings(manifest.window, tensor, source.channels)
     if manifest.sound and isinstance(source, Microphone):
         return Sound(manifest.sound, tensor, source.rate_hz)

@@ -39,7 +39,10 @@ def write(
         "version": "1.0.0", "licence": "Apache-2.0", "file": "window.yaml", "sha256": hashlib.sha256(content).hexdigest(),
         "backend": "signal", "decoder": decoder, "options": options, "budget_ms": 5.0,
         "data": "none: published methods with their published limits",
-        "window": {"channels": channels, "length": length, "hop": hop, "mean": [0.0] * count, "std": [1.0] * count},
+        "window": {
+            "channels": channels, "length": length, "hop": hop, "rate_hz": options["rate_hz"],
+            "mean": [0.0] * count, "std": [1.0] * count,
+        },
         "golden": "golden.npz",
     }))  # fmt: skip
 

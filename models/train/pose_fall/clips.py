@@ -19,7 +19,8 @@ from agent.modelfile import manifest_text
 from agent.package import Package
 from agent.perception import Perception
 from agent.poses import SecondModel
-from agent.rules import RuleConfig, Rules
+from agent.conditions import RuleConfig
+from agent.rules import Rules
 from agent.scene import Scene
 from drivers.base import DriverOptions, open_source
 from models.train.data import SHARED, DataError, find
@@ -159,7 +160,7 @@ def again(played: Played, rows: Array, points: Array, posture: Package) -> Playe
     for time, one in zip(played.times[rows], points):
         now = int(time * 1e9) + 1
         found = second(now, one, played.aspect)
-        evidence = [Evidence("room", label, score, now) for label, score, _ in found]
+        evidence = [Evidence("room", one.label, one.score, now) for one in found]
         alarms += [time for decision in scene.bring("room", now, evidence) if decision.verb == "call"]
         says.append(names.index(found[0].label) if found else -1)
     return Played(played.times[rows], points, np.array(says), [float(one) for one in alarms], played.aspect)

@@ -1,0 +1,164 @@
+"""Fusion: k of n, weights of evidence, what is missing, and why it was decided."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from agent.conditions import RuleConfig
+from agent.data import Decision, Evidence
+from agent.fusion import because, log_odds, probability
+from agent.rules import Rules
+from agent.scene import Scene
+
+MS = 1_000_000
+FALL = {"lane": "camera", "label": "fall", "keep_ms": 2000}
+GROAN = {"lane": "microphone", "label": "groan", "keep_ms": 2000}
+JUMP = {"lane": "heart", "label": "heart-rate-jump", "keep_ms": 2000}
+SENSES = [FALL, GROAN, JUMP]
+
+
+def rule(**section: Any) -> RuleConfig:
+    return RuleConfig.model_validate({"actuator": "nurse", "verb": "call", **section})
+
+
+class Room:
+    """Three lanes that all speak every 100 ms, unless silenced."""
+
+    def __init__(self, section: RuleConfig, silent: tuple[str, ...] = ()) -> None:
+        self.scene = Scene(Rules({"help": section}, {"nurse": "quiet"}))
+        self.silent = silent
+        self.decisions: list[Decision] = []
+
+    def play(self, said: dict[tuple[int, str], Evidence], until_ms: int = 3000) -> list[tuple[int, str]]:
+        """said: by time and lane. (ms, verb) of all that changed."""
+        told = []
+        for at in range(0, until_ms, 100):
+            for lane in ("camera", "microphone", "heart"):
+                if lane in self.silent:
+                    continue
+                one = said.get((at, lane))
+                for decision in self.scene.bring(lane, at * MS, [one] if one else []):
+                    told.append((at, decision.verb))
+                    self.decisions.append(decision)
+        return told
+
+
+def evidence(at: int, lane: str, label: str, score: float, mark: str = "") -> Evidence:
+    return Evidence(lane, label, score, at * MS, None, mark)
+
+
+ALL = {
+    (1000, "camera"): evidence(1000, "camera", "fall", 0.91),
+    (1300, "microphone"): evidence(1300, "microphone", "groan", 0.74),
+    (1400, "heart"): evidence(1400, "heart", "heart-rate-jump", 0.8, "+38 bpm"),
+}
+
+
+def test_two_of_three_in_a_window_whatever_their_order() -> None:
+    for order in itertools.permutations(ALL.values()):
+        said = {(1000 + 400 * n, one.lane): one._replace(t_capture=(1000 + 400 * n) * MS) for n, one in enumerate(order)}
+        assert Room(rule(some=SENSES, at_least=2)).play(said)[:2] == [(0, "quiet"), (1400, "call")]
+
+
+def test_two_that_are_too_far_apart_are_not_two() -> None:
+    said = {(0, "camera"): ALL[1000, "camera"]._replace(t_capture=0), (2500, "heart"): ALL[1400, "heart"]}
+    assert Room(rule(some=SENSES, at_least=2)).play(said) == [(0, "quiet")]
+
+
+def test_what_is_kept_ends() -> None:
+    assert Room(rule(any=[FALL])).play(ALL, 5000) == [(0, "quiet"), (1000, "call"), (3100, "quiet")]
+
+
+def test_weights_of_evidence_add_up_and_say_why() -> None:
+    room = Room(rule(sum=SENSES, prior=0.2, confidence=0.85))
+    assert room.play(ALL)[:2] == [(0, "quiet"), (1300, "call")]
+    odds = log_odds(0.2) + log_odds(0.91) + log_odds(0.74)
+    assert room.decisions[1].confidence == pytest.approx(probability(odds)) == pytest.approx(0.878, abs=0.001)
+
+
+def test_the_reason_is_spelled_out() -> None:
+    room = Room(rule(sum=SENSES, prior=0.2, confidence=0.95))
+    room.play(ALL)
+    call = room.decisions[1]
+    assert because(call) == (
+        "fall 0.91 at -400 ms, groan 0.74 at -100 ms, heart-rate-jump 0.80 +38 bpm at 0 ms; confidence 0.97"
+    )
+    assert because(room.decisions[0]) == "no rule holds"
+
+
+@pytest.mark.parametrize("silent", ["microphone", "heart", "camera"])
+def test_a_missing_source_lowers_the_confidence_by_what_was_stated(silent: str) -> None:
+    said = {at: one for at, one in ALL.items() if one.lane != silent}
+    senses = [one | {"missing": 0.7} for one in SENSES]
+
+    def sure(room: Room) -> float:
+        room.play(said, 1500)
+        return room.decisions[-1].confidence
+
+    open_ = rule(sum=senses, prior=0.3, confidence=0.01, every_sample=True)
+    there, gone = Room(open_), Room(open_, (silent,))
+    assert log_odds(sure(gone)) == pytest.approx(log_odds(sure(there)) - 0.7, abs=1e-6)
+    assert gone.decisions[-1].lacking == (silent,) and f"; without {silent};" in because(gone.decisions[-1])
+
+
+def test_a_source_that_looks_and_finds_nothing_takes_off_what_was_stated() -> None:
+    def sure(quiet: float) -> float:
+        room = Room(rule(sum=[FALL, GROAN | {"quiet": quiet}], prior=0.3, confidence=0.01, every_sample=True))
+        room.play({(1000, "camera"): ALL[1000, "camera"]}, 1200)
+        return log_odds(room.decisions[-1].confidence)
+
+    assert sure(0.0) - sure(1.5) == pytest.approx(1.5, abs=1e-6)
+
+
+def test_nothing_seen_is_never_enough_however_likely_before() -> None:
+    assert Room(rule(sum=SENSES, prior=0.99, confidence=0.5)).play({}) == [(0, "quiet")]
+
+
+SCORES = st.floats(0, 1)
+MAYBE = st.one_of(st.none(), SCORES)
+LOSS = st.floats(0, 5)
+
+
+@given(st.tuples(MAYBE, MAYBE, MAYBE), st.tuples(LOSS, LOSS, LOSS), st.tuples(LOSS, LOSS, LOSS), st.floats(0.01, 0.99))
+def test_no_source_that_goes_raises_the_confidence(scores: Any, missing: Any, quiet: Any, prior: float) -> None:
+    """Whatever a lane says, the same without that lane is never surer, when missing costs no less than finding nothing."""
+    lanes = ("camera", "microphone", "heart")
+    costs = [{"missing": max(m, q), "quiet": q, "score": 0.01} for m, q in zip(missing, quiet)]
+    section = rule(sum=[one | cost for one, cost in zip(SENSES, costs)], prior=prior, confidence=0.001)
+
+    def sure(present: tuple[str, ...]) -> float:
+        rules = Rules({"help": section}, {"nurse": "quiet"})
+        for lane, label, score in zip(lanes, ("fall", "groan", "heart-rate-jump"), scores):
+            if lane in present:
+                rules.decide(lane, MS, MS, [Evidence(lane, label, score, MS)] if score is not None else [])
+        return rules.rules[0].confidence
+
+    for gone in lanes:
+        assert sure(tuple(lane for lane in lanes if lane != gone)) <= sure(lanes) + 1e-9
+
+
+@given(st.floats(allow_nan=False), st.floats(0, 1))
+def test_odds_and_probability(odds: float, share: float) -> None:
+    assert 0 <= probability(odds) <= 1
+    assert probability(log_odds(share)) == pytest.approx(min(max(share, 0.01), 0.99))
+
+
+@pytest.mark.parametrize(
+    "section, says",
+    [
+        ({"some": [FALL], "at_least": 2}, "2 of 1 conditions can never hold"),
+        ({"some": SENSES, "all": SENSES}, "one of 'any', 'all', 'some' and 'sum'"),
+        ({"sum": [FALL | {"absent": True}]}, "no evidence in a sum"),
+        ({"sum": [FALL | {"missing": -1}]}, "greater than or equal to 0"),
+        ({"sum": [FALL], "confidence": 1}, "less than 1"),
+    ],
+)
+def test_what_makes_no_rule(section: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        rule(**section)

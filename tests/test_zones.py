@@ -1,0 +1,237 @@
+"""Zones: what an outline must be, what lies inside, and how the rules of a lane come by them."""
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from agent import config, zonesketch
+from agent.cli import cli
+from agent.config import Config, ConfigError
+from agent.data import Box, Evidence
+from agent.reload import compare
+from agent.runner import rules_of
+from agent.zones import Polygon, Zone
+
+SQUARE = ((0.2, 0.2), (0.6, 0.2), (0.6, 0.6), (0.2, 0.6))
+POLYGON = TypeAdapter(Polygon)
+SHARE = st.floats(0, 1)
+
+
+# -- geometry --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("x, y, inside", [
+    (0.4, 0.4, True), (0.2, 0.4, True), (0.4, 0.2, True), (0.2, 0.2, True),  # its left and upper border belong to it
+    (0.6, 0.4, False), (0.4, 0.6, False), (0.6, 0.6, False), (0.6, 0.2, False), (0.2, 0.6, False),  # the others do not
+    (0.1, 0.4, False), (0.7, 0.4, False), (0.4, 0.1, False), (0.4, 0.7, False), (math.nan, 0.4, False), (0.4, math.nan, False),
+])  # fmt: skip
+def test_a_square(x, y, inside):
+    for corners in (SQUARE, SQUARE[::-1], SQUARE[2:] + SQUARE[:2]):
+        assert Zone(corners).inside(x, y) is inside
+
+
+def test_a_hollow_shape():
+    hook = Zone(((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.7, 0.9), (0.7, 0.3), (0.3, 0.3), (0.3, 0.9), (0.1, 0.9)))
+    assert hook.inside(0.2, 0.8) and hook.inside(0.8, 0.8) and hook.inside(0.5, 0.2)
+    assert not hook.inside(0.5, 0.8) and not hook.inside(0.5, 0.3)
+
+
+def test_the_foot_of_a_box_or_its_middle():
+    box = Box(0.3, 0.3, 0.5, 0.7)
+    assert not Zone(SQUARE).holds(box)
+    assert Zone(SQUARE, middle=True).holds(box)
+
+
+@pytest.mark.parametrize("box", [Box(0.4, 0.5, 0.6, 1.0), Box(0.9, 0.5, 1.1, 1.2), Box(-0.2, -0.5, 0.1, 0.0)])
+def test_the_whole_picture_holds_what_reaches_its_border(box):
+    assert Zone(((0, 0), (1, 0), (1, 1), (0, 1))).holds(box)
+
+
+@given(st.tuples(SHARE, SHARE), st.tuples(SHARE, SHARE), SHARE, SHARE, st.booleans())
+def test_neighbours_share_a_border_and_no_point_of_it(start, end, x, y, on_it):
+    """Two halves of the picture, on either side of any line: each point is in exactly one of them."""
+    (ax, _), (bx, _) = start, end
+    left, right = ((0, 0), (ax, 0), (bx, 1), (0, 1)), ((1, 0), (ax, 0), (bx, 1), (1, 1))
+    assume(0 < ax < 1 and 0 < bx < 1)
+    if on_it:
+        x = ax + (bx - ax) * y
+    assert Zone(left).inside(x, y) + Zone(right).inside(x, y) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=3, max_size=8, unique=True), SHARE, SHARE)
+def test_inside_is_what_opencv_says(corners, x, y):
+    """Off the border, where the two may differ by their conventions."""
+    polygon = [(a / 20, b / 20) for a, b in corners]
+    far = cv2.pointPolygonTest(np.array(polygon, np.float32), (x, y), True)
+    assume(abs(far) > 1e-5)
+    try:
+        POLYGON.validate_python(polygon)
+    except ValidationError:
+        assume(False)
+    assert Zone(polygon).inside(x, y) == (far > 0)
+
+
+@pytest.mark.parametrize("corners, said", [
+    ([[0, 0], [1, 1], [1, 0], [0, 1]], r"the side \[0, 0\] to \[1, 1\] meets the side \[1, 0\] to \[0, 1\]"),
+    ([[0, 0], [1, 0], [1, 1], [0.5, 0], [0, 1]], "meets the side"),  # touches with a corner
+    ([[0, 0], [1, 0], [1, 1], [0.5, 0.5], [1, 1], [0, 1]], "turns back on itself"),
+    ([[0, 0], [1, 0], [0.5, 0]], "turns back on itself"),
+    ([[0, 0], [0, 0], [1, 1], [0, 1]], r"corner \[0, 0\] stands there twice in a row"),
+    ([[0, 0], [1, 1], [0, 1], [0, 0]], r"corner \[0, 0\] stands there twice in a row"),
+    ([[0, 0], [1, 1]], "3 to 32 corners"),
+    ([[0, 0]] * 33, "3 to 32 corners"),
+    ([[0, 0], [1, 1], [1]], "3 to 32 corners"),
+    ("stop", "3 to 32 corners"),
+    (7, "3 to 32 corners"),
+    ([[0, 0], [1, 1], [1.01, 0]], "less than or equal to 1"),
+    ([[0, 0], [1, 1], [math.nan, 0]], "than or equal to"),
+    ([[0, 0], [1, 1], ["x", 0]], "valid number"),
+])  # fmt: skip
+def test_an_outline_that_is_none(corners, said):
+    with pytest.raises(ValidationError, match=said):
+        POLYGON.validate_python(corners)
+
+
+def test_a_corner_on_a_straight_side_is_allowed():
+    assert len(POLYGON.validate_python([[0, 0], [0.5, 0], [1, 0], [1, 1]])) == 4
+
+
+@given(st.lists(st.tuples(SHARE, SHARE), min_size=0, max_size=40))
+def test_any_corners_are_taken_or_refused(corners):
+    try:
+        taken = POLYGON.validate_python(corners)
+    except ValidationError:
+        return
+    assert Zone(taken).inside(0.5, 0.5) in (True, False)
+
+
+# -- in a configuration ----------------------------------------------------------------------------------------------------
+
+ROAD = """\
+lanes:
+  road:
+    source: {driver: camera.sim}
+    model: motion-blobs
+    zones:
+      stop: [[0, 0.5], [1, 0.5], [1, 1], [0, 1]]
+  arm:
+    source: {driver: sensor.sim_arm}
+    model: arm-deviation
+actuators:
+  light: {rest: vehicles}
+rules:
+  wait:
+    any:
+      - {lane: road, label: vehicle, zone: stop, count: 2}
+    actuator: light
+    verb: people
+"""
+
+
+def load(folder: Path, old: str = "", new: str = "") -> Config:
+    assert ROAD.count(old) == 1 or not old
+    path = folder / "road.yaml"
+    path.write_text(ROAD.replace(old, new) if old else ROAD)
+    return config.load(path)
+
+
+@pytest.mark.parametrize("old, new, line, said", [
+    ("zone: stop", "zone: stpo", 15, "no zone of lane 'road' 'stpo'; did you mean 'stop'?"),
+    ("stop: [[0, 0.5], [1, 0.5]", "stop: [[1, 0.5], [0, 0.5]", 6, "'lanes.road.zones.stop': the side [0, 1] to"),
+    ("      stop:", "      the stop:", 6, "'the stop': a name has 1 to 32 letters"),
+    ("zone: stop", "zone: [[0, 0], [1, 1]]", 15, "'rules.wait.any.0.zone': expected 3 to 32 corners"),
+    ("zone: stop", "zone: 7", 15, "'rules.wait.any.0.zone': expected 3 to 32 corners"),
+    ("zone: stop", "zone_by: head", 15, "'rules.wait.any.0.zone_by': expected 'foot' or 'middle', found 'head'"),
+    ("count: 2", "count: 0", 15, "'rules.wait.any.0.count': expected greater than or equal to 1, found 0"),
+    ("lane: road, label: vehicle", "lane: arm, label: deviation", 15, "lane 'arm' sees no pictures: it has no zones"),
+    ("model: arm-deviation", "model: arm-deviation\n    zones: {here: [[0, 0], [1, 0], [1, 1]]}", 10,
+     "a zone is a part of a picture, and model 'arm-deviation' sees none: remove it"),
+])  # fmt: skip
+def test_a_mistake_is_one_line_with_its_place(tmp_path, old, new, line, said):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, old, new)
+    told = [one for one in caught.value.mistakes if said in one]
+    assert told and told[0].startswith(f"{tmp_path}/road.yaml:{line}: ")
+
+
+def vehicles(*feet, lane="road", label="vehicle", score=0.9):
+    return [Evidence(lane, label, score, 1, Box(x - 0.1, y - 0.2, x + 0.1, y)) for x, y in feet]
+
+
+def test_rules_know_the_zones_that_they_name(tmp_path):
+    rules = rules_of(load(tmp_path))
+    near, far = (0.5, 0.9), (0.5, 0.4)
+    assert [one.verb for one in rules.decide("road", 1, 1, vehicles(near, far, far))] == ["vehicles"]
+    seen = vehicles(near, far, (0.2, 0.6), (0.8, 0.7))
+    (decision,) = rules.decide("road", 2, 2, seen)
+    assert decision.verb == "people"
+    assert decision.evidence == (seen[0], seen[2])  # so many as it asks for, and none from elsewhere
+
+
+def test_a_rule_may_bring_its_own_corners(tmp_path):
+    rules = rules_of(load(tmp_path, "zone: stop", "zone: [[0, 0], [1, 0], [1, 0.5], [0, 0.5]]"))
+    assert [one.verb for one in rules.decide("road", 1, 1, vehicles((0.5, 0.4), (0.2, 0.4)))] == ["people"]
+
+
+def test_a_zone_drawn_anew_changes_the_rules_and_no_lane(tmp_path):
+    old, new = load(tmp_path), load(tmp_path, "[[0, 0.5], [1, 0.5]", "[[0, 0.3], [1, 0.3]")
+    assert compare(old, new) == ([], [], [])
+    before, same, after = rules_of(old), rules_of(old), rules_of(new)
+    before.decide("road", 1, 1, vehicles((0.5, 0.9), (0.2, 0.9)))
+    same.adopt(before)
+    after.adopt(before)
+    assert same.rules[0] is before.rules[0]
+    assert after.rules[0] is not before.rules[0]
+    assert [one.verb for one in after.decide("road", 2, 2, vehicles((0.5, 0.4), (0.2, 0.4)))] == ["people"]
+
+
+def test_what_a_recording_keeps_of_the_configuration_has_the_zones(tmp_path):
+    loaded = load(tmp_path)
+    again = Config.model_validate_json(loaded.model_dump_json())
+    assert again == loaded
+    (rule,), (known,) = rules_of(again).rules, rules_of(loaded).rules
+    assert rule.config == known.config
+
+
+# -- the editor ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_sketch_shows_grid_and_zones_where_they_are():
+    grey = np.full((360, 640, 3), 90, np.uint8)
+    plain, drawn = zonesketch.sketch(grey, {}), zonesketch.sketch(grey, {"stop": SQUARE})
+    assert plain.shape == drawn.shape == (720, 1280, 3)
+    assert (plain[80:, round(0.7 * 1279)] == 255).all() and (plain[round(0.3 * 719), 80:] == 255).all()
+    changed = (plain != drawn).any(axis=2)
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    assert abs(columns[[0, -1]] / 1279 - (0.2, 0.6)).max() < 0.01
+    assert abs(rows[[0, -1]] / 719 - (0.2, 0.6)).max() < 0.01
+
+
+def test_a_picture_of_the_lane_for_its_owner_only(tmp_path):
+    load(tmp_path)
+    out = tmp_path / "still.png"
+    told = CliRunner().invoke(cli, ["zones", "-c", str(tmp_path / "road.yaml"), "-o", str(out)], catch_exceptions=False)
+    assert told.exit_code == 0, told.output
+    assert "lane road, frames of 640 x 480, zones: stop" in told.output
+    assert "stop: [[0, 0.5], [1, 0.5], [1, 1], [0, 1]]" in told.output
+    assert cv2.imread(str(out)).shape[1] == 1280
+    assert out.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["-o", "x.gif"], "x.gif: expected a file named *.png, *.jpg, *.jpeg"),
+    (["/nowhere.mp4", "-o", "x.png"], "/nowhere.mp4: no such file, folder or camera"),
+    (["-o", "x.png", "--lane", "raod"], "no camera lane 'raod' in this configuration: there is road"),
+])  # fmt: skip
+def test_what_cannot_be_drawn(tmp_path, arguments, said):
+    load(tmp_path)
+    told = CliRunner().invoke(cli, ["zones", "-c", str(tmp_path / "road.yaml"), *arguments])
+    assert told.exit_code == 1 and said in told.output
+    assert not (tmp_path / "x.png").exists()
