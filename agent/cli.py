@@ -45,10 +45,16 @@ def start_log(level: int) -> None:
 @config_option
 @click.option("--samples", default=0, help="Stop after so many samples of each lane.")
 @click.option("--seconds", default=0.0, help="Stop after so long.")
-def run(path: Path, samples: int, seconds: float) -> int:
+@click.option("--scene", "name", help="Run one of the scenes that come along, its actuators too, instead of a configuration.")
+@click.option("--data", type=click.Path(path_type=Path), help="With --scene: read these recordings, not simulated devices.")
+def run(path: Path, samples: int, seconds: float, name: str | None, data: Path | None) -> int:
     """Run the daemon: read sources, infer, decide, command actuators."""
     from agent import daemon
 
+    if name:
+        from agent import demo as show
+
+        return show.scene(name, data, seconds)
     return daemon.run(configuration.load(path), path, samples, seconds)
 
 

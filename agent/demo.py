@@ -1,4 +1,4 @@
-"""`reflexd demo`: the real daemon and the real actuator host as two processes, their progress, and the ledger at the end."""
+"""`reflexd demo`, `run --scene`: the real daemon and the real actuator host as two processes, their progress, the ledger."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from typing import Any
 import click
 
 from agent import config as configuration
-from agent import ledger, package
+from agent import ledger, package, scenes
 from agent.config import ConfigError
-
-SCENE = Path(__file__).parent / "scenes" / "robot-cell.yaml"
 
 
 def run(seconds: float, video: Path | None, camera: str | None, model: str | None) -> int:
@@ -27,19 +25,32 @@ def run(seconds: float, video: Path | None, camera: str | None, model: str | Non
         raise ConfigError(["demo: either --video or --camera, not both"])
     with tempfile.TemporaryDirectory(prefix="reflexd-demo-") as name:
         folder = Path(name)
-        path = SCENE if not (video or camera) else picture_scene(folder, video, camera, model or "person-coarse")
-        configuration.load(path)  # one clear message instead of two from two processes
-        environment = {**os.environ, "RUNTIME_DIRECTORY": name, "STATE_DIRECTORY": name}
-        host = spawn(["actuate", "-c", str(path)], environment)
-        daemon = spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment)
-        try:
-            watch(daemon, folder)
-        finally:
-            code = [finish(process) for process in (daemon, host)][0]
-        click.echo()
-        for account in ledger.read_all(folder):
-            click.echo(ledger.table(account))
-        return code
+        own = bool(video or camera)
+        path = picture_scene(folder, video, camera, model or "person-coarse") if own else scenes.find("robot-cell")
+        return play(path, folder, seconds)
+
+
+def scene(name: str, data: Path | None, seconds: float) -> int:
+    """A whole scene, simulated or on recordings, until told to stop. Raises ConfigError, PackageError."""
+    with tempfile.TemporaryDirectory(prefix=f"reflexd-{name}-") as place:
+        folder = Path(place)
+        return play(scenes.on_recordings(name, data, folder) if data else scenes.find(name), folder, seconds)
+
+
+def play(path: Path, folder: Path, seconds: float) -> int:
+    """folder: for sockets, ledgers and recordings. seconds: 0 = until Ctrl-C."""
+    configuration.load(path)  # one clear message instead of two from two processes
+    environment = {**os.environ, "RUNTIME_DIRECTORY": str(folder), "STATE_DIRECTORY": str(folder)}
+    host = spawn(["actuate", "-c", str(path)], environment)
+    daemon = spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment)
+    try:
+        watch(daemon, folder)
+    finally:
+        code = [finish(process) for process in (daemon, host)][0]
+    click.echo()
+    for account in ledger.read_all(folder):
+        click.echo(ledger.table(account))
+    return code
 
 
 def spawn(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -285,10 +285,12 @@ OUTPUTS = {
     "movenet": [(1, 1, 17, 3)],
     "ssd": [(1, 10, 4), (1, 10), (1, 10), (1,)],
     "grid": [(1, 4, 5, 3)],
+    "blobs": [(1, 12, 17, 1)],
     "nanodet": [(1, 16, 3), (1, 4, 3), (1, 16, 32), (1, 4, 32)],
     "heart": [(1, 2000, 1)],
     "heart_strap": [(1, 10, 3)],
 }
+OPTIONS = {"blobs": {"kinds": {"a": {"area": [0, 0.1]}, "b": {"area": [0.1, 0.5]}, "c": {"area": [0.5, 1]}}}}
 floats = st.floats(width=32) | st.sampled_from([0.0, 0.5, 1.0, 2.0, -1.0, 1e38])
 
 
@@ -298,7 +300,7 @@ floats = st.floats(width=32) | st.sampled_from([0.0, 0.5, 1.0, 2.0, -1.0, 1e38])
 @settings(max_examples=60, deadline=None)
 def test_a_decoder_stands_any_numbers(name, data):
     shapes = OUTPUTS[name]
-    decoder = decoders.make(name, ["a", "b", "c"], {}, shapes)
+    decoder = decoders.make(name, ["a", "b", "c"], OPTIONS.get(name, {}), shapes)
     for one in decoder([data.draw(arrays.arrays(np.float32, shape, elements=floats)) for shape in shapes]):
         assert one.label in ("a", "b", "c", "person", "lying", *heart.LABELS, *heart_strap.LABELS)
         assert 0 <= one.score <= 1
@@ -309,7 +311,8 @@ def test_a_decoder_stands_any_numbers(name, data):
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_a_decoder_stands_outputs_that_are_no_numbers(name, value):
     shapes = OUTPUTS[name]
-    found = decoders.make(name, ["a", "b", "c"], {}, shapes)([np.full(shape, value, np.float32) for shape in shapes])
+    decoder = decoders.make(name, ["a", "b", "c"], OPTIONS.get(name, {}), shapes)
+    found = decoder([np.full(shape, value, np.float32) for shape in shapes])
     assert value == np.inf or found == []
 
 

@@ -175,6 +175,13 @@ def test_rules_know_the_zones_that_they_name(tmp_path):
     assert decision.evidence == (seen[0], seen[2])  # so many as it asks for, and none from elsewhere
 
 
+@pytest.mark.parametrize("kind", ["all", "some", "sum"])
+def test_every_kind_of_rule_knows_them(tmp_path, kind):
+    loaded = load(tmp_path, "    any:\n", f"    at_least: 1\n    confidence: 0.5\n    {kind}:\n")
+    for feet, verb in ((0.4, "vehicles"), (0.9, "people")):
+        assert [one.verb for one in rules_of(loaded).decide("road", 1, 1, vehicles((0.5, feet), (0.2, feet)))] == [verb]
+
+
 def test_a_rule_may_bring_its_own_corners(tmp_path):
     rules = rules_of(load(tmp_path, "zone: stop", "zone: [[0, 0], [1, 0], [1, 0.5], [0, 0.5]]"))
     assert [one.verb for one in rules.decide("road", 1, 1, vehicles((0.5, 0.4), (0.2, 0.4)))] == ["people"]
