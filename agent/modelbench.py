@@ -113,7 +113,8 @@ def measure(opened: Package) -> dict[str, Any]:
     end = time.monotonic() + MOST_S
     for number in range(WARM + MOST):
         for place, values in enumerate(rows):
-            opened.engine.input(place)[0] = values[number % len(values)]
+            row = values[number % len(values)]
+            opened.engine.input(place).reshape(row.shape)[...] = row  # [1, ...], or of sound [n]
         before = time.perf_counter()
         opened.engine.invoke()
         opened.findings()
@@ -145,7 +146,8 @@ def samples(opened: Package) -> tuple[list[Array], str]:
 
 def noise(tensor: Tensor, manifest: Manifest, random: np.random.Generator) -> Array:
     """[NOISE, ...]: every stored value of an integer type alike; of a float one pixels, or readings around their mean."""
-    shape, kind = (NOISE, *tensor.shape[1:]), np.dtype(tensor.dtype)
+    row = tensor.shape[1:] or tensor.shape
+    shape, kind = (NOISE, *row), np.dtype(tensor.dtype)
     if kind.kind in "iu":
         limits = np.iinfo(kind)
         return random.integers(limits.min, limits.max, shape, kind, endpoint=True)

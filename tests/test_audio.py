@@ -83,7 +83,7 @@ def rig(name: str, folder: Path) -> tuple[str, dict[str, Any]]:
         return driver, {"timeout_ms": 5000, "start_ms": 20_000}
     if driver == "audio.sim":
         return driver, {"pace": pace, "sounds": [{"kind": "glass", "at_s": 0.05, "for_s": 0.1}]}
-    return driver, {"path": str(write_wav(folder / "a.wav", tone(440, 0.5))), "pace": pace, "repeat": True}
+    return driver, {"path": str(write_wav(folder / "a.wav", tone(440, 0.5))), "pace": pace, "loop": True}
 
 
 def test_every_microphone_is_tested_here() -> None:
@@ -156,7 +156,7 @@ def test_a_file_ends_or_begins_again(tmp_path: Path) -> None:
     assert [one.t_capture - heard[0].t_capture for one in heard] == [0, 10 * MS, 15 * MS]
     with pytest.raises(EOFError, match="a.wav"):
         once.read(0.1)
-    again = opened(player(path, repeat=True))
+    again = opened(player(path, loop=True))
     assert [one.sequence for one in samples(again, 4)] == [159, 319, 399, 559]
 
 

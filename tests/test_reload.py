@@ -191,7 +191,7 @@ def test_files_replaced_under_their_old_names_are_noticed(cell: Cell) -> None:
         cell.counted(lane, "inferences")
 
     def reloaded() -> Any:
-        answer = control.ask(cell.run_dir, {"do": "reload"}, 30.0)
+        answer = control.ask(cell.run_dir, {"do": "reload"}, 120.0)
         assert answer is not None and answer["ok"], daemon.text
         assert answer["started"] == answer["stopped"]
         return answer["started"]
@@ -208,7 +208,7 @@ def test_files_replaced_under_their_old_names_are_noticed(cell: Cell) -> None:
     assert reloaded() == []
     assert started(cell, "arm") == first
     good.write_bytes(b"no picture any more")
-    answer = control.ask(cell.run_dir, {"do": "reload"}, 30.0)
+    answer = control.ask(cell.run_dir, {"do": "reload"}, 120.0)
     assert answer is not None and not answer["ok"]
     assert "good.png' is no PNG or JPEG picture" in answer["mistakes"][0]
 

@@ -24,7 +24,7 @@ CHUNK = 65_536  # frames that are converted at a time
 class Options(AudioOptions):
     path: Path = Field(description="WAV, PCM of 8, 16, 24 or 32 bit; its channels are mixed, its rate is made rate_hz")
     pace: Literal["real", "fast"] = Field("real", description="fast: a block whenever asked, on a clock of its own")
-    repeat: bool = Field(False, description="begin again at the end")
+    loop: bool = Field(False, description="begin again at the end")
     max_s: float = Field(300.0, gt=0, le=3600, description="a longer file is refused: it is held in memory")
     dead_ms: float = Field(0.0, ge=0, le=3_600_000, description="digital silence that counts as a fault; 0: none does")
 
@@ -47,7 +47,7 @@ class Driver(Microphone):
 
     def read(self, wait_s: float) -> Sample | None:
         if self.next == len(self.values):
-            if not self.options.repeat:
+            if not self.options.loop:
                 raise EOFError(f"{self.options.path}: end of the recording")
             self.next = 0
         count = min(self.blocks.wait(wait_s), len(self.values) - self.next)
