@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from agent import yamlfile
 from agent.fine import FineConfig
-from agent.gates import GateConfig
-from agent.mistakes import NAME, all_mistakes
+from agent.gates.base import GateConfig
+from agent.lane_mistakes import NAME
+from agent.mistakes import all_mistakes
 from agent.conditions import RuleConfig
 from agent.yamlfile import Document, YamlError
 from agent.zones import Polygon

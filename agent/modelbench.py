@@ -15,7 +15,8 @@ import numpy as np
 from agent import package
 from agent.backends.base import Tensor
 from agent.data import Array
-from agent.package import UNREADABLE, Manifest, Package, PackageError
+from agent.manifest import Manifest
+from agent.package import UNREADABLE, Package, PackageError
 
 TIMES = ("name", "p50_ms", "p99_ms", "max_ms", "budget_ms", "verdict")
 COLUMNS = ("name", "version", "backend", "bytes", "labels", "budget_ms", "state")

@@ -7,10 +7,9 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from agent import yamlfile
 from agent.backends import base as backends
@@ -18,6 +17,7 @@ from agent.backends.base import Engine, EngineError
 from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import Decoder, DecoderError, Finding
+from agent.manifest import Manifest
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
 GOLDEN_STEPS = 8  # quantisation steps of 256; kernels with and without VNNI differ by 5 in what we ship
@@ -28,109 +28,6 @@ UNREADABLE = (OSError, ValueError, EOFError, TypeError, KeyError, MemoryError, z
 
 class PackageError(Exception):
     """This package cannot be used; the text says which file, what is wrong and what to do."""
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Picture(Part):
-    """How pixels become the input: real value = (pixel - mean) / std, pixel 0..255."""
-
-    colour: Literal["rgb", "bgr", "grey"] = "rgb"
-    mean: float | list[float] = 0.0
-    std: float | list[float] = 1.0
-    fit: Literal["stretch", "letterbox"] = "stretch"
-    resize: Literal["linear", "area"] = "linear"
-    reference: bool = Field(False, description="input [1, height, width, 2]: the camera's picture, and the lane's reference")
-
-    @model_validator(mode="after")
-    def one_or_three(self) -> Picture:
-        for name, value in (("mean", self.mean), ("std", self.std)):
-            if isinstance(value, list) and len(value) != (1 if self.colour == "grey" else 3):
-                raise ValueError(f"{name} is one number, or one per colour")
-        if 0.0 in (self.std if isinstance(self.std, list) else [self.std]):
-            raise ValueError("std must not be 0")
-        if self.reference and self.colour != "grey":
-            raise ValueError("a reference is compared in grey: say 'colour: grey'")
-        return self
-
-    @property
-    def channels(self) -> int:
-        return 2 if self.reference else 1 if self.colour == "grey" else 3
-
-
-class Window(Part):
-    """How readings become the input [1, length, channels]: real value = (reading - mean) / std, oldest row first."""
-
-    channels: list[str] = Field(min_length=1)
-    length: int = Field(ge=1, le=100_000)
-    hop: int = Field(1, ge=1, description="infer on every hop-th reading")
-    rate_hz: float = Field(0.0, ge=0, description="at which the model wants its readings; 0: any")
-    mean: list[float]
-    std: list[float]
-
-    @model_validator(mode="after")
-    def one_per_channel(self) -> Window:
-        if not len(self.channels) == len(self.mean) == len(self.std):
-            raise ValueError("channels, mean and std must have the same length")
-        if min(self.std) <= 0:
-            raise ValueError("std must be above 0")
-        return self
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return 1, self.length, len(self.channels)
-
-
-class Poses(Part):
-    """How keypoints over time become the input [1, length, 51]: a row each `every_ms`, the newest last (agent/poses.py)."""
-
-    length: int = Field(ge=2, le=256)
-    every_ms: float = Field(100.0, ge=10, le=1000)
-    min_score: float = Field(0.2, ge=0, le=1, description="keypoints below this are not seen")
-    lasting: list[str] = Field([], description="labels that stay true while the person is not seen any more")
-    memory_s: float = Field(60.0, ge=0, le=86400, description="for so long")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return 1, self.length, 51
-
-
-class SoundInput(Part):
-    """How sound becomes the input [length], [1, length] or [1, length, 1]: real value = value * full_scale, oldest first."""
-
-    rate_hz: int = Field(ge=4_000, le=192_000, description="values a second")
-    length: int = Field(ge=1, le=1_920_000, description="values that it hears at once")
-    hop: int = Field(ge=1, le=19_200_000, description="infer on every hop-th value; a lane's hop_ms goes before this")
-    full_scale: float = Field(1.0, gt=0, description="its number for the loudest value; 32768 where it learned 16 bit values")
-
-
-class Manifest(Part):
-    """manifest.yaml: what the model file cannot say."""
-
-    version: str
-    licence: str
-    file: str
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    backend: str = "litert"
-    provider: str = ""
-    decoder: str
-    labels: list[str] = []
-    options: dict[str, Any] = Field({}, description="of the decoder")
-    picture: Picture | None = None
-    window: Window | None = None
-    poses: Poses | None = Field(None, description="of a second model, that reads the keypoints of a lane's first")
-    sound: SoundInput | None = None
-    budget_ms: float = Field(10.0, gt=0, description="longest inference that is still good")
-    data: str = Field("", description="what it was trained on, and the licence of that")
-    golden: str = ""
-
-    @model_validator(mode="after")
-    def one_input(self) -> Manifest:
-        if [self.picture, self.window, self.poses, self.sound].count(None) != 3:
-            raise ValueError("a manifest has one section that says what the input is made of: picture, window, poses or sound")
-        return self
 
 
 class Package:

@@ -11,7 +11,7 @@ from agent.backends.base import Engine
 from agent.data import Array, Sample
 from agent.decoders.base import Decoder, Finding
 from agent.fine import Fine
-from agent.gates import Gate, GateConfig
+from agent.gates.base import Gate, GateConfig
 from agent.package import Package
 from agent.poses import KEYPOINTS, SecondModel
 from agent.prepare.base import Preparation

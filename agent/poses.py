@@ -7,7 +7,8 @@ import numpy as np
 from agent.backends.base import Tensor
 from agent.data import Array
 from agent.decoders.base import Finding
-from agent.package import Package, Poses
+from agent.manifest import Poses
+from agent.package import Package
 
 KEYPOINTS, CHANNELS = 17, 51
 SOMEBODY = 5  # so many keypoints seen are a person

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -199,3 +200,11 @@ def unwrap(annotation: Any) -> Any:
         kinds = [one for one in typing.get_args(annotation) if one is not type(None)]
         return kinds[0] if len(kinds) == 1 else None
     return annotation
+
+
+def unknown(document: Document, place: Place, name: str, kind: str, known: Mapping[str, object]) -> Iterator[str]:
+    if name in known:
+        return
+    close = get_close_matches(name, known, 1, 0.5)
+    hint = f"; did you mean '{close[0]}'?" if close else f"; there is {', '.join(list(known)[:12]) or 'none'}"
+    yield f"{document.at(place)}: no {kind} '{name}'{hint}"

@@ -210,7 +210,7 @@ MISTAKES = {
         "    actuator: belt",
         "    all: [{lane: arm, label: collision}]\n    actuator: belt",
         18,
-        "either 'any' or 'all'",
+        "one of 'any', 'all', 'some' and 'sum'",
     ),
     "impossible hits": ("hits: 2", "hits: 4", 21, "4 of the last 3 can never happen"),
     "transport": (

@@ -11,7 +11,7 @@ from agent import package
 from agent.backends.motion import Engine, Parameters
 from agent.config import Config
 from agent.data import Box, Evidence
-from agent.gates import overlap
+from agent.tracks import overlap
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.package import BUNDLED

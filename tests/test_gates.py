@@ -16,8 +16,10 @@ from agent.benches import senses
 from agent.backends.base import Tensor
 from agent.data import Array, Box, Sample
 from agent.decoders.base import Finding
-from agent.gates import GateConfig, PictureGate, ReadingGate, inside
-from agent.package import Picture, Window
+from agent.gates.base import GateConfig
+from agent.gates.pictures import PictureGate, inside
+from agent.gates.readings import ReadingGate
+from agent.manifest import Picture, Window
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
 

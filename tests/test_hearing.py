@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from agent import ledger as book
 from agent import modelfile, package
 from agent.cli import cli
+from agent.manifest import SoundInput
 from agent.data import Evidence
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
@@ -61,7 +62,7 @@ def all_labels(yamnet: Path) -> Path:
 
 def test_init_makes_a_model_that_hears_and_says_who_needs_help(yamnet: Path, all_labels: Path) -> None:
     opened = package.open_package(yamnet)
-    assert opened.manifest.sound == package.SoundInput(rate_hz=16_000, length=15_600, hop=1_600)
+    assert opened.manifest.sound == SoundInput(rate_hz=16_000, length=15_600, hop=1_600)
     assert package.labels(yamnet) == ["scream", "groan", "glass", "speech"]
     assert len(package.labels(all_labels)) == 521
     assert json.loads(CliRunner().invoke(cli, ["model", "verify", str(yamnet), "--json"]).stdout)["ok"]

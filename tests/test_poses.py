@@ -12,9 +12,11 @@ from hypothesis.extra import numpy as arrays
 
 from agent import config, package
 from agent.backends.base import Tensor
+from agent.manifest import Picture
 from agent.config import ConfigError
 from agent.data import Array
-from agent.package import PackageError, Poses
+from agent.manifest import Poses
+from agent.package import PackageError
 from agent.poses import REACH, PoseWindow, SecondModel, between, features
 from agent.prepare.pixels import Pixels
 from tests.shared import MOVENET, PUBLIC, needs_recordings
@@ -95,7 +97,7 @@ def test_a_pause_or_a_jump_of_the_clock_begins_a_new_track() -> None:
 
 
 def test_letterboxed_keypoints_come_back_to_the_frame() -> None:
-    picture = package.Picture(fit="letterbox")
+    picture = Picture(fit="letterbox")
     pixels = Pixels(picture, Tensor("in", (1, 192, 192, 3), np.uint8, 0.0, 0), "bgr")
     pixels(np.zeros((240, 320, 3), np.uint8), np.zeros((1, 192, 192, 3), np.uint8))
     points = pixels.unmap_points(np.array([[0.125, 0.0, 0.5], [0.875, 1.0, 0.5], [0.5, 0.5, 0.9]]))

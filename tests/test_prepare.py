@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.backends.base import Tensor
 from agent.data import Box
-from agent.package import Picture, Window
+from agent.manifest import Picture, Window
 from agent.prepare.pixels import CHANNELS, Pixels, lookup
 from agent.prepare.readings import Readings
 from drivers.base import DeviceFault

@@ -20,7 +20,8 @@ from agent.config import ConfigError, load
 from agent.data import Array
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
-from agent.package import BUNDLED, PackageError, Picture
+from agent.manifest import Picture
+from agent.package import BUNDLED, PackageError
 from agent.perception import Perception
 from agent.prepare.pixels import CHANNELS, Pixels
 from agent.reference import ReferenceMistake

@@ -19,7 +19,8 @@ from agent.config import ConfigError
 from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError
-from agent.package import Manifest, PackageError, SoundInput
+from agent.manifest import Manifest, SoundInput
+from agent.package import PackageError
 from agent.prepare.sound import Sound
 from drivers.audio import sim
 from drivers.base import DeviceFault

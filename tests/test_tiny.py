@@ -9,13 +9,16 @@ from agent.lane import Lane, Limits
 from agent.ledger import Ledger, account, parts
 from agent.outbox import Address, Outbox
 from agent.perception import Perception
-from agent.rules import Rules
+from agent.runner import rules_of
 from agent.scene import Scene
 from drivers.base import open_source
 from tests.shared import ROOT
 
 MS = 1_000_000
-CELL = config.load(ROOT / "agent/scenes/robot-cell.yaml")
+WHOLE = config.load(ROOT / "agent/scenes/robot-cell.yaml")
+CELL = WHOLE.model_copy(
+    update={"lanes": {"arm": WHOLE.lanes["arm"]}, "rules": {"arm-off-plan": WHOLE.rules["arm-off-plan"]}}
+)
 BAD_FROM_MS = 200
 
 
@@ -28,7 +31,7 @@ def make_lane(pace, samples=0):
 
 
 def make_scene():
-    return Scene(Rules(CELL.rules, {name: one.rest for name, one in CELL.actuators.items()}))
+    return Scene(rules_of(CELL))
 
 
 def replay(count):

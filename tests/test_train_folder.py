@@ -14,6 +14,7 @@ import pytest
 
 from agent import package
 from agent.backends.base import Tensor
+from agent.manifest import Picture
 from agent.config import Config
 from agent.data import Box
 from agent.decoders.base import Finding
@@ -193,7 +194,7 @@ def test_a_file_that_shows_nothing_is_named(tmp_path: Path, monkeypatch, name: s
 def test_a_picture_reaches_the_network_as_in_a_lane() -> None:
     frame = np.random.default_rng(1).integers(0, 256, (120, 200, 3), np.uint8)
     side, view = pictures.SIDE, np.zeros((1, pictures.SIDE, pictures.SIDE, 3), np.float32)
-    Pixels(package.Picture(**pictures.PICTURE), Tensor("", (1, side, side, 3), np.float32), "bgr")(frame, view)
+    Pixels(Picture(**pictures.PICTURE), Tensor("", (1, side, side, 3), np.float32), "bgr")(frame, view)
     np.testing.assert_allclose(pictures.real(pictures.shrinker()(frame)), view[0], atol=1e-6)
 
 

@@ -16,7 +16,7 @@ from agent import gates as gating
 from agent import package
 from agent.benches.arc import machine
 from agent.data import Array, Sample
-from agent.gates import GateConfig
+from agent.gates.base import GateConfig
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.package import Package

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.backends.base import Tensor
 from agent.data import Array, Box
-from agent.package import Picture
+from agent.manifest import Picture
 from agent.prepare.base import Preparation
 from agent.prepare.ladder import Ladder
 from drivers.base import DeviceFault

@@ -12,7 +12,8 @@ from agent import config as configuration
 from agent import package
 from agent.backends.base import EngineError
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, listed
-from agent.package import Manifest, PackageError
+from agent.manifest import Manifest
+from agent.package import PackageError
 
 LIBRARIES = ("numpy", "opencv-python-headless", "pyzmq", "msgpack", "pyserial", "pydantic")
 INTERPRETERS = ("ai-edge-litert", "tflite-runtime")
