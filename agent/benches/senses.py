@@ -14,6 +14,7 @@ import numpy as np
 
 from agent import gates as gating
 from agent import package
+from agent.benches import fused
 from agent.benches.arc import machine
 from agent.data import Array, Sample
 from agent.gates.base import GateConfig
@@ -41,7 +42,11 @@ def measure(data: Path) -> dict[str, Any]:
         raise OSError(2, "no such recording: give --data DIR, laid out like ../shared/data", str(data / PEOPLE))
     return {
         "gates": gates(data), "full_hd": full_hd(data), "ladder": ladder(data, movenet(data)), "coarse": coarse(data),
-        "machine": machine(),
+        "fusion": fused.last_evidence_to_command(), "machine": machine(),
+        "scenes": {
+            "perimeter": fused.persons(data / PEOPLE, None), "perimeter_gated": fused.persons(data / PEOPLE, GATE),
+            "bedside": fused.fallen(data),
+        },
     }  # fmt: skip
 
 
@@ -210,7 +215,7 @@ def coarse(data: Path) -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    gated, coarse_, hd = result["gates"], result["coarse"], result["full_hd"]
+    gated, told, hd, fall = result["gates"], result["coarse"], result["full_hd"], result["scenes"]["bedside"]
     return "\n".join([
         f"{gated['clip']}: {gated['frames']} frames, {gated['not_inferred_percent']} % not inferred;"
         f" {gated['found']} of {gated['appearances']} appearances found, at the latest {gated['latest_frames']} frames after"
@@ -219,7 +224,17 @@ def text(result: dict[str, Any]) -> str:
         *(f"1080p {name} to a pose network, ladder: {one['full_ms']} -> {one['ladder_ms']} ms ({one['saved_percent']} % saved),"
           f" keypoints {one['keypoints_mean']} of the picture off, {one['keypoints_within_0.03_percent']} % within 0.03"
           for name, one in result["ladder"].items()),
-        f"coarse lane: {coarse_['frame_bytes']} bytes in, {coarse_['evidence_bytes_mean']} out"
-        f" (at most {coarse_['evidence_bytes_max']})",
+        f"coarse lane: {told['frame_bytes']} bytes in, {told['evidence_bytes_mean']} out (at most {told['evidence_bytes_max']})",
+        f"falls: {fall['falls_in_time']} of {fall['falls']} within 2 s, daily clips disturbed: {fall['daily_clips_with_false_alarm']};"
+        f" frame to decision {quantiles(fall['frame_to_decision'])}",
+        f"fusion of {result['fusion']['lanes']} lanes, last evidence to command: {quantiles(result['fusion'])}"
+        f" ({result['fusion']['decisions']} decisions)",
+        *(f"perimeter, {name}: {one['frames_looked_at_percent']} % of frames looked at, {one['persons_found']} persons found,"
+          f" precision {one['precision']}, recall {one['recall']}"
+          for name, one in (("every frame", result["scenes"]["perimeter"]), ("gated", result["scenes"]["perimeter_gated"]))),
         result["machine"],
     ])  # fmt: skip
+
+
+def quantiles(told: dict[str, Any]) -> str:
+    return ", ".join(f"{key.removesuffix('_ms')} {value} ms" for key, value in told.items() if key.endswith("_ms"))
