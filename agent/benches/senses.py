@@ -225,8 +225,8 @@ def text(result: dict[str, Any]) -> str:
           f" keypoints {one['keypoints_mean']} of the picture off, {one['keypoints_within_0.03_percent']} % within 0.03"
           for name, one in result["ladder"].items()),
         f"coarse lane: {told['frame_bytes']} bytes in, {told['evidence_bytes_mean']} out (at most {told['evidence_bytes_max']})",
-        f"falls: {fall['falls_in_time']} of {fall['falls']} within 2 s, daily clips disturbed: {fall['daily_clips_with_false_alarm']};"
-        f" frame to decision {quantiles(fall['frame_to_decision'])}",
+        f"falls: {fall['falls_in_time']} of {fall['falls']} within 2 s, daily clips disturbed:"
+        f" {fall['daily_clips_with_false_alarm']}; frame to decision {quantiles(fall['frame_to_decision'])}",
         f"fusion of {result['fusion']['lanes']} lanes, last evidence to command: {quantiles(result['fusion'])}"
         f" ({result['fusion']['decisions']} decisions)",
         *(f"perimeter, {name}: {one['frames_looked_at_percent']} % of frames looked at, {one['persons_found']} persons found,"
