@@ -92,6 +92,7 @@ class Player:
 
     def show(self, message: dict[str, Any]) -> None:
         """Into the inputs where they were kept, else into the outputs."""
+        self.aim(message["region"])
         if message["inputs"]:
             tensors = iter(message["inputs"])
             for engine in self.engines:
@@ -104,7 +105,6 @@ class Player:
             if not isinstance(holder.engine, Played):
                 holder.engine = holder.package.engine = Played(engine)
             holder.engine.recorded = [array(next(tensors)) for _ in engine.outputs]
-        self.aim(message["region"])
 
     def aim(self, region: Sequence[int]) -> None:
         if isinstance(self.perception.prepare, Shown) and region[2]:

@@ -30,7 +30,7 @@ from agent.tape import ANEW, HURRIED, INFERRED, LOOKED, MORE, Facts, Reader, Rec
 
 log = logging.getLogger("reflexd.record")
 LOOK_S = 0.05  # so often the tapes are read
-LEAVING_S = 60  # a disk that takes no more holds up nobody's end
+LEAVING_S = 120  # a disk that takes no more holds up nobody's end
 NEWS_S = 1.0  # so often new lanes are looked for, and the file's size
 KEPT = {"evidence": ["label", "score", "box", "mark"], "decisions": ["number", "rule", "actuator", "verb", "dropped", "because"]}
 

@@ -105,6 +105,7 @@ def lost(guest: Guest, sign: str, word: str) -> str:
     actuator = Actuator(guest)
     time.sleep(5)  # then the watchdog has been fed
     tape = guest.until("a recording that grows", f"sudo find {TAPES} -name 'trial-*' -size +16k | sort | tail -1", 240)
+    recorder = guest.ask("pgrep -n -f '[a]gent.record'")
     pid = guest.ask(f"systemctl show -p MainPID --value {SERVICE}")
     struck = float(guest.ask(f'sudo python3 -c "{STRIKE.format(sign)}" {pid}'))
     born = actuator.reborn(SERVICE, struck)
@@ -114,17 +115,15 @@ def lost(guest: Guest, sign: str, word: str) -> str:
     safe = actuator.safe_from(struck, born)
     return (
         f"kill -{sign}: actuator safe after {safe:.2f} s, new process after {born - struck:.1f} s, "
-        f"deciding again after {again - struck:.1f} s; {whole(guest, tape)}"
+        f"deciding again after {again - struck:.1f} s; {whole(guest, tape, recorder)}"
     )
 
 
-def whole(guest: Guest, tape: str) -> str:
+def whole(guest: Guest, tape: str, recorder: str) -> str:
     """The recorder outlives the daemon: it writes what the lanes had done, and `reflexd replay` reads it."""
-    for _ in range(6):  # its priority is the lowest, and a new daemon starts meanwhile
-        told = json.loads(guest.ask(f"sudo -u reflexd reflexd replay --json {tape}", timeout=400, check=False) or "{}")
-        if told and not told["torn"]:
-            break
-    else:
+    guest.until("the old recorder's end", f"sleep 2; test -e /proc/{recorder} || echo gone", 240)
+    told = json.loads(guest.ask(f"sudo -u reflexd reflexd replay --json {tape}", timeout=400, check=False) or "{}")
+    if not told or told["torn"]:
         raise Failed(f"the recording {tape} has no end: {told}")
     if told["differences"] and not told["lost"]:
         raise Failed(f"the recording {tape} decides otherwise again: {told['differences'][:3]}")

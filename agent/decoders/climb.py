@@ -1,0 +1,112 @@
+"""Does a person climb? From a window of keypoints (agent/poses.py), which is the input and the output of backend `signal`.
+
+Climbing is: hips and the lower foot rise by a good part of the person and stay risen, a wrist is above the shoulders for much of
+the time, and the body is upright. The limits are chosen on simulated figures (models/train/pose_climb). The score is that of the
+weakest of these signs, 0.5 at its limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from agent.data import Array
+from agent.decoders import base
+from agent.decoders.base import DecoderError, DecoderOptions, Finding
+
+LABELS = ("climbing",)
+KEYPOINTS = 17
+SHOULDERS, WRISTS, HIPS, KNEES, ANKLES = slice(5, 7), slice(9, 11), slice(11, 13), slice(13, 15), slice(15, 17)
+LEAST_ROWS = 3  # in which a joint is seen: a median of fewer is no better than one of them
+# Who walks away from a camera that hangs higher than they are rises in the picture. With a pinhole camera at height c, a joint
+# at height j of a person of height h rises by (c - j) / h of what the person shrinks; c = 2.6 m, h = 1.7 m, j = 0 and 0.9 m.
+AWAY_FEET, AWAY_HIPS = 1.5, 1.0
+PERSON = 3.3  # sizes of the person to one trunk, shoulders to hips (1.6 m from ankles to nose, 0.49 m)
+
+
+class Options(DecoderOptions):
+    keypoint_score: float = Field(0.2, ge=0, le=1, description="keypoints below this are not seen")
+    rise: float = Field(0.25, gt=0, le=2, description="hips and feet rise so far within the window, sizes of the person")
+    hands: float = Field(0.4, gt=0, le=1, description="a wrist is above the shoulders in this share of the window")
+    upright: float = Field(0.6, gt=0, le=1, description="shoulders are over the hips in this share of the window")
+    min_score: float = Field(0.1, ge=0, le=1, description="below this nothing is reported")
+
+
+class Decoder(base.Decoder):
+    """Output [1, rows, 51]: x, y, score of 17 joints, positions in sizes of the person, y downwards, the newest row last."""
+
+    Options = Options
+
+    def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
+        super().__init__(labels, options, shapes)
+        shape = shapes[0]
+        if len(shape) != 3 or shape[1] < 3 * LEAST_ROWS or shape[2] != 3 * KEYPOINTS:
+            raise DecoderError(f"climb needs keypoints over time, [1, {3 * LEAST_ROWS} or more, 51]; it gets {list(shape)}")
+
+    def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
+        window = outputs[0][0].reshape(-1, KEYPOINTS, 3)
+        if not np.isfinite(window).all():
+            return []
+        score = climbing(window, self.options)
+        return [Finding(LABELS[0], score)] if score > 0 and score >= self.options.min_score else []
+
+
+def climbing(window: Array, o: Options) -> float:
+    """Score 0..1 of [n, 17, 3]."""
+    x, y = window[..., 0], window[..., 1]
+    seen = window[..., 2] >= o.keypoint_score
+    seen[: repeats(window)] = False
+    shoulders, hips = middle(y, seen, SHOULDERS), middle(y, seen, HIPS)
+    aside = middle(x, seen, SHOULDERS) - middle(x, seen, HIPS)
+    hands = share(highest(y, seen, WRISTS), shoulders)
+    upright = share(shoulders, hips - np.abs(aside))
+    if hands <= 0 or upright <= 0:
+        return 0.0
+    away = PERSON * max(0.0, -gain(np.hypot(aside, hips - shoulders)))
+    risen_hips, risen_feet = -gain(hips) - AWAY_HIPS * away, feet_rise(y, seen) - AWAY_FEET * away
+    signs = risen_hips / o.rise, risen_feet / o.rise, hands / o.hands, upright / o.upright
+    return float(min(max(0.5 * min(signs), 0.0), 1.0))
+
+
+def feet_rise(y: Array, seen: Array) -> float:
+    """Of the lower foot, or the lower knee where feet are hidden; -inf where neither is seen."""
+    rises = (-gain(highest(-y, seen, joints) * -1.0) for joints in (ANKLES, KNEES))
+    return next((rise for rise in rises if np.isfinite(rise)), -np.inf)
+
+
+def repeats(window: Array) -> int:
+    """Rows before the oldest sample, which repeat it until there is more (agent/poses.py): nobody saw them."""
+    moved = (window[1:] != window[0]).any(axis=(1, 2))
+    return int(moved.argmax()) if moved.any() else len(window)
+
+
+def middle(values: Array, seen: Array, joints: slice) -> Array:
+    """[n]: mean of the joints that are seen; NaN where none is."""
+    some = seen[:, joints]
+    count = some.sum(axis=1)
+    total = np.where(some, values[:, joints], 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def highest(y: Array, seen: Array, joints: slice) -> Array:
+    """[n]: least y of the joints that are seen; NaN where none is."""
+    some = seen[:, joints]
+    return np.where(some.any(axis=1), np.where(some, y[:, joints], np.inf).min(axis=1), np.nan)
+
+
+def share(upper: Array, lower: Array) -> float:
+    """In how much of the rows that show both one is above the other; 0 where too few do."""
+    known = np.isfinite(upper) & np.isfinite(lower)
+    return float((upper < lower)[known].mean()) if known.sum() >= LEAST_ROWS else 0.0
+
+
+def gain(line: Array) -> float:
+    """From the median of the first third to that of the last, which a jump does not move; inf where too few rows show it."""
+    third = len(line) // 3
+    ends = [part[np.isfinite(part)] for part in (line[:third], line[-third:])]
+    if min(map(len, ends)) < LEAST_ROWS:
+        return np.inf
+    return float(np.median(ends[1]) - np.median(ends[0]))

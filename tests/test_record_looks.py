@@ -1,0 +1,77 @@
+"""Recordings of lanes with gates, crops and a finer look replay exactly, whatever there was time for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.recording import read
+
+from tests.processes import Cell, arm, needs_pictures
+from tests.test_record import again, recorded
+
+pytestmark = needs_pictures
+SEEN = {"lane": "cam", "label": "person", "score": 0.6, "within_ms": 2000}
+
+
+def lane(**more: Any) -> dict[str, Any]:
+    return {"source": {"driver": "camera.sim", "width": 320, "height": 240, "fps": 25}, "model": "person-coarse", **more}
+
+
+def played(cell: Cell, *frames: tuple[str, str]) -> tuple[dict[str, Any], dict[str, int]]:
+    """What a replay says of some seconds of the lane, and what the lane counted."""
+    cell.config["state_dir"] = str(cell.folder / "state")
+    host = cell.actuate()
+    daemon = cell.run()
+    daemon.says("runs: lanes")
+    name = next(iter(cell.config["lanes"]))
+    cell.counted(name, "samples", 150 if name == "cam" else 2500)
+    counts = cell.counts(name)
+    daemon.stop()
+    host.stop()
+    code, said = again(recorded(cell), "--json")
+    assert code == 0, said
+    return json.loads(said), counts
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+@pytest.mark.parametrize("crop", [False, True])
+def test_a_gated_camera(tmp_path: Path, crop: bool, pictures: bool) -> None:
+    """With a zone, so that a box that came back from the wrong part of the frame would decide otherwise."""
+    zones = {"right": [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]}
+    gated = lane(gate={"keyframe": {}, "motion": {"crop": crop}}, zones=zones)
+    with Cell(tmp_path, {"cam": gated}) as cell:
+        cell.config["rules"] = {"right": {"any": [SEEN | {"zone": "right"}], "actuator": "robot", "verb": "stop"}}
+        cell.config["recorder"] = {"pictures": pictures}
+        told, counts = played(cell)
+    assert told["differences"] == [] and told["decisions"] >= 2
+    assert counts["gated"] > 20 and 10 < told["inferences"] < told["samples"]
+
+
+@pytest.mark.parametrize("budget_ms, hurried", [(1000.0, False), (0.001, True)])
+def test_a_finer_look_that_there_was_time_for_or_not(tmp_path: Path, budget_ms: float, hurried: bool) -> None:
+    fine = {"model": "person-coarse", "label": "person", "pad": 0.5}
+    with Cell(tmp_path, {"cam": lane(fine=fine, budget_ms=budget_ms)}) as cell:
+        cell.config["rules"] = {"seen": {"any": [SEEN], "actuator": "robot", "verb": "stop"}}
+        told, _ = played(cell)
+        messages = [message for _, message in read(recorded(cell)).messages]
+    assert told["differences"] == []
+    assert any(message["hurried"] for message in messages) is hurried
+    assert any(message["looked"] for message in messages) is not hurried
+    marks = {one["mark"] for message in messages for one in message["evidence"]}
+    assert ("coarse" in marks) is hurried
+
+
+def test_gated_readings(tmp_path: Path) -> None:
+    """A healthy arm within its bounds is looked at now and then; one that leaves its plan at every reading."""
+    made = arm(faults=[{"kind": "deviation", "at_s": 1.5, "for_s": 0.4}])
+    made["gate"] = {"outlier": {"e1": {"around": 0.0, "by": 1.0}}, "silence_ms": 50, "beat_ms": 50}
+    with Cell(tmp_path, {"arm": made}) as cell:
+        condition = {"lane": "arm", "label": "deviation", "score": 0.7, "hits": 2, "of": 3}
+        cell.config["rules"] = {"off": {"any": [condition], "actuator": "robot", "verb": "stop"}}
+        told, counts = played(cell)
+        assert "stop" in cell.verbs()
+    assert told["differences"] == [] and counts["gated"] > 100
