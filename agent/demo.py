@@ -41,12 +41,15 @@ def play(path: Path, folder: Path, seconds: float) -> int:
     """folder: for sockets, ledgers and recordings. seconds: 0 = until Ctrl-C."""
     configuration.load(path)  # one clear message instead of two from two processes
     environment = {**os.environ, "RUNTIME_DIRECTORY": str(folder), "STATE_DIRECTORY": str(folder)}
-    host = spawn(["actuate", "-c", str(path)], environment)
-    daemon = spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment)
+    processes: list[subprocess.Popen[bytes]] = []
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the two would go on without this one
     try:
-        watch(daemon, folder)
+        processes.append(spawn(["actuate", "-c", str(path)], environment))
+        processes.append(spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment))
+        watch(processes[-1], folder)
     finally:
-        code = [finish(process) for process in (daemon, host)][0]
+        code = [finish(process) for process in reversed(processes)][0]
+        signal.signal(signal.SIGTERM, before)
     click.echo()
     for account in ledger.read_all(folder):
         click.echo(ledger.table(account))

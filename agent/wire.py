@@ -18,6 +18,10 @@ NAME_BYTES = 32
 NODE_BYTES = 2 * NAME_BYTES + 1  # "box/lane"
 MAX_ARGUMENTS = 8
 
+# All that leaves this box. Pictures and sound are numpy arrays, or bytes once they are encoded, and stay.
+PLAIN = frozenset((str, int, float, bool))
+AT = Command._fields.index("arguments")
+
 VERDICTS = (
     "applied",  # the device has it
     "seen",  # a repetition of what is already applied: a heart-beat
@@ -37,13 +41,33 @@ class WireError(ValueError):
 
 
 def pack_command(command: Command) -> bytes:
-    """At most COMMAND_BYTES. Raises WireError when arguments make it longer."""
+    """At most COMMAND_BYTES. Raises WireError when arguments make it longer, and for all but numbers, text and truth values."""
+    if not is_plain(command):
+        raise WireError(f"command for {str(command.actuator)[:NAME_BYTES]!r}: {told(command)}")
     frame = msgpack.packb((VERSION, COMMAND, *command))
     if len(frame) > COMMAND_BYTES:
         raise WireError(
             f"command for '{command.actuator}' takes {len(frame)} bytes, limit {COMMAND_BYTES}: shorten its names or arguments"
         )
     return bytes(frame)
+
+
+def is_plain(command: Command) -> bool:
+    arguments = command.arguments
+    if type(arguments) is not dict or not PLAIN.issuperset(map(type, command[:AT] + command[AT + 1 :])):
+        return False
+    return not arguments or all(type(k) is str and isinstance(v, (str, int, float)) for k, v in arguments.items())
+
+
+def told(command: Command) -> str:
+    """What of it must not leave, for the person whose rule made it."""
+    given = command.arguments if type(command.arguments) is dict else {"arguments": command.arguments}
+    fields = {**command._asdict(), "arguments": ""}
+    for name, value in [*fields.items(), *given.items()]:
+        if type(name) is not str or not isinstance(value, (str, int, float)):
+            break
+    kind = type(value if type(name) is str else name).__name__
+    return f"{str(name)[:NAME_BYTES]!r} is {kind}: pictures, sound and other raw data stay here; only numbers, text and truth leave"
 
 
 def pack_bye(node: str, session: int) -> bytes:

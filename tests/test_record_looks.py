@@ -10,8 +10,8 @@ import pytest
 
 from agent.recording import read
 
-from tests.processes import Cell, arm, needs_pictures
-from tests.test_record import again, recorded
+from tests.processes import Cell, arm, needs_pictures, until
+from tests.test_record import again, files, recorded
 
 pytestmark = needs_pictures
 SEEN = {"lane": "cam", "label": "person", "score": 0.6, "within_ms": 2000}
@@ -26,7 +26,7 @@ def played(cell: Cell, *frames: tuple[str, str]) -> tuple[dict[str, Any], dict[s
     cell.config["state_dir"] = str(cell.folder / "state")
     host = cell.actuate()
     daemon = cell.run()
-    daemon.says("runs: lanes")
+    until(cell.logs, lambda: files(cell.folder / "state"), 60)
     name = next(iter(cell.config["lanes"]))
     cell.counted(name, "samples", 150 if name == "cam" else 2500)
     counts = cell.counts(name)

@@ -1,13 +1,14 @@
 """Does a person climb? From a window of keypoints (agent/poses.py), which is the input and the output of backend `signal`.
 
-Climbing is: hips and the lower foot rise by a good part of the person and stay risen, a wrist is above the shoulders for much of
-the time, and the body is upright. The limits are chosen on simulated figures (models/train/pose_climb). The score is that of the
+Climbing is: hips and the lower foot rise by a good part of the person, not all at once, and stay risen; a wrist is above the
+shoulders for much of the time; and the body is upright. The limits are chosen on simulated figures (models/train/pose_climb). The score is that of the
 weakest of these signs, 0.5 at its limit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ PERSON = 3.3  # sizes of the person to one trunk, shoulders to hips (1.6 m from 
 class Options(DecoderOptions):
     keypoint_score: float = Field(0.2, ge=0, le=1, description="keypoints below this are not seen")
     rise: float = Field(0.25, gt=0, le=2, description="hips and feet rise so far within the window, sizes of the person")
+    steady: float = Field(0.12, gt=0, lt=0.5, description="half-way through the hips have risen by this share, and lack it still")
     hands: float = Field(0.4, gt=0, le=1, description="a wrist is above the shoulders in this share of the window")
     upright: float = Field(0.6, gt=0, le=1, description="shoulders are over the hips in this share of the window")
     min_score: float = Field(0.1, ge=0, le=1, description="below this nothing is reported")
@@ -63,18 +65,17 @@ def climbing(window: Array, o: Options) -> float:
     aside = middle(x, seen, SHOULDERS) - middle(x, seen, HIPS)
     hands = share(highest(y, seen, WRISTS), shoulders)
     upright = share(shoulders, hips - np.abs(aside))
-    if hands <= 0 or upright <= 0:
-        return 0.0
     away = PERSON * max(0.0, -gain(np.hypot(aside, hips - shoulders)))
     risen_hips, risen_feet = -gain(hips) - AWAY_HIPS * away, feet_rise(y, seen) - AWAY_FEET * away
-    signs = risen_hips / o.rise, risen_feet / o.rise, hands / o.hands, upright / o.upright
-    return float(min(max(0.5 * min(signs), 0.0), 1.0))
+    signs = risen_hips / o.rise, risen_feet / o.rise, hands / o.hands, upright / o.upright, steadiness(hips) / o.steady
+    weakest = min(signs) if all(map(isfinite, signs)) else 0.0
+    return float(min(max(0.5 * weakest, 0.0), 1.0))
 
 
 def feet_rise(y: Array, seen: Array) -> float:
-    """Of the lower foot, or the lower knee where feet are hidden; -inf where neither is seen."""
+    """Of the lower foot, or the lower knee where feet are hidden; NaN where neither is seen."""
     rises = (-gain(highest(-y, seen, joints) * -1.0) for joints in (ANKLES, KNEES))
-    return next((rise for rise in rises if np.isfinite(rise)), -np.inf)
+    return next((rise for rise in rises if np.isfinite(rise)), np.nan)
 
 
 def repeats(window: Array) -> int:
@@ -104,9 +105,20 @@ def share(upper: Array, lower: Array) -> float:
 
 
 def gain(line: Array) -> float:
-    """From the median of the first third to that of the last, which a jump does not move; inf where too few rows show it."""
+    """From the median of the first third to that of the last, which a jump does not move; NaN where too few rows show it."""
+    first, _, last = thirds(line)
+    return last - first
+
+
+def steadiness(line: Array) -> float:
+    """Share of the way that is done, or is to do, half-way through; 0 for a network that leaps from one thing to another."""
+    first, middle, last = thirds(line)
+    done = (middle - first) / (last - first) if last != first else 0.0
+    return float(min(done, 1.0 - done))
+
+
+def thirds(line: Array) -> list[float]:
+    """Median of each third of the window; NaN where too few rows show it."""
     third = len(line) // 3
-    ends = [part[np.isfinite(part)] for part in (line[:third], line[-third:])]
-    if min(map(len, ends)) < LEAST_ROWS:
-        return np.inf
-    return float(np.median(ends[1]) - np.median(ends[0]))
+    parts = [part[np.isfinite(part)] for part in (line[:third], line[third:-third], line[-third:])]
+    return [float(np.median(part)) if len(part) >= LEAST_ROWS else np.nan for part in parts]
