@@ -32,9 +32,10 @@ def run(seconds: float, video: Path | None, camera: str | None, model: str | Non
 
 def scene(name: str, data: Path | None, seconds: float) -> int:
     """A whole scene, simulated or on recordings, until told to stop. Raises ConfigError, PackageError."""
+    path = scenes.find(name)
     with tempfile.TemporaryDirectory(prefix=f"reflexd-{name}-") as place:
         folder = Path(place)
-        return play(scenes.on_recordings(name, data, folder) if data else scenes.find(name), folder, seconds)
+        return play(scenes.on_recordings(name, data, folder) if data else path, folder, seconds)
 
 
 def play(path: Path, folder: Path, seconds: float) -> int:
@@ -48,12 +49,12 @@ def play(path: Path, folder: Path, seconds: float) -> int:
         processes.append(spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment))
         watch(processes[-1], folder)
     finally:
-        code = [finish(process) for process in reversed(processes)][0]
+        codes = [finish(process) for process in reversed(processes)]
         signal.signal(signal.SIGTERM, before)
     click.echo()
     for account in ledger.read_all(folder):
         click.echo(ledger.table(account))
-    return code
+    return codes[0]
 
 
 def spawn(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -35,6 +35,8 @@ def lane_mistakes(config: Config, document: Document, name: str) -> Iterator[str
     yield from bad_reference(document, place, lane)
     yield from bad_sound(document, place, lane)
     yield from bad_zones(document, (*place, "zones"), lane)
+    if lane.shrink != 1 and not sees(document, lane):
+        yield f"{document.at((*place, 'shrink'))}: model '{lane.model}' takes no pictures, so there is none to shrink"
     yield from bad_cores(document, (*place, "cores"), lane.cores)
 
 
@@ -76,6 +78,11 @@ def bad_fine(document: Document, place: Place, lane: LaneConfig) -> Iterator[str
         yield f"{document.at(place)}: model '{lane.model}' takes no pictures, so there is nothing to look at again: remove 'fine'"
         return
     yield from unknown(document, (*place, "label"), lane.fine.label, f"label of model '{lane.model}'", said)
+    if lane.then and lane.fine.band[1] < 1.0:
+        yield (
+            f"{document.at((*place, 'band'))}: '{lane.then}' reads what this model finds, which does not look at scores above"
+            f" {lane.fine.band[1]:g}: let band end at 1"
+        )
     if wrong:
         return
     picture = package.read(package.find(lane.fine.model, beside)).picture

@@ -40,13 +40,13 @@ def replay(tape: Recorded) -> Report:
     lanes = {name: Player(name, config, beside, scene) for name in dict.fromkeys(name for name, _ in tape.messages)}
     inferences = decisions = 0
     differences: list[str] = []
-    warm = Warmth(config, list(lanes.values()))
+    warm = Warmth(config, list(lanes.values()), whole)
     # Lanes are written one after the other, some hundredths of a second each; what they decided depends on the order.
     for name, message in sorted(tape.messages, key=lambda one: one[1]["order"]):
         found = lanes[name].play(message)
         inferences += message["inferred"]
         decisions += len(message["decisions"])
-        if whole or warm.enough(name, message):
+        if warm.enough(name, message):
             differences += differ(name, message, found, lanes[name].lane.evidence)
     return Report(len(tape.messages), inferences, decisions, differences)
 
@@ -65,24 +65,37 @@ def seed(scene: Scene, standing: dict[str, list[Any]]) -> None:
 
 
 class Warmth:
-    """A file that does not begin with its daemon lacks what the rules had seen before: they need a while to agree."""
+    """A file that does not begin with its daemon, or lost samples, lacks what the rules had seen: they need a while to agree."""
 
-    def __init__(self, config: Config, lanes: list[Player]) -> None:
+    def __init__(self, config: Config, lanes: list[Player], whole: bool) -> None:
+        """whole: the file begins with its daemon."""
         conditions = [one for rule in config.rules.values() for one in rule.conditions]
         self.least = max((one.of for one in conditions), default=1)
-        self.hold_ns = int(max((rule.hold_ms for rule in config.rules.values()), default=0) * 1e6)
-        self.window_ns = int(max((one.within_ms for one in conditions), default=0) * 1e6)
-        self.window_ns += max((one.perception.second.window.span_ns for one in lanes if one.perception.second), default=0)
+        self.back_ns = int(max((rule.hold_ms for rule in config.rules.values()), default=0) * 1e6)
+        self.back_ns += int(max((one.within_ms + one.keep_ms for one in conditions), default=0) * 1e6)
+        self.back_ns += max((one.perception.second.window.span_ns for one in lanes if one.perception.second), default=0)
         memories = [getattr(one.perception.package.decoder.options, "memory_s", 0.0) for one in lanes]  # of a decoder's own
-        self.window_ns += int(max(memories, default=0.0) * 1e9)
-        self.seen: dict[str, int] = {}
+        self.back_ns += int(max(memories, default=0.0) * 1e9)
+        self.cold = not whole
+        self.seen: dict[str, int] = {}  # inferences of each lane since the last loss
         self.first = 0
+        self.newest: dict[str, int] = {}  # sequence
 
     def enough(self, lane: str, message: dict[str, Any]) -> bool:
+        if self.lost(lane, message):
+            self.cold, self.first, self.seen = True, 0, dict.fromkeys(self.seen, 0)
         self.first = self.first or message["t_capture"]
         self.seen[lane] = self.seen.get(lane, 0) + message["inferred"]
-        old = message["t_capture"] - self.first > self.hold_ns + self.window_ns
-        return old and min(self.seen.values()) > self.least
+        if not self.cold:
+            return True
+        return message["t_capture"] - self.first > self.back_ns and min(self.seen.values()) > self.least
+
+    def lost(self, lane: str, message: dict[str, Any]) -> bool:
+        """The recorder was too slow for what lay before: what the device lost, the lane knew, and began anew."""
+        delivered = len(message.get("readings", "1"))
+        before = self.newest.get(lane, -1)
+        self.newest[lane] = message["sequence"]
+        return not message["anew"] and message["sequence"] - before > delivered + message["skipped"]
 
 
 def differ(lane: str, message: dict[str, Any], decisions: list[Decision], evidence: Any) -> Iterator[str]:

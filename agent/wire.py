@@ -67,7 +67,7 @@ def told(command: Command) -> str:
         if type(name) is not str or not isinstance(value, (str, int, float)):
             break
     kind = type(value if type(name) is str else name).__name__
-    return f"{str(name)[:NAME_BYTES]!r} is {kind}: pictures, sound and other raw data stay here; only numbers, text and truth leave"
+    return f"{str(name)[:NAME_BYTES]!r} is {kind}: pictures, sound and other raw data stay here; only plain values leave"
 
 
 def pack_bye(node: str, session: int) -> bytes:

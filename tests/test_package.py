@@ -14,7 +14,7 @@ from agent import package
 from agent.backends import base as backends
 from agent.backends.base import EngineError
 from agent.decoders import base as decoders
-from agent.decoders import heart, heart_strap
+from agent.decoders import climb, heart, heart_strap
 from agent.package import BUNDLED, PackageError
 from tests.shared import PUBLIC, needs_recordings
 
@@ -289,6 +289,7 @@ OUTPUTS = {
     "nanodet": [(1, 16, 3), (1, 4, 3), (1, 16, 32), (1, 4, 32)],
     "heart": [(1, 2000, 1)],
     "heart_strap": [(1, 10, 3)],
+    "climb": [(1, 30, 51)],
 }
 OPTIONS = {"blobs": {"kinds": {"a": {"area": [0, 0.1]}, "b": {"area": [0.1, 0.5]}, "c": {"area": [0.5, 1]}}}}
 floats = st.floats(width=32) | st.sampled_from([0.0, 0.5, 1.0, 2.0, -1.0, 1e38])
@@ -302,7 +303,7 @@ def test_a_decoder_stands_any_numbers(name, data):
     shapes = OUTPUTS[name]
     decoder = decoders.make(name, ["a", "b", "c"], OPTIONS.get(name, {}), shapes)
     for one in decoder([data.draw(arrays.arrays(np.float32, shape, elements=floats)) for shape in shapes]):
-        assert one.label in ("a", "b", "c", "person", "lying", *heart.LABELS, *heart_strap.LABELS)
+        assert one.label in ("a", "b", "c", "person", "lying", *heart.LABELS, *heart_strap.LABELS, *climb.LABELS)
         assert 0 <= one.score <= 1
 
 

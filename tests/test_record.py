@@ -59,7 +59,7 @@ def test_what_is_written_is_read_once(tmp_path: Path, engine: Any) -> None:
     assert np.frombuffer(one.body, np.float32).tolist() == sample(1).payload[0].tolist()
     assert (one.order, one.sequence, one.flags) == (5, 1, ANEW | INFERRED)
     assert one.evidence == [["deviation", 0.75, None, ""]]
-    assert one.decisions == [[3, "off", "robot", "stop", True]]
+    assert one.decisions == [[3, "off", "robot", "stop", True, "nothing seen"]]
     assert (two.sequence, two.flags, two.evidence) == (2, 0, [])
     assert looked(reader) == []
 
@@ -384,7 +384,7 @@ def clips(cell: Cell) -> list[Path]:
 
 
 def test_a_decision_leaves_a_clip_of_the_seconds_around_it(cell: Cell) -> None:
-    cell.config["recorder"] = {"events": {"rules": ["off-plan"], "before_s": 0.5, "after_s": 0.4, "files": 2}}
+    cell.config["recorder"] = {"events": {"rules": ["off-plan"], "before_s": 0.5, "after_s": 0.4, "files": 20}}
     daemon = both(cell)
     until(cell.logs, lambda: len(clips(cell)) >= 1, 60)
     assert "event off-plan: " in daemon.says("event off-plan: ")

@@ -1,4 +1,4 @@
-"""The person of sticks (pose_fall) climbs a wall, and does what could be taken for it. Evaluation only: nothing learns from it."""
+"""The person of sticks (pose_fall) climbs a wall, and does what could be taken for it. Nothing learns from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of pose-climb: simulated climbs and daily acts, and real clips in which nobody climbs, from the video through MoveNet."""
+"""Figures of pose-climb: simulated climbs and daily acts; real clips in which nobody climbs, through MoveNet."""
 
 from __future__ import annotations
 
