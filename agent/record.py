@@ -58,7 +58,7 @@ class Recorder:
             ending = stop.wait(LOOK_S)
             if time.monotonic() - checked > NEWS_S or ending:
                 checked = time.monotonic()
-                self.find_tapes()
+                self.find_tapes(ending)
                 self.turn_over()
             for _ in range(2 if ending else 1):  # the second look takes what had just come at the first
                 self.look()
@@ -67,17 +67,24 @@ class Recorder:
         if self.recording:
             self.recording.close()
 
-    def find_tapes(self) -> None:
+    def find_tapes(self, ending: bool = False) -> None:
+        """Of lanes that the recording's configuration knows: what an earlier daemon called otherwise cannot be replayed."""
         for path in self.config.run_dir.glob("*.tape"):
+            lane = path.stem
+            if lane not in self.config.lanes:
+                continue
             try:
                 reader = Reader(path)
             except (OSError, ValueError):
                 continue  # being made, or of another version
-            old = self.readers.get(path.stem)
-            if old and old.started == reader.started:
+            old = self.readers.get(lane)
+            if old and (ending or old.started == reader.started):  # at the end, another one is the next daemon's already
                 reader.close()
-            else:
-                self.readers[path.stem] = reader
+                continue
+            if old:  # the lane began anew: first the rest of what it did before
+                self.look_at(lane, old)
+                self.look_at(lane, old)
+            self.readers[lane] = reader
 
     def turn_over(self) -> None:
         """A new file when there is none or this one is full; the oldest go."""
@@ -92,13 +99,16 @@ class Recorder:
 
     def look(self) -> None:
         for lane, reader in self.readers.items():
-            before = reader.lost
-            for record in reader.read():
-                self.take(lane, reader.facts, record)
-            if reader.lost > before and self.recording:
-                self.lost += reader.lost - before
-                self.recording.note("lost", {"lane": lane, "samples": str(reader.lost - before)})
-                log.warning("lane %s: %d samples were not recorded: the recorder is too slow", lane, reader.lost - before)
+            self.look_at(lane, reader)
+
+    def look_at(self, lane: str, reader: Reader) -> None:
+        before = reader.lost
+        for record in reader.read():
+            self.take(lane, reader.facts, record)
+        if reader.lost > before and self.recording:
+            self.lost += reader.lost - before
+            self.recording.note("lost", {"lane": lane, "samples": str(reader.lost - before)})
+            log.warning("lane %s: %d samples were not recorded: the recorder is too slow", lane, reader.lost - before)
 
     def take(self, lane: str, facts: Facts, record: Record) -> None:
         if record.flags & MORE:

@@ -99,6 +99,8 @@ def make_lane(name: str, config: Config, beside: Path, samples: int) -> Lane:
     account = Ledger(config.run_dir / f"{name}.ledger", name, budget, section.critical)
     recorder = config.recorder
     reel = Reel(config.run_dir / f"{name}.tape", recorder.pictures) if recorder.enabled else None
+    if reel:
+        reel.path.unlink(missing_ok=True)  # an earlier daemon's would be recorded again; who still reads it has it open
     return Lane(name, source, perception, limits, account, reel)
 
 

@@ -175,6 +175,36 @@ def test_samples_that_were_not_recorded_are_said(tmp_path: Path, recorder: tuple
     assert read(files(tmp_path)[0]).lost == 11
 
 
+def test_tapes_of_other_daemons_are_left_alone(tmp_path: Path, engine: Any, recorder: tuple[Recorder, Tape]) -> None:
+    """A lane that the configuration does not name; and, while the recorder ends, the next daemon's tape of its own lane."""
+    made, written = recorder
+    Tape(tmp_path / "yard.tape", "yard", [engine], CHANNELS, False, 5).write(sample(1), 1, False, None, [])
+    written.write(sample(1), 1, False, None, [])
+    made.find_tapes()
+    Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 8).write(sample(2), 1, False, None, [])
+    made.find_tapes(ending=True)
+    made.look(), made.look()
+    assert {lane: reader.started for lane, reader in made.readers.items()} == {"arm": 7}
+    made.find_tapes()  # it goes on: the lane began anew
+    made.look(), made.look()
+    assert made.recording
+    made.recording.close()
+    made.recording = None
+    told = read(files(tmp_path)[0])
+    assert [(lane, message["sequence"]) for lane, message in told.messages] == [("arm", 1), ("arm", 2)]
+
+
+def test_the_rest_of_a_tape_is_taken_before_the_next(tmp_path: Path, engine: Any, recorder: tuple[Recorder, Tape]) -> None:
+    made, written = recorder
+    written.write(sample(1), 1, False, None, [])
+    Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 8)
+    made.find_tapes()
+    assert made.recording
+    made.recording.close()
+    made.recording = None
+    assert [message["sequence"] for _, message in read(files(tmp_path)[0]).messages] == [1]
+
+
 # -- with real processes, and again ----------------------------------------------------------------------------------------
 
 
@@ -247,6 +277,21 @@ def test_a_daemon_that_is_killed_leaves_a_whole_recording(cell: Cell, how: str) 
     assert sum(message["inferred"] for _, message in told.messages) in (count - 1, count)  # it counts, then writes
     code, text = again(recorded(cell))
     assert code == 0, text
+
+
+def test_a_new_daemon_records_nothing_of_the_one_before(cell: Cell) -> None:
+    daemon = both(cell)
+    cell.counted("arm", "inferences", 500)
+    daemon.stop()
+    first = recorded(cell)
+    newest = read(first).messages[-1][1]["t_capture"]
+    again_daemon = cell.run()
+    until(cell.logs, lambda: len(files(cell.folder / "state")) == 2)
+    cell.counted("arm", "inferences", 100)
+    again_daemon.stop()
+    told = read(recorded(cell))
+    assert recorded(cell) != first
+    assert min(message["t_capture"] for _, message in told.messages) > newest
 
 
 def test_other_rules_decide_otherwise_and_the_difference_is_listed(cell: Cell) -> None:

@@ -22,7 +22,6 @@ from powercut import CUTS, power_cuts  # noqa: E402
 from watch import Actuator, config, frozen_lane  # noqa: E402
 
 SERVICE = "reflexd.service"
-TAPES = "/var/lib/reflexd/recordings"
 
 
 class Failed(Exception):
@@ -96,6 +95,11 @@ def hang(guest: Guest) -> str:
     return lost(guest, "STOP", "Watchdog timeout")
 
 
+# The newest recorder's process and file, once a first piece of it has been written.
+GROWING = (
+    """sudo sh -c 'p=$(pgrep -n -f "[a]gent.record") && f=$(readlink /proc/$p/fd/* | grep "mcap$")"""
+    """ && find $f -size +16k -printf "$p %p"'"""
+)
 # sudo and systemctl take seconds here: the time is taken by the program that sends the signal.
 STRIKE = "import os, signal, sys, time; t = time.monotonic(); os.kill(int(sys.argv[1]), signal.Signals['SIG{}']); print(t)"
 
@@ -104,8 +108,7 @@ def lost(guest: Guest, sign: str, word: str) -> str:
     calm(guest)
     actuator = Actuator(guest)
     time.sleep(5)  # then the watchdog has been fed
-    tape = guest.until("a recording that grows", f"sudo find {TAPES} -name 'trial-*' -size +16k | sort | tail -1", 240)
-    recorder = guest.ask("pgrep -n -f '[a]gent.record'")
+    recorder, tape = guest.until("a recording that grows", GROWING, 240).split()
     pid = guest.ask(f"systemctl show -p MainPID --value {SERVICE}")
     struck = float(guest.ask(f'sudo python3 -c "{STRIKE.format(sign)}" {pid}'))
     born = actuator.reborn(SERVICE, struck)
