@@ -51,7 +51,9 @@ def run(path: Path, samples: int, seconds: float, name: str | None, data: Path |
     """Run the daemon: read sources, infer, decide, command actuators."""
     from agent import daemon
 
-    if name:
+    if data and name is None:
+        raise configuration.ConfigError(["--data goes with --scene: which scene shall read these recordings?"])
+    if name is not None:
         from agent import demo as show
 
         return show.scene(name, data, seconds)

@@ -72,9 +72,6 @@ class Fine:
         self.cost_ns, begun = int(self.cost_ns * FADE), time.monotonic_ns()
         if begun + self.cost_ns > deadline:
             return Look(findings, False, True)
-        if track.t_seen == sample.t_capture:
-            self.place = track.box
-        # Who is lost mostly lies or stands behind something: the filter would go on as fast as they fell.
         self.show(sample, self.place)
         self.engine.invoke()
         fine = [one._replace(box=one.box and self.pixels.unmap(one.box)) for one in self.package.findings()]
@@ -92,6 +89,8 @@ class Fine:
             fresh = [track for track in alive.values() if track.t_seen == now]
             self.target = max(fresh, key=lambda track: track.finding.score).number if fresh else 0
         track = alive.get(self.target)
+        if track and track.t_seen == now:  # who is lost may lie: the filter would go on as fast as they fell
+            self.place = track.box
         return None if track is None or track.t_seen == now and track.finding.score > high else track
 
     def show(self, sample: Sample, box: Box) -> None:

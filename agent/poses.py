@@ -38,7 +38,7 @@ class SecondModel:
         if np.count_nonzero(keypoints[:, 2] >= self.poses.min_score) >= SOMEBODY:
             self.memory, self.t_seen = (found[0] if found else None), t_capture
             return found
-        return self.remember(t_capture) or found
+        return self.remember(t_capture)  # a window that empties as somebody walks out of the picture looks like a fall
 
     def remember(self, t_capture: int) -> list[Finding]:
         """Pose networks lose whoever lies on the floor; nobody who lies is gone because of that."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError
 from agent.decoders.climb import LABELS, Options, climbing
 from agent.package import BUNDLED
+from models.train.data import DataError
 from models.train.pose_climb import acts, evaluate
 from models.train.pose_climb.make import LENGTH
 from models.train.pose_climb.view import watch
@@ -151,6 +153,11 @@ def test_the_wall_is_climbed_and_the_camera_sees_it() -> None:
     assert hips[scene.play.onset] < 1.2
     seen = watch(scene, 3)
     assert ((seen.points[..., :2] > -0.03) & (seen.points[..., :2] < 1.03)).all()
+
+
+def test_evaluate_says_which_clips_are_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected a set laid out like 'video-fall-gmdcsa24'"):
+        evaluate.evaluate(BUNDLED / "pose-climb", tmp_path)
 
 
 @needs_recordings

@@ -15,6 +15,8 @@ from agent import package
 from agent.data import Box, Sample
 from agent.decoders.base import Finding
 from agent.fine import Fine, FineConfig
+from agent.lane import Lane, Limits
+from agent.ledger import Ledger
 from agent.tracks import Tracks, overlap
 
 from tests.shared import MOVENET, needs_recordings
@@ -81,7 +83,7 @@ def test_one_slow_look_does_not_end_looking(opened: package.Package) -> None:
 
 
 def test_it_follows_one_person_and_not_whoever_is_clearer(opened: package.Package) -> None:
-    look = fine(opened)
+    look = fine(opened, pad=0.25)
     look(at(0), [person(0.1, 0.6), person(0.7, 0.5)], FAR)
     first = look.target
     for n in range(1, 10):
@@ -97,6 +99,36 @@ def test_a_person_lost_by_the_first_model_is_looked_for_where_it_was(opened: pac
         look(at(100 * n), [person(0.5)], FAR)
     looked = [look(at(400 + 100 * n), [], FAR).looked for n in range(1, 40)]
     assert looked[:20] == [True] * 20 and not any(looked[21:])
+
+
+def test_a_box_from_neck_to_knees_shows_the_whole_body(opened: package.Package) -> None:
+    """The usual fault of a coarse box: a fifth of the body is missing above it, a fifth below."""
+    look = fine(opened)
+    look(at(0), [Finding("person", 0.6, Box(0.45, 0.32, 0.55, 0.68))], FAR)
+    region = look.pixels.region
+    assert region.top <= 0.2 * 240 and region.top + region.height >= 0.8 * 240
+    assert region.width < 320  # and not simply all of the picture
+
+
+def test_who_is_lost_while_falling_is_looked_for_where_they_were_seen_last(opened: package.Package) -> None:
+    look = fine(opened, pad=0.1)
+    for n in range(10):
+        look(at(100 * n), [person(0.5, top=0.05 + 0.05 * n, height=0.2)], FAR)
+    seen = look.pixels.region
+    for n in range(10, 25):
+        assert look(at(100 * n), [], FAR).looked
+    assert look.pixels.region == seen
+    assert seen.top + seen.height / 2 == pytest.approx(0.6 * 240, abs=8)
+
+
+def test_a_person_who_was_clear_until_lost_is_looked_for_where_that_was(opened: package.Package) -> None:
+    """Scores above the band are not looked at, and yet they say where somebody is."""
+    look = fine(opened, band=(0.3, 0.8), pad=0.1)
+    look(at(0), [person(0.1, 0.6)], FAR)
+    for n in range(1, 12):
+        assert not look(at(100 * n), [person(0.1 + 0.05 * n, 0.9)], FAR).looked
+    assert look(at(1200), [], FAR).looked
+    assert look.pixels.region.left > 0.5 * 320
 
 
 @given(st.tuples(*[st.floats(-0.2, 1.2)] * 2), st.floats(0.001, 1.5), st.floats(0.001, 1.5))
@@ -138,6 +170,40 @@ def test_a_pose_network_finds_in_the_part_the_keypoints_that_it_finds_in_the_who
     assert told.looked and len(seen) >= 10
     assert ((seen[:, :2] > 1 / 3 - 0.02) & (seen[:, :2] < 2 / 3 + 0.02)).all()
     assert [one.label for one in told.findings if one.box]
+
+
+@needs_recordings
+def test_a_fall_is_called_from_coarse_over_fine_to_pose_and_who_then_is_lost_still_lies() -> None:
+    """A real clip, and after its end 20 s of a grey picture: no model sees anybody there."""
+    from agent.conditions import RuleConfig
+    from agent.perception import Perception
+    from agent.poses import SecondModel
+    from agent.rules import Rules
+    from agent.scene import Scene
+    from drivers.base import open_source
+    from models.train.pose_fall.clips import RULE
+
+    from tests.shared import DATA
+
+    source = open_source("camera.file", {"path": str(DATA / "video-fall-gmdcsa24/S2-Fall-13.mp4"), "pace": "fast"}, "room")
+    second = SecondModel(package.open_package(package.find("pose-fall")))
+    config = FineConfig(model=str(MOVENET), label="person")
+    coarse = package.open_package(package.find("person-coarse"))
+    look = Fine(package.open_package(MOVENET), config)
+    lane = Lane("room", source, Perception(coarse, fine=look, second=second), Limits(10**10, 10.0), Ledger(None, "room", 10.0))
+    scene = Scene(Rules({"fall": RuleConfig.model_validate(RULE)}, {"nurse": "quiet"}))
+    calls, start, sample = [], 0, None
+    for sample, decisions in lane.play(scene):
+        start = start or sample.t_capture
+        calls += [(sample.t_capture - start) / 1e9 for one in decisions if one.verb == "call"]
+    assert len(calls) == 1 and 2.5 < calls[0] < 4.5  # annotated: 2.5 s
+    assert sample is not None
+    for n in range(1, 301):
+        grey = Sample("room", sample.sequence + n, sample.t_capture + n * 67 * MS, np.full_like(sample.payload, 110))
+        assert lane.perception.show(grey)
+        said = lane.perception.see(grey, FAR)
+        assert [one.label for one in said if one.label in ("lying", "falling")][-1:] == ["lying"], n
+    assert not lane.perception.looked  # nobody is looked for any more
 
 
 # -- tracks ---------------------------------------------------------------------------------------------------------------

@@ -278,7 +278,7 @@ def test_each_of_six_visitors_at_the_wall_is_one_alarm(tmp_path: Path) -> None:
     assert [verb for verb, _ in told] == ["watch"] + ["alarm", "watch"] * 6
     for (first, last), (_, began), (_, ended) in zip(VISITS, told[1::2], told[2::2]):
         assert 4 <= began - first <= 25  # on the way to the wall is not at the wall
-        assert 15 <= ended - last <= 35  # the hold is three seconds
+        assert 15 <= ended - last <= 40  # the hold is three seconds
 
 
 @needs_recordings
@@ -326,14 +326,16 @@ def test_a_fall_and_a_scream_together_call_the_nurse(tmp_path: Path) -> None:
     assert 2.4 < at_s < 4.0
     assert {one.lane for one in call.evidence} == {"room", "ear"} and call.confidence >= 0.9
     assert call.lacking == ("heart",)  # whose model wants eight seconds before it says anything
-    assert re.fullmatch(r"falling [01]\.\d\d at -?\d+ ms, scream 0\.\d\d at -?\d+ ms; without heart; confidence 0\.9\d", because(call))
+    fall, scream = r"falling [01]\.\d\d at -?\d+ ms", r"scream 0\.\d\d at -?\d+ ms"
+    assert re.fullmatch(rf"{fall}, {scream}; without heart; confidence 0\.9\d", because(call))
 
 
 @needs_recordings
 def test_a_fall_alone_or_a_scream_alone_calls_nobody(tmp_path: Path) -> None:
-    for number, (lanes, source) in enumerate([(["room", "ear", "heart"], {"sounds": []}), (["ear", "heart"], {})]):
-        (tmp_path / str(number)).mkdir()
-        found = decisions(bed(tmp_path / str(number), **source), tmp_path / str(number), lanes, 5.9)
+    for lanes, own in (["room", "ear", "heart"], "quiet"), (["ear", "heart"], "screaming"):
+        (tmp_path / own).mkdir()
+        config = bed(tmp_path / own, **({"sounds": []} if own == "quiet" else {}))
+        found = decisions(config, tmp_path / own, lanes, 5.9)
         assert {one.verb for _, one in found} == {"quiet"}, (lanes, found)
 
 

@@ -92,6 +92,6 @@ def report(rate: float, usual: float, alarms: dict[str, float], least: float) ->
     marks = {"heart-rate-jump": f"{rate - usual:+.0f} bpm"}
     found = [Finding(label, min(score, 1.0), None, marks.get(label, "")) for label, score in alarms.items() if score >= least]
     if rate:
-        found.append(Finding("heart-rate", min(rate / FULL_BPM, 1.0), None, f"{rate:.0f} bpm"))
+        found.append(Finding("heart-rate", min(max(rate, 0.0) / FULL_BPM, 1.0), None, f"{rate:.0f} bpm"))
     found.sort(key=lambda one: -one.score if one.label != "heart-rate" else -ALARM)
     return found

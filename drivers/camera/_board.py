@@ -112,7 +112,8 @@ def picture(copper: Array, random: np.random.Generator) -> Array:
     """As a camera and a threshold make it: shifted by a little, with rough edges."""
     x, y = random.integers(-SHIFT, SHIFT + 1, 2)
     moved = cv2.warpAffine(copper, np.array([[1, 0, x], [0, 1, y]], np.float32), (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
-    grain = cv2.GaussianBlur(random.normal(0.0, 1.0, moved.shape).astype(np.float32), (0, 0), 1.0)
+    noise: Array = np.asarray(random.normal(0.0, 1.0, moved.shape), np.float32)
+    grain = cv2.GaussianBlur(noise, (0, 0), 1.0)
     soft: Array = np.asarray(cv2.GaussianBlur(moved.astype(np.float32), (0, 0), 1.2))
     etched = soft + 0.15 * np.asarray(grain) > 0.5
     return np.where(etched, 0, 255).astype(np.uint8)

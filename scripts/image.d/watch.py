@@ -14,6 +14,7 @@ ARM = {"driver": "sensor.sim_arm", "rate_hz": 100, "timeout_ms": 1000}
 ROBOT = {"device": {"driver": "actuator.log", "safe": "stop"}, "verbs": ["run", "stop"], "rest": "run"}
 LOG = {"device": {"driver": "actuator.log", "safe": "blind"}, "rest": "look"}
 
+PATH = "[Service]\nEnvironment=PYTHONPATH=/run/drivers\n"
 HANG = """
 import time
 from drivers.sensor import sim_arm
@@ -56,12 +57,11 @@ def write(guest: Guest, lanes: object, actuators: object, rules: object) -> None
 
 def frozen_lane(guest: Guest) -> None:
     """A driver of our own, on the path by a drop-in that lasts until the next boot."""
-    guest.ask("sudo mkdir -p /run/drivers/trial /run/systemd/system/reflexd.service.d")
-    guest.ask("sudo tee /run/drivers/trial/hanging_arm.py >/dev/null", given=HANG)
-    guest.ask(
-        "sudo tee /run/systemd/system/reflexd.service.d/trial.conf >/dev/null && sudo systemctl daemon-reload", timeout=120,
-        given="[Service]\nEnvironment=PYTHONPATH=/run/drivers\n",
-    )  # fmt: skip
+    guest.ask("sudo mkdir -p /run/drivers/trial; sudo tee /run/drivers/trial/hanging_arm.py >/dev/null", given=HANG)
+    for unit in ("reflexd.service", UNIT):  # both read the configuration, and check the driver that it names
+        folder = f"/run/systemd/system/{unit}.d"
+        guest.ask(f"sudo mkdir -p {folder}; sudo tee {folder}/trial.conf >/dev/null", given=PATH)
+    guest.ask("sudo systemctl daemon-reload", timeout=120)
     lanes = {"arm": {"source": {**ARM, "driver": "trial.hanging_arm"}, "model": "arm-deviation"}}
     write(guest, lanes, {"robot": ROBOT}, {"off-plan": rule("arm", "collision", "robot", "stop")})
 
