@@ -53,12 +53,16 @@ def test_each_defect_changes_the_copper_where_it_says_and_nowhere_else(kind: str
         assert less == (kind in ("open", "mousebite", "pin-hole")) and (copper > good()).any() != less
 
 
-def test_the_truth_is_that_of_the_board_in_the_picture() -> None:
-    source = camera(pictures=6, defective=0.5, seed=2)
+@pytest.mark.parametrize("trouble", [None, "freeze", "repeat"])
+def test_the_truth_is_that_of_the_board_in_the_picture(trouble: str | None) -> None:
+    faults = [{"kind": trouble, "at_s": 0.6, "for_s": 0.45}] if trouble else []
+    source = camera(pictures=6, defective=0.5, seed=2, timeout_ms=2000, faults=faults)
     source.open()
     for _ in range(15):
         sample = source.read(1.0)
-        assert sample is not None and sample.payload.shape == (640, 640)
+        if sample is None:
+            continue  # frozen
+        assert sample.payload.shape == (640, 640)
         shown, truth = board(sample.sequence % 6, 2, 0.5)
         assert np.array_equal(sample.payload, shown) and source.truth(sample.sequence) == truth
 

@@ -153,7 +153,8 @@ def yuyv(frame: Array) -> Array:
 
 
 def ladder(data: Path, pose: Package) -> dict[str, Any]:
-    """A 1080p camera before a pose network: the full size against what `shrink: auto` or `reduce` leave of it.
+    """A 1080p camera before a pose network. yuyv: recoloured whole and then resized, against the lane's way, which resizes first,
+    with `shrink: auto`. mjpg: decoded whole, against the driver's `reduce: 4`.
 
     The clip is 720p: made larger, as no recording of 1080p is at hand. Keypoints: distance in pictures from those of the full
     size, of points that the full size sees.
@@ -163,18 +164,17 @@ def ladder(data: Path, pose: Package) -> dict[str, Any]:
     files = [cv2.imencode(".jpg", one, [cv2.IMWRITE_JPEG_QUALITY, 90])[1] for one in frames]
     assert pose.manifest.picture
     ways: dict[str, list[Callable[[int], Array]]] = {
-        "yuyv": [lambda at: packed[at]] * 2,
+        "yuyv": [lambda at: cv2.cvtColor(packed[at], cv2.COLOR_YUV2BGR_YUYV), lambda at: packed[at]],
         "mjpg": [partial(decoded, files, flag) for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_REDUCED_COLOR_4)],
     }
     told: dict[str, Any] = {}
     for name, (full, less) in ways.items():
-        layout = "yuyv" if name == "yuyv" else "bgr"
-        rungs = (1, None if name == "yuyv" else 1)
-        before = [Pixels(pose.manifest.picture, pose.engine.inputs[0], layout, None, rung) for rung in rungs]
+        layouts = ("bgr", "yuyv" if name == "yuyv" else "bgr")
+        before = [Pixels(pose.manifest.picture, pose.engine.inputs[0], layout, None, None) for layout in layouts]
         (slow, points), (fast, others) = (looked(pose, one, way, len(frames)) for one, way in zip(before, (full, less)))
         far = np.abs(others - points)[..., :2].max(axis=-1)[points[..., 2] > 0.3]
         told[name] = {
-            "rung": before[1].shrink if name == "yuyv" else 4, "full_ms": slow, "ladder_ms": fast,
+            "shrink": before[1].shrink, "full_ms": slow, "ladder_ms": fast,
             "saved_percent": round(100 * (1 - fast / slow), 1), "keypoints_mean": round(float(far.mean()), 4),
             "keypoints_within_0.03_percent": round(100 * float((far <= 0.03).mean()), 1),
         }  # fmt: skip

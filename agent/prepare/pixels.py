@@ -77,12 +77,12 @@ class Pixels(Preparation):
             self.check_reference(shape)
         height, width = self.size
         colours = CHANNELS[self.picture.colour]
-        # YUYV shares its colour between two pixels, so it is recoloured before it is resized; the rest after.
         self.first = colours if self.pixels == "yuyv" else channels
         self.thinned = np.zeros(shape[0] * shape[1] * channels if self.asked != 1 else 0, np.uint8)
         self.full = np.zeros(shape[0] * shape[1] * self.first if self.pixels == "yuyv" else 0, np.uint8)
         self.small = np.zeros(height * width * self.first, np.uint8)
-        self.coloured = np.zeros(height * width * colours, np.uint8)
+        self.coloured = np.zeros(2 * height * width * colours, np.uint8)
+        self.paired = np.zeros(4 * height * width if self.pixels == "yuyv" else 0, np.uint8)
         self.canvas = np.zeros((height, width, colours), np.uint8)
         self.stored = np.zeros((height, width), np.uint8 if self.table is None else self.table.dtype)
         self.frame_shape, self.compared, self.aspect = shape, False, shape[1] / shape[0]
@@ -152,26 +152,41 @@ class Pixels(Preparation):
 
     def thin(self, source: Array, step: int) -> Array:
         """Every step-th pixel and row; of YUYV every so many pairs, which share their colour."""
-        height, width = source.shape[:2]
-        pairs = self.pixels == "yuyv"
-        if pairs:  # two pixels of two bytes are one of four
-            width //= 2
-            source = np.lib.stride_tricks.as_strided(source, (height, width, 4), (source.strides[0], 4, 1))
-        few = max(1, width // step), max(1, height // step)
+        paired = self.pixels == "yuyv"
+        source = pairs(source) if paired else source
+        few = max(1, source.shape[1] // step), max(1, source.shape[0] // step)
         channels = source.shape[2] if source.ndim == 3 else 1
         out = cv2.resize(source, few, dst=part(self.thinned, few[1], few[0], channels), interpolation=cv2.INTER_NEAREST)
-        return np.reshape(out, (few[1], 2 * few[0], 2)) if pairs else out
+        return np.reshape(out, (few[1], 2 * few[0], 2)) if paired else out
 
     def draw(self, source: Array) -> None:
         """Pixels of the camera's layout onto the canvas, resized and in the model's colour."""
         if self.pixels == "yuyv" and self.conversion is not None:
-            source = cv2.cvtColor(source, self.conversion, dst=part(self.full, source.shape[0], source.shape[1], self.first))
+            self.draw_pairs(source, self.conversion)
+            return
         small = part(self.small, self.inner[1], self.inner[0], self.first)
         small = cv2.resize(source, self.inner, dst=small, interpolation=self.interpolation)
-        if self.conversion is not None and self.pixels != "yuyv":
+        if self.conversion is not None:
             coloured = part(self.coloured, self.inner[1], self.inner[0], CHANNELS[self.picture.colour])
             small = cv2.cvtColor(small, self.conversion, dst=coloured)
         self.place[...] = small.reshape(self.place.shape)
+
+    def draw_pairs(self, source: Array, conversion: int) -> None:
+        """YUYV: two pixels share their colour, as one of four bytes. Those are resized, and only what is left is recoloured.
+
+        Of each pair that is left the first pixel is taken. A model wider than half the frame needs both: recoloured first.
+        """
+        width, height = self.inner
+        if 2 * width > source.shape[1]:
+            full = cv2.cvtColor(source, conversion, dst=part(self.full, source.shape[0], source.shape[1], self.first))
+            small = part(self.small, height, width, self.first)
+            small = cv2.resize(full, self.inner, dst=small, interpolation=self.interpolation)
+            self.place[...] = small.reshape(self.place.shape)
+            return
+        few = cv2.resize(pairs(source), self.inner, dst=part(self.paired, height, width, 4), interpolation=self.interpolation)
+        coloured = part(self.coloured, height, 2 * width, self.first)
+        cv2.cvtColor(few.reshape(height, 2 * width, 2), conversion, dst=coloured)
+        self.place[...] = coloured.reshape(height, 2 * width, -1)[:, ::2]
 
     def compare(self, target: Array) -> None:
         """The reference into the tensor, once, the same way as a frame."""
@@ -207,6 +222,12 @@ class Pixels(Preparation):
         if not self.frame_shape:
             return points
         return np.asarray(points * (self.gain[1], self.gain[0], 1.0) + (self.shift[1], self.shift[0], 0.0))
+
+
+def pairs(frame: Array) -> Array:
+    """YUYV [height, width, 2] as [height, width / 2, 4]: two pixels of two bytes are one of four."""
+    height, width = frame.shape[:2]
+    return np.lib.stride_tricks.as_strided(frame, (height, width // 2, 4), (frame.strides[0], 4, 1))
 
 
 def part(buffer: Array, height: int, width: int, channels: int) -> Array:

@@ -41,7 +41,7 @@ class Driver(sim.Driver):
         return board(sequence % o.pictures, o.seed, o.defective)[1]
 
     def _shown(self) -> int:
-        return self.pace.tick % len(self.pictures)
+        return self.sequence % len(self.pictures)
 
 
 if __name__ == "__main__":
