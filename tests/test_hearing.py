@@ -300,7 +300,7 @@ def test_a_recording_that_is_no_wav_is_said_and_taken_once_it_is_good(yamnet: Pa
     path = tmp_path / "hall.wav"
     path.write_text("not yet")
     with Hall(tmp_path, yamnet) as cell:
-        cell.config["lanes"]["hall"]["source"] = {"driver": "audio.file", "path": str(path), "repeat": True}
+        cell.config["lanes"]["hall"]["source"] = {"driver": "audio.file", "path": str(path), "loop": True}
         cell.actuate()
         daemon = cell.run()
         daemon.says("hall.wav: not a WAV file with PCM")
@@ -311,7 +311,7 @@ def test_a_recording_that_is_no_wav_is_said_and_taken_once_it_is_good(yamnet: Pa
 
 
 def test_the_hall_in_the_readme(yamnet: Path, tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "drivers" / "README.md").read_text(encoding="utf-8")
     section = text.split("## A microphone\n")[1].split("\n## ")[0]
     (shown,) = [block for block in re.findall(r"(?:^    .*\n|^\n)+", section, re.MULTILINE) if "lanes:" in block]
     (tmp_path / "hall.yaml").write_text(textwrap.dedent(shown))

@@ -270,7 +270,7 @@ def test_a_teacher_reads_as_in_a_lane() -> None:
     for _ in range(300):
         sample = stream.read(1.0)
         samples.append(sample.payload.copy())
-        scores.append(lane.see(0) if lane.step(sample, Scene(Rules({}, {}))) is not None else [])
+        scores.append(lane.evidence if lane.step(sample, Scene(Rules({}, {}))) is not None else [])
     said = distil.reads(arm, stream.channels)(np.concatenate(samples))
     assert not said[:31].any() and said[31:].sum(axis=1) == pytest.approx(1, abs=1e-5)
     for evidence, row in zip(scores[31:], said[31:]):

@@ -190,7 +190,7 @@ def test_a_camera_that_goes_leaves_what_was_seen(tmp_path: Path, kernel: FakeKer
     (["-o", "out.mp4"], "a SOURCE is missing"),
     (["torn.png", "-o", "out.png", "--scene", "nowhere"], "no scene 'nowhere'; there is "),
     (["torn.png", "-o", "out.png", "--scene", "../scenes/robot-cell"], "no scene '../scenes/robot-cell'"),
-    (["torn.png", "-o", "out.png", "--scene", "robot-cell"], "no camera lane in this configuration"),
+    (["torn.png", "-o", "out.png", "--scene", "bedside"], "no camera lane in this configuration"),
     (["torn.png", "-o", "out.png", "-c", "gate.yaml", "--lane", "yrd"], "no camera lane 'yrd' in this configuration: there is"),
     (["torn.png", "-o", "out.png", "-c", "gate.yaml", "--model", "x"], "not several"),
     (["torn.png", "-o", "out.png", "--then", "pose-fall"], "--then belongs to --model"),
