@@ -145,6 +145,8 @@ def test_the_road_in_small(tensorflow, tmp_path: Path, monkeypatch: pytest.Monke
     pack(tmp_path / "tiny", content, make.FACTS, golden, np.stack([network.raw(one) for one in golden]))
     second = SecondModel(package.open_package(tmp_path / "tiny"))
     seen = windows.record(2)
-    said = [second(int(time * 1e9) + 1, points, seen.aspect)[0] for time, points in zip(seen.times, seen.points)]
+    heard = [second(int(time * 1e9) + 1, points, seen.aspect) for time, points in zip(seen.times, seen.points)]
+    said = [found[0] for found in heard if found]  # nobody in sight is nothing said
+    assert len(said) > len(heard) / 2
     assert {one.label for one in said} <= set(LABELS)
     assert len({one.label for one in said}) > 1
