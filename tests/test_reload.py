@@ -19,7 +19,7 @@ from agent.package import BUNDLED
 from agent.reload import compare
 from agent.conditions import RuleConfig
 from agent.rules import Rules
-from tests.processes import Cell, arm, never, robot, until
+from tests.processes import Cell, arm, never, robot
 
 MS = 1_000_000
 
