@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from agent import wire
 from agent.data import Scalar
+from agent.yamlfile import Section
 from agent.zones import Place
 
 KINDS = ("any", "all", "some", "sum")
 
 
-class Condition(BaseModel):
+class Condition(Section):
     """`label` with at least `score` (or `absent`) in `hits` of the last `of` inferences, the newest within `within_ms`.
 
     With `count` at least so many of them at a time, with `zone` only those there.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     lane: str
     label: str
@@ -43,13 +42,11 @@ class Condition(BaseModel):
         return self
 
 
-class RuleConfig(BaseModel):
+class RuleConfig(Section):
     """When its conditions hold, `actuator` shall do `verb`, and keep to it for `hold_ms`.
 
     `any`: one of them; `all`; `some`: `at_least` of them; `sum`: their evidence together makes `confidence` (see fusion.py).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     any: list[Condition] = []
     all: list[Condition] = []

@@ -15,7 +15,7 @@ from agent.gates.base import GateConfig
 from agent.lane_mistakes import NAME
 from agent.mistakes import all_mistakes
 from agent.conditions import RuleConfig
-from agent.yamlfile import Document, YamlError
+from agent.yamlfile import Document, Section, YamlError
 from agent.zones import Polygon
 
 FOLDER = Path("/etc/reflexd")
@@ -27,10 +27,6 @@ class ConfigError(Exception):
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Device(BaseModel):

@@ -5,22 +5,21 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from agent.data import Box, Sample
 from agent.decoders.base import Finding
 from agent.package import Package, labels
 from agent.prepare.pixels import Pixels, Region
 from agent.tracks import Track, Tracks
+from agent.yamlfile import Section
 
 LEAST = 32  # pixels: a smaller part has nothing more to show
 FADE = 0.95  # of the longest time that the fine model took, what a picture later is kept of it
 
 
-class FineConfig(BaseModel):
+class FineConfig(Section):
     """Of a lane: which model looks again, at what, and when."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = Field(description="a package that takes pictures")
     label: str = Field(description="of the first model: what to look at again")

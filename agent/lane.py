@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agent import ledger as book
 from agent.data import FUTURE_NS, Decision, Evidence, Sample
@@ -20,7 +20,7 @@ from agent.outbox import Outbox
 from agent.perception import Perception
 from agent.scene import Scene
 from agent.tape import Reel, Tape
-from drivers.base import DeviceError, DeviceTimeout, SensorStream, Stream
+from drivers.base import DeviceError, DeviceTimeout, SensorStream, Stream, open_source
 
 log = logging.getLogger("reflexd.lane")
 
@@ -100,15 +100,8 @@ class Lane:
     def play(self, scene: Scene) -> Iterator[tuple[Sample, list[Decision]]]:
         """A recording that carries its own time, as fast as it goes: each sample with what changes because of it."""
         self.open()
-        try:
-            while True:
-                sample = self.source.read(5.0)
-                if sample is not None:
-                    yield sample, self.step(sample, scene) or []
-        except EOFError:
-            return
-        finally:
-            self.source.close()
+        for sample in self.source.rest():
+            yield sample, self.step(sample, scene) or []
 
     # -- the line -----------------------------------------------------------------------------------------------
 
@@ -244,3 +237,9 @@ class Lane:
         while time.monotonic() < end and not self.stopping.wait(0.02):
             now = self.ledger.cells[book.TURN] = time.monotonic_ns()
             outbox.collect(now)
+
+
+def offline(name: str, driver: str, options: dict[str, Any], perception: Perception) -> Lane:
+    """A lane that is played as fast as it goes, without a daemon; driver and options as in a configuration."""
+    source = open_source(driver, {"pace": "fast"} | options, name)
+    return Lane(name, source, perception, Limits(10**10, 10.0), Ledger(None, name, 10.0))

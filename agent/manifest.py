@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from agent.yamlfile import Section
 
 
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Picture(Part):
+class Picture(Section):
     """How pixels become the input: real value = (pixel - mean) / std, pixel 0..255."""
 
     colour: Literal["rgb", "bgr", "grey"] = "rgb"
@@ -37,7 +35,7 @@ class Picture(Part):
         return 2 if self.reference else 1 if self.colour == "grey" else 3
 
 
-class Window(Part):
+class Window(Section):
     """How readings become the input [1, length, channels]: real value = (reading - mean) / std, oldest row first."""
 
     channels: list[str] = Field(min_length=1)
@@ -60,7 +58,7 @@ class Window(Part):
         return 1, self.length, len(self.channels)
 
 
-class Poses(Part):
+class Poses(Section):
     """How keypoints over time become the input [1, length, 51]: a row each `every_ms`, the newest last (agent/poses.py)."""
 
     length: int = Field(ge=2, le=256)
@@ -74,7 +72,7 @@ class Poses(Part):
         return 1, self.length, 51
 
 
-class SoundInput(Part):
+class SoundInput(Section):
     """How sound becomes the input [length], [1, length] or [1, length, 1]: real value = value * full_scale, oldest first."""
 
     rate_hz: int = Field(ge=4_000, le=192_000, description="values a second")
@@ -83,7 +81,7 @@ class SoundInput(Part):
     full_scale: float = Field(1.0, gt=0, description="its number for the loudest value; 32768 where it learned 16 bit values")
 
 
-class Manifest(Part):
+class Manifest(Section):
     """manifest.yaml: what the model file cannot say."""
 
     version: str

@@ -75,12 +75,9 @@ def find(name: str | Path, beside: Path | None = None) -> Path:
 def read(folder: Path) -> Manifest:
     """The checked manifest. Raises PackageError with file:line."""
     try:
-        document = yamlfile.read(folder / "manifest.yaml")
-        return Manifest.model_validate(document.data)
+        return yamlfile.load(folder / "manifest.yaml", Manifest)
     except yamlfile.YamlError as error:
         raise PackageError(str(error)) from error
-    except ValidationError as error:
-        raise PackageError("\n".join(document.explain(error, Manifest))) from error
 
 
 def labels(folder: Path) -> list[str]:

@@ -8,9 +8,9 @@ import typing
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 MAX_BYTES = 200_000  # the parser is slow: this takes it two seconds
 MAX_NODES = 20_000  # aliases count each time they are used: a "billion laughs" file ends here
@@ -21,6 +21,15 @@ EXPECTED = "Input should be "  # how pydantic begins
 SECRET = re.compile("url|password|secret|token|key")  # values that do not belong in a log
 
 Place = tuple[str | int, ...]
+
+
+class Section(BaseModel):
+    """Lines of a file that a person writes: an unknown key is an error, and so is a number that is none."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class YamlError(Exception):
@@ -50,6 +59,15 @@ class Document(NamedTuple):
             else:
                 found.setdefault(place, dict(one))
         return [f"{self.at(prefix + place)}: {sentence(place, one, model, prefix)}" for place, one in found.items()]
+
+
+def load(path: Path, kind: type[Kind]) -> Kind:
+    """The file as a `kind`. Raises YamlError with a line for each mistake."""
+    document = read(path)
+    try:
+        return kind.model_validate(document.data)
+    except ValidationError as error:
+        raise YamlError("\n".join(document.explain(error, kind))) from error
 
 
 def read(path: Path) -> Document:

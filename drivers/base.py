@@ -12,7 +12,7 @@ import pkgutil
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from types import ModuleType
 from typing import Any
@@ -89,6 +89,18 @@ class Stream(Driver):
         Raises DeviceMissing when the device is gone, DeviceTimeout after `options.timeout_ms` of silence,
         DeviceFault when it talks nonsense. Raises EOFError at the end of a recording.
         """
+
+    def rest(self) -> Iterator[Sample]:
+        """Once open: sample after sample to the end of the recording, then closed."""
+        try:
+            while True:
+                sample = self.read(5.0)
+                if sample is not None:
+                    yield sample
+        except EOFError:
+            return
+        finally:
+            self.close()
 
 
 class Camera(Stream):

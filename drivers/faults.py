@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
-from drivers.base import DriverOptions
+from drivers.base import DeviceMissing, DriverOptions
 
 log = logging.getLogger(__name__)
 NEVER = 1 << 63  # a nanosecond that CLOCK_MONOTONIC does not reach
@@ -25,8 +25,9 @@ class Fault(DriverOptions):
 class Faults:
     """The schedule as it runs. It goes on over close and open: a device stays broken until its time is over."""
 
-    def __init__(self, schedule: Sequence[Fault], name: str = "") -> None:
+    def __init__(self, schedule: Sequence[Fault], name: str = "", device: str = "device") -> None:
         self.name = name
+        self.device = device
         self.schedule = tuple(schedule)
         self.start_ns = -1
         self.change_ns = 0
@@ -42,6 +43,13 @@ class Faults:
         if now_ns >= self.change_ns:
             self._turn(now_ns)
         return self.on
+
+    def plugged(self, now_ns: int) -> Mapping[str, float]:
+        """As `active`. Raises DeviceMissing while "unplug" shows."""
+        on = self.active(now_ns)
+        if "unplug" in on:
+            raise DeviceMissing(f"{self.name}: the simulated {self.device} is unplugged")
+        return on
 
     def _turn(self, now_ns: int) -> None:
         before, self.on, self.change_ns = self.on, {}, NEVER

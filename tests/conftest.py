@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tty
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +25,16 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
     monkeypatch.setattr(abi, "ioctl", fake.ioctl)
     monkeypatch.setattr(abi, "poll", fake.poll)
     return fake
+
+
+@pytest.fixture
+def line() -> Iterator[tuple[int, str]]:
+    """The far end of a serial line, and the near one's name."""
+    far, near = os.openpty()
+    tty.setraw(near)
+    yield far, os.ttyname(near)
+    os.close(near)
+    os.close(far)
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ BUGGY_ARM = """\
 from drivers.sensor import sim_arm
 Options = sim_arm.Options
 class Driver(sim_arm.Driver):
-    def _step(self):
-        return super()._step() if self.tick < 1000 else 1 / 0
+    def _tick(self, row, on):
+        return super()._tick(row, on) if self.tick < 1000 else 1 / 0
 """
 BUGGY_ROBOT = """\
 from drivers.actuator import log

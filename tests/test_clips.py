@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 
 from agent import package
-from agent.lane import Lane, Limits
-from agent.ledger import Ledger
+from agent.lane import offline
 from agent.perception import Perception
 from agent.conditions import RuleConfig
 from agent.rules import Rules
 from agent.scene import Scene
-from drivers.base import open_source
 
 from tests.shared import DATA, MOVENET, SSD, needs_recordings
 
@@ -34,8 +32,7 @@ PERSON = {
 
 def decisions(clip: Path, model: Path, rule: dict[str, Any]) -> list[tuple[float, str]]:
     """(seconds into the clip, verb) of every decision, every frame looked at."""
-    source = open_source("camera.file", {"path": str(clip), "pace": "fast"}, "camera")
-    lane = Lane("camera", source, Perception(package.open_package(model)), Limits(10**10, 10.0), Ledger(None, "camera", 10.0))
+    lane = offline("camera", "camera.file", {"path": clip}, Perception(package.open_package(model)))
     scene = Scene(Rules({"rule": RuleConfig.model_validate(rule)}, {"nurse": "quiet"}))
     found, start = [], 0
     for sample, decided in lane.play(scene):

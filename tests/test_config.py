@@ -19,6 +19,7 @@ from agent import config
 from agent.cli import cli
 from agent.config import ConfigError
 from agent.package import BUNDLED
+from tests import shared
 
 pytestmark = pytest.mark.filterwarnings("ignore::ruamel.yaml.error.ReusedAnchorWarning")
 
@@ -64,9 +65,7 @@ def load(folder, text):
 
 
 def mistakes(folder, text):
-    with pytest.raises(ConfigError) as caught:
-        load(folder, text)
-    return [one.removeprefix(f"{folder}/cell.yaml:") for one in caught.value.mistakes]
+    return shared.mistakes(folder / "cell.yaml", text)
 
 
 def changed(old, new):

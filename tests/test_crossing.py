@@ -12,14 +12,12 @@ from agent.backends.motion import Engine, Parameters
 from agent.config import Config
 from agent.data import Box, Evidence
 from agent.tracks import overlap
-from agent.lane import Lane, Limits
-from agent.ledger import Ledger
+from agent.lane import offline
 from agent.package import BUNDLED
 from agent.perception import Perception
 from agent.rules import Rules
 from agent.runner import rules_of
 from agent.scene import Scene
-from drivers.base import open_source
 
 from tests.shared import DATA, needs_recordings
 
@@ -78,8 +76,7 @@ def test_the_package_is_whole() -> None:
 def watched(rules: Rules) -> tuple[list[list[Evidence]], list[tuple[int, str, str, int]]]:
     """Evidence of every frame of the clip, and (frame, actuator, verb, number of reasons) of every decision."""
     config = Config.model_validate(CROSSING)
-    source = open_source("camera.file", config.lanes["road"].source.options, "road")
-    lane = Lane("road", source, Perception(package.open_package(PACKAGE)), Limits(10**10, 10.0), Ledger(None, "road", 10.0))
+    lane = offline("road", "camera.file", config.lanes["road"].source.options, Perception(package.open_package(PACKAGE)))
     evidence, decided = [], []
     for number, (_, decisions) in enumerate(lane.play(Scene(rules))):
         evidence.append(list(lane.evidence or ()))

@@ -15,8 +15,7 @@ from agent import package
 from agent.data import Box, Sample
 from agent.decoders.base import Finding
 from agent.fine import Fine, FineConfig
-from agent.lane import Lane, Limits
-from agent.ledger import Ledger
+from agent.lane import offline
 from agent.tracks import Tracks, overlap
 
 from tests.shared import MOVENET, needs_recordings
@@ -180,17 +179,16 @@ def test_a_fall_is_called_from_coarse_over_fine_to_pose_and_who_then_is_lost_sti
     from agent.poses import SecondModel
     from agent.rules import Rules
     from agent.scene import Scene
-    from drivers.base import open_source
     from models.train.pose_fall.clips import RULE
 
     from tests.shared import DATA
 
-    source = open_source("camera.file", {"path": str(DATA / "video-fall-gmdcsa24/S2-Fall-13.mp4"), "pace": "fast"}, "room")
     second = SecondModel(package.open_package(package.find("pose-fall")))
     config = FineConfig(model=str(MOVENET), label="person")
     coarse = package.open_package(package.find("person-coarse"))
     look = Fine(package.open_package(MOVENET), config)
-    lane = Lane("room", source, Perception(coarse, fine=look, second=second), Limits(10**10, 10.0), Ledger(None, "room", 10.0))
+    clip = DATA / "video-fall-gmdcsa24/S2-Fall-13.mp4"
+    lane = offline("room", "camera.file", {"path": clip}, Perception(coarse, fine=look, second=second))
     scene = Scene(Rules({"fall": RuleConfig.model_validate(RULE)}, {"nurse": "quiet"}))
     calls, start, sample = [], 0, None
     for sample, decisions in lane.play(scene):

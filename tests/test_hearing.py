@@ -18,8 +18,7 @@ from agent import modelfile, package
 from agent.cli import cli
 from agent.manifest import SoundInput
 from agent.data import Evidence
-from agent.lane import Lane, Limits
-from agent.ledger import Ledger
+from agent.lane import offline
 from agent.package import PackageError
 from agent.perception import Perception
 from agent.prepare.sound import Sound
@@ -27,7 +26,6 @@ from agent.recording import read
 from agent.rules import Rules
 from agent.scene import Scene
 from drivers.audio import file
-from drivers.base import open_source
 
 from tests import arecord
 from tests.processes import Cell, Process, fault
@@ -112,21 +110,14 @@ def heard(folder: Path, driver: str, hop_ms: float | None = None, **options: Any
     """What the lane's steps find, inference by inference."""
     opened = package.open_package(folder)
     opened.set_hop(hop_ms)
-    source = open_source(driver, {"pace": "fast", **options}, "hall")
-    lane = Lane("hall", source, Perception(opened), Limits(10**9, 10.0), Ledger(None, "hall", 10.0))
+    lane = offline("hall", driver, options, Perception(opened))
     scene = Scene(Rules({}, {}))
     lane.open()
-    try:
-        while True:
-            sample = source.read(1.0)
-            assert sample and lane.fresh(sample, sample.t_capture)
-            if lane.step(sample, scene) is not None:
-                assert lane.evidence is not None
-                yield lane.evidence
-    except EOFError:
-        return
-    finally:
-        source.close()
+    for sample in lane.source.rest():
+        assert lane.fresh(sample, sample.t_capture)
+        if lane.step(sample, scene) is not None:
+            assert lane.evidence is not None
+            yield lane.evidence
 
 
 @pytest.mark.parametrize("name, labels, least, share", [
@@ -158,15 +149,15 @@ def test_speech_in_groups_and_a_longer_hop(yamnet: Path) -> None:
 
 def test_a_gap_costs_a_window_and_joins_nothing(yamnet: Path) -> None:
     silent = {"kind": "freeze", "at_s": 2.0, "for_s": 0.2}
-    source = open_source("audio.sim", {"pace": "fast", "timeout_ms": 1000, "faults": [silent]}, "hall")
-    lane = Lane("hall", source, Perception(package.open_package(yamnet)), Limits(10**9, 10.0), Ledger(None, "hall", 10.0))
+    options = {"timeout_ms": 1000, "faults": [silent]}
+    lane = offline("hall", "audio.sim", options, Perception(package.open_package(yamnet)))
     scene, inferred = Scene(Rules({}, {})), []
     lane.open()
     while lane.last_sequence < 5 * 16_000:
-        sample = source.read(1.0)
+        sample = lane.source.read(1.0)
         if sample and lane.fresh(sample, sample.t_capture) and lane.step(sample, scene) is not None:
             inferred.append(sample.sequence + 1)
-    source.close()
+    lane.source.close()
     assert lane.ledger.count[book.LOST] == pytest.approx(0.2 * 16_000, abs=320)
     steps = np.diff(inferred)
     assert sorted(set(steps.tolist()))[0] == 1600 and steps.max() > 15_600 and (steps == 1600).sum() == len(steps) - 1

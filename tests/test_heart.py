@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from agent import package
-from agent.lane import Lane, Limits
-from agent.ledger import Ledger
+from agent.lane import offline
 from agent.package import BUNDLED
 from agent.perception import Perception
 from agent.conditions import RuleConfig
@@ -41,26 +40,18 @@ class Called(NamedTuple):
 
 def calls(driver: str, options: dict[str, Any], seconds: float = 1e9) -> list[Called]:
     """Every decision that the lane makes of a fast source, by the road that the daemon takes."""
-    source = open_source(driver, {"pace": "fast"} | options, "bed")
-    lane = Lane("bed", source, Perception(package.open_package(HEART)), Limits(10**10, 10.0), Ledger(None, "bed", 10.0))
+    lane = offline("bed", driver, options, Perception(package.open_package(HEART)))
     rules = {name: RuleConfig.model_validate(rule) for name, rule in RULES.items()}
     scene = Scene(Rules(rules, {"nurse": ""}))
-    lane.open()
     found: list[Called] = []
     start = -1
-    try:
-        while True:
-            sample = source.read(1.0)
-            assert sample is not None
-            start = sample.t_capture if start < 0 else start
-            at_s = (sample.t_capture - start) / 1e9
-            found += [Called(at_s, one.verb) for one in lane.step(sample, scene) or []]
-            if at_s > seconds:
-                return found
-    except EOFError:
-        return found
-    finally:
-        source.close()
+    for sample, decisions in lane.play(scene):
+        start = sample.t_capture if start < 0 else start
+        at_s = (sample.t_capture - start) / 1e9
+        found += [Called(at_s, one.verb) for one in decisions]
+        if at_s > seconds:
+            break
+    return found
 
 
 def test_a_source_at_another_rate_is_refused_and_not_misread() -> None:

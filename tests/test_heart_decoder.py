@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tty
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,15 +109,6 @@ def test_a_strap_tells_taken_off_from_a_flat_line_from_a_jump() -> None:
 
 def test_one_wrong_packet_is_no_jump() -> None:
     assert all(found[0].label == "heart-rate" for found in strap_says(jitter(72, 60) + [(180.0, 1.0, 333.0)] + jitter(72, 5)))
-
-
-@pytest.fixture
-def line() -> Iterator[tuple[int, str]]:
-    far, near = os.openpty()
-    tty.setraw(near)
-    yield far, os.ttyname(near)
-    os.close(near)
-    os.close(far)
 
 
 def test_a_strap_on_a_serial_line_comes_to_findings(line: tuple[int, str]) -> None:

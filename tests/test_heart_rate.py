@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import tty
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -125,16 +123,6 @@ def test_any_stream_is_survived_and_a_good_frame_after_it_found(form: tuple[Any,
 
 
 # -- the driver ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def line() -> Iterator[tuple[int, str]]:
-    """The far end of a serial line, and the near one's name."""
-    far, near = os.openpty()
-    tty.setraw(near)
-    yield far, os.ttyname(near)
-    os.close(near)
-    os.close(far)
 
 
 def strap(url: str, **options: Any) -> SensorStream:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import config
-from agent.config import ConfigError
+from tests.shared import mistakes
 
 LANE = """\
 lanes:
@@ -25,14 +24,8 @@ rules:
 """
 
 
-def mistakes(folder: Path, line: str, model: str = "person-coarse", label: str = "person", absent: str = "false") -> list[str]:
-    path = folder / "yard.yaml"
-    path.write_text(LANE.format(line=line, model=model, label=label, absent=absent))
-    try:
-        config.load(path)
-    except ConfigError as error:
-        return [one.removeprefix(f"{path}:") for one in error.mistakes]
-    return []
+def said(folder: Path, line: str, model: str = "person-coarse", label: str = "person", absent: str = "false") -> list[str]:
+    return mistakes(folder / "yard.yaml", LANE.format(line=line, model=model, label=label, absent=absent))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +36,7 @@ def mistakes(folder: Path, line: str, model: str = "person-coarse", label: str =
     ],
 )  # fmt: skip
 def test_what_is_good(tmp_path: Path, line: str) -> None:
-    assert mistakes(tmp_path, line) == []
+    assert said(tmp_path, line) == []
 
 
 @pytest.mark.parametrize(
@@ -63,22 +56,22 @@ def test_what_is_good(tmp_path: Path, line: str) -> None:
     ],
 )
 def test_what_is_wrong_is_one_line_with_its_place(tmp_path: Path, line: str, says: str) -> None:
-    found = mistakes(tmp_path, line)
+    found = said(tmp_path, line)
     assert len(found) == 1 and found[0].startswith(says), found
 
 
 def test_a_sure_person_that_nobody_looks_at_has_no_pose(tmp_path: Path) -> None:
-    found = mistakes(tmp_path, "fine: {model: person-coarse, label: person, band: [0.3, 0.8]}\n    then: pose-fall")
+    found = said(tmp_path, "fine: {model: person-coarse, label: person, band: [0.3, 0.8]}\n    then: pose-fall")
     assert any("let band end at 1" in one for one in found)
 
 
 def test_an_empty_place_is_looked_at_before_its_rule_forgets(tmp_path: Path) -> None:
-    found = mistakes(tmp_path, "gate: {keyframe: {}, silence_ms: 1000}", absent="true")
+    found = said(tmp_path, "gate: {keyframe: {}, silence_ms: 1000}", absent="true")
     assert len(found) == 1 and found[0].startswith("5: silence_ms is 1000, but to rule 'somebody'")
 
 
 def test_readings_have_other_gates(tmp_path: Path) -> None:
-    found = mistakes(tmp_path, "gate: {motion: {}}", model="arm-deviation", label="deviation")
+    found = said(tmp_path, "gate: {motion: {}}", model="arm-deviation", label="deviation")
     assert any(one.startswith("5: 'keyframe' and 'motion' are for pictures; for readings say 'outlier'") for one in found)
-    found = mistakes(tmp_path, "shrink: 2", model="arm-deviation", label="deviation")
+    found = said(tmp_path, "shrink: 2", model="arm-deviation", label="deviation")
     assert any("takes no pictures, so there is none to shrink" in one for one in found)

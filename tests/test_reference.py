@@ -16,10 +16,8 @@ import pytest
 
 from agent import package, reference
 from agent.backends.base import Tensor
-from agent.config import ConfigError, load
 from agent.data import Array
-from agent.lane import Lane, Limits
-from agent.ledger import Ledger
+from agent.lane import offline
 from agent.manifest import Picture
 from agent.package import BUNDLED, PackageError
 from agent.perception import Perception
@@ -28,8 +26,9 @@ from agent.reference import ReferenceMistake
 from agent.conditions import RuleConfig
 from agent.rules import Rules
 from agent.scene import Scene
-from drivers.base import DeviceFault, open_source
+from drivers.base import DeviceFault
 from tests.processes import Cell
+from tests.shared import mistakes
 
 PCB = BUNDLED / "pcb-inspect"
 GREY = Picture(colour="grey", std=255.0, reference=True)
@@ -173,19 +172,10 @@ def verbs(folder: Path, good: Array | None, *frames: Array) -> list[str]:
     """Decisions about frames that a camera shows one after the other."""
     for number, frame in enumerate(frames):
         saved(folder / f"{number}.png", frame)
-    source = open_source("camera.replay", {"folder": str(folder), "pace": "fast"}, "camera")
     perception = Perception(package.open_package(PCB), reference=good)
-    lane = Lane("camera", source, perception, Limits(10**10, 50.0), Ledger(None, "camera", 50.0))
-    scene, said = Scene(Rules({"bad": RuleConfig.model_validate(REJECT)}, {"gate": "pass"})), []
-    lane.open()
-    try:
-        for _ in frames:
-            sample = source.read(5.0)
-            assert sample is not None
-            said += [decision.verb for decision in lane.step(sample, scene) or []]
-    finally:
-        source.close()
-    return said
+    lane = offline("camera", "camera.replay", {"folder": str(folder)}, perception)
+    played = lane.play(Scene(Rules({"bad": RuleConfig.model_validate(REJECT)}, {"gate": "pass"})))
+    return [decision.verb for _, decisions in played for decision in decisions]
 
 
 def test_a_cut_trace_is_rejected_and_a_good_board_passes(tmp_path: Path) -> None:
@@ -306,26 +296,17 @@ actuators:
 """
 
 
-def mistakes(folder: Path, text: str) -> list[str]:
-    (folder / "reflexd.yaml").write_text(text)
-    try:
-        load(folder / "reflexd.yaml")
-    except ConfigError as error:
-        return error.mistakes
-    return []
-
-
 def test_a_good_configuration_and_each_mistake_in_one_line(tmp_path: Path) -> None:
-    path = f"{tmp_path}/reflexd.yaml"
-    (line,) = mistakes(tmp_path, CONFIG)
-    assert line == f"{path}:6: '{tmp_path}/good.png' does not exist"
+    path = tmp_path / "reflexd.yaml"
+    (line,) = mistakes(path, CONFIG)
+    assert line == f"6: '{tmp_path}/good.png' does not exist"
     saved(tmp_path / "good.png", board())
-    assert mistakes(tmp_path, CONFIG) == []
-    (line,) = mistakes(tmp_path, CONFIG.replace("    reference: good.png\n", ""))
-    assert line.startswith(f"{path}:5: model 'pcb-inspect' compares with a good part: add 'reference: FILE'")
-    (line,) = mistakes(tmp_path, CONFIG.replace("pcb-inspect", "person-coarse"))
-    assert line.startswith(f"{path}:6: model 'person-coarse' compares with no reference: remove this line")
-    (line,) = mistakes(tmp_path, CONFIG.replace("reference: good", "referense: good"))
+    assert mistakes(path, CONFIG) == []
+    (line,) = mistakes(path, CONFIG.replace("    reference: good.png\n", ""))
+    assert line.startswith("5: model 'pcb-inspect' compares with a good part: add 'reference: FILE'")
+    (line,) = mistakes(path, CONFIG.replace("pcb-inspect", "person-coarse"))
+    assert line.startswith("6: model 'person-coarse' compares with no reference: remove this line")
+    (line,) = mistakes(path, CONFIG.replace("reference: good", "referense: good"))
     assert "did you mean 'reference'?" in line
 
 

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import config, package, prepare
+from agent import package, prepare
 from agent.backends.base import Tensor
-from agent.config import ConfigError
 from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError
@@ -25,6 +24,7 @@ from agent.prepare.sound import Sound
 from drivers.audio import sim
 from drivers.base import DeviceFault
 from drivers.sensor import sim as sensor_sim
+from tests.shared import mistakes
 
 FLOAT = Tensor("waveform", (400,), np.float32)
 
@@ -206,25 +206,20 @@ def ear(tmp_path: Path) -> Path:
     return write(folder, {**MANIFEST, "sha256": sum_, "labels": LABELS, "options": {"groups": {"scream": ["Screaming"]}}})
 
 
-def mistakes(folder: Path, lane: dict[str, Any], label: str = "scream") -> list[str]:
+def about(folder: Path, lane: dict[str, Any], label: str = "scream") -> list[str]:
     path = folder / "hall.yaml"
     cell = {
         "node": "hall", "run_dir": "/tmp/x", "lanes": {"hall": lane},
         "actuators": {"bell": {"device": {"driver": "actuator.sim"}, "rest": "off"}},
         "rules": {"help": {"any": [{"lane": "hall", "label": label}], "actuator": "bell", "verb": "ring"}},
     }  # fmt: skip
-    path.write_text(json.dumps(cell, indent=1))
-    try:
-        config.load(path)
-    except ConfigError as error:
-        lines = path.read_text().splitlines()
-        told = [one.removeprefix(f"{path}:").split(": ", 1) for one in error.mistakes]
-        return [f"{lines[int(line) - 1].strip().split(':')[0]}: {text}" for line, text in told]
-    return []
+    found = [one.split(": ", 1) for one in mistakes(path, json.dumps(cell, indent=1))]
+    lines = path.read_text().splitlines()
+    return [f"{lines[int(line) - 1].strip().split(':')[0]}: {text}" for line, text in found]
 
 
 def test_a_lane_that_hears(ear: Path, tmp_path: Path) -> None:
-    assert mistakes(tmp_path, {"source": {"driver": "audio.alsa", "device": "plughw:1"}, "model": "ear", "hop_ms": 50}) == []
+    assert about(tmp_path, {"source": {"driver": "audio.alsa", "device": "plughw:1"}, "model": "ear", "hop_ms": 50}) == []
 
 
 @pytest.mark.parametrize("lane, label, said", [
@@ -246,7 +241,7 @@ def test_a_lane_that_hears(ear: Path, tmp_path: Path) -> None:
     ({"source": {"driver": "audio.alas"}, "model": "ear"}, "scream", "no driver 'audio.alas'; did you mean audio.alsa"),
 ])  # fmt: skip
 def test_mistakes_about_sound(ear: Path, tmp_path: Path, lane: dict[str, Any], label: str, said: str) -> None:
-    found = mistakes(tmp_path, lane, label)
+    found = about(tmp_path, lane, label)
     assert len(found) == 1 and said in found[0], found
 
 

@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from agent import package
-from agent.lane import Lane, Limits
-from agent.ledger import Ledger
+from agent.lane import offline
 from agent.perception import Perception
 from agent.conditions import RuleConfig
 from agent.rules import Rules
 from agent.scene import Scene
-from drivers.base import open_source
 from models.train import __main__ as command
 from models.train.arm_collision import evaluate, score, windows
 from models.train.arm_collision.windows import CHANNELS, LABELS, LENGTH, Windows
@@ -205,15 +203,9 @@ def verbs(place, readings, folder):
     path = folder / "run.csv"
     rows = [",".join(f"{value:g}" for value in row) for row in readings]
     path.write_text("\n".join([",".join(CHANNELS), *rows]) + "\n")
-    source = open_source("sensor.replay", {"path": str(path), "rate_hz": 47.6, "pace": "fast"}, "arm")
-    lane = Lane("arm", source, Perception(package.open_package(place)), Limits(10**10, 2.0), Ledger(None, "arm", 2.0))
-    scene = Scene(Rules({"blow": RuleConfig.model_validate(BLOW)}, {"arm": "run"}))
-    lane.open()
-    found = []
-    for number in range(len(readings)):
-        found += [(number, decision.verb) for decision in lane.step(source.read(0.0), scene) or []]
-    source.close()
-    return found
+    lane = offline("arm", "sensor.replay", {"path": str(path), "rate_hz": 47.6}, Perception(package.open_package(place)))
+    played = lane.play(Scene(Rules({"blow": RuleConfig.model_validate(BLOW)}, {"arm": "run"})))
+    return [(number, decision.verb) for number, (_, decisions) in enumerate(played) for decision in decisions]
 
 
 def test_the_wrists_road_in_small(tensorflow, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 import re
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -18,13 +19,11 @@ from agent.manifest import Picture
 from agent.config import Config
 from agent.data import Box
 from agent.decoders.base import Finding
-from agent.lane import Lane, Limits
-from agent.ledger import Ledger
+from agent.lane import offline
 from agent.perception import Perception
 from agent.prepare.pixels import Pixels
 from agent.rules import Rules
 from agent.scene import Scene
-from drivers.base import Stream, open_source
 from models.train import distil
 from models.train.__main__ import main
 from models.train.data import DataError
@@ -58,12 +57,6 @@ def picture(path: Path, colour: tuple[int, int, int], seed: int) -> np.ndarray:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), frame)
     return frame
-
-
-def lane_of(place: Path, stream: Stream) -> Lane:
-    lane = Lane("own", stream, Perception(package.open_package(place)), Limits(10**12, 1.0), Ledger(None, "own", 1.0))
-    lane.open()
-    return lane
 
 
 def film(path: Path, frames: list[np.ndarray]) -> None:
@@ -264,14 +257,12 @@ def test_a_teacher_is_heard_only_where_it_is_right_or_nobody_knows() -> None:
 def test_a_teacher_reads_as_in_a_lane() -> None:
     arm = distil.teacher("arm-deviation", ["normal", "deviation", "collision", "overspeed"], pictures=False)
     fault = {"kind": "deviation", "at_s": 0.1, "for_s": 1}
-    stream = open_source("sensor.sim_arm", {"pace": "fast", "faults": [fault]}, "arm")
-    lane = lane_of(package.find("arm-deviation"), stream)
+    lane = offline("arm", "sensor.sim_arm", {"faults": [fault]}, Perception(package.open_package(package.find("arm-deviation"))))
     samples, scores = [], []
-    for _ in range(300):
-        sample = stream.read(1.0)
+    for sample, _ in islice(lane.play(Scene(Rules({}, {}))), 300):
         samples.append(sample.payload.copy())
-        scores.append(lane.evidence if lane.step(sample, Scene(Rules({}, {}))) is not None else [])
-    said = distil.reads(arm, stream.channels)(np.concatenate(samples))
+        scores.append(lane.evidence or [])
+    said = distil.reads(arm, lane.source.channels)(np.concatenate(samples))
     assert not said[:31].any() and said[31:].sum(axis=1) == pytest.approx(1, abs=1e-5)
     for evidence, row in zip(scores[31:], said[31:]):
         assert evidence[0].label == ("normal", "deviation", "collision", "overspeed")[row.argmax()]
@@ -305,17 +296,8 @@ def rules(label: str) -> Rules:
 
 def verbs(place: Path, source: str, options: dict, label: str) -> list[str]:
     """What a lane with the new package makes the light do."""
-    stream = open_source(source, {"pace": "fast", **options}, "own")
-    lane = lane_of(place, stream)
-    scene, found = Scene(rules(label)), []
-    try:
-        while True:
-            sample = stream.read(1.0)
-            found += [one.verb for one in lane.step(sample, scene) or []] if sample else []
-    except EOFError:
-        return found
-    finally:
-        stream.close()
+    played = offline("own", source, options, Perception(package.open_package(place))).play(Scene(rules(label)))
+    return [one.verb for _, decisions in played for one in decisions]
 
 
 def test_a_folder_of_recordings_becomes_a_lanes_decision(tensorflow, levels: Path, tmp_path: Path, capsys) -> None:

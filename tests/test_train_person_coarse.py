@@ -12,13 +12,11 @@ from agent import package
 from agent.data import Array, Box
 from agent.decoders import base as decoders
 from agent.decoders.base import Finding
-from agent.lane import Lane, Limits
-from agent.ledger import Ledger
+from agent.lane import offline
 from agent.perception import Perception
 from agent.conditions import RuleConfig
 from agent.rules import Rules
 from agent.scene import Scene
-from drivers.base import open_source
 from models.train.data import DataError
 from models.train.person_coarse import backdrops, clips, cutouts, evaluate, folds, score, teachers, views
 from models.train.person_coarse.clips import INPUT, SIDE, Clip
@@ -275,15 +273,6 @@ def verbs(place: Path, clip: Path) -> list[str]:
     """What a lane with the package makes a belt do."""
     seen = {"lane": "cam", "label": "person", "score": 0.01}
     rule = RuleConfig.model_validate({"any": [seen], "actuator": "belt", "verb": "stop"})
-    source = open_source("camera.file", {"path": str(clip), "pace": "fast"}, "cam")
-    lane = Lane("cam", source, Perception(package.open_package(place)), Limits(10**12, 10.0), Ledger(None, "cam", 10.0))
-    scene, found = Scene(Rules({"seen": rule}, {"belt": "run"})), list[str]()
-    lane.open()
-    try:
-        while True:
-            sample = source.read(5.0)
-            found += [one.verb for one in lane.step(sample, scene) or []] if sample else []
-    except EOFError:
-        return found
-    finally:
-        source.close()
+    lane = offline("cam", "camera.file", {"path": clip}, Perception(package.open_package(place)))
+    played = lane.play(Scene(Rules({"seen": rule}, {"belt": "run"})))
+    return [one.verb for _, decisions in played for one in decisions]

@@ -123,17 +123,10 @@ def loud(clip: Path, config: Path, folder: Path) -> list[bool]:
     section = loaded.lanes["yard"].model_copy(update={"source": view.device_of(str(clip), loaded.lanes["yard"])})
     update = {"run_dir": folder, "recorder": Recorder(enabled=False), "lanes": {"yard": section}}
     lane, scene, found = make_lane("yard", loaded.model_copy(update=update), folder, 0), Scene(rules_of(loaded)), []
-    lane.open()
-    try:
-        while True:
-            if (sample := lane.source.read(5.0)) is not None:
-                lane.step(sample, scene)
-                standing = scene.current("siren")
-                found.append(standing is not None and bool(standing.rule))
-    except EOFError:
-        return found
-    finally:
-        lane.source.close()
+    for _ in lane.play(scene):
+        standing = scene.current("siren")
+        found.append(standing is not None and bool(standing.rule))
+    return found
 
 
 def test_what_is_drawn_is_what_the_lane_decides(tmp_path: Path, clip: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.data import Array
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, SensorStream, open_source
-from drivers.sensor._resample import resample
+from drivers.resample import resample
 from drivers.sensor._wfdb import MAX_SIGNALS, checksum, read_header, samples, unpack212
 from models.train.data import DataError
 from models.train.heart import atr

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from agent import yamlfile
 from agent.data import Array
+from agent.yamlfile import Kind
 
 
 class Tensor(NamedTuple):
@@ -74,6 +76,14 @@ def dequantiser(tensor: Tensor) -> Array | None:
     stored = np.arange(256, dtype=np.uint8).view(dtype).astype(np.float32)
     real: Array = (stored - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
     return real
+
+
+def parameters(path: Path, kind: type[Kind]) -> Kind:
+    """The model file of an engine without a network: YAML, checked. Raises EngineError with file:line."""
+    try:
+        return yamlfile.load(path, kind)
+    except yamlfile.YamlError as error:
+        raise EngineError(str(error)) from error
 
 
 def load(backend: str, path: Path, threads: int = 1, provider: str = "") -> Engine:

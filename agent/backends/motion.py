@@ -10,22 +10,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from agent import yamlfile
 from agent.backends import base
 from agent.backends.base import EngineError, Tensor
 from agent.data import Array
+from agent.yamlfile import Section
 
 STRIDE = 4  # the exposure is measured at every fourth pixel and row
 LEAST = 64  # of 255: what a foreground pixel is worth that hardly differs in brightness
 MOST_GAIN = 8.0  # three stops; beyond that it is no camera's exposure but a covered lens
 
 
-class Parameters(BaseModel):
+class Parameters(Section):
     """Times are counted in pictures that the lane looked at."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     height: int = Field(144, ge=16, le=1080)
     width: int = Field(256, ge=16, le=1920)
@@ -58,7 +56,7 @@ class Engine(base.Engine):
     def __init__(self, path: Path, threads: int, provider: str = "") -> None:
         if provider not in ("", "cpu"):
             raise EngineError(f"backend motion runs on the CPU, not on '{provider}'")
-        p = self.parameters = read(path)
+        p = self.parameters = base.parameters(path, Parameters)
         shape = 1, p.height, p.width, 1
         self.inputs = [Tensor("picture", shape, np.uint8)]
         self.outputs = [Tensor("foreground", shape, np.uint8, 1.0 / 255.0)]
@@ -151,14 +149,3 @@ class Exposure:
 def square(side: int) -> Array:
     ones: Array = np.ones((side, side), np.uint8)
     return ones
-
-
-def read(path: Path) -> Parameters:
-    """Raises EngineError with file:line."""
-    try:
-        document = yamlfile.read(path)
-        return Parameters.model_validate(document.data)
-    except yamlfile.YamlError as error:
-        raise EngineError(str(error)) from error
-    except ValidationError as error:
-        raise EngineError("\n".join(document.explain(error, Parameters))) from error

@@ -9,20 +9,18 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, StrictInt, field_validator
 
-from agent import yamlfile
 from agent.backends import base
 from agent.backends.base import EngineError, Tensor
 from agent.data import Array
+from agent.yamlfile import Section
 
 MAX_VALUES = 10_000_000
 
 
-class Parameters(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    input: list[int] = Field(min_length=1, max_length=4, description="shape of the window")
+class Parameters(Section):
+    input: list[StrictInt] = Field(min_length=1, max_length=4, description="shape of the window")
 
     @field_validator("input")
     @classmethod
@@ -38,7 +36,7 @@ class Engine(base.Engine):
     def __init__(self, path: Path, threads: int, provider: str = "") -> None:
         if provider not in ("", "cpu"):
             raise EngineError(f"backend signal runs on the CPU, not on '{provider}'")
-        self.window = np.zeros(read(path).input, np.float32)
+        self.window = np.zeros(base.parameters(path, Parameters).input, np.float32)
         self.inputs = self.outputs = [Tensor("window", self.window.shape, np.float32)]
 
     def input(self, index: int) -> Array:
@@ -49,14 +47,3 @@ class Engine(base.Engine):
 
     def output(self, index: int) -> Array:
         return self.window
-
-
-def read(path: Path) -> Parameters:
-    """Raises EngineError with file:line."""
-    try:
-        document = yamlfile.read(path)
-        return Parameters.model_validate(document.data)
-    except yamlfile.YamlError as error:
-        raise EngineError(str(error)) from error
-    except ValidationError as error:
-        raise EngineError("\n".join(document.explain(error, Parameters))) from error

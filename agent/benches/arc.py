@@ -17,12 +17,11 @@ from agent import ledger, package
 from agent.benches import programs
 from agent.benches.programs import Milliseconds, Run
 from agent.data import Sample
-from agent.lane import Lane, Limits
+from agent.lane import offline
 from agent.ledger import Ledger
 from agent.perception import Perception
 from agent.rules import Rules
 from agent.scene import Scene
-from drivers.base import open_source
 
 ROUNDS = 4
 BESIDE = {
@@ -122,19 +121,18 @@ def ledger_cost(result: dict[str, Any]) -> dict[str, float]:
 def slope(opened: package.Package, samples: int = 100_000) -> dict[str, float]:
     """Resident memory along 100,000 samples through a lane as fast as they go."""
     click.echo(f"{samples} samples for the memory slope", err=True)
-    source = open_source("sensor.sim_arm", {"pace": "fast"}, "slope")
-    lane = Lane("slope", source, Perception(opened), Limits(10**9, 1.0), Ledger(None, "slope", 1.0))
+    lane = offline("slope", "sensor.sim_arm", {}, Perception(opened))
     lane.open()
     scene, process = Scene(Rules({}, {})), psutil.Process()
     seen: list[tuple[int, float]] = []
     for number in range(samples):
-        sample = source.read(1.0)
+        sample = lane.source.read(1.0)
         if isinstance(sample, Sample):
             lane.step(sample, scene)
             lane.ledger.write(number, 0, 0, 0, 0, 0, 0, 0)
         if number >= samples // 10 and number % (samples // 100) == 0:
             seen.append((number, process.memory_info().rss / 1e3))
-    source.close()
+    lane.source.close()
     at, kilobytes = np.array(seen).T
     rising = np.polyfit(at, kilobytes, 1)[0]
     return {"samples": samples, "rss_mb": round(seen[-1][1] / 1e3, 1), "slope_kb_per_100k": round(float(rising) * 100_000, 1)}

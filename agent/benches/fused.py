@@ -15,14 +15,12 @@ from agent import ledger, package
 from agent.benches.programs import actuate, end, spawn
 from agent.conditions import RuleConfig
 from agent.gates.base import GateConfig
-from agent.lane import Lane, Limits
-from agent.ledger import Ledger
+from agent.lane import offline
 from agent.package import Package
 from agent.perception import Perception
 from agent.poses import SecondModel
 from agent.rules import Rules
 from agent.scene import Scene
-from drivers.base import open_source
 from models.train.pose_fall import clips as falls
 
 SECONDS = 12.0
@@ -76,8 +74,7 @@ def persons(clip: Path, gate: dict[str, Any] | None) -> dict[str, Any]:
     perception = Perception(
         package.open_package(package.find("person-coarse")), gate=GateConfig.model_validate(gate) if gate else None
     )
-    source = open_source("camera.file", {"path": str(clip), "pace": "fast"}, "yard")
-    lane = Lane("yard", source, perception, Limits(10**10, 10.0), Ledger(None, "yard", 10.0))
+    lane = offline("yard", "camera.file", {"path": clip}, perception)
     scene = Scene(Rules({"somebody": RuleConfig.model_validate(RULE)}, {"siren": "watch"}))
     right = false = missed = looked = frames = start = 0
     alarmed = False
@@ -115,18 +112,11 @@ def fallen(data: Path) -> dict[str, Any]:
 
 def step_ms(clip: Path, pose: Package, posture: Package) -> dict[str, float]:
     """From a frame in the lane's hands to what the rules make of it."""
-    source = open_source("camera.file", {"path": str(clip), "pace": "fast"}, "room")
-    lane = Lane("room", source, Perception(pose, second=SecondModel(posture)), Limits(10**10, 10.0), Ledger(None, "room", 10.0))
+    lane = offline("room", "camera.file", {"path": clip}, Perception(pose, second=SecondModel(posture)))
     scene, taken = Scene(Rules({"fall": RuleConfig.model_validate(falls.RULE)}, {"nurse": "quiet"})), []
     lane.open()
-    try:
-        while True:
-            sample = source.read(5.0)
-            if sample is not None:
-                before = time.perf_counter()
-                lane.step(sample, scene)
-                taken.append((time.perf_counter() - before) * 1e3)
-    except EOFError:
-        return {f"{key}_ms": round(value, 2) for key, value in ledger.quantiles(np.array(taken[WARM_ROWS:])).items()}
-    finally:
-        source.close()
+    for sample in lane.source.rest():
+        before = time.perf_counter()
+        lane.step(sample, scene)
+        taken.append((time.perf_counter() - before) * 1e3)
+    return {f"{key}_ms": round(value, 2) for key, value in ledger.quantiles(np.array(taken[WARM_ROWS:])).items()}

@@ -18,8 +18,7 @@ from agent.benches import fused
 from agent.benches.arc import machine
 from agent.data import Array, Sample
 from agent.gates.base import GateConfig
-from agent.lane import Lane, Limits
-from agent.ledger import Ledger
+from agent.lane import Lane, offline
 from agent.package import Package
 from agent.perception import Perception
 from agent.prepare.ladder import PROBED
@@ -71,13 +70,13 @@ def gates(data: Path) -> dict[str, Any]:
 
 def found(clip: Path, gate: GateConfig | None) -> list[bool | None]:
     """Whether person-coarse finds somebody, of each frame; None where the gate held the frame back."""
-    lane = of_clip(clip, Perception(package.open_package(package.find("person-coarse")), gate=gate))
+    lane = coarse_lane(clip, gate)
     return [None if lane.evidence is None else bool(lane.evidence) for _ in lane.play(Scene(Rules({}, {})))]
 
 
-def of_clip(clip: Path, perception: Perception) -> Lane:
-    source = open_source("camera.file", {"path": str(clip), "pace": "fast"}, "yard")
-    return Lane("yard", source, perception, Limits(10**10, 10.0), Ledger(None, "yard", 10.0))
+def coarse_lane(clip: Path, gate: GateConfig | None = None) -> Lane:
+    perception = Perception(package.open_package(package.find("person-coarse")), gate=gate)
+    return offline("yard", "camera.file", {"path": clip}, perception)
 
 
 def carried(said: Sequence[bool | None]) -> list[bool | None]:
@@ -128,18 +127,9 @@ def prepared_ms(layout: str, pictures: Sequence[Array]) -> dict[str, float]:
 
 def some_frames(clip: Path, count: int) -> list[Array]:
     """Spread over the clip."""
-    lane = of_clip(clip, Perception(package.open_package(package.find("person-coarse"))))
-    lane.source.open()
-    frames: list[Array] = []
-    try:
-        while True:
-            sample = lane.source.read(5.0)
-            if sample is not None:
-                frames.append(sample.payload.copy())
-    except EOFError:
-        pass
-    finally:
-        lane.source.close()
+    source = open_source("camera.file", {"path": clip, "pace": "fast"}, "yard")
+    source.open()
+    frames = [sample.payload.copy() for sample in source.rest()]
     return [frames[int(at)] for at in np.linspace(0, len(frames) - 1, count)]
 
 
@@ -203,7 +193,7 @@ def looked(pose: Package, pixels: Pixels, frame: Callable[[int], Array], count: 
 
 def coarse(data: Path) -> dict[str, Any]:
     """Bytes of evidence that a coarse lane has for a frame, as the recorder packs it, against the frame's own."""
-    lane = of_clip(data / PEOPLE, Perception(package.open_package(package.find("person-coarse"))))
+    lane = coarse_lane(data / PEOPLE)
     sizes, frame = [], 0
     for sample, _ in lane.play(Scene(Rules({}, {}))):
         sizes.append(len(msgpack.packb([(one.label, one.score, one.box) for one in lane.evidence or ()])))

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from agent.data import Array, Box
+from agent.yamlfile import Section
 
 
 class Finding(NamedTuple):
@@ -23,8 +22,8 @@ class Finding(NamedTuple):
     mark: str = ""
 
 
-class DecoderOptions(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class DecoderOptions(Section):
+    """Of a manifest; a decoder adds its own."""
 
 
 class DecoderError(Exception):
@@ -47,6 +46,12 @@ class Decoder(ABC):
     @abstractmethod
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         """Findings of one inference. Must stand any numbers, NaN included."""
+
+
+def need_window(shape: tuple[int, ...], rows: float, width: int, of: str) -> None:
+    """Raises DecoderError unless `shape` is that of a window [1, rows or more, width]; of: who needs it."""
+    if len(shape) != 3 or shape[1] < rows or shape[2] != width:
+        raise DecoderError(f"{of}, [1, {rows:g} or more, {width}]; it gets {list(shape)}")
 
 
 def make(name: str, labels: Sequence[str], options: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> Decoder:

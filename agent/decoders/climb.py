@@ -16,7 +16,7 @@ from pydantic import Field
 
 from agent.data import Array
 from agent.decoders import base
-from agent.decoders.base import DecoderError, DecoderOptions, Finding
+from agent.decoders.base import DecoderOptions, Finding
 
 LABELS = ("climbing",)
 KEYPOINTS = 17
@@ -44,9 +44,7 @@ class Decoder(base.Decoder):
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__(labels, options, shapes)
-        shape = shapes[0]
-        if len(shape) != 3 or shape[1] < 3 * LEAST_ROWS or shape[2] != 3 * KEYPOINTS:
-            raise DecoderError(f"climb needs keypoints over time, [1, {3 * LEAST_ROWS} or more, 51]; it gets {list(shape)}")
+        base.need_window(shapes[0], 3 * LEAST_ROWS, 3 * KEYPOINTS, "climb needs keypoints over time")
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         window = outputs[0][0].reshape(-1, KEYPOINTS, 3)

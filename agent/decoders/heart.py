@@ -44,10 +44,9 @@ class Decoder(base.Decoder):
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__(labels, options, shapes)
-        shape, least = shapes[0], round(options.fibrillation_s * options.rate_hz)
-        if len(shape) != 3 or shape[2] != 1 or shape[1] < least:
-            raise DecoderError(f"heart needs one channel, fibrillation_s long, [1, {least} or more, 1]; it gets {list(shape)}")
-        if shape[1] < 2 * options.flat_s * options.rate_hz:
+        least = round(options.fibrillation_s * options.rate_hz)
+        base.need_window(shapes[0], least, 1, "heart needs one channel, fibrillation_s long")
+        if shapes[0][1] < 2 * options.flat_s * options.rate_hz:
             raise DecoderError(f"a flat line of {options.flat_s:g} s needs a window twice as long")
         self.tail = least
         self.overlap = vitals.Overlap()

@@ -14,7 +14,7 @@ from pydantic import Field
 from agent import vitals
 from agent.data import Array
 from agent.decoders import base
-from agent.decoders.base import DecoderError, Finding
+from agent.decoders.base import Finding
 from agent.decoders.heart import ALARM, JumpOptions, jump, report
 
 LABELS = ("heart-rate", "heart-rate-jump", "flat-line", "no-contact")
@@ -35,10 +35,8 @@ class Decoder(base.Decoder):
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__(labels, options, shapes)
-        shape = shapes[0]
         least = 2 * max(options.flat_s, options.off_s) * options.rate_hz
-        if len(shape) != 3 or shape[2] != 3 or shape[1] < least:
-            raise DecoderError(f"heart_strap needs [1, {least:g} or more, 3]; it gets {list(shape)}")
+        base.need_window(shapes[0], least, 3, "heart_strap needs rates of a strap")
         self.overlap = vitals.Overlap()
         self.usual = vitals.Usual(options.memory_s, options.settle_s, max(1.0, 1.0 / options.rate_hz))
 

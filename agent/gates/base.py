@@ -10,16 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from agent.data import Array, Sample
 from agent.decoders.base import Finding
+from agent.yamlfile import Section
 
 MS = 1_000_000
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Keyframe(Section):

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from agent.data import Arguments
-from drivers.base import Actuator, DeviceFault, DeviceMissing, DriverOptions
+from drivers.base import Actuator, DeviceFault, DriverOptions
 from drivers.faults import Fault, Faults
 
 log = logging.getLogger(__name__)
@@ -43,23 +43,22 @@ class Driver(Actuator):
 
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
-        self.faults = Faults(options.faults, name)
+        self.faults = Faults(options.faults, name, "actuator")
         self.history: deque[Movement] = deque(maxlen=options.history)
         self.state: Movement | None = None
 
     def open(self) -> None:
         self.faults.start(time.monotonic_ns())
-        self._plugged()
+        self.faults.plugged(time.monotonic_ns())
 
     def apply(self, verb: str, arguments: Arguments) -> None:
-        self._plugged()
-        if "refuse" in self.faults.active(time.monotonic_ns()):
+        if "refuse" in self.faults.plugged(time.monotonic_ns()):
             raise DeviceFault(f"{self.name}: the simulated actuator refuses '{verb}'")
         if self.options.reaction_ms:  # even a sleep of 0 costs the timer slack of 50 us
             time.sleep(self.options.reaction_ms / 1e3)
         while "stuck" in self.faults.active(time.monotonic_ns()):
             time.sleep(JAM_STEP_S)
-        self._plugged()
+        self.faults.plugged(time.monotonic_ns())
         self._arrive(Movement(time.monotonic_ns(), verb, dict(arguments)))
 
     def safe(self) -> None:
@@ -67,10 +66,6 @@ class Driver(Actuator):
 
     def close(self) -> None:
         pass
-
-    def _plugged(self) -> None:
-        if "unplug" in self.faults.active(time.monotonic_ns()):
-            raise DeviceMissing(f"{self.name}: the simulated actuator is unplugged")
 
     def _arrive(self, movement: Movement) -> None:
         if self.state is None or movement[1:] != self.state[1:]:

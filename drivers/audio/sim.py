@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from agent.data import Array, Sample
 from drivers.audio._sounds import make, room
 from drivers.audio._values import AudioOptions, Blocks, Pulse
-from drivers.base import DeviceMissing, DeviceTimeout, DriverOptions, Microphone
+from drivers.base import DeviceTimeout, DriverOptions, Microphone
 from drivers.faults import Fault, Faults
 
 CLOCK_JUMP_MS = 100.0
@@ -55,7 +55,7 @@ class Driver(Microphone):
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
         self.rate_hz = options.rate_hz
-        self.faults = Faults(options.faults, name)
+        self.faults = Faults(options.faults, name, "microphone")
         self.pulse = Pulse(f"{name}: the simulated microphone", options.rate_hz, options.dead_ms)
         self.room: Array = np.zeros(0, np.float32)
         self.sounds: list[tuple[int, Array]] = []  # first value, counted from the first open
@@ -68,7 +68,7 @@ class Driver(Microphone):
             self._compose()
         self.due = max(time.monotonic_ns(), self.due)
         self.faults.start(self.due)
-        self._plugged(self.due)
+        self.faults.plugged(self.due)
         self.random = np.random.default_rng(self.options.seed)
         self.blocks = Blocks(self.options, self.options.pace == "fast", self.due)
         self.before = (self.due - self.faults.start_ns) * self.options.rate_hz // 1_000_000_000
@@ -81,7 +81,7 @@ class Driver(Microphone):
             return None
         self.blocks.done += count
         stamp = self.due = self.blocks.time(self.blocks.done)
-        on = self._plugged(stamp)
+        on = self.faults.plugged(stamp)
         if "freeze" in on:
             self._silence(stamp)
             return None
@@ -124,12 +124,6 @@ class Driver(Microphone):
                 low, high = max(begin, first), min(begin + len(wave), first + len(out))
                 if low < high and lap >= 0:
                     out[low - first : high - first] += wave[low - begin : high - begin]
-
-    def _plugged(self, now: int) -> dict[str, float]:
-        on = dict(self.faults.active(now))
-        if "unplug" in on:
-            raise DeviceMissing(f"{self.name}: the simulated microphone is unplugged")
-        return on
 
     def _silence(self, now: int) -> None:
         """Its clock goes on and nobody hears of it: those values are lost."""

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from drivers.base import DeviceFault, DeviceMissing, Sensor, SensorOptions
+from drivers.base import DeviceFault, Sensor, SensorOptions
 from drivers.faults import Fault, Faults
 
 HEAT_C = 40.0
@@ -31,16 +31,14 @@ class Options(SensorOptions):
 class Driver(Sensor):
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
-        self.faults = Faults(options.faults, name)
+        self.faults = Faults(options.faults, name, "board")
 
     def open(self) -> None:
         self.faults.start(time.monotonic_ns())
         self.read()
 
     def read(self) -> Mapping[str, float]:
-        on = self.faults.active(time.monotonic_ns())
-        if "unplug" in on:
-            raise DeviceMissing(f"{self.name}: the simulated board is unplugged")
+        on = self.faults.plugged(time.monotonic_ns())
         if "broken" in on:
             raise DeviceFault(f"{self.name}: the simulated board answers with an error")
         if "nan" in on:

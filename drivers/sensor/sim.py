@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Literal
 
 import numpy as np
@@ -10,10 +9,10 @@ import numpy.typing as npt
 from pydantic import Field
 
 from agent.data import Sample
-from drivers.base import DeviceMissing, DeviceTimeout, DriverOptions, SensorStream, SourceOptions
-from drivers.faults import Fault, Faults
+from drivers.base import DriverOptions, SourceOptions
+from drivers.faults import Fault
+from drivers.sensor._simulated import Simulated
 
-CLOCK_JUMP_MS = 100.0
 NOISE = 1.0
 
 
@@ -42,14 +41,10 @@ class Options(SourceOptions):
     faults: tuple[SensorFault, ...] = Field((), description="troubles on a schedule")
 
 
-class Driver(SensorStream):
+class Driver(Simulated):
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
         self.channels = tuple(options.channels)
-        self.rate_hz = options.rate_hz
-        self.period = round(1e9 / options.rate_hz)
-        self.real = options.pace == "real"
-        self.faults = Faults(options.faults, name)
         waves = tuple(options.channels.values())
         self.offset = np.array([wave.offset for wave in waves])
         self.amplitude = np.array([wave.amplitude for wave in waves])
@@ -57,64 +52,30 @@ class Driver(SensorStream):
         self.phase = np.radians([wave.phase_deg for wave in waves])
         self.sigma = np.array([wave.noise for wave in waves])
         self.rows = np.zeros((options.max_batch, len(waves)), np.float32)
-        self.due = 0
 
     def open(self) -> None:
-        self.due = max(time.monotonic_ns(), self.due)
-        self.faults.start(self.due)
-        self._plugged(self.due)
         self.random = np.random.default_rng(self.options.seed)
-        self.tick = 0
-        self.heard = self.due
-        self.last: Sample | None = None
+        super().open()
 
     def read(self, wait_s: float) -> Sample | None:
-        if self.real and not self._wait(wait_s):
+        if not self._wait(wait_s):
             return None
         count = self._ready()
         self.tick += count
         self.due += count * self.period
-        stamp = self.due - self.period
-        on = self._plugged(stamp)
+        on = self.faults.plugged(self.due - self.period)
         if "freeze" in on:
-            self._silence(stamp)
+            self._silence()
             return None
-        self.heard = stamp
-        stamp += int((on["clock_jump"] or CLOCK_JUMP_MS) * 1e6) if "clock_jump" in on else 0
+        self.heard = self.due
         if "repeat" in on and self.last:
-            return self.last._replace(t_capture=stamp)
+            return self.last._replace(t_capture=self._stamp(on))
         kept = min(count, len(self.rows))
         payload = self._fill(kept, (on["noise"] or NOISE) if "noise" in on else 0.0)
         if "nan" in on:
             payload[:] = np.nan
-        self.last = Sample(self.name, self.tick - 1, stamp, payload, count - kept)
+        self.last = Sample(self.name, self.tick - 1, self._stamp(on), payload, count - kept)
         return self.last
-
-    def close(self) -> None:
-        self.last = None
-
-    def _wait(self, wait_s: float) -> bool:
-        # the due times are absolute, so that being late once does not add up
-        ahead = (self.due - time.monotonic_ns()) / 1e9
-        if ahead > 0:
-            time.sleep(min(ahead, wait_s))
-        return ahead <= wait_s
-
-    def _ready(self) -> int:
-        """How many readings are due by now; at least the one that was waited for."""
-        return 1 + max(0, (time.monotonic_ns() - self.due) // self.period) if self.real else 1
-
-    def _plugged(self, now: int) -> dict[str, float]:
-        on = dict(self.faults.active(now))
-        if "unplug" in on:
-            raise DeviceMissing(f"{self.name}: the simulated sensor is unplugged")
-        return on
-
-    def _silence(self, now: int) -> None:
-        """The sensor's clock goes on and nobody hears of it: those readings are lost."""
-        if now - self.heard > self.options.timeout_ms * 1e6:
-            self.heard = now
-            raise DeviceTimeout(f"{self.name}: no reading for {self.options.timeout_ms:g} ms")
 
     def _fill(self, count: int, extra: float) -> npt.NDArray[np.float32]:
         """The newest `count` readings, `extra` noise on top."""

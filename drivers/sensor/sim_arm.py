@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from agent.data import Sample
-from drivers.base import DeviceMissing, DeviceTimeout, SensorOptions, SensorStream
+from agent.data import Array
+from drivers.base import SensorOptions
 from drivers.faults import NEVER, Fault, Faults
 from drivers.sensor._arm import ACTS, CHANNELS, Arm
 from drivers.sensor._arm_plan import Setting, noise, nominal
+from drivers.sensor._simulated import Ticking
 
 PLAN_S = 60.0  # then the job repeats
 NOISE_ROWS = 10_007  # a prime: noise and job never meet at the same place again
-BUFFER_S = 1.0  # a later lane gets the rest with its next read
 
 
 Kind = Literal["deviation", "collision", "slip", "overspeed", "unplug", "freeze", "repeat", "clock_jump", "noise"]
@@ -47,103 +45,43 @@ class Options(SensorOptions):
         return self
 
 
-class Driver(SensorStream):
+class Driver(Ticking):
     Options = Options
+    device = "arm"
     channels = CHANNELS
 
     def __init__(self, options: Any, name: str = "") -> None:
         super().__init__(options, name)
-        self.period = round(1e9 / options.rate_hz)
-        self.real = options.pace == "real"
         self.setting = Setting(options.payload_kg, options.friction, options.speed, options.noise)
         self.shown = options.faults or parade(options.fault_every_s)
-        self.faults = Faults(self.shown, name)
         self.again = 0 if options.fault_every_s else NEVER
-        self.rows = np.zeros((max(1, round(BUFFER_S * options.rate_hz)), len(CHANNELS)), np.float32)
-        self.due = 0  # when the next reading is
 
     def open(self) -> None:
-        self.rate_hz = self.options.rate_hz
         self.arm = Arm(self.options.seed, self.rate_hz)
         self.plan = nominal(self.setting, PLAN_S, self.rate_hz, self.options.seed)
         self.noise = noise(self.setting, NOISE_ROWS, self.options.seed)
-        self.on: Mapping[str, float] = {}
-        self.tick = 0
-        self.last: Sample | None = None
-        self.due = self.heard = max(time.monotonic_ns(), self.due)
-        self.faults.start(self.due)
+        super().open()
         if not self.again:
             self._parade()
-        if "unplug" in self.faults.active(self.due):
-            raise DeviceMissing(f"{self.name}: the simulated arm is unplugged")
 
-    def read(self, wait_s: float) -> Sample | None:
-        if self.real and not self._wait(wait_s):
-            return None
-        on = self.faults.active(self.due)
-        if "unplug" in on:
-            self._step()
-            raise DeviceMissing(f"{self.name}: the simulated arm was unplugged")
-        if "freeze" in on:
-            self._silence()
-            return None
-        if "repeat" in on and self.last:
-            self._step()
-        else:
-            self.last = self._collect()
-        self.heard = self.due
-        return self.last._replace(t_capture=self._stamp())
-
-    def _wait(self, wait_s: float) -> bool:
-        """Sleeps until a reading is due, at most wait_s. Absolute times, so that being late once does not add up."""
-        ahead = (self.due - time.monotonic_ns()) / 1e9
-        if ahead > 0:
-            time.sleep(min(ahead, wait_s))
-        return ahead <= wait_s
-
-    def _collect(self) -> Sample:
-        """Every reading that is due by now, at least one."""
-        late = (time.monotonic_ns() - self.due) // self.period if self.real else 0
-        rows = self.rows[: max(0, late) + 1]
-        for row in rows:
-            row[:] = self._step()
-            row += self.noise[self.tick % NOISE_ROWS]
-            if "noise" in self.on:
-                row += (self.on["noise"] or 20.0) * self.noise[(self.tick + 5_000) % NOISE_ROWS]
-        return Sample(self.name, self.tick - 1, 0, rows)
-
-    def _step(self) -> list[float]:
-        """The arm moves on by one tick, whether anybody hears of it or not."""
-        on = self.faults.active(self.due)
-        if on is not self.on:
-            self.on = on
-            self.arm.upset(on)
-        reading = self.arm.step(self.plan[self.tick % len(self.plan)].tolist())
-        self.tick += 1
-        self.due += self.period
+    def _advance(self, row: Array) -> None:
+        super()._advance(row)
         if self.due >= self.again:
             self._parade()
-        return reading
 
-    def _stamp(self) -> int:
-        """When the newest reading was made, as a clock that may jump would say."""
-        jump_ms = (self.on["clock_jump"] or 100.0) if "clock_jump" in self.on else 0.0
-        return int(self.due - self.period + jump_ms * 1e6)
-
-    def _silence(self) -> None:
-        self._step()
-        if self.due - self.heard > self.options.timeout_ms * 1e6:
-            self.heard = self.due
-            raise DeviceTimeout(f"{self.name}: no reading for {self.options.timeout_ms:g} ms")
+    def _tick(self, row: Array, on: Mapping[str, float]) -> None:
+        if on is not self.on:
+            self.arm.upset(on)
+        row[:] = self.arm.step(self.plan[self.tick % len(self.plan)].tolist())
+        row += self.noise[(self.tick + 1) % NOISE_ROWS]
+        if "noise" in on:
+            row += (on["noise"] or 20.0) * self.noise[(self.tick + 5_001) % NOISE_ROWS]
 
     def _parade(self) -> None:
         """Starts the faults of `fault_every_s` from the first again."""
-        self.faults = Faults(self.shown, self.name)
+        self.faults = Faults(self.shown, self.name, self.device)
         self.faults.start(self.due)
         self.again = self.due + int(1e9 * (self.shown[-1].at_s + self.shown[-1].for_s))
-
-    def close(self) -> None:
-        self.last = None
 
 
 def parade(every_s: float) -> tuple[ArmFault, ...]:

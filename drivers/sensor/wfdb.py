@@ -13,7 +13,7 @@ from pydantic import Field
 from agent.data import Array
 from drivers.base import DeviceFault, DeviceMissing, SourceOptions
 from drivers.sensor import replay
-from drivers.sensor._resample import resample
+from drivers.resample import resample
 from drivers.sensor._wfdb import MAX_HEADER, Record, Signal, checksum, read_header, real, samples
 
 

@@ -19,7 +19,7 @@ from agent.decoders.heart import ALARM
 from agent.package import Package, PackageError, open_package
 from drivers.base import DeviceError
 from drivers.sensor.wfdb import Options, load, load_header
-from drivers.sensor._resample import resample
+from drivers.resample import resample
 from models.train.card import wilson
 from models.train.data import DataError, find
 from models.train.heart import atr

@@ -13,8 +13,7 @@ import numpy as np
 from agent import package
 from agent.data import Array, Evidence
 from agent.decoders.base import Finding
-from agent.lane import Lane, Limits
-from agent.ledger import Ledger
+from agent.lane import offline
 from agent.modelfile import manifest_text
 from agent.package import Package
 from agent.perception import Perception
@@ -22,7 +21,6 @@ from agent.poses import SecondModel
 from agent.conditions import RuleConfig
 from agent.rules import Rules
 from agent.scene import Scene
-from drivers.base import DriverOptions, open_source
 from models.train.data import SHARED, DataError, find
 from models.train.pose_fall.story import FALLING, LYING, SITTING, STANDING, WALKING
 
@@ -135,10 +133,8 @@ class Listening(SecondModel):
 
 def play(path: Path, pose: Package, posture: Package) -> Played:
     """A clip, every picture of it, through lane and rule; time is the recording's. Raises DataError."""
-    source = open_source("camera.file", {"path": str(path), "pace": "fast"}, "room")
-    assert isinstance(source.options, DriverOptions)
     second = Listening(posture)
-    lane = Lane("room", source, Perception(pose, second=second), Limits(10**10, 10.0), Ledger(None, "room", 10.0))
+    lane = offline("room", "camera.file", {"path": path}, Perception(pose, second=second))
     scene = Scene(Rules({"fall": RuleConfig.model_validate(RULE)}, {"nurse": "quiet"}))
     alarms = []
     for sample, decisions in lane.play(scene):

@@ -1,8 +1,8 @@
-"""Sound at one rate into sound at another, once, before a recording is played."""
+"""A recording at one rate into the same at another, once, before it is played."""
 
 from __future__ import annotations
 
-from math import gcd
+from fractions import Fraction
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -12,24 +12,27 @@ from agent.data import Array
 CROSSINGS = 24  # zero crossings of the sinc on each side
 BETA = 9.0  # of the Kaiser window: stop band below -90 dB
 PASS = 0.9  # of the lower Nyquist frequency; the transition band ends where that begins to fold
+FINEST = 200_000  # denominator of the ratio of two rates; rates in whole Hz need 192,000
 
 
-def resample(values: Array, before_hz: int, after_hz: int) -> Array:
-    """float32 [n] at before_hz as float32 [ceil(n * after_hz / before_hz)] at after_hz, without delay.
+def resample(values: Array, before_hz: float, after_hz: float, *, silence: bool = False) -> Array:
+    """float32 [n, ...] at before_hz as float32 [m, ...] at after_hz, without delay. The first value stays the first.
 
     Band-limited interpolation with a Kaiser-windowed sinc, one set of taps for each phase between two input values
     (J. O. Smith, "Digital Audio Resampling Home Page", CCRMA).
+    silence: zeros lie before and after, so the result fills as much time; else what lies there is not known, and it ends at
+    the last value at the latest.
     """
     if before_hz == after_hz or not len(values):
         return values
-    shared = gcd(before_hz, after_hz)
-    up, down = after_hz // shared, before_hz // shared
+    ratio = (Fraction(after_hz) / Fraction(before_hz)).limit_denominator(FINEST)
+    up, down = ratio.numerator, ratio.denominator
     cutoff = PASS * min(1.0, after_hz / before_hz)
     half = int(np.ceil(CROSSINGS / cutoff))
-    count = -(-len(values) * up // down)
-    # what lies before the beginning and after the end is silence
-    windows: Array = sliding_window_view(np.pad(values, (half - 1, half + 1)), 2 * half)
-    out = np.empty(count, np.float32)
+    around = ((half - 1, half + 1), *((0, 0) for _ in values.shape[1:]))
+    windows: Array = sliding_window_view(np.pad(values, around, "constant" if silence else "edge"), 2 * half, axis=0)
+    count = -(-len(values) * up // down) if silence else 1 + (len(values) - 1) * up // down
+    out = np.empty((count, *values.shape[1:]), np.float32)
     offsets = np.arange(-half + 1, half + 1)
     for phase in range(min(up, count)):
         first, fraction = divmod(phase * down, up)
