@@ -146,9 +146,10 @@ def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
             "robot": {**cell.config["actuators"]["robot"], "endpoint": f"ipc://{cell.run_dir}/robot.sock"}}))
         second.says("WARNING actuator robot obeys another")
         first.signal(signal.SIGSTOP)
-        cell.goes("run", after=2)
+        done = len(cell.verbs())  # a box that stalls has seen a silence before
+        cell.goes("run", after=done)
         first.signal(signal.SIGCONT)
         # Whichever comes first after the silence: the guard's tick, or the other box's next message.
-        assert cell.verbs() in (["safe", "run", "safe", "run"], ["safe", "run", "run"])
+        assert cell.verbs()[done:] in (["safe", "run"], ["run"])
         # On a stalling box the second may fall silent in its turn, and lose to the first again.
         until(cell.logs, lambda: first.lines("obeys another daemon") or len(second.lines("obeys another daemon")) > 1)

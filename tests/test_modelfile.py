@@ -97,6 +97,15 @@ def test_onnx_runs_in_place_and_twice_the_same() -> None:
 
 
 @needs_recordings
+def test_the_cpu_does_not_stand_in_for_another_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ONNX Runtime does by itself, with a warning, where CUDA's libraries are missing."""
+    onnx = pytest.importorskip("agent.backends.onnx", reason="needs onnxruntime")
+    monkeypatch.setattr(onnx, "choose", lambda *_: ["CPUExecutionProvider"])
+    with pytest.raises(backends.EngineError, match="provider 'cuda' does not start here, and CPUExecutionProvider shall not"):
+        backends.load("onnx", PUBLIC / "object_detection_nanodet_2022nov_int8.onnx", provider="cuda")
+
+
+@needs_recordings
 def test_onnx_names_the_providers_that_are_there() -> None:
     pytest.importorskip("onnxruntime")
     with pytest.raises(backends.EngineError, match="TensorrtExecutionProvider; it has .*CPUExecutionProvider"):

@@ -1,10 +1,12 @@
 """ONNX Runtime with the CPU, CUDA, TensorRT or CANN provider.
 
-On this project's machines only the CPU provider was run; the others follow their documented options.
+On this project's machines only the CPU provider was run; the others follow their documentation (tests/test_onnx_hardware.py).
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +36,20 @@ DTYPES = {
 class Engine(base.Engine):
     def __init__(self, path: Path, threads: int, provider: str = "") -> None:
         try:
-            self.session = ort.InferenceSession(str(path), settings(threads), providers=choose(provider, path))
+            providers = choose(provider, path)
+            self.session = ort.InferenceSession(str(path), settings(threads), providers=providers, enable_fallback=0)
+        except EngineError:
+            raise
         except Exception as error:  # onnxruntime's own exceptions share no public base class
-            raise EngineError(f"ONNX Runtime refuses {path.name}: {str(error).strip().splitlines()[0][:160]}") from error
+            said = re.sub(r"^/\S+:\d+ .*?\) ", "", str(error).strip().splitlines()[0])  # without its place in their source
+            raise EngineError(f"ONNX Runtime refuses {path.name}: {said[:160]}") from error
+        refuse_stand_in(provider, self.session.get_providers())
         self.inputs = [tensor(node) for node in self.session.get_inputs()]
         self.outputs = [tensor(node) for node in self.session.get_outputs()]
         self.binding = self.session.io_binding()
-        # An OrtValue made from a NumPy array on the CPU shares its memory: writing the array is setting the input.
         self.arrays = [np.zeros(one.shape, one.dtype) for one in self.inputs]
-        for one, array in zip(self.inputs, self.arrays):
-            self.binding.bind_cpu_input(one.name, array)
+        self.bind_inputs()
+        self.far = provider not in ("", "cpu")
         for one in self.outputs:
             self.binding.bind_output(one.name, "cpu")
         self.results: list[Array] = []
@@ -51,7 +57,14 @@ class Engine(base.Engine):
     def input(self, index: int) -> Array:
         return self.arrays[index]
 
+    def bind_inputs(self) -> None:
+        """On the CPU the binding shares the arrays' memory: writing them is setting the input. A GPU's binding is a copy."""
+        for one, array in zip(self.inputs, self.arrays):
+            self.binding.bind_cpu_input(one.name, array)
+
     def invoke(self) -> None:
+        if self.far:
+            self.bind_inputs()
         self.session.run_with_iobinding(self.binding)
         self.results = []
 
@@ -86,6 +99,15 @@ def choose(provider: str, path: Path) -> list[Any]:
         {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(path.parent / "trt")} if provider == "tensorrt" else {}
     )
     return [(name, extra), "CPUExecutionProvider"]
+
+
+def refuse_stand_in(provider: str, running: Sequence[str]) -> None:
+    """Raises EngineError where ONNX Runtime took the CPU because the provider's libraries or its device are missing."""
+    if provider and PROVIDERS[provider] not in running:
+        raise EngineError(
+            f"provider '{provider}' does not start here, and {', '.join(running)} shall not stand in for it unnoticed:"
+            f" ONNX Runtime {ort.__version__} says above what it misses (libraries of another version, no device)"
+        )
 
 
 def tensor(node: Any) -> Tensor:
