@@ -58,7 +58,7 @@ class Engine(base.Engine):
         return self.arrays[index]
 
     def bind_inputs(self) -> None:
-        """On the CPU a binding shares the arrays' memory: writing them is setting the input. Elsewhere it is a copy, made once."""
+        """On the CPU a binding shares the arrays' memory: writing them is setting the input. Elsewhere it is a copy."""
         for one, array in zip(self.inputs, self.arrays):
             self.binding.bind_cpu_input(one.name, array)
 
