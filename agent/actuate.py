@@ -17,6 +17,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from agent import keys, realtime, wire
 from agent.config import Config
 from agent.guard import Bounds, Guard
+from agent.leaving import Leave
 from agent.lockfile import lock
 from agent.mistakes import is_local
 from agent.post import STUCK_NS, Post
@@ -108,15 +109,15 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, config: Config)
     return socket
 
 
-def run(config: Config, only: Iterable[str], stop: threading.Event) -> int:
-    """Serve until `stop`; the exit code."""
+def run(config: Config, only: Iterable[str], leave: Leave) -> int:
+    """Serve until it is time to leave; the exit code."""
     host = Host(config, only)
     locked = realtime.lock_memory()
     if not locked.on:
         log.warning("%s is off: %s", locked.name, locked.note)
     realtime.settle()  # or the collector walks all modules between two commands: 12 to 17 ms were measured
     host.start()
-    while not stop.wait(0.1):
+    while not leave.wait(0.1):
         stuck = host.stuck()
         if stuck:
             # Not the log: its thread would be gone before it has written this.

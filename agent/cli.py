@@ -6,9 +6,7 @@ import json
 import logging
 import logging.handlers
 import queue
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +65,12 @@ def actuate(path: Path, actuators: tuple[str, ...]) -> int:
     """Host the actuator drivers of a configuration (all, or those named)."""
     config = configuration.load(path)
     from agent import actuate as host
+    from agent.leaving import Signals
 
     for name in actuators:
         if name not in config.actuators or config.actuators[name].device is None:
             raise configuration.ConfigError([f"{path}: no actuator '{name}' with a device"])
-    stop = threading.Event()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, lambda *_: stop.set())
-    return host.run(config, actuators, stop)
+    return host.run(config, actuators, Signals())
 
 
 @cli.command()

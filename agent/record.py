@@ -11,9 +11,7 @@ import base64
 import json
 import logging
 import os
-import signal
 import sys
-import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +23,7 @@ from agent import package, realtime
 from agent.config import Config
 from agent.events import Clips, prune
 from agent.field import redact
+from agent.leaving import Leave, Signals
 from agent.recording import Recording
 from agent.tape import ANEW, HURRIED, INFERRED, LOOKED, MORE, Facts, Reader, Record, nbytes
 
@@ -51,11 +50,11 @@ class Recorder:
         self.lost = 0
         self.offset = time.time_ns() - time.monotonic_ns()
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, leave: Leave) -> None:
         """Until told to stop; then once more, for what is still there."""
         checked = 0.0
         while True:
-            ending = stop.wait(LOOK_S)
+            ending = leave.wait(LOOK_S)
             if time.monotonic() - checked > NEWS_S or ending:
                 checked = time.monotonic()
                 self.find_tapes(ending)
@@ -167,17 +166,10 @@ def main() -> None:
     path = parser.parse_args().config
     os.nice(10)  # never ahead of a lane
     logging.basicConfig(format="%(message)s")
-    stop = threading.Event()
-
-    def leave(*_: object) -> None:
-        stop.set()
-        signal.alarm(LEAVING_S)
-
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sign, leave)
+    leave = Signals(LEAVING_S)
     realtime.die_with_parent()
     try:
-        Recorder(configuration.load(path), path).run(stop)
+        Recorder(configuration.load(path), path).run(leave)
     except OSError as error:
         sys.exit(f"recorder: {error.filename or 'recordings'}: {error.strerror}")
     except (configuration.ConfigError, package.PackageError) as error:
