@@ -282,9 +282,11 @@ def test_a_daemon_that_is_killed_leaves_a_whole_recording(cell: Cell, how: str) 
             return None  # just begun
         return None if told.torn else told
 
-    told = until(lambda: f"a recording with an end:\n{cell.logs()}", whole)
-    assert told.lost == 0
-    assert sum(message["inferred"] for _, message in told.messages) in (count - 1, count)  # it counts, then writes
+    told = until(lambda: f"a recording with an end:\n{cell.logs()}", whole, 60.0)
+    inferred = [message["order"] for _, message in told.messages if message["inferred"]]
+    assert inferred[-1] in (count - 1, count)  # it counts, then writes
+    # On a box so busy that the recorder is late by more than a tape holds, it says how much is missing.
+    assert len(inferred) == inferred[-1] or told.lost > 0
     code, text = again(recorded(cell))
     assert code == 0, text
 
