@@ -14,11 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent import health, helper, ledger, realtime
+from agent import health, ledger, realtime
 from agent.config import Config, ConfigError
 from agent.control import Answer, Control
 from agent.data import Decision
 from agent.fusion import because
+from agent.helper import Helper
 from agent.ledger import Ledger
 from agent.lockfile import lock
 from agent.package import PackageError
@@ -44,7 +45,7 @@ class Daemon:
         self.session = secrets.randbits(32)
         self.runners: dict[str, Runner] = {}
         self.exit_code = 0
-        self.helpers: list[asyncio.Task[Any]] = []
+        self.helpers: dict[str, tuple[Helper, asyncio.Task[Any]]] = {}
         self.works: set[asyncio.Task[Any]] = set()
         self.hung: set[str] = set()
         self.told: dict[str, tuple[str, str]] = {}  # rule and verb of each actuator, as the log has it
@@ -85,26 +86,28 @@ class Daemon:
         self.loop.add_signal_handler(signal.SIGHUP, lambda: self.begin(self.reload()))
         for runner in self.runners.values():
             runner.start(self.scene, self.session, self.lane_ends)
-        self.start_helpers()
+        self.start_metrics()
+        if self.config.recorder.enabled:
+            self.start_helper("agent.record", str(self.path), advice="is the disk full?")
         await self.control.start()
         notify("READY=1")
         log.info("%s runs: lanes %s", self.config.node, ", ".join(self.runners) or "none")
 
-    def start_helpers(self) -> None:
+    def start_metrics(self) -> None:
         metrics = self.config.metrics
         if metrics.port:
             where = [str(self.config.run_dir), "--host", metrics.host, "--port", str(metrics.port)]
-            advice = f"is port {metrics.port} taken?"
-            self.helpers.append(self.begin(helper.keep("agent.metrics", *where, advice=advice)))
+            self.start_helper("agent.metrics", *where, advice=f"is port {metrics.port} taken?")
 
-        if self.config.recorder.enabled:
-            self.helpers.append(self.begin(helper.keep("agent.record", str(self.path), advice="is the disk full?")))
+    def start_helper(self, module: str, *arguments: str, advice: str) -> None:
+        helper = Helper(module, *arguments, advice=advice)
+        self.helpers[module] = helper, self.begin(helper.keep())
 
-    async def stop_helpers(self) -> None:
-        for task in self.helpers:
+    async def stop_helper(self, module: str) -> None:
+        if module in self.helpers:
+            _, task = self.helpers.pop(module)
             task.cancel()
-        await asyncio.gather(*self.helpers, return_exceptions=True)
-        self.helpers.clear()
+            await asyncio.gather(task, return_exceptions=True)
 
     # -- run ----------------------------------------------------------------------------------------------------------
 
@@ -203,8 +206,10 @@ class Daemon:
         for runner in fresh.values():
             runner.start(self.scene, self.session, self.lane_ends)
         if served != new.metrics:
-            await self.stop_helpers()
-            self.start_helpers()
+            await self.stop_helper("agent.metrics")
+            self.start_metrics()
+        for helper, _ in self.helpers.values():
+            helper.reload()
 
     async def status(self) -> Answer:
         """What only the daemon knows; rates and times are in the ledgers."""
@@ -225,7 +230,7 @@ class Daemon:
         notify("STOPPING=1")
         await asyncio.gather(*(runner.retire() for runner in self.runners.values()))
         self.control.close()
-        await self.stop_helpers()
+        await asyncio.gather(*map(self.stop_helper, list(self.helpers)))
         if self.runners:
             log.info("%s stopped", self.config.node)
 

@@ -11,6 +11,7 @@ import base64
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from importlib.metadata import version
@@ -39,8 +40,10 @@ class Recorder:
 
     def __init__(self, config: Config, path: Path) -> None:
         self.config = config
+        self.path = path
         self.folder = config.state_dir / "recordings"
         self.facts = about(config, path)
+        self.stale = False  # the daemon has taken over another configuration
         self.readers: dict[str, Reader] = {}
         self.parts: dict[str, list[bytes]] = {}  # readings that go on in the next slot
         self.standing: dict[str, list[Any]] = {}  # the newest decision of each actuator
@@ -55,6 +58,9 @@ class Recorder:
         checked = 0.0
         while True:
             ending = leave.wait(LOOK_S)
+            if self.stale:
+                self.stale = False
+                self.adopt()
             if time.monotonic() - checked > NEWS_S or ending:
                 checked = time.monotonic()
                 self.find_tapes(ending)
@@ -65,6 +71,27 @@ class Recorder:
                 break
         if self.recording:
             self.recording.close()
+
+    def adopt(self) -> None:
+        """What comes belongs to the configuration as it is now, and into a file of its own."""
+        try:
+            config = configuration.load(self.path)
+            facts = about(config, self.path)
+        except (configuration.ConfigError, package.PackageError) as error:
+            log.warning("recordings go on under the configuration before: %s", error)  # it was edited again just now
+            return
+        for _ in range(2):  # what was done under the one before
+            self.look()
+        for lane in self.readers.keys() - config.lanes.keys():
+            self.readers.pop(lane).close()
+        self.config, self.facts = config, facts
+        if self.clips:
+            self.clips.about = facts
+        if self.recording:
+            self.recording.close()
+            self.recording = None
+        self.find_tapes()
+        self.turn_over()
 
     def find_tapes(self, ending: bool = False) -> None:
         """Of lanes that the recording's configuration knows: what an earlier daemon called otherwise cannot be replayed."""
@@ -169,7 +196,10 @@ def main() -> None:
     leave = Signals(LEAVING_S)
     realtime.die_with_parent()
     try:
-        Recorder(configuration.load(path), path).run(leave)
+        recorder = Recorder(configuration.load(path), path)
+        signal.signal(signal.SIGHUP, lambda *_: setattr(recorder, "stale", True))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # agent/helper.py blocked it
+        recorder.run(leave)
     except OSError as error:
         sys.exit(f"recorder: {error.filename or 'recordings'}: {error.strerror}")
     except (configuration.ConfigError, package.PackageError) as error:

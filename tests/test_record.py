@@ -291,6 +291,25 @@ def test_a_daemon_that_is_killed_leaves_a_whole_recording(cell: Cell, how: str) 
     assert code == 0, text
 
 
+def test_a_lane_that_comes_with_another_configuration_is_recorded(cell: Cell) -> None:
+    """And the one that goes on is, without a gap; each file replays under the configuration that it was made with."""
+    daemon = both(cell)
+    cell.counted("arm", "inferences", 300)
+    cell.config["lanes"]["second"] = arm(fault_every_s=1)
+    cell.config["rules"]["off-plan"]["any"][0]["score"] = 0.9
+    cell.write()
+    daemon.signal(signal.SIGHUP)
+    daemon.says("configuration taken over")
+    cell.counted("second", "inferences", 300)
+    daemon.stop()
+    before, after = (read(path) for path in files(cell.folder / "state"))
+    assert {lane for lane, _ in before.messages} == {"arm"} and {lane for lane, _ in after.messages} == {"arm", "second"}
+    assert json.loads(after.facts["config"])["rules"]["off-plan"]["any"][0]["score"] == 0.9
+    arms = [[message["sequence"] for lane, message in one.messages if lane == "arm"] for one in (before, after)]
+    assert arms[1][0] == arms[0][-1] + 1 and before.lost == after.lost == 0
+    assert replay(after).differences == []
+
+
 def test_other_rules_decide_otherwise_and_the_difference_is_listed(cell: Cell) -> None:
     daemon = both(cell)
     cell.goes("stop")
