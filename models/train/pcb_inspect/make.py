@@ -26,14 +26,14 @@ from models.train.prune import slim
 
 SEED = 7
 BATCH = 16
-STEPS, RATE = 2500, 4e-3
-AGAIN, AGAIN_RATE = 600, 2e-3  # after pruning
+STEPS, RATE = 8000, 4e-3
+AGAIN, AGAIN_RATE = 2000, 2e-3  # after pruning
 VIEWS = 200  # of each pair; each is then shown in sixteen looks
 KEEP = 0.75  # of the channels, when pruned
 OPTIONS = {"threshold": 0.9, "min_cells": 6, "one_label": True}
 
 FACTS = {
-    "version": "1.0.0",
+    "version": "1.1.0",
     "decoder": "grid",
     "labels": list(KINDS),
     "options": OPTIONS,
