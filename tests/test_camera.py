@@ -46,8 +46,8 @@ def write_pictures(folder: Path, frames: int = FRAMES) -> Path:
     return folder
 
 
-PACED = ["sim real", "file recorded", "replay real"]
-FAST = ["sim fast", "file fast", "replay fast"]
+PACED = ["sim real", "sim_board real", "file recorded", "replay real"]
+FAST = ["sim fast", "sim_board fast", "file fast", "replay fast"]
 RECORDINGS = ["file recorded", "file fast", "replay real", "replay fast"]
 
 
@@ -62,6 +62,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     options: dict[str, object] = {"pace": pace}
     if kind == "sim":
         options |= {"width": WIDTH, "height": HEIGHT, "fps": FPS}
+    if kind == "sim_board":
+        options |= {"fps": FPS, "pictures": 4}
     if kind == "file":
         options |= {"path": write_video(tmp_path / "video.avi")}
     if kind == "replay":
@@ -92,16 +94,19 @@ def samples(camera: Camera, count: int, wait_s: float = 0.05) -> Iterator[Sample
     assert not count, "no samples for 20 s"
 
 
-def test_opens_reads_and_closes_twice(make: Make) -> None:
+def test_opens_reads_and_closes_twice(make: Make, request: pytest.FixtureRequest) -> None:
     camera = make()
+    board = request.node.callspec.params["make"].startswith("sim_board")
+    width, height, pixels = (640, 640, "grey") if board else (WIDTH, HEIGHT, "bgr")
     for _ in range(2):
         camera.open()
-        assert (camera.width, camera.height, camera.pixels) == (WIDTH, HEIGHT, "bgr")
+        assert (camera.width, camera.height, camera.pixels) == (width, height, pixels)
         assert camera.rate_hz == pytest.approx(FPS)
         sequence, t_capture = -1, 0
         for sample in samples(camera, FRAMES // 2):
             assert sample.source == "front"
-            assert sample.payload.shape == (HEIGHT, WIDTH, 3) and sample.payload.dtype == np.uint8
+            assert sample.payload.shape == ((height, width) if board else (height, width, 3))
+            assert sample.payload.dtype == np.uint8
             assert sample.sequence == sequence + 1 + sample.skipped
             assert sample.t_capture > t_capture
             sequence, t_capture = sample.sequence, sample.t_capture

@@ -16,7 +16,6 @@ from agent.benches.programs import actuate, end, spawn
 from agent.conditions import RuleConfig
 from agent.gates.base import GateConfig
 from agent.lane import offline
-from agent.package import Package
 from agent.perception import Perception
 from agent.poses import SecondModel
 from agent.rules import Rules
@@ -99,20 +98,26 @@ def persons(clip: Path, gate: dict[str, Any] | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def fallen(data: Path) -> dict[str, Any]:
+def fallen(data: Path, gate: dict[str, Any] | None) -> dict[str, Any]:
     """Bedside: falls S1 and S2 through MoveNet and pose-fall; the time from a frame in hand to the decision on it."""
-    from models.train.pose_fall.evaluate import summary
+    from models.train.pose_fall.evaluate import lateness, summary
 
     posture, pose = package.open_package(package.find("pose-fall")), falls.movenet(data)
     labelled = falls.clips(data)
-    told = summary([(clip, falls.play(clip.path, pose, posture)) for clip in labelled])
+    gating = GateConfig.model_validate(gate) if gate else None
+    played = [(clip, falls.play(clip.path, pose, posture, gating)) for clip in labelled]
+    told = summary(played)
     kept = ("falls", "falls_in_time", "daily_clips", "daily_clips_with_false_alarm", "alarms_before_a_fall")
-    return {**{key: told[key] for key in kept if key in told}, "frame_to_decision": step_ms(labelled[0].path, pose, posture)}
+    return {
+        "frames_looked_at": sum(len(one.times) for _, one in played), **{key: told[key] for key in kept},
+        "latest_s": round(max(lateness(clip, one) for clip, one in played if np.isfinite(clip.fall_s)), 2),
+    }  # fmt: skip
 
 
-def step_ms(clip: Path, pose: Package, posture: Package) -> dict[str, float]:
-    """From a frame in the lane's hands to what the rules make of it."""
-    lane = offline("room", "camera.file", {"path": clip}, Perception(pose, second=SecondModel(posture)))
+def step_ms(data: Path) -> dict[str, float]:
+    """From a frame in the lane's hands to what the rules make of it: falls, every frame."""
+    posture, pose = package.open_package(package.find("pose-fall")), falls.movenet(data)
+    lane = offline("room", "camera.file", {"path": falls.clips(data)[0].path}, Perception(pose, second=SecondModel(posture)))
     scene, taken = Scene(Rules({"fall": RuleConfig.model_validate(falls.RULE)}, {"nurse": "quiet"})), []
     lane.open()
     for sample in lane.source.rest():

@@ -14,7 +14,7 @@ import numpy as np
 
 from agent import gates as gating
 from agent import package
-from agent.benches import fused
+from agent.benches import crossing, fused
 from agent.benches.arc import machine
 from agent.data import Array, Sample
 from agent.gates.base import GateConfig
@@ -44,7 +44,9 @@ def measure(data: Path) -> dict[str, Any]:
         "fusion": fused.last_evidence_to_command(), "machine": machine(),
         "scenes": {
             "perimeter": fused.persons(data / PEOPLE, None), "perimeter_gated": fused.persons(data / PEOPLE, GATE),
-            "bedside": fused.fallen(data),
+            "bedside": {**fused.fallen(data, None), "frame_to_decision": fused.step_ms(data)},
+            "bedside_gated": fused.fallen(data, GATE),
+            "crossing": crossing.measure(data, None), "crossing_gated": crossing.measure(data, GATE),
         },
     }  # fmt: skip
 
@@ -205,7 +207,8 @@ def coarse(data: Path) -> dict[str, Any]:
 
 
 def text(result: dict[str, Any]) -> str:
-    gated, told, hd, fall = result["gates"], result["coarse"], result["full_hd"], result["scenes"]["bedside"]
+    gated, told, hd, scenes = result["gates"], result["coarse"], result["full_hd"], result["scenes"]
+    ways = (("every frame", ""), ("gated", "_gated"))
     return "\n".join([
         f"{gated['clip']}: {gated['frames']} frames, {gated['not_inferred_percent']} % not inferred;"
         f" {gated['found']} of {gated['appearances']} appearances found, at the latest {gated['latest_frames']} frames after"
@@ -215,13 +218,19 @@ def text(result: dict[str, Any]) -> str:
           f" keypoints {one['keypoints_mean']} of the picture off, {one['keypoints_within_0.03_percent']} % within 0.03"
           for name, one in result["ladder"].items()),
         f"coarse lane: {told['frame_bytes']} bytes in, {told['evidence_bytes_mean']} out (at most {told['evidence_bytes_max']})",
-        f"falls: {fall['falls_in_time']} of {fall['falls']} within 2 s, daily clips disturbed:"
-        f" {fall['daily_clips_with_false_alarm']}; frame to decision {quantiles(fall['frame_to_decision'])}",
+        *(f"bedside, {name}: {one['frames_looked_at']} frames looked at, {one['falls_in_time']} of {one['falls']} falls within 2 s"
+          f" (the last {one['latest_s']} s), daily clips disturbed: {one['daily_clips_with_false_alarm']}"
+          for name, one in ((name, scenes[f"bedside{tail}"]) for name, tail in ways)),
+        f"bedside, frame to decision: {quantiles(scenes['bedside']['frame_to_decision'])}",
         f"fusion of {result['fusion']['lanes']} lanes, last evidence to command: {quantiles(result['fusion'])}"
         f" ({result['fusion']['decisions']} decisions)",
         *(f"perimeter, {name}: {one['frames_looked_at_percent']} % of frames looked at, {one['persons_found']} persons found,"
           f" precision {one['precision']}, recall {one['recall']}"
-          for name, one in (("every frame", result["scenes"]["perimeter"]), ("gated", result["scenes"]["perimeter_gated"]))),
+          for name, one in ((name, scenes[f"perimeter{tail}"]) for name, tail in ways)),
+        *(f"crossing, {name}: {one['frames_looked_at_percent']} % of frames looked at, {one['cars']} cars in"
+          f" {one['labelled_frames']} labelled frames: precision {one['precision']}, recall {one['recall']}; in"
+          f" {one['frames_counted_right_percent']} % of all frames the count is right"
+          for name, one in ((name, scenes[f"crossing{tail}"]) for name, tail in ways)),
         result["machine"],
     ])  # fmt: skip
 

@@ -13,6 +13,7 @@ import numpy as np
 from agent import package
 from agent.data import Array, Evidence
 from agent.decoders.base import Finding
+from agent.gates.base import GateConfig
 from agent.lane import offline
 from agent.modelfile import manifest_text
 from agent.package import Package
@@ -131,10 +132,10 @@ class Listening(SecondModel):
         return found
 
 
-def play(path: Path, pose: Package, posture: Package) -> Played:
-    """A clip, every picture of it, through lane and rule; time is the recording's. Raises DataError."""
+def play(path: Path, pose: Package, posture: Package, gate: GateConfig | None = None) -> Played:
+    """A clip, all of it or what a gate lets through, through lane and rule; time is the recording's. Raises DataError."""
     second = Listening(posture)
-    lane = offline("room", "camera.file", {"path": path}, Perception(pose, second=second))
+    lane = offline("room", "camera.file", {"path": path}, Perception(pose, gate=gate, second=second))
     scene = Scene(Rules({"fall": RuleConfig.model_validate(RULE)}, {"nurse": "quiet"}))
     alarms = []
     for sample, decisions in lane.play(scene):
