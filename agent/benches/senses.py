@@ -146,18 +146,19 @@ def yuyv(frame: Array) -> Array:
 
 def ladder(data: Path, pose: Package) -> dict[str, Any]:
     """A 1080p camera before a pose network. yuyv: recoloured whole and then resized, against the lane's way, which resizes first,
-    with `shrink: auto`. mjpg: decoded whole, against the driver's `reduce: 4`.
+    with `shrink: auto`. mjpg: decoded whole, against the driver's `reduce: 4`; with colours 4:2:2, as USB cameras must send it
+    (USB Device Class Definition for Video Devices, MJPEG Payload 1.5), and 4:2:0, as network cameras do.
 
     The clip is 720p: made larger, as no recording of 1080p is at hand. Keypoints: distance in pictures from those of the full
     size, of points that the full size sees.
     """
     frames = [cv2.resize(one, (1920, 1080), interpolation=cv2.INTER_CUBIC) for one in some_frames(data / STANDING, 48)]
     packed = [yuyv(one) for one in frames]
-    files = [cv2.imencode(".jpg", one, [cv2.IMWRITE_JPEG_QUALITY, 90])[1] for one in frames]
     assert pose.manifest.picture
     ways: dict[str, list[Callable[[int], Array]]] = {
         "yuyv": [lambda at: cv2.cvtColor(packed[at], cv2.COLOR_YUV2BGR_YUYV), lambda at: packed[at]],
-        "mjpg": [partial(decoded, files, flag) for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_REDUCED_COLOR_4)],
+        "mjpg_422": jpegs(frames, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
+        "mjpg_420": jpegs(frames, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
     }
     told: dict[str, Any] = {}
     for name, (full, less) in ways.items():
@@ -171,6 +172,13 @@ def ladder(data: Path, pose: Package) -> dict[str, Any]:
             "keypoints_within_0.03_percent": round(100 * float((far <= 0.03).mean()), 1),
         }  # fmt: skip
     return told
+
+
+def jpegs(frames: Sequence[Array], colours: int) -> list[Callable[[int], Array]]:
+    """Decoding them whole, and reduced."""
+    told = [cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, colours]
+    files = [cv2.imencode(".jpg", one, told)[1] for one in frames]
+    return [partial(decoded, files, flag) for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_REDUCED_COLOR_4)]
 
 
 def decoded(files: Sequence[Array], flag: int, at: int) -> Array:
@@ -218,7 +226,7 @@ def text(result: dict[str, Any]) -> str:
           f" keypoints {one['keypoints_mean']} of the picture off, {one['keypoints_within_0.03_percent']} % within 0.03"
           for name, one in result["ladder"].items()),
         f"coarse lane: {told['frame_bytes']} bytes in, {told['evidence_bytes_mean']} out (at most {told['evidence_bytes_max']})",
-        *(f"bedside, {name}: {one['frames_looked_at']} frames looked at, {one['falls_in_time']} of {one['falls']} falls within 2 s"
+        *(f"bedside, {name}: {one['frames_looked_at']} frames looked at, {one['falls_in_time']} of {one['falls']} falls in 2 s"
           f" (the last {one['latest_s']} s), daily clips disturbed: {one['daily_clips_with_false_alarm']}"
           for name, one in ((name, scenes[f"bedside{tail}"]) for name, tail in ways)),
         f"bedside, frame to decision: {quantiles(scenes['bedside']['frame_to_decision'])}",
