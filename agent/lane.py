@@ -133,7 +133,7 @@ class Lane:
                     )  # fmt: skip
                     self.anew = False
             elif now - self.t_fresh > self.limits.timeout_ns:
-                raise DeviceTimeout(f"no new picture or reading for {self.limits.timeout_ns / 1e6:.0f} ms: {self.why}")
+                raise DeviceTimeout(f"no new picture, sound or reading for {self.limits.timeout_ns / 1e6:.0f} ms: {self.why}")
             if self.t_capture:
                 outbox.beat(clock(), self.t_capture, self.ttl, scene)
             outbox.collect(clock())

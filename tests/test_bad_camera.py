@@ -13,7 +13,7 @@ from tests.processes import Cell, Process, arm, camera, fault, needs_pictures
 
 pytestmark = needs_pictures
 
-STUCK = "no new picture or reading for 300 ms: "
+STUCK = "no new picture, sound or reading for 300 ms: "
 
 
 def video(path: Path, frames: int = 40) -> bytes:

@@ -240,7 +240,7 @@ def goes_on(cell: Cell, daemon: Process, trouble: str) -> None:
     assert "Traceback" not in daemon.text and "Warning:" not in daemon.text
 
 
-STUCK = "no new picture or reading for 600 ms: "
+STUCK = "no new picture, sound or reading for 600 ms: "
 
 
 @pytest.mark.parametrize("kind, trouble, counter", [
