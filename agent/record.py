@@ -51,6 +51,8 @@ class Recorder:
         events = config.recorder.events
         self.clips = Clips(events, config.state_dir / "events", config.node, self.facts) if events.rules else None
         self.lost = 0
+        self.places = config.run_dir / "recorder.json"
+        self.before = places(self.places)
         self.offset = time.time_ns() - time.monotonic_ns()
 
     def run(self, leave: Leave) -> None:
@@ -65,6 +67,7 @@ class Recorder:
                 checked = time.monotonic()
                 self.find_tapes(ending)
                 self.turn_over()
+                self.save_places()
             for _ in range(2 if ending else 1):  # the second look takes what had just come at the first
                 self.look()
             if ending:
@@ -110,7 +113,17 @@ class Recorder:
             if old:  # the lane began anew: first the rest of what it did before
                 self.look_at(lane, old)
                 self.look_at(lane, old)
+            begun, number = self.before.pop(lane, (0, 0))
+            if begun == reader.started:
+                reader.next = number
             self.readers[lane] = reader
+
+    def save_places(self) -> None:
+        """How far each tape is recorded, for the process that goes on when this one has died."""
+        told = {lane: (reader.started, reader.next) for lane, reader in self.readers.items()}
+        fresh = self.places.with_suffix(".new")
+        fresh.write_text(json.dumps(told), encoding="utf-8")
+        fresh.replace(self.places)
 
     def turn_over(self) -> None:
         """A new file when there is none or this one is full; the oldest go."""
@@ -148,6 +161,15 @@ class Recorder:
             self.recording.add(facts, said, time_ns)
         if self.clips:
             self.clips.take(facts, said, time_ns, 1000 + 2 * len(body))
+
+
+def places(path: Path) -> dict[str, tuple[int, int]]:
+    """Of each lane: which tape, and the number of its next record. Nothing where no recorder ran before."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        return {lane: (int(started), int(number)) for lane, (started, number) in told.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def message(facts: Facts, record: Record, body: bytes) -> dict[str, Any]:

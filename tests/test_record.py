@@ -19,7 +19,7 @@ from agent.cli import cli
 from agent.config import Config
 from agent.data import Decision, Evidence, Sample
 from agent.events import prune
-from agent.record import Recorder
+from agent.record import Recorder, places
 from agent.recording import Recorded, RecordingError, read
 from agent.replay import replay
 from agent.runner import make_lane
@@ -213,6 +213,34 @@ def test_the_rest_of_a_tape_is_taken_before_the_next(tmp_path: Path, engine: Any
     made.recording.close()
     made.recording = None
     assert [message["sequence"] for _, message in read(files(tmp_path)[0]).messages] == [1]
+
+
+def test_a_recorder_that_died_is_gone_on_for(tmp_path: Path, recorder: tuple[Recorder, Tape]) -> None:
+    """Neither does it record again what is recorded, nor does it call that lost."""
+    made, written = recorder
+    for number in range(5000):  # more than a tape holds
+        written.write(sample(number), number, False, None, [])
+        if number % 1000 == 0:
+            made.look()
+    made.look()
+    made.look()
+    made.save_places()
+    written.write(sample(5000), 5000, False, None, [])
+    another = Recorder(made.config, made.path)
+    another.find_tapes()
+    another.turn_over()
+    another.look()
+    another.look()
+    assert another.recording
+    another.recording.close()
+    told = read(files(tmp_path)[-1])
+    assert [message["sequence"] for _, message in told.messages] == [5000] and told.lost == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"arm": 3}', '{"arm": ["x", 1]}', '{"arm": [7, 2, 1]}'])
+def test_damaged_places_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "recorder.json").write_text(text)
+    assert places(tmp_path / "recorder.json") == {}
 
 
 # -- with real processes, and again ----------------------------------------------------------------------------------------
