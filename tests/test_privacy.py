@@ -287,6 +287,10 @@ class Watched:
         counts = {account.lane: account.counts["inferences"] for account in ledger.read_all(self.run_dir)}
         return all(counts.get(lane, 0) >= times for lane in senses(self.config))
 
+    def recorded(self) -> bool:
+        """The recorder has come up, which takes longer than the lanes."""
+        return any((self.state / "recordings").glob("*.mcap"))
+
     def listen(self) -> None:
         """While it runs."""
         self.hay["metrics"] = until("/metrics", self.scraped, PATIENCE_S)
@@ -348,7 +352,7 @@ def watched(folder: Path, scene: dict[str, Any], pictures: bool, enough: Callabl
     """From its start to its end."""
     one = Watched(folder, scene, pictures)
     try:
-        until(lambda: one.daemon.text + one.host.text, lambda: enough(one), PATIENCE_S)
+        until(lambda: one.daemon.text + one.host.text, lambda: enough(one) and one.recorded(), PATIENCE_S)
         one.listen()
         one.end()
     finally:

@@ -328,7 +328,9 @@ def test_a_lane_that_comes_with_another_configuration_is_recorded(cell: Cell) ->
     cell.write()
     daemon.signal(signal.SIGHUP)
     daemon.says("configuration taken over")
-    cell.counted("second", "inferences", 300)
+    until(cell.logs, lambda: len(files(cell.folder / "state")) == 2)
+    for lane in ("arm", "second"):
+        cell.counted(lane, "inferences", cell.counts(lane)["inferences"] + 300)
     daemon.stop()
     before, after = (read(path) for path in files(cell.folder / "state"))
     assert {lane for lane, _ in before.messages} == {"arm"} and {lane for lane, _ in after.messages} == {"arm", "second"}

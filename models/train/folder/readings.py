@@ -56,6 +56,8 @@ def read(path: Path) -> tuple[tuple[str, ...], Array]:
         names, _, rows = load_csv(Options(path=str(path), rate_hz=None if timed(path) else 1.0, max_mb=MAX_MB))
     except DeviceError as error:
         raise DataError(str(error)) from error
+    except csv.Error as error:  # of a NUL, until Python 3.10
+        raise DataError(f"{path}: not a CSV file, {error}") from error
     if not np.isfinite(rows).all():
         raise DataError(f"{path}: not a number in column {names[int(np.argwhere(~np.isfinite(rows))[0][1])]}")
     return names, rows
