@@ -118,8 +118,9 @@ def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
 def test_one_master_at_a_time(tmp_path: Path) -> None:
     """A second box with the same actuator is refused, and takes over when the first has left."""
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        shared = {"robot": {**robot({"driver": "actuator.log", "path": str(cell.record)}), "endpoint": f"ipc://{tmp_path}/robot"}}
-        cell.config["actuators"] = shared
+        # A second daemon that starts makes a small box stall for longer than the other tests' 100 ms.
+        patient = {**robot({"driver": "actuator.log", "path": str(cell.record)}), "safe_after_ms": 1000}
+        cell.config["actuators"] = {"robot": {**patient, "endpoint": f"ipc://{tmp_path}/robot"}}
         host = cell.start("actuate", "-c", str(cell.write("host.yaml", lanes={}, rules={})))
         host.says("listens at")
         first = cell.run(cell.write("first.yaml"))
@@ -141,6 +142,7 @@ def test_one_master_at_a_time(tmp_path: Path) -> None:
 
 def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
+        cell.config["actuators"]["robot"]["safe_after_ms"] = 1000  # see above
         _, first = cell.both()
         second = cell.run(cell.write("second.yaml", run_dir=str(tmp_path / "run2"), actuators={
             "robot": {**cell.config["actuators"]["robot"], "endpoint": f"ipc://{cell.run_dir}/robot.sock"}}))
