@@ -148,6 +148,14 @@ def test_views_move_picture_and_grid_alike(monkeypatch: pytest.MonkeyPatch) -> N
     assert hits > 200
 
 
+def test_blank_pictures_are_dark_bright_and_between() -> None:
+    random = np.random.default_rng(8)
+    blanks = np.stack([backdrops.blank(INPUT, random) for _ in range(60)])
+    assert blanks.dtype == np.uint8 and blanks.shape[1:] == (INPUT, INPUT, 3)
+    levels = blanks.mean(axis=(1, 2, 3))
+    assert levels.min() < 10 and levels.max() > 245 and ((levels > 60) & (levels < 200)).any()
+
+
 def test_backdrops_differ_and_have_things_only_beside_people() -> None:
     random = np.random.default_rng(5)
     assert not np.array_equal(backdrops.draw(64, random), backdrops.draw(64, random))
@@ -267,6 +275,16 @@ def test_the_persons_road_in_small(tensorflow, tmp_path: Path, monkeypatch: pyte
     assert verbs(place, tmp_path / "new.avi")[-1:] == ["stop"]
     make.ship(place, files[1], folds.Choice(1.0, 1))
     assert "stop" not in verbs(place, tmp_path / "new.avi")
+
+
+def test_a_gentle_batch_has_blank_pictures_without_anybody(tensorflow) -> None:
+    from models.train.person_coarse import train
+
+    pictures, grids = np.full((4, INPUT, INPUT, 3), 77, np.uint8), np.ones((4, views.CELLS, views.CELLS, 1), np.float32)
+    shown, cells = train.Bank(pictures, grids, 16, 8, 3)[0]
+    assert not cells[:3].any() and cells[3:].all() and shown.shape == (8, INPUT, INPUT, 3)
+    assert (shown[3:] == np.float32(77 / 255)).all() and not (shown[:3] == np.float32(77 / 255)).all(axis=(1, 2, 3)).any()
+    assert (pictures == 77).all() and grids.all()  # the views themselves stay
 
 
 def verbs(place: Path, clip: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Rooms and clutter drawn by chance: places in which surely nobody is."""
+"""Rooms and clutter drawn by chance, and pictures that show next to nothing: places in which surely nobody is."""
 
 from __future__ import annotations
 
@@ -93,3 +93,18 @@ def furnish(picture: Array, taken: Sequence[Array], random: np.random.Generator)
     for _ in range(random.integers(1, 4)):
         piece(furnished, random)
     picture[free] = furnished[free]
+
+
+def blank(side: int, random: np.random.Generator) -> Array:
+    """What a camera gives that is covered, blinded or broken: one colour, or noise; uint8 rgb [side, side, 3]."""
+    if random.random() < 0.8:
+        level = random.choice((0.0, 1.0, random.random()), p=(0.6, 0.2, 0.2))
+        return grainy(np.full((side, side, 3), 255 * level) + random.normal(0, 6, 3), random)
+    size = int(np.exp(random.uniform(np.log(2), np.log(side))))
+    blots = cv2.resize(random.random((size, size, 3), np.float32), (side, side))
+    return grainy(blots * random.uniform(20, 255), random)
+
+
+def grainy(values: Array, random: np.random.Generator) -> Array:
+    """With a sensor's noise, mostly little, as uint8."""
+    return np.asarray((values + random.normal(0, 1, values.shape) * random.exponential(8)).clip(0, 255).astype(np.uint8))

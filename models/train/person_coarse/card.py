@@ -11,10 +11,10 @@ from agent.data import Array
 from models.train import card
 from models.train.network import Network
 from models.train.person_coarse import folds, views
-from models.train.person_coarse.clips import CLIPS, SCENES, Clip
+from models.train.person_coarse.clips import CLIPS, INPUT, SCENES, Clip
 from models.train.person_coarse.folds import FALSE, FOUND, Choice, Outputs
 from models.train.person_coarse.score import BOXED, ON_PERSON, Score, add
-from models.train.person_coarse.train import VIEWS, real
+from models.train.person_coarse.train import BLANKS, VIEWS, real
 from models.train.person_coarse.truth import CERTAIN, SURE
 
 SMALL_KB, FAST_MS, LEAST_BYTES = 200, 1.0, 1024  # asked of the file, an inference and a frame's boxes
@@ -34,8 +34,8 @@ No frame was labelled by hand. Teachers: SSD-MobileNet-v1 and NanoDet-Plus (both
 person is where two of them agree (from {SURE:g}), or one detector is certain ({CERTAIN:g}). Where one alone sees
 somebody, nobody is judged; in the staged clips, where somebody always is, it will do to learn from. Of all this {VIEWS:,}
 views are made: persons are cut out by the empty view of the fixed cameras and put, in other clothes, sizes and places,
-into the other views and into drawn rooms. Faces of volunteers are in the data, not in this package; its golden pictures
-are random blots.
+into the other views and into drawn rooms. Of the pictures that it learns from, one in {BLANKS} is black, white, of a colour or
+noise. Faces of volunteers are in the data, not in this package; its golden pictures are random blots.
 """
 
 NOT_PRUNED = """
@@ -52,18 +52,57 @@ threshold for room 2:
 So the smallest file came from leaving out whole blocks instead, and INT8 from the network as it was trained.
 """
 
+TRIED = """
+For rooms never seen and for the black picture, in which the package before this one saw a person, with 0.61. Each kind was
+trained without a scene and judged on it at 0.6 and 4 cells: found, boxed, false boxes a frame. Last, the highest score in a
+black picture.
+
+| INT8, 7,000 views | room 2 | hall | factory | black |
+| --- | --- | --- | --- | --- |
+| the package before | 56 %, 91 %, 0.35 | 97 %, 68 %, 0.00 | 94 %, 86 %, 0.06 | 0.39 to 0.76 |
+| the same, another seed | 61 %, 84 %, 0.39 | 95 %, 56 %, 0.00 | 92 %, 75 %, 0.06 | 0.53 to 0.80 |
+| as it ships: the same, one picture in 16 blank | 55 %, 92 %, 0.30 | 97 %, 78 %, 0.00 | 94 %, 86 %, 0.00 | 0.10 to 0.58 |
+| blank pictures only while all layers learn gently | | | | 0.55 |
+| A: of the views without persons 20 % blank, 20 % spoiled | 64 %, 86 %, 0.45 | 98 %, 85 %, 0.00 | | 0.12, 0.46 |
+| A, 30 % blank | 58 %, 90 %, 0.82 | 98 %, 75 %, 0.00 | 92 %, 64 %, 0.25 | |
+| more views without persons, 30 % of them A; persons darker | 58 %, 91 %, 0.76 | | | 0.17 |
+| B: decoys, pieces of empty places put down as persons | 75 %, 88 %, 0.64 | 98 %, 84 %, 0.00 | 100 %, 83 %, 0.00 | 0.45 to 0.82 |
+| A and B | 68 %, 91 %, 0.36 | 97 %, 79 %, 0.00 | | 0.16, 0.32 |
+| A and B, other views by chance | 64 %, 91 %, 0.75 | 98 %, 82 %, 0.02 | 94 %, 69 %, 0.00 | |
+| A and B, 14,000 views, gently twice as long | 60 %, 88 %, 0.20 | | 92 %, 78 %, 0.06 | 0.17, 0.15 |
+| that again, other views by chance | 65 %, 82 %, 0.68 | 99 %, 84 %, 0.00 | | 0.41, 0.22 |
+| A and B, decoys in 80 % of the views, not 50 % | 59 %, 87 %, 0.52 | | | 0.21 |
+| A and B, half of the decoys in persons' outlines | 53 %, 84 %, 0.58 | | | 0.15 |
+| A and B, 0.9 of a box's width is person, not 0.75 | 48 %, 91 %, 0.57 | | | 0.10 |
+| C: lamps, curtains, doors, coats, shelves, chairs, beds drawn | 58 %, 89 %, 0.40 | | | 0.61 |
+| A, B and C | 63 %, 83 %, 0.36 | | | 0.20 |
+| tiles of empty places, shuffled | 67 %, 93 %, 0.78 | | | 0.25 |
+
+Blank is one colour, mostly black, or noise; spoiled is a room by night, over-exposed or out of focus. Chance alone moves
+room 2 by 6 points and half a false box a frame, and the hall's boxes by 13 points: what lies within that is no finding.
+Blank pictures are there for the black one, then, not for room 2, whose false boxes nothing mended. Two more whole runs of
+the recipe, by the thresholds of the other scenes as in the first table:
+
+| | found | boxed | false boxes a frame | factory found | package in black |
+| --- | --- | --- | --- | --- | --- |
+| the package before | 81.7 % | 79.3 % | 0.198 | 94 % | 0.61 |
+| A and B | 83.7 % | 89.8 % | 0.249 | 81 % | 0.26 |
+| A, 30 % blank | 81.2 % | 70.7 % | 0.248 | 81 % | 0.38 |
+"""
+
 LIMITS = """
 - Every scene's figures come from a network that saw no frame of it; that network differs from the one that ships, which
   learnt from all of them. So nothing measured here is of the shipped file on a place that it never saw.
-- What was looked at: network, views and rates were chosen over seven trainings with the factory and room 2 left out, one
-  of them also with the hall. Room 1 was left out for the first time in the run that wrote this card. The threshold and
-  the least number of cells in the table are those that the other scenes' left-out figures choose; the package's are
-  chosen by all scenes'. Six cells would have been chosen; more than four were then taken out of the choice, because a
-  person a quarter of the picture high has no six, at the cost of a tenth of a false box a frame in room 2 at the
-  package's threshold.
+- What was looked at: network and rates were chosen over seven trainings with the factory and room 2 left out, one of
+  them also with the hall; what it learns from over thirty more with one scene left out and three whole runs, of which
+  the best by these figures ships: no scene is unlooked at, and the figures are too good by what chance gave them. The
+  threshold and the least number of cells in the table are those that the other scenes' left-out figures choose; the
+  package's are chosen by all scenes'. For the package before, six cells would have been chosen; more than four were then
+  taken out of the choice, because a person a quarter of the picture high has no six.
 - Each scene has one camera and, but for the hall, one person: frames are alike, so the truth may lie outside the
   intervals, and one lamp that it takes for somebody is a false box in every frame.
 - The teachers' mistakes are its own: it was compared with them, not with the truth. Two persons who touch are one box.
+- Noise of a sensor in the dark (mean and deviation 3 % of white, 20 pictures) scores up to 0.56, near the threshold.
 - A box is as coarse as a cell, a sixteenth of the picture, and drawn around the cells that are surely person.
 - Not for protecting persons by itself.
 """
@@ -82,6 +121,8 @@ def write(
         "Data": f"{DATA.strip()}\n\nThe package was trained on all of it, frames: {trained}.",
         "A scene left out": f"{scenes(clips, unseen[1], chosen, choice)}\n\n{note(choice)}\n\n![cells](confusion.png)",
         "Size and time": trade(files, totals, (ms[0], ms[1])),
+        "Nothing to see": levels(Network(files[1])),
+        "Tried": TRIED,
         "Asked": asked(files[1], totals[1], ms[1]),
         "Limits": LIMITS,
     })  # fmt: skip
@@ -154,6 +195,16 @@ def boxes_note() -> str:
     return (
         f"A frame's boxes take about 40 bytes each as MessagePack, of {LEAST_BYTES:,} asked; the largest frame of any clips "
         "is among\nthe figures of `python -m models.train evaluate person-coarse --data DIR`."
+    )
+
+
+def levels(network: Network) -> str:
+    """The network's highest score in pictures of one grey each, which show nobody."""
+    greys = np.linspace(0, 1, 52, dtype=np.float32)
+    highest = network(np.broadcast_to(greys[:, None, None, None], (len(greys), INPUT, INPUT, 3))).max(axis=(1, 2, 3))
+    return (
+        f"In a wholly black picture the package's highest score is {highest[0]:.2f}, in a white one {highest[-1]:.2f}, in a "
+        f"grey one {highest[len(greys) // 2]:.2f},\nand in the worst of {len(greys)} of one grey each {highest.max():.2f}."
     )
 
 

@@ -8,22 +8,23 @@ import numpy as np
 import tensorflow as tf
 
 from agent.data import Array
-from models.train.person_coarse import trunk, views
-from models.train.person_coarse.clips import Clip
+from models.train.person_coarse import backdrops, trunk, views
+from models.train.person_coarse.clips import INPUT, Clip
 
 SEED = 7
 VIEWS = 7000
 TOP, GENTLE = (28_000, 64, 3e-3), (6_400, 32, 1e-4)  # views seen, batch, learning rate: above the trunk, then everywhere
 DECAY = 1e-3
+BLANKS = 16  # one picture in so many shows nothing: else a black one has a person in it
 
 
 class Bank(tf.keras.utils.PyDataset):
-    """So many batches of views made beforehand, mirrored every other time."""
+    """So many batches of views made beforehand, mirrored every other time; `blanks` of each batch show nothing instead."""
 
-    def __init__(self, pictures: Array, grids: Array, seen: int, batch: int) -> None:
+    def __init__(self, pictures: Array, grids: Array, seen: int, batch: int, blanks: int) -> None:
         super().__init__()
-        self.pictures, self.grids, self.seen, self.batch = pictures, grids, seen, batch
-        self.random = np.random.default_rng(SEED)
+        self.pictures, self.grids, self.seen, self.batch, self.blanks = pictures, grids, seen, batch, blanks
+        self.random, self.dark = np.random.default_rng(SEED), np.random.default_rng(SEED)
 
     def __len__(self) -> int:
         return max(1, self.seen // self.batch)
@@ -31,7 +32,10 @@ class Bank(tf.keras.utils.PyDataset):
     def __getitem__(self, number: int) -> tuple[Array, Array]:
         rows = self.random.integers(0, len(self.pictures), self.batch)
         way = slice(None, None, -1 if number % 2 else 1)
-        return real(self.pictures[rows][:, :, way]), self.grids[rows][:, :, way]
+        pictures, grids = self.pictures[rows], self.grids[rows]
+        for at in range(self.blanks):
+            pictures[at], grids[at] = backdrops.blank(INPUT, self.dark), 0.0
+        return real(pictures[:, :, way]), grids[:, :, way]
 
 
 def real(pictures: Array) -> Array:
@@ -50,7 +54,7 @@ def train(clips: Sequence[Clip], known: trunk.Weights) -> tuple[tf.keras.Model, 
     for frozen, (seen, batch, rate) in ((True, TOP), (False, GENTLE)):
         for name in known:
             model.get_layer(name).trainable = not frozen
-        fit(model, Bank(pictures, grids, seen, batch), rate)
+        fit(model, Bank(pictures, grids, seen, batch, batch // BLANKS), rate)
     return model, pictures
 
 
