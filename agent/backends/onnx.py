@@ -35,11 +35,9 @@ DTYPES = {
 
 class Engine(base.Engine):
     def __init__(self, path: Path, threads: int, provider: str = "") -> None:
+        providers = choose(provider, path)
         try:
-            providers = choose(provider, path)
             self.session = ort.InferenceSession(str(path), settings(threads), providers=providers, enable_fallback=0)
-        except EngineError:
-            raise
         except Exception as error:  # onnxruntime's own exceptions share no public base class
             said = re.sub(r"^/\S+:\d+ .*?\) ", "", str(error).strip().splitlines()[0])  # without its place in their source
             raise EngineError(f"ONNX Runtime refuses {path.name}: {said[:160]}") from error

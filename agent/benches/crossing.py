@@ -38,18 +38,17 @@ TUNED = 150  # what was chosen was chosen on the frames before this one
 PASSES = [(55, 107), (182, 228), (188, 237), (316, 347)]
 
 
-def measure(data: Path, gate: dict[str, Any] | None) -> dict[str, Any]:
+def measure(data: Path, gate: GateConfig | None) -> dict[str, Any]:
     """Boxes in the labelled frames that nothing was tuned on, and how many cars there are, in every frame."""
-    perception = Perception(
-        package.open_package(package.find("motion-blobs")), gate=GateConfig.model_validate(gate) if gate else None
-    )
+    perception = Perception(package.open_package(package.find("motion-blobs")), gate=gate)
     lane = offline("road", "camera.file", {"path": data / CLIP}, perception)
     evidence: list[Sequence[Evidence]] = []
+    standing: Sequence[Evidence] = []  # what a gate holds back leaves the answer before in force
     looked = 0
     for _ in lane.play(Scene(Rules({}, {}))):
-        looked += lane.evidence is not None
-        # What a gate holds back leaves the answer before in force.
-        evidence.append(lane.evidence if lane.evidence is not None else evidence[-1] if evidence else [])
+        if lane.evidence is not None:
+            looked, standing = looked + 1, lane.evidence
+        evidence.append(standing)
     right, cars, boxes = hits(evidence, [number for number in CARS if number >= TUNED])
     counted = [sum(one.label == "vehicle" for one in frame) for frame in evidence]
     by_eye = [sum(first <= number <= last for first, last in PASSES) for number in range(len(evidence))]

@@ -68,11 +68,9 @@ def configuration(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def persons(clip: Path, gate: dict[str, Any] | None) -> dict[str, Any]:
+def persons(clip: Path, gate: GateConfig | None) -> dict[str, Any]:
     """Perimeter: is somebody there, as the rule says at each frame, against what a person read off the clip."""
-    perception = Perception(
-        package.open_package(package.find("person-coarse")), gate=GateConfig.model_validate(gate) if gate else None
-    )
+    perception = Perception(package.open_package(package.find("person-coarse")), gate=gate)
     lane = offline("yard", "camera.file", {"path": clip}, perception)
     scene = Scene(Rules({"somebody": RuleConfig.model_validate(RULE)}, {"siren": "watch"}))
     right = false = missed = looked = frames = start = 0
@@ -98,14 +96,13 @@ def persons(clip: Path, gate: dict[str, Any] | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def fallen(data: Path, gate: dict[str, Any] | None) -> dict[str, Any]:
-    """Bedside: falls S1 and S2 through MoveNet and pose-fall; the time from a frame in hand to the decision on it."""
+def fallen(data: Path, gate: GateConfig | None) -> dict[str, Any]:
+    """Bedside: falls S1 and S2 through MoveNet and pose-fall; how long after its beginning the last one is called."""
     from models.train.pose_fall.evaluate import lateness, summary
 
     posture, pose = package.open_package(package.find("pose-fall")), falls.movenet(data)
     labelled = falls.clips(data)
-    gating = GateConfig.model_validate(gate) if gate else None
-    played = [(clip, falls.play(clip.path, pose, posture, gating)) for clip in labelled]
+    played = [(clip, falls.play(clip.path, pose, posture, gate)) for clip in labelled]
     told = summary(played)
     kept = ("falls", "falls_in_time", "daily_clips", "daily_clips_with_false_alarm", "alarms_before_a_fall")
     return {

@@ -39,14 +39,15 @@ def measure(data: Path) -> dict[str, Any]:
     """Raises OSError where the recordings are not."""
     if not (data / PEOPLE).is_file():
         raise OSError(2, "no such recording: give --data DIR, laid out like ../shared/data", str(data / PEOPLE))
+    gate = GateConfig.model_validate(GATE)
     return {
         "gates": gates(data), "full_hd": full_hd(data), "ladder": ladder(data, movenet(data)), "coarse": coarse(data),
         "fusion": fused.last_evidence_to_command(), "machine": machine(),
         "scenes": {
-            "perimeter": fused.persons(data / PEOPLE, None), "perimeter_gated": fused.persons(data / PEOPLE, GATE),
+            "perimeter": fused.persons(data / PEOPLE, None), "perimeter_gated": fused.persons(data / PEOPLE, gate),
             "bedside": {**fused.fallen(data, None), "frame_to_decision": fused.step_ms(data)},
-            "bedside_gated": fused.fallen(data, GATE),
-            "crossing": crossing.measure(data, None), "crossing_gated": crossing.measure(data, GATE),
+            "bedside_gated": fused.fallen(data, gate),
+            "crossing": crossing.measure(data, None), "crossing_gated": crossing.measure(data, gate),
         },
     }  # fmt: skip
 
