@@ -184,7 +184,7 @@ def sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix
     if error["type"] == "missing":
         return f"'{name}' is missing"
     wanted: str = error["msg"].removeprefix("Value error, ").replace(EXPECTED, "expected ")
-    wanted = re.sub(r"a valid dictionary or instance of \w+", "lines of 'key: value'", wanted)
+    wanted = re.sub(r"a valid dictionary( or instance of \w+)?", "lines of 'key: value'", wanted)
     given = error.get("input")
     if not place:
         return wanted
@@ -192,7 +192,8 @@ def sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix
         "; write the bare number, the unit is in the key's name" if error["type"] in ("float_parsing", "int_parsing") else ""
     )
     plain = isinstance(given, (str, int, float, bool)) or given is None
-    shown = f", found {given!r:.60}" if plain and not SECRET.search(str(place[-1])) else ""
+    found = "nothing" if given is None else f"{given!r:.60}"
+    shown = f", found {found}" if plain and not SECRET.search(str(place[-1])) else ""
     return f"'{name}': {wanted}{shown}{unit}"
 
 

@@ -190,9 +190,10 @@ def complaints(text):
         ("named:\n  a:\n    rate_hz: 1\n    rate: 2\n", "4: unknown key 'named.a.rate'; did you mean 'rate_hz'?"),
         ("name: x\ninner: {}\n", "2: 'inner.rate_hz' is missing"),
         ("name: 5\n", "1: 'name': expected a valid string, found 5"),
-        ("name:\n", "1: 'name': expected a valid string, found None"),
+        ("name:\n", "1: 'name': expected a valid string, found nothing"),
         ("inner: 7\n", "1: 'inner': expected lines of 'key: value', found 7"),
-        ("named:\n  a:\n", "2: 'named.a': expected lines of 'key: value', found None"),
+        ("named: 7\n", "1: 'named': expected lines of 'key: value', found 7"),
+        ("named:\n  a:\n", "2: 'named.a': expected lines of 'key: value', found nothing"),
     ],
 )
 def test_a_complaint_has_line_key_expectation_and_advice(text, said):
