@@ -20,7 +20,7 @@ from models.train.person_coarse.teachers import PUBLIC, Teachers
 from models.train.person_coarse.train import SEED, real, train
 
 FACTS = {
-    "version": "2.1.0",
+    "version": "2.2.0",
     "decoder": "grid",
     "labels": ["person"],
     "picture": {"colour": "rgb", "mean": 0.0, "std": 255.0, "fit": "stretch", "resize": "linear"},

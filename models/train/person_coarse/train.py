@@ -12,8 +12,8 @@ from models.train.person_coarse import backdrops, trunk, views
 from models.train.person_coarse.clips import INPUT, Clip
 
 SEED = 7
-VIEWS = 7000
-TOP, GENTLE = (28_000, 64, 3e-3), (6_400, 32, 1e-4)  # views seen, batch, learning rate: above the trunk, then everywhere
+VIEWS = 28_000
+TOP, GENTLE = (56_000, 64, 3e-3), (25_600, 32, 1e-4)  # views seen, batch, learning rate: above the trunk, then everywhere
 DECAY = 1e-3
 BLANKS = 16  # one picture in so many shows nothing: else a black one has a person in it
 
