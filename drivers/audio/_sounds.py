@@ -80,7 +80,7 @@ def glass(t: Array, rate_hz: int, chance: Chance) -> Array:
             mode = chance.uniform(min(2000, 0.2 * rate_hz), min(7500, 0.46 * rate_hz))
             decay = chance.uniform(0.008, 0.06)
             out[at:] += strength * chance.uniform(0.1, 0.5) * np.sin(2 * np.pi * mode * rest) * np.exp(-rest / decay)
-    return out
+    return np.asarray(out)
 
 
 KINDS: dict[str, Callable[[Array, int, Chance], Array]] = {"scream": scream, "groan": groan, "glass": glass, "speech": speech}
