@@ -101,8 +101,8 @@ Other pictures to learn from, each with 2.0's numbers where nothing else is said
 
 Blank is one colour, mostly black, or noise; spoiled is a room by night, over-exposed or out of focus. Chance alone moves
 room 2 by 6 points and half a false box a frame, and the hall's boxes by 13 points (by 6 after longer training): what lies
-within that is no finding. Room 2's false box is the red end of a bed, in nearly every frame; nothing mended that. Whole
-recipes with every scene left out in turn, by the thresholds of the other scenes as in the first table:
+within that is no finding. Room 2's false box is the red end of a bed, where it is not one box with the person; nothing mended
+that. Whole recipes with every scene left out in turn, by the thresholds of the other scenes as in the first table:
 
 | | found | boxed | false boxes a frame | factory found | package in black |
 | --- | --- | --- | --- | --- | --- |
