@@ -8,15 +8,14 @@ EXIT_BUG, EXIT_CONFIG = 1, 2  # systemd restarts after 1 and not after 2
 
 
 def main() -> None:
+    """Run a command of `reflexd` and exit."""
     from agent.cli import cli
-    from agent.config import ConfigError
-    from agent.package import PackageError
-    from drivers.base import DriverError
+    from agent.errors import ConfigError, PackageError
 
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except (ConfigError, PackageError, DriverError) as error:
+    except (ConfigError, PackageError) as error:
         print(error, file=sys.stderr)
         sys.exit(EXIT_CONFIG)
     except OSError as error:
@@ -26,6 +25,11 @@ def main() -> None:
     except Exception as error:
         import click
 
+        from drivers.base import DriverError
+
+        if isinstance(error, DriverError):
+            print(error, file=sys.stderr)
+            sys.exit(EXIT_CONFIG)
         if isinstance(error, click.ClickException):
             error.show()
             sys.exit(EXIT_CONFIG)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import logging.handlers
-import queue
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from agent import config as configuration
 from agent.benches.commands import bench
-from agent.field import commands as field
+from agent.errors import ConfigError, PackageError
+from agent.field.commands import COMMANDS as FIELD_COMMANDS
 from agent.options import config_option, json_option
 
 
@@ -23,11 +21,14 @@ from agent.options import config_option, json_option
 @click.option("-v", "--verbose", is_flag=True, help="Log more.")
 def cli(verbose: bool) -> None:
     """The reflex of machines: sense, decide and act in under 10 ms on the box beside the sensor."""
-    start_log(logging.DEBUG if verbose else logging.INFO)
+    _start_log(logging.DEBUG if verbose else logging.INFO)
 
 
-def start_log(level: int) -> None:
+def _start_log(level: int) -> None:
     """Log lines are written by a thread of their own: a terminal or journal that blocks must not block a lane."""
+    import logging.handlers
+    import queue
+
     target = logging.StreamHandler(sys.stderr)
     target.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%H:%M:%S"))
     lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
@@ -43,19 +44,20 @@ def start_log(level: int) -> None:
 @config_option
 @click.option("--samples", default=0, help="Stop after so many samples of each lane.")
 @click.option("--seconds", default=0.0, help="Stop after so long.")
-@click.option("--scene", "name", help="Run one of the scenes that come along, its actuators too, instead of a configuration.")
-@click.option("--data", type=click.Path(path_type=Path), help="With --scene: read these recordings, not simulated devices.")
+@click.option("--scene", "name", help="Run a bundled scene, its actuators too, instead of a configuration.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="With --scene: use these recordings, not simulated devices."
+)
 def run(path: Path, samples: int, seconds: float, name: str | None, data: Path | None) -> int:
     """Run the daemon: read sources, infer, decide, command actuators."""
-    from agent import daemon
+    from agent import daemon, demo
+    from agent.config.load import load_config
 
     if data and name is None:
-        raise configuration.ConfigError(["--data goes with --scene: which scene shall read these recordings?"])
+        raise ConfigError(["--data goes with --scene: name the scene that uses these recordings"])
     if name is not None:
-        from agent import demo as show
-
-        return show.scene(name, data, seconds)
-    return daemon.run(configuration.load(path), path, samples, seconds)
+        return demo.run_scene(name, data, seconds)
+    return daemon.run(load_config(path), path, samples, seconds)
 
 
 @cli.command()
@@ -63,14 +65,16 @@ def run(path: Path, samples: int, seconds: float, name: str | None, data: Path |
 @click.argument("actuators", nargs=-1)
 def actuate(path: Path, actuators: tuple[str, ...]) -> int:
     """Host the actuator drivers of a configuration (all, or those named)."""
-    config = configuration.load(path)
-    from agent import actuate as host
-    from agent.leaving import Signals
+    from agent.box.signals import StopSignals
+    from agent.build import make_host
+    from agent.commands import host
+    from agent.config.load import load_config
 
+    config = load_config(path)
     for name in actuators:
         if name not in config.actuators or config.actuators[name].device is None:
-            raise configuration.ConfigError([f"{path}: no actuator '{name}' with a device"])
-    return host.run(config, actuators, Signals())
+            raise ConfigError([f"{path}: no actuator '{name}' with a device"])
+    return host.run(make_host(config, actuators), StopSignals())
 
 
 @cli.command()
@@ -79,13 +83,14 @@ def actuate(path: Path, actuators: tuple[str, ...]) -> int:
 def check(path: Path, as_json: bool) -> int:
     """Validate a configuration and load its models, without starting anything. Exit code 2 if something is wrong."""
     from agent import package
+    from agent.config.load import load_config
 
     try:
-        config = configuration.load(path)
+        config = load_config(path)
         for lane in config.lanes.values():
             for model in lane.models:
                 package.open_package(package.find(model, path.resolve().parent))
-    except (configuration.ConfigError, package.PackageError) as error:
+    except (ConfigError, PackageError) as error:
         if as_json:
             click.echo(json.dumps({"ok": False, "mistakes": str(error).splitlines()}))
             return 2
@@ -93,38 +98,39 @@ def check(path: Path, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"ok": True, "config": config.model_dump(mode="json")}))
     else:
-        click.echo(f"{path}: good: {len(config.lanes)} lanes, {len(config.actuators)} actuators, {len(config.rules)} rules")
+        counts = f"{len(config.lanes)} lanes, {len(config.actuators)} actuators, {len(config.rules)} rules"
+        click.echo(f"{path}: good: {counts}")
     return 0
 
 
-@cli.command()
+@cli.command("replay")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--key", type=click.Path(path_type=Path), help="Secret key file, for a sealed event clip.")
 @json_option
-def replay(file: Path, key: Path | None, as_json: bool) -> int:
+def replay_command(file: Path, key: Path | None, as_json: bool) -> int:
     """Compute every decision of a recording again and compare. Exit code 1 if one differs."""
-    from agent import replay as again
+    from agent.replay import command
 
-    return again.run(file, key, as_json)
+    return command.run(file, key, as_json)
 
 
-@cli.command()
-def schema() -> None:
+@cli.command("schema")
+def schema_command() -> None:
     """Print the JSON schema of the configuration, drivers' options included, for editors."""
-    from agent import schema as schemas
+    from agent.config import schema
 
-    click.echo(json.dumps(schemas.full(), indent=2))
+    click.echo(json.dumps(schema.full(), indent=2))
 
 
-@cli.command()
+@cli.command("keys")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", default="box", show_default=True, help="Of the key files.")
 @json_option
-def keys(folder: Path, name: str, as_json: bool) -> None:
+def keys_command(folder: Path, name: str, as_json: bool) -> None:
     """Make the CURVE keys of this box in FOLDER."""
-    from agent import keys as maker
+    from agent import keys
 
-    public, secret = maker.make(folder, name)
+    public, secret = keys.make(folder, name)
     if as_json:
         click.echo(json.dumps({"public": str(public), "secret": str(secret)}))
         return
@@ -132,40 +138,42 @@ def keys(folder: Path, name: str, as_json: bool) -> None:
     click.echo(f"public: {public}   copy it to the boxes that shall know this one (their keys.authorized folder)")
 
 
-@cli.command()
+@cli.command("demo")
 @click.option("--seconds", default=12.0, show_default=True, help="How long.")
 @click.option("--video", type=click.Path(path_type=Path), help="Use this clip instead of the simulated robot cell.")
 @click.option("--camera", help="Use this camera, such as /dev/video0.")
 @click.option("--model", help="Model package for --video or --camera.  [default: person-coarse]")
-def demo(seconds: float, video: Path | None, camera: str | None, model: str | None) -> int:
+def demo_command(seconds: float, video: Path | None, camera: str | None, model: str | None) -> int:
     """Show the whole reflex without hardware: a simulated robot cell, its model, its stop actuator."""
-    from agent import demo as show
+    from agent import demo
 
-    return show.run(seconds, video, camera, model)
+    return demo.run(seconds, video, camera, model)
 
 
 @cli.command()
 @click.argument("source", required=False)
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help=".mp4, .webm (for browsers) or .png.")
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="Look as a camera lane of this configuration.")
-@click.option("--scene", help="Look as a camera lane of this scene of agent/scenes/.")
-@click.option("--model", help="Look with this package alone, without rules.  [default: person-coarse]")
+@click.option("-c", "--config", type=click.Path(path_type=Path), help="Use a camera lane of this configuration.")
+@click.option("--scene", help="Use a camera lane of this bundled scene.")
+@click.option("--model", help="Use this package alone, without rules.  [default: person-coarse]")
 @click.option("--then", help="Second package, which reads the keypoints of --model: pose-fall.")
 @click.option("--lane", help="Which camera lane.  [default: the first]")
 @click.option("--start", type=click.FloatRange(0), help="Draw from this second on; a .png shows the frame there.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Draw so long.  [default: all; of a camera 10]")
-@click.option("--every", type=click.IntRange(1), default=1, help="Draw every so many frames; the lane sees them all.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), help="Draw so long.  [default: all; of a camera 10]"
+)
+@click.option("--every", type=click.IntRange(1), default=1, help="Draw every so many frames; the lane gets them all.")
 def view(**options: Any) -> None:
-    """Draw what a lane sees and decides into a copy of SOURCE.
+    """Draw what a lane finds and decides into a copy of SOURCE.
 
-    SOURCE is a video, a picture, a folder of pictures or /dev/videoN; left out, the lane's own camera. The lane's own models,
-    gate and rules look at every frame, at the frames' own times; no command is sent. A .png without --start shows the frame
-    with the most certain evidence, one in which a rule is in force before any other. OUT is a file on this box: no picture
-    goes into the network.
+    SOURCE is a video, a picture, a folder of pictures or /dev/videoN; left out, the lane's own camera. The lane's own
+    models, gate and rules get every frame, at the frames' own times; no command is sent. A .png without --start shows the
+    frame with the most certain evidence, one in which a rule is in force before any other. OUT is a file on this box: no
+    picture goes into the network.
     """
-    from agent import view as show
+    from agent.view import command
 
-    show.run(show.Asked(**options))
+    command.run(command.ViewOptions(**options))
 
 
 @cli.command()
@@ -179,9 +187,9 @@ def zones(source: str | None, out: Path, path: Path, lane: str | None) -> None:
     The grid is in shares of the frame: read the corners of a zone off it, write them into `zones` of the lane, draw again.
     The picture stays on this box.
     """
-    from agent import zonesketch
+    from agent.view import zone_sketch
 
-    zonesketch.run(source, out, path, lane)
+    zone_sketch.run(source, out, path, lane)
 
 
 cli.add_command(bench)
@@ -197,9 +205,9 @@ def model() -> None:
 @json_option
 def model_show(package: str, as_json: bool) -> None:
     """What a package takes and gives."""
-    from agent import modelfile
+    from agent.modeltools import show
 
-    modelfile.show(package, as_json)
+    show.show(package, as_json)
 
 
 @model.command("verify")
@@ -207,9 +215,9 @@ def model_show(package: str, as_json: bool) -> None:
 @json_option
 def model_verify(package: str, as_json: bool) -> int:
     """Check sha256, load, run, compare with the golden outputs. Exit code 2 if anything is wrong."""
-    from agent import modelfile
+    from agent.modeltools import show
 
-    return modelfile.verify(package, as_json)
+    return show.verify(package, as_json)
 
 
 @model.command("list")
@@ -217,9 +225,9 @@ def model_verify(package: str, as_json: bool) -> int:
 @json_option
 def model_list(folders: tuple[Path, ...], as_json: bool) -> int:
     """Every bundled package, and those in FOLDERS. Exit code 2 if one is damaged."""
-    from agent import modelbench
+    from agent.modeltools import bench
 
-    return modelbench.show_list(folders, as_json)
+    return bench.show_list(folders, as_json)
 
 
 @model.command("bench")
@@ -227,22 +235,24 @@ def model_list(folders: tuple[Path, ...], as_json: bool) -> int:
 @json_option
 def model_bench(packages: tuple[str, ...], as_json: bool) -> int:
     """How long PACKAGES (all bundled ones) take on this machine, against their budgets."""
-    from agent import modelbench
+    from agent.modeltools import bench
 
-    return modelbench.bench(packages, as_json)
+    return bench.bench(packages, as_json)
 
 
 @model.command("init")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--into", type=click.Path(path_type=Path), help="Folder of the new package.  [default: FILE's name beside it]")
+@click.option(
+    "--into", type=click.Path(path_type=Path), help="Folder of the new package.  [default: FILE's name beside it]"
+)
 @click.option("--decoder", help="How to read its outputs, where the file does not say.")
 @json_option
 def model_init(file: Path, into: Path | None, decoder: str | None, as_json: bool) -> int:
     """Write the manifest for a public .tflite or .onnx FILE by reading it."""
-    from agent import modelfile
+    from agent.modeltools import init
 
-    return modelfile.init(file, into, decoder, as_json)
+    return init.init(file, into, decoder, as_json)
 
 
-for command in field.ALL:
+for command in FIELD_COMMANDS:
     cli.add_command(command)

@@ -44,7 +44,7 @@ class Control:
             asked = json.loads(line)
             do = self.do[asked["do"]]
         except (ValueError, KeyError, TypeError):
-            return {"error": f"expected a line like {{\"do\": \"status\"}}; 'do' is one of: {', '.join(self.do)}"}
+            return {"error": f'expected a line like {{"do": "status"}}; \'do\' is one of: {", ".join(self.do)}'}
         return await do()
 
     def close(self) -> None:

@@ -14,19 +14,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent import health, ledger, realtime
-from agent.config import Config, ConfigError
+from agent import health, ledger
+from agent.box import realtime
+from agent.box.child import ChildProcess
+from agent.box.lockfile import lock
+from agent.box.systemd import notify
+from agent.build import rules_of
+from agent.config.models import Config
 from agent.control import Answer, Control
 from agent.data import Decision
-from agent.fusion import because
-from agent.helper import Helper
+from agent.errors import ConfigError, PackageError
 from agent.ledger import Ledger
-from agent.lockfile import lock
-from agent.package import PackageError
 from agent.reload import Plan, compare, read_checked, with_other_files
-from agent.runner import Runner, rules_of
-from agent.scene import Scene
-from agent.systemd import notify
+from agent.rules.fusion import explain
+from agent.rules.scene import Scene
+from agent.runner import Runner
 
 log = logging.getLogger("reflexd")
 STATS_S, STATS_ROWS = 60.0, 2000
@@ -45,14 +47,14 @@ class Daemon:
         self.session = secrets.randbits(32)
         self.runners: dict[str, Runner] = {}
         self.exit_code = 0
-        self.helpers: dict[str, tuple[Helper, asyncio.Task[Any]]] = {}
-        self.works: set[asyncio.Task[Any]] = set()
-        self.hung: set[str] = set()
-        self.told: dict[str, tuple[str, str]] = {}  # rule and verb of each actuator, as the log has it
+        self.children: dict[str, tuple[ChildProcess, asyncio.Task[Any]]] = {}
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.stalled: set[str] = set()
+        self.logged: dict[str, tuple[str, str]] = {}  # rule and verb of each actuator, as last logged
         self.started = time.monotonic()
 
     async def serve(self) -> int:
-        """Run until told to stop; the exit code: 0 in order, 1 after a bug."""
+        """Run until asked to stop; the exit code: 0 in order, 1 after a bug."""
         self.stop = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         self.changing = asyncio.Lock()
@@ -60,7 +62,8 @@ class Daemon:
         # One daemon per run_dir: two would fight for the sockets and ledgers.
         run_dir = self.config.run_dir
         alone = lock(
-            run_dir / "reflexd.lock", f"another reflexd already runs in {run_dir}: stop it, or give this one its own run_dir"
+            run_dir / "reflexd.lock",
+            f"another reflexd already runs in {run_dir}: stop it, or give this one its own run_dir",
         )
         try:
             await self.startup()
@@ -74,21 +77,21 @@ class Daemon:
 
     async def startup(self) -> None:
         """Everything that can fail for good fails here, before READY: models, keys, ledgers."""
-        self.knobs = realtime.process() + ([realtime.fifo_knob()] if self.config.realtime else [])
-        for knob in self.knobs:
-            if not knob.on:
-                log.warning("%s is off: %s", knob.name, knob.note)
+        self.settings = realtime.process() + ([realtime.fifo_setting()] if self.config.realtime else [])
+        for setting in self.settings:
+            if not setting.on:
+                log.warning("%s is off: %s", setting.name, setting.note)
         self.scene = Scene(rules_of(self.config))
         self.runners = {name: Runner(name, self.config, self.path, self.samples) for name in self.config.lanes}
         realtime.settle()
         for sign in (signal.SIGINT, signal.SIGTERM):
             self.loop.add_signal_handler(sign, self.stop.set)
-        self.loop.add_signal_handler(signal.SIGHUP, lambda: self.begin(self.reload()))
+        self.loop.add_signal_handler(signal.SIGHUP, lambda: self.spawn(self.reload()))
         for runner in self.runners.values():
             runner.start(self.scene, self.session, self.lane_ends)
         self.start_metrics()
         if self.config.recorder.enabled:
-            self.start_helper("agent.record", str(self.path), advice="is the disk full?")
+            self.start_child("agent.recorder.recorder", str(self.path), advice="is the disk full?")
         await self.control.start()
         notify("READY=1")
         log.info("%s runs: lanes %s", self.config.node, ", ".join(self.runners) or "none")
@@ -97,15 +100,15 @@ class Daemon:
         metrics = self.config.metrics
         if metrics.port:
             where = [str(self.config.run_dir), "--host", metrics.host, "--port", str(metrics.port)]
-            self.start_helper("agent.metrics", *where, advice=f"is port {metrics.port} taken?")
+            self.start_child("agent.metrics", *where, advice=f"is port {metrics.port} taken?")
 
-    def start_helper(self, module: str, *arguments: str, advice: str) -> None:
-        helper = Helper(module, *arguments, advice=advice)
-        self.helpers[module] = helper, self.begin(helper.keep())
+    def start_child(self, module: str, *arguments: str, advice: str) -> None:
+        child = ChildProcess(module, *arguments, advice=advice)
+        self.children[module] = child, self.spawn(child.keep())
 
-    async def stop_helper(self, module: str) -> None:
-        if module in self.helpers:
-            _, task = self.helpers.pop(module)
+    async def stop_child(self, module: str) -> None:
+        if module in self.children:
+            _, task = self.children.pop(module)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -114,7 +117,7 @@ class Daemon:
     async def main_loop(self) -> None:
         """Watch the lanes; a line of figures a minute, or a second with -v."""
         watchdog_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6 or 1.0
-        said = time.monotonic()
+        last_stats = time.monotonic()
         while not self.stop.is_set():
             try:
                 await asyncio.wait_for(self.stop.wait(), min(watchdog_s, 1.0))
@@ -123,31 +126,32 @@ class Daemon:
             if self.seconds and time.monotonic() - self.started >= self.seconds:
                 self.stop.set()
             for runner in self.runners.values():
-                self.tell(runner.lane.decided)
-            if log.isEnabledFor(logging.DEBUG) or time.monotonic() - said >= STATS_S:
-                said = time.monotonic()
+                self.log_decisions(runner.lane.decided)
+            if log.isEnabledFor(logging.DEBUG) or time.monotonic() - last_stats >= STATS_S:
+                last_stats = time.monotonic()
                 for runner in self.runners.values():
                     log.info("%s", stats_line(runner.lane.ledger))
-            if self.watch():
+            if self.watchdog_ok():
                 notify("WATCHDOG=1")
 
-    def tell(self, decided: deque[Decision]) -> None:
+    def log_decisions(self, decided: deque[Decision]) -> None:
         """Why an actuator does what it does, when that changes: off the lanes, within a second."""
         while decided:
-            one = decided.popleft()
-            if self.told.get(one.actuator) != (one.rule, one.verb):
-                self.told[one.actuator] = one.rule, one.verb
-                log.info("actuator %s: %s by %s: %s", one.actuator, one.verb, one.rule or "rest", because(one))
+            decision = decided.popleft()
+            actuator, verb, rule = decision.actuator, decision.verb, decision.rule
+            if self.logged.get(actuator) != (rule, verb):
+                self.logged[actuator] = rule, verb
+                log.info("actuator %s: %s by %s: %s", actuator, verb, rule or "rest", explain(decision))
 
-    def watch(self) -> bool:
-        """May the watchdog be fed? Not while a critical lane hangs: only a new process gets its device free."""
-        hung = {name for name, runner in self.runners.items() if runner.hung}
-        for name in hung - self.hung:
-            log.error("lane %s does not come round: its driver hangs in a call", name)
-        for name in self.hung - hung:
-            log.error("lane %s comes round again", name)
-        self.hung = hung
-        return not any(self.runners[name].section.critical for name in hung)
+    def watchdog_ok(self) -> bool:
+        """May the watchdog be fed? Not while a critical lane is stalled: only a new process gets its device free."""
+        stalled = {name for name, runner in self.runners.items() if runner.stalled}
+        for name in stalled - self.stalled:
+            log.error("lane %s stalled: driver call does not return", name)
+        for name in self.stalled - stalled:
+            log.error("lane %s makes progress again", name)
+        self.stalled = stalled
+        return not any(self.runners[name].section.critical for name in stalled)
 
     def lane_ends(self, runner: Runner) -> None:
         """Called on the lane's thread, which may stay alive for a moment."""
@@ -157,25 +161,25 @@ class Daemon:
         runner.ended = True
         if runner.error:
             self.exit_code = 1
-        if runner.error or (not runner.retired and all(one.ended for one in self.runners.values())):
+        if runner.error or (not runner.retired and all(other.ended for other in self.runners.values())):
             self.stop.set()
 
     # -- change, answer -----------------------------------------------------------------------------------------------
 
-    def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Start work that nobody waits for; somebody must hold it, or it is collected, and tell when it fails."""
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start work that nothing awaits: kept here, or it would be collected, and logged when it fails."""
         task = asyncio.create_task(work)
-        self.works.add(task)
+        self.tasks.add(task)
         task.add_done_callback(self.done)
         return task
 
     def done(self, task: asyncio.Task[Any]) -> None:
-        self.works.discard(task)
+        self.tasks.discard(task)
         if not task.cancelled() and task.exception():
             log.error("a bug beside the lanes, which go on", exc_info=task.exception())
 
     async def reload(self) -> Answer:
-        """Take over the configuration file if it is good: only what changed restarts. Else the old one stays."""
+        """Load the configuration file if it is good: only what changed restarts. Else the old one stays."""
         async with self.changing:
             try:
                 new = await read_checked(self.path)
@@ -184,14 +188,16 @@ class Daemon:
                 plan = compare(self.config, new, replaced)
                 if plan.fixed:
                     raise ConfigError([f"{self.path}: a change of {', '.join(plan.fixed)} needs a restart of reflexd"])
-                fresh = {name: await asyncio.to_thread(Runner, name, new, self.path, self.samples) for name in plan.start}
+                fresh = {
+                    name: await asyncio.to_thread(Runner, name, new, self.path, self.samples) for name in plan.start
+                }
             except (ConfigError, PackageError, OSError) as error:
                 mistakes = str(error).splitlines()
                 for mistake in mistakes:
-                    log.error("configuration not taken over: %s", mistake)
+                    log.error("configuration rejected: %s", mistake)
                 return {"ok": False, "mistakes": mistakes}
             await self.change(plan, new, fresh)
-        log.info("configuration taken over: lanes %s started, %s stopped", names(plan.start), names(plan.stop))
+        log.info("configuration reloaded: lanes %s started, %s stopped", _names(plan.start), _names(plan.stop))
         return {"ok": True, "started": plan.start, "stopped": plan.stop}
 
     async def change(self, plan: Plan, new: Config, fresh: dict[str, Runner]) -> None:
@@ -206,22 +212,26 @@ class Daemon:
         for runner in fresh.values():
             runner.start(self.scene, self.session, self.lane_ends)
         if served != new.metrics:
-            await self.stop_helper("agent.metrics")
+            await self.stop_child("agent.metrics")
             self.start_metrics()
-        for helper, _ in self.helpers.values():
-            helper.reload()
+        for child, _ in self.children.values():
+            child.reload()
 
     async def status(self) -> Answer:
         """What only the daemon knows; rates and times are in the ledgers."""
-        accounts = [ledger.account(runner.lane.ledger.memory, 0) for runner in self.runners.values()]
+        snapshots = [ledger.snapshot(runner.lane.ledger.memory, 0) for runner in self.runners.values()]
         return {
-            "node": self.config.node, "version": VERSION, "pid": os.getpid(), "config": str(self.path),
-            "uptime_s": round(time.monotonic() - self.started, 1), "ready": True,
-            **health.judge(accounts)._asdict(),
-            "realtime": [knob._asdict() for knob in self.knobs],
-            "lanes": {name: runner.told() for name, runner in self.runners.items()},
-            "actuators": {name: standing(self.scene, name) for name in self.config.actuators},
-        }  # fmt: skip
+            "node": self.config.node,
+            "version": VERSION,
+            "pid": os.getpid(),
+            "config": str(self.path),
+            "uptime_s": round(time.monotonic() - self.started, 1),
+            "ready": True,
+            **health.judge(snapshots)._asdict(),
+            "realtime": [setting._asdict() for setting in self.settings],
+            "lanes": {name: runner.status() for name, runner in self.runners.items()},
+            "actuators": {name: in_force(self.scene, name) for name in self.config.actuators},
+        }
 
     # -- stop ---------------------------------------------------------------------------------------------------------
 
@@ -230,17 +240,17 @@ class Daemon:
         notify("STOPPING=1")
         await asyncio.gather(*(runner.retire() for runner in self.runners.values()))
         self.control.close()
-        await asyncio.gather(*map(self.stop_helper, list(self.helpers)))
+        await asyncio.gather(*map(self.stop_child, list(self.children)))
         if self.runners:
             log.info("%s stopped", self.config.node)
 
 
-def names(some: list[str]) -> str:
-    return ", ".join(some) or "none"
+def _names(lanes: list[str]) -> str:
+    return ", ".join(lanes) or "none"
 
 
-def standing(scene: Scene, actuator: str) -> Answer:
-    """What is in force there; nothing before the first decision."""
+def in_force(scene: Scene, actuator: str) -> Answer:
+    """The decision in force there; empty before the first."""
     decision = scene.current(actuator)
     if not decision:
         return {"verb": "", "rule": "", "since_s": None}
@@ -248,15 +258,15 @@ def standing(scene: Scene, actuator: str) -> Answer:
     return {"verb": decision.verb, "rule": decision.rule, "since_s": round(since, 1)}
 
 
-def stats_line(account: Ledger) -> str:
+def stats_line(of: Ledger) -> str:
     """key=value, for the log."""
-    told = ledger.account(account.memory, STATS_ROWS)
-    timed = told.rows[told.rows[:, 8] > 0]
+    snapshot = ledger.snapshot(of.memory, STATS_ROWS)
+    timed = snapshot.rows[snapshot.rows["applied"] > 0]
     ms = ledger.quantiles(ledger.parts(timed)["total"])
-    drops = " ".join(f"{name}={told.counts[name]}" for name in ledger.DROPS if told.counts[name])
+    drops = " ".join(f"{name}={snapshot.counts[name]}" for name in ledger.DROPS if snapshot.counts[name])
     figures = f"p50_ms={ms['p50']:.2f} p99_ms={ms['p99']:.2f}" if ms else ""
-    kept = f"samples={told.counts['samples']} decisions={told.counts['decisions']}"
-    return f"lane={told.lane} state={told.state} {kept} {figures} {drops}".rstrip()
+    kept = f"samples={snapshot.counts['samples']} decisions={snapshot.counts['decisions']}"
+    return f"lane={snapshot.lane} state={snapshot.state} {kept} {figures} {drops}".rstrip()
 
 
 def run(config: Config, path: Path, samples: int, seconds: float) -> int:

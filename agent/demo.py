@@ -14,9 +14,10 @@ from typing import Any
 
 import click
 
-from agent import config as configuration
-from agent import ledger, package, scenes
-from agent.config import ConfigError
+from agent import ledger, package
+from agent.config.load import load_config
+from agent.errors import ConfigError
+from agent.scenes import catalog
 
 
 def run(seconds: float, video: Path | None, camera: str | None, model: str | None) -> int:
@@ -26,24 +27,26 @@ def run(seconds: float, video: Path | None, camera: str | None, model: str | Non
     with tempfile.TemporaryDirectory(prefix="reflexd-demo-") as name:
         folder = Path(name)
         own = bool(video or camera)
-        path = picture_scene(folder, video, camera, model or "person-coarse") if own else scenes.find("robot-cell")
+        path = picture_scene(folder, video, camera, model or "person-coarse") if own else catalog.find("robot-cell")
         return play(path, folder, seconds)
 
 
-def scene(name: str, data: Path | None, seconds: float) -> int:
+def run_scene(name: str, data: Path | None, seconds: float) -> int:
     """A whole scene, simulated or on recordings, until told to stop. Raises ConfigError, PackageError."""
-    path = scenes.find(name)
+    path = catalog.find(name)
     with tempfile.TemporaryDirectory(prefix=f"reflexd-{name}-") as place:
         folder = Path(place)
-        return play(scenes.on_recordings(name, data, folder) if data else path, folder, seconds)
+        return play(catalog.on_recordings(name, data, folder) if data else path, folder, seconds)
 
 
 def play(path: Path, folder: Path, seconds: float) -> int:
     """folder: for sockets, ledgers and recordings. seconds: 0 = until Ctrl-C."""
-    configuration.load(path)  # one clear message instead of two from two processes
+    load_config(path)  # one clear message instead of two from two processes
     environment = {**os.environ, "RUNTIME_DIRECTORY": str(folder), "STATE_DIRECTORY": str(folder)}
     processes: list[subprocess.Popen[bytes]] = []
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the two would go on without this one
+    before = signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # as Ctrl-C: the two would go on without this one
     try:
         processes.append(spawn(["actuate", "-c", str(path)], environment))
         processes.append(spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment))
@@ -52,8 +55,8 @@ def play(path: Path, folder: Path, seconds: float) -> int:
         codes = [finish(process) for process in reversed(processes)]
         signal.signal(signal.SIGTERM, before)
     click.echo()
-    for account in ledger.read_all(folder):
-        click.echo(ledger.table(account))
+    for snapshot in ledger.read_all(folder):
+        click.echo(ledger.table(snapshot))
     return codes[0]
 
 
@@ -79,21 +82,19 @@ def watch(daemon: subprocess.Popen[bytes], folder: Path) -> None:
     try:
         while daemon.poll() is None:
             time.sleep(1.0)
-            for account in ledger.read_all(folder):
-                click.echo(progress(account, time.monotonic() - started, before))
+            for snapshot in ledger.read_all(folder):
+                click.echo(progress(snapshot, time.monotonic() - started, before))
     except KeyboardInterrupt:
         click.echo("stopping")
 
 
-def progress(account: ledger.Account, elapsed: float, before: dict[str, int]) -> str:
-    count = account.counts["samples"]
-    rate, before[account.lane] = count - before.get(account.lane, 0), count
-    total = ledger.quantiles(ledger.parts(account.rows[-2000:])["total"])
+def progress(snapshot: ledger.LedgerSnapshot, elapsed: float, before: dict[str, int]) -> str:
+    count = snapshot.counts["samples"]
+    rate, before[snapshot.lane] = count - before.get(snapshot.lane, 0), count
+    total = ledger.quantiles(ledger.parts(snapshot.rows[-2000:])["total"])
     way = f"p50 {total['p50']:.2f} ms, p99 {total['p99']:.2f} ms" if total else "no sample yet"
-    seen = f"last seen {account.label} {account.score:.2f}" if account.label else "nothing seen"
-    return (
-        f"{elapsed:5.0f} s  {account.lane}: {account.state}, {rate}/s, {way}, {account.counts['decisions']} decisions, {seen}"
-    )
+    seen = f"last seen {snapshot.label} {snapshot.score:.2f}" if snapshot.label else "nothing seen"
+    return f"{elapsed:5.0f} s  {snapshot.lane}: {snapshot.state}, {rate}/s, {way}, {snapshot.counts['decisions']} decisions, {seen}"
 
 
 def picture_scene(folder: Path, video: Path | None, camera: str | None, model: str) -> Path:
@@ -112,11 +113,14 @@ def picture_scene(folder: Path, video: Path | None, camera: str | None, model: s
         "rules": {
             f"see-{number}": {
                 "any": [{"lane": "camera", "label": label, "score": 0.5, "hits": 2, "of": 3}],
-                "actuator": "log", "verb": label[:32], "hold_ms": 500, "deadline_ms": 100,
+                "actuator": "log",
+                "verb": label[:32],
+                "hold_ms": 500,
+                "deadline_ms": 100,
             }
             for number, label in enumerate(seen)
         },
-    }  # fmt: skip
+    }
     path = folder / "demo.yaml"
     path.write_text(json.dumps(config), encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""From what lanes say about themselves to what follows: one table, read by the watchdog, /healthz and `reflexd status`."""
+"""From a lane's state to what follows for the box: one table, read by the watchdog, /healthz and `reflexd status`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from agent.ledger import Account
+from agent.ledger import LedgerSnapshot
 
 GOOD, DEGRADED, SAFE = "good", "degraded", "safe"
 WORSE = (GOOD, DEGRADED, SAFE)
-STUCK_NS = 5_000_000_000  # a lane's loop comes round every few ms, and every 20 ms while its device is away
+STALLED_NS = 5_000_000_000  # a lane's loop turns every few ms, and every 20 ms while its device is away
 
-# What a lane says, what it means for the box (a lane the actuators can do without; one they cannot), and in words.
+# A lane's state, what it means for the box (a lane the actuators can do without; one they cannot), and in words.
 EFFECTS = {
     "running": (GOOD, GOOD, "reads its source"),
     "opening": (DEGRADED, SAFE, "opens its source"),
@@ -21,7 +21,7 @@ EFFECTS = {
     "gone": (DEGRADED, SAFE, "waits for its source to come back"),
     "ended": (DEGRADED, SAFE, "has come to the end of its recording"),
     "failed": (DEGRADED, SAFE, "has stopped with a bug: see the log"),
-    "stuck": (DEGRADED, SAFE, "does not come round: its driver hangs in a call"),
+    "stalled": (DEGRADED, SAFE, "stalled: driver call does not return"),
     "dead": (SAFE, SAFE, "has no process any more"),
 }
 
@@ -33,21 +33,25 @@ class Health(NamedTuple):
     reasons: list[str]
 
 
-def event(told: Account, now: int) -> str:
+def event(snapshot: LedgerSnapshot, now: int) -> str:
     """A key of EFFECTS. now: CLOCK_MONOTONIC, ns."""
-    if not os.path.exists(f"/proc/{told.pid}"):
+    if not os.path.exists(f"/proc/{snapshot.pid}"):
         return "dead"
-    if told.state in ("running", "opening", "gone") and now - told.t_turn > STUCK_NS:
-        return "stuck"
-    return told.state
+    if snapshot.state in ("running", "opening", "gone") and now - snapshot.t_progress > STALLED_NS:
+        return "stalled"
+    return snapshot.state
 
 
-def judge(accounts: Iterable[Account], now: int | None = None) -> Health:
+def judge(snapshots: Iterable[LedgerSnapshot], now: int | None = None) -> Health:
     """How a box with these lanes is. Without any lane it is safe, and says so."""
     now = time.monotonic_ns() if now is None else now
-    found = [(one, event(one, now)) for one in accounts]
-    if not found:
+    events = [(snapshot, event(snapshot, now)) for snapshot in snapshots]
+    if not events:
         return Health(SAFE, ["no lane has a ledger here: is the daemon running?"])
-    effects = [EFFECTS[what][1 if one.critical else 0] for one, what in found]
-    bad = [(one, what) for (one, what), effect in zip(found, effects) if effect != GOOD]
-    return Health(max(effects, key=WORSE.index), [f"lane {one.lane} {EFFECTS[what][2]}" for one, what in bad])
+    effects = [EFFECTS[name][1 if snapshot.critical else 0] for snapshot, name in events]
+    reasons = [
+        f"lane {snapshot.lane} {EFFECTS[name][2]}"
+        for (snapshot, name), effect in zip(events, effects)
+        if effect != GOOD
+    ]
+    return Health(max(effects, key=WORSE.index), reasons)

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 
 import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
-from agent.config import Keys
-from agent.outbox import Curve
-
 Z85_KEY = 40
+
+
+class Curve(NamedTuple):
+    """Keys for an actuator across a network, Z85."""
+
+    public: bytes
+    secret: bytes
+    server: bytes
+
+
+def is_local(endpoint: str) -> bool:
+    """Only this box can reach it."""
+    if endpoint.startswith("ipc://"):
+        return True
+    host = endpoint.removeprefix("tcp://").rsplit(":", 1)[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def make(folder: Path, name: str) -> tuple[Path, Path]:
@@ -50,30 +68,30 @@ def read_secret(path: Path) -> tuple[bytes, bytes]:
     return public, secret
 
 
-def serve(socket: zmq.Socket[bytes], keys: Keys) -> None:
-    """Make a socket ask for a known key before it listens."""
-    socket.curve_publickey, socket.curve_secretkey = read_secret(keys.own)
+def require(socket: zmq.Socket[bytes], own: Path) -> None:
+    """Make a socket ask for a known key before it listens. own: this box's secret key file."""
+    socket.curve_publickey, socket.curve_secretkey = read_secret(own)
     socket.curve_server = True
     socket.zap_domain = b"reflexd"
 
 
-def porter(context: zmq.Context[zmq.Socket[bytes]], keys: Keys) -> ThreadAuthenticator:
-    """Lets in only peers whose public key file is in `keys.authorized`; without that folder nobody."""
-    if keys.authorized is None or not keys.authorized.is_dir():
+def authenticator(context: zmq.Context[zmq.Socket[bytes]], authorized: Path | None) -> ThreadAuthenticator:
+    """Admits only peers whose public key file is in the folder `authorized`. Raises OSError where that is missing."""
+    if authorized is None or not authorized.is_dir():
         raise OSError(
-            f"keys.authorized: no folder '{keys.authorized}': put there the public key files of the boxes that may command us"
+            f"keys.authorized: no folder '{authorized}': put there the public key files of the boxes that may command us"
         )
-    for path in keys.authorized.glob("*.key"):
+    for path in authorized.glob("*.key"):
         read(path)  # pyzmq only logs a broken one, and then lets nobody in
-    authenticator = ThreadAuthenticator(context)
-    authenticator.start()
-    authenticator.configure_curve(domain="reflexd", location=str(keys.authorized))
-    return authenticator
+    admission = ThreadAuthenticator(context)
+    admission.start()
+    admission.configure_curve(domain="reflexd", location=str(authorized))
+    return admission
 
 
-def curve(keys: Keys | None, server_key: Path | None) -> Curve | None:
+def curve(own: Path | None, server_key: Path | None) -> Curve | None:
     """What a lane needs to reach an actuator across a network; None without keys."""
-    if keys is None or server_key is None:
+    if own is None or server_key is None:
         return None
-    public, secret = read_secret(keys.own)
+    public, secret = read_secret(own)
     return Curve(public, secret, read(server_key)[0])

@@ -1,7 +1,7 @@
-"""The straight line from a sample to its command: read, prepare, infer, fuse, decide, send. Read this first.
+"""The straight line from a sample to its command: read, prepare, infer, decide, send. Read this first.
 
 A lane runs to completion on one dedicated thread. Between a sample and its command there is no queue, no hand-over
-and no second thread; the blocking C calls (read, OpenCV, the interpreter, ZeroMQ) let go of the GIL.
+and no second thread; the blocking C calls (read, OpenCV, the interpreter, ZeroMQ) release the GIL.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from agent import ledger as book
+from agent import ledger
+from agent.commands.outbox import Outbox
 from agent.data import FUTURE_NS, Decision, Evidence, Sample
 from agent.ledger import Ledger
-from agent.outbox import Outbox
 from agent.perception import Perception
-from agent.scene import Scene
-from agent.tape import Reel, Tape
+from agent.rules.scene import Scene
+from agent.tape import Tape, TapeSettings
 from drivers.base import DeviceError, DeviceTimeout, SensorStream, Stream, open_source
 
 log = logging.getLogger("reflexd.lane")
@@ -27,7 +27,7 @@ log = logging.getLogger("reflexd.lane")
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 5.0
 FROZEN = "frozen?"
 NEVER = 1 << 62
-COARSE = "coarse"  # mark of evidence that the fine model had no time for
+COARSE = "coarse"  # mark of evidence that the refining model had no time for
 
 
 class Limits(NamedTuple):
@@ -44,26 +44,32 @@ class Lane:
     """One source, one model, one thread."""
 
     def __init__(
-        self, name: str, source: Stream, perception: Perception, limits: Limits, ledger: Ledger, reel: Reel | None = None
-    ) -> None:  # fmt: skip
-        """reel: where the recorder looks; None for nowhere."""
+        self,
+        name: str,
+        source: Stream,
+        perception: Perception,
+        limits: Limits,
+        own_ledger: Ledger,
+        tape_settings: TapeSettings | None = None,
+    ) -> None:
+        """tape_settings: where the recorder reads; None: the lane is not recorded."""
         self.name = name
         self.source = source
         self.perception = perception
         self.limits = limits
-        self.ledger = ledger
-        self.reel = reel
+        self.ledger = own_ledger
+        self.tape_settings = tape_settings
         self.tape: Tape | None = None
         self.evidence: list[Evidence] | None = None  # of the newest sample; None where no inference was due
         self.dropped: list[Decision] = []
         self.decided: deque[Decision] = deque(maxlen=64)  # for the log, which the control plane writes
-        self.anew = True  # what comes next has no neighbour before it
+        self.discontinuity = True  # the next sample does not follow directly on the one before
         self.last_sequence = -1
-        self.t_fresh = 0  # when the newest good sample came
+        self.t_accepted = 0  # when the newest good sample arrived
         self.t_capture = 0  # capture time of the newest sample that was decided on
-        self.well = True
-        self.news = 0  # good samples since open
-        self.why = FROZEN
+        self.healthy = True
+        self.good_samples = 0  # since open
+        self.reason = FROZEN  # why no good sample arrives, for messages
         self.stamps = [0, 0]  # prepared, inferred: for the ledger only
         self.stopping = threading.Event()
         # Recordings that run "as fast as possible" carry their own time; their commands count from when they are sent.
@@ -71,31 +77,35 @@ class Lane:
         self.ttl = limits.timeout_ns // 1000
         self.budget_ns = int(limits.budget_ms * 1e6)
 
-    # -- one sample: pure but for the stop-watch, so that a recording replays exactly --------------------------
+    # -- one sample: pure but for the stop-watch, so that a recording replays exactly ---------------------------------
 
     def step(self, sample: Sample, scene: Scene) -> list[Decision] | None:
-        """What changes for the actuators because of this sample; None while the model has too little to see.
+        """What changes for the actuators because of this sample; None while no inference is due.
 
-        Time comes with the sample. The clock read here goes to the ledger and decides nothing; only a fine model looks at
-        one, and whether it had time is recorded.
+        Time comes with the sample. The clock read here goes to the ledger and decides nothing; only a refining model
+        reads one, and whether it had time is recorded.
         """
         stamps, clock = self.stamps, time.monotonic_ns
-        if not self.perception.show(sample):
+        if not self.perception.prepare(sample):
             stamps[0] = stamps[1] = clock()
             self.evidence = None
             return None
         stamps[0] = clock()
-        evidence = self.evidence = self.see(sample)
+        evidence = self.evidence = self.infer(sample)
         stamps[1] = clock()
-        return scene.bring(self.name, sample.t_capture, evidence)
+        return scene.decide(self.name, sample.t_capture, evidence)
 
-    def see(self, sample: Sample) -> list[Evidence]:
+    def infer(self, sample: Sample) -> list[Evidence]:
+        """The models' findings with the lane's name and the capture time on them."""
         t_capture = sample.t_capture
-        findings = self.perception.see(sample, NEVER if self.virtual else t_capture + self.budget_ns)
+        findings = self.perception.infer(sample, NEVER if self.virtual else t_capture + self.budget_ns)
         if findings:
             self.ledger.note_evidence(findings[0].label, findings[0].score, t_capture)
-        hurried = self.perception.hurried
-        return [Evidence(self.name, *one[:2], t_capture, one.box, COARSE if hurried else one.mark) for one in findings]
+        coarse = self.perception.refine_skipped
+        return [
+            Evidence(self.name, label, score, t_capture, box, COARSE if coarse else mark)
+            for label, score, box, mark in findings
+        ]
 
     def play(self, scene: Scene) -> Iterator[tuple[Sample, list[Decision]]]:
         """A recording that carries its own time, as fast as it goes: each sample with what changes because of it."""
@@ -103,91 +113,110 @@ class Lane:
         for sample in self.source.rest():
             yield sample, self.step(sample, scene) or []
 
-    # -- the line -----------------------------------------------------------------------------------------------
+    # -- the line -----------------------------------------------------------------------------------------------------
 
     def follow(self, scene: Scene, outbox: Outbox) -> None:
         """Sample after sample until asked to stop. Raises DeviceError, EOFError."""
         read, clock, wait_s, cells = self.source.read, time.monotonic_ns, outbox.wait_s, self.ledger.cells
         while not self.stopping.is_set():
-            asked = cells[book.TURN] = clock()
+            asked = cells[ledger.PROGRESS] = clock()
             sample = read(wait_s)
             now = clock()
-            if sample is not None and self.fresh(sample, now):
+            if sample is not None and self.accept(sample, now):
                 decisions = self.step(sample, scene)
                 decided = clock()
-                if not self.well:
-                    self.well = True
+                if not self.healthy:
+                    self.healthy = True
                     log.warning("lane %s: %s is back", self.name, self.source.name)
                 if decisions is not None:
-                    sent = self.act(sample, decisions, scene, outbox)
-                    self.ledger.count[book.INFERENCES] += 1
+                    sent = self.send(sample, decisions, scene, outbox)
+                    self.ledger.count[ledger.INFERENCES] += 1
                     prepared, inferred = self.stamps
-                    self.ledger.write(sample.sequence, sample.t_capture, asked, now, prepared, inferred, decided, sent)
+                    self.ledger.write(
+                        sample.sequence, sample.t_capture, asked, now, prepared, inferred, decided=decided, sent=sent
+                    )
                 elif self.perception.held:
-                    self.ledger.count[book.GATED] += 1
-                    self.t_capture = time.monotonic_ns() if self.virtual else sample.t_capture  # nothing new is news, too
-                if self.tape:
-                    order = scene.order.get(self.name, 0)
-                    self.tape.write(
-                        sample, order, self.anew, self.evidence, decisions or (), self.dropped, *self.perception.circumstances
-                    )  # fmt: skip
-                    self.anew = False
-            elif now - self.t_fresh > self.limits.timeout_ns:
-                raise DeviceTimeout(f"no new picture, sound or reading for {self.limits.timeout_ns / 1e6:.0f} ms: {self.why}")
+                    self.ledger.count[ledger.GATED] += 1
+                    self.t_capture = self._command_time(sample)  # the gate looked: what is in force is still true
+                self._record(sample, scene, decisions or ())
+            elif now - self.t_accepted > self.limits.timeout_ns:
+                silence_ms = self.limits.timeout_ns / 1e6
+                raise DeviceTimeout(f"no new picture, sound or reading for {silence_ms:.0f} ms: {self.reason}")
             if self.t_capture:
-                outbox.beat(clock(), self.t_capture, self.ttl, scene)
+                outbox.heartbeat(clock(), self.t_capture, self.ttl, scene.current)
             outbox.collect(clock())
-            if self.limits.stop_after and self.ledger.count[book.SAMPLES] >= self.limits.stop_after:
+            if self.limits.stop_after and self.ledger.count[ledger.SAMPLES] >= self.limits.stop_after:
                 raise EOFError
 
-    def fresh(self, sample: Sample, now: int) -> bool:
-        """Count the sample; False when it is no news (repeated), its time not credible (stale), or one good one no proof yet."""
+    def accept(self, sample: Sample, now: int) -> bool:
+        """Count the sample; False where it repeats an old one, has an impossible time, or is the first since a fault."""
         count = self.ledger.count
         age = now - sample.t_capture
         if sample.sequence <= self.last_sequence:
-            count[book.REPEATED] += 1
-            self.why = "it repeats the old one: frozen?"
+            count[ledger.REPEATED] += 1
+            self.reason = "it repeats the old one: frozen?"
             return False
-        delivered = len(sample.payload) if self.perception.prepare.rows else 1
-        count[book.SAMPLES] += delivered
-        count[book.SKIPPED] += sample.skipped
+        delivered = len(sample.payload) if self.perception.preparation.rows else 1
+        count[ledger.SAMPLES] += delivered
+        count[ledger.SKIPPED] += sample.skipped
         lost = sample.sequence - self.last_sequence - delivered - sample.skipped
         if lost > 0:
-            count[book.LOST] += lost
-            self.perception.prepare.reset()  # a window must not join readings that were no neighbours
-            self.anew = True
+            count[ledger.LOST] += lost
+            self.perception.preparation.reset()  # a window must not join readings with a hole between them
+            self.discontinuity = True
         self.last_sequence = sample.sequence
         # Older than the silence allowed, or from the future: the device's clock jumped, or it handed out a leftover.
         if not -FUTURE_NS < age < self.limits.timeout_ns and not self.virtual:
-            count[book.STALE] += 1
-            self.why = f"its time stamps are {abs(age) / 1e6:.0f} ms {'old' if age > 0 else 'ahead'}: did its clock jump?"
+            count[ledger.STALE] += 1
+            direction = "old" if age > 0 else "ahead"
+            self.reason = f"its time stamps are {abs(age) / 1e6:.0f} ms {direction}: did its clock jump?"
             return False
-        self.t_fresh = now
-        self.news += 1
+        self.t_accepted = now
+        self.good_samples += 1
         # A stuck device often gives one picture each time it is opened; that is no sign of life.
-        return self.well or self.news > 1
+        return self.healthy or self.good_samples > 1
 
-    def act(self, sample: Sample, decisions: list[Decision], scene: Scene, outbox: Outbox) -> int:
+    def send(self, sample: Sample, decisions: list[Decision], scene: Scene, outbox: Outbox) -> int:
         """Send what was decided; the time when it had left, 0 if there was nothing to send."""
-        t_capture = self.t_capture = time.monotonic_ns() if self.virtual else sample.t_capture
+        t_capture = self.t_capture = self._command_time(sample)
         self.dropped.clear()
         if not decisions:
             return 0
         count, row = self.ledger.count, self.ledger.next_row()
         for decision in decisions:
-            count[book.DECISIONS] += 1
+            count[ledger.DECISIONS] += 1
             late = 0 < decision.deadline < time.monotonic_ns() and not self.virtual
             if late:
-                count[book.LATE] += 1
+                count[ledger.LATE] += 1
                 if decision.rule in self.limits.drop_late:
-                    scene.forget(decision)
+                    scene.withdraw(decision)
                     self.dropped.append(decision)
                     continue
             self.decided.append(decision)
-            count[book.SENT] += outbox.links[decision.actuator].send(decision, t_capture, self.ttl, row, late)
+            count[ledger.SENT] += outbox.send(decision, t_capture, self.ttl, row, late)
         return time.monotonic_ns()
 
-    # -- the life of the device ---------------------------------------------------------------------------------
+    def _command_time(self, sample: Sample) -> int:
+        """As of when commands hold: the capture, or now where the recording's time is not the clock's."""
+        return time.monotonic_ns() if self.virtual else sample.t_capture
+
+    def _record(self, sample: Sample, scene: Scene, decisions: list[Decision] | tuple[()]) -> None:
+        if not self.tape:
+            return
+        flags, region = self.perception.replay_flags
+        self.tape.write(
+            sample,
+            scene.order.get(self.name, 0),
+            self.discontinuity,
+            self.evidence,
+            decisions,
+            dropped=self.dropped,
+            flags=flags,
+            region=region,
+        )
+        self.discontinuity = False
+
+    # -- the life of the device ---------------------------------------------------------------------------------------
 
     def run(self, scene: Scene, outbox: Outbox) -> None:
         """Open, follow, and when the device fails: close, wait, open again. Returns when stopped or at the end."""
@@ -198,48 +227,48 @@ class Lane:
                 self.open()
                 self.follow(scene, outbox)
             except EOFError:
-                self.ledger.state = book.ENDED
-                log.info("lane %s: the recording ends", self.name)
+                self.ledger.state = ledger.ENDED
+                log.info("lane %s: end of the recording", self.name)
                 break
             except DeviceError as error:
-                self.ledger.count[book.FAULTS] += 1
-                self.ledger.state = book.GONE
-                self.why = str(error)
-                retry_s = FIRST_RETRY_S if self.well else min(2 * retry_s, LAST_RETRY_S)
-                if self.well:
+                self.ledger.count[ledger.FAULTS] += 1
+                self.ledger.state = ledger.GONE
+                self.reason = str(error)
+                retry_s = FIRST_RETRY_S if self.healthy else min(2 * retry_s, LAST_RETRY_S)
+                if self.healthy:
                     log.warning("lane %s: %s; trying again until it is back", self.name, error)
-                self.well = False
+                self.healthy = False
                 if not self.limits.critical:
-                    outbox.bye()
+                    outbox.goodbye()
             finally:
                 self.source.close()
-            self.pause(retry_s, outbox)
+            self._pause(retry_s, outbox)
         else:
-            self.ledger.state = book.CLOSED  # in good order; what is killed leaves another state behind
+            self.ledger.state = ledger.CLOSED  # in good order; what is killed leaves another state behind
         outbox.close()
 
     def open(self) -> None:
         """Open the source and fit the preparation to what it delivers."""
-        self.ledger.state = book.OPENING
-        self.ledger.cells[book.TURN] = time.monotonic_ns()
+        self.ledger.state = ledger.OPENING
+        self.ledger.cells[ledger.PROGRESS] = time.monotonic_ns()
         self.source.open()
-        self.last_sequence, self.news, self.why, self.anew = -1, 0, FROZEN, True
-        self.t_fresh, self.t_capture = time.monotonic_ns(), 0
+        self.last_sequence, self.good_samples, self.reason, self.discontinuity = -1, 0, FROZEN, True
+        self.t_accepted, self.t_capture = time.monotonic_ns(), 0
         self.perception.fit(self.source)
-        if self.reel and not self.tape:
+        if self.tape_settings and not self.tape:
             channels = self.source.channels if isinstance(self.source, SensorStream) else ()
-            self.tape = self.reel.begin(self.name, self.perception.kept, channels)
-        self.ledger.state = book.RUNNING
+            self.tape = self.tape_settings.make_tape(self.name, self.perception.recorded_engines, channels)
+        self.ledger.state = ledger.RUNNING
 
-    def pause(self, seconds: float, outbox: Outbox) -> None:
+    def _pause(self, seconds: float, outbox: Outbox) -> None:
         """Wait before the next try. No heart-beats: without this lane its actuators go safe."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.stopping.wait(0.02):
-            now = self.ledger.cells[book.TURN] = time.monotonic_ns()
+            now = self.ledger.cells[ledger.PROGRESS] = time.monotonic_ns()
             outbox.collect(now)
 
 
-def offline(name: str, driver: str, options: dict[str, Any], perception: Perception) -> Lane:
+def offline_lane(name: str, driver: str, options: dict[str, Any], perception: Perception) -> Lane:
     """A lane that is played as fast as it goes, without a daemon; driver and options as in a configuration."""
     source = open_source(driver, {"pace": "fast"} | options, name)
     return Lane(name, source, perception, Limits(10**10, 10.0), Ledger(None, name, 10.0))

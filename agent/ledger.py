@@ -18,19 +18,35 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from agent.data import Array
+
 MAGIC = b"reflexd\x02"
 ROWS = 1 << 15
 HEADER = 4096
 
 STAMPS = ("sequence", "capture", "asked", "read", "prepared", "inferred", "decided", "sent", "applied")
 ROW = struct.Struct(f"={len(STAMPS)}q")
+ROW_TYPE = np.dtype([(name, np.int64) for name in STAMPS])
 APPLIED = ROW.size - 8  # where in the row the acknowledgement writes
 
 # What is counted. From "lost" on these are reasons why a sample or a decision went no further.
 COUNTERS = (
-    "samples", "inferences", "decisions", "sent", "applied",
-    "lost", "skipped", "gated", "stale", "repeated", "late", "undelivered", "refused", "unacknowledged", "faults",
-)  # fmt: skip
+    "samples",
+    "inferences",
+    "decisions",
+    "sent",
+    "applied",
+    "lost",
+    "skipped",
+    "gated",
+    "stale",
+    "repeated",
+    "late",
+    "undelivered",
+    "refused",
+    "unacknowledged",
+    "faults",
+)
 SAMPLES, INFERENCES, DECISIONS, SENT, ACKNOWLEDGED = range(5)
 LOST, SKIPPED, GATED, STALE, REPEATED, LATE, UNDELIVERED, REFUSED, UNACKNOWLEDGED, FAULTS = range(5, 15)
 DROPS = COUNTERS[5:]
@@ -43,7 +59,7 @@ PARTS = ("queueing", "transport", "preprocess", "inference", "decision")
 IDENTITY = struct.Struct("=8s64sqqd")  # magic, lane, pid, started (ns, CLOCK_REALTIME), budget_ms
 EVIDENCE = struct.Struct("=32sdq")  # label, score, t_capture
 COUNTS_AT, STATE_AT, EVIDENCE_AT = 256, 512, 576
-STATE, HEAD, TURN, CRITICAL = range(4)  # the cells from STATE_AT on
+STATE, HEAD, PROGRESS, CRITICAL = range(4)  # the cells from STATE_AT on
 
 
 class Ledger:
@@ -60,7 +76,7 @@ class Ledger:
         self.view = memoryview(self.memory)
         self.count = self.view[COUNTS_AT : COUNTS_AT + 8 * len(COUNTERS)].cast("q")
         self.cells = self.view[STATE_AT : STATE_AT + 32].cast("q")
-        self.cells[TURN], self.cells[CRITICAL] = time.monotonic_ns(), critical
+        self.cells[PROGRESS], self.cells[CRITICAL] = time.monotonic_ns(), critical
         self.head = 0
 
     @property
@@ -79,7 +95,9 @@ class Ledger:
         self, sequence: int, capture: int, asked: int, read: int, prepared: int, inferred: int, decided: int, sent: int
     ) -> None:
         """Book one sample. sent: 0 where no command left."""
-        ROW.pack_into(self.memory, self.next_row(), sequence, capture, asked, read, prepared, inferred, decided, sent, 0)
+        ROW.pack_into(
+            self.memory, self.next_row(), sequence, capture, asked, read, prepared, inferred, decided, sent, 0
+        )
         self.head += 1
         self.cells[HEAD] = self.head
 
@@ -123,8 +141,8 @@ def encoded(label: str) -> bytes:
     return label.encode()[:32]
 
 
-class Account(NamedTuple):
-    """What a ledger said at one moment. rows: int64 [n, len(STAMPS)], oldest first."""
+class LedgerSnapshot(NamedTuple):
+    """A ledger at one moment. rows: [n] of ROW_TYPE, a field for each of STAMPS, oldest first."""
 
     lane: str
     pid: int
@@ -132,25 +150,25 @@ class Account(NamedTuple):
     budget_ms: float
     critical: bool
     state: str
-    t_turn: int  # when the lane's loop last came round, CLOCK_MONOTONIC ns
+    t_progress: int  # when the lane's loop last made progress, CLOCK_MONOTONIC ns
     head: int  # rows written since the start, of which the newest are kept
     counts: dict[str, int]
     label: str
     score: float
     t_evidence: int
-    rows: npt.NDArray[np.int64]
+    rows: Array
 
 
-def read(path: Path) -> Account:
+def read(path: Path) -> LedgerSnapshot:
     """Raises OSError, ValueError when it is no ledger."""
     with open(path, "rb") as file:
         raw = file.read()
     if len(raw) != HEADER + ROWS * ROW.size or raw[:8] != MAGIC:
         raise ValueError(f"{path}: not a ledger of this version")
-    return account(raw)
+    return snapshot(raw)
 
 
-def read_all(run_dir: Path) -> Iterator[Account]:
+def read_all(run_dir: Path) -> Iterator[LedgerSnapshot]:
     """Every ledger of a run_dir; not one that is just being made, or of another version."""
     for path in sorted(run_dir.glob("*.ledger")):
         try:
@@ -159,42 +177,52 @@ def read_all(run_dir: Path) -> Iterator[Account]:
             continue
 
 
-def account(raw: bytes | memoryview | mmap.mmap, newest: int = ROWS) -> Account:
+def snapshot(raw: bytes | memoryview | mmap.mmap, newest: int = ROWS) -> LedgerSnapshot:
     """newest: how many rows to copy out."""
     _, lane, pid, started, budget = IDENTITY.unpack_from(raw, 0)
     counts = struct.unpack_from(f"={len(COUNTERS)}q", raw, COUNTS_AT)
-    state, head, turn, critical = struct.unpack_from("=4q", raw, STATE_AT)
+    state, head, progress, critical = struct.unpack_from("=4q", raw, STATE_AT)
     label, score, t_evidence = EVIDENCE.unpack_from(raw, EVIDENCE_AT)
-    ring = np.frombuffer(raw, np.int64, ROWS * len(STAMPS), HEADER).reshape(ROWS, len(STAMPS))
+    ring = np.frombuffer(raw, ROW_TYPE, ROWS, HEADER)
     rows = ring[np.arange(head - min(head, newest, ROWS), head) % ROWS]
-    text = lane.rstrip(b"\0").decode(errors="replace"), label.rstrip(b"\0").decode(errors="replace")
-    return Account(
-        text[0],
-        pid,
-        started,
-        budget,
-        bool(critical),
-        STATES[state % len(STATES)],
-        turn,
-        head,
-        dict(zip(COUNTERS, counts)),
-        text[1],
-        score,
-        t_evidence,
-        rows,
+    return LedgerSnapshot(
+        lane=_text(lane),
+        pid=pid,
+        started=started,
+        budget_ms=budget,
+        critical=bool(critical),
+        state=STATES[state % len(STATES)],
+        t_progress=progress,
+        head=head,
+        counts=dict(zip(COUNTERS, counts)),
+        label=_text(label),
+        score=score,
+        t_evidence=t_evidence,
+        rows=rows,
     )
 
 
-def parts(rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.float64]]:
+def _text(padded: bytes) -> str:
+    return padded.rstrip(b"\0").decode(errors="replace")
+
+
+def parts(rows: Array) -> dict[str, npt.NDArray[np.float64]]:
     """Milliseconds of each latency part and their total, one value per row.
 
     queueing: ready while the lane was busy; transport: device to lane; preprocess: into the input tensor; inference:
     model and decoder; decision: rules, wire, actuator until applied. Rows without an acknowledgement end at `decided`.
     """
-    capture, asked, read_, prepared, inferred, decided, applied = rows[:, [1, 2, 3, 4, 5, 6, 8]].T
-    waited = np.clip(asked - capture, 0, None)
-    end = np.where(applied > 0, applied, decided)
-    nanoseconds = (waited, read_ - capture - waited, prepared - read_, inferred - prepared, end - inferred, end - capture)
+    capture, taken, prepared, inferred = (rows[name] for name in ("capture", "read", "prepared", "inferred"))
+    queued = np.clip(rows["asked"] - capture, 0, None)
+    end = np.where(rows["applied"] > 0, rows["applied"], rows["decided"])
+    nanoseconds = (
+        queued,
+        taken - capture - queued,
+        prepared - taken,
+        inferred - prepared,
+        end - inferred,
+        end - capture,
+    )
     return {name: part / 1e6 for name, part in zip((*PARTS, "total"), nanoseconds)}
 
 
@@ -206,27 +234,28 @@ def quantiles(values: npt.NDArray[np.float64]) -> dict[str, float]:
     return {"p50": float(p50), "p99": float(p99), "p99.9": float(p999), "max": float(values.max())}
 
 
-def table(told: Account) -> str:
+def table(snapshot: LedgerSnapshot) -> str:
     """One lane as text: counts, drops by reason, the five parts, the worst sample explained."""
-    kept = ", ".join(f"{told.counts[name]} {name}" for name in COUNTERS[:5])
-    drops = ", ".join(f"{told.counts[name]} {name}" for name in DROPS if told.counts[name]) or "none"
-    lines = [f"lane {told.lane}: {kept}", f"  dropped: {drops}"]
-    if not len(told.rows):
+    counts = snapshot.counts
+    kept = ", ".join(f"{counts[name]} {name}" for name in COUNTERS[:5])
+    drops = ", ".join(f"{counts[name]} {name}" for name in DROPS if counts[name]) or "none"
+    lines = [f"lane {snapshot.lane}: {kept}", f"  dropped: {drops}"]
+    if not len(snapshot.rows):
         return "\n".join(lines)
-    found, answered = parts(told.rows), told.rows[:, 8] > 0
-    whats = {"decision": "commands, decoded to applied", "total": "commands, captured to applied"}
+    latencies, answered = parts(snapshot.rows), snapshot.rows["applied"] > 0
+    of_commands = {"decision": "commands, decoded to applied", "total": "commands, captured to applied"}
     lines.append(f"  {'ms':<16}{'p50':>9}{'p99':>9}{'p99.9':>9}{'max':>9}   of")
-    for name, values in found.items():
-        of = values[answered] if name in whats else values
-        figures = "".join(f"{value:9.3f}" for value in quantiles(of).values())
+    for name, values in latencies.items():
+        counted = values[answered] if name in of_commands else values
+        figures = "".join(f"{value:9.3f}" for value in quantiles(counted).values())
         if figures:
-            lines.append(f"  {name:<16}{figures}   {len(of)} {whats.get(name, 'samples')}")
-    return "\n".join([*lines, worst(told, found)])
+            lines.append(f"  {name:<16}{figures}   {len(counted)} {of_commands.get(name, 'samples')}")
+    return "\n".join([*lines, _worst(snapshot, latencies)])
 
 
-def worst(told: Account, found: dict[str, npt.NDArray[np.float64]]) -> str:
+def _worst(snapshot: LedgerSnapshot, latencies: dict[str, npt.NDArray[np.float64]]) -> str:
     """The slowest sample in the ring, part by part, largest first."""
-    at = int(found["total"].argmax())
-    split = sorted(((float(found[part][at]), part) for part in PARTS), reverse=True)
-    said = ", ".join(f"{part} {ms:.3f}" for ms, part in split if ms > 0.0005)
-    return f"  worst: sample {told.rows[at, 0]}, {found['total'][at]:.3f} ms: {said}"
+    at = int(latencies["total"].argmax())
+    split = sorted(((float(latencies[part][at]), part) for part in PARTS), reverse=True)
+    listed = ", ".join(f"{part} {ms:.3f}" for ms, part in split if ms > 0.0005)
+    return f"  worst: sample {snapshot.rows['sequence'][at]}, {latencies['total'][at]:.3f} ms: {listed}"

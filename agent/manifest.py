@@ -17,7 +17,9 @@ class Picture(Section):
     std: float | list[float] = 1.0
     fit: Literal["stretch", "letterbox"] = "stretch"
     resize: Literal["linear", "area"] = "linear"
-    reference: bool = Field(False, description="input [1, height, width, 2]: the camera's picture, and the lane's reference")
+    reference: bool = Field(
+        False, description="input [1, height, width, 2]: the camera's picture, and the lane's reference"
+    )
 
     @model_validator(mode="after")
     def one_or_three(self) -> Picture:
@@ -59,7 +61,7 @@ class Window(Section):
 
 
 class Poses(Section):
-    """How keypoints over time become the input [1, length, 51]: a row each `every_ms`, the newest last (agent/poses.py)."""
+    """How keypoints over time become the input [1, length, 51]: a row each `every_ms`, the newest last (agent/vision/poses.py)."""
 
     length: int = Field(ge=2, le=256)
     every_ms: float = Field(100.0, ge=10, le=1000)
@@ -78,7 +80,9 @@ class SoundInput(Section):
     rate_hz: int = Field(ge=4_000, le=192_000, description="values a second")
     length: int = Field(ge=1, le=1_920_000, description="values that it hears at once")
     hop: int = Field(ge=1, le=19_200_000, description="infer on every hop-th value; a lane's hop_ms goes before this")
-    full_scale: float = Field(1.0, gt=0, description="its number for the loudest value; 32768 where it learned 16 bit values")
+    full_scale: float = Field(
+        1.0, gt=0, description="its number for the loudest value; 32768 where it learned 16 bit values"
+    )
 
 
 class Manifest(Section):
@@ -104,5 +108,7 @@ class Manifest(Section):
     @model_validator(mode="after")
     def one_input(self) -> Manifest:
         if [self.picture, self.window, self.poses, self.sound].count(None) != 3:
-            raise ValueError("a manifest has one section that says what the input is made of: picture, window, poses or sound")
+            raise ValueError(
+                "a manifest has one section that says what the input is made of: picture, window, poses or sound"
+            )
         return self

@@ -6,10 +6,15 @@ from pathlib import Path
 
 import click
 
-from agent.config import FOLDER
+CONFIG_FOLDER = Path("/etc/reflexd")
 
 config_option = click.option(
-    "-c", "--config", "path", type=click.Path(path_type=Path, readable=False), default=FOLDER / "reflexd.yaml",
-    show_default=True, help="Configuration file.",
-)  # fmt: skip
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(path_type=Path, readable=False),
+    default=CONFIG_FOLDER / "reflexd.yaml",
+    show_default=True,
+    help="Configuration file.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")

@@ -17,6 +17,7 @@ from agent.backends.base import Engine, EngineError
 from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import Decoder, DecoderError, Finding
+from agent.errors import PackageError
 from agent.manifest import Manifest
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
@@ -24,10 +25,6 @@ GOLDEN_STEPS = 8  # quantisation steps of 256; kernels with and without VNNI dif
 GOLDEN_REAL = 0.02  # the same for outputs that are not quantised
 # What numpy.load raises on a file that is damaged or no .npz
 UNREADABLE = (OSError, ValueError, EOFError, TypeError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
-
-
-class PackageError(Exception):
-    """This package cannot be used; the text says which file, what is wrong and what to do."""
 
 
 class Package:
@@ -59,7 +56,9 @@ class Package:
             for _ in range(3):
                 self.engine.invoke()
         except RuntimeError as error:
-            raise PackageError(f"{self.folder}: the model loads and does not run: {str(error).splitlines()[0]}") from error
+            raise PackageError(
+                f"{self.folder}: the model loads and does not run: {str(error).splitlines()[0]}"
+            ) from error
 
 
 def find(name: str | Path, beside: Path | None = None) -> Path:
@@ -69,7 +68,9 @@ def find(name: str | Path, beside: Path | None = None) -> Path:
         if os.path.isfile(place / "manifest.yaml"):  # Path.is_file raises on a name that is too long
             return place
     bundled = ", ".join(sorted(path.parent.name for path in BUNDLED.glob("*/manifest.yaml"))) or "none"
-    raise PackageError(f"no model package '{name}': neither a folder with a manifest.yaml nor bundled (bundled: {bundled})")
+    raise PackageError(
+        f"no model package '{name}': neither a folder with a manifest.yaml nor bundled (bundled: {bundled})"
+    )
 
 
 def read(folder: Path) -> Manifest:
@@ -96,7 +97,9 @@ def verify_file(folder: Path, manifest: Manifest) -> Path:
     """The model file, which exists and has the manifest's sha256. Raises PackageError."""
     path = folder / manifest.file
     if not os.path.isfile(path):
-        raise PackageError(f"{folder}/manifest.yaml: model file '{path}' does not exist: copy it there or correct 'file'")
+        raise PackageError(
+            f"{folder}/manifest.yaml: model file '{path}' does not exist: copy it there or correct 'file'"
+        )
     try:
         found = digest(path)
     except OSError as error:
@@ -119,7 +122,9 @@ def open_package(folder: Path, threads: int = 1) -> Package:
         decoder = decoders.make(manifest.decoder, manifest.labels, manifest.options, shapes)
     except ValidationError as error:
         first = error.errors()[0]
-        raise PackageError(f"{folder}/manifest.yaml: options.{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise PackageError(
+            f"{folder}/manifest.yaml: options.{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from error
     except (EngineError, DecoderError) as error:
         raise PackageError(f"{folder}: {error}") from error
     check_input(folder, manifest, engine)
@@ -139,7 +144,9 @@ def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
     if section:
         kind = "window" if manifest.window else "poses"
         if shape != section.shape:
-            raise PackageError(f"{folder}/manifest.yaml: {kind} makes an input {section.shape}, the model takes {shape}")
+            raise PackageError(
+                f"{folder}/manifest.yaml: {kind} makes an input {section.shape}, the model takes {shape}"
+            )
     elif manifest.sound:
         length = manifest.sound.length
         if shape not in ((length,), (1, length), (1, length, 1)):
@@ -149,9 +156,13 @@ def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
         found = next((shape[axis] for axis in (3, 1) if len(shape) == 4 and shape[axis] in counts), 0)
         if not found:
             wanted = f"[1, height, width, {' or '.join(map(str, counts))}]"
-            raise PackageError(f"{folder}/manifest.yaml: a picture {said}needs an input {wanted}, the model takes {shape}")
+            raise PackageError(
+                f"{folder}/manifest.yaml: a picture {said}needs an input {wanted}, the model takes {shape}"
+            )
         if found != manifest.picture.channels:
-            raise PackageError(f"{folder}/manifest.yaml: picture.colour is {manifest.picture.colour}, the model takes {shape}")
+            raise PackageError(
+                f"{folder}/manifest.yaml: picture.colour is {manifest.picture.colour}, the model takes {shape}"
+            )
 
 
 def compare_golden(package: Package) -> float | None:
@@ -185,7 +196,9 @@ def golden_row(engine: Engine, arrays: dict[str, Array], row: int) -> float:
             continue
         difference = np.abs(engine.output(index)[0].astype(np.float64) - arrays[f"output_{index}"][row]).max()
         # NaN is no match, and no comparison would say so.
-        worst = max(worst, float(np.nan_to_num(difference, nan=np.inf)) / (GOLDEN_STEPS if tensor.scale else GOLDEN_REAL))
+        worst = max(
+            worst, float(np.nan_to_num(difference, nan=np.inf)) / (GOLDEN_STEPS if tensor.scale else GOLDEN_REAL)
+        )
     return worst
 
 

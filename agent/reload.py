@@ -11,12 +11,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agent import package, reference
-from agent.config import Config, ConfigError, LaneConfig
+from agent import package
+from agent.build import rules_of
+from agent.config.models import Config, LaneConfig
+from agent.errors import ConfigError
 from agent.lane import Lane
-from agent.runner import rules_of
+from agent.vision import reference
 
-FIXED = ("node", "run_dir", "state_dir", "realtime", "keys", "insecure", "recorder")  # sockets, ledgers and threads hang on these
+FIXED = (
+    "node",
+    "run_dir",
+    "state_dir",
+    "realtime",
+    "keys",
+    "insecure",
+    "recorder",
+)  # sockets, ledgers and threads hang on these
 
 
 class Plan(NamedTuple):
@@ -55,7 +65,9 @@ def with_other_files(lanes: Iterable[Lane], new: Config, path: Path) -> set[str]
     path: of the configuration. Raises PackageError.
     """
     beside = path.resolve().parent
-    return {lane.name for lane in lanes if lane.name in new.lanes and not still_there(lane, new.lanes[lane.name], beside)}
+    return {
+        lane.name for lane in lanes if lane.name in new.lanes and not still_there(lane, new.lanes[lane.name], beside)
+    }
 
 
 def still_there(lane: Lane, section: LaneConfig, beside: Path) -> bool:

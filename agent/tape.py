@@ -1,4 +1,4 @@
-"""What a lane saw and decided, in shared memory for the recorder: written without waiting, overwritten when nobody reads.
+"""Samples and decisions of a lane, in shared memory for the recorder: written without waiting, overwritten when not read.
 
 A tape is a ring of slots in a file of run_dir. A slot holds a sample as the lane took it (readings, or the engine's outputs,
 and its input where pictures may be kept) with the evidence and the decisions that followed, so that `reflexd replay` can compute
@@ -21,28 +21,29 @@ import numpy as np
 
 from agent.backends.base import Engine
 from agent.data import Array, Decision, Evidence, Sample
-from agent.fusion import because
 from agent.ledger import new_file
+from agent.rules.fusion import explain
 
 log = logging.getLogger("reflexd")
 
 MAGIC = b"rfxtape\x02"
 HEADER = 16384
-FACTS_AT = 64
+HEADER_AT = 64
 TOP = struct.Struct("=8sqqqq")  # magic, bytes of a slot, slots, head, started
 HEAD_AT = 24
 # number + 1, order, sequence, t_capture; skipped, flags, frame (height, width), region of it (left, top, width, height),
 # bytes of body and note
 SLOT = struct.Struct("=qqqqiiiiiiiiii")
-ANEW, MORE, INFERRED = 1, 2, 4  # the window begins anew; the readings go on in the next slot; an inference was due
-LOOKED, HURRIED = 8, 16  # the fine model had its turn; it had no time
+# the sample does not follow on the one before; the readings go on in the next slot; an inference was due
+DISCONTINUITY, MORE, INFERRED = 1, 2, 4
+REFINED, REFINE_SKIPPED = 8, 16  # the refining model ran; it had no time to
 READINGS = 16  # rows in a slot
 NOTE = 1024  # bytes
 MANY, FEW, LARGE = 4096, 64, 8192  # slots of small and of large bodies, and where large begins
 
 
-class Facts(NamedTuple):
-    """What the reader must know about a lane. outputs, inputs: (dtype, shape) of each tensor; channels of readings."""
+class TapeHeader(NamedTuple):
+    """What the reader must know about a lane's tape. outputs, inputs: (dtype, shape) of each tensor; channels of readings."""
 
     lane: str
     channels: list[str]
@@ -55,63 +56,89 @@ class Tape:
 
     def __init__(
         self, path: Path, lane: str, engines: Sequence[Engine], channels: Sequence[str], pictures: bool, started: int
-    ) -> None:  # fmt: skip
-        """engines: of the first and of the fine model. channels: of a lane that reads readings; none for pictures.
+    ) -> None:
+        """engines: of the first and of the refining model. channels: of a lane that reads readings; none for pictures.
 
         Raises OSError when the file cannot be made.
         """
-        kept: list[tuple[Callable[[int], Array], int]] = []
+        tensors: list[tuple[Callable[[int], Array], int]] = []
         if not channels:
-            kept = [(engine.output, number) for engine in engines for number in range(len(engine.outputs))]
-        outputs = len(kept)
+            tensors = [(engine.output, number) for engine in engines for number in range(len(engine.outputs))]
+        outputs = len(tensors)
         if pictures and not channels:
-            kept += [(engine.input, number) for engine in engines for number in range(len(engine.inputs))]
-        self.kept = kept
-        shapes = [described(tensor(number)) for tensor, number in kept]
-        facts = Facts(lane, list(channels), shapes[:outputs], shapes[outputs:])
-        body = READINGS * 4 * len(channels) if channels else sum(nbytes(one) for one in (*facts.outputs, *facts.inputs))
+            tensors += [(engine.input, number) for engine in engines for number in range(len(engine.inputs))]
+        self.tensors = tensors
+        shapes = [described(tensor(number)) for tensor, number in tensors]
+        header = TapeHeader(lane, list(channels), shapes[:outputs], shapes[outputs:])
+        body = (
+            READINGS * 4 * len(channels)
+            if channels
+            else sum(nbytes(tensor) for tensor in (*header.outputs, *header.inputs))
+        )
         self.size = SLOT.size + body + NOTE
         self.slots = FEW if body > LARGE else MANY
         self.memory = new_file(path, HEADER + self.size * self.slots)
         TOP.pack_into(self.memory, 0, MAGIC, self.size, self.slots, 0, started)
-        told = json.dumps(facts._asdict()).encode()
-        if len(told) > HEADER - FACTS_AT:
+        packed = json.dumps(header._asdict()).encode()
+        if len(packed) > HEADER - HEADER_AT:
             raise OSError(0, "too many channels or tensors for a tape", str(path))
-        self.memory[FACTS_AT : FACTS_AT + len(told)] = told
+        self.memory[HEADER_AT : HEADER_AT + len(packed)] = packed
         self.view = memoryview(self.memory)
         self.head = 0
 
     def write(
-        self, sample: Sample, order: int, anew: bool, evidence: Sequence[Evidence] | None, decisions: Sequence[Decision],
-        dropped: Sequence[Decision] = (), looks: int = 0, region: Sequence[int] = (0, 0, 0, 0),
-    ) -> None:  # fmt: skip
+        self,
+        sample: Sample,
+        order: int,
+        discontinuity: bool,
+        evidence: Sequence[Evidence] | None,
+        decisions: Sequence[Decision],
+        dropped: Sequence[Decision] = (),
+        flags: int = 0,
+        region: Sequence[int] = (0, 0, 0, 0),
+    ) -> None:
         """evidence: None where no inference was due. order: of this inference among those of all lanes.
 
-        looks: LOOKED or HURRIED where a fine model was asked. region: part of the frame that the first model was shown.
+        flags: REFINED or REFINE_SKIPPED where a refining model was due. region: of the frame, that the first model got.
         """
         note = b""
         if evidence is not None and (evidence or decisions):
-            note = msgpack.packb((
-                [(one.label, one.score, one.box, one.mark) for one in evidence],
-                [(one.number, one.rule, one.actuator, one.verb, one in dropped, because(one)) for one in decisions],
-            ))  # fmt: skip
-        flags = (ANEW if anew else 0) | (INFERRED | looks if evidence is not None else 0)
-        if self.kept:
-            if evidence is not None or sample.payload.ndim > 1:  # of sound between two inferences there is nothing to say
+            note = msgpack.packb(
+                (
+                    [(item.label, item.score, item.box, item.mark) for item in evidence],
+                    [(d.number, d.rule, d.actuator, d.verb, d in dropped, explain(d)) for d in decisions],
+                )
+            )
+        flags = (DISCONTINUITY if discontinuity else 0) | (INFERRED | flags if evidence is not None else 0)
+        if self.tensors:
+            # Sound between two inferences is not kept.
+            if evidence is not None or sample.payload.ndim > 1:
                 self.put(sample, order, flags, note, None, region)
             return
         rows = sample.payload
-        if len(rows) <= READINGS:  # one, mostly
+        if len(rows) <= READINGS:  # one row, mostly
             self.put(sample, order, flags, note, rows)
             return
         for start in range(0, len(rows), READINGS):
             last = start + READINGS >= len(rows)
-            self.put(sample, order, flags if last else MORE | flags & ANEW, note if last else b"", rows[start : start + READINGS])
-            flags &= ~ANEW
+            self.put(
+                sample,
+                order,
+                flags if last else MORE | flags & DISCONTINUITY,
+                note if last else b"",
+                rows[start : start + READINGS],
+            )
+            flags &= ~DISCONTINUITY
 
     def put(
-        self, sample: Sample, order: int, flags: int, note: bytes, rows: Array | None, region: Sequence[int] = (0, 0, 0, 0)
-    ) -> None:  # fmt: skip
+        self,
+        sample: Sample,
+        order: int,
+        flags: int,
+        note: bytes,
+        rows: Array | None,
+        region: Sequence[int] = (0, 0, 0, 0),
+    ) -> None:
         view, at = self.view, HEADER + (self.head % self.slots) * self.size
         place = at + SLOT.size
         if rows is not None:
@@ -119,16 +146,16 @@ class Tape:
             view[place : place + len(raw)] = raw
             place += len(raw)
         else:
-            for tensor, number in self.kept:
+            for tensor, number in self.tensors:
                 value = tensor(number)
                 view[place : place + value.nbytes] = value.data.cast("B")
                 place += value.nbytes
-                del value  # engines run only while nobody holds their tensors
+                del value  # an engine refuses to run while a tensor of it is referenced
         body = place - at - SLOT.size
         if len(note) > NOTE:
             note = b""
         view[place : place + len(note)] = note
-        height, width = (*sample.payload.shape, 0)[:2] if self.kept else (0, 0)
+        height, width = (*sample.payload.shape, 0)[:2] if self.tensors else (0, 0)
         rest = sample.skipped, flags, height, width, *region, body, len(note)
         SLOT.pack_into(self.memory, at, self.head + 1, order, sample.sequence, sample.t_capture, *rest)
         self.head += 1
@@ -143,17 +170,19 @@ def described(tensor: Array) -> tuple[str, list[int]]:
     return tensor.dtype.str, list(tensor.shape)
 
 
-def nbytes(one: tuple[str, list[int]]) -> int:
-    return int(np.dtype(one[0]).itemsize * np.prod(one[1]))
+def nbytes(tensor: tuple[str, list[int]]) -> int:
+    """tensor: dtype and shape."""
+    dtype, shape = tensor
+    return int(np.dtype(dtype).itemsize * np.prod(shape))
 
 
-class Reel(NamedTuple):
-    """path: of a lane's tape. pictures: keep what the model saw, too, not only what it said."""
+class TapeSettings(NamedTuple):
+    """path: of a lane's tape. pictures: keep the inputs of picture models, too, not only their outputs."""
 
     path: Path
     pictures: bool
 
-    def begin(self, lane: str, engines: Sequence[Engine], channels: Sequence[str]) -> Tape | None:
+    def make_tape(self, lane: str, engines: Sequence[Engine], channels: Sequence[str]) -> Tape | None:
         """A tape for what this lane's source delivers. A full disk stops the recording, not the lane."""
         try:
             return Tape(self.path, lane, engines, channels, self.pictures, time.time_ns())
@@ -187,18 +216,18 @@ class Reader:
         magic, self.size, self.slots, _, self.started = TOP.unpack_from(self.memory, 0)
         if magic != MAGIC or len(self.memory) != HEADER + self.size * self.slots:
             raise ValueError(f"{path}: not a tape of this version")
-        self.facts = Facts(**json.loads(self.memory[FACTS_AT:HEADER].rstrip(b"\0")))
+        self.header = TapeHeader(**json.loads(self.memory[HEADER_AT:HEADER].rstrip(b"\0")))
         self.next = 0
-        self.ripe = 0  # written before the last look
+        self.settled = 0  # head at the last read
         self.lost = 0
 
     def read(self) -> Iterator[Record]:
-        """What was there at the last look and was not read yet.
+        """What was written before the last call and was not read yet.
 
-        A look apart (tens of ms), so that on processors that reorder writes a slot is whole when its number is seen.
+        One call later (tens of ms), so that on processors that reorder writes a slot is whole when its number is seen.
         """
-        until, self.ripe = self.ripe, struct.unpack_from("=q", self.memory, HEAD_AT)[0]
-        oldest = self.ripe - self.slots + 1  # one spare: the lane may be writing over the next
+        until, self.settled = self.settled, struct.unpack_from("=q", self.memory, HEAD_AT)[0]
+        oldest = self.settled - self.slots + 1  # one spare: the lane may be writing over the next
         if self.next < oldest:
             self.lost += oldest - self.next
             self.next = oldest
@@ -219,9 +248,17 @@ class Reader:
         evidence, decisions = msgpack.unpackb(raw[SLOT.size + body :][:note]) if note else ([], [])
         left, top, wide, high = region
         return Record(
-            order, sequence, t_capture, skipped, flags, (height, width), (left, top, wide, high), raw[SLOT.size :][:body],
-            evidence, decisions,
-        )  # fmt: skip
+            order=order,
+            sequence=sequence,
+            t_capture=t_capture,
+            skipped=skipped,
+            flags=flags,
+            frame=(height, width),
+            region=(left, top, wide, high),
+            body=raw[SLOT.size :][:body],
+            evidence=evidence,
+            decisions=decisions,
+        )
 
     def close(self) -> None:
         self.memory.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -47,18 +47,36 @@ class Document(NamedTuple):
             place = place[:-1]
         return f"{self.path}:{self.lines.get(place, 1)}"
 
-    def explain(self, error: ValidationError, model: type[BaseModel], prefix: Place = ()) -> list[str]:
-        """One line for each mistake: where, which key, what was expected, the nearest valid name."""
-        found: dict[Place, dict[str, Any]] = {}
-        for one in error.errors(include_url=False, include_context=False):
-            place = tuple(one["loc"])
-            while one["type"] != "missing" and place and prefix + place not in self.lines:
+    def explain(
+        self,
+        error: ValidationError,
+        model: type[BaseModel],
+        prefix: Place = (),
+        new_name: Callable[[Place], str | None] = lambda place: None,
+    ) -> list[str]:
+        """One line for each mistake: where, which key, what was expected, the nearest valid name.
+
+        new_name: what an old key at this place is called today.
+        """
+        mistakes: dict[Place, dict[str, Any]] = {}
+        for detail in error.errors(include_url=False, include_context=False):
+            place = tuple(detail["loc"])
+            while detail["type"] != "missing" and place and prefix + place not in self.lines:
                 place = place[:-1]  # a step into a union is no key
-            if place in found and one["msg"].startswith(EXPECTED):
-                found[place]["msg"] += " or " + one["msg"].removeprefix(EXPECTED)
+            if place in mistakes and detail["msg"].startswith(EXPECTED):
+                mistakes[place]["msg"] += " or " + detail["msg"].removeprefix(EXPECTED)
             else:
-                found.setdefault(place, dict(one))
-        return [f"{self.at(prefix + place)}: {sentence(place, one, model, prefix)}" for place, one in found.items()]
+                mistakes.setdefault(place, dict(detail))
+        lines = []
+        for place, mistake in mistakes.items():
+            new = new_name(prefix + place) if mistake["type"] == "extra_forbidden" else None
+            text = f"'{_dotted(prefix + place)}': renamed to '{new}'" if new else sentence(place, mistake, model, prefix)
+            lines.append(f"{self.at(prefix + place)}: {text}")
+        return lines
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(map(str, place))
 
 
 def load(path: Path, kind: type[Kind]) -> Kind:
@@ -174,7 +192,7 @@ def problem(error: Exception) -> str:
 
 
 def sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix: Place = ()) -> str:
-    name = ".".join(map(str, prefix + place))
+    name = _dotted(prefix + place)
     if error["type"] == "extra_forbidden":
         known = fields_at(model, place[:-1])
         close = get_close_matches(str(place[-1]), known, 1, 0.5)
@@ -189,7 +207,9 @@ def sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix
     if not place:
         return wanted
     unit = (
-        "; write the bare number, the unit is in the key's name" if error["type"] in ("float_parsing", "int_parsing") else ""
+        "; write the bare number, the unit is in the key's name"
+        if error["type"] in ("float_parsing", "int_parsing")
+        else ""
     )
     plain = isinstance(given, (str, int, float, bool)) or given is None
     found = "nothing" if given is None else f"{given!r:.60}"

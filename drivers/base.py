@@ -133,7 +133,7 @@ class Sensor(Driver):
 
 
 class Actuator(Driver):
-    """Moves something. Only `agent/actuate.py` calls apply and safe."""
+    """Moves something. Only `agent/commands/host.py` calls apply and safe."""
 
     verbs: tuple[str, ...] = ()  # () takes any verb
 

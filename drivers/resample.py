@@ -38,7 +38,7 @@ def resample(values: Array, before_hz: float, after_hz: float, *, silence: bool 
         first, fraction = divmod(phase * down, up)
         mine = out[phase::up]
         # every up-th output lies `down` inputs further on, at the same phase
-        mine[:] = windows[first :: down][: len(mine)] @ taps(offsets - fraction / up, cutoff, half)
+        mine[:] = windows[first::down][: len(mine)] @ taps(offsets - fraction / up, cutoff, half)
     return out
 
 

@@ -26,11 +26,11 @@ REFUSALS = {
     "busy": "arecord: main:850: audio open error: Device or resource busy",
     "denied": "arecord: main:850: audio open error: Permission denied",
     "absent": "ALSA lib pcm.c:2721:(snd_pcm_open_noupdate) Unknown PCM absent\n"
-              "arecord: main:850: audio open error: No such file or directory",
+    "arecord: main:850: audio open error: No such file or directory",
     "stereo": "arecord: set_params:1358: Channels count non available",
     "strange": "arecord: set_params:1499: something new",
     "wordless": "",
-}  # fmt: skip
+}
 
 
 def install(folder: Path, monkeypatch: MonkeyPatch) -> Path:
@@ -57,7 +57,9 @@ def main() -> None:
         sys.exit(REFUSALS[asked.device])
     say(f"Recording raw data 'stdin' : Signed 16 bit Little Endian, Rate {asked.r} Hz, Mono")
     if asked.device == "hw:fast":
-        say(f"Warning: rate is not accurate (requested = {asked.r}Hz, got = 48000Hz)\n         please, try the plug plugin ")
+        say(
+            f"Warning: rate is not accurate (requested = {asked.r}Hz, got = 48000Hz)\n         please, try the plug plugin "
+        )
     if asked.device == "hung":
         signal.pause()
     stream(asked.device, asked.r, asked.period_time, asked.buffer_time)

@@ -39,7 +39,9 @@ def line() -> Iterator[tuple[int, str]]:
 
 @pytest.fixture(scope="session")
 def tensorflow() -> ModuleType:
-    return pytest.importorskip("tensorflow", reason="tensorflow is not installed: pip install 'reflexd[train]' in its own venv")
+    return pytest.importorskip(
+        "tensorflow", reason="tensorflow is not installed: pip install 'reflexd[train]' in its own venv"
+    )
 
 
 @pytest.fixture(autouse=True, scope="session")

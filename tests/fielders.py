@@ -10,9 +10,9 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from agent import ledger as book
+from agent import ledger
 from agent.cli import cli
-from agent.field import look
+from agent.field import snapshot
 from agent.field.checks.base import Box, Check
 from agent.ledger import Ledger
 
@@ -22,25 +22,34 @@ MS = 1_000_000
 def configuration(folder: Path, **changes: Any) -> Path:
     """One lane on the simulated arm, one actuator; run_dir is folder/run."""
     plain = {
-        "node": "cell-1", "run_dir": str(folder / "run"), "state_dir": str(folder / "state"),
+        "node": "cell-1",
+        "run_dir": str(folder / "run"),
+        "state_dir": str(folder / "state"),
         "lanes": {"arm": {"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation"}},
         "actuators": {"robot": {"device": {"driver": "actuator.sim"}, "rest": "run", "verbs": ["run", "stop"]}},
         "rules": {"off": {"any": [{"lane": "arm", "label": "deviation"}], "actuator": "robot", "verb": "stop"}},
-    }  # fmt: skip
+    }
     path = folder / "reflexd.yaml"
     path.write_text(json.dumps({**plain, **changes}), encoding="utf-8")
     return path
 
 
-def ledger(
-    folder: Path, lane: str = "arm", state: int = book.CLOSED, stages: Sequence[int] = (0, 1, 1, 1, 1), count: int = 10,
-    every_ms: int = 10, sent: bool = False, budget_ms: float = 2.0, last: int = 0,
-) -> Path:  # fmt: skip
+def write_ledger(
+    folder: Path,
+    lane: str = "arm",
+    state: int = ledger.CLOSED,
+    stages: Sequence[int] = (0, 1, 1, 1, 1),
+    count: int = 10,
+    every_ms: int = 10,
+    sent: bool = False,
+    budget_ms: float = 2.0,
+    last: int = 0,
+) -> Path:
     """Of a dead process: samples every so often, the last captured at `last` or now; stages in ms: queueing, transport ..."""
     path = folder / "run" / f"{lane}.ledger"
     made = Ledger(path, lane, budget_ms)
     made.state = state
-    made.count[book.SAMPLES] = made.count[book.INFERENCES] = count
+    made.count[ledger.SAMPLES] = made.count[ledger.INFERENCES] = count
     last = last or time.monotonic_ns()
     for sequence in range(count):
         captured = last - (count - 1 - sequence) * every_ms * MS
@@ -52,7 +61,7 @@ def ledger(
         if sent:
             made.book_applied(at, stamps[-1] + 2 * MS)
     made.note_evidence("normal", 0.9, last)
-    made.cells[book.TURN] = last
+    made.cells[ledger.PROGRESS] = last
     made.close()
     return path
 
@@ -68,7 +77,7 @@ def code(result: Result) -> int:
 
 def box(path: Path, root: Path = Path("/nowhere"), **answers: str) -> Box:
     """tools: program name, '-' as '_', -> what it prints."""
-    return Box(look.look(path), root, lambda command: answers.get(command[0].replace("-", "_")))
+    return Box(snapshot.look(path), root, lambda command: answers.get(command[0].replace("-", "_")))
 
 
 def put(root: Path, files: dict[str, str]) -> Path:

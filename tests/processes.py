@@ -16,7 +16,6 @@ import pytest
 
 from agent import ledger
 from agent.package import BUNDLED
-
 from tests.shared import DATA, MOVENET, ROOT
 
 DEADLINE_S = 20.0  # of a busy box; what is awaited comes in tens of ms on an idle one
@@ -27,8 +26,9 @@ SLACK_MS = 150.0
 PERSON = BUNDLED / "person-coarse"
 PICTURES = PERSON if (PERSON / "manifest.yaml").is_file() else MOVENET
 needs_pictures = pytest.mark.skipif(
-    PICTURES == MOVENET and not DATA.is_dir(), reason="neither models/person-coarse nor ../shared/data is here: no picture model"
-)  # fmt: skip
+    PICTURES == MOVENET and not DATA.is_dir(),
+    reason="neither models/person-coarse nor ../shared/data is here: no picture model",
+)
 
 Found = TypeVar("Found")
 

@@ -9,22 +9,25 @@ from typing import TypeVar
 
 import pytest
 
-from agent import config
+from agent.config.load import load_config
+from agent.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 PUBLIC = DATA / "models-public"
 MOVENET, SSD = ROOT / "tests/data/movenet", ROOT / "tests/data/ssd"
 
-needs_recordings = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data is not here: no recordings, no public models")
+needs_recordings = pytest.mark.skipif(
+    not DATA.is_dir(), reason="../shared/data is not here: no recordings, no public models"
+)
 
 
 def mistakes(path: Path, text: str) -> list[str]:
     """What is wrong with a configuration of that name and text: a line each, without the name."""
     path.write_text(text)
     try:
-        config.load(path)
-    except config.ConfigError as error:
+        load_config(path)
+    except ConfigError as error:
         return [one.removeprefix(f"{path}:") for one in error.mistakes]
     return []
 

@@ -7,11 +7,11 @@ import time
 import pytest
 import zmq
 
-from agent import actuate, wire
-from agent.config import Config
+from agent.build import make_host
+from agent.commands import host, wire
+from agent.commands.wire import VERDICTS
+from agent.config.models import Config
 from agent.data import Ack, Command
-from agent.wire import VERDICTS
-
 from tests.shared import until
 
 DEADLINE_S = 10.0
@@ -25,7 +25,12 @@ class Belt:
     """A host with one simulated belt, and a sender beside it."""
 
     def __init__(self, folder, senders=("box/cam",), limits=None, **device):
-        belt = {"device": {"driver": "actuator.sim"} | device, "rest": "run", "senders": list(senders), "limits": limits or {}}
+        belt = {
+            "device": {"driver": "actuator.sim"} | device,
+            "rest": "run",
+            "senders": list(senders),
+            "limits": limits or {},
+        }
         self.config = Config.model_validate(
             {
                 "realtime": False,
@@ -41,8 +46,8 @@ class Belt:
         self.line = self.dial()
 
     def serve(self):
-        self.host = actuate.Host(self.config)
-        (self.post,) = self.host.posts
+        self.host = make_host(self.config)
+        (self.post,) = self.host.servers
         self.host.start()
 
     def dial(self):
@@ -346,8 +351,8 @@ def test_only_chosen_actuators_are_served(tmp_path):
         }
     )
     for only, served in ((["b"], ["b"]), ([], ["a", "b"])):
-        host = actuate.Host(config, only)
-        assert [post.name for post in host.posts] == served
+        host = make_host(config, only)
+        assert [post.name for post in host.servers] == served
         host.start()
         host.stop()
 
@@ -357,10 +362,14 @@ def test_an_address_that_is_taken_is_told(belt, tmp_path):
     taken = other.socket(zmq.ROUTER)
     port = taken.bind_to_random_port("tcp://127.0.0.1")
     config = belt.config.model_copy(
-        update={"actuators": {"belt": belt.config.actuators["belt"].model_copy(update={"endpoint": f"tcp://127.0.0.1:{port}"})}}
+        update={
+            "actuators": {
+                "belt": belt.config.actuators["belt"].model_copy(update={"endpoint": f"tcp://127.0.0.1:{port}"})
+            }
+        }
     )
     with pytest.raises(OSError, match=f"cannot listen at tcp://127.0.0.1:{port}"):
-        actuate.Host(config)
+        make_host(config)
     other.destroy(linger=0)
 
 
@@ -379,9 +388,13 @@ def test_a_bug_in_a_driver_leaves_it_safe_and_ends_the_host(belt):
 def test_run_serves_until_told_to_stop(tmp_path, caplog):
     caplog.set_level("INFO")
     config = Config.model_validate(
-        {"run_dir": tmp_path, "realtime": False, "actuators": {"belt": {"device": {"driver": "actuator.sim"}, "rest": "run"}}}
+        {
+            "run_dir": tmp_path,
+            "realtime": False,
+            "actuators": {"belt": {"device": {"driver": "actuator.sim"}, "rest": "run"}},
+        }
     )
     stop = threading.Event()
     stop.set()
-    assert actuate.run(config, [], stop) == 0
+    assert host.run(make_host(config), stop) == 0
     assert "actuator belt: no commands" in caplog.text

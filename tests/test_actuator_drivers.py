@@ -45,9 +45,11 @@ class Board:
 
     def answer(self, data, with_bytes):
         """Once so many bytes as in `data` have come, answer."""
+
         def run():
             self.received(len(data))
             os.write(self.far, with_bytes)
+
         thread = threading.Thread(target=run)
         thread.start()
         return thread
@@ -86,10 +88,13 @@ def relay(board):
 
     def make(url=board.url, **options):
         verbs = {"stop": {1: False, 2: True}, "run": {1: True}}
-        driver = serial_relay.Driver(serial_relay.Options(url=url, **{"channels": verbs, "safe": "stop"} | options), "belt")
+        driver = serial_relay.Driver(
+            serial_relay.Options(url=url, **{"channels": verbs, "safe": "stop"} | options), "belt"
+        )
         made.append(driver)
         driver.open()
         return driver
+
     yield make
     for driver in made:
         driver.close()
@@ -191,14 +196,17 @@ def test_relay_is_locked_and_knows_its_verbs(relay):
         driver.apply("fly", {})
 
 
-@pytest.mark.parametrize("options, complaint", [
-    ({"safe": "halt"}, "'halt' is not among"),
-    ({"safe": "run"}, "does not say what relay 2 does"),
-    ({"channels": {"stop": {0: True}}}, "greater than or equal"),
-    ({"channels": {"stop": {}}}, "at least 1"),
-    ({"channels": {"stop": {1: "perhaps"}}}, "boolean"),
-    ({"url": "http://x"}, "no serial port"),
-])
+@pytest.mark.parametrize(
+    "options, complaint",
+    [
+        ({"safe": "halt"}, "'halt' is not among"),
+        ({"safe": "run"}, "does not say what relay 2 does"),
+        ({"channels": {"stop": {0: True}}}, "greater than or equal"),
+        ({"channels": {"stop": {}}}, "at least 1"),
+        ({"channels": {"stop": {1: "perhaps"}}}, "boolean"),
+        ({"url": "http://x"}, "no serial port"),
+    ],
+)
 def test_relay_options_that_make_no_sense(options, complaint):
     good = {"url": "/dev/ttyUSB0", "channels": {"stop": {1: "off", 2: "on"}, "run": {1: "on"}}, "safe": "stop"}
     assert serial_relay.Options.model_validate(good).channels["stop"] == {1: False, 2: True}
@@ -221,7 +229,11 @@ def test_sim_remembers_and_logs_changes(caplog):
     assert [movement.verb for movement in driver.history] == ["slow", "slow", "stop"]
     assert driver.state == driver.history[-1]
     assert driver.history[1].arguments == {"speed": 1}
-    assert [record.getMessage() for record in caplog.records] == ["arm: run {'speed': 1}", "arm: slow {'speed': 1}", "arm: stop "]
+    assert [record.getMessage() for record in caplog.records] == [
+        "arm: run {'speed': 1}",
+        "arm: slow {'speed': 1}",
+        "arm: stop ",
+    ]
 
 
 def test_sim_needs_its_time():
@@ -319,7 +331,9 @@ driver.safe()
 
 def test_log_leaves_no_line_glued_to_a_cut_one(tmp_path):
     path = tmp_path / "commands"
-    run = subprocess.run([sys.executable, "-c", FILLING_UP, str(path)], capture_output=True, text=True, timeout=60, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", FILLING_UP, str(path)], capture_output=True, text=True, timeout=60, check=True
+    )
     assert run.stdout.splitlines() == [f"{path}: disk full, the line was cut", f"{path}: File too large"]
     stump, *whole = path.read_text().splitlines()
     assert len(stump) == 30

@@ -19,11 +19,10 @@ from pydantic import ValidationError
 from agent.data import Array, Sample
 from drivers import base
 from drivers.audio import file, sim
-from drivers.resample import resample
 from drivers.audio._sounds import KINDS, make, room
 from drivers.audio._values import Arrivals, Pulse
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, Microphone, open_source
-
+from drivers.resample import resample
 from tests.arecord import install
 from tests.shared import until
 
@@ -87,7 +86,9 @@ def rig(name: str, folder: Path) -> tuple[str, dict[str, Any]]:
 
 
 def test_every_microphone_is_tested_here() -> None:
-    assert {name.partition(" ")[0] for name in MICROPHONES} == {name for name in base.names() if name.startswith("audio.")}
+    assert {name.partition(" ")[0] for name in MICROPHONES} == {
+        name for name in base.names() if name.startswith("audio.")
+    }
 
 
 @pytest.mark.parametrize("name", MICROPHONES)
@@ -314,11 +315,13 @@ def test_a_card_that_is_slow_is_followed() -> None:
 
 def test_the_same_seed_hears_the_same_however_it_is_read() -> None:
     sounds = [{"kind": kind, "at_s": 0.1 + 0.3 * number, "for_s": 0.3} for number, kind in enumerate(KINDS)]
-    fine, coarse = (opened(simulated(sounds=sounds, every_s=1.5, block_ms=ms)) for ms in (10, 500))
-    one = np.concatenate([sample.payload for sample in samples(fine, 500)])
+    refine, coarse = (opened(simulated(sounds=sounds, every_s=1.5, block_ms=ms)) for ms in (10, 500))
+    one = np.concatenate([sample.payload for sample in samples(refine, 500)])
     two = np.concatenate([sample.payload for sample in samples(coarse, 10)])
     assert np.array_equal(one, two)
-    assert np.allclose(one[:4800] - one[24_000:28_800], room_of(fine, 0, 4800) - room_of(fine, 24_000, 4800), atol=1e-6)
+    assert np.allclose(
+        one[:4800] - one[24_000:28_800], room_of(refine, 0, 4800) - room_of(refine, 24_000, 4800), atol=1e-6
+    )
     other = opened(simulated(sounds=sounds, every_s=1.5, seed=1, block_ms=500))
     assert not np.array_equal(two[:8000], samples(other, 1)[0].payload)
 
@@ -341,7 +344,9 @@ def test_a_room_has_its_noise_and_no_seam() -> None:
     assert abs(noise[0] - noise[-1]) < 6 * np.abs(np.diff(noise)).std()
 
 
-@pytest.mark.parametrize("kind, kinds", [("unplug", DeviceMissing), ("freeze", DeviceTimeout), ("silence", DeviceFault)])
+@pytest.mark.parametrize(
+    "kind, kinds", [("unplug", DeviceMissing), ("freeze", DeviceTimeout), ("silence", DeviceFault)]
+)
 def test_faults_that_end_a_read(kind: str, kinds: type[DeviceError]) -> None:
     driver = opened(simulated(faults=[{"kind": kind, "at_s": 0.1, "for_s": 5}], timeout_ms=100, dead_ms=100))
     with pytest.raises(kinds, match="hall"):

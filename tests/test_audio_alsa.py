@@ -22,7 +22,6 @@ from pydantic import ValidationError
 from agent.data import Array, Sample
 from drivers.audio import alsa
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
-
 from tests.arecord import LOST, PRIME, install
 from tests.shared import until
 from tests.test_audio import HZ, MS, opened, samples
@@ -48,15 +47,18 @@ def test_without_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         card().open()
 
 
-@pytest.mark.parametrize("device, kind, said", [
-    ("busy", DeviceMissing, "busy: busy, another program has it open"),
-    ("denied", DeviceMissing, "denied: no permission: add the service's user to the group audio"),
-    ("absent", DeviceMissing, "absent: no such sound device.*arecord -L"),
-    ("stereo", DeviceFault, "stereo: gives no 16 bit sound in one channel.*plughw:"),
-    ("strange", DeviceFault, "arecord ended with status 1 .arecord: 'arecord: set_params:1499: something new'"),
-    ("wordless", DeviceFault, "wordless: arecord ended with status"),
-    ("hw:fast", DeviceFault, "hw:fast: runs at 48000 Hz, not 16000: 'plughw:'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "device, kind, said",
+    [
+        ("busy", DeviceMissing, "busy: busy, another program has it open"),
+        ("denied", DeviceMissing, "denied: no permission: add the service's user to the group audio"),
+        ("absent", DeviceMissing, "absent: no such sound device.*arecord -L"),
+        ("stereo", DeviceFault, "stereo: gives no 16 bit sound in one channel.*plughw:"),
+        ("strange", DeviceFault, "arecord ended with status 1 .arecord: 'arecord: set_params:1499: something new'"),
+        ("wordless", DeviceFault, "wordless: arecord ended with status"),
+        ("hw:fast", DeviceFault, "hw:fast: runs at 48000 Hz, not 16000: 'plughw:'"),
+    ],
+)
 def test_a_card_that_does_not_open(arecord: Path, device: str, kind: type[DeviceError], said: str) -> None:
     driver = card(device)
     with pytest.raises(kind, match=said) as caught:
@@ -72,11 +74,14 @@ def test_a_card_that_says_nothing(arecord: Path) -> None:
         card("hung", start_ms=300).open()
 
 
-@pytest.mark.parametrize("device, kind, said", [
-    ("gone", DeviceMissing, "gone: gone, unplugged.*read error: No such device"),
-    ("killed", DeviceMissing, "killed: arecord was ended by SIGKILL"),
-    ("stalled", DeviceTimeout, "stalled: no sound for 200 ms"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "device, kind, said",
+    [
+        ("gone", DeviceMissing, "gone: gone, unplugged.*read error: No such device"),
+        ("killed", DeviceMissing, "killed: arecord was ended by SIGKILL"),
+        ("stalled", DeviceTimeout, "stalled: no sound for 200 ms"),
+    ],
+)
 def test_a_card_that_fails_while_it_runs(arecord: Path, device: str, kind: type[DeviceError], said: str) -> None:
     driver = opened(card(device, timeout_ms=200))
     heard = 0
@@ -160,7 +165,11 @@ def test_closing_leaves_no_process_behind(arecord: Path) -> None:
     assert child and child.returncode is not None
 
 
-@given(st.lists(st.binary(max_size=400) | st.sampled_from([b"overrun!!! (at least 1 ms long)\n", b"over", b"run!!!", b"\n"])))
+@given(
+    st.lists(
+        st.binary(max_size=400) | st.sampled_from([b"overrun!!! (at least 1 ms long)\n", b"over", b"run!!!", b"\n"])
+    )
+)
 def test_whatever_arecord_says_is_counted_and_bounded(said: list[bytes]) -> None:
     driver, (near, far) = card(), os.pipe2(os.O_NONBLOCK)
     driver.words, driver.ready, driver.said = near, select.poll(), b""

@@ -18,8 +18,10 @@ def stops(cell: Cell, **schedule: Any) -> None:
     condition = {"lane": "arm", "score": 0.7, "hits": 2, "of": 3}
     rule = {
         "any": [{**condition, "label": label} for label in ("deviation", "collision", "overspeed")],
-        "actuator": "robot", "verb": "stop", "hold_ms": 300,
-    }  # fmt: skip
+        "actuator": "robot",
+        "verb": "stop",
+        "hold_ms": 300,
+    }
     cell.config["rules"] = {"arm-off-plan": rule}
 
 

@@ -168,7 +168,7 @@ def test_a_killed_decoder_is_replaced(tmp_path: Path) -> None:
     with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip), loop=True)}) as cell:
         _, daemon = cell.both()
         children = psutil.Process(daemon.popen.pid).children()
-        (child,) = [one for one in children if "agent.record" not in one.cmdline()]
+        (child,) = [one for one in children if "agent.recorder.recorder" not in one.cmdline()]
         done = len(cell.verbs())
         child.kill()
         cell.goes("safe", after=done)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from agent import ledger
-
 from tests.processes import Cell, arm, fault, robot
 
 BUGGY_ARM = """\
@@ -79,7 +78,9 @@ def test_the_wall_clock_decides_nothing(tmp_path: Path) -> None:
         assert daemon.stop() == 0
         cell.goes("safe", after=2)
         assert cell.verbs() == ["safe", "run", "safe"]
-        drops = {name: count for name, count in cell.counts("arm").items() if name in ("stale", "late", "refused", "faults")}
+        drops = {
+            name: count for name, count in cell.counts("arm").items() if name in ("stale", "late", "refused", "faults")
+        }
         assert not any(drops.values())
         # That the clock did jump:
         assert all(abs(one["unix_s"] - time.time()) > YEAR_S / 2 for one in cell.records())

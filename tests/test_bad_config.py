@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from agent.package import BUNDLED
-
 from tests.processes import Cell, arm
 from tests.shared import PUBLIC, needs_recordings
 
@@ -52,13 +51,20 @@ def package(tmp_path: Path) -> Path:
     [
         ("timeout_ms: 50", "timeout: 50", 6, ["timeout", "did you mean 'timeout_ms'?"]),
         ("timeout_ms: 50", "timeout_ms: 50 ms", 6, ["timeout_ms", "50 ms", "the unit is in the key's name"]),
-        ("actuators:", "  arm: {source: {driver: sensor.sim_arm}, model: arm-deviation}\nactuators:", 8, ["duplicate", "arm"]),
+        (
+            "actuators:",
+            "  arm: {source: {driver: sensor.sim_arm}, model: arm-deviation}\nactuators:",
+            8,
+            ["duplicate", "arm"],
+        ),
         ("model: arm-deviation", "model: arm-deviaton", 7, ["no model package 'arm-deviaton'", "bundled"]),
         ("sensor.sim_arm", "sensor.sim_arms", 5, ["no driver 'sensor.sim_arms'", "did you mean sensor.sim_arm"]),
         ("sensor.sim_arm", "quiet_one.driver", 5, ["no driver 'quiet_one.driver'"]),
     ],
 )
-def test_one_line_with_file_and_line(tmp_path: Path, command: str, right: str, wrong: str, place: int, words: list[str]) -> None:
+def test_one_line_with_file_and_line(
+    tmp_path: Path, command: str, right: str, wrong: str, place: int, words: list[str]
+) -> None:
     with Cell(tmp_path, {}) as cell:
         assert right in GOOD
         (line,) = refused(cell, command, GOOD.replace(right, wrong))
@@ -83,7 +89,10 @@ def test_a_driver_whose_library_is_missing(tmp_path: Path, command: str) -> None
     (tmp_path / "ours/thermo.py").write_text("import thermolib_of_nobody\n")
     with Cell(tmp_path, {}) as cell:
         (line,) = refused(cell, command, GOOD.replace("sensor.sim_arm", "ours.thermo"))
-    assert ":5: driver 'ours.thermo' needs the Python package 'thermolib_of_nobody': pip install thermolib_of_nobody" in line
+    assert (
+        ":5: driver 'ours.thermo' needs the Python package 'thermolib_of_nobody': pip install thermolib_of_nobody"
+        in line
+    )
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
@@ -128,7 +137,9 @@ def test_public_models_that_no_engine_here_runs(tmp_path: Path, name: str) -> No
         "decoder: classify\nlabels: [none, person]\npicture: {colour: grey}\n"
     )
     with Cell(tmp_path, {}) as cell:
-        lines = refused(cell, "run", GOOD.replace("model: arm-deviation", "model: mine").replace("sensor.sim_arm", "camera.sim"))
+        lines = refused(
+            cell, "run", GOOD.replace("model: arm-deviation", "model: mine").replace("sensor.sim_arm", "camera.sim")
+        )
     (line,) = [line for line in lines if f"LiteRT refuses {name}" in line]
     assert line.startswith(f"{tmp_path}/mine: ")
 

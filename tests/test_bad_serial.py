@@ -15,7 +15,6 @@ import pytest
 
 from drivers.sensor import serial, sim_arm
 from drivers.sensor._checksum import total
-
 from tests.processes import Cell, arm
 
 RATE_HZ = 200
@@ -107,9 +106,14 @@ def controller(tmp_path: Path) -> Iterator[Arm]:
 def lane(controller: Arm) -> dict[str, Any]:
     channels = ["n", *sim_arm.CHANNELS]
     made = arm(
-        driver="sensor.serial", url=str(controller.link), rate_hz=RATE_HZ, checksum="crc16_ccitt",
-        channels=channels, sequence={"channel": "n"}, timeout_ms=400,
-    )  # fmt: skip
+        driver="sensor.serial",
+        url=str(controller.link),
+        rate_hz=RATE_HZ,
+        checksum="crc16_ccitt",
+        channels=channels,
+        sequence={"channel": "n"},
+        timeout_ms=400,
+    )
     return {"arm": made}
 
 
@@ -179,7 +183,9 @@ def test_nonsense_instead_of_frames(tmp_path: Path, controller: Arm) -> None:
 def test_half_a_frame_does_not_hold_up_the_reader(controller: Arm) -> None:
     """A lane has heart-beats to send, also while a slow line trickles."""
     controller.mode = "trickle"
-    driver = serial.Driver(serial.Options(url=str(controller.link), rate_hz=RATE_HZ, channels=["a"], timeout_ms=60_000), "arm")
+    driver = serial.Driver(
+        serial.Options(url=str(controller.link), rate_hz=RATE_HZ, channels=["a"], timeout_ms=60_000), "arm"
+    )
     driver.open()
     took = []
     for _ in range(10):

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import zmq
 
-from agent import wire
+from agent.commands import wire
 from agent.data import Ack, Command
-
 from tests.processes import Cell, Process, arm, robot, until
 
 SEED = 7
@@ -118,7 +117,12 @@ def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
 def test_one_master_at_a_time(tmp_path: Path) -> None:
     """A second box with the same actuator is refused, and takes over when the first has left."""
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        shared = {"robot": {**robot({"driver": "actuator.log", "path": str(cell.record)}), "endpoint": f"ipc://{tmp_path}/robot"}}
+        shared = {
+            "robot": {
+                **robot({"driver": "actuator.log", "path": str(cell.record)}),
+                "endpoint": f"ipc://{tmp_path}/robot",
+            }
+        }
         cell.config["actuators"] = shared
         host = cell.start("actuate", "-c", str(cell.write("host.yaml", lanes={}, rules={})))
         host.says("listens at")
@@ -144,8 +148,15 @@ def test_one_master_at_a_time(tmp_path: Path) -> None:
 def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         _, first = cell.both()
-        second = cell.run(cell.write("second.yaml", run_dir=str(tmp_path / "run2"), actuators={
-            "robot": {**cell.config["actuators"]["robot"], "endpoint": f"ipc://{cell.run_dir}/robot.sock"}}))
+        second = cell.run(
+            cell.write(
+                "second.yaml",
+                run_dir=str(tmp_path / "run2"),
+                actuators={
+                    "robot": {**cell.config["actuators"]["robot"], "endpoint": f"ipc://{cell.run_dir}/robot.sock"}
+                },
+            )
+        )
         second.says("WARNING actuator robot obeys another")
         first.signal(signal.SIGSTOP)
         done = len(cell.verbs())  # a box that stalls has seen a silence before

@@ -32,7 +32,10 @@ def picture(*boxes: tuple[int, int, int, int], level: float = 1.0) -> Array:
 
 def test_size_says_what_a_thing_is() -> None:
     found = decoder()([picture((20, 10, 28, 25), (60, 20, 100, 60), (150, 50, 153, 52), (120, 80, 150, 84))])
-    assert found == [Finding("person", 1.0, Box(0.1, 0.1, 0.14, 0.25)), Finding("vehicle", 1.0, Box(0.3, 0.2, 0.5, 0.6))]
+    assert found == [
+        Finding("person", 1.0, Box(0.1, 0.1, 0.14, 0.25)),
+        Finding("vehicle", 1.0, Box(0.3, 0.2, 0.5, 0.6)),
+    ]
     # the third is too small; the fourth too wide for a person and too small for a vehicle
 
 
@@ -52,7 +55,10 @@ def test_what_the_edge_cuts_can_only_be_of_the_largest_kind() -> None:
 def test_faint_and_ragged_things_score_less() -> None:
     checked = picture((60, 20, 100, 60))
     checked[0, ::3] = 0
-    scores = [decoder()([one])[0].score for one in (picture((60, 20, 100, 60)), picture((60, 20, 100, 60), level=0.5), checked)]
+    scores = [
+        decoder()([one])[0].score
+        for one in (picture((60, 20, 100, 60)), picture((60, 20, 100, 60), level=0.5), checked)
+    ]
     assert scores == [1.0, pytest.approx(0.5**0.5), pytest.approx((27 / 39) ** 0.5, abs=0.02)]
     assert decoder(min_score=0.9)([picture((60, 20, 100, 60), level=0.5)]) == []
 
@@ -74,17 +80,22 @@ def test_any_numbers_are_stood(foreground: Array, join: float) -> None:
         assert 0 <= one.box.left < one.box.right <= 1 and 0 <= one.box.top < one.box.bottom <= 1
 
 
-@pytest.mark.parametrize("labels, shapes, said", [
-    (["person"], [(1, 9, 9, 1)], "labels are person, options.kinds has person, vehicle"),
-    (["person", "vehicle"], [(1, 9, 9, 2)], "one output"),
-    (["person", "vehicle"], [(1, 9, 9, 1), (1, 4)], "one output"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "labels, shapes, said",
+    [
+        (["person"], [(1, 9, 9, 1)], "labels are person, options.kinds has person, vehicle"),
+        (["person", "vehicle"], [(1, 9, 9, 2)], "one output"),
+        (["person", "vehicle"], [(1, 9, 9, 1), (1, 4)], "one output"),
+    ],
+)
 def test_what_does_not_fit_is_refused(labels: list[str], shapes: list[tuple[int, ...]], said: str) -> None:
     with pytest.raises(DecoderError, match=said):
         decoders.make("blobs", labels, {"kinds": KINDS}, shapes)
 
 
-@pytest.mark.parametrize("kinds", [{}, {"a": {"area": [0.5, 0.1]}}, {"a": {"area": [-1, 1]}}, {"a": {"area": [0.1]}}, {"a": {}}])
+@pytest.mark.parametrize(
+    "kinds", [{}, {"a": {"area": [0.5, 0.1]}}, {"a": {"area": [-1, 1]}}, {"a": {"area": [0.1]}}, {"a": {}}]
+)
 def test_kinds_that_make_no_sense(kinds: Any) -> None:
     with pytest.raises(ValidationError):
         decoders.make("blobs", list(kinds), {"kinds": kinds}, [(1, 9, 9, 1)])

@@ -21,6 +21,7 @@ def tree(tmp_path):
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
+
     return lambda files: write(**files) or str(tmp_path)
 
 
@@ -55,32 +56,51 @@ ORIN = {
 def test_a_jetson_by_its_files(tree):
     driver = board(tree(ORIN))
     tree({"proc/stat": STAT.format(150, 125, 825)})
-    assert driver.read() == pytest.approx({
-        "temperature_c": 45.5, "temperature_cpu_thermal_c": 45.5, "load_percent": 75.0, "memory_available_mb": 2048.0,
-        "cpu_mhz": 1250.0, "gpu_load_percent": 33.3, "power_w": 10.0, "power_vdd_in_w": 10.0, "power_vdd_cpu_gpu_cv_w": 3.0,
-    })
+    assert driver.read() == pytest.approx(
+        {
+            "temperature_c": 45.5,
+            "temperature_cpu_thermal_c": 45.5,
+            "load_percent": 75.0,
+            "memory_available_mb": 2048.0,
+            "cpu_mhz": 1250.0,
+            "gpu_load_percent": 33.3,
+            "power_w": 10.0,
+            "power_vdd_in_w": 10.0,
+            "power_vdd_cpu_gpu_cv_w": 3.0,
+        }
+    )
 
 
 def test_a_raspberry_pi_and_an_intel_by_their_files(tree):
-    root = tree({
-        "sys/devices/platform/soc/soc:firmware/get_throttled": "50000\n",
-        "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "2\n",
-        "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count": "3\n",
-        "proc/cpuinfo": "processor : 0\ncpu MHz\t\t: 2000.5\nprocessor : 1\ncpu MHz\t\t: 1000.5\n",
-        "sys/class/hwmon/hwmon0/name": "coretemp\n",
-        "sys/class/hwmon/hwmon0/temp1_label": "Package id 0\n",
-        "sys/class/hwmon/hwmon0/temp1_input": "61000\n",
-        "sys/class/hwmon/hwmon0/temp2_input": "60000\n",
-        "sys/class/hwmon/hwmon1/name": "ina226\n",
-        "sys/class/hwmon/hwmon1/power1_input": "7500000\n",
-        "sys/class/hwmon/hwmon1/in1_input": "5000\n",
-        "sys/class/hwmon/hwmon1/curr1_input": "1500\n",
-    })
+    root = tree(
+        {
+            "sys/devices/platform/soc/soc:firmware/get_throttled": "50000\n",
+            "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count": "2\n",
+            "sys/devices/system/cpu/cpu1/thermal_throttle/core_throttle_count": "3\n",
+            "proc/cpuinfo": "processor : 0\ncpu MHz\t\t: 2000.5\nprocessor : 1\ncpu MHz\t\t: 1000.5\n",
+            "sys/class/hwmon/hwmon0/name": "coretemp\n",
+            "sys/class/hwmon/hwmon0/temp1_label": "Package id 0\n",
+            "sys/class/hwmon/hwmon0/temp1_input": "61000\n",
+            "sys/class/hwmon/hwmon0/temp2_input": "60000\n",
+            "sys/class/hwmon/hwmon1/name": "ina226\n",
+            "sys/class/hwmon/hwmon1/power1_input": "7500000\n",
+            "sys/class/hwmon/hwmon1/in1_input": "5000\n",
+            "sys/class/hwmon/hwmon1/curr1_input": "1500\n",
+        }
+    )
     driver = board(root)
-    assert driver.read() == pytest.approx({
-        "temperature_c": 61, "temperature_coretemp_package_id_0_c": 61, "temperature_coretemp_c": 60,
-        "cpu_mhz": 1500.5, "throttle_count": 5, "throttled": 0, "power_w": 7.5, "power_ina226_w": 7.5,
-    })
+    assert driver.read() == pytest.approx(
+        {
+            "temperature_c": 61,
+            "temperature_coretemp_package_id_0_c": 61,
+            "temperature_coretemp_c": 60,
+            "cpu_mhz": 1500.5,
+            "throttle_count": 5,
+            "throttled": 0,
+            "power_w": 7.5,
+            "power_ina226_w": 7.5,
+        }
+    )
     tree({"sys/devices/platform/soc/soc:firmware/get_throttled": "50005\n"})
     assert driver.read()["throttled"] == 1
 
@@ -133,12 +153,19 @@ class FakeJtop:
 
     def __init__(self, interval=1.0):
         self.interval, self.started, self.closed, self.error = interval, 0, False, None
-        self.temperature = {"CPU": {"online": True, "temp": 48.5}, "GPU": {"online": False, "temp": -256},
-                            "CV0": {"online": True, "temp": -256}, "tj": {"online": True, "temp": 51.0}}
+        self.temperature = {
+            "CPU": {"online": True, "temp": 48.5},
+            "GPU": {"online": False, "temp": -256},
+            "CV0": {"online": True, "temp": -256},
+            "tj": {"online": True, "temp": 51.0},
+        }
         self.cpu = {"total": {"user": 10.0, "nice": 0.0, "system": 5.0, "idle": 85.0}, "cpu": []}
         self.gpu = {"ga10b": {"status": {"load": 12.5}}}
         self.memory = {"RAM": {"tot": 8_000_000, "used": 2_000_000, "free": 1_000_000}}
-        self.power = {"rail": {"VDD_CPU_GPU_CV": {"power": 1500, "avg": 1400}}, "tot": {"name": "VDD_IN", "power": 6250}}
+        self.power = {
+            "rail": {"VDD_CPU_GPU_CV": {"power": 1500, "avg": 1400}},
+            "tot": {"name": "VDD_IN", "power": 6250},
+        }
         FakeJtop.made.append(self)
 
     def start(self):
@@ -176,8 +203,14 @@ def test_jetson_stats(jtop):
     for n in range(2):
         driver.open()
         assert driver.read() == {
-            "temperature_c": 51.0, "temperature_cpu_c": 48.5, "temperature_tj_c": 51.0, "load_percent": 15.0,
-            "gpu_load_percent": 12.5, "memory_available_mb": 5859.375, "power_w": 6.25, "power_vdd_cpu_gpu_cv_w": 1.5,
+            "temperature_c": 51.0,
+            "temperature_cpu_c": 48.5,
+            "temperature_tj_c": 51.0,
+            "load_percent": 15.0,
+            "gpu_load_percent": 12.5,
+            "memory_available_mb": 5859.375,
+            "power_w": 6.25,
+            "power_vdd_cpu_gpu_cv_w": 1.5,
         }
         assert jtop.made[n].interval == 0.5
         driver.close()

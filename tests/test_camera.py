@@ -27,7 +27,7 @@ def numbered(number: int) -> np.ndarray:
 
 
 def number_of(picture: np.ndarray) -> int:
-    middles = picture[HEIGHT // 2, WIDTH // 16::WIDTH // 8, 1] > 127
+    middles = picture[HEIGHT // 2, WIDTH // 16 :: WIDTH // 8, 1] > 127
     return sum(1 << bit for bit, white in enumerate(middles) if white)
 
 
@@ -195,7 +195,9 @@ def test_nothing_leaks(make: Make) -> None:
         camera.open()
         next(samples(camera, 1))
         camera.close()
-        rounds.append((len(os.listdir("/proc/self/fd")), threading.active_count(), len(psutil.Process().children()), maps()))
+        rounds.append(
+            (len(os.listdir("/proc/self/fd")), threading.active_count(), len(psutil.Process().children()), maps())
+        )
     assert rounds[1:] == [rounds[1]] * 5
 
 
@@ -203,14 +205,18 @@ def maps() -> int:
     return Path("/proc/self/maps").read_text().count("reflexd-pictures")
 
 
-@pytest.mark.parametrize("name, options", [
-    ("camera.file", {"path": "no/such.mp4"}),
-    ("camera.replay", {"folder": "no/such"}),
-    ("camera.replay", {"folder": "."}),
-    ("camera.v4l2", {"device": "/dev/no-such-video"}),
-])
-def test_what_is_not_there_is_missing(name: str, options: dict[str, str], tmp_path: Path,
-                                      monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("camera.file", {"path": "no/such.mp4"}),
+        ("camera.replay", {"folder": "no/such"}),
+        ("camera.replay", {"folder": "."}),
+        ("camera.v4l2", {"device": "/dev/no-such-video"}),
+    ],
+)
+def test_what_is_not_there_is_missing(
+    name: str, options: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     camera = open_source(name, options, "front")
     with pytest.raises(DeviceMissing):

@@ -53,7 +53,7 @@ def drain(camera: Driver) -> int:
 
 
 @pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV])
-def test_a_killed_decoder_is_a_fault_and_opens_again(camera: Driver, deadly: signal.Signals) -> None:
+def test_a_killed_decoder_is_a_fault_and_opens_again(camera: Driver, deadly: signal.StopSignals) -> None:
     held = list(samples(camera, 5))[-1].payload
     before = held.copy()
     child_of(camera).send_signal(deadly)
@@ -113,7 +113,7 @@ def test_the_decoder_never_writes_into_the_picture_that_is_read(video: Path) -> 
 def test_a_truncated_video_says_how_much_came(video: Path, share: float) -> None:
     content = video.read_bytes()
     first, index = content.index(b"movi"), content.index(b"idx1")
-    video.write_bytes(content[:first + int((index - first) * share)])
+    video.write_bytes(content[: first + int((index - first) * share)])
     camera = camera_of(video)
     camera.open()
     shown = []
@@ -125,11 +125,14 @@ def test_a_truncated_video_says_how_much_came(video: Path, share: float) -> None
     camera.close()
 
 
-@pytest.mark.parametrize("name, content", [
-    ("text.mp4", b"this is not a video\n" * 100),
-    ("empty.mp4", b""),
-    ("list.m3u8", b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"),
-])
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("text.mp4", b"this is not a video\n" * 100),
+        ("empty.mp4", b""),
+        ("list.m3u8", b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"),
+    ],
+)
 def test_what_is_no_video_is_a_fault(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DeviceFault, match=name):
@@ -154,7 +157,10 @@ def test_pictures_that_are_too_large_are_refused(video: Path) -> None:
 
 @pytest.mark.parametrize("side", [9000, 65500])
 def test_frames_that_promise_to_be_huge_are_a_fault(video: Path, side: int) -> None:
-    frame_header, huge = bytes.fromhex("ffc0001108 0030 0040"), bytes.fromhex("ffc0001108") + side.to_bytes(2, "big") * 2
+    frame_header, huge = (
+        bytes.fromhex("ffc0001108 0030 0040"),
+        bytes.fromhex("ffc0001108") + side.to_bytes(2, "big") * 2,
+    )
     content = video.read_bytes()
     assert content.count(frame_header) == FRAMES
     video.write_bytes(content.replace(frame_header, huge))
@@ -181,9 +187,11 @@ def test_mutated_bytes_never_hurt_the_parent(video: Path, seed: int) -> None:
 
 
 def test_the_decoder_dies_with_its_parent(video: Path) -> None:
-    program = ("import time; from drivers.base import open_source\n"
-               f"camera = open_source('camera.file', {{'path': {str(video)!r}, 'loop': True}}, 'front'); camera.open()\n"
-               "print(camera.child.process.pid, flush=True); time.sleep(60)")
+    program = (
+        "import time; from drivers.base import open_source\n"
+        f"camera = open_source('camera.file', {{'path': {str(video)!r}, 'loop': True}}, 'front'); camera.open()\n"
+        "print(camera.child.process.pid, flush=True); time.sleep(60)"
+    )
     with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = os.pidfd_open(int(parent.stdout.readline()))

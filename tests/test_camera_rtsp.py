@@ -30,11 +30,17 @@ JPEG = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
 def rtp(number: int) -> bytes:
     """The picture of this number as one RTP packet, quantisation tables included."""
     jpeg = cv2.imencode(".jpg", numbered(number % 256), JPEG)[1].tobytes()
-    tables = b"".join(jpeg[at.end() + 3:at.end() + 67] for at in re.finditer(b"\xff\xdb", jpeg))
+    tables = b"".join(jpeg[at.end() + 3 : at.end() + 67] for at in re.finditer(b"\xff\xdb", jpeg))
     scan = jpeg.index(b"\xff\xda")
-    data = jpeg[scan + 2 + int.from_bytes(jpeg[scan + 2:scan + 4], "big"):-2]
+    data = jpeg[scan + 2 + int.from_bytes(jpeg[scan + 2 : scan + 4], "big") : -2]
     header = struct.pack(">BBHII", 0x80, 0x80 | 26, number & 0xFFFF, number * 1800 & 0xFFFFFFFF, 7)
-    return header + bytes([0, 0, 0, 0, 1, 255, WIDTH // 8, HEIGHT // 8]) + struct.pack(">HH", 0, len(tables)) + tables + data
+    return (
+        header
+        + bytes([0, 0, 0, 0, 1, 255, WIDTH // 8, HEIGHT // 8])
+        + struct.pack(">HH", 0, len(tables))
+        + tables
+        + data
+    )
 
 
 class Server(threading.Thread):
@@ -114,6 +120,7 @@ def datagrams_to(port: int) -> Callable[[bytes], None]:
 
     def send(packet: bytes) -> None:
         sender.sendto(packet, ("127.0.0.1", port))
+
     return send
 
 
@@ -219,7 +226,9 @@ def test_the_password_is_not_in_the_process_list(server: Server, caplog: pytest.
     camera.close()
 
 
-@pytest.mark.parametrize("url", ["http://user:secret@host/x", "rtsp://", "user:secret@host", "rtsp://user:secret@host:badport/"])
+@pytest.mark.parametrize(
+    "url", ["http://user:secret@host/x", "rtsp://", "user:secret@host", "rtsp://user:secret@host:badport/"]
+)
 def test_a_wrong_url_is_refused_without_quoting_it(url: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Options.model_validate({"url": url})

@@ -142,12 +142,15 @@ def test_overlapping_faults_of_one_kind_last_until_the_later_end() -> None:
     assert [sorted(faults.active(second * S)) for second in range(7)] == [[], ["a"], ["a"], ["a"], ["a"], [], []]
 
 
-@pytest.mark.parametrize("fault", [
-    {"kind": "explode", "at_s": 1, "for_s": 1},
-    {"kind": "freeze", "at_s": -1, "for_s": 1},
-    {"kind": "freeze", "at_s": 1, "for_s": 0},
-    {"kind": "freeze", "at_s": 1},
-])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "explode", "at_s": 1, "for_s": 1},
+        {"kind": "freeze", "at_s": -1, "for_s": 1},
+        {"kind": "freeze", "at_s": 1, "for_s": 0},
+        {"kind": "freeze", "at_s": 1},
+    ],
+)
 def test_a_schedule_that_makes_no_sense_is_refused(fault: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Options.model_validate({"faults": [fault]})

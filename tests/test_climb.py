@@ -26,7 +26,6 @@ from models.train.pose_fall.acts import draw
 from models.train.pose_fall.body import SWAPPED
 from models.train.pose_fall.view import Seen
 from models.train.pose_fall.view import watch as watch_room
-
 from tests.shared import DATA, needs_recordings
 
 Act = Callable[[int], acts.Scene]

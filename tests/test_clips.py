@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from agent import package
-from agent.lane import offline
+from agent.lane import offline_lane
 from agent.perception import Perception
-from agent.conditions import RuleConfig
-from agent.rules import Rules
-from agent.scene import Scene
-
+from agent.rules.conditions import RuleConfig
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 from tests.shared import DATA, MOVENET, SSD, needs_recordings
 
 pytestmark = needs_recordings
@@ -26,13 +25,15 @@ LYING = {
 }
 PERSON = {
     "any": [{"lane": "camera", "label": "person", "score": 0.5, "hits": 3, "of": 5}],
-    "actuator": "nurse", "verb": "call", "hold_ms": 1000,
-}  # fmt: skip
+    "actuator": "nurse",
+    "verb": "call",
+    "hold_ms": 1000,
+}
 
 
 def decisions(clip: Path, model: Path, rule: dict[str, Any]) -> list[tuple[float, str]]:
     """(seconds into the clip, verb) of every decision, every frame looked at."""
-    lane = offline("camera", "camera.file", {"path": clip}, Perception(package.open_package(model)))
+    lane = offline_lane("camera", "camera.file", {"path": clip}, Perception(package.open_package(model)))
     scene = Scene(Rules({"rule": RuleConfig.model_validate(rule)}, {"nurse": "quiet"}))
     found, start = [], 0
     for sample, decided in lane.play(scene):

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import config
 from agent.cli import cli
-from agent.config import ConfigError
+from agent.config.load import load_config
+from agent.config.models import Config
+from agent.errors import ConfigError
 from agent.package import BUNDLED
 from tests import shared
 
@@ -61,7 +62,7 @@ def write(folder, text):
 
 
 def load(folder, text):
-    return config.load(write(folder, text))
+    return load_config(write(folder, text))
 
 
 def mistakes(folder, text):
@@ -91,12 +92,14 @@ def test_what_is_left_out_follows_from_the_rest(tmp_path):
 
 def test_only_critical_lanes_are_waited_for(tmp_path):
     assert load(tmp_path, changed("budget_ms: 2", "critical: false")).senders("belt") == []
-    assert load(tmp_path, changed("    rest: run", "    rest: run\n    senders: [far/cam]")).senders("belt") == ["far/cam"]
+    assert load(tmp_path, changed("    rest: run", "    rest: run\n    senders: [far/cam]")).senders("belt") == [
+        "far/cam"
+    ]
 
 
 def test_systemd_names_the_run_dir(monkeypatch):
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/reflexd:/run/other")
-    assert config.Config().run_dir == Path("/run/reflexd")
+    assert Config().run_dir == Path("/run/reflexd")
 
 
 def test_the_smallest_one_loads(tmp_path):
@@ -119,7 +122,12 @@ MISTAKES = {
         7,
         "unknown key 'lanes.arm.source.fault_evry_s'; did you mean 'fault_every_s'?",
     ),
-    "wrong unit": ("timeout_ms: 50", "timeout_s: 50", 6, "unknown key 'lanes.arm.source.timeout_s'; did you mean 'timeout_ms'?"),
+    "wrong unit": (
+        "timeout_ms: 50",
+        "timeout_s: 50",
+        6,
+        "unknown key 'lanes.arm.source.timeout_s'; did you mean 'timeout_ms'?",
+    ),
     "wrong unit of ours": (
         "safe_after_ms: 80",
         "safe_after_s: 80",
@@ -138,7 +146,12 @@ MISTAKES = {
         6,
         "found '50ms'; write the bare number, the unit is in the key's name",
     ),
-    "wrong type": ("verbs: [run, stop, slow]", "verbs: run", 14, "'actuators.belt.verbs': expected a valid list, found 'run'"),
+    "wrong type": (
+        "verbs: [run, stop, slow]",
+        "verbs: run",
+        14,
+        "'actuators.belt.verbs': expected a valid list, found 'run'",
+    ),
     "wrong option type": (
         "reaction_ms: 1",
         "reaction_ms: [1]",
@@ -174,9 +187,19 @@ MISTAKES = {
     "duplicate lane": ("actuators:", "  arm: {model: x}\nactuators:", 10, 'duplicate key "arm"'),
     "name with a space": ("  off-plan:", "  off plan:", 18, "'off plan': a name has 1 to 32 letters"),
     "node with a space": ("cell-1", "cell 1", 1, "'node'"),
-    "unknown driver": ("sensor.sim_arm", "sensor.sim_amr", 5, "no driver 'sensor.sim_amr'; did you mean sensor.sim_arm"),
+    "unknown driver": (
+        "sensor.sim_arm",
+        "sensor.sim_amr",
+        5,
+        "no driver 'sensor.sim_amr'; did you mean sensor.sim_arm",
+    ),
     "driver without kind": ("sensor.sim_arm", "sim_arm", 5, "'sim_arm' is not a driver name: write kind.name"),
-    "actuator as source": ("driver: sensor.sim_arm", "driver: actuator.sim", 5, "driver 'actuator.sim' is not a source"),
+    "actuator as source": (
+        "driver: sensor.sim_arm",
+        "driver: actuator.sim",
+        5,
+        "driver 'actuator.sim' is not a source",
+    ),
     "source as actuator": (
         "{driver: actuator.sim, reaction_ms: 1}",
         "{driver: sensor.sim_arm}",
@@ -218,7 +241,12 @@ MISTAKES = {
         13,
         "expected ipc://PATH or tcp://HOST:PORT",
     ),
-    "no port": ("    rest: run", "    endpoint: tcp://127.0.0.1\n    rest: run", 13, "expected ipc://PATH or tcp://HOST:PORT"),
+    "no port": (
+        "    rest: run",
+        "    endpoint: tcp://127.0.0.1\n    rest: run",
+        13,
+        "expected ipc://PATH or tcp://HOST:PORT",
+    ),
     "network without keys": (
         "    rest: run",
         "    endpoint: tcp://0.0.0.0:5555\n    rest: run",
@@ -227,7 +255,12 @@ MISTAKES = {
     ),
     "any interface": ("    rest: run", "    endpoint: tcp://*:5555\n    rest: run", 13, "there are no keys"),
     "another host": ("    rest: run", "    endpoint: tcp://edge-2:5555\n    rest: run", 13, "there are no keys"),
-    "open metrics": ("node: cell-1", "metrics: {port: 9100, host: 0.0.0.0}", 1, "metrics have no keys: serve them on 127.0.0.1"),
+    "open metrics": (
+        "node: cell-1",
+        "metrics: {port: 9100, host: 0.0.0.0}",
+        1,
+        "metrics have no keys: serve them on 127.0.0.1",
+    ),
     "socket path too long": ("node: cell-1", "run_dir: /" + "é" * 60, 11, "the kernel takes 107: shorten run_dir"),
     "syntax": ("[run, stop, slow]", "[run, stop", 15, "expected"),
     "tab": ("    rest: run", "\trest: run", 13, "'\\t' that cannot start any token"),
@@ -258,7 +291,9 @@ def test_all_mistakes_are_told_at_once(tmp_path):
     assert [one.split(":")[0] for one in mistakes(tmp_path, text)] == ["5", "26", "21"]
 
 
-@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:5555", "tcp://[::1]:5555", "tcp://localhost:5555", "ipc:///tmp/x"])
+@pytest.mark.parametrize(
+    "endpoint", ["tcp://127.0.0.1:5555", "tcp://[::1]:5555", "tcp://localhost:5555", "ipc:///tmp/x"]
+)
 def test_this_box_alone_needs_no_keys(endpoint, tmp_path):
     load(tmp_path, changed("    rest: run", f"    endpoint: '{endpoint}'\n    rest: run"))
 
@@ -278,7 +313,10 @@ def test_a_driver_whose_library_is_missing(tmp_path, monkeypatch):
     (tmp_path / "their" / "sensor.py").write_text("import no_such_library_here\n")
     monkeypatch.syspath_prepend(tmp_path)
     (said,) = mistakes(tmp_path, changed("sensor.sim_arm", "their.sensor"))
-    assert said == "5: driver 'their.sensor' needs the Python package 'no_such_library_here': pip install no_such_library_here"
+    assert (
+        said
+        == "5: driver 'their.sensor' needs the Python package 'no_such_library_here': pip install no_such_library_here"
+    )
 
 
 def test_a_module_that_is_no_driver(tmp_path, monkeypatch):
@@ -314,7 +352,12 @@ def test_a_package_beside_the_configuration(tmp_path, package):
     [
         ("pose-fall", "", 8, "model 'pose-fall' reads keypoints: name it under 'then', and a pose network here"),
         ("pose-fall", "pose-fall", 8, "model 'pose-fall' reads keypoints: name it under 'then'"),
-        ("person-coarse", "pose-fall", 9, "model 'person-coarse' finds no keypoints for 'pose-fall': use a pose network"),
+        (
+            "person-coarse",
+            "pose-fall",
+            9,
+            "model 'person-coarse' finds no keypoints for 'pose-fall': use a pose network",
+        ),
         ("person-coarse", "pcb-inspect", 9, "model 'pcb-inspect' reads no keypoints: give it a lane of its own"),
         ("pcb-inspect", "pose-fall", 9, "model 'pcb-inspect' finds no keypoints for 'pose-fall': use a pose network"),
         ("person-coarse", "pose-fal", 9, "no model package 'pose-fal'"),
@@ -355,7 +398,7 @@ def test_a_package_with_two_mistakes_gives_two_lines(tmp_path, package):
 def load_anything(text):
     with tempfile.TemporaryDirectory() as folder:
         try:
-            assert isinstance(load(Path(folder), text), config.Config)
+            assert isinstance(load(Path(folder), text), Config)
         except ConfigError as error:
             assert error.mistakes
             assert all(one.startswith(folder) and "\n" not in one for one in error.mistakes)

@@ -9,16 +9,15 @@ import pytest
 
 from agent import package
 from agent.backends.motion import Engine, Parameters
-from agent.config import Config
 from agent.benches.crossing import CARS, CLIP, PASSES, TUNED, hits
+from agent.build import rules_of
+from agent.config.models import Config
 from agent.data import Evidence
-from agent.lane import offline
+from agent.lane import offline_lane
 from agent.package import BUNDLED
 from agent.perception import Perception
-from agent.rules import Rules
-from agent.runner import rules_of
-from agent.scene import Scene
-
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 from tests.shared import DATA, needs_recordings
 
 PACKAGE = BUNDLED / "motion-blobs"
@@ -36,13 +35,19 @@ CROSSING = {
     },
     "actuators": {"up": {"rest": "people"}, "down": {"rest": "people"}, "board": {"rest": "free"}},
     "rules": {
-        "car-up": {"any": [{"lane": "road", "label": "vehicle", "zone": "up", "zone_by": "middle"}],
-                   "actuator": "up", "verb": "vehicles"},
-        "car-down": {"any": [{"lane": "road", "label": "vehicle", "zone": "down", "zone_by": "middle"}],
-                     "actuator": "down", "verb": "vehicles"},
+        "car-up": {
+            "any": [{"lane": "road", "label": "vehicle", "zone": "up", "zone_by": "middle"}],
+            "actuator": "up",
+            "verb": "vehicles",
+        },
+        "car-down": {
+            "any": [{"lane": "road", "label": "vehicle", "zone": "down", "zone_by": "middle"}],
+            "actuator": "down",
+            "verb": "vehicles",
+        },
         "two": {"any": [{"lane": "road", "label": "vehicle", "count": 2}], "actuator": "board", "verb": "busy"},
     },
-}  # fmt: skip
+}
 
 
 def test_the_package_is_whole() -> None:
@@ -55,7 +60,9 @@ def test_the_package_is_whole() -> None:
 def watched(rules: Rules) -> tuple[list[list[Evidence]], list[tuple[int, str, str, int]]]:
     """Evidence of every frame of the clip, and (frame, actuator, verb, number of reasons) of every decision."""
     config = Config.model_validate(CROSSING)
-    lane = offline("road", "camera.file", config.lanes["road"].source.options, Perception(package.open_package(PACKAGE)))
+    lane = offline_lane(
+        "road", "camera.file", config.lanes["road"].source.options, Perception(package.open_package(PACKAGE))
+    )
     evidence, decided = [], []
     for number, (_, decisions) in enumerate(lane.play(Scene(rules))):
         evidence.append(list(lane.evidence or ()))

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import drawing
 from agent.data import Array, Box, Evidence
-from agent.drawing import ACTED, DIM, LIMBS, SEEN, ZONE, Moment, Standing, compose
+from agent.view import drawing
+from agent.view.drawing import ACTED, DIM, LIMBS, SEEN, ZONE, Moment, Standing, compose
 
 GREY = 120
 HALF = Box(0.25, 0.25, 0.75, 0.75)
@@ -81,7 +81,9 @@ def test_a_zone_is_shaded_and_the_rest_is_not() -> None:
     assert not covered(picture)[:, :310].any()
 
 
-@pytest.mark.parametrize("width, height, times", [(320, 240, 2), (96, 96, 4), (640, 480, 1), (1920, 1080, 1), (1080, 1920, 1)])
+@pytest.mark.parametrize(
+    "width, height, times", [(320, 240, 2), (96, 96, 4), (640, 480, 1), (1920, 1080, 1), (1080, 1920, 1)]
+)
 def test_letters_are_readable_and_leave_the_picture_free(width: int, height: int, times: int) -> None:
     picture = compose(blank(width, height), moment(acted=frozenset([PERSON]), standing=[LOUD]))
     assert picture.shape[1] == width * times and picture.shape[0] < height * times * 1.4
@@ -104,9 +106,11 @@ def test_black_letters_stand_out_on_every_plate() -> None:
 def test_the_bar_says_what_is_in_force_and_keeps_its_size() -> None:
     words = [line for line, _ in drawing.wording(moment(standing=[LOUD, CALM], prepare_ms=0.25, infer_ms=5.5))]
     assert words == [
-        "1.00 s   prepare 0.25 ms   inference 5.50 ms", "person-coarse: person 0.90",
-        "siren: on, because of somebody, for 0.5 s", "siren: off, at rest, for 1.0 s",
-    ]  # fmt: skip
+        "1.00 s   prepare 0.25 ms   inference 5.50 ms",
+        "person-coarse: person 0.90",
+        "siren: on, because of somebody, for 0.5 s",
+        "siren: off, at rest, for 1.0 s",
+    ]
     many = moment(standing=[CALM] * 9)
     assert drawing.wording(many)[-1][0].endswith("; and 5 more")
     sizes = {compose(blank(), one).shape for one in (moment(), moment(looked=False), moment(evidence=[PERSON] * 90))}
@@ -118,7 +122,9 @@ shares = st.floats(width=32)
 
 @settings(max_examples=60)
 @given(
-    st.tuples(st.integers(1, 90), st.integers(1, 90)), st.lists(st.tuples(shares, shares, shares, shares), max_size=4), st.text()
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.lists(st.tuples(shares, shares, shares, shares), max_size=4),
+    st.text(),
 )
 def test_nothing_that_a_model_says_breaks_the_drawing(size: tuple[int, int], boxes: list[Any], label: str) -> None:
     found = [Evidence("yard", label, box[0], 0, Box(*box)) for box in boxes]

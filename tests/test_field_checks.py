@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 
-from agent import keys
-from agent import ledger as book
-from agent.config import Device
+from agent import keys, ledger
+from agent.config.models import Device
 from agent.field.checks import clocks, devices, heat, network, rights, sources, storage, timers
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, span
 from drivers.base import open_source
 from drivers.camera import _v4l2_abi as abi
-from tests.fielders import box, configuration, ledger, put, whole
+from tests.fielders import box, configuration, put, whole, write_ledger
 from tests.test_v4l2_kernel import HEIGHT, WIDTH, FakeKernel, yuyv
 
 CPU, ZONE, COOL = "sys/devices/system/cpu", "sys/class/thermal/thermal_zone0", "sys/class/thermal/cooling_device0"
@@ -75,7 +74,9 @@ def test_time_of_day(path: Path, tmp_path: Path) -> None:
     assert clocks.time_of_day(box(path), (-1, 0, 0.0)).state == SKIP
     assert whole(clocks.time_of_day(box(path), (5, 0x40, 16.0))).state == WARN
     assert whole(clocks.time_of_day(box(path), (0, 0x40, 16.0))).state == WARN
-    synced = clocks.time_of_day(box(path, chronyc="Reference ID    : C0A80101 (192.168.1.1)\nStratum : 3\n"), (0, 0, 0.012))
+    synced = clocks.time_of_day(
+        box(path, chronyc="Reference ID    : C0A80101 (192.168.1.1)\nStratum : 3\n"), (0, 0, 0.012)
+    )
     assert (synced.state, synced.cause) == (GOOD, "synchronised (chrony, 192.168.1.1), at most 12 ms off")
     (tmp_path / "run/systemd/timesync").mkdir(parents=True)
     assert "timesyncd" in clocks.time_of_day(box(path, tmp_path), (0, 0, 0.1)).cause
@@ -91,7 +92,10 @@ def test_rights(path: Path) -> None:
     assert rights.fifo(True, True, "x").state == GOOD and whole(rights.fifo(True, False, "x")).state == WARN
     limits = "Max locked memory         65536                65536                bytes"
     assert rights.memory(None, "x", "").state == SKIP
-    assert rights.memory(True, "x", "Max locked memory  unlimited unlimited bytes").cause == "granted to x, limit unlimited"
+    assert (
+        rights.memory(True, "x", "Max locked memory  unlimited unlimited bytes").cause
+        == "granted to x, limit unlimited"
+    )
     refused = whole(rights.memory(False, "x", limits))
     assert refused.state == WARN and "64 KiB" in refused.cause and "LimitMEMLOCK" in refused.mend
 
@@ -107,7 +111,7 @@ def test_rights_are_really_tried_in_a_process_of_their_own(path: Path) -> None:
 @pytest.mark.parametrize(
     ("runtime", "period", "state"),
     [("950000", "1000000", GOOD), ("-1", "1000000", GOOD), ("500000", "1000000", WARN), ("0", "1", BAD)],
-)  # fmt: skip
+)
 def test_throttling(path: Path, tmp_path: Path, runtime: str, period: str, state: str) -> None:
     files = {"proc/sys/kernel/sched_rt_runtime_us": runtime, "proc/sys/kernel/sched_rt_period_us": period}
     assert whole(rights.throttling(box(path, put(tmp_path, files)))).state == state
@@ -149,9 +153,14 @@ def test_the_group_to_join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_permission_bits() -> None:
     for mode, owner, group, uid, groups, good in (
-        (0o600, 5, 5, 5, set(), True), (0o060, 5, 7, 6, {7}, True), (0o006, 5, 7, 6, {8}, True), (0o660, 5, 7, 6, {8}, False),
-        (0o060, 5, 7, 5, {7}, False), (0o640, 5, 7, 6, {7}, False), (0o000, 5, 7, 0, set(), True),
-    ):  # fmt: skip
+        (0o600, 5, 5, 5, set(), True),
+        (0o060, 5, 7, 6, {7}, True),
+        (0o006, 5, 7, 6, {8}, True),
+        (0o660, 5, 7, 6, {8}, False),
+        (0o060, 5, 7, 5, {7}, False),
+        (0o640, 5, 7, 6, {7}, False),
+        (0o000, 5, 7, 0, set(), True),
+    ):
         assert devices.allowed(owner, group, mode, uid, groups) is good
 
 
@@ -173,12 +182,14 @@ def test_a_camera_is_counted() -> None:
 
 
 def test_what_the_daemon_has_open_is_not_opened(tmp_path: Path) -> None:
-    path = configuration(tmp_path, lanes={"yard": {"source": {"driver": "camera.v4l2", "fps": 50}, "model": "x"}}, rules={})
-    ledger(tmp_path, "yard", state=book.RUNNING, count=200)
+    path = configuration(
+        tmp_path, lanes={"yard": {"source": {"driver": "camera.v4l2", "fps": 50}, "model": "x"}}, rules={}
+    )
+    write_ledger(tmp_path, "yard", state=ledger.RUNNING, count=200)
     seen = box(path)
     (lane,) = sources.checks(seen._replace(view=seen.view._replace(pid=os.getpid())))
     assert lane.state == GOOD and "the daemon has it open: " in lane.cause and "50 wanted" in lane.cause
-    ledger(tmp_path, "yard", state=book.GONE)
+    write_ledger(tmp_path, "yard", state=ledger.GONE)
     seen = box(path)
     said = {"lanes": {"yard": {"why": "/dev/video0 may not be opened"}}}
     (lane,) = sources.checks(seen._replace(view=seen.view._replace(pid=os.getpid(), said=said)))
@@ -245,10 +256,16 @@ def test_a_relay_is_opened_and_not_moved() -> None:
 
 @pytest.mark.parametrize(
     ("blocks", "free", "files", "state"),
-    [(10_000_000, 5_000_000, 100, GOOD), (10_000_000, 30_000, 100, WARN), (10_000_000, 3_000, 100, BAD),
-     (10_000_000, 5_000_000, 3, WARN), (100_000_000, 800_000, 100, GOOD), (25_000, 24_000, 100, GOOD),
-     (0, 0, 0, BAD)],
-)  # fmt: skip
+    [
+        (10_000_000, 5_000_000, 100, GOOD),
+        (10_000_000, 30_000, 100, WARN),
+        (10_000_000, 3_000, 100, BAD),
+        (10_000_000, 5_000_000, 3, WARN),
+        (100_000_000, 800_000, 100, GOOD),
+        (25_000, 24_000, 100, GOOD),
+        (0, 0, 0, BAD),
+    ],
+)
 def test_room_on_a_disk(tmp_path: Path, blocks: int, free: int, files: int, state: str) -> None:
     disk = SimpleNamespace(f_frsize=4096, f_blocks=blocks, f_bavail=free, f_files=100 if files else 0, f_favail=files)
     (check,) = storage.space([tmp_path], lambda _: disk)
@@ -262,9 +279,12 @@ def test_a_folder_that_is_not_there_yet_is_asked_for_at_its_parent(path: Path, t
 
 def test_wear_of_an_emmc(path: Path, tmp_path: Path) -> None:
     for name, life, spare, state in (
-        ("a", "0x01 0x02", "0x01", GOOD), ("b", "0x09 0x01", "0x01", WARN), ("c", "0x0b 0x01", "0x01", BAD),
-        ("d", "0x01 0x01", "0x02", WARN), ("e", "0x01 0x01", "0x03", BAD),
-    ):  # fmt: skip
+        ("a", "0x01 0x02", "0x01", GOOD),
+        ("b", "0x09 0x01", "0x01", WARN),
+        ("c", "0x0b 0x01", "0x01", BAD),
+        ("d", "0x01 0x01", "0x02", WARN),
+        ("e", "0x01 0x01", "0x03", BAD),
+    ):
         folder = "sys/block/mmcblk0/device"
         root = put(tmp_path / name, {f"{folder}/life_time": life, f"{folder}/pre_eol_info": spare})
         assert [whole(one).state for one in storage.emmc(box(path, root))] == [state]
@@ -281,9 +301,16 @@ def test_wear_of_an_nvme(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("celsius", "trips", "state"),
-    [(50, {}, GOOD), (90, {}, WARN), (105, {}, BAD), (82, {"passive": 85}, WARN),
-     (70, {"passive": 85, "critical": 100}, GOOD), (97, {"critical": 100}, BAD), (50, {"passive": 0}, GOOD)],
-)  # fmt: skip
+    [
+        (50, {}, GOOD),
+        (90, {}, WARN),
+        (105, {}, BAD),
+        (82, {"passive": 85}, WARN),
+        (70, {"passive": 85, "critical": 100}, GOOD),
+        (97, {"critical": 100}, BAD),
+        (50, {"passive": 0}, GOOD),
+    ],
+)
 def test_temperatures(path: Path, tmp_path: Path, celsius: int, trips: dict[str, int], state: str) -> None:
     files = {f"{ZONE}/type": "cpu-thermal", f"{ZONE}/temp": str(celsius * 1000)}
     for number, (kind, at) in enumerate(trips.items()):
@@ -303,9 +330,13 @@ def test_throttling_since_boot(path: Path, tmp_path: Path) -> None:
     pi, oc = "sys/devices/platform/soc/soc:firmware/get_throttled", "sys/class/hwmon/hwmon1/oc1_event_cnt"
     assert heat.counters(box(path, tmp_path / "none")).state == SKIP
     for name, files, state in (
-        ("a", {count: "0"}, GOOD), ("b", {count: "7"}, WARN), ("c", {pi: "50005"}, WARN), ("d", {pi: "0"}, GOOD),
-        ("e", {oc: "2"}, WARN), ("f", {oc: "0"}, GOOD),
-    ):  # fmt: skip
+        ("a", {count: "0"}, GOOD),
+        ("b", {count: "7"}, WARN),
+        ("c", {pi: "50005"}, WARN),
+        ("d", {pi: "0"}, GOOD),
+        ("e", {oc: "2"}, WARN),
+        ("f", {oc: "0"}, GOOD),
+    ):
         assert whole(heat.counters(box(path, put(tmp_path / name, files)))).state == state
 
 
@@ -344,7 +375,9 @@ def test_ports_of_a_configuration(tmp_path: Path) -> None:
 def test_insecure(tmp_path: Path) -> None:
     assert network.insecure(box(configuration(tmp_path)).config).state == GOOD
     away = {"endpoint": "tcp://10.0.0.1:99", "rest": "run"}
-    said = whole(network.insecure(box(configuration(tmp_path, insecure=True, actuators={"gate": away}, rules={})).config))
+    said = whole(
+        network.insecure(box(configuration(tmp_path, insecure=True, actuators={"gate": away}, rules={})).config)
+    )
     assert said.state == WARN and "gate can be reached" in said.cause
 
 
@@ -376,5 +409,7 @@ def test_keys_of_a_configuration(tmp_path: Path) -> None:
     away = {"endpoint": "tcp://10.0.0.1:99", "rest": "run", "server_key": str(tmp_path / "none.key")}
     seen = box(configuration(tmp_path, keys={"own": str(secret)}, actuators={"a": served, "b": away}, rules={}))
     assert [(one.name, one.state) for one in network.key_files(seen)] == [
-        ("own key", GOOD), ("authorised keys", BAD), ("key of actuator b", BAD),
-    ]  # fmt: skip
+        ("own key", GOOD),
+        ("authorised keys", BAD),
+        ("key of actuator b", BAD),
+    ]

@@ -12,15 +12,22 @@ from pathlib import Path
 import pytest
 
 from agent import keys
-from agent.field import collect, diag, redact
+from agent.field import collect, diag
 from agent.field.checks import timers
-from tests.fielders import code, configuration, ledger, reflexd
+from agent.recorder import redact
+from tests.fielders import code, configuration, reflexd, write_ledger
 from tests.processes import Cell, arm, until
 
 SECRETS = (
-    "hunter2-cam", "Tr0ub4dor", "s3cr3t-psk", "tok-abcdef", "path-secret", "query-secret", "spaced out words",
+    "hunter2-cam",
+    "Tr0ub4dor",
+    "s3cr3t-psk",
+    "tok-abcdef",
+    "path-secret",
+    "query-secret",
+    "spaced out words",
     "comment-secret",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(autouse=True)
@@ -97,10 +104,14 @@ def test_no_planted_secret_is_anywhere_in_the_archive(tmp_path: Path, monkeypatc
     path, secrets = planted(tmp_path)
     private = secrets[-1]
     pem = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n-----END OPENSSH PRIVATE KEY-----"
-    journal(tmp_path, monkeypatch, f"open rtsp://admin:hunter2-cam@10.0.0.9/path-secret/1?x=query-secret failed\nTr0ub4dor\n"
-            f"psk=s3cr3t-psk token: \"tok-abcdef\" it said spaced out words\nAuthorization: Bearer abcdefghijkl\n{pem}\n"
-            f"{private}\nsecret-key = \"{private}\"\n")  # fmt: skip
-    ledger(tmp_path, "yard")
+    journal(
+        tmp_path,
+        monkeypatch,
+        f"open rtsp://admin:hunter2-cam@10.0.0.9/path-secret/1?x=query-secret failed\nTr0ub4dor\n"
+        f'psk=s3cr3t-psk token: "tok-abcdef" it said spaced out words\nAuthorization: Bearer abcdefghijkl\n{pem}\n'
+        f'{private}\nsecret-key = "{private}"\n',
+    )
+    write_ledger(tmp_path, "yard")
     (tmp_path / "run/key.ledger").write_text(private)  # no ledger
     found = take(tmp_path, path)
     whole = everything(tmp_path / "ticket.tar.gz")
@@ -130,8 +141,17 @@ def test_beside_a_running_daemon_it_has_everything(tmp_path: Path) -> None:
         cell.both()
         until("samples", lambda: cell.counts("arm")["inferences"])
         found = take(tmp_path, cell.write())
-    assert {"reflexd.yaml", "mistakes.txt", "status.json", "status.txt", "doctor.json", "versions.txt", "ledgers.txt",
-            "ledgers/arm.ledger", "LACKS.txt"} <= set(found)  # fmt: skip
+    assert {
+        "reflexd.yaml",
+        "mistakes.txt",
+        "status.json",
+        "status.txt",
+        "doctor.json",
+        "versions.txt",
+        "ledgers.txt",
+        "ledgers/arm.ledger",
+        "LACKS.txt",
+    } <= set(found)
     assert json.loads(found["status.json"])["running"] and found["mistakes.txt"] == b"none\n"
     assert b"numpy==" in found["versions.txt"] and b"lane arm: " in found["ledgers.txt"]
     (tmp_path / "again.ledger").write_bytes(found["ledgers/arm.ledger"])
@@ -164,7 +184,7 @@ def test_the_newest_recording_that_is_small_enough(tmp_path: Path) -> None:
 
 def test_it_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diag, "TOTAL", 1_000_000)
-    ledger(tmp_path)  # 2.4 MB
+    write_ledger(tmp_path)  # 2.4 MB
     found = take(tmp_path, configuration(tmp_path))
     assert "ledgers/arm.ledger" not in found and b"ledgers/arm.ledger: 2.4 MB, more than is left" in found["LACKS.txt"]
     assert sum(map(len, found.values())) <= diag.TOTAL + len(found["LACKS.txt"])
@@ -199,8 +219,11 @@ def test_text_is_masked_at_its_place() -> None:
         ("PASSWORD=abc other=1", "PASSWORD=*** other=1"),
         ("saw person 0.98, 12 ms ago", "saw person 0.98, 12 ms ago"),
         ("broker_token-2 : abc", "broker_token-2 : ***"),
-        ("a" * 300_000, "a" * 300_000), ("a-" * 100_000, "a-" * 100_000), ("token" * 50_000, "token" * 50_000),
-        ("http://" * 40_000, "http://" * 40_000), ("passed over 3 frames; spinning", "passed over 3 frames; spinning"),
+        ("a" * 300_000, "a" * 300_000),
+        ("a-" * 100_000, "a-" * 100_000),
+        ("token" * 50_000, "token" * 50_000),
+        ("http://" * 40_000, "http://" * 40_000),
+        ("passed over 3 frames; spinning", "passed over 3 frames; spinning"),
     ):
         assert redact.text(raw, []) == clean
     assert redact.text("pin 4711, t=14711, 0.4711", ["4711"]) == "pin ***, t=14711, 0.4711"
@@ -208,12 +231,26 @@ def test_text_is_masked_at_its_place() -> None:
 
 def test_which_values_are_secret() -> None:
     z85 = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
-    tree = {"own": "/etc/reflexd/box.key_secret", "server_key": "keys/arm.key", "api_key": "abc", "key": z85, "port": 1883,
-            "wifi": {"psk": 12345678, "on": True}, "tokens": {"a": "b"}, "note": z85}  # fmt: skip
+    tree = {
+        "own": "/etc/reflexd/box.key_secret",
+        "server_key": "keys/arm.key",
+        "api_key": "abc",
+        "key": z85,
+        "port": 1883,
+        "wifi": {"psk": 12345678, "on": True},
+        "tokens": {"a": "b"},
+        "note": z85,
+    }
     assert redact.tree(tree) == {
-        "own": "/etc/reflexd/box.key_secret", "server_key": "keys/arm.key", "api_key": "***", "key": "***", "port": 1883,
-        "wifi": {"psk": "***", "on": True}, "tokens": "***", "note": "***",
-    }  # fmt: skip
+        "own": "/etc/reflexd/box.key_secret",
+        "server_key": "keys/arm.key",
+        "api_key": "***",
+        "key": "***",
+        "port": 1883,
+        "wifi": {"psk": "***", "on": True},
+        "tokens": "***",
+        "note": "***",
+    }
     assert set(redact.secrets(tree)) == {"abc", z85, "12345678", "b"}
 
 

@@ -9,18 +9,39 @@ from typing import Any
 
 import pytest
 
-from agent.field import doctor, look
+from agent import ledger
+from agent.field import doctor, snapshot
 from agent.field.checks import leftovers, network, software, timers
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check
-from agent import ledger as book
-from tests.fielders import box, code, configuration, ledger, reflexd, whole
+from tests.fielders import box, code, configuration, reflexd, whole, write_ledger
 from tests.processes import Cell, arm, until
 
 EVERY = {
-    "daemon", "ledgers", "python", "libraries", "configuration", "engine litert", "model arm-deviation", "SCHED_FIFO",
-    "RT throttling", "memory lock", "cpu governor", "power mode", "gpu clock", "clock source", "time", "devices",
-    "cameras, serial lines", "temperature", "throttling", "throttled before", "insecure", "keys", "DSCP", "timer jitter",
-}  # fmt: skip
+    "daemon",
+    "ledgers",
+    "python",
+    "libraries",
+    "configuration",
+    "engine litert",
+    "model arm-deviation",
+    "SCHED_FIFO",
+    "RT throttling",
+    "memory lock",
+    "cpu governor",
+    "power mode",
+    "gpu clock",
+    "clock source",
+    "time",
+    "devices",
+    "cameras, serial lines",
+    "temperature",
+    "throttling",
+    "throttled before",
+    "insecure",
+    "keys",
+    "DSCP",
+    "timer jitter",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +62,9 @@ def test_every_subject_is_looked_at_on_any_machine(tmp_path: Path) -> None:
     path = configuration(tmp_path)
     answer = told(path)
     assert EVERY <= set(by_name(answer))
-    assert answer["exit_code"] == max({"good": 0, "skip": 0, "warn": 1, "bad": 2}[one["state"]] for one in answer["checks"])
+    assert answer["exit_code"] == max(
+        {"good": 0, "skip": 0, "warn": 1, "bad": 2}[one["state"]] for one in answer["checks"]
+    )
     assert sum(answer[state] for state in (GOOD, WARN, BAD, SKIP)) == len(answer["checks"])
     shown = reflexd("doctor", "-c", str(path))
     assert code(shown) == answer["exit_code"] and all(len(line) <= 80 for line in shown.stdout.splitlines())
@@ -62,7 +85,9 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, content: bytes) -> None
     path = tmp_path / "reflexd.yaml"
     path.write_bytes(content)
     found = by_name(told(path))
-    assert EVERY - {"model arm-deviation"} <= set(found) and ("configuration" not in found or found["python"].state == GOOD)
+    assert EVERY - {"model arm-deviation"} <= set(found) and (
+        "configuration" not in found or found["python"].state == GOOD
+    )
 
 
 def test_no_configuration_at_all(tmp_path: Path) -> None:
@@ -70,7 +95,9 @@ def test_no_configuration_at_all(tmp_path: Path) -> None:
     assert found["configuration"].state == BAD and "No such file" in found["configuration"].cause
 
 
-def test_a_check_that_fails_itself_is_told_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_itself_is_told_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(_: Box) -> list[Check]:
         raise ZeroDivisionError("a kernel file nobody has seen yet")
 
@@ -83,7 +110,7 @@ def test_beside_a_daemon_and_after_it_was_killed(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         _, daemon = cell.both()
         path = cell.write()
-        until("its answer", lambda: look.look(path).said)
+        until("its answer", lambda: snapshot.look(path).said)
         found = by_name(told(path))
         assert found["daemon"].state == GOOD and str(daemon.popen.pid) in found["daemon"].cause
         assert "the daemon, pid" in found["SCHED_FIFO"].cause and found["ledgers"].state == GOOD
@@ -100,11 +127,11 @@ def test_beside_a_daemon_and_after_it_was_killed(tmp_path: Path) -> None:
 def test_what_a_ledger_tells_of_the_end(tmp_path: Path) -> None:
     path = configuration(tmp_path)
     assert [one.state for one in leftovers.checks(box(path))] == [SKIP, SKIP]
-    ledger(tmp_path, state=book.FAILED)
+    write_ledger(tmp_path, state=ledger.FAILED)
     daemon, ledgers = leftovers.checks(box(path))
     assert (whole(daemon).state, ledgers.state) == (BAD, GOOD) and "bug in lane arm" in daemon.cause
     (tmp_path / "run/arm.ledger").write_bytes(b"reflexd\x01")
-    ledger(tmp_path, "leg")
+    write_ledger(tmp_path, "leg")
     _, ledgers = leftovers.checks(box(path))
     assert whole(ledgers).state == WARN and "not a ledger" in ledgers.cause
 
@@ -142,7 +169,9 @@ def test_a_model_whose_file_was_changed(tmp_path: Path) -> None:
             (tmp_path / file.name).write_bytes(file.read_bytes())
     assert software.model("mine", tmp_path).state == GOOD
     weights = tmp_path / software.package.read(tmp_path).file
-    weights.write_bytes(weights.read_bytes()[:-1] + b"\0" if weights.read_bytes()[-1] else weights.read_bytes()[:-1] + b"\1")
+    weights.write_bytes(
+        weights.read_bytes()[:-1] + b"\0" if weights.read_bytes()[-1] else weights.read_bytes()[:-1] + b"\1"
+    )
     damaged = whole(software.model("mine", tmp_path))
     assert damaged.state == BAD and "sha256" in damaged.cause
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from agent import config as configuration_of
-from agent.field import lanes, look, words
-from agent.field.look import View
-from tests.fielders import MS, configuration, ledger
+from agent.config.models import default_run_dir
+from agent.field import format, lanes, snapshot
+from agent.field.snapshot import View
+from tests.fielders import MS, configuration, write_ledger
 
 
 def test_the_good_lanes_of_a_broken_configuration_are_seen(tmp_path: Path) -> None:
     good = {"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation"}
     path = configuration(tmp_path, lanes={"arm": good, "leg": {"modle": "x"}}, metrics={"port": "no"}, nonsense=1)
-    config, mistakes, run_dir = look.read_config(path)
+    config, mistakes, run_dir = snapshot.read_config(path)
     assert list(config.lanes) == ["arm"] and list(config.actuators) == ["robot"] and config.metrics.port == 0
     assert run_dir == tmp_path / "run" and "reflexd check" in mistakes[0]
 
@@ -26,68 +26,72 @@ def test_the_good_lanes_of_a_broken_configuration_are_seen(tmp_path: Path) -> No
 def test_a_file_that_is_no_yaml_still_tells_its_run_dir(tmp_path: Path) -> None:
     path = tmp_path / "reflexd.yaml"
     path.write_text(f"node: a\nrun_dir: '{tmp_path}/run'  # here\nlanes: {{arm: [\n", encoding="utf-8")
-    config, mistakes, run_dir = look.read_config(path)
+    config, mistakes, run_dir = snapshot.read_config(path)
     assert (config.lanes, run_dir) == ({}, tmp_path / "run") and len(mistakes) == 1
 
 
 def test_without_a_configuration_the_service_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     system, mine = tmp_path / "system", tmp_path / "mine"
-    monkeypatch.setattr(look, "SYSTEM_RUN_DIR", system)
-    monkeypatch.setattr(look, "default_run_dir", lambda: mine)
-    assert look.read_config(tmp_path / "none.yaml")[2] == mine
+    monkeypatch.setattr(snapshot, "SYSTEM_RUN_DIR", system)
+    monkeypatch.setattr(snapshot, "default_run_dir", lambda: mine)
+    assert snapshot.read_config(tmp_path / "none.yaml")[2] == mine
     system.mkdir()
-    assert look.read_config(tmp_path / "none.yaml")[2] == system
+    assert snapshot.read_config(tmp_path / "none.yaml")[2] == system
     mine.mkdir()
     (mine / "reflexd.lock").touch()
-    assert look.read_config(tmp_path / "none.yaml")[2] == mine
-    assert configuration_of.default_run_dir() != mine
+    assert snapshot.read_config(tmp_path / "none.yaml")[2] == mine
+    assert default_run_dir() != mine
 
 
 def test_ledgers_that_are_none_hide_no_other(tmp_path: Path) -> None:
-    whole = ledger(tmp_path, "arm")
+    whole = write_ledger(tmp_path, "arm")
     (tmp_path / "run/torn.ledger").write_bytes(whole.read_bytes()[:5000])
     (tmp_path / "run/foreign.ledger").write_bytes(b"x" * whole.stat().st_size)
     (tmp_path / "run/folder.ledger").mkdir()
-    found, troubles = look.read_ledgers(tmp_path / "run")
-    assert list(found) == ["arm"] and [Path(one.split(":")[0]).stem for one in troubles] == ["folder", "foreign", "torn"]
+    found, troubles = snapshot.read_ledgers(tmp_path / "run")
+    assert list(found) == ["arm"] and [Path(one.split(":")[0]).stem for one in troubles] == [
+        "folder",
+        "foreign",
+        "torn",
+    ]
 
 
 def test_a_missing_run_dir_is_a_trouble_and_no_crash(tmp_path: Path) -> None:
-    view = look.look(configuration(tmp_path))
-    assert (view.pid, view.said, view.accounts) == (0, {}, {}) and str(tmp_path / "run") in view.troubles[0]
+    view = snapshot.look(configuration(tmp_path))
+    assert (view.pid, view.said, view.snapshots) == (0, {}, {}) and str(tmp_path / "run") in view.troubles[0]
 
 
 def test_who_holds_a_lock(tmp_path: Path) -> None:
     path = tmp_path / "reflexd.lock"
-    assert look.holder(path) == 0
+    assert snapshot.holder(path) == 0
     with open(path, "a", encoding="ascii") as file:
-        assert look.holder(path) == 0
+        assert snapshot.holder(path) == 0
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert look.holder(path) == os.getpid()
-        assert look.holder(path, tmp_path / "none") == 0
-    assert look.holder(path) == 0
+        assert snapshot.holder(path) == os.getpid()
+        assert snapshot.holder(path, tmp_path / "none") == 0
+    assert snapshot.holder(path) == 0
 
 
 def test_a_lock_of_the_same_number_on_another_device_is_not_ours(tmp_path: Path) -> None:
     path, locks = tmp_path / "a.lock", tmp_path / "locks"
     path.touch()
     locks.write_text(f"1: FLOCK  ADVISORY  WRITE 1 ff:ff:{path.stat().st_ino} 0 EOF\n", encoding="ascii")
-    assert look.holder(path, locks) == 0
+    assert snapshot.holder(path, locks) == 0
 
 
 def test_how_long_a_process_lives() -> None:
-    assert (look.uptime_s(os.getpid()) or -1) >= 0
-    assert look.uptime_s(0) is None
+    assert (snapshot.uptime_s(os.getpid()) or -1) >= 0
+    assert snapshot.uptime_s(0) is None
 
 
 def view(folder: Path, pid: int = 0, now: int = 0) -> View:
-    seen = look.look(configuration(folder))
+    seen = snapshot.look(configuration(folder))
     return seen._replace(pid=pid, now=now or seen.now)
 
 
 def test_a_dead_daemons_lane_keeps_the_figures_of_its_last_seconds(tmp_path: Path) -> None:
     last = time.monotonic_ns() - 3_600_000 * MS
-    ledger(tmp_path, count=1000, every_ms=10, last=last)
+    write_ledger(tmp_path, count=1000, every_ms=10, last=last)
     (one,) = lanes.lanes(view(tmp_path))
     assert (one.state, one.label, one.other_boot) == ("stopped", "normal", False)
     assert one.rate_hz == pytest.approx(100, rel=0.02)
@@ -98,30 +102,37 @@ def test_a_dead_daemons_lane_keeps_the_figures_of_its_last_seconds(tmp_path: Pat
 
 
 def test_times_of_another_boot_are_told_as_such(tmp_path: Path) -> None:
-    ledger(tmp_path, last=time.monotonic_ns() + 10_000_000 * MS)
+    write_ledger(tmp_path, last=time.monotonic_ns() + 10_000_000 * MS)
     (one,) = lanes.lanes(view(tmp_path))
     assert one.other_boot and one.newest_age_s is None and one.evidence_age_s is None and one.rate_hz > 0
 
 
 def test_a_lane_that_lives_and_gets_nothing_has_rate_zero(tmp_path: Path) -> None:
-    ledger(tmp_path, last=time.monotonic_ns() - 20_000 * MS)
+    write_ledger(tmp_path, last=time.monotonic_ns() - 20_000 * MS)
     (one,) = lanes.lanes(view(tmp_path, pid=os.getpid()))
     assert (one.rate_hz, one.state) == (0.0, "closed") and one.why == "has not started yet"
 
 
 def test_a_ledger_of_an_earlier_run_is_not_taken_for_a_lane_that_runs(tmp_path: Path) -> None:
-    ledger(tmp_path, "old")
+    write_ledger(tmp_path, "old")
     found = {one.name: one for one in lanes.lanes(view(tmp_path, pid=1))}
     assert found["old"].state == "stopped" and "earlier run" in found["old"].why
     assert (found["arm"].state, found["arm"].why) == ("unknown", "no ledger")
 
 
 def test_figures_are_short() -> None:
-    for seconds, said in ((0.04, "0.0 s"), (9.96, "10.0 s"), (14, "14 s"), (180, "3 min"), (7200, "2 h"), (1e6, "12 d")):
-        assert words.ago(seconds) == said
+    for seconds, said in (
+        (0.04, "0.0 s"),
+        (9.96, "10.0 s"),
+        (14, "14 s"),
+        (180, "3 min"),
+        (7200, "2 h"),
+        (1e6, "12 d"),
+    ):
+        assert format.ago(seconds) == said
     for value, said in ((None, "-"), (0.061, "0.06"), (9.99, "9.99"), (9.996, "10.0"), (12.34, "12.3"), (1234, "1234")):
-        assert words.ms(value) == said
-    assert [words.rate(value) for value in (0, 0.5, 29.97, 99.6, 1002.3)] == ["0.0", "0.5", "30.0", "100", "1002"]
-    assert [words.bar(share, 4) for share in (0, 0.5, 1, 1.01)] == ["[----]", "[##--]", "[####]", "[####!"]
-    assert words.sparkline([None, 0.0, 1.0, 9.0], 2.0) == " ▁▅█"
-    assert words.plain("a\x1b[2Jb\n") == "a?[2Jb?" and words.clip("x" * 90) == "x" * 77 + "..."
+        assert format.ms(value) == said
+    assert [format.rate(value) for value in (0, 0.5, 29.97, 99.6, 1002.3)] == ["0.0", "0.5", "30.0", "100", "1002"]
+    assert [format.bar(share, 4) for share in (0, 0.5, 1, 1.01)] == ["[----]", "[##--]", "[####]", "[####!"]
+    assert format.sparkline([None, 0.0, 1.0, 9.0], 2.0) == " ▁▅█"
+    assert format.plain("a\x1b[2Jb\n") == "a?[2Jb?" and format.clip("x" * 90) == "x" * 77 + "..."

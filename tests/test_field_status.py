@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from agent import control
-from agent.field import look, status
-from tests.fielders import code, configuration, ledger, put, reflexd
+from agent.field import snapshot, status
+from tests.fielders import code, configuration, put, reflexd, write_ledger
 from tests.processes import Cell, arm, fault, until
 
 
@@ -45,7 +45,9 @@ def test_a_lane_whose_device_is_gone_is_degraded(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm(faults=[fault("unplug", 1.0, 600.0)])}) as cell:
         daemon = cell.run()
         daemon.says("trying again")
-        lanes = until("the lane to be gone", lambda: [one for one in told(cell.write())["lanes"] if one["state"] == "gone"])
+        lanes = until(
+            "the lane to be gone", lambda: [one for one in told(cell.write())["lanes"] if one["state"] == "gone"]
+        )
         found = lanes[0]
         assert "to come back: arm: the simulated" in found["why"] and found["drops"]["faults"] >= 1
         assert code(reflexd("status", "-c", str(cell.write()))) == status.DEGRADED
@@ -62,19 +64,21 @@ def test_nothing_at_all_is_there(tmp_path: Path) -> None:
     assert code(shown) == status.DEAD and "no lanes" in shown.stdout and str(tmp_path / "run") in shown.stdout
 
 
-def test_a_daemon_without_answer_is_told_from_its_lock_and_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_without_answer_is_told_from_its_lock_and_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         _, daemon = cell.both()
         monkeypatch.setattr(control, "ask", lambda *_, **__: None)
         now = told(cell.write())
         assert now["running"] and not now["answers"] and now["pid"] == daemon.popen.pid and now["uptime_s"] >= 0
-        assert {knob["name"] for knob in now["knobs"]} == {"SCHED_FIFO", "memory lock"}
+        assert {setting["name"] for setting in now["knobs"]} == {"SCHED_FIFO", "memory lock"}
         assert now["lanes"][0]["state"] == "running"
         assert "control.sock gives no answer" in " ".join(reflexd("status", "-c", str(cell.write())).stdout.split())
 
 
 def test_an_answer_that_leaves_everything_out_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger(tmp_path)
+    write_ledger(tmp_path)
     path = configuration(tmp_path)
     monkeypatch.setattr(control, "ask", lambda *_, **__: {"error": "not yet"})
     assert code(reflexd("status", "-c", str(path))) == status.DEAD
@@ -84,22 +88,25 @@ def test_an_answer_that_leaves_everything_out_is_no_trouble(tmp_path: Path, monk
 
 
 def test_a_user_without_rights_is_not_told_that_it_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger(tmp_path)
+    write_ledger(tmp_path)
     path = configuration(tmp_path)
-    monkeypatch.setattr(look.os, "access", lambda *_: False)
+    monkeypatch.setattr(snapshot.os, "access", lambda *_: False)
     shown = reflexd("status", "-c", str(path))
     assert code(shown) == status.UNKNOWN and "CANNOT BE SEEN" in shown.stdout and "start it" not in shown.stdout
 
 
 def test_a_terminal_is_not_steered_by_a_label(tmp_path: Path) -> None:
     path = configuration(tmp_path, node="cell-1")
-    ledger(tmp_path, "bad\x1b[2Jname")
+    write_ledger(tmp_path, "bad\x1b[2Jname")
     assert "\x1b" not in reflexd("status", "-c", str(path)).stdout
 
 
 def test_knobs_from_the_kernel(tmp_path: Path) -> None:
     proc = put(tmp_path, {"7/status": "VmLck:\t       0 kB", "7/task/0/stat": ""})
-    assert [(knob.name, knob.on) for knob in status.kernel_knobs(7, proc)] == [("SCHED_FIFO", False), ("memory lock", False)]
+    assert [(setting.name, setting.on) for setting in status.kernel_knobs(7, proc)] == [
+        ("SCHED_FIFO", False),
+        ("memory lock", False),
+    ]
     put(tmp_path, {"7/status": "VmLck:\t    4096 kB"})
     assert status.kernel_knobs(7, proc)[1].on
     assert status.kernel_knobs(8, proc) == []

@@ -17,7 +17,7 @@ import pytest
 
 from agent.field import board, status, top
 from agent.field.top import Line
-from tests.fielders import code, configuration, ledger, reflexd
+from tests.fielders import code, configuration, reflexd, write_ledger
 from tests.processes import Cell, arm, until
 
 textual = pytest.importorskip("textual", reason="textual is not installed: pip install 'reflexd[top]'")
@@ -25,7 +25,7 @@ textual = pytest.importorskip("textual", reason="textual is not installed: pip i
 
 def test_once_prints_and_leaves(tmp_path: Path) -> None:
     for number in range(8):
-        ledger(tmp_path, f"lane{number}", count=500, every_ms=20)
+        write_ledger(tmp_path, f"lane{number}", count=500, every_ms=20)
     shown = reflexd("top", "--once", "-c", str(configuration(tmp_path, lanes={}, rules={})))
     assert code(shown) == status.DEAD
     lines = shown.stdout.splitlines()
@@ -34,7 +34,7 @@ def test_once_prints_and_leaves(tmp_path: Path) -> None:
 
 
 def test_without_a_terminal_it_prints_once(tmp_path: Path) -> None:
-    ledger(tmp_path)
+    write_ledger(tmp_path)
     assert "saw normal" in reflexd("top", "-c", str(configuration(tmp_path))).stdout
 
 
@@ -53,7 +53,7 @@ def test_a_terminal_without_blocks_gets_plain_characters(monkeypatch: pytest.Mon
 
 
 def test_a_line_of_trouble_stands_out(tmp_path: Path) -> None:
-    ledger(tmp_path, "slow", stages=(0, 1, 1, 9, 1))
+    write_ledger(tmp_path, "slow", stages=(0, 1, 1, 9, 1))
     lines = top.lines(status.take(configuration(tmp_path, lanes={}, rules={}), board.Board()))
     assert [line.tone for line in lines if line.text.startswith("slow")] == ["bad"]
     assert lines[0].tone == "bad" and "NOT RUNNING" in lines[0].text
@@ -74,7 +74,7 @@ def test_the_live_view_fits_80_by_24_and_leaves_with_q(tmp_path: Path) -> None:
     from agent.field.top_view import Sheet, Top
 
     for number in range(12):
-        ledger(tmp_path, f"lane{number}")
+        write_ledger(tmp_path, f"lane{number}")
     app = Top(configuration(tmp_path, lanes={}, rules={}))
 
     async def look() -> list[str]:
@@ -110,7 +110,9 @@ def watch(path: Path, seconds: int = 8) -> tuple[list[bytes], int]:
     master, slave = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
     command = [sys.executable, "-m", "agent", "top", "-c", str(path)]
-    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+    )
     os.close(slave)
     try:
         drawn = [receive(master, 20.0, b"LANE")]

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from agent import ledger as book
-from agent.config import ConfigError
+from agent import ledger
+from agent.errors import ConfigError
 from agent.field import perfetto, trace
 from agent.ledger import Ledger
-from tests.fielders import MS, code, configuration, ledger, reflexd
+from tests.fielders import MS, code, configuration, reflexd, write_ledger
 from tests.processes import Cell, arm, until
 
 
@@ -23,8 +23,8 @@ def traced(path: Path, *words: str) -> Result:
 
 
 def test_the_worst_come_first_over_all_lanes(tmp_path: Path) -> None:
-    ledger(tmp_path, "quick", stages=(0, 1, 1, 1, 1))
-    ledger(tmp_path, "slow", stages=(3, 1, 2, 9, 1), sent=True)
+    write_ledger(tmp_path, "quick", stages=(0, 1, 1, 1, 1))
+    write_ledger(tmp_path, "slow", stages=(3, 1, 2, 9, 1), sent=True)
     answer = json.loads(traced(configuration(tmp_path), "--worst", "12", "--json").stdout)
     worst = answer["worst"]
     assert [one["lane"] for one in worst] == ["slow"] * 10 + ["quick"] * 2
@@ -34,22 +34,25 @@ def test_the_worst_come_first_over_all_lanes(tmp_path: Path) -> None:
 
 
 def test_a_bar_for_every_stage(tmp_path: Path) -> None:
-    ledger(tmp_path, stages=(0, 1, 1, 1, 1), count=1)
+    write_ledger(tmp_path, stages=(0, 1, 1, 1, 1), count=1)
     lines = traced(configuration(tmp_path), "--worst", "1").stdout.splitlines()
     assert lines[2].startswith("lane arm, sample 0, ") and lines[2].endswith("ago")
     bars = [(line.split()[0], line[22:]) for line in lines[3:8]]
     quarter = trace.BAR // 4
     assert bars == [
-        ("queueing", ""), ("transport", "  " + "#" * quarter), ("preprocess", "  " + " " * quarter + "#" * quarter),
-        ("inference", "  " + " " * 2 * quarter + "#" * quarter), ("decision", "  " + " " * 3 * quarter + "#" * quarter),
-    ]  # fmt: skip
+        ("queueing", ""),
+        ("transport", "  " + "#" * quarter),
+        ("preprocess", "  " + " " * quarter + "#" * quarter),
+        ("inference", "  " + " " * 2 * quarter + "#" * quarter),
+        ("decision", "  " + " " * 3 * quarter + "#" * quarter),
+    ]
     assert "total" in lines[8] and "4.000  over 2, captured to decided" in lines[8]
     assert max(map(len, lines)) <= 80
 
 
 def test_one_lane_or_a_mistake(tmp_path: Path) -> None:
-    ledger(tmp_path, "arm")
-    ledger(tmp_path, "leg")
+    write_ledger(tmp_path, "arm")
+    write_ledger(tmp_path, "leg")
     path = configuration(tmp_path)
     assert {one["lane"] for one in json.loads(traced(path, "--lane", "leg", "--json").stdout)["worst"]} == {"leg"}
     with pytest.raises(ConfigError, match="no ledger of a lane 'log'; there is: arm, leg"):
@@ -57,7 +60,9 @@ def test_one_lane_or_a_mistake(tmp_path: Path) -> None:
 
 
 def test_only_the_newest_minutes_even_of_the_dead(tmp_path: Path) -> None:
-    ledger(tmp_path, count=601, every_ms=1000, last=time.monotonic_ns() - 3_600_000 * MS)  # ten minutes, ended an hour ago
+    write_ledger(
+        tmp_path, count=601, every_ms=1000, last=time.monotonic_ns() - 3_600_000 * MS
+    )  # ten minutes, ended an hour ago
     answer = json.loads(traced(configuration(tmp_path), "--minutes", "2", "--worst", "1000", "--json").stdout)
     assert len(answer["worst"]) == 120 and min(one["sequence"] for one in answer["worst"]) == 481
 
@@ -103,16 +108,26 @@ def events(path: Path) -> list[dict[str, Any]]:
 
 
 def test_perfettos_tracks_and_spans(tmp_path: Path) -> None:
-    ledger(tmp_path, "arm", stages=(3, 1, 2, 9, 1), count=2, every_ms=100, sent=True)
-    ledger(tmp_path, "leg", count=1)
+    write_ledger(tmp_path, "arm", stages=(3, 1, 2, 9, 1), count=2, every_ms=100, sent=True)
+    write_ledger(tmp_path, "leg", count=1)
     result = traced(configuration(tmp_path), "--perfetto", str(tmp_path / "t.json"))
     assert code(result) == 0 and "ui.perfetto.dev" in result.stdout
     found = events(tmp_path / "t.json")
     assert {(one["tid"], one["args"]["name"]) for one in found if one["ph"] == "M"} == {
-        (0, "reflexd cell-1"), (1, "arm"), (2, "leg"),
-    }  # fmt: skip
+        (0, "reflexd cell-1"),
+        (1, "arm"),
+        (2, "leg"),
+    }
     first = [one for one in found if one["tid"] == 1 and one["ph"] != "M"][:7]
-    assert [one["name"] for one in first] == ["sample 0", "transport", "preprocess", "inference", "decide", "send", "applied"]
+    assert [one["name"] for one in first] == [
+        "sample 0",
+        "transport",
+        "preprocess",
+        "inference",
+        "decide",
+        "send",
+        "applied",
+    ]
     assert [one["dur"] for one in first[:-1]] == [14_000, 1000, 2000, 9000, 1000, 1000]  # us; 3 ms were queueing
     assert first[0]["args"] == {"sequence": 0, "captured_ms_before": 3.0, "captured_to_applied_ms": 18.0}
     assert [one["name"] for one in found if one["tid"] == 2 and one["ph"] == "X"][-1] == "decide"  # nothing left
@@ -134,7 +149,10 @@ def test_spans_of_a_track_nest_and_do_not_overlap(tmp_path: Path) -> None:
         if one["name"].startswith("sample"):
             whole, end = one, one["ts"]
         else:
-            assert one["ts"] == pytest.approx(end, abs=0.002) and one["ts"] + one["dur"] <= whole["ts"] + whole["dur"] + 0.002
+            assert (
+                one["ts"] == pytest.approx(end, abs=0.002)
+                and one["ts"] + one["dur"] <= whole["ts"] + whole["dur"] + 0.002
+            )
             end = one["ts"] + one["dur"]
 
 
@@ -143,5 +161,5 @@ def test_a_capture_that_was_awaited_begins_when_it_came() -> None:
     (sample, transport, *_) = perfetto.sample(1, [7, captured, asked, 4_000_000, 5_000_000, 6_000_000, 7_000_000, 0, 0])
     assert (sample["ts"], sample["dur"], transport["dur"]) == (3000.0, 4000.0, 1000.0)
     assert perfetto.sample(1, [7, captured, asked, 0, 0, 0, 1, 0, 0]) == []  # ends before it begins
-    assert book.STAMPS[3:8] == ("read", "prepared", "inferred", "decided", "sent")  # what STAGES counts on
+    assert ledger.STAMPS[3:8] == ("read", "prepared", "inferred", "decided", "sent")  # what STAGES counts on
     assert [column for _, column in perfetto.STAGES] == [3, 4, 5, 6, 7]

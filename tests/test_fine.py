@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from agent import package
 from agent.data import Box, Sample
 from agent.decoders.base import Finding
-from agent.fine import Fine, FineConfig
-from agent.lane import offline
-from agent.tracks import Tracks, overlap
-
+from agent.lane import offline_lane
+from agent.vision.config import RefineConfig
+from agent.vision.refine import Refine
+from agent.vision.tracks import Tracks, overlap
 from tests.shared import MOVENET, needs_recordings
 
 MS = 1_000_000
@@ -37,8 +37,8 @@ def opened() -> package.Package:
     return package.open_package(package.find("person-coarse"))
 
 
-def fine(opened: package.Package, **section: Any) -> Fine:
-    made = Fine(opened, FineConfig.model_validate({"model": "person-coarse", "label": "person", **section}))
+def refine(opened: package.Package, **section: Any) -> Refine:
+    made = Refine(opened, RefineConfig.model_validate({"model": "person-coarse", "label": "person", **section}))
     made.fit("bgr")
     return made
 
@@ -51,22 +51,22 @@ FAR = 1 << 62
 
 
 def test_only_scores_in_doubt_are_looked_at_again(opened: package.Package) -> None:
-    look = fine(opened, band=(0.3, 0.7))
+    look = refine(opened, band=(0.3, 0.7))
     assert not look(at(0), [person(0.5, 0.2)], FAR).looked
     assert look(at(100), [person(0.5, 0.5)], FAR).looked
     assert not look(at(200), [person(0.5, 0.9)], FAR).looked  # sure now
-    assert not fine(opened)(at(0), [Finding("dog", 0.5, box(0.4))], FAR).looked
+    assert not refine(opened)(at(0), [Finding("dog", 0.5, box(0.4))], FAR).looked
 
 
 def test_the_fine_word_replaces_the_coarse_one_and_no_other(opened: package.Package) -> None:
     """An empty room: the fine model finds nobody where the coarse one saw somebody."""
-    told = fine(opened)(at(0), [person(0.1, 0.5), person(0.6, 0.8), Finding("dog", 0.9, box(0.6))], FAR)
-    assert told.looked and not told.hurried
+    told = refine(opened)(at(0), [person(0.1, 0.5), person(0.6, 0.8), Finding("dog", 0.9, box(0.6))], FAR)
+    assert told.looked and not told.refine_skipped
     assert told.findings == [person(0.1, 0.5), Finding("dog", 0.9, box(0.6))]
 
 
 def test_without_time_the_coarse_answer_stands_and_says_so(opened: package.Package) -> None:
-    look = fine(opened)
+    look = refine(opened)
     look(at(0), [person(0.5)], FAR)  # learns what a look costs
     assert look.cost_ns > 0
     told = look(at(100), [person(0.5)], time.monotonic_ns() + look.cost_ns // 4)
@@ -75,14 +75,14 @@ def test_without_time_the_coarse_answer_stands_and_says_so(opened: package.Packa
 
 
 def test_one_slow_look_does_not_end_looking(opened: package.Package) -> None:
-    look = fine(opened)
+    look = refine(opened)
     look.cost_ns = 10**9
     looked = [look(at(100 * n), [person(0.5)], time.monotonic_ns() + 50 * MS).looked for n in range(120)]
     assert not looked[0] and looked[-1]
 
 
 def test_it_follows_one_person_and_not_whoever_is_clearer(opened: package.Package) -> None:
-    look = fine(opened, pad=0.25)
+    look = refine(opened, pad=0.25)
     look(at(0), [person(0.1, 0.6), person(0.7, 0.5)], FAR)
     first = look.target
     for n in range(1, 10):
@@ -93,7 +93,7 @@ def test_it_follows_one_person_and_not_whoever_is_clearer(opened: package.Packag
 
 
 def test_a_person_lost_by_the_first_model_is_looked_for_where_it_was(opened: package.Package) -> None:
-    look = fine(opened, follow_s=2.0)
+    look = refine(opened, follow_s=2.0)
     for n in range(5):
         look(at(100 * n), [person(0.5)], FAR)
     looked = [look(at(400 + 100 * n), [], FAR).looked for n in range(1, 40)]
@@ -102,7 +102,7 @@ def test_a_person_lost_by_the_first_model_is_looked_for_where_it_was(opened: pac
 
 def test_a_box_from_neck_to_knees_shows_the_whole_body(opened: package.Package) -> None:
     """The usual fault of a coarse box: a fifth of the body is missing above it, a fifth below."""
-    look = fine(opened)
+    look = refine(opened)
     look(at(0), [Finding("person", 0.6, Box(0.45, 0.32, 0.55, 0.68))], FAR)
     region = look.pixels.region
     assert region.top <= 0.2 * 240 and region.top + region.height >= 0.8 * 240
@@ -110,7 +110,7 @@ def test_a_box_from_neck_to_knees_shows_the_whole_body(opened: package.Package) 
 
 
 def test_who_is_lost_while_falling_is_looked_for_where_they_were_seen_last(opened: package.Package) -> None:
-    look = fine(opened, pad=0.1)
+    look = refine(opened, pad=0.1)
     for n in range(10):
         look(at(100 * n), [person(0.5, top=0.05 + 0.05 * n, height=0.2)], FAR)
     seen = look.pixels.region
@@ -122,7 +122,7 @@ def test_who_is_lost_while_falling_is_looked_for_where_they_were_seen_last(opene
 
 def test_a_person_who_was_clear_until_lost_is_looked_for_where_that_was(opened: package.Package) -> None:
     """Scores above the band are not looked at, and yet they say where somebody is."""
-    look = fine(opened, band=(0.3, 0.8), pad=0.1)
+    look = refine(opened, band=(0.3, 0.8), pad=0.1)
     look(at(0), [person(0.1, 0.6)], FAR)
     for n in range(1, 12):
         assert not look(at(100 * n), [person(0.1 + 0.05 * n, 0.9)], FAR).looked
@@ -132,7 +132,7 @@ def test_a_person_who_was_clear_until_lost_is_looked_for_where_that_was(opened: 
 
 @given(st.tuples(*[st.floats(-0.2, 1.2)] * 2), st.floats(0.001, 1.5), st.floats(0.001, 1.5))
 def test_what_is_looked_at_lies_in_the_frame(corner: Any, width: float, height: float) -> None:
-    look = fine(package_once())
+    look = refine(package_once())
     look.pixels.fit(FRAME.shape)
     left, top, wide, high = look.around(Box(*corner, corner[0] + width, corner[1] + height), FRAME.shape)
     assert 0 <= left <= left + wide <= 320 and 0 <= top <= top + high <= 240
@@ -161,7 +161,7 @@ def test_a_pose_network_finds_in_the_part_the_keypoints_that_it_finds_in_the_who
     top, left = squat.shape[0], squat.shape[1]
     scene[top : 2 * top, left : 2 * left] = squat
     opened = package.open_package(MOVENET)
-    look = Fine(opened, FineConfig(model=str(MOVENET), label="person", pad=0.0))
+    look = Refine(opened, RefineConfig(model=str(MOVENET), label="person", pad=0.0))
     look.fit("bgr")
     told = look(Sample("cam", 0, 1, scene), [Finding("person", 0.5, Box(1 / 3, 1 / 3, 2 / 3, 2 / 3))], FAR)
     points = look.pixels.unmap_points(opened.decoder.keypoints)
@@ -174,21 +174,20 @@ def test_a_pose_network_finds_in_the_part_the_keypoints_that_it_finds_in_the_who
 @needs_recordings
 def test_a_fall_is_called_from_coarse_over_fine_to_pose_and_who_then_is_lost_still_lies() -> None:
     """A real clip, and after its end 20 s of a grey picture: no model sees anybody there."""
-    from agent.conditions import RuleConfig
     from agent.perception import Perception
-    from agent.poses import SecondModel
-    from agent.rules import Rules
-    from agent.scene import Scene
+    from agent.rules.conditions import RuleConfig
+    from agent.rules.engine import Rules
+    from agent.rules.scene import Scene
+    from agent.vision.poses import SecondModel
     from models.train.pose_fall.clips import RULE
-
     from tests.shared import DATA
 
     second = SecondModel(package.open_package(package.find("pose-fall")))
-    config = FineConfig(model=str(MOVENET), label="person")
+    config = RefineConfig(model=str(MOVENET), label="person")
     coarse = package.open_package(package.find("person-coarse"))
-    look = Fine(package.open_package(MOVENET), config)
+    look = Refine(package.open_package(MOVENET), config)
     clip = DATA / "video-fall-gmdcsa24/S2-Fall-13.mp4"
-    lane = offline("room", "camera.file", {"path": clip}, Perception(coarse, fine=look, second=second))
+    lane = offline_lane("room", "camera.file", {"path": clip}, Perception(coarse, refine=look, second=second))
     scene = Scene(Rules({"fall": RuleConfig.model_validate(RULE)}, {"nurse": "quiet"}))
     calls, start, sample = [], 0, None
     for sample, decisions in lane.play(scene):
@@ -243,4 +242,4 @@ def test_any_boxes_are_stood(pictures: Any) -> None:
 
 def test_the_manifest_of_a_tool_is_not_a_picture_model(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="takes no pictures"):
-        Fine(package.open_package(package.find("arm-deviation")), FineConfig(model="arm-deviation", label="x"))
+        Refine(package.open_package(package.find("arm-deviation")), RefineConfig(model="arm-deviation", label="x"))

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from agent.conditions import RuleConfig
 from agent.data import Decision, Evidence
-from agent.fusion import because, log_odds, probability
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.rules.conditions import RuleConfig
+from agent.rules.engine import Rules
+from agent.rules.fusion import explain, log_odds, probability
+from agent.rules.scene import Scene
 
 MS = 1_000_000
-FALL = {"lane": "camera", "label": "fall", "keep_ms": 2000}
-GROAN = {"lane": "microphone", "label": "groan", "keep_ms": 2000}
-JUMP = {"lane": "heart", "label": "heart-rate-jump", "keep_ms": 2000}
+FALL = {"lane": "camera", "label": "fall", "memory_ms": 2000}
+GROAN = {"lane": "microphone", "label": "groan", "memory_ms": 2000}
+JUMP = {"lane": "heart", "label": "heart-rate-jump", "memory_ms": 2000}
 SENSES = [FALL, GROAN, JUMP]
 
 
@@ -43,7 +43,7 @@ class Room:
                 if lane in self.silent:
                     continue
                 one = said.get((at, lane))
-                for decision in self.scene.bring(lane, at * MS, [one] if one else []):
+                for decision in self.scene.decide(lane, at * MS, [one] if one else []):
                     told.append((at, decision.verb))
                     self.decisions.append(decision)
         return told
@@ -62,7 +62,9 @@ ALL = {
 
 def test_two_of_three_in_a_window_whatever_their_order() -> None:
     for order in itertools.permutations(ALL.values()):
-        said = {(1000 + 400 * n, one.lane): one._replace(t_capture=(1000 + 400 * n) * MS) for n, one in enumerate(order)}
+        said = {
+            (1000 + 400 * n, one.lane): one._replace(t_capture=(1000 + 400 * n) * MS) for n, one in enumerate(order)
+        }
         assert Room(rule(some=SENSES, at_least=2)).play(said)[:2] == [(0, "quiet"), (1400, "call")]
 
 
@@ -86,16 +88,16 @@ def test_the_reason_is_spelled_out() -> None:
     room = Room(rule(sum=SENSES, prior=0.2, confidence=0.95))
     room.play(ALL)
     call = room.decisions[1]
-    assert because(call) == (
+    assert explain(call) == (
         "fall 0.91 at -400 ms, groan 0.74 at -100 ms, heart-rate-jump 0.80 +38 bpm at 0 ms; confidence 0.97"
     )
-    assert because(room.decisions[0]) == "no rule holds"
+    assert explain(room.decisions[0]) == "no rule holds"
 
 
 @pytest.mark.parametrize("silent", ["microphone", "heart", "camera"])
 def test_a_missing_source_lowers_the_confidence_by_what_was_stated(silent: str) -> None:
     said = {at: one for at, one in ALL.items() if one.lane != silent}
-    senses = [one | {"missing": 0.7} for one in SENSES]
+    senses = [one | {"missing_penalty": 0.7} for one in SENSES]
 
     def sure(room: Room) -> float:
         room.play(said, 1500)
@@ -104,12 +106,12 @@ def test_a_missing_source_lowers_the_confidence_by_what_was_stated(silent: str) 
     open_ = rule(sum=senses, prior=0.3, confidence=0.01, every_sample=True)
     there, gone = Room(open_), Room(open_, (silent,))
     assert log_odds(sure(gone)) == pytest.approx(log_odds(sure(there)) - 0.7, abs=1e-6)
-    assert gone.decisions[-1].lacking == (silent,) and f"; without {silent};" in because(gone.decisions[-1])
+    assert gone.decisions[-1].lacking == (silent,) and f"; without {silent};" in explain(gone.decisions[-1])
 
 
 def test_a_source_that_looks_and_finds_nothing_takes_off_what_was_stated() -> None:
     def sure(quiet: float) -> float:
-        room = Room(rule(sum=[FALL, GROAN | {"quiet": quiet}], prior=0.3, confidence=0.01, every_sample=True))
+        room = Room(rule(sum=[FALL, GROAN | {"absent_penalty": quiet}], prior=0.3, confidence=0.01, every_sample=True))
         room.play({(1000, "camera"): ALL[1000, "camera"]}, 1200)
         return log_odds(room.decisions[-1].confidence)
 
@@ -129,7 +131,7 @@ LOSS = st.floats(0, 5)
 def test_no_source_that_goes_raises_the_confidence(scores: Any, missing: Any, quiet: Any, prior: float) -> None:
     """Whatever a lane says, the same without that lane is never surer, when missing costs no less than finding nothing."""
     lanes = ("camera", "microphone", "heart")
-    costs = [{"missing": max(m, q), "quiet": q, "score": 0.01} for m, q in zip(missing, quiet)]
+    costs = [{"missing_penalty": max(m, q), "absent_penalty": q, "score": 0.01} for m, q in zip(missing, quiet)]
     section = rule(sum=[one | cost for one, cost in zip(SENSES, costs)], prior=prior, confidence=0.001)
 
     def sure(present: tuple[str, ...]) -> float:
@@ -155,7 +157,7 @@ def test_odds_and_probability(odds: float, share: float) -> None:
         ({"some": [FALL], "at_least": 2}, "2 of 1 conditions can never hold"),
         ({"some": SENSES, "all": SENSES}, "one of 'any', 'all', 'some' and 'sum'"),
         ({"sum": [FALL | {"absent": True}]}, "no evidence in a sum"),
-        ({"sum": [FALL | {"missing": -1}]}, "greater than or equal to 0"),
+        ({"sum": [FALL | {"missing_penalty": -1}]}, "greater than or equal to 0"),
         ({"sum": [FALL], "confidence": 1}, "less than 1"),
     ],
 )

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from agent import config, package, wire, yamlfile
-from agent.config import ConfigError
+from agent import package, yamlfile
+from agent.commands import wire
+from agent.commands.wire import WireError
+from agent.config.load import validate_config
 from agent.data import Ack, Command
-from agent.wire import WireError
+from agent.errors import ConfigError, PackageError
 from agent.yamlfile import YamlError
-
 from tests.shared import ROOT
 
 SECONDS = float(os.environ.get("REFLEXD_FUZZ_SECONDS", "3"))
@@ -24,9 +25,29 @@ SEED = int(os.environ.get("REFLEXD_FUZZ_SEED", str(random.SystemRandom().randran
 COMMAND = Command("cell-1/arm", 1 << 31, 7, 2, "stop", "stop", {"channel": 1, "speed": 0.5}, 10**15, 10**15, 50_000, 99)
 FRAMES = [wire.pack_command(COMMAND), wire.pack_ack(Ack("stop", 5, 6, 0, 10**15, 3)), wire.pack_bye("cell-1/arm", 5)]
 SCENE = (ROOT / "agent/scenes/robot-cell.yaml").read_bytes()
-YAML_BITS = [b"- ", b": ", b"&a ", b"*a", b"<<: *a", b"!!python/object:os.system ", b"{", b"]", b"\t", b"'", b"? ", b"|\n",
-             b"\x00", b"\xff", b"---\n", b"1e999", b".nan", b"2020-01-01", b"0o77",
-             b"!!binary aGk=", b"!!set {a}"]  # fmt: skip
+YAML_BITS = [
+    b"- ",
+    b": ",
+    b"&a ",
+    b"*a",
+    b"<<: *a",
+    b"!!python/object:os.system ",
+    b"{",
+    b"]",
+    b"\t",
+    b"'",
+    b"? ",
+    b"|\n",
+    b"\x00",
+    b"\xff",
+    b"---\n",
+    b"1e999",
+    b".nan",
+    b"2020-01-01",
+    b"0o77",
+    b"!!binary aGk=",
+    b"!!set {a}",
+]
 
 
 def mutated(seed: bytes, chance: random.Random, bits: list[bytes]) -> bytes:
@@ -81,7 +102,7 @@ def test_config() -> None:
     for raw in attempts(lambda chance: mutated(SCENE, chance, YAML_BITS)):
         tried += 1
         try:
-            config.validate(yamlfile.parse(raw, path))
+            validate_config(yamlfile.parse(raw, path))
             accepted += 1
         except (ConfigError, YamlError) as error:
             assert "fuzzed.yaml" in str(error), raw
@@ -98,7 +119,7 @@ def test_manifest(tmp_path: Path) -> None:
         (tmp_path / "manifest.yaml").write_bytes(raw)
         try:
             package.labels(tmp_path)
-        except package.PackageError:
+        except PackageError:
             continue
         except Exception as error:
             pytest.fail(f"seed {SEED}: {raw!r}: {error!r}")

@@ -11,18 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from agent import gates
-from agent.benches import senses
 from agent.backends.base import Tensor
+from agent.benches import senses
 from agent.data import Array, Box, Sample
 from agent.decoders.base import Finding
-from agent.gates.base import GateConfig
+from agent.gates import fit
+from agent.gates.config import GateConfig
 from agent.gates.pictures import PictureGate, inside
 from agent.gates.readings import ReadingGate
 from agent.manifest import Picture, Window
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
-
 from tests.processes import Cell, camera, needs_pictures
 from tests.shared import DATA, needs_recordings
 
@@ -33,7 +32,7 @@ PERSON = [Finding("person", 0.9, Box(0.4, 0.4, 0.6, 0.6))]
 
 
 def eye(layout: str = "grey", fit: str = "stretch", **section: Any) -> PictureGate:
-    made = gates.fit(GateConfig.model_validate(section), Pixels(Picture(colour="grey", fit=fit), TENSOR, layout))
+    made = fit.fit(GateConfig.model_validate(section), Pixels(Picture(colour="grey", fit=fit), TENSOR, layout))
     assert isinstance(made, PictureGate)
     return made
 
@@ -69,7 +68,7 @@ class Show:
 @pytest.mark.parametrize("layout", ["grey", "bgr", "yuyv"])
 @pytest.mark.parametrize("part", ["keyframe", "motion"])
 def test_a_still_picture_is_looked_at_once_a_silence(part: str, layout: str) -> None:
-    show = Show(eye(layout, **{part: {}}, silence_ms=1000))
+    show = Show(eye(layout, **{part: {}}, idle_interval_ms=1000))
     assert [show(empty(layout)) for _ in range(31)] == [True] + ([False] * 9 + [True]) * 3
 
 
@@ -82,7 +81,7 @@ def test_whatever_appears_is_seen_at_once(layout: str) -> None:
 
 
 def test_what_is_smaller_than_asked_for_is_no_motion() -> None:
-    show = Show(eye(motion={"least": 0.05}))
+    show = Show(eye(motion={"min_area": 0.05}))
     for _ in range(5):
         show(empty())
     assert not show(with_square(100, side=20))
@@ -90,7 +89,7 @@ def test_what_is_smaller_than_asked_for_is_no_motion() -> None:
 
 
 def test_a_keyframe_differs_from_the_last_one_looked_at_and_not_from_the_one_before() -> None:
-    show = Show(eye(keyframe={"changed": 0.1}, silence_ms=60_000))
+    show = Show(eye(keyframe={"min_changed": 0.1}, idle_interval_ms=60_000))
     assert show(empty())
     steps = [show(with_square(0, 0, side)) for side in range(4, 120, 4)]  # each differs by a little from the one before
     first = steps.index(True)
@@ -98,7 +97,7 @@ def test_a_keyframe_differs_from_the_last_one_looked_at_and_not_from_the_one_bef
 
 
 def test_while_something_is_found_and_stays_there_it_is_looked_at_in_beats() -> None:
-    show = Show(eye(motion={}, beat_ms=400, silence_ms=5000, sure_ms=300))
+    show = Show(eye(motion={}, active_interval_ms=400, idle_interval_ms=5000, burst_ms=300))
     show(empty())
     show(empty())
     looks = [show(with_square(120), PERSON) for _ in range(23)]
@@ -107,7 +106,7 @@ def test_while_something_is_found_and_stays_there_it_is_looked_at_in_beats() -> 
 
 
 def test_something_found_that_moves_on_is_looked_at_again_before_the_beat() -> None:
-    show = Show(eye(motion={"again": 0.5}, beat_ms=60_000, silence_ms=60_000, sure_ms=0))
+    show = Show(eye(motion={"min_change": 0.5}, active_interval_ms=60_000, idle_interval_ms=60_000, burst_ms=0))
     for _ in range(5):
         show(empty())
     looks = [show(with_square(40 + 8 * n), PERSON) for n in range(24)]
@@ -115,7 +114,7 @@ def test_something_found_that_moves_on_is_looked_at_again_before_the_beat() -> N
 
 
 def test_the_end_of_an_event_is_seen_and_said() -> None:
-    show = Show(eye(motion={}, beat_ms=400, silence_ms=5000, sure_ms=200))
+    show = Show(eye(motion={}, active_interval_ms=400, idle_interval_ms=5000, burst_ms=200))
     for _ in range(3):
         show(empty())
     for _ in range(20):
@@ -127,7 +126,7 @@ def test_the_end_of_an_event_is_seen_and_said() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, 700), st.booleans(), st.integers(0, 280)), min_size=1, max_size=60))
 def test_no_silence_is_longer_than_asked_for(steps: list[tuple[int, bool, int]]) -> None:
-    show = Show(eye(motion={}, keyframe={}, silence_ms=1000, beat_ms=300))
+    show = Show(eye(motion={}, keyframe={}, idle_interval_ms=1000, active_interval_ms=300))
     looked, found = None, False
     for after, says, left in steps:
         through = show(with_square(left), PERSON if says else [], after)
@@ -138,7 +137,7 @@ def test_no_silence_is_longer_than_asked_for(steps: list[tuple[int, bool, int]])
 
 
 def test_a_clock_that_went_back_does_not_close_the_gate() -> None:
-    show = Show(eye(motion={}, silence_ms=1000))
+    show = Show(eye(motion={}, idle_interval_ms=1000))
     show(empty(), after_ms=10_000_000)
     show.now = 0
     assert show(empty())
@@ -160,7 +159,7 @@ def test_a_crop_shows_the_part_that_moved_and_boxes_come_back_to_the_frame() -> 
 
 
 def test_a_crop_keeps_in_view_what_was_found_and_stands_still() -> None:
-    gate = eye(motion={"crop": True, "pad": 0.0}, sure_ms=0, beat_ms=60_000)
+    gate = eye(motion={"crop": True, "pad": 0.0}, burst_ms=0, active_interval_ms=60_000)
     show = Show(gate)
     for _ in range(8):
         show(empty(), [Finding("person", 0.9, Box(0.0, 0.0, 0.2, 0.3))])
@@ -170,8 +169,11 @@ def test_a_crop_keeps_in_view_what_was_found_and_stands_still() -> None:
 
 
 @given(
-    st.tuples(*[st.floats(-0.5, 1.5)] * 4), st.floats(0.01, 1.0), st.integers(2, 2000).map(lambda n: 2 * n), st.integers(2, 2000)
-)  # fmt: skip
+    st.tuples(*[st.floats(-0.5, 1.5)] * 4),
+    st.floats(0.01, 1.0),
+    st.integers(2, 2000).map(lambda n: 2 * n),
+    st.integers(2, 2000),
+)
 def test_a_region_lies_in_the_frame_and_begins_at_a_whole_pair_of_pixels(
     corners: Any, share: float, width: int, height: int
 ) -> None:
@@ -186,7 +188,7 @@ def test_a_region_lies_in_the_frame_and_begins_at_a_whole_pair_of_pixels(
 def feel(length: int = 4, **section: Any) -> tuple[ReadingGate, Array]:
     tensor = Tensor("input", (1, length, 2), "float32", 0.0, 0)
     window = Window(channels=["angle", "speed"], length=length, mean=[0.0, 0.0], std=[1.0, 1.0])
-    made = gates.fit(GateConfig.model_validate(section), Readings(window, tensor, ("angle", "speed")))
+    made = fit.fit(GateConfig.model_validate(section), Readings(window, tensor, ("angle", "speed")))
     assert isinstance(made, ReadingGate)
     return made, np.zeros((1, length, 2), np.float32)
 
@@ -201,7 +203,9 @@ def through(gate: ReadingGate, view: Array, angles: list[float], batch: int = 1)
 
 
 def test_only_angles_beyond_five_degrees_pass_with_hysteresis_and_the_reading_that_ends_it() -> None:
-    gate, view = feel(1, outlier={"angle": {"around": 0.0, "by": 5.0, "back": 4.0}}, silence_ms=60_000, sure_ms=0)
+    gate, view = feel(
+        1, outlier={"angle": {"center": 0.0, "tolerance": 5.0, "hysteresis": 4.0}}, idle_interval_ms=60_000, burst_ms=0
+    )
     angles = [0.0, 3.0, -4.9, 5.0, 6.0, 4.5, 4.1, 3.9, 3.0, -7.0, 0.0, 0.0]
     #         first            out  out  out  out  ends       out  ends
     assert through(gate, view, angles) == [bool(n) for n in (1, 0, 0, 1, 1, 1, 1, 1, 0, 1, 1, 0)]
@@ -209,7 +213,7 @@ def test_only_angles_beyond_five_degrees_pass_with_hysteresis_and_the_reading_th
 
 @pytest.mark.parametrize("batch", [1, 3, 7])
 def test_no_reading_is_lost_and_none_off_the_reference_in_a_hop_is_missed(batch: int) -> None:
-    gate, view = feel(4, outlier={"angle": {"around": 0.0, "by": 5.0}}, silence_ms=60_000, sure_ms=0)
+    gate, view = feel(4, outlier={"angle": {"center": 0.0, "tolerance": 5.0}}, idle_interval_ms=60_000, burst_ms=0)
     angles = [float(n % 4) for n in range(42)]
     angles[23] = 9.0
     windows = []
@@ -222,14 +226,16 @@ def test_no_reading_is_lost_and_none_off_the_reference_in_a_hop_is_missed(batch:
 
 
 def test_a_ramp_is_foretold_and_a_jump_is_not() -> None:
-    gate, view = feel(1, outlier={"angle": {"around": "predicted", "by": 2.0}}, silence_ms=60_000, sure_ms=0)
+    gate, view = feel(
+        1, outlier={"angle": {"center": "predicted", "tolerance": 2.0}}, idle_interval_ms=60_000, burst_ms=0
+    )
     ramp = [0.5 * n for n in range(200)]
     assert through(gate, view, ramp)[60:] == [False] * 140
     assert gate(Sample("arm", 200, 201 * MS, np.array([[110.0, 0.0]], np.float32)), view)
 
 
 def test_readings_within_their_bounds_are_looked_at_once_a_silence() -> None:
-    gate, view = feel(1, outlier={"angle": {"around": 0.0, "by": 5.0}}, silence_ms=10, sure_ms=0)
+    gate, view = feel(1, outlier={"angle": {"center": 0.0, "tolerance": 5.0}}, idle_interval_ms=10, burst_ms=0)
     assert sum(through(gate, view, [1.0] * 100)) == 10
 
 
@@ -240,10 +246,10 @@ def test_readings_within_their_bounds_are_looked_at_once_a_silence() -> None:
     "section, says",
     [
         ({}, "a gate has 'keyframe' or 'motion'"),
-        ({"motion": {}, "outlier": {"a": {"by": 1}}}, "a gate has 'keyframe' or 'motion'"),
-        ({"outlier": {"a": {"by": 1, "back": 2}}}, "further out than"),
-        ({"outlier": {"a": {"by": 0}}}, "greater than 0"),
-        ({"keyframe": {"changed": 2}}, "less than or equal to 1"),
+        ({"motion": {}, "outlier": {"a": {"tolerance": 1}}}, "a gate has 'keyframe' or 'motion'"),
+        ({"outlier": {"a": {"tolerance": 1, "hysteresis": 2}}}, "is above tolerance"),
+        ({"outlier": {"a": {"tolerance": 0}}}, "greater than 0"),
+        ({"keyframe": {"min_changed": 2}}, "less than or equal to 1"),
     ],
 )
 def test_what_makes_no_gate(section: dict[str, Any], says: str) -> None:
@@ -253,7 +259,7 @@ def test_what_makes_no_gate(section: dict[str, Any], says: str) -> None:
 
 @needs_pictures
 def test_a_gated_camera_keeps_its_actuator_alive_and_counts_what_it_held_back(tmp_path: Path) -> None:
-    gate = {"keyframe": {"changed": 0.9}, "silence_ms": 450}
+    gate = {"keyframe": {"min_changed": 0.9}, "idle_interval_ms": 450}
     with Cell(tmp_path, {"cam": {**camera(), "gate": gate}}) as cell:
         cell.config["rules"]["cam-never"]["any"][0]["within_ms"] = 1000
         cell.both()

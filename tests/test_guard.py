@@ -5,9 +5,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from agent.commands.guard import REMEMBERED, Bounds, Guard, Transit
+from agent.commands.wire import APPLIED, EXPIRED, LIMIT, OUTDATED, REPLAYED, SEEN, UNKNOWN, WAITING
 from agent.data import Command
-from agent.guard import REMEMBERED, Bounds, Guard, Transit
-from agent.wire import APPLIED, EXPIRED, LIMIT, OUTDATED, REPLAYED, SEEN, UNKNOWN, WAITING
 
 MS = 1_000_000
 SAFE_AFTER = 100 * MS
@@ -155,22 +155,22 @@ def test_a_bye_of_one_that_is_needed_means_safe_at_once():
     belt = guard("box/cam", "box/mic")
     tell(belt, command(0, 1))
     tell(belt, command(1, 1, node="box/mic"))
-    belt.bye("box/mic", 7)
+    belt.goodbye("box/mic", 7)
     assert silent(belt, 5)
 
 
 def test_a_bye_of_the_last_one_means_safe_at_once():
     belt = guard()
     tell(belt, command(0, 1))
-    belt.bye("box/cam", 7)
+    belt.goodbye("box/cam", 7)
     assert silent(belt, 5)
 
 
 def test_a_bye_of_another_session_or_an_unknown_sender_changes_nothing():
     belt = guard("box/cam")
     tell(belt, command(0, 1))
-    belt.bye("box/cam", 8)
-    belt.bye("box/none", 7)
+    belt.goodbye("box/cam", 8)
+    belt.goodbye("box/none", 7)
     assert not silent(belt, 5)
 
 
@@ -219,7 +219,7 @@ def test_a_restarted_daemon_takes_over_once_the_old_one_is_silent():
 def test_a_restarted_daemon_takes_over_at_once_after_a_bye():
     belt = guard("box/cam")
     tell(belt, command(0, 500, decision=40))
-    belt.bye("box/cam", 7)
+    belt.goodbye("box/cam", 7)
     assert tell(belt, command(5, 1, session=8)) == APPLIED
 
 
@@ -236,9 +236,9 @@ def test_an_old_session_is_not_replayed_after_a_restart():
     old = [command(at, at) for at in range(1, 5)]
     for message in old:
         tell(belt, message)
-    belt.bye("box/cam", 7)
+    belt.goodbye("box/cam", 7)
     assert tell(belt, command(10, 1, session=8)) == APPLIED
-    belt.bye("box/cam", 8)
+    belt.goodbye("box/cam", 8)
     assert [tell(belt, message, at_ms=20) for message in old] == [REPLAYED] * 4
     assert belt.session == 8
 
@@ -255,7 +255,7 @@ def test_its_memory_is_bounded():
     belt = guard()
     for number in range(3 * REMEMBERED):
         tell(belt, command(number, number, node=f"box/{number}", clock=ELSEWHERE))
-        belt.bye(f"box/{number}", 7)
+        belt.goodbye(f"box/{number}", 7)
     assert len(belt.sequences) <= REMEMBERED
     assert len(belt.transits) <= REMEMBERED + 1
 
@@ -381,8 +381,8 @@ class AnyTraffic(RuleBasedStateMachine):
         self.look()
 
     @rule(node=st.sampled_from(NODES), session=st.integers(7, 9))
-    def bye(self, node, session):
-        self.belt.bye(node, session)
+    def goodbye(self, node, session):
+        self.belt.goodbye(node, session)
         if session == self.belt.session:
             self.good.pop(node, None)
         self.look()

@@ -9,24 +9,31 @@ from pathlib import Path
 import pytest
 
 from agent import health, ledger
-from agent.ledger import Account, Ledger
+from agent.ledger import Ledger, LedgerSnapshot
 
 NOW = 100_000_000_000
 
 
-def told(state: int, critical: bool = True, age_s: float = 0.0, pid: int | None = None) -> Account:
-    book = Ledger(None, "arm", 2.0, critical)
-    book.state = state
-    book.cells[ledger.TURN] = NOW - int(age_s * 1e9)
-    account = ledger.account(book.memory)
-    return account if pid is None else account._replace(pid=pid)
+def told(state: int, critical: bool = True, age_s: float = 0.0, pid: int | None = None) -> LedgerSnapshot:
+    ledger = Ledger(None, "arm", 2.0, critical)
+    ledger.state = state
+    ledger.cells[ledger.PROGRESS] = NOW - int(age_s * 1e9)
+    snapshot = ledger.snapshot(ledger.memory)
+    return snapshot if pid is None else snapshot._replace(pid=pid)
 
 
-@pytest.mark.parametrize("state, critical, level", [
-    (ledger.RUNNING, True, "good"), (ledger.RUNNING, False, "good"),
-    (ledger.GONE, True, "safe"), (ledger.GONE, False, "degraded"),
-    (ledger.OPENING, False, "degraded"), (ledger.ENDED, True, "safe"), (ledger.FAILED, False, "degraded"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "state, critical, level",
+    [
+        (ledger.RUNNING, True, "good"),
+        (ledger.RUNNING, False, "good"),
+        (ledger.GONE, True, "safe"),
+        (ledger.GONE, False, "degraded"),
+        (ledger.OPENING, False, "degraded"),
+        (ledger.ENDED, True, "safe"),
+        (ledger.FAILED, False, "degraded"),
+    ],
+)
 def test_a_state_has_one_effect(state: int, critical: bool, level: str) -> None:
     found = health.judge([told(state, critical)], NOW)
     assert found.health == level
@@ -55,8 +62,8 @@ def test_every_state_of_a_ledger_is_in_the_table() -> None:
 
 
 def test_a_ledger_on_disk_says_the_same(tmp_path: Path) -> None:
-    book = Ledger(tmp_path / "arm.ledger", "arm", 2.0, critical=False)
-    book.state, book.cells[ledger.TURN] = ledger.RUNNING, time.monotonic_ns()
+    ledger = Ledger(tmp_path / "arm.ledger", "arm", 2.0, critical=False)
+    ledger.state, ledger.cells[ledger.PROGRESS] = ledger.RUNNING, time.monotonic_ns()
     found = ledger.read(tmp_path / "arm.ledger")
     assert (found.critical, found.pid, found.state) == (False, os.getpid(), "running")
     assert health.judge([found]).health == "good"

@@ -13,20 +13,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from agent import ledger as book
-from agent import modelfile, package
+from agent import ledger, package
 from agent.cli import cli
-from agent.manifest import SoundInput
 from agent.data import Evidence
-from agent.lane import offline
-from agent.package import PackageError
+from agent.errors import PackageError
+from agent.lane import offline_lane
+from agent.manifest import SoundInput
+from agent.modeltools import init
 from agent.perception import Perception
 from agent.prepare.sound import Sound
-from agent.recording import read
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.recorder.recording import read
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 from drivers.audio import file
-
 from tests import arecord
 from tests.processes import Cell, Process, fault
 from tests.shared import DATA, PUBLIC, ROOT, needs_recordings
@@ -40,7 +39,7 @@ WEIGHTS = PUBLIC / "yamnet_audio_classifier_with_metadata.tflite"
 def yamnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As `reflexd model init` makes it."""
     folder = tmp_path_factory.mktemp("models") / "yamnet"
-    assert modelfile.init(WEIGHTS, folder, None, False) == 0
+    assert init.init(WEIGHTS, folder, None, False) == 0
     return folder
 
 
@@ -99,7 +98,9 @@ def test_a_group_with_a_label_that_it_does_not_have(yamnet: Path, tmp_path: Path
     (tmp_path / WEIGHTS.name).symlink_to(WEIGHTS)
     wrong = (yamnet / "manifest.yaml").read_text().replace('["Screaming"]', '["Skreaming"]')
     (tmp_path / "manifest.yaml").write_text(wrong)
-    with pytest.raises(PackageError, match="groups.scream: the model has no label 'Skreaming'; did you mean 'Screaming'"):
+    with pytest.raises(
+        PackageError, match="groups.scream: the model has no label 'Skreaming'; did you mean 'Screaming'"
+    ):
         package.open_package(tmp_path)
 
 
@@ -110,7 +111,7 @@ def heard(folder: Path, driver: str, hop_ms: float | None = None, **options: Any
     """What the lane's steps find, inference by inference."""
     opened = package.open_package(folder)
     opened.set_hop(hop_ms)
-    lane = offline("hall", driver, options, Perception(opened))
+    lane = offline_lane("hall", driver, options, Perception(opened))
     scene = Scene(Rules({}, {}))
     lane.open()
     for sample in lane.source.rest():
@@ -120,12 +121,17 @@ def heard(folder: Path, driver: str, hop_ms: float | None = None, **options: Any
             yield lane.evidence
 
 
-@pytest.mark.parametrize("name, labels, least, share", [
-    ("typing.wav", {"Typing", "Computer keyboard"}, 0.9, 0.9),
-    ("snoring.wav", {"Snoring"}, 0.4, 0.2),
-    ("crowd_cheering.wav", {"Crowd", "Cheering"}, 0.1, 0.25),  # 30 %; YAMNet takes much of it for music and speech
-])  # fmt: skip
-def test_real_recordings_are_what_they_are(all_labels: Path, name: str, labels: set[str], least: float, share: float) -> None:
+@pytest.mark.parametrize(
+    "name, labels, least, share",
+    [
+        ("typing.wav", {"Typing", "Computer keyboard"}, 0.9, 0.9),
+        ("snoring.wav", {"Snoring"}, 0.4, 0.2),
+        ("crowd_cheering.wav", {"Crowd", "Cheering"}, 0.1, 0.25),  # 30 %; YAMNet takes much of it for music and speech
+    ],
+)
+def test_real_recordings_are_what_they_are(
+    all_labels: Path, name: str, labels: set[str], least: float, share: float
+) -> None:
     """44.1 and 48 kHz, one and two channels; the labels are of the whole file, so a share of its windows must have them."""
     found = list(heard(all_labels, "audio.file", path=str(DATA / "audio-ibm-max" / name)))
     assert len(found) > 100  # ten a second
@@ -135,7 +141,9 @@ def test_real_recordings_are_what_they_are(all_labels: Path, name: str, labels: 
 
 def test_what_is_no_alarm_raises_none(yamnet: Path) -> None:
     for name in ("typing.wav", "snoring.wav"):
-        found = [one for evidence in heard(yamnet, "audio.file", path=str(DATA / "audio-ibm-max" / name)) for one in evidence]
+        found = [
+            one for evidence in heard(yamnet, "audio.file", path=str(DATA / "audio-ibm-max" / name)) for one in evidence
+        ]
         assert max((one.score for one in found if one.label in ("scream", "glass")), default=0) < 0.3
         assert {one.label for one in found} <= {"scream", "groan", "glass", "speech"}
 
@@ -150,7 +158,7 @@ def test_speech_in_groups_and_a_longer_hop(yamnet: Path) -> None:
 def test_a_gap_costs_a_window_and_joins_nothing(yamnet: Path) -> None:
     silent = {"kind": "freeze", "at_s": 2.0, "for_s": 0.2}
     options = {"timeout_ms": 1000, "faults": [silent]}
-    lane = offline("hall", "audio.sim", options, Perception(package.open_package(yamnet)))
+    lane = offline_lane("hall", "audio.sim", options, Perception(package.open_package(yamnet)))
     scene, inferred = Scene(Rules({}, {})), []
     lane.open()
     while lane.last_sequence < 5 * 16_000:
@@ -158,7 +166,7 @@ def test_a_gap_costs_a_window_and_joins_nothing(yamnet: Path) -> None:
         if sample and lane.fresh(sample, sample.t_capture) and lane.step(sample, scene) is not None:
             inferred.append(sample.sequence + 1)
     lane.source.close()
-    assert lane.ledger.count[book.LOST] == pytest.approx(0.2 * 16_000, abs=320)
+    assert lane.ledger.count[ledger.LOST] == pytest.approx(0.2 * 16_000, abs=320)
     steps = np.diff(inferred)
     assert sorted(set(steps.tolist()))[0] == 1600 and steps.max() > 15_600 and (steps == 1600).sum() == len(steps) - 1
     after = inferred[int(steps.argmax()) + 1]
@@ -243,14 +251,19 @@ def goes_on(cell: Cell, daemon: Process, trouble: str) -> None:
 STUCK = "no new picture, sound or reading for 600 ms: "
 
 
-@pytest.mark.parametrize("kind, trouble, counter", [
-    ("unplug", "the simulated microphone is unplugged", "faults"),
-    ("freeze", "no ", "faults"),
-    ("repeat", STUCK + "it repeats the old one: frozen?", "repeated"),
-    ("clock_jump", STUCK + "its time stamps are", "stale"),
-    ("silence", "nothing but the value 0 for 300 ms: muted", "faults"),
-])  # fmt: skip
-def test_a_microphone_that_fails_for_a_while(yamnet: Path, tmp_path: Path, kind: str, trouble: str, counter: str) -> None:
+@pytest.mark.parametrize(
+    "kind, trouble, counter",
+    [
+        ("unplug", "the simulated microphone is unplugged", "faults"),
+        ("freeze", "no ", "faults"),
+        ("repeat", STUCK + "it repeats the old one: frozen?", "repeated"),
+        ("clock_jump", STUCK + "its time stamps are", "stale"),
+        ("silence", "nothing but the value 0 for 300 ms: muted", "faults"),
+    ],
+)
+def test_a_microphone_that_fails_for_a_while(
+    yamnet: Path, tmp_path: Path, kind: str, trouble: str, counter: str
+) -> None:
     amount = -5000.0 if kind == "clock_jump" else 0.0
     with Hall(tmp_path, yamnet, dead_ms=300, faults=[fault(kind, 2.0, 1.5, amount)]) as cell:
         _, daemon = cell.both()
@@ -270,11 +283,17 @@ def test_noise_is_no_trouble(yamnet: Path, tmp_path: Path) -> None:
 
 def test_a_muted_sound_card_stops_the_robot_until_it_is_on(
     yamnet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     """The stand-in for arecord, in the daemon's PATH."""
     arecord.install(tmp_path, monkeypatch)
     with Hall(tmp_path, yamnet) as cell:
-        source = {"driver": "audio.alsa", "device": f"mute:{tmp_path}/on", "dead_ms": 300, "start_ms": 20_000, "timeout_ms": 600}
+        source = {
+            "driver": "audio.alsa",
+            "device": f"mute:{tmp_path}/on",
+            "dead_ms": 300,
+            "start_ms": 20_000,
+            "timeout_ms": 600,
+        }
         cell.config["lanes"]["hall"]["source"] = source
         cell.actuate()
         daemon = cell.run()

@@ -9,25 +9,28 @@ import numpy as np
 import pytest
 
 from agent import package
-from agent.lane import offline
+from agent.lane import offline_lane
 from agent.package import BUNDLED
 from agent.perception import Perception
-from agent.conditions import RuleConfig
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.rules.conditions import RuleConfig
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 from drivers.base import DeviceFault, open_source
 from models.train.data import DataError
 from models.train.heart import atr, evaluate
-
 from tests.shared import DATA, needs_recordings
 
 HEART = BUNDLED / "heart"
 LABELS = ("fibrillation", "flat-line", "heart-rate-jump", "lead-off")
 RULES = {
-    label: {"any": [{"lane": "bed", "label": label, "score": 0.5, "hits": 3, "of": 4}], "actuator": "nurse", "verb": label,
-            "hold_ms": 5000}
+    label: {
+        "any": [{"lane": "bed", "label": label, "score": 0.5, "hits": 3, "of": 4}],
+        "actuator": "nurse",
+        "verb": label,
+        "hold_ms": 5000,
+    }
     for label in LABELS
-}  # fmt: skip
+}
 VF_S = 53_546 / 250  # cu01.atr: [
 
 
@@ -40,7 +43,7 @@ class Called(NamedTuple):
 
 def calls(driver: str, options: dict[str, Any], seconds: float = 1e9) -> list[Called]:
     """Every decision that the lane makes of a fast source, by the road that the daemon takes."""
-    lane = offline("bed", driver, options, Perception(package.open_package(HEART)))
+    lane = offline_lane("bed", driver, options, Perception(package.open_package(HEART)))
     rules = {name: RuleConfig.model_validate(rule) for name, rule in RULES.items()}
     scene = Scene(Rules(rules, {"nurse": ""}))
     found: list[Called] = []
@@ -62,11 +65,14 @@ def test_a_source_at_another_rate_is_refused_and_not_misread() -> None:
 # -- simulated troubles --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind, label, soonest_s, latest_s", [
-    ("rate", "heart-rate-jump", 1.0, 5.0),
-    ("flat_line", "flat-line", 4.0, 6.0),  # four seconds make it one
-    ("lead_off", "lead-off", 1.0, 3.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind, label, soonest_s, latest_s",
+    [
+        ("rate", "heart-rate-jump", 1.0, 5.0),
+        ("flat_line", "flat-line", 4.0, 6.0),  # four seconds make it one
+        ("lead_off", "lead-off", 1.0, 3.0),
+    ],
+)
 @pytest.mark.parametrize("seed", range(6))
 def test_a_trouble_is_called_by_its_name_and_nothing_else(
     kind: str, label: str, soonest_s: float, latest_s: float, seed: int
@@ -79,7 +85,9 @@ def test_a_trouble_is_called_by_its_name_and_nothing_else(
 
 @pytest.mark.parametrize("seed", range(6))
 def test_fibrillation_is_called_within_ten_seconds(seed: int) -> None:
-    found = calls("sensor.sim_heart", {"seed": seed, "faults": [{"kind": "fibrillation", "at_s": 40, "for_s": 30}]}, 75.0)
+    found = calls(
+        "sensor.sim_heart", {"seed": seed, "faults": [{"kind": "fibrillation", "at_s": 40, "for_s": 30}]}, 75.0
+    )
     assert found[0].verb == "" and found[1].at_s > 40  # what it begins with may be called a jump
     assert next(one.at_s for one in found if one.verb == "fibrillation") - 40 < 10
 
@@ -91,7 +99,10 @@ def test_ten_healthy_minutes_call_nobody() -> None:
 
 
 def test_the_same_run_gives_the_same_calls() -> None:
-    run = {"seed": 4, "faults": [{"kind": "rate", "at_s": 30, "for_s": 10}, {"kind": "fibrillation", "at_s": 60, "for_s": 10}]}
+    run = {
+        "seed": 4,
+        "faults": [{"kind": "rate", "at_s": 30, "for_s": 10}, {"kind": "fibrillation", "at_s": 60, "for_s": 10}],
+    }
     assert calls("sensor.sim_heart", run, 80.0) == calls("sensor.sim_heart", run, 80.0) != []
 
 
@@ -116,7 +127,9 @@ def test_the_half_hour_of_record_100_calls_nobody(name: str) -> None:
 @needs_recordings
 @pytest.mark.parametrize("name", ["MLII", "V5"])
 def test_beats_are_where_the_experts_say(name: str) -> None:
-    source = open_source("sensor.wfdb", {"path": str(DATA / "ecg/100"), "signals": {"ecg": name}, "rate_hz": 250}, "bed")
+    source = open_source(
+        "sensor.wfdb", {"path": str(DATA / "ecg/100"), "signals": {"ecg": name}, "rate_hz": 250}, "bed"
+    )
     source.open()
     found = evaluate.stitched(getattr(source, "rows")[:, 0], 250, 2000, 62)
     truth = atr.read(DATA / "ecg/100.atr").beats * (250 / 360)

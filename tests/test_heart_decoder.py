@@ -20,11 +20,10 @@ from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.package import BUNDLED, Package
 from agent.perception import Perception
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 from drivers.base import open_source
 from models.train.heart.make import ecg_windows, make, strap_windows
-
 from tests.shared import until
 
 HEART, STRAP = BUNDLED / "heart", BUNDLED / "heart-strap"
@@ -68,13 +67,16 @@ def long_run(bpm: float) -> Array:
     return np.vstack([sample.payload.copy() for _ in range(12_000) if (sample := source.read(1.0))])
 
 
-@pytest.mark.parametrize("name, shape, options, complaint", [
-    ("heart", (1, 2000, 2), {}, "one channel"),
-    ("heart", (1, 1000, 1), {}, "1500 or more"),
-    ("heart", (1, 2000, 1), {"flat_s": 5}, "twice as long"),
-    ("heart_strap", (1, 10, 1), {}, "heart_strap needs"),
-    ("heart_strap", (1, 7, 3), {}, "heart_strap needs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, shape, options, complaint",
+    [
+        ("heart", (1, 2000, 2), {}, "one channel"),
+        ("heart", (1, 1000, 1), {}, "1500 or more"),
+        ("heart", (1, 2000, 1), {"flat_s": 5}, "twice as long"),
+        ("heart_strap", (1, 10, 1), {}, "heart_strap needs"),
+        ("heart_strap", (1, 7, 3), {}, "heart_strap needs"),
+    ],
+)
 def test_a_window_that_cannot_be_judged_is_refused(
     name: str, shape: tuple[int, ...], options: dict[str, Any], complaint: str
 ) -> None:
@@ -98,9 +100,11 @@ def jitter(bpm: float, count: int) -> list[tuple[float, float, float]]:
 
 def test_a_strap_tells_taken_off_from_a_flat_line_from_a_jump() -> None:
     for rows, label in (
-        ([(72.0, 0.0, 0.0)] * 4, "no-contact"), ([(0.0, -1.0, 0.0)] * 4, "no-contact"),
-        ([(0.0, 1.0, 0.0)] * 4, "flat-line"), (jitter(110, 4), "heart-rate-jump"),
-    ):  # fmt: skip
+        ([(72.0, 0.0, 0.0)] * 4, "no-contact"),
+        ([(0.0, -1.0, 0.0)] * 4, "no-contact"),
+        ([(0.0, 1.0, 0.0)] * 4, "flat-line"),
+        (jitter(110, 4), "heart-rate-jump"),
+    ):
         steady, *_, last = strap_says(jitter(72, 60) + rows)
         assert [one.label for one in steady if one.score >= 0.5] == [] and steady[0].label == "heart-rate"
         assert last[0].label == label and last[0].score >= 0.5
@@ -108,7 +112,9 @@ def test_a_strap_tells_taken_off_from_a_flat_line_from_a_jump() -> None:
 
 
 def test_one_wrong_packet_is_no_jump() -> None:
-    assert all(found[0].label == "heart-rate" for found in strap_says(jitter(72, 60) + [(180.0, 1.0, 333.0)] + jitter(72, 5)))
+    assert all(
+        found[0].label == "heart-rate" for found in strap_says(jitter(72, 60) + [(180.0, 1.0, 333.0)] + jitter(72, 5))
+    )
 
 
 def test_a_strap_on_a_serial_line_comes_to_findings(line: tuple[int, str]) -> None:
@@ -131,11 +137,19 @@ def test_a_strap_on_a_serial_line_comes_to_findings(line: tuple[int, str]) -> No
 # -- the packages and their engine ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text, complaint", [
-    ("", "window.yaml:1"), ("{", "window.yaml:1"), ("input: 5\n", "window.yaml:1"), ("input: []\n", "input"),
-    ("input: [1, 0, 1]\n", "1 or more"), ("input: [1, 100000, 1000]\n", "at most"), ("input: [1, 8.5]\n", "window.yaml:1"),
-    ("input: [1, 8, 1]\nrate_hz: 5\n", "rate_hz"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ("", "window.yaml:1"),
+        ("{", "window.yaml:1"),
+        ("input: 5\n", "window.yaml:1"),
+        ("input: []\n", "input"),
+        ("input: [1, 0, 1]\n", "1 or more"),
+        ("input: [1, 100000, 1000]\n", "at most"),
+        ("input: [1, 8.5]\n", "window.yaml:1"),
+        ("input: [1, 8, 1]\nrate_hz: 5\n", "rate_hz"),
+    ],
+)
 def test_a_damaged_window_file_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
     (tmp_path / "window.yaml").write_text(text)
     with pytest.raises(EngineError, match=complaint):

@@ -16,27 +16,28 @@ from drivers.base import DeviceFault, DeviceTimeout, SensorStream, open_source
 from drivers.sensor._checksum import total
 from drivers.sensor._measurement import OFF, ON, UNSAID, measurement
 from drivers.sensor.heart_rate import CHANNELS, PacketParser
-
 from tests.shared import until
-
 
 # -- one packet ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("packet, rate, contact, rr_ms", [
-    ("00 48", 72, UNSAID, ()),  # flags 0: one byte of rate and nothing else
-    ("02 48", 72, UNSAID, ()),  # 0b01: contact not supported either
-    ("04 48", 72, OFF, ()),  # 0b10: supported, and none
-    ("06 48", 72, ON, ()),  # 0b11
-    ("16 3C 00 04", 60, ON, (1000.0,)),  # 0x0400 = 1024 of 1/1024 s
-    ("10 4B 20 03 33 03", 75, UNSAID, (781.25, 799.8046875)),  # 800 and 819 of 1/1024 s
-    ("01 2C 01", 300, UNSAID, ()),  # 0x012C, low byte first
-    ("08 50 10 27", 80, UNSAID, ()),  # 10,000 J, passed over
-    ("1F 50 00 10 27 00 03", 80, ON, (750.0,)),  # all of it: wide rate, contact, energy, one interval
-    ("E6 48", 72, ON, ()),  # reserved bits are ignored
-    ("10 48", 72, UNSAID, ()),  # may bring intervals, and brings none
-    ("14 00", 0, OFF, ()),  # taken off
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "packet, rate, contact, rr_ms",
+    [
+        ("00 48", 72, UNSAID, ()),  # flags 0: one byte of rate and nothing else
+        ("02 48", 72, UNSAID, ()),  # 0b01: contact not supported either
+        ("04 48", 72, OFF, ()),  # 0b10: supported, and none
+        ("06 48", 72, ON, ()),  # 0b11
+        ("16 3C 00 04", 60, ON, (1000.0,)),  # 0x0400 = 1024 of 1/1024 s
+        ("10 4B 20 03 33 03", 75, UNSAID, (781.25, 799.8046875)),  # 800 and 819 of 1/1024 s
+        ("01 2C 01", 300, UNSAID, ()),  # 0x012C, low byte first
+        ("08 50 10 27", 80, UNSAID, ()),  # 10,000 J, passed over
+        ("1F 50 00 10 27 00 03", 80, ON, (750.0,)),  # all of it: wide rate, contact, energy, one interval
+        ("E6 48", 72, ON, ()),  # reserved bits are ignored
+        ("10 48", 72, UNSAID, ()),  # may bring intervals, and brings none
+        ("14 00", 0, OFF, ()),  # taken off
+    ],
+)
 def test_a_packet_says_what_the_specification_says(
     packet: str, rate: float, contact: float, rr_ms: tuple[float, ...]
 ) -> None:
@@ -100,7 +101,9 @@ def test_the_newest_interval_of_a_packet_counts() -> None:
     assert parser.feed(b"\n10 4B 20 03 33 03\n") == [[75, UNSAID, 799.8046875]]
 
 
-@pytest.mark.parametrize("line", [b"163C0004*00", b"163C00", b"16 3C 00 0", b"60", b"hello", b"\xff\xfe", b"16,3C", b"16" * 200])
+@pytest.mark.parametrize(
+    "line", [b"163C0004*00", b"163C00", b"16 3C 00 0", b"60", b"hello", b"\xff\xfe", b"16,3C", b"16" * 200]
+)
 def test_a_damaged_line_is_a_bad_frame(line: bytes) -> None:
     parser = PacketParser("newline", "xor" if b"*" in line else "none")
     assert parser.feed(b"\n" + line + b"\n") == []
@@ -159,11 +162,14 @@ def test_silence_and_nonsense_are_told_apart(line: tuple[int, str]) -> None:
     driver.close()
 
 
-@pytest.mark.parametrize("wrong, complaint", [
-    ({"framing": "cobs", "checksum": "nmea"}, "nmea belongs to"),
-    ({"url": "http://strap"}, "no serial port"),
-    ({"channels": ["a"]}, "Extra inputs"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong, complaint",
+    [
+        ({"framing": "cobs", "checksum": "nmea"}, "nmea belongs to"),
+        ({"url": "http://strap"}, "no serial port"),
+        ({"channels": ["a"]}, "Extra inputs"),
+    ],
+)
 def test_options_that_make_no_sense(wrong: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         open_source("sensor.heart_rate", {"url": "/dev/ttyACM0"} | wrong, "strap")

@@ -29,7 +29,9 @@ def names(lines: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_requirement_is_pinned(target: str) -> None:
-    lines = [line for line in (HELPERS / f"requirements-{target}.txt").read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in (HELPERS / f"requirements-{target}.txt").read_text().splitlines() if not line.startswith("#")
+    ]
     assert all(re.fullmatch(r"[a-z0-9.-]+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
     missing = names(pins.wanted(str(ROOT / "setup.cfg"))) - names(lines)
     assert not missing, f"run scripts/image.d/pin: {missing}"
@@ -94,7 +96,7 @@ def test_what_cannot_be_checked_here_is_said(tmp_path: Path) -> None:
     environment = {"PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin", "WORK": str(tmp_path / "work")}
     done = subprocess.run(
         [ROOT / "scripts/image", "--check"], capture_output=True, text=True, timeout=60, env=environment
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("check: device image SKIPPED, neither built nor booted: ")
     assert list((tmp_path / "work").iterdir()) == []

@@ -11,11 +11,13 @@ import time
 import pytest
 import zmq
 
-from agent import actuate, keys
-from agent.config import Config, Keys
+from agent import keys
+from agent.build import make_host
+from agent.commands.outbox import Address, Link
+from agent.config.models import Config, Keys
 from agent.data import Decision
+from agent.keys import Curve
 from agent.ledger import Ledger
-from agent.outbox import Address, Curve, Link
 
 DEADLINE_S = 10.0
 STAYS_OUT_S = 0.5
@@ -54,7 +56,9 @@ def test_two_keys_are_never_the_same(tmp_path):
     assert keys.read(keys.make(tmp_path, "a")[0]) != keys.read(keys.make(tmp_path, "b")[0])
 
 
-@pytest.mark.parametrize("raw", [None, b"", b"\xff\xfe", b"public-key\n", b'public-key = "short"\n', b"metadata\ncurve\n"])
+@pytest.mark.parametrize(
+    "raw", [None, b"", b"\xff\xfe", b"public-key\n", b'public-key = "short"\n', b"metadata\ncurve\n"]
+)
 def test_a_file_that_is_no_key_is_named(tmp_path, raw):
     path = tmp_path / "x.key"
     if raw is not None:
@@ -73,7 +77,7 @@ def test_without_authorized_keys_nobody_is_let_in(folder):
     context = zmq.Context()
     for place in (None, folder / "none"):
         with pytest.raises(OSError, match="put there the public key files"):
-            keys.porter(context, Keys(own=folder / "actuator" / "actuator.key_secret", authorized=place))
+            keys.authenticator(context, Keys(own=folder / "actuator" / "actuator.key_secret", authorized=place))
     context.destroy(linger=0)
 
 
@@ -81,7 +85,9 @@ def test_a_broken_file_among_the_authorized_is_named(folder):
     (folder / "authorized" / "broken.key").write_text("hello")
     context = zmq.Context()
     with pytest.raises(OSError, match="broken.key"):
-        keys.porter(context, Keys(own=folder / "actuator" / "actuator.key_secret", authorized=folder / "authorized"))
+        keys.authenticator(
+            context, Keys(own=folder / "actuator" / "actuator.key_secret", authorized=folder / "authorized")
+        )
     context.destroy(linger=0)
 
 
@@ -114,7 +120,7 @@ class Network:
         own = {"own": folder / "actuator" / "actuator.key_secret", "authorized": folder / "authorized"}
         belt = {"device": {"driver": "actuator.sim"}, "rest": "run", "endpoint": f"tcp://0.0.0.0:{self.port}"}
         config = Config.model_validate({"realtime": False, "keys": own, "actuators": {"belt": belt}})
-        self.host = actuate.Host(config)
+        self.host = make_host(config)
         self.host.start()
 
     def curve(self, name, server="actuator"):
@@ -125,9 +131,11 @@ class Network:
         """Does a command with these keys move the belt in time?"""
         self.session += 1
         context, ledger = zmq.Context(), Ledger(None, "cam", 1.0)
-        link = Link(context, Address("belt", f"tcp://127.0.0.1:{self.port}", 100.0, curve), "box/cam", self.session, ledger)
+        link = Link(
+            context, Address("belt", f"tcp://127.0.0.1:{self.port}", 100.0, curve), "box/cam", self.session, ledger
+        )
         end = time.monotonic() + wait_s
-        history = self.host.posts[0].driver.history
+        history = self.host.servers[0].driver.history
         found = False
         while not found and time.monotonic() < end:
             now = time.monotonic_ns()
@@ -157,12 +165,16 @@ def test_a_wrong_key_or_none_stays_out(network):
     nobody = Curve(*zmq.curve_keypair(), network.curve("edge").server)
     for curve in (network.curve("stranger"), nobody, network.curve("edge", server="stranger"), None):
         assert not network.applied(curve, STAYS_OUT_S)
-    assert network.host.posts[0].counts["applied"] == 0
+    assert network.host.servers[0].counts["applied"] == 0
     assert network.applied(network.curve("edge"), DEADLINE_S)
 
 
 def test_plain_bytes_at_the_port_do_no_harm(network):
-    for junk in (b"GET / HTTP/1.0\r\n\r\n", bytes(range(256)) * 20, b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00NULL" + bytes(60)):
+    for junk in (
+        b"GET / HTTP/1.0\r\n\r\n",
+        bytes(range(256)) * 20,
+        b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00NULL" + bytes(60),
+    ):
         with socket.create_connection(("127.0.0.1", network.port), 5) as peer:
             peer.sendall(junk)
     assert network.applied(network.curve("edge"), DEADLINE_S)

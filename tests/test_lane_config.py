@@ -24,17 +24,22 @@ rules:
 """
 
 
-def said(folder: Path, line: str, model: str = "person-coarse", label: str = "person", absent: str = "false") -> list[str]:
+def said(
+    folder: Path, line: str, model: str = "person-coarse", label: str = "person", absent: str = "false"
+) -> list[str]:
     return mistakes(folder / "yard.yaml", LANE.format(line=line, model=model, label=label, absent=absent))
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "gate: {keyframe: {}}", "gate: {motion: {crop: true}, keyframe: {changed: 0.2}}", "shrink: auto", "shrink: 4",
-        "fine: {model: person-coarse, label: person}",
+        "gate: {keyframe: {}}",
+        "gate: {motion: {crop: true}, keyframe: {min_changed: 0.2}}",
+        "shrink: auto",
+        "shrink: 4",
+        "refine: {model: person-coarse, label: person}",
     ],
-)  # fmt: skip
+)
 def test_what_is_good(tmp_path: Path, line: str) -> None:
     assert said(tmp_path, line) == []
 
@@ -42,17 +47,26 @@ def test_what_is_good(tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize(
     "line, says",
     [
-        ("gate: {outlier: {j1: {by: 5}}}", "5: 'outlier' is for readings; for pictures say 'keyframe' or 'motion'"),
-        ("gate: {motion: {}, beat_ms: 500}", "5: beat_ms is 500, but to rule 'somebody' the lane is missing after within_ms"),
-        ("gate: {keyframe: {changed: 3}}", "5: 'lanes.yard.gate.keyframe.changed'"),
+        (
+            "gate: {outlier: {j1: {tolerance: 5}}}",
+            "5: 'outlier' is for readings; for pictures say 'keyframe' or 'motion'",
+        ),
+        (
+            "gate: {motion: {}, active_interval_ms: 500}",
+            "5: active_interval_ms is 500, but to rule 'somebody' the lane is missing after within_ms",
+        ),
+        ("gate: {keyframe: {min_changed: 3}}", "5: 'lanes.yard.gate.keyframe.min_changed'"),
         ("gate: {}", "5: 'lanes.yard.gate'"),
         ("shrink: 0", "5: 'lanes.yard.shrink'"),
         ("shrink: often", "5: 'lanes.yard.shrink'"),
-        ("fine: {model: nothing, label: person}", "5: no model package 'nothing'"),
-        ("fine: {model: person-coarse, label: persn}", "5: no label of model 'person-coarse' 'persn'; did you mean 'person'?"),
-        ("fine: {model: arm-deviation, label: person}", "5: model 'arm-deviation' does not take a part of a picture"),
-        ("fine: {model: pcb-inspect, label: person}", "5: model 'pcb-inspect' does not take a part of a picture"),
-        ("fine: {model: person-coarse, label: person, band: [0.9, 0.2]}", "5: 'lanes.yard.fine'"),
+        ("refine: {model: nothing, label: person}", "5: no model package 'nothing'"),
+        (
+            "refine: {model: person-coarse, label: persn}",
+            "5: no label of model 'person-coarse' 'persn'; did you mean 'person'?",
+        ),
+        ("refine: {model: arm-deviation, label: person}", "5: model 'arm-deviation' does not take a part of a picture"),
+        ("refine: {model: pcb-inspect, label: person}", "5: model 'pcb-inspect' does not take a part of a picture"),
+        ("refine: {model: person-coarse, label: person, band: [0.9, 0.2]}", "5: 'lanes.yard.refine'"),
     ],
 )
 def test_what_is_wrong_is_one_line_with_its_place(tmp_path: Path, line: str, says: str) -> None:
@@ -61,17 +75,19 @@ def test_what_is_wrong_is_one_line_with_its_place(tmp_path: Path, line: str, say
 
 
 def test_a_sure_person_that_nobody_looks_at_has_no_pose(tmp_path: Path) -> None:
-    found = said(tmp_path, "fine: {model: person-coarse, label: person, band: [0.3, 0.8]}\n    then: pose-fall")
+    found = said(tmp_path, "refine: {model: person-coarse, label: person, band: [0.3, 0.8]}\n    then: pose-fall")
     assert any("let band end at 1" in one for one in found)
 
 
 def test_an_empty_place_is_looked_at_before_its_rule_forgets(tmp_path: Path) -> None:
-    found = said(tmp_path, "gate: {keyframe: {}, silence_ms: 1000}", absent="true")
-    assert len(found) == 1 and found[0].startswith("5: silence_ms is 1000, but to rule 'somebody'")
+    found = said(tmp_path, "gate: {keyframe: {}, idle_interval_ms: 1000}", absent="true")
+    assert len(found) == 1 and found[0].startswith("5: idle_interval_ms is 1000, but to rule 'somebody'")
 
 
 def test_readings_have_other_gates(tmp_path: Path) -> None:
     found = said(tmp_path, "gate: {motion: {}}", model="arm-deviation", label="deviation")
-    assert any(one.startswith("5: 'keyframe' and 'motion' are for pictures; for readings say 'outlier'") for one in found)
+    assert any(
+        one.startswith("5: 'keyframe' and 'motion' are for pictures; for readings say 'outlier'") for one in found
+    )
     found = said(tmp_path, "shrink: 2", model="arm-deviation", label="deviation")
     assert any("takes no pictures, so there is none to shrink" in one for one in found)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.leaving import Signals
+from agent.box.signals import StopSignals
 
 SIGNS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
@@ -26,7 +26,7 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_wait_and_stays_said(sign: int) -> None:
-    leave = Signals()
+    leave = StopSignals()
     assert not leave.wait(0.0)
     os.kill(os.getpid(), sign)
     os.kill(os.getpid(), sign)
@@ -36,7 +36,7 @@ def test_a_signal_ends_the_wait_and_stays_said(sign: int) -> None:
 
 
 def test_who_does_not_leave_is_ended() -> None:
-    leave = Signals(last_s=100)
+    leave = StopSignals(last_s=100)
     leave.ask()
     assert 90 < signal.alarm(0) <= 100
     leave.ask()  # a second signal gives no more time
@@ -45,7 +45,7 @@ def test_who_does_not_leave_is_ended() -> None:
 
 def test_a_signal_within_each_step_of_the_wait() -> None:
     """The handler runs before each line that the wait executes; a threading.Event would wait for its own lock here."""
-    leave = Signals()
+    leave = StopSignals()
 
     def trace(frame: object, event: str, argument: object) -> object:
         leave.ask()

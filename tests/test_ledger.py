@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import ledger as book
-from agent.ledger import COUNTERS, PARTS, ROWS, STAMPS, Ledger, account, parts, quantiles, read, table
+from agent import ledger
+from agent.ledger import COUNTERS, PARTS, ROW_TYPE, ROWS, Ledger, parts, quantiles, read, snapshot, table
 
 MS = 1_000_000
 
@@ -30,9 +30,9 @@ def book_row(ledger, sequence, sent=0):
 
 
 def test_a_reader_finds_what_was_written(arm, tmp_path):
-    arm.state = book.RUNNING
-    arm.count[book.SAMPLES] += 7
-    arm.count[book.FAULTS] += 1
+    arm.state = ledger.RUNNING
+    arm.count[ledger.SAMPLES] += 7
+    arm.count[ledger.FAULTS] += 1
     arm.note_evidence("deviation", 0.75, 123)
     book_row(arm, 3)
     told = read(tmp_path / "arm.ledger")
@@ -67,7 +67,7 @@ def test_counters_have_their_names():
         "UNACKNOWLEDGED",
         "FAULTS",
     ):
-        assert getattr(book, name) == names[name]
+        assert getattr(ledger, name) == names[name]
 
 
 def test_an_acknowledgement_completes_its_row(arm):
@@ -77,7 +77,7 @@ def test_an_acknowledgement_completes_its_row(arm):
         if sequence == 1:
             wanted = at
     arm.book_applied(wanted, 99 * MS)
-    assert account(arm.memory).rows[:, 8].tolist() == [0, 99 * MS, 0]
+    assert snapshot(arm.memory).rows["applied"].tolist() == [0, 99 * MS, 0]
 
 
 def test_the_ring_keeps_the_newest_rows_in_order(arm):
@@ -85,17 +85,17 @@ def test_the_ring_keeps_the_newest_rows_in_order(arm):
         book_row(arm, sequence)
     for sequence in range(ROWS - 1, ROWS + 5):
         book_row(arm, sequence)
-        rows = account(arm.memory).rows
+        rows = snapshot(arm.memory).rows
         assert len(rows) == min(sequence + 1, ROWS)
-        assert rows[0, 0] == max(0, sequence - ROWS + 1)
-        assert rows[-1, 0] == sequence
-        assert (np.diff(rows[:, 0]) == 1).all()
+        assert rows["sequence"][0] == max(0, sequence - ROWS + 1)
+        assert rows["sequence"][-1] == sequence
+        assert (np.diff(rows["sequence"]) == 1).all()
 
 
 def test_one_in_memory_needs_no_file():
     ledger = Ledger(None, "arm", 1.0)
     book_row(ledger, 1)
-    assert account(ledger.memory).rows[0, 0] == 1
+    assert snapshot(ledger.memory).rows["sequence"][0] == 1
     ledger.close()
 
 
@@ -106,7 +106,7 @@ def test_a_file_may_be_read_while_it_is_written(arm, tmp_path):
     def write(count):
         for _ in range(count):
             book_row(arm, written[0])
-            arm.count[book.SAMPLES] += 1
+            arm.count[ledger.SAMPLES] += 1
             written[0] += 1
 
     def keep_writing():  # some 100 kHz, a hundred times what a lane does
@@ -149,7 +149,7 @@ def test_a_reader_of_the_old_run_keeps_the_old_file(arm, tmp_path):
     book_row(arm, 41)
     with open(path, "rb") as old:
         again = Ledger(path, "arm", 2.5)
-        assert account(old.read()).rows[0, 0] == 41
+        assert snapshot(old.read()).rows["sequence"][0] == 41
         assert len(read(path).rows) == 0
         again.close()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["arm.ledger"]
@@ -167,10 +167,15 @@ def test_a_truncated_file_is_no_ledger(arm, tmp_path, cut):
 def test_a_foreign_file_is_no_ledger(arm, tmp_path, change):
     path = tmp_path / "arm.ledger"
     raw = path.read_bytes()
-    path.write_bytes({
-        "first byte": b"x" + raw[1:], "version": raw[:7] + b"\xff" + raw[8:], "one byte more": raw + b"\0",
-        "zeros": bytes(len(raw)), "text": b"node: cell\n",
-    }[change])  # fmt: skip
+    path.write_bytes(
+        {
+            "first byte": b"x" + raw[1:],
+            "version": raw[:7] + b"\xff" + raw[8:],
+            "one byte more": raw + b"\0",
+            "zeros": bytes(len(raw)),
+            "text": b"node: cell\n",
+        }[change]
+    )
     with pytest.raises(ValueError, match="not a ledger"):
         read(path)
 
@@ -178,10 +183,10 @@ def test_a_foreign_file_is_no_ledger(arm, tmp_path, change):
 @given(st.binary(max_size=200))
 def test_a_damaged_header_is_told_or_refused(tmp_path_factory, junk):
     path = tmp_path_factory.mktemp("ledger") / "x.ledger"
-    size = book.HEADER + ROWS * book.ROW.size
+    size = ledger.HEADER + ROWS * ledger.ROW.size
     with open(path, "wb") as file:
-        file.write(book.MAGIC)
-        file.seek(book.COUNTS_AT)
+        file.write(ledger.MAGIC)
+        file.seek(ledger.COUNTS_AT)
         file.write(junk * 2)
         file.truncate(size)
     try:
@@ -197,22 +202,27 @@ def test_no_file_is_an_os_error(tmp_path):
 
 def test_a_full_disk_shows_at_once():
     with pytest.raises(OSError):
-        book.new_file(book.Path("/proc/none/x.ledger"), 4096)
+        ledger.new_file(ledger.Path("/proc/none/x.ledger"), 4096)
 
 
 # -- parts --------------------------------------------------------------------------------------------------------------
 
 
 def stamps(*rows):
-    return np.array(rows, np.int64).reshape(len(rows), len(STAMPS))
+    return np.array([tuple(row) for row in rows], ROW_TYPE)
 
 
 def test_the_parts_of_one_sample():
     # captured at 10 while the lane was busy until 13, handed over at 14, prepared 16, inferred 20, decided 21, applied 23
     found = parts(stamps([0, 10 * MS, 13 * MS, 14 * MS, 16 * MS, 20 * MS, 21 * MS, 22 * MS, 23 * MS]))
     assert {name: values.tolist() for name, values in found.items()} == {
-        "queueing": [3.0], "transport": [1.0], "preprocess": [2.0], "inference": [4.0], "decision": [3.0], "total": [13.0],
-    }  # fmt: skip
+        "queueing": [3.0],
+        "transport": [1.0],
+        "preprocess": [2.0],
+        "inference": [4.0],
+        "decision": [3.0],
+        "total": [13.0],
+    }
 
 
 def test_a_lane_that_waited_for_its_sample_did_not_queue():
@@ -221,7 +231,9 @@ def test_a_lane_that_waited_for_its_sample_did_not_queue():
     assert found["total"][0] == 11.0  # nothing was applied: it ends when decided
 
 
-@given(st.lists(st.tuples(*[st.integers(0, 10**9)] * 8), min_size=1, max_size=20), st.integers(0, 10**15), st.booleans())
+@given(
+    st.lists(st.tuples(*[st.integers(0, 10**9)] * 8), min_size=1, max_size=20), st.integers(0, 10**15), st.booleans()
+)
 def test_the_parts_add_up_to_the_total_exactly(steps, start, applied):
     made = []
     for ask, *later in steps:
@@ -243,9 +255,9 @@ def test_the_parts_add_up_to_the_total_exactly(steps, start, applied):
     rows = stamps(*made)
     found = parts(rows)
     nanoseconds = {name: np.rint(values * 1e6).astype(np.int64) for name, values in found.items()}
-    end = rows[:, 8] if applied else rows[:, 6]
+    end = rows["applied"] if applied else rows["decided"]
     assert (sum(nanoseconds[name] for name in PARTS) == nanoseconds["total"]).all()
-    assert (nanoseconds["total"] == end - rows[:, 1]).all()
+    assert (nanoseconds["total"] == end - rows["capture"]).all()
 
 
 def test_quantiles():
@@ -260,10 +272,10 @@ def test_the_table_names_every_reason_and_part(arm):
     at = arm.next_row()
     book_row(arm, 1, sent=1)
     arm.book_applied(at, 9 * MS)
-    text = table(account(arm.memory))
+    text = table(snapshot(arm.memory))
     for word in (*COUNTERS, *PARTS, "total", "lane arm"):
         assert word in text
 
 
 def test_the_table_of_nothing(arm):
-    assert "dropped: none" in table(account(arm.memory))
+    assert "dropped: none" in table(snapshot(arm.memory))

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from agent import ledger
 from agent.benches.programs import free_port
-from agent.metrics import Ledgers, application
+from agent.metrics import LedgerCollector, application
 
 
 def test_a_running_daemon_is_scraped_and_its_helper_ends_with_it(tmp_path: Path) -> None:
@@ -40,64 +40,71 @@ def test_a_running_daemon_is_scraped_and_its_helper_ends_with_it(tmp_path: Path)
 
 
 def test_the_ledger_of_a_dead_daemon_can_still_be_read(tmp_path: Path) -> None:
-    book = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0)
-    book.count[ledger.LATE] += 3
-    book.close()
+    arm = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0)
+    arm.count[ledger.LATE] += 3
+    arm.close()
     (tmp_path / "torn.ledger").write_bytes(b"half a ledger")
-    families = {family.name: family for family in Ledgers(tmp_path).collect()}
-    late = [one.value for one in families["reflexd_lane_dropped"].samples if one.labels == {"lane": "arm", "reason": "late"}]
+    families = {family.name: family for family in LedgerCollector(tmp_path).collect()}
+    late = [
+        one.value for one in families["reflexd_lane_dropped"].samples if one.labels == {"lane": "arm", "reason": "late"}
+    ]
     assert late == [3.0]
 
 
-def rows(book: ledger.Ledger, *milliseconds: float) -> None:
+def rows(arm: ledger.Ledger, *milliseconds: float) -> None:
     """Samples that took so long from capture to applied, half of it inference."""
     for number, ms in enumerate(milliseconds):
-        at, end = book.next_row(), 10**9 + int(ms * 1e6)
-        book.write(number, 10**9, 10**9, 10**9, 10**9, 10**9 + int(ms * 5e5), end, end)
-        book.book_applied(at, end)
+        at, end = arm.next_row(), 10**9 + int(ms * 1e6)
+        arm.write(number, 10**9, 10**9, 10**9, 10**9, 10**9 + int(ms * 5e5), end, end)
+        arm.book_applied(at, end)
 
 
-def histogram(ledgers: Ledgers, part: str) -> dict[str, float]:
+def histogram(ledgers: LedgerCollector, part: str) -> dict[str, float]:
     families = {family.name: family for family in ledgers.collect()}
     found = families["reflexd_lane_latency_seconds"].samples
     return {one.labels.get("le", one.name.rsplit("_", 1)[1]): one.value for one in found if one.labels["part"] == part}
 
 
 def test_a_histogram_counts_every_sample_once_around_the_budget(tmp_path: Path) -> None:
-    book, ledgers = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), Ledgers(tmp_path)
-    rows(book, 0.05, 1.9, 2.1)
+    arm, ledgers = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), LedgerCollector(tmp_path)
+    rows(arm, 0.05, 1.9, 2.1)
     first = histogram(ledgers, "total")
     assert (first["0.0001"], first["0.002"], first["0.003"], first["+Inf"]) == (1, 2, 3, 3)
     assert first["sum"] == pytest.approx(0.00405)
-    rows(book, 100.0)
+    rows(arm, 100.0)
     second = histogram(ledgers, "total")
     assert (second["0.003"], second["0.02"], second["+Inf"], second["count"]) == (3, 3, 4, 4)
     assert histogram(ledgers, "inference")["0.001"] == 2
 
 
 def test_rows_that_were_overwritten_before_anybody_looked_are_counted(tmp_path: Path) -> None:
-    book, ledgers = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), Ledgers(tmp_path)
+    arm, ledgers = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), LedgerCollector(tmp_path)
     ledgers.gather()
-    book.head = book.cells[ledger.HEAD] = ledger.ROWS + 5
+    arm.head = arm.cells[ledger.HEAD] = ledger.ROWS + 5
     families = {family.name: family for family in ledgers.collect()}
     assert [one.value for one in families["reflexd_lane_unmeasured"].samples] == [5]
 
 
 def test_a_lane_that_starts_anew_begins_at_none(tmp_path: Path) -> None:
-    book, ledgers = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), Ledgers(tmp_path)
-    rows(book, 1.0, 1.0)
+    arm, ledgers = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), LedgerCollector(tmp_path)
+    rows(arm, 1.0, 1.0)
     assert histogram(ledgers, "total")["count"] == 2
     rows(ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), 1.0)
     assert histogram(ledgers, "total")["count"] == 1
 
 
-@pytest.mark.parametrize("state, critical, health, ready", [
-    (ledger.RUNNING, True, 200, 200), (ledger.OPENING, True, 503, 503),
-    (ledger.GONE, True, 503, 200), (ledger.GONE, False, 200, 200),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "state, critical, health, ready",
+    [
+        (ledger.RUNNING, True, 200, 200),
+        (ledger.OPENING, True, 503, 503),
+        (ledger.GONE, True, 503, 200),
+        (ledger.GONE, False, 200, 200),
+    ],
+)
 def test_probes_say_how_the_box_is(tmp_path: Path, state: int, critical: bool, health: int, ready: int) -> None:
-    book = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0, critical)
-    book.state, book.cells[ledger.TURN] = state, time.monotonic_ns()
+    arm = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0, critical)
+    arm.state, arm.cells[ledger.PROGRESS] = state, time.monotonic_ns()
 
     async def probes() -> tuple[int, int]:
         async with TestClient(TestServer(application(tmp_path))) as client:

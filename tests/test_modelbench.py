@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from agent import modelbench, package
+from agent import package
 from agent.backends.base import Tensor
 from agent.cli import cli
-from agent.package import PackageError
+from agent.errors import PackageError
+from agent.modeltools import bench
 
 
 def call(*arguments: str) -> Result:
@@ -46,7 +47,9 @@ def test_every_bundled_package_is_listed_and_good() -> None:
     arm = told["arm-deviation"]
     assert (arm["state"], arm["backend"], arm["labels"], arm["budget_ms"]) == ("good", "litert", 4, 2.0)
     assert arm["bytes"] == (package.BUNDLED / "arm-deviation/arm-deviation.tflite").stat().st_size
-    assert re.search(r"^arm-deviation +1\.0\.0 +litert +20,776 +4 +2 +good$", call("model", "list").stdout, re.MULTILINE)
+    assert re.search(
+        r"^arm-deviation +1\.0\.0 +litert +20,776 +4 +2 +good$", call("model", "list").stdout, re.MULTILINE
+    )
 
 
 def test_a_package_and_a_folder_of_packages_are_both_taken(copy: Path) -> None:
@@ -61,13 +64,16 @@ def damage(folder: Path) -> None:
     (folder / "arm-deviation.tflite").write_bytes(raw)
 
 
-@pytest.mark.parametrize("harm, state, why", [
-    (damage, "damaged", "sha256"),
-    (lambda folder: (folder / "arm-deviation.tflite").unlink(), "file missing", "does not exist"),
-    (lambda folder: change(folder, '^decoder: .*', "decoder: nothing"), "damaged", "no decoder 'nothing'"),
-    (lambda folder: change(folder, '^budget_ms: .*', "budget_ms: soon"), "damaged", "manifest.yaml:8"),
-    (lambda folder: (folder / "manifest.yaml").write_bytes(b"\xff\0: ["), "damaged", "manifest.yaml"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "harm, state, why",
+    [
+        (damage, "damaged", "sha256"),
+        (lambda folder: (folder / "arm-deviation.tflite").unlink(), "file missing", "does not exist"),
+        (lambda folder: change(folder, "^decoder: .*", "decoder: nothing"), "damaged", "no decoder 'nothing'"),
+        (lambda folder: change(folder, "^budget_ms: .*", "budget_ms: soon"), "damaged", "manifest.yaml:8"),
+        (lambda folder: (folder / "manifest.yaml").write_bytes(b"\xff\0: ["), "damaged", "manifest.yaml"),
+    ],
+)
 def test_a_bad_package_hides_no_other(copy: Path, harm: Any, state: str, why: str) -> None:
     shutil.copytree(copy, copy.parent / "second")
     harm(copy)
@@ -91,7 +97,7 @@ def test_a_folder_without_packages_is_said_so(tmp_path: Path) -> None:
 def test_bench_measures_with_golden_inputs_against_the_budget(copy: Path) -> None:
     told = json.loads(call("model", "bench", str(copy), "--json").stdout)
     (own,) = told["packages"]
-    assert own["input"] == "golden" and own["samples"] >= modelbench.LEAST and "cores" in told["machine"]
+    assert own["input"] == "golden" and own["samples"] >= bench.LEAST and "cores" in told["machine"]
     assert 0 < own["p50_ms"] <= own["p99_ms"] <= own["max_ms"]
     change(copy, "^budget_ms: .*", "budget_ms: 1.0e-6")
     shown = call("model", "bench", str(copy))
@@ -107,18 +113,22 @@ def test_bench_without_golden_inputs_draws_some(copy: Path) -> None:
 
 
 def test_noise_is_of_the_inputs_kind() -> None:
-    random, manifests = np.random.default_rng(0), {
-        name: package.read(package.BUNDLED / name) for name in ("arm-deviation", "person-coarse")}  # fmt: skip
-    stored = modelbench.noise(Tensor("", (1, 40, 40, 3), np.int8), manifests["person-coarse"], random)
-    assert stored.shape == (modelbench.NOISE, 40, 40, 3) and (stored.min(), stored.max()) == (-128, 127)
-    pixels = modelbench.noise(Tensor("", (1, 40, 40, 3), np.float32), manifests["person-coarse"], random)
+    random, manifests = (
+        np.random.default_rng(0),
+        {name: package.read(package.BUNDLED / name) for name in ("arm-deviation", "person-coarse")},
+    )
+    stored = bench.noise(Tensor("", (1, 40, 40, 3), np.int8), manifests["person-coarse"], random)
+    assert stored.shape == (bench.NOISE, 40, 40, 3) and (stored.min(), stored.max()) == (-128, 127)
+    pixels = bench.noise(Tensor("", (1, 40, 40, 3), np.float32), manifests["person-coarse"], random)
     assert pixels.dtype == np.float32 and 0 <= pixels.min() < 0.1 < 0.9 < pixels.max() <= 1
-    readings = modelbench.noise(Tensor("", (1, 32, 12), np.float32), manifests["arm-deviation"], random)
+    readings = bench.noise(Tensor("", (1, 32, 12), np.float32), manifests["arm-deviation"], random)
     assert abs(readings.mean()) < 0.2 and 0.8 < readings.std() < 1.2
 
 
 def test_the_tables_numbers_stand_below_each_other() -> None:
     rows = [{"name": "a", "bytes": 1234567, "p": None}, {"name": "longer", "bytes": 5, "p": 0.25}]
-    assert modelbench.table(("name", "bytes", "p"), rows).splitlines() == [
-        "name        bytes     p", "a       1,234,567     -", "longer          5  0.25",
-    ]  # fmt: skip
+    assert bench.table(("name", "bytes", "p"), rows).splitlines() == [
+        "name        bytes     p",
+        "a       1,234,567     -",
+        "longer          5  0.25",
+    ]

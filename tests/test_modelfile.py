@@ -13,8 +13,7 @@ from click.testing import CliRunner
 from agent import package
 from agent.backends import base as backends
 from agent.cli import cli
-from agent.package import PackageError
-
+from agent.errors import PackageError
 from tests.shared import MOVENET, PUBLIC, SSD, needs_recordings
 
 
@@ -24,13 +23,16 @@ def call(*arguments: str) -> str:
 
 
 @needs_recordings
-@pytest.mark.parametrize("name, decoder", [
-    ("coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite", "ssd"),
-    ("movenet_single_pose_lightning_ptq.tflite", "movenet"),
-    ("tf2_mobilenet_v2_1.0_224_ptq.tflite", "classify"),
-    ("keras_lstm_mnist_ptq.tflite", "sequence"),
-    ("vww_96_int8.tflite", "classify"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, decoder",
+    [
+        ("coco_ssd_mobilenet_v1_1.0_quant_2018_06_29.tflite", "ssd"),
+        ("movenet_single_pose_lightning_ptq.tflite", "movenet"),
+        ("tf2_mobilenet_v2_1.0_224_ptq.tflite", "classify"),
+        ("keras_lstm_mnist_ptq.tflite", "sequence"),
+        ("vww_96_int8.tflite", "classify"),
+    ],
+)
 def test_init_reads_what_the_file_says(name: str, decoder: str, tmp_path: Path) -> None:
     told = json.loads(call("model", "init", str(PUBLIC / name), "--into", str(tmp_path / "made"), "--json"))
     assert told["ok"]
@@ -101,7 +103,9 @@ def test_the_cpu_does_not_stand_in_for_another_provider(monkeypatch: pytest.Monk
     """What ONNX Runtime does by itself, with a warning, where CUDA's libraries are missing."""
     onnx = pytest.importorskip("agent.backends.onnx", reason="needs onnxruntime")
     monkeypatch.setattr(onnx, "choose", lambda *_: ["CPUExecutionProvider"])
-    with pytest.raises(backends.EngineError, match="provider 'cuda' does not start here, and CPUExecutionProvider shall not"):
+    with pytest.raises(
+        backends.EngineError, match="provider 'cuda' does not start here, and CPUExecutionProvider shall not"
+    ):
         backends.load("onnx", PUBLIC / "object_detection_nanodet_2022nov_int8.onnx", provider="cuda")
 
 

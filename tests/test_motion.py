@@ -119,14 +119,17 @@ def test_without_a_new_picture_it_learns_nothing(tmp_path: Path) -> None:
         assert (other.output(0) == before).all()
 
 
-@pytest.mark.parametrize("text, said", [
-    ("height: 8", "motion.yaml:1: 'height': expected greater than or equal to 16, found 8"),
-    ("width: 160\nhistroy: 5", "motion.yaml:2: unknown key 'histroy'; did you mean 'history'?"),
-    ("shadow: .nan", "motion.yaml:1: 'shadow': expected"),
-    ("- 1", "expected 'key: value' lines"),
-    ("a: [", "motion.yaml:1"),
-    ("a: !!python/name:os.system x", "not allowed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("height: 8", "motion.yaml:1: 'height': expected greater than or equal to 16, found 8"),
+        ("width: 160\nhistroy: 5", "motion.yaml:2: unknown key 'histroy'; did you mean 'history'?"),
+        ("shadow: .nan", "motion.yaml:1: 'shadow': expected"),
+        ("- 1", "expected 'key: value' lines"),
+        ("a: [", "motion.yaml:1"),
+        ("a: !!python/name:os.system x", "not allowed"),
+    ],
+)
 def test_parameters_that_are_wrong(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "motion.yaml"
     path.write_text(text)

@@ -9,8 +9,7 @@ from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders import nanodet
 from agent.decoders.base import Decoder, DecoderError, Finding
-from agent.modelfile import manifest_text
-
+from agent.modeltools.init import manifest_text
 from tests.shared import PUBLIC, ROOT, needs_recordings
 from tests.test_public_models import look
 
@@ -67,7 +66,11 @@ def test_of_boxes_that_are_one_the_best_stays() -> None:
     see(tensors, 0, 6, 0, 0.7, (2, 1, 1, 1))  # holds the other one: two thirds in common
     see(tensors, 0, 9, 1, 0.5, (1, 2, 1, 1))  # over both, of another label
     see(tensors, 0, 15, 0, 0.4, (0, 0, 0, 0))
-    assert [(one.label, round(one.score, 2)) for one in make()(tensors)] == [("person", 0.7), ("cat", 0.5), ("person", 0.4)]
+    assert [(one.label, round(one.score, 2)) for one in make()(tensors)] == [
+        ("person", 0.7),
+        ("cat", 0.5),
+        ("person", 0.4),
+    ]
     assert len(make(overlap=0.7)(tensors)) == 4
     assert [one.score for one in make(top=1)(tensors)] == [pytest.approx(0.7)]
     assert len(make(candidates=2)(tensors)) == 1  # the two best are one

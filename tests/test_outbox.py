@@ -5,15 +5,15 @@ import time
 import pytest
 import zmq
 
-from agent import actuate, wire
-from agent.config import Config
+from agent.build import make_host
+from agent.commands import wire
+from agent.commands.outbox import NO_ROW, PENDING, Address, Outbox
+from agent.config.models import Config
 from agent.data import Ack, Command, Decision, Evidence
-from agent.ledger import Ledger, account
-from agent.outbox import NO_ROW, PENDING, Address, Outbox
-from agent.conditions import RuleConfig
-from agent.rules import Rules
-from agent.scene import Scene
-
+from agent.ledger import Ledger, snapshot
+from agent.rules.conditions import RuleConfig
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 from tests.shared import until
 
 DEADLINE_S = 10.0
@@ -36,7 +36,9 @@ class Lane:
         self.ledger = Ledger(None, "cam", 1.0)
         person = {"any": [{"lane": "cam", "label": "person"}], "actuator": "belt", "verb": "stop"}
         self.scene = Scene(Rules({"r": RuleConfig.model_validate(person)}, {"belt": "run"}))
-        self.outbox = Outbox(self.context, [Address("belt", self.endpoint, SAFE_AFTER_MS)], "box/cam", SESSION, self.ledger)
+        self.outbox = Outbox(
+            self.context, [Address("belt", self.endpoint, SAFE_AFTER_MS)], "box/cam", SESSION, self.ledger
+        )
         self.link = self.outbox.links["belt"]
         self.far = None
 
@@ -59,19 +61,19 @@ class Lane:
         ack = Ack("belt", session, sequence, verdict, t_applied, wire.clock_id() if clock is None else clock)
         self.far.send_multipart([self.peer, wire.pack_ack(ack)])
 
-    def beat(self):
-        self.outbox.beat(time.monotonic_ns(), time.monotonic_ns(), TTL_US, self.scene)
+    def heartbeat(self):
+        self.outbox.heartbeat(time.monotonic_ns(), time.monotonic_ns(), TTL_US, self.scene)
         self.outbox.collect(time.monotonic_ns())
 
     def see(self, person):
         """What the lane saw; what follows is sent."""
         now = time.monotonic_ns()
-        for one in self.scene.bring("cam", now, [Evidence("cam", "person", float(person), now)]):
+        for one in self.scene.decide("cam", now, [Evidence("cam", "person", float(person), now)]):
             self.link.send(one, now, TTL_US, NO_ROW)
 
     @property
     def counts(self):
-        return {name: number for name, number in account(self.ledger.memory).counts.items() if number}
+        return {name: number for name, number in snapshot(self.ledger.memory).counts.items() if number}
 
     def close(self):
         self.outbox.close()
@@ -116,7 +118,7 @@ def test_an_acknowledgement_is_booked_in_its_row(heard):
     heard.answer(heard.heard().sequence, t_applied=99)
     until(lambda: heard.outbox.collect(time.monotonic_ns()) or heard.counts)
     assert heard.counts == {"applied": 1}
-    assert account(heard.ledger.memory).rows[0, 8] == 99
+    assert snapshot(heard.ledger.memory).rows["applied"][0] == 99
     assert not heard.link.pending
 
 
@@ -127,7 +129,7 @@ def test_an_answer_from_another_clock_is_booked_when_it_came(heard):
     heard.answer(heard.heard().sequence, t_applied=99, clock=wire.clock_id() ^ 1)
     before = time.monotonic_ns()
     until(lambda: heard.outbox.collect(time.monotonic_ns()) or heard.counts)
-    assert before <= account(heard.ledger.memory).rows[0, 8] <= time.monotonic_ns()
+    assert before <= snapshot(heard.ledger.memory).rows["applied"][0] <= time.monotonic_ns()
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_nobody_there_is_counted_and_told_once(lane, caplog):
 def test_what_was_lost_goes_out_with_the_next_heart_beat(lane):
     lane.send(decision(7, "stop"))
     lane.listen()
-    lane.outbox.beat(time.monotonic_ns() + BEAT_NS, time.monotonic_ns(), TTL_US, lane.scene)
+    lane.outbox.heartbeat(time.monotonic_ns() + BEAT_NS, time.monotonic_ns(), TTL_US, lane.scene)
     told = lane.heard()
     assert (told.decision, told.verb) == (7, "stop")
 
@@ -217,8 +219,8 @@ def test_a_line_that_is_full_is_not_waited_for(heard):
 def test_a_heart_beat_is_due_when_nothing_was_sent_for_a_third_of_the_silence_allowed(heard):
     heard.send()
     due = heard.link.due
-    heard.outbox.beat(due - 1, 5, TTL_US, heard.scene)
-    heard.outbox.beat(due, 6, TTL_US, heard.scene)
+    heard.outbox.heartbeat(due - 1, 5, TTL_US, heard.scene)
+    heard.outbox.heartbeat(due, 6, TTL_US, heard.scene)
     first, second = heard.heard(), heard.heard()
     assert (second.sequence, second.decision, second.t_capture) == (first.sequence + 1, first.decision, 6)
     assert due - first.t_sent == BEAT_NS
@@ -226,15 +228,15 @@ def test_a_heart_beat_is_due_when_nothing_was_sent_for_a_third_of_the_silence_al
 
 
 def test_no_heart_beat_before_there_is_a_decision(heard):
-    heard.beat()
+    heard.heartbeat()
     heard.send(decision(3))
     assert heard.heard().decision == 3
 
 
 def test_a_heart_beat_carries_the_decision_in_force_also_of_another_lane(heard):
     heard.send(decision(1, "run"))
-    (stop,) = heard.scene.bring("cam", 1, [Evidence("cam", "person", 1.0, 1)])
-    heard.outbox.beat(heard.link.due, 2, TTL_US, heard.scene)
+    (stop,) = heard.scene.decide("cam", 1, [Evidence("cam", "person", 1.0, 1)])
+    heard.outbox.heartbeat(heard.link.due, 2, TTL_US, heard.scene)
     assert [heard.heard().verb for _ in range(2)] == ["run", stop.verb]
 
 
@@ -273,7 +275,7 @@ def serve(tmp_path, lane):
     hosts = []
 
     def serve():
-        hosts.append(actuate.Host(config))
+        hosts.append(make_host(config))
         hosts[-1].start()
         return hosts[-1]
 
@@ -283,42 +285,42 @@ def serve(tmp_path, lane):
 
 
 def verbs(host):
-    return [movement.verb for movement in list(host.posts[0].driver.history)]
+    return [movement.verb for movement in list(host.servers[0].driver.history)]
 
 
 def test_an_actuator_that_restarts_learns_the_state_from_heart_beats(lane, serve, caplog):
     host = serve()
     lane.outbox.wait_connected(DEADLINE_S)
     lane.see(person=True)
-    until(lambda: lane.beat() or len(verbs(host)) >= 2)
+    until(lambda: lane.heartbeat() or len(verbs(host)) >= 2)
     lane.see(person=False)
-    until(lambda: lane.beat() or verbs(host)[-1] == "run")
+    until(lambda: lane.heartbeat() or verbs(host)[-1] == "run")
     host.stop()
-    until(lambda: lane.beat() or "it goes safe by itself" in caplog.text)
+    until(lambda: lane.heartbeat() or "it goes safe by itself" in caplog.text)
     again = serve()
-    until(lambda: lane.beat() or verbs(again)[:2] == ["stop", "run"])
-    until(lambda: lane.beat() or "actuator belt answers again" in caplog.text)
+    until(lambda: lane.heartbeat() or verbs(again)[:2] == ["stop", "run"])
+    until(lambda: lane.heartbeat() or "actuator belt answers again" in caplog.text)
 
 
 def test_an_actuator_that_starts_last_learns_the_state(lane, serve):
     lane.see(person=False)
-    lane.beat()
+    lane.heartbeat()
     host = serve()
-    until(lambda: lane.beat() or verbs(host)[:2] == ["stop", "run"])
+    until(lambda: lane.heartbeat() or verbs(host)[:2] == ["stop", "run"])
 
 
 def test_a_lane_that_beats_keeps_the_actuator_going_and_one_that_stops_does_not(lane, serve):
     host = serve()
     lane.outbox.wait_connected(DEADLINE_S)
     lane.see(person=False)
-    until(lambda: lane.beat() or verbs(host)[-1:] == ["run"])
+    until(lambda: lane.heartbeat() or verbs(host)[-1:] == ["run"])
 
     def nothing_moves():
         """For as long as three silences."""
         before, end = verbs(host), time.monotonic() + 3 * SAFE_AFTER_MS / 1000
-        until(lambda: lane.beat() or time.monotonic() > end)
+        until(lambda: lane.heartbeat() or time.monotonic() > end)
         return verbs(host) == before
 
     until(nothing_moves)
     until(lambda: verbs(host)[-1] == "stop")
-    until(lambda: lane.beat() or verbs(host)[-1] == "run")
+    until(lambda: lane.heartbeat() or verbs(host)[-1] == "run")

@@ -15,11 +15,16 @@ from agent.backends import base as backends
 from agent.backends.base import EngineError
 from agent.decoders import base as decoders
 from agent.decoders import climb, heart, heart_strap
-from agent.package import BUNDLED, PackageError
+from agent.errors import PackageError
+from agent.package import BUNDLED
 from tests.shared import PUBLIC, needs_recordings
 
 ARM = BUNDLED / "arm-deviation"
-BAD = ("audio_preprocessor_int8.tflite", "person_detect.tflite", "posenet_mobilenet_v1_075_353_481_16_quant_decoder.tflite")
+BAD = (
+    "audio_preprocessor_int8.tflite",
+    "person_detect.tflite",
+    "posenet_mobilenet_v1_075_353_481_16_quant_decoder.tflite",
+)
 
 OPENED = package.open_package(ARM)
 
@@ -44,7 +49,8 @@ class Copy:
 
     def save_golden(self, **changes):
         np.savez(
-            self.folder / "golden.npz", **{name: array for name, array in (self.golden | changes).items() if array is not None}
+            self.folder / "golden.npz",
+            **{name: array for name, array in (self.golden | changes).items() if array is not None},
         )
 
     def refusal(self):
@@ -147,14 +153,20 @@ def test_a_public_model_that_the_engine_cannot_run(copy, name):
         ({"provider": "cuda"}, "runs on the CPU, not on 'cuda'"),
         ({"window": None}, "picture, window, poses or sound"),
         ({"picture": {}}, "picture, window, poses or sound"),
-        ({"window": None, "picture": {}}, "a picture needs an input [1, height, width, 1 or 3], the model takes (1, 32, 12)"),
+        (
+            {"window": None, "picture": {}},
+            "a picture needs an input [1, height, width, 1 or 3], the model takes (1, 32, 12)",
+        ),
         (
             {"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [1.0]}},
             "window makes an input (1, 32, 1), the model takes (1, 32, 12)",
         ),
         ({"window": {"channels": ["x"], "length": 32, "mean": [], "std": [1.0]}}, "must have the same length"),
         ({"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [0.0]}}, "std must be above 0"),
-        ({"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [float("nan")]}}, "expected a finite number"),
+        (
+            {"window": {"channels": ["x"], "length": 32, "mean": [0.0], "std": [float("nan")]}},
+            "expected a finite number",
+        ),
         ({"sha256": "12"}, "'sha256'"),
         ({"version": None}, "'version' is missing"),
         ({"licens": "x"}, "unknown key 'licens'; did you mean 'licence'?"),
@@ -324,7 +336,10 @@ def test_every_decoder_is_tested_here():
 
 def test_classify_reports_the_surest_first():
     decoder = decoders.make("classify", ["a", "b", "c"], {"min_score": 0.2, "top": 2}, [(1, 3)])
-    assert [(f.label, round(f.score, 2)) for f in decoder([np.array([[0.3, 0.1, 0.6]], np.float32)])] == [("c", 0.6), ("a", 0.3)]
+    assert [(f.label, round(f.score, 2)) for f in decoder([np.array([[0.3, 0.1, 0.6]], np.float32)])] == [
+        ("c", 0.6),
+        ("a", 0.3),
+    ]
     assert len(decoder([np.array([[0.3, 0.3, 0.3]], np.float32)])) == 2
 
 
@@ -348,10 +363,17 @@ def person(shoulders, hips, score=0.9):
 
 @pytest.mark.parametrize(
     "shoulders, hips, flat",
-    [((0.2, 0.5), (0.6, 0.5), 0.0), ((0.5, 0.2), (0.5, 0.6), 1.0), ((0.3, 0.3), (0.5, 0.5), 0.5), ((0.6, 0.5), (0.2, 0.5), 1.0)],
+    [
+        ((0.2, 0.5), (0.6, 0.5), 0.0),
+        ((0.5, 0.2), (0.5, 0.6), 1.0),
+        ((0.3, 0.3), (0.5, 0.5), 0.5),
+        ((0.6, 0.5), (0.2, 0.5), 1.0),
+    ],
 )
 def test_movenet_says_how_flat_somebody_lies(shoulders, hips, flat):
-    found = {one.label: one.score for one in decoders.make("movenet", [], {}, OUTPUTS["movenet"])(person(shoulders, hips))}
+    found = {
+        one.label: one.score for one in decoders.make("movenet", [], {}, OUTPUTS["movenet"])(person(shoulders, hips))
+    }
     assert found["person"] == pytest.approx(0.9)
     assert found.get("lying", 0.0) == pytest.approx(flat, abs=1e-3)
 

@@ -10,15 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from agent import config, package
+from agent import package
 from agent.backends.base import Tensor
-from agent.manifest import Picture
-from agent.config import ConfigError
+from agent.config.load import load_config
 from agent.data import Array
-from agent.manifest import Poses
-from agent.package import PackageError
-from agent.poses import REACH, PoseWindow, SecondModel, between, features
+from agent.errors import ConfigError, PackageError
+from agent.manifest import Picture, Poses
 from agent.prepare.pixels import Pixels
+from agent.vision.poses import REACH, PoseWindow, SecondModel, between, features
 from tests.shared import MOVENET, PUBLIC, needs_recordings
 
 MS = 1_000_000
@@ -113,9 +112,24 @@ def bundled() -> SecondModel:
 
 
 STANDING = [  # y, x of somebody upright in the middle of the picture
-    (0.20, 0.50), (0.19, 0.51), (0.19, 0.49), (0.19, 0.52), (0.19, 0.48), (0.30, 0.55), (0.30, 0.45), (0.42, 0.57), (0.42, 0.43),
-    (0.53, 0.57), (0.53, 0.43), (0.53, 0.53), (0.53, 0.47), (0.70, 0.53), (0.70, 0.47), (0.88, 0.53), (0.88, 0.47),
-]  # fmt: skip
+    (0.20, 0.50),
+    (0.19, 0.51),
+    (0.19, 0.49),
+    (0.19, 0.52),
+    (0.19, 0.48),
+    (0.30, 0.55),
+    (0.30, 0.45),
+    (0.42, 0.57),
+    (0.42, 0.43),
+    (0.53, 0.57),
+    (0.53, 0.43),
+    (0.53, 0.53),
+    (0.53, 0.47),
+    (0.70, 0.53),
+    (0.70, 0.47),
+    (0.88, 0.53),
+    (0.88, 0.47),
+]
 
 
 def standing(score: float = 0.6) -> Array:
@@ -184,7 +198,7 @@ def mistake(folder: Path, model: str, then: str) -> str:
     path = folder / "reflexd.yaml"
     path.write_text(ROOM.replace("MODEL", model).replace("THEN", then))
     with pytest.raises(ConfigError) as caught:
-        config.load(path)
+        load_config(path)
     return str(caught.value)
 
 
@@ -205,10 +219,10 @@ def test_a_second_model_that_reads_pictures(tmp_path: Path) -> None:
 def test_a_good_pair_has_the_labels_of_both(tmp_path: Path) -> None:
     path = tmp_path / "reflexd.yaml"
     path.write_text(ROOM.replace("MODEL", str(MOVENET)).replace("THEN", "pose-fall"))
-    assert config.load(path).lanes["room"].models == [str(MOVENET), "pose-fall"]
+    assert load_config(path).lanes["room"].models == [str(MOVENET), "pose-fall"]
     path.write_text(path.read_text().replace("label: falling", "label: fallen"))
     with pytest.raises(ConfigError, match="did you mean 'falling'"):
-        config.load(path)
+        load_config(path)
 
 
 def test_poses_alone_are_no_lane(tmp_path: Path) -> None:

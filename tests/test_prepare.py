@@ -66,7 +66,9 @@ def corners(view):
     """The middle of each quarter of [1, height, width, n]."""
     _, height, width, _ = view.shape
     return [
-        view[0, (1 + 2 * down) * height // 4, (1 + 2 * right) * width // 4].astype(float) for down in (0, 1) for right in (0, 1)
+        view[0, (1 + 2 * down) * height // 4, (1 + 2 * right) * width // 4].astype(float)
+        for down in (0, 1)
+        for right in (0, 1)
     ]
 
 
@@ -77,7 +79,8 @@ PIXEL = np.arange(256.0)
 
 @pytest.mark.parametrize("mean, std", [(0.0, 1.0), (127.5, 127.5), (0.0, 255.0), (123.7, 58.4)])
 @pytest.mark.parametrize(
-    "dtype, scale, zero_point", [(np.uint8, 1 / 255, 0), (np.int8, 1 / 128, 0), (np.int8, 0.02, -14), (np.float32, 0.0, 0)]
+    "dtype, scale, zero_point",
+    [(np.uint8, 1 / 255, 0), (np.int8, 1 / 128, 0), (np.int8, 0.02, -14), (np.float32, 0.0, 0)],
 )
 def test_the_table_follows_the_formula(dtype, scale, zero_point, mean, std):
     table = lookup(Picture(mean=mean, std=std), tensor((1, 4, 4, 3), dtype, scale, zero_point))
@@ -151,7 +154,9 @@ def test_a_picture_is_quantised_by_the_table():
 
 
 def test_a_grey_picture_for_a_grey_float_model():
-    _, view = run(Picture(colour="grey", std=255.0), tensor((1, 8, 8, 1), np.float32), "grey", np.full((16, 16), 51, np.uint8))
+    _, view = run(
+        Picture(colour="grey", std=255.0), tensor((1, 8, 8, 1), np.float32), "grey", np.full((16, 16), 51, np.uint8)
+    )
     assert np.allclose(view, 0.2)
 
 
@@ -172,9 +177,18 @@ def test_a_frame_is_never_written_to(pixels):
 
 @pytest.mark.parametrize(
     "pixels, shape",
-    [("bgr", (8, 8)), ("bgr", (8, 8, 2)), ("bgr", (8, 8, 4)), ("yuyv", (8, 8, 3)), ("yuyv", (8, 7, 2)), ("grey", (8, 8, 3)),
-     ("rgb", (0, 8, 3)), ("rgb", (8,)), ("rgb", (1, 8, 8, 3))],
-)  # fmt: skip
+    [
+        ("bgr", (8, 8)),
+        ("bgr", (8, 8, 2)),
+        ("bgr", (8, 8, 4)),
+        ("yuyv", (8, 8, 3)),
+        ("yuyv", (8, 7, 2)),
+        ("grey", (8, 8, 3)),
+        ("rgb", (0, 8, 3)),
+        ("rgb", (8,)),
+        ("rgb", (1, 8, 8, 3)),
+    ],
+)
 def test_what_is_no_picture_of_the_cameras_layout_is_a_fault(pixels, shape):
     with pytest.raises(DeviceFault, match="is no"):
         run(Picture(), tensor((1, 4, 4, 3)), pixels, np.zeros(shape, np.uint8))
@@ -202,7 +216,9 @@ def test_any_size_fits(pixels, height, half_width, fit, resize):
     [(480, 640, (0, 24), (192, 144)), (640, 480, (24, 0), (144, 192)), (96, 96, (0, 0), (192, 192))],
 )
 def test_a_letterbox_keeps_the_shape_and_leaves_black_edges(height, width, corner, inner):
-    prepare, view = run(Picture(fit="letterbox"), tensor((1, 192, 192, 3)), "rgb", np.full((height, width, 3), 200, np.uint8))
+    prepare, view = run(
+        Picture(fit="letterbox"), tensor((1, 192, 192, 3)), "rgb", np.full((height, width, 3), 200, np.uint8)
+    )
     assert (prepare.corner, prepare.inner) == (corner, inner)
     lit = np.zeros((192, 192), bool)
     lit[corner[1] : corner[1] + inner[1], corner[0] : corner[0] + inner[0]] = True
@@ -228,7 +244,10 @@ def test_a_box_on_the_input_is_found_on_the_frame(height, width, edges):
     (x, y), (w, h) = prepare.corner, prepare.inner
     wanted = Box(*edges)
     seen = Box(
-        (x + wanted.left * w) / 256, (y + wanted.top * h) / 192, (x + wanted.right * w) / 256, (y + wanted.bottom * h) / 192
+        (x + wanted.left * w) / 256,
+        (y + wanted.top * h) / 192,
+        (x + wanted.right * w) / 256,
+        (y + wanted.bottom * h) / 192,
     )
     assert np.allclose(prepare.unmap(seen), wanted, atol=1e-9)
 

@@ -24,20 +24,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import config as configuration
-from agent import control, ledger, recording, scenes, view, wire, yamlfile
+from agent import control, ledger, yamlfile
 from agent.backends.base import Engine
 from agent.benches.programs import free_port
-from agent.config import Config
+from agent.build import make_lane, rules_of
+from agent.commands import wire
+from agent.commands.wire import WireError, pack_command, unpack
+from agent.config.load import load_config
+from agent.config.models import Config
 from agent.data import Array, Command
 from agent.field.checks import timers
-from agent.recording import Recording
-from agent.runner import make_lane, rules_of
-from agent.scene import Scene
-from agent.tape import Facts
-from agent.wire import WireError, pack_command, unpack
+from agent.recorder import recording
+from agent.recorder.recording import Recording
+from agent.rules.scene import Scene
+from agent.scenes import catalog
+from agent.tape import TapeHeader
+from agent.view import command
 from drivers.camera._scene import walk
-
 from tests.fielders import reflexd
 from tests.processes import Process, until
 from tests.shared import DATA, needs_recordings
@@ -51,7 +54,10 @@ FILES = ("running:r/", "ended:s/recordings/", CLIPS := "ended:s/events/", ".tar.
 
 # -- the search ---------------------------------------------------------------------------------------------------------------
 
-RUN, STEP = 16, 8  # bytes that are compared, and how far apart in what was seen: no run of 24 bytes of it goes unnoticed
+RUN, STEP = (
+    16,
+    8,
+)  # bytes that are compared, and how far apart in what was seen: no run of 24 bytes of it goes unnoticed
 MIXED, UPPER = np.uint64(0x9E3779B97F4A7C15), np.uint64(38)
 
 
@@ -146,17 +152,22 @@ def test_the_search_finds_what_is_hidden(tmp_path: Path) -> None:
     coded = base64.b64encode(frame[30].tobytes()).decode()
     message = {"sequence": 1, "inputs": [{"data": coded}], "evidence": [], "decisions": []}
     file = Recording(tmp_path / "a.mcap", {"config": "{}"})
-    file.add(Facts("yard", [], [], []), message, 1)
+    file.add(TapeHeader("yard", [], [], []), message, 1)
     file.close()
     packed = (tmp_path / "a.mcap").read_bytes()
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "a.mcap", "recordings/a.mcap")
     hidden = {
-        "raw": b"\1" * 333 + least + b"\2" * 77, "a.mcap": packed, "a.tar.gz": (tmp_path / "a.tar.gz").read_bytes(),
+        "raw": b"\1" * 333 + least + b"\2" * 77,
+        "a.mcap": packed,
+        "a.tar.gz": (tmp_path / "a.tar.gz").read_bytes(),
         "a.json": json.dumps({"rows": [[0], sound[100:112].tolist()]}).encode(),
         "b.json": json.dumps([frame[3, 4:20].ravel().tolist()]).encode(),
-    }  # fmt: skip
-    assert found(wanted, {"nothing": bytes(chance.integers(0, 255, 1 << 20, np.uint8)), "few": b"\0" * 5000, "": b""}) == {}
+    }
+    assert (
+        found(wanted, {"nothing": bytes(chance.integers(0, 255, 1 << 20, np.uint8)), "few": b"\0" * 5000, "": b""})
+        == {}
+    )
     for name, data in hidden.items():
         (kind,) = found(wanted, dict(opened(name, data)))
         assert kind == ("sound" if name == "a.json" else "picture")
@@ -175,7 +186,7 @@ def what_is_seen(config: Config, beside: Path, folder: Path) -> dict[str, Array]
     """By cameras and microphones in their first ten seconds, raw and in their models' inputs."""
     seen = Seen()
     for name in senses(config):
-        lane = make_lane(name, view.staged(config, name, None, folder), beside, 0)
+        lane = make_lane(name, command.staged(config, name, None, folder), beside, 0)
         start, inferred = -1, 0
         for number, (sample, _) in enumerate(lane.play(Scene(rules_of(config)))):
             start = sample.t_capture if start < 0 else start
@@ -261,11 +272,13 @@ class Watched:
         self.tap = Tap(folder / "t", folder / "a")
         events = {"rules": sorted(scene["rules"]), "before_s": 1, "after_s": 0.5}
         own = {
-            "run_dir": str(self.run_dir), "state_dir": str(self.state), "metrics": {"port": self.port},
+            "run_dir": str(self.run_dir),
+            "state_dir": str(self.state),
+            "metrics": {"port": self.port},
             "recorder": {"pictures": pictures, "events": events},
-        }  # fmt: skip
+        }
         near, far = (self.write(name, {**scene, **own}, end) for name, end in (("near.yaml", "t"), ("far.yaml", "a")))
-        self.path, self.config = near, configuration.load(near)
+        self.path, self.config = near, load_config(near)
         self.host = Process(folder / "host.log", "actuate", "-c", str(far))
         self.host.says("listens at")
         self.daemon = Process(folder / "daemon.log", "-v", "run", "-c", str(near))
@@ -284,7 +297,7 @@ class Watched:
 
     def looked(self, times: int) -> bool:
         """The model of each camera and microphone has seen something so often."""
-        counts = {account.lane: account.counts["inferences"] for account in ledger.read_all(self.run_dir)}
+        counts = {snapshot.lane: snapshot.counts["inferences"] for snapshot in ledger.read_all(self.run_dir)}
         return all(counts.get(lane, 0) >= times for lane in senses(self.config))
 
     def recorded(self) -> bool:
@@ -368,14 +381,20 @@ def campus_of_known_pictures(folder: Path) -> dict[str, Any]:
     for number, picture in enumerate(there + there[-2:0:-1]):  # and back, as the simulated camera shows them
         grained = np.clip(picture.astype(np.int16) + grain.integers(-12, 13, picture.shape), 0, 255).astype(np.uint8)
         cv2.imwrite(str(folder / f"pictures/{number:03d}.png"), grained)
-    scene = yamlfile.read(scenes.find("campus")).data
-    replay = {"driver": "camera.replay", "folder": str(folder / "pictures"), "fps": 15, "loop": True, "timeout_ms": 1000}
+    scene = yamlfile.read(catalog.find("campus")).data
+    replay = {
+        "driver": "camera.replay",
+        "folder": str(folder / "pictures"),
+        "fps": 15,
+        "loop": True,
+        "timeout_ms": 1000,
+    }
     scene["lanes"]["yard"]["source"] = replay
     return scene
 
 
 def of_recordings(name: str, folder: Path) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(scenes.on_recordings(name, DATA, folder).read_text())
+    data: dict[str, Any] = json.loads(catalog.on_recordings(name, DATA, folder).read_text())
     for lane in data["lanes"].values():
         for key in ("model", "then"):
             if (folder / lane.get(key, "/")).is_dir() and key in lane:
@@ -383,9 +402,14 @@ def of_recordings(name: str, folder: Path) -> dict[str, Any]:
     return data
 
 
-@pytest.mark.parametrize("name", [
-    "known pictures", pytest.param("campus", marks=needs_recordings), pytest.param("bedside", marks=needs_recordings),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "known pictures",
+        pytest.param("campus", marks=needs_recordings),
+        pytest.param("bedside", marks=needs_recordings),
+    ],
+)
 def test_no_picture_and_no_sound_leaves(name: str, tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the same search finds them all in the recording of a box that was told to keep them."""
     monkeypatch.setattr(timers, "SECONDS", 0.05)
@@ -421,18 +445,38 @@ def what_is_said_is_small(told: Watched) -> None:
 FIELDS = [name for name in Command._fields if name != "arguments"]
 PICTURE = np.zeros((4, 4, 3), np.uint8)
 RAW = [
-    PICTURE, PICTURE[0, 0], PICTURE.ravel()[:1], np.zeros(3, np.float32), np.uint8(3), b"\1\2", bytearray(2), memoryview(b"ab"),
-    PICTURE.data, array("f", [0.5]), [1, 2], (1, 2), {"a": b"b"}, {1}, None, 1j, io.BytesIO(b"a"), object(),
-]  # fmt: skip
+    PICTURE,
+    PICTURE[0, 0],
+    PICTURE.ravel()[:1],
+    np.zeros(3, np.float32),
+    np.uint8(3),
+    b"\1\2",
+    bytearray(2),
+    memoryview(b"ab"),
+    PICTURE.data,
+    array("f", [0.5]),
+    [1, 2],
+    (1, 2),
+    {"a": b"b"},
+    {1},
+    None,
+    1j,
+    io.BytesIO(b"a"),
+    object(),
+]
 
 
 @pytest.mark.parametrize("raw", RAW, ids=lambda one: type(one).__name__)
 def test_no_field_of_a_command_takes_raw_data(raw: Any) -> None:
     kind = type(raw).__name__
     for name in FIELDS:
-        with pytest.raises(WireError, match=f"^command for .*: '{name}' is {kind}: pictures, sound and other raw data stay here"):
+        with pytest.raises(
+            WireError, match=f"^command for .*: '{name}' is {kind}: pictures, sound and other raw data stay here"
+        ):
             pack_command(STOP._replace(**{name: raw}))
-    with pytest.raises(WireError, match=f"^command for 'stop': 'still' is {kind}: pictures, sound and other raw data stay here"):
+    with pytest.raises(
+        WireError, match=f"^command for 'stop': 'still' is {kind}: pictures, sound and other raw data stay here"
+    ):
         pack_command(STOP._replace(arguments={"still": raw}))
     if not isinstance(raw, dict):
         with pytest.raises(WireError, match=f"^command for 'stop': 'arguments' is {kind}: "):
@@ -440,14 +484,20 @@ def test_no_field_of_a_command_takes_raw_data(raw: Any) -> None:
 
 
 def test_no_name_of_an_argument_is_raw_data() -> None:
-    with pytest.raises(WireError, match="is bytes: pictures, sound and other raw data stay here; only plain values leave"):
+    with pytest.raises(
+        WireError, match="is bytes: pictures, sound and other raw data stay here; only plain values leave"
+    ):
         pack_command(STOP._replace(arguments={b"still": 1}))  # type: ignore[dict-item]
 
 
 raw_data: st.SearchStrategy[Any] = (
-    st.binary() | st.binary().map(bytearray) | st.binary().map(lambda one: memoryview(one)) | st.lists(st.floats(), max_size=9)
-    | st.binary(min_size=1).map(lambda one: np.frombuffer(one, np.uint8)) | st.none()
-)  # fmt: skip
+    st.binary()
+    | st.binary().map(bytearray)
+    | st.binary().map(lambda one: memoryview(one))
+    | st.lists(st.floats(), max_size=9)
+    | st.binary(min_size=1).map(lambda one: np.frombuffer(one, np.uint8))
+    | st.none()
+)
 
 
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=2), st.integers(0, 9) | raw_data, min_size=1, max_size=4))

@@ -34,7 +34,9 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     got = subprocess.run(["apt-get", "download", "prometheus"], cwd=folder, capture_output=True, text=True)
     packages = list(folder.glob("*.deb"))
     if not packages:
-        pytest.skip(f"no promtool here, and 'apt-get download prometheus' failed: {got.stderr.strip().splitlines()[-1:]}")
+        pytest.skip(
+            f"no promtool here, and 'apt-get download prometheus' failed: {got.stderr.strip().splitlines()[-1:]}"
+        )
     subprocess.run(["dpkg-deb", "-x", str(packages[0]), str(folder)], check=True)
     return folder / "usr/bin"
 
@@ -85,7 +87,11 @@ def test_a_prometheus_that_scrapes_can_answer_every_question_of_rules_and_dashbo
     scrape = (FOLDER / "prometheus.yml").read_text().replace("9469", str(served)).replace("5s", "1s")
     (tmp_path / "prometheus.yml").write_text(scrape)
     shutil.copy(FOLDER / "reflexd.rules.yml", tmp_path)
-    command = [str(tools / "prometheus"), f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+    command = [
+        str(tools / "prometheus"),
+        f"--config.file={tmp_path}/prometheus.yml",
+        f"--storage.tsdb.path={tmp_path}/data",
+    ]
     with open(tmp_path / "prometheus.log", "wb") as log:
         server = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
     try:
@@ -121,11 +127,11 @@ def questions() -> list[str]:
 
 def test_rules_and_dashboard_name_only_metrics_that_there_are(tmp_path: Path) -> None:
     from agent.ledger import Ledger
-    from agent.metrics import Ledgers
+    from agent.metrics import LedgerCollector
 
     Ledger(tmp_path / "arm.ledger", "arm", 2.0).close()
-    there = {sample.name for family in Ledgers(tmp_path).collect() for sample in family.samples}
-    there |= {f"{family.name}_bucket" for family in Ledgers(tmp_path).collect()}
+    there = {sample.name for family in LedgerCollector(tmp_path).collect() for sample in family.samples}
+    there |= {f"{family.name}_bucket" for family in LedgerCollector(tmp_path).collect()}
     told = (FOLDER / "reflexd.rules.yml").read_text() + (FOLDER / "reflexd-dashboard.json").read_text()
     named = set(re.findall(r"\breflexd_[a-z_]+", told))
     assert named <= there | {"reflexd_dashboard"}, named - there

@@ -13,7 +13,6 @@ from agent import package
 from agent.decoders.base import Finding
 from agent.package import Package
 from agent.prepare.pixels import Pixels
-
 from tests.shared import MOVENET, PUBLIC, SSD, needs_recordings
 
 pytestmark = needs_recordings

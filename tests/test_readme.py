@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from agent import wire
 from agent.cli import cli
+from agent.commands import wire
 from agent.data import Ack, Command
 from drivers import base
-
 from tests.shared import ROOT
 
 
@@ -58,7 +57,12 @@ def test_the_bytes_in_the_wire_document_are_the_ones_sent() -> None:
     lines = re.findall(r"^    ((?:[0-9a-f]{2} ?)+)  ", text, re.MULTILINE)
     message = wire.unpack(bytes.fromhex("".join(lines)))
     assert isinstance(message, Command)
-    assert (message.node, message.verb, message.arguments, message.ttl) == ("cell-1/arm", "stop", {"channel": 1}, 50_000)
+    assert (message.node, message.verb, message.arguments, message.ttl) == (
+        "cell-1/arm",
+        "stop",
+        {"channel": 1},
+        50_000,
+    )
     assert wire.pack_command(message) == bytes.fromhex("".join(lines))
     for number, verdict in enumerate(wire.VERDICTS):
         assert f"{number} {verdict}" in text
@@ -66,7 +70,23 @@ def test_the_bytes_in_the_wire_document_are_the_ones_sent() -> None:
 
 
 def test_every_command_explains_itself() -> None:
-    for words in ([], ["run"], ["check"], ["schema"], ["actuate"], ["keys"], ["demo"], ["bench", "arc"], ["model", "show"],
-                  ["model", "verify"], ["model", "init"], ["status"], ["top"], ["doctor"], ["trace"], ["diag"]):  # fmt: skip
+    for words in (
+        [],
+        ["run"],
+        ["check"],
+        ["schema"],
+        ["actuate"],
+        ["keys"],
+        ["demo"],
+        ["bench", "arc"],
+        ["model", "show"],
+        ["model", "verify"],
+        ["model", "init"],
+        ["status"],
+        ["top"],
+        ["doctor"],
+        ["trace"],
+        ["diag"],
+    ):
         result = CliRunner().invoke(cli, [*words, "--help"], catch_exceptions=False)
         assert result.exit_code == 0 and "Usage:" in result.output

@@ -13,8 +13,7 @@ import time
 import pytest
 import zmq
 
-from agent import realtime
-
+from agent.box import realtime
 from tests.shared import ROOT
 
 PR_CAPBSET_DROP, CAP_IPC_LOCK, CAP_SYS_NICE = 24, 14, 23
@@ -32,9 +31,12 @@ def drop_rights() -> None:
 def test_without_rights_the_daemon_runs_and_says_once_what_it_lacks(tmp_path: os.PathLike[str]) -> None:
     daemon = subprocess.run(
         [sys.executable, "-m", "agent", "run", "-c", str(ROOT / "agent/scenes/robot-cell.yaml"), "--samples", "300"],
-        env={**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)}, preexec_fn=drop_rights, capture_output=True, text=True,
+        env={**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)},
+        preexec_fn=drop_rights,
+        capture_output=True,
+        text=True,
         timeout=60,
-    )  # fmt: skip
+    )
     assert daemon.returncode == 0, daemon.stderr
     assert daemon.stderr.count("SCHED_FIFO is off") == 1
     assert daemon.stderr.count("memory lock is off") == 1
@@ -50,7 +52,7 @@ def scheduling(pid: int) -> dict[str, tuple[int, int]]:
 
 
 def test_zeromq_threads_run_before_lanes() -> None:
-    if realtime.fifo_knob().on is False:
+    if realtime.fifo_setting().on is False:
         pytest.skip("SCHED_FIFO is not allowed here")
     before = set(scheduling(os.getpid()))
     context = realtime.context(True)
@@ -65,7 +67,7 @@ def test_zeromq_threads_run_before_lanes() -> None:
 
 
 def test_a_lane_thread_gets_its_cores_and_priority() -> None:
-    allowed = realtime.fifo_knob().on
+    allowed = realtime.fifo_setting().on
     core = min(os.sched_getaffinity(0))
     seen = []
 

@@ -15,15 +15,17 @@ import pytest
 from click.testing import CliRunner
 
 from agent import package, tape
+from agent.build import make_lane
 from agent.cli import cli
-from agent.config import Config
+from agent.config.load import load_config
+from agent.config.models import Config
 from agent.data import Decision, Evidence, Sample
-from agent.events import prune
-from agent.record import Recorder, places
-from agent.recording import Recorded, RecordingError, read
-from agent.replay import replay
-from agent.runner import make_lane
-from agent.tape import ANEW, INFERRED, Reader, Record, Tape
+from agent.errors import ConfigError
+from agent.recorder.events import prune
+from agent.recorder.recorder import Recorder, places
+from agent.recorder.recording import RecordingContents, RecordingError, read
+from agent.replay.command import replay
+from agent.tape import DISCONTINUITY, INFERRED, Reader, Record, Tape
 from tests.processes import Cell, Process, arm, camera, needs_pictures, until
 from tests.shared import DATA, MOVENET, needs_recordings
 
@@ -58,7 +60,7 @@ def test_what_is_written_is_read_once(tmp_path: Path, engine: Any) -> None:
     written.write(sample(2), 5, False, None, [])
     one, two = looked(reader)
     assert np.frombuffer(one.body, np.float32).tolist() == sample(1).payload[0].tolist()
-    assert (one.order, one.sequence, one.flags) == (5, 1, ANEW | INFERRED)
+    assert (one.order, one.sequence, one.flags) == (5, 1, DISCONTINUITY | INFERRED)
     assert one.evidence == [["deviation", 0.75, None, ""]]
     assert one.decisions == [[3, "off", "robot", "stop", True, "nothing seen"]]
     assert (two.sequence, two.flags, two.evidence) == (2, 0, [])
@@ -71,8 +73,11 @@ def test_many_readings_at_once_come_in_parts(tmp_path: Path, engine: Any) -> Non
     written.write(sample(1, rows=40), 1, True, [Evidence("arm", "a", 0.5, 1)], [])
     parts = looked(reader)
     assert [bool(part.flags & tape.MORE) for part in parts] == [True, True, False]
-    assert [bool(part.flags & ANEW) for part in parts] == [True, False, False]
-    assert np.frombuffer(b"".join(part.body for part in parts), np.float32).tolist() == sample(1, 40).payload.ravel().tolist()
+    assert [bool(part.flags & DISCONTINUITY) for part in parts] == [True, False, False]
+    assert (
+        np.frombuffer(b"".join(part.body for part in parts), np.float32).tolist()
+        == sample(1, 40).payload.ravel().tolist()
+    )
 
 
 def test_a_slow_reader_loses_the_oldest_and_counts_them(tmp_path: Path, engine: Any) -> None:
@@ -106,10 +111,15 @@ def test_a_note_that_is_too_long_costs_the_evidence_and_not_the_lane(tmp_path: P
 @pytest.fixture
 def recorder(tmp_path: Path, engine: Any) -> Iterator[tuple[Recorder, Tape]]:
     lanes = {"arm": {"source": {"driver": "camera.rtsp", "url": "rtsp://u:secret@cam/1"}, "model": "arm-deviation"}}
-    config = Config.model_validate({
-        "node": "box-1", "run_dir": str(tmp_path), "state_dir": str(tmp_path), "lanes": lanes,
-        "recorder": {"file_mb": 0.1, "files": 3},
-    })  # fmt: skip
+    config = Config.model_validate(
+        {
+            "node": "box-1",
+            "run_dir": str(tmp_path),
+            "state_dir": str(tmp_path),
+            "lanes": lanes,
+            "recorder": {"file_mb": 0.1, "files": 3},
+        }
+    )
     written = Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 7)
     made = Recorder(config, tmp_path / "reflexd.yaml")
     made.find_tapes()
@@ -128,7 +138,9 @@ def test_files_are_bounded_in_size_and_number(tmp_path: Path, recorder: tuple[Re
     random = np.random.default_rng(0)
     for number in range(60):
         for _ in range(100):
-            written.write(Sample("arm", number, number, random.random((1, 12)).astype(np.float32)), number, False, None, [])
+            written.write(
+                Sample("arm", number, number, random.random((1, 12)).astype(np.float32)), number, False, None, []
+            )
         made.look()
         made.turn_over()
     made.look()
@@ -158,7 +170,7 @@ def test_a_file_says_what_a_replay_needs_and_no_password(tmp_path: Path, recorde
     told = read(files(tmp_path)[0])
     assert json.loads(told.facts["config"])["lanes"]["arm"]["source"]["url"] == "rtsp://***@cam/***"
     assert json.loads(told.facts["models"]).keys() == {"arm-deviation"}
-    (lane, message), = told.messages
+    ((lane, message),) = told.messages
     assert lane == "arm"
     assert message["readings"] == sample(1).payload.tolist()
     assert message["evidence"] == [{"label": "deviation", "score": 0.75, "box": None, "mark": ""}]
@@ -204,7 +216,9 @@ def test_a_lane_leaves_no_tape_of_an_earlier_daemon(tmp_path: Path) -> None:
     assert not (tmp_path / "arm.tape").exists()
 
 
-def test_the_rest_of_a_tape_is_taken_before_the_next(tmp_path: Path, engine: Any, recorder: tuple[Recorder, Tape]) -> None:
+def test_the_rest_of_a_tape_is_taken_before_the_next(
+    tmp_path: Path, engine: Any, recorder: tuple[Recorder, Tape]
+) -> None:
     made, written = recorder
     written.write(sample(1), 1, False, None, [])
     Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 8)
@@ -301,7 +315,7 @@ def test_a_daemon_that_is_killed_leaves_a_whole_recording(cell: Cell, how: str) 
     assert daemon.exit_code() == (-signal.SIGKILL if how == "killed" else -signal.SIGABRT)
     count = cell.counts("arm")["inferences"]
 
-    def whole() -> Recorded | None:
+    def whole() -> RecordingContents | None:
         if not files(cell.folder / "state"):
             return None
         try:
@@ -333,7 +347,10 @@ def test_a_lane_that_comes_with_another_configuration_is_recorded(cell: Cell) ->
         cell.counted(lane, "inferences", cell.counts(lane)["inferences"] + 300)
     daemon.stop()
     before, after = (read(path) for path in files(cell.folder / "state"))
-    assert {lane for lane, _ in before.messages} == {"arm"} and {lane for lane, _ in after.messages} == {"arm", "second"}
+    assert {lane for lane, _ in before.messages} == {"arm"} and {lane for lane, _ in after.messages} == {
+        "arm",
+        "second",
+    }
     assert json.loads(after.facts["config"])["rules"]["off-plan"]["any"][0]["score"] == 0.9
     arms = [[message["sequence"] for lane, message in one.messages if lane == "arm"] for one in (before, after)]
     assert arms[1][0] == arms[0][-1] + 1 and before.lost == after.lost == 0
@@ -428,7 +445,7 @@ def test_a_full_disk_stops_the_recording_and_no_lane(cell: Cell) -> None:
     """A folder that is a file, for root may write anywhere."""
     (cell.folder / "state").write_text("in the way")
     _, daemon = cell.both()
-    daemon.says("agent.record ended with 1: is the disk full?")
+    daemon.says("agent.recorder.recorder ended with 1: is the disk full?")
     cell.counted("arm", "inferences", cell.counts("arm")["inferences"] + 200)
     assert daemon.stop() == 0
 
@@ -442,7 +459,9 @@ def test_a_real_clip_with_two_models_replays_exactly(tmp_path: Path) -> None:
     manifest = movenet / "manifest.yaml"
     weights = next((DATA / "models-public").glob("movenet*.tflite"))
     os.symlink(weights, movenet / weights.name)
-    lines = [f"file: {weights.name}" if line.startswith("file:") else line for line in manifest.read_text().splitlines()]
+    lines = [
+        f"file: {weights.name}" if line.startswith("file:") else line for line in manifest.read_text().splitlines()
+    ]
     manifest.write_text("\n".join(lines).replace("fit: stretch", "fit: letterbox") + "\n")
     clip = DATA / "video-fall-gmdcsa24/S1-Fall-13.mp4"
     lane = {"source": {"driver": "camera.file", "path": str(clip)}, "model": str(movenet), "then": "pose-fall"}
@@ -514,9 +533,8 @@ def test_a_sealed_clip_opens_with_its_key_only(cell: Cell) -> None:
 
 
 def test_a_clip_of_a_rule_that_is_not_there(tmp_path: Path) -> None:
-    from agent import config
 
     path = tmp_path / "reflexd.yaml"
     path.write_text("recorder:\n  events:\n    rules: [of-plan]\nlanes: {}\n")
-    with pytest.raises(config.ConfigError, match="reflexd.yaml:3: no rule 'of-plan'"):
-        config.load(path)
+    with pytest.raises(ConfigError, match="reflexd.yaml:3: no rule 'of-plan'"):
+        load_config(path)

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.recording import read
-
+from agent.recorder.recording import read
 from tests.processes import Cell, arm, needs_pictures, until
 from tests.test_record import again, files, recorded
 
@@ -18,7 +17,11 @@ SEEN = {"lane": "cam", "label": "person", "score": 0.6, "within_ms": 2000}
 
 
 def lane(**more: Any) -> dict[str, Any]:
-    return {"source": {"driver": "camera.sim", "width": 320, "height": 240, "fps": 25}, "model": "person-coarse", **more}
+    return {
+        "source": {"driver": "camera.sim", "width": 320, "height": 240, "fps": 25},
+        "model": "person-coarse",
+        **more,
+    }
 
 
 def played(cell: Cell, *frames: tuple[str, str]) -> tuple[dict[str, Any], dict[str, int]]:
@@ -51,24 +54,28 @@ def test_a_gated_camera(tmp_path: Path, crop: bool, pictures: bool) -> None:
     assert counts["gated"] > 20 and 10 < told["inferences"] < told["samples"]
 
 
-@pytest.mark.parametrize("budget_ms, hurried", [(1000.0, False), (0.001, True)])
-def test_a_finer_look_that_there_was_time_for_or_not(tmp_path: Path, budget_ms: float, hurried: bool) -> None:
-    fine = {"model": "person-coarse", "label": "person", "pad": 0.5}
-    with Cell(tmp_path, {"cam": lane(fine=fine, budget_ms=budget_ms)}) as cell:
+@pytest.mark.parametrize("budget_ms, refine_skipped", [(1000.0, False), (0.001, True)])
+def test_a_finer_look_that_there_was_time_for_or_not(tmp_path: Path, budget_ms: float, refine_skipped: bool) -> None:
+    refine = {"model": "person-coarse", "label": "person", "pad": 0.5}
+    with Cell(tmp_path, {"cam": lane(refine=refine, budget_ms=budget_ms)}) as cell:
         cell.config["rules"] = {"seen": {"any": [SEEN], "actuator": "robot", "verb": "stop"}}
         told, _ = played(cell)
         messages = [message for _, message in read(recorded(cell)).messages]
     assert told["differences"] == []
-    assert any(message["hurried"] for message in messages) is hurried
-    assert any(message["looked"] for message in messages) is not hurried
+    assert any(message["refine_skipped"] for message in messages) is refine_skipped
+    assert any(message["looked"] for message in messages) is not refine_skipped
     marks = {one["mark"] for message in messages for one in message["evidence"]}
-    assert ("coarse" in marks) is hurried
+    assert ("coarse" in marks) is refine_skipped
 
 
 def test_gated_readings(tmp_path: Path) -> None:
     """A healthy arm within its bounds is looked at now and then; one that leaves its plan at every reading."""
     made = arm(faults=[{"kind": "deviation", "at_s": 1.5, "for_s": 0.4}])
-    made["gate"] = {"outlier": {"e1": {"around": 0.0, "by": 1.0}}, "silence_ms": 50, "beat_ms": 50}
+    made["gate"] = {
+        "outlier": {"e1": {"center": 0.0, "tolerance": 1.0}},
+        "idle_interval_ms": 50,
+        "active_interval_ms": 50,
+    }
     with Cell(tmp_path, {"arm": made}) as cell:
         condition = {"lane": "arm", "label": "deviation", "score": 0.7, "hits": 2, "of": 3}
         cell.config["rules"] = {"off": {"any": [condition], "actuator": "robot", "verb": "stop"}}

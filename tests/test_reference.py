@@ -14,18 +14,20 @@ import cv2
 import numpy as np
 import pytest
 
-from agent import package, reference
+from agent import package
 from agent.backends.base import Tensor
 from agent.data import Array
-from agent.lane import offline
+from agent.errors import PackageError
+from agent.lane import offline_lane
 from agent.manifest import Picture
-from agent.package import BUNDLED, PackageError
+from agent.package import BUNDLED
 from agent.perception import Perception
 from agent.prepare.pixels import CHANNELS, Pixels
-from agent.reference import ReferenceMistake
-from agent.conditions import RuleConfig
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.rules.conditions import RuleConfig
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
+from agent.vision import reference
+from agent.vision.reference import BadReference
 from drivers.base import DeviceFault
 from tests.processes import Cell
 from tests.shared import mistakes
@@ -34,8 +36,9 @@ PCB = BUNDLED / "pcb-inspect"
 GREY = Picture(colour="grey", std=255.0, reference=True)
 REJECT = {
     "any": [{"lane": "camera", "label": kind, "score": 0.5, "hits": 1, "of": 1} for kind in ("open", "short")],
-    "actuator": "gate", "verb": "reject",
-}  # fmt: skip
+    "actuator": "gate",
+    "verb": "reject",
+}
 
 
 def board(gap: bool = False, bridge: bool = False) -> Array:
@@ -74,8 +77,12 @@ def tensor(shape: tuple[int, ...], dtype: Any = np.int8, scale: float = 1 / 255,
 
 
 @pytest.mark.parametrize("pixels", sorted(CHANNELS))
-@pytest.mark.parametrize("dtype, scale, zero_point", [(np.int8, 1 / 255, -128), (np.uint8, 1 / 255, 0), (np.float32, 0.0, 0)])
-def test_the_frame_is_channel_0_and_the_reference_channel_1(pixels: str, dtype: Any, scale: float, zero_point: int) -> None:
+@pytest.mark.parametrize(
+    "dtype, scale, zero_point", [(np.int8, 1 / 255, -128), (np.uint8, 1 / 255, 0), (np.float32, 0.0, 0)]
+)
+def test_the_frame_is_channel_0_and_the_reference_channel_1(
+    pixels: str, dtype: Any, scale: float, zero_point: int
+) -> None:
     frame, good = np.full((48, 64), 200, np.uint8), np.tile(np.arange(64, dtype=np.uint8), (48, 1))
     view = np.zeros((1, 48, 64, 2), dtype)
     prepare = Pixels(GREY, tensor(view.shape, dtype, scale, zero_point), pixels, good)
@@ -130,7 +137,9 @@ def test_a_frame_makes_no_garbage() -> None:
 def test_a_camera_of_another_shape_is_a_fault() -> None:
     prepare = Pixels(GREY, tensor((1, 32, 32, 2)), "grey", np.zeros((480, 640), np.uint8))
     for _ in range(2):
-        with pytest.raises(DeviceFault, match="the camera gives 64x64, the reference is 640x480: take it with this camera"):
+        with pytest.raises(
+            DeviceFault, match="the camera gives 64x64, the reference is 640x480: take it with this camera"
+        ):
             prepare(np.zeros((64, 64), np.uint8), np.zeros((1, 32, 32, 2), np.int8))
 
 
@@ -152,13 +161,24 @@ def changed(folder: Path, name: str, old: str, new: str) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("name, old, new, words", [
-    ("pcb-inspect", "  reference: true\n", "",
-     "a picture needs an input [1, height, width, 1 or 3], the model takes (1, 640, 640, 2)"),
-    ("pcb-inspect", 'colour: "grey"', 'colour: "rgb"', "a reference is compared in grey: say 'colour: grey'"),
-    ("person-coarse", 'colour: "rgb"', 'colour: "grey"\n  reference: true',
-     "a picture with a reference needs an input [1, height, width, 2], the model takes (1, "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, old, new, words",
+    [
+        (
+            "pcb-inspect",
+            "  reference: true\n",
+            "",
+            "a picture needs an input [1, height, width, 1 or 3], the model takes (1, 640, 640, 2)",
+        ),
+        ("pcb-inspect", 'colour: "grey"', 'colour: "rgb"', "a reference is compared in grey: say 'colour: grey'"),
+        (
+            "person-coarse",
+            'colour: "rgb"',
+            'colour: "grey"\n  reference: true',
+            "a picture with a reference needs an input [1, height, width, 2], the model takes (1, ",
+        ),
+    ],
+)
 def test_a_manifest_that_does_not_fit_the_input(tmp_path: Path, name: str, old: str, new: str, words: str) -> None:
     with pytest.raises(PackageError) as refused:
         package.open_package(changed(tmp_path, name, old, new))
@@ -173,7 +193,7 @@ def verbs(folder: Path, good: Array | None, *frames: Array) -> list[str]:
     for number, frame in enumerate(frames):
         saved(folder / f"{number}.png", frame)
     perception = Perception(package.open_package(PCB), reference=good)
-    lane = offline("camera", "camera.replay", {"folder": str(folder)}, perception)
+    lane = offline_lane("camera", "camera.replay", {"folder": str(folder)}, perception)
     played = lane.play(Scene(Rules({"bad": RuleConfig.model_validate(REJECT)}, {"gate": "pass"})))
     return [decision.verb for _, decisions in played for decision in decisions]
 
@@ -181,8 +201,12 @@ def verbs(folder: Path, good: Array | None, *frames: Array) -> list[str]:
 def test_a_cut_trace_is_rejected_and_a_good_board_passes(tmp_path: Path) -> None:
     good = reference.read(saved(tmp_path.with_suffix(".png"), board()))
     assert verbs(tmp_path, good, board(), board(gap=True), board(), board(bridge=True), board()) == [
-        "pass", "reject", "pass", "reject", "pass",
-    ]  # fmt: skip
+        "pass",
+        "reject",
+        "pass",
+        "reject",
+        "pass",
+    ]
 
 
 def test_it_compares_and_does_not_know_boards_by_heart(tmp_path: Path) -> None:
@@ -239,7 +263,7 @@ BAD = {
 def test_a_file_that_is_no_reference(tmp_path: Path, name: str) -> None:
     raw, words = BAD[name]
     (tmp_path / name).write_bytes(raw)
-    with pytest.raises(ReferenceMistake) as refused:
+    with pytest.raises(BadReference) as refused:
         reference.read(tmp_path / name)
     assert words in str(refused.value) and name in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -256,22 +280,27 @@ def test_a_damaged_file_is_a_picture_or_a_mistake(tmp_path: Path, suffix: str) -
         (tmp_path / "file").write_bytes(raw[: len(raw) if random.random() < 0.8 else random.integers(len(raw))])
         try:
             assert reference.read(tmp_path / "file").size <= reference.MAX_PIXELS
-        except ReferenceMistake:
+        except BadReference:
             refused += 1
     assert refused > 10
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, words in (("none.png", "does not exist"), (".", "is no file"), ("pipe", "is no file"), ("m" * 300, "not exist")):
-        with pytest.raises(ReferenceMistake, match=words):
+    for name, words in (
+        ("none.png", "does not exist"),
+        (".", "is no file"),
+        ("pipe", "is no file"),
+        ("m" * 300, "not exist"),
+    ):
+        with pytest.raises(BadReference, match=words):
             reference.read(tmp_path / name)
 
 
 def test_a_file_too_large(tmp_path: Path) -> None:
     with open(tmp_path / "large.png", "wb") as file:
         file.truncate(reference.MAX_BYTES + 1)
-    with pytest.raises(ReferenceMistake, match="larger than"):
+    with pytest.raises(BadReference, match="larger than"):
         reference.read(tmp_path / "large.png")
 
 

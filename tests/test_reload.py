@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from agent import control
-from agent.config import Config
+from agent.config.models import Config
 from agent.data import Evidence
 from agent.package import BUNDLED
 from agent.reload import compare
-from agent.conditions import RuleConfig
-from agent.rules import Rules
+from agent.rules.conditions import RuleConfig
+from agent.rules.engine import Rules
 from tests.processes import Cell, arm, never, robot
 
 MS = 1_000_000
@@ -69,9 +69,14 @@ def test_a_lane_with_other_files_restarts_unless_it_goes() -> None:
 
 # -- rules that go on ----------------------------------------------------------------------------------------------------
 
-RULE = RuleConfig.model_validate({
-    "any": [{"lane": "a", "label": "deviation", "hits": 2, "of": 3}], "actuator": "robot", "verb": "stop", "hold_ms": 500,
-})  # fmt: skip
+RULE = RuleConfig.model_validate(
+    {
+        "any": [{"lane": "a", "label": "deviation", "hits": 2, "of": 3}],
+        "actuator": "robot",
+        "verb": "stop",
+        "hold_ms": 500,
+    }
+)
 
 
 def seen(at_ms: int) -> list[Evidence]:
@@ -182,9 +187,10 @@ def test_files_replaced_under_their_old_names_are_noticed(cell: Cell) -> None:
     shutil.copytree(BUNDLED / "arm-deviation", mine)
     board = {"driver": "camera.sim", "width": 64, "height": 64, "fps": 5}
     cell.config["lanes"] = {
-        "arm": arm(), "own": {**arm(), "model": "mine"},
+        "arm": arm(),
+        "own": {**arm(), "model": "mine"},
         "board": {"source": board, "model": "pcb-inspect", "reference": "good.png", "critical": False},
-    }  # fmt: skip
+    }
     daemon = cell.run()
     daemon.says("cell-1 runs: lanes")
     for lane in ("arm", "own", "board"):
@@ -228,7 +234,9 @@ def test_the_control_socket_tells_and_reloads(cell: Cell) -> None:
     assert "a change of node needs a restart" in answer["mistakes"][0]
 
 
-@pytest.mark.parametrize("line", [b"\n", b"[]\n", b'{"do": 1}\n', b'{"do": ["status"]}\n', b"\xff\xfe\n", b"{" * 70_000 + b"\n"])
+@pytest.mark.parametrize(
+    "line", [b"\n", b"[]\n", b'{"do": 1}\n', b'{"do": ["status"]}\n', b"\xff\xfe\n", b"{" * 70_000 + b"\n"]
+)
 def test_nonsense_at_the_control_socket_harms_nobody(cell: Cell, line: bytes) -> None:
     import socket
 

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from agent.data import Box as Place
 from agent.data import Evidence
-from agent.conditions import RuleConfig
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.rules.conditions import RuleConfig
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 
 MS = 1_000_000
 PERSON = {"lane": "cam", "label": "person"}
@@ -21,7 +21,9 @@ LEFT = [[0, 0], [0.5, 0], [0.5, 1], [0, 1]]
 
 
 def rule(*conditions, verb="stop", actuator="belt", fuse="any", **more):
-    return RuleConfig.model_validate({fuse: [PERSON | c for c in conditions], "verb": verb, "actuator": actuator} | more)
+    return RuleConfig.model_validate(
+        {fuse: [PERSON | c for c in conditions], "verb": verb, "actuator": actuator} | more
+    )
 
 
 class Box:
@@ -31,13 +33,13 @@ class Box:
         rest = {one.actuator: "run" for one in rules}
         self.scene = Scene(Rules({f"r{number}": one for number, one in enumerate(rules)}, rest))
 
-    def bring(self, at_ms, lane="cam", **scores):
+    def decide(self, at_ms, lane="cam", **scores):
         t = int(at_ms * MS)
-        return self.scene.bring(lane, t, [Evidence(lane, label, score, t) for label, score in scores.items()])
+        return self.scene.decide(lane, t, [Evidence(lane, label, score, t) for label, score in scores.items()])
 
     def told(self, at_ms, lane="cam", **scores):
         """The verbs that change because of this evidence."""
-        return [decision.verb for decision in self.bring(at_ms, lane, **scores)]
+        return [decision.verb for decision in self.decide(at_ms, lane, **scores)]
 
 
 def test_the_score_must_reach_the_threshold():
@@ -65,7 +67,16 @@ def test_only_changes_are_told():
 def test_hits_of_the_last_n():
     box = Box(rule({"hits": 2, "of": 3}))
     seen = [1, 0, 0, 1, 0, 1, 0, 0]
-    assert [box.told(10 * i, person=score) for i, score in enumerate(seen)] == [["run"], [], [], [], [], ["stop"], ["run"], []]
+    assert [box.told(10 * i, person=score) for i, score in enumerate(seen)] == [
+        ["run"],
+        [],
+        [],
+        [],
+        [],
+        ["stop"],
+        ["run"],
+        [],
+    ]
 
 
 def test_hold_keeps_to_it_after_the_last_hit():
@@ -93,7 +104,7 @@ def test_all_needs_every_lane_within_time():
 
 def test_a_lane_that_lags_does_not_turn_time_back():
     box = Box(rule({}, CRASH, fuse="all", hold_ms=50))
-    box.bring(0, person=1)
+    box.decide(0, person=1)
     assert box.told(100, "mic", crash=1) == ["stop"]
     assert box.told(90) == []
     assert box.scene.time == 100 * MS
@@ -103,7 +114,7 @@ def test_a_lane_that_lags_does_not_turn_time_back():
 
 def test_a_lane_that_lags_is_judged_by_the_newest_time():
     box = Box(rule({"within_ms": 50}, CRASH, fuse="any"))
-    box.bring(100, "mic")
+    box.decide(100, "mic")
     assert box.told(49, person=1) == []
     assert box.told(50, person=1) == ["stop"]
 
@@ -125,7 +136,9 @@ def test_absent_needs_an_inference():
 
 def test_the_first_rule_that_holds_wins_for_its_actuator():
     box = Box(
-        rule({"score": 0.9}, verb="stop"), rule({"score": 0.3}, verb="slow"), rule({"score": 0.3}, actuator="lamp", verb="red")
+        rule({"score": 0.9}, verb="stop"),
+        rule({"score": 0.3}, verb="slow"),
+        rule({"score": 0.3}, actuator="lamp", verb="red"),
     )
     assert box.told(0, person=0.95) == ["stop", "red"]
     assert box.told(10, person=0.5) == ["slow"]
@@ -134,14 +147,16 @@ def test_the_first_rule_that_holds_wins_for_its_actuator():
 
 def test_a_lane_decides_only_for_actuators_that_it_feeds():
     box = Box(rule({}), rule(CRASH, actuator="horn", verb="on"))
-    assert [decision.actuator for decision in box.bring(0, person=1)] == ["belt"]
-    assert [decision.actuator for decision in box.bring(1, "mic")] == ["horn"]
-    assert box.bring(2, "thermometer", hot=1) == []
+    assert [decision.actuator for decision in box.decide(0, person=1)] == ["belt"]
+    assert [decision.actuator for decision in box.decide(1, "mic")] == ["horn"]
+    assert box.decide(2, "thermometer", hot=1) == []
 
 
 def test_every_sample_decides_anew_while_it_holds():
     box = Box(rule({}, every_sample=True, hold_ms=100))
-    numbers = [[d.number for d in box.bring(at, **seen)] for at, seen in ((0, {"person": 1}), (10, {"person": 1}), (20, {}))]
+    numbers = [
+        [d.number for d in box.decide(at, **seen)] for at, seen in ((0, {"person": 1}), (10, {"person": 1}), (20, {}))
+    ]
     assert numbers == [[1], [2], []]
 
 
@@ -153,9 +168,9 @@ def test_every_sample_is_of_its_own_lanes():
 
 def test_a_decision_says_what_why_and_until_when():
     box = Box(rule({}, deadline_ms=7.5, arguments={"speed": 0.5}))
-    (rest,) = box.bring(0)
+    (rest,) = box.decide(0)
     assert (rest.rule, rest.evidence, rest.arguments, rest.deadline) == ("", (), {}, 0)
-    (stop,) = box.bring(33, person=0.8)
+    (stop,) = box.decide(33, person=0.8)
     assert stop.number == rest.number + 1
     assert (stop.rule, stop.actuator, stop.verb, stop.arguments) == ("r0", "belt", "stop", {"speed": 0.5})
     assert stop.t_capture == 33 * MS
@@ -165,40 +180,40 @@ def test_a_decision_says_what_why_and_until_when():
 
 def test_only_conditions_that_hold_are_reasons():
     box = Box(rule({"hits": 2, "of": 2}, CRASH))
-    box.bring(0, person=0.8)
-    (stop,) = box.bring(60_000, "mic", crash=0.7)
+    box.decide(0, person=0.8)
+    (stop,) = box.decide(60_000, "mic", crash=0.7)
     assert [one.label for one in stop.evidence] == ["crash"]
 
 
 def test_what_is_absent_is_no_reason():
     box = Box(rule({"absent": True}))
-    box.bring(0, person=0.8)
-    (stop,) = box.bring(10)
+    box.decide(0, person=0.8)
+    (stop,) = box.decide(10)
     assert stop.evidence == ()
 
 
 def test_a_held_rule_keeps_its_reasons():
     box = Box(rule({"label": "fire"}, verb="sink"), rule({}, hold_ms=100))
-    box.bring(0, person=0.8)
+    box.decide(0, person=0.8)
     assert box.told(10, fire=1) == ["sink"]
-    (stop,) = box.bring(20)
+    (stop,) = box.decide(20)
     assert [one.label for one in stop.evidence] == ["person"]
 
 
 def test_what_was_not_sent_is_decided_anew():
     box = Box(rule({}))
-    (stop,) = box.bring(0, person=1)
+    (stop,) = box.decide(0, person=1)
     assert box.scene.current("belt") is stop
     box.scene.forget(stop)
     assert box.scene.current("belt") is None
-    (again,) = box.bring(10, person=1)
+    (again,) = box.decide(10, person=1)
     assert (again.verb, again.number) == ("stop", stop.number + 1)
 
 
 def test_forgetting_what_is_no_longer_in_force_changes_nothing():
     box = Box(rule({}))
-    (old,) = box.bring(0, person=1)
-    (new,) = box.bring(10)
+    (old,) = box.decide(0, person=1)
+    (new,) = box.decide(10)
     box.scene.forget(old)
     assert box.scene.current("belt") is new
 
@@ -212,7 +227,7 @@ def test_so_many_at_a_time():
     verbs = []
     for at, number in enumerate((2, 3, 1, 4)):
         seen = crowd(at, *[(0.1 * n, 0.5) for n in range(number)])
-        verbs += [[one.verb for one in box.scene.bring("cam", at * MS, seen)]]
+        verbs += [[one.verb for one in box.scene.decide("cam", at * MS, seen)]]
     assert verbs == [["run"], ["stop"], ["run"], ["stop"]]
 
 
@@ -220,30 +235,30 @@ def test_only_those_that_are_sure_enough_and_of_that_label_count():
     box = Box(rule({"count": 2, "score": 0.5}))
     t = [(0.5, 0.5)]
     seen = crowd(0, *t) + crowd(0, *t, score=0.4) + crowd(0, *t, label="cat") + crowd(0, *t, score=math.nan)
-    assert [one.verb for one in box.scene.bring("cam", 0, seen)] == ["run"]
+    assert [one.verb for one in box.scene.decide("cam", 0, seen)] == ["run"]
 
 
 def test_those_that_counted_are_the_reasons_also_later():
     box = Box(rule({"count": 2, "hits": 1, "of": 3, "zone": LEFT}))
     seen = crowd(0, (0.8, 0.5), (0.1, 0.5), (0.9, 0.5), (0.3, 0.5), (0.2, 0.5))
-    (stop,) = box.scene.bring("cam", 0, seen)
+    (stop,) = box.scene.decide("cam", 0, seen)
     assert stop.evidence == (seen[1], seen[3])
     box.scene.forget(stop)
-    (again,) = box.scene.bring("cam", MS, crowd(1, (0.1, 0.1)))  # one is not enough, and no reason
+    (again,) = box.scene.decide("cam", MS, crowd(1, (0.1, 0.1)))  # one is not enough, and no reason
     assert (again.verb, again.evidence) == ("stop", (seen[1], seen[3]))
 
 
 def test_fewer_than_so_many_is_absent():
     box = Box(rule({"absent": True, "count": 2, "zone": LEFT}))
-    assert [one.verb for one in box.scene.bring("cam", 0, crowd(0, (0.1, 0.5), (0.2, 0.5)))] == ["run"]
-    (stop,) = box.scene.bring("cam", MS, crowd(1, (0.1, 0.5), (0.8, 0.5)))
+    assert [one.verb for one in box.scene.decide("cam", 0, crowd(0, (0.1, 0.5), (0.2, 0.5)))] == ["run"]
+    (stop,) = box.scene.decide("cam", MS, crowd(1, (0.1, 0.5), (0.8, 0.5)))
     assert (stop.verb, stop.evidence) == ("stop", ())
 
 
 def test_evidence_without_a_place_is_in_no_zone():
     box = Box(rule({"zone": LEFT}))
     assert box.told(0, person=1) == ["run"]
-    assert [one.verb for one in box.scene.bring("cam", MS, crowd(1, (0.1, 0.5)))] == ["stop"]
+    assert [one.verb for one in box.scene.decide("cam", MS, crowd(1, (0.1, 0.5)))] == ["stop"]
 
 
 def test_a_zone_by_its_name_alone_is_a_bug_and_not_everywhere():
@@ -262,9 +277,10 @@ def test_the_same_evidence_gives_the_same_decisions(seed):
     def run():
         conditions = {"hits": 2, "of": 3}, CRASH | {"within_ms": 50}
         box = Box(
-            rule(*conditions, fuse="all", hold_ms=70), rule({"absent": True, "hits": 3, "of": 4}, verb="slow", every_sample=True)
+            rule(*conditions, fuse="all", hold_ms=70),
+            rule({"absent": True, "hits": 3, "of": 4}, verb="slow", every_sample=True),
         )
-        return [box.bring(at, lane, **scores) for at, lane, scores in evidence]
+        return [box.decide(at, lane, **scores) for at, lane, scores in evidence]
 
     first = run()
     assert first == run()

@@ -14,24 +14,26 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from agent import config as configuration
-from agent import scenes, view, yamlfile
+from agent import yamlfile
+from agent.build import make_lane, rules_of
 from agent.cli import cli
-from agent.config import Config, ConfigError
+from agent.config.load import load_config
+from agent.config.models import Config
 from agent.data import Decision, Evidence
-from agent.fusion import because
+from agent.errors import ConfigError
 from agent.lane import Lane
-from agent.runner import make_lane, rules_of
-from agent.scene import Scene
-from agent.scenes import MARK
-
+from agent.rules.fusion import explain
+from agent.rules.scene import Scene
+from agent.scenes import catalog
+from agent.scenes.catalog import MARK
+from agent.view import command
 from tests.processes import Process, until
 from tests.shared import DATA, ROOT, needs_recordings
 from tests.test_crossing import PASSES
 from tests.test_heart import VF_S
 
-NAMES = scenes.names()
-OVERLAY: dict[str, Any] = yamlfile.read(scenes.HERE / f"{scenes.RECORDINGS}.yaml").data
+NAMES = catalog.names()
+OVERLAY: dict[str, Any] = yamlfile.read(catalog.HERE / f"{catalog.RECORDINGS}.yaml").data
 PATIENCE_S = 60.0  # of a busy box, on which all scenes start at once
 
 
@@ -50,13 +52,13 @@ def test_the_five_of_the_field_and_no_stray_file_are_there() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_scene_is_good_and_its_models_load(name: str) -> None:
-    checked(scenes.find(name))
+    checked(catalog.find(name))
 
 
 @needs_recordings
 @pytest.mark.parametrize("name", sorted(OVERLAY))
 def test_a_scene_on_recordings_is_good_and_its_models_load(name: str, tmp_path: Path) -> None:
-    checked(scenes.on_recordings(name, DATA, tmp_path))
+    checked(catalog.on_recordings(name, DATA, tmp_path))
 
 
 # -- mistakes ---------------------------------------------------------------------------------------------------------------
@@ -64,7 +66,9 @@ def test_a_scene_on_recordings_is_good_and_its_models_load(name: str, tmp_path: 
 
 def refused(*words: str) -> str:
     """The one line that the command says before it ends with 2."""
-    ended = subprocess.run([sys.executable, "-m", "agent", "run", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        [sys.executable, "-m", "agent", "run", *words], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert ended.returncode == 2 and not ended.stdout
     (line,) = ended.stderr.splitlines()
     return line
@@ -74,7 +78,7 @@ def test_a_scene_that_is_not_there() -> None:
     assert refused("--scene", "robot-sell") == "no scene 'robot-sell'; did you mean 'robot-cell'?"
     assert refused("--scene", "../../etc") == f"no scene '../../etc'; there is {', '.join(NAMES)}"
     with pytest.raises(ConfigError, match="no scene 'recordings'; "):
-        scenes.find("recordings")
+        catalog.find("recordings")
 
 
 def test_a_folder_of_recordings_that_is_not_there(tmp_path: Path) -> None:
@@ -94,13 +98,15 @@ def files_of(entry: Any) -> list[str]:
 
 
 @needs_recordings
-@pytest.mark.parametrize("name, missing", [(name, file) for name in sorted(OVERLAY) for file in files_of(OVERLAY[name])])
+@pytest.mark.parametrize(
+    "name, missing", [(name, file) for name in sorted(OVERLAY) for file in files_of(OVERLAY[name])]
+)
 def test_each_recording_that_is_missing_is_named(name: str, missing: str, tmp_path: Path) -> None:
     for file in set(files_of(OVERLAY[name])) - {missing}:
         (tmp_path / "data" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / file).symlink_to(DATA / file)
     with pytest.raises(ConfigError) as raised:
-        scenes.on_recordings(name, tmp_path / "data", tmp_path)
+        catalog.on_recordings(name, tmp_path / "data", tmp_path)
     (said,) = raised.value.mistakes
     assert said.startswith(f"{tmp_path}/data/{missing}: no such recording: --data names a folder")
 
@@ -112,7 +118,7 @@ PLAYED = "import sys, pathlib; from agent import demo; sys.exit(demo.play(*map(p
 
 def sooner(folder: Path) -> Path:
     """The bed, whose heart takes its time, with one that stops as soon as the model has seen enough of it."""
-    scene = yamlfile.read(scenes.find("bedside")).data
+    scene = yamlfile.read(catalog.find("bedside")).data
     scene["lanes"]["heart"]["source"]["faults"] = [{"kind": "flat_line", "at_s": 8, "for_s": 60}]
     path = folder / "bedside.yaml"
     path.write_text(json.dumps(scene), encoding="utf-8")
@@ -159,14 +165,16 @@ def plays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Play]]
     found = {}
     for name in NAMES:
         folder = tmp_path_factory.mktemp("play")
-        path = sooner(folder) if name == "bedside" else scenes.find(name)
+        path = sooner(folder) if name == "bedside" else catalog.find(name)
         own = ["-c", PLAYED, str(path), str(folder)]
         words = own if name == "bedside" else ["-m", "agent", "run", "--scene", name]
-        found[name] = Play(folder, configuration.load(path), *words)
+        found[name] = Play(folder, load_config(path), *words)
     if DATA.is_dir():
         folder = tmp_path_factory.mktemp("play")
-        config = configuration.load(scenes.on_recordings("campus", DATA, folder))
-        found["campus on recordings"] = Play(folder, config, "-m", "agent", "run", "--scene", "campus", "--data", str(DATA))
+        config = load_config(catalog.on_recordings("campus", DATA, folder))
+        found["campus on recordings"] = Play(
+            folder, config, "-m", "agent", "run", "--scene", "campus", "--data", str(DATA)
+        )
     yield found
     for play in found.values():
         if play.popen.poll() is None:
@@ -202,7 +210,7 @@ def watched(config: Config, beside: Path, lanes: list[str], seconds: float = 1e9
     """The scene's own lanes, fast: sample after sample of all of them in the order of their times, from 0 on."""
     scene = Scene(rules_of(config))
     actuator = next(iter(config.actuators))
-    made = [make_lane(name, view.staged(config, name, None, beside), beside, 0) for name in lanes]
+    made = [make_lane(name, command.staged(config, name, None, beside), beside, 0) for name in lanes]
     starts, heads = {}, {}
     try:
         for lane in made:
@@ -238,8 +246,8 @@ def advance(lane: Lane, heads: dict[str, Any], start: int) -> None:
 
 def clip(name: str, folder: Path, lane: str) -> list[Moment]:
     """Of one lane on its recording, frame by frame."""
-    path = scenes.on_recordings(name, DATA, folder)
-    found = list(watched(configuration.load(path), folder, [lane]))
+    path = catalog.on_recordings(name, DATA, folder)
+    found = list(watched(load_config(path), folder, [lane]))
     assert [one.frame for one in found] == list(range(len(found)))
     return found
 
@@ -280,7 +288,9 @@ def test_each_of_six_visitors_at_the_wall_is_one_alarm(tmp_path: Path) -> None:
     for (first, last), (_, began), (_, ended) in zip(VISITS, told[1::2], told[2::2]):
         assert 4 <= began - first <= 25  # on the way to the wall is not at the wall
         assert 15 <= ended - last <= 40  # the hold is three seconds
-    assert not any(one.label == "climbing" for moment in found for one in moment.evidence if one.score >= 0.5)  # nobody does
+    assert not any(
+        one.label == "climbing" for moment in found for one in moment.evidence if one.score >= 0.5
+    )  # nobody does
 
 
 @needs_recordings
@@ -308,11 +318,11 @@ def test_the_desk_looks_when_somebody_falls_and_not_when_he_bends(tmp_path: Path
 
 def bed(folder: Path, **source: Any) -> Config:
     """source: of the ear."""
-    path = scenes.on_recordings("bedside", DATA, folder)
+    path = catalog.on_recordings("bedside", DATA, folder)
     data = json.loads(path.read_text())
     data["lanes"]["ear"]["source"].update(source)
     path.write_text(json.dumps(data))
-    return configuration.load(path)
+    return load_config(path)
 
 
 def decisions(config: Config, folder: Path, lanes: list[str], seconds: float) -> list[tuple[float, Decision]]:
@@ -329,7 +339,7 @@ def test_a_fall_and_a_scream_together_call_the_nurse(tmp_path: Path) -> None:
     assert {one.lane for one in call.evidence} == {"room", "ear"} and call.confidence >= 0.9
     assert call.lacking == ("heart",)  # whose model wants eight seconds before it says anything
     fall, scream = r"falling [01]\.\d\d at -?\d+ ms", r"scream 0\.\d\d at -?\d+ ms"
-    assert re.fullmatch(rf"{fall}, {scream}; without heart; confidence 0\.9\d", because(call))
+    assert re.fullmatch(rf"{fall}, {scream}; without heart; confidence 0\.9\d", explain(call))
 
 
 @needs_recordings
@@ -369,8 +379,8 @@ def test_the_heart_that_fibrillates_is_an_emergency_within_ten_seconds(tmp_path:
 
 
 def test_the_simulated_heart_calls_when_it_races_and_more_when_it_stops(tmp_path: Path) -> None:
-    path = scenes.find("bedside")
-    found = decisions(configuration.load(path), tmp_path, ["heart"], 80.0)
+    path = catalog.find("bedside")
+    found = decisions(load_config(path), tmp_path, ["heart"], 80.0)
     told = [(one.verb, at_s) for at_s, one in found if one.verb in ("call", "emergency")]
     assert told[0][0] == "call" and 25 < told[0][1] < 30
     assert 64 < next(at_s for verb, at_s in told if verb == "emergency") < 70

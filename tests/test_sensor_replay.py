@@ -48,6 +48,7 @@ def chattering_line():
         while not stop.wait(0.001):
             os.write(far, b"%d,%d,0.5\n" % (number % 256, number))
             number += 1
+
     sender = threading.Thread(target=chatter)
     sender.start()
     try:
@@ -111,8 +112,11 @@ def follow(driver, rows):
 @pytest.mark.parametrize("name", ["sensor.replay real", "sensor.sim real"])
 def test_read_waits_no_longer_than_asked(name, tmp_path):
     with rig(name, tmp_path) as (driver_name, options):
-        driver = open_source(driver_name, options | {"rate_hz": 0.01} if "sim" in name else options | {
-            "path": ramp(tmp_path, 3, 100.0)}, "arm")
+        driver = open_source(
+            driver_name,
+            options | {"rate_hz": 0.01} if "sim" in name else options | {"path": ramp(tmp_path, 3, 100.0)},
+            "arm",
+        )
         driver.open()
         assert driver.read(0.0) is not None  # the first is due at open
         begin = time.monotonic()
@@ -167,18 +171,21 @@ def test_replay_without_times_goes_by_the_rate(tmp_path):
     assert second.t_capture - first.t_capture == 100_000_000
 
 
-@pytest.mark.parametrize("text, place", [
-    ("t_s,a\n0,1\n1,x\n", ":3: 'x' is not a finite number"),
-    ("t_s,a\n0,1\n1,nan\n", ":3: 'nan'"),
-    ("t_s,a\n0,1\n1,\n", ":3: ''"),
-    ("t_s,a\n0,1\n1\n", ":3: 1 fields"),
-    ("t_s,a\n1,1\n0.5,1\n", ":3: t_s steps back"),
-    ("t_s,a\n1700000000000,1\n1800000000000,1\n", ":3: t_s spans"),
-    ("t_s,a\n", "no rows"),
-    ("", ":1: not a header"),
-    ("a,b\n1,2\n", ":1: no column t_s; give rate_hz"),
-    ("t_s,a,a\n0,1,2\n", ":1: not a header"),
-])
+@pytest.mark.parametrize(
+    "text, place",
+    [
+        ("t_s,a\n0,1\n1,x\n", ":3: 'x' is not a finite number"),
+        ("t_s,a\n0,1\n1,nan\n", ":3: 'nan'"),
+        ("t_s,a\n0,1\n1,\n", ":3: ''"),
+        ("t_s,a\n0,1\n1\n", ":3: 1 fields"),
+        ("t_s,a\n1,1\n0.5,1\n", ":3: t_s steps back"),
+        ("t_s,a\n1700000000000,1\n1800000000000,1\n", ":3: t_s spans"),
+        ("t_s,a\n", "no rows"),
+        ("", ":1: not a header"),
+        ("a,b\n1,2\n", ":1: no column t_s; give rate_hz"),
+        ("t_s,a,a\n0,1,2\n", ":1: not a header"),
+    ],
+)
 def test_replay_names_the_line_that_is_wrong(tmp_path, text, place):
     driver = player(write_csv(tmp_path, text))
     with pytest.raises(DeviceFault, match=place):
@@ -197,12 +204,15 @@ def test_replay_holds_over_empty_cells_and_says_how_many(tmp_path, caplog):
     assert len(caplog.messages) == 2
 
 
-@pytest.mark.parametrize("text, place", [
-    ("t_s,a\n0,\n1,1\n", ":2: an empty cell, and no value above it"),
-    ("t_s,a\n0,1\n,2\n", ":3: '' is not"),
-    ("t_s,a\n0,1\n1\n", ":3: 1 fields"),
-    ("t_s,a\n0,1\n1,nan\n", ":3: 'nan'"),
-])
+@pytest.mark.parametrize(
+    "text, place",
+    [
+        ("t_s,a\n0,\n1,1\n", ":2: an empty cell, and no value above it"),
+        ("t_s,a\n0,1\n,2\n", ":3: '' is not"),
+        ("t_s,a\n0,1\n1\n", ":3: 1 fields"),
+        ("t_s,a\n0,1\n1,nan\n", ":3: 'nan'"),
+    ],
+)
 def test_replay_holds_nothing_but_empty_cells(tmp_path, text, place):
     with pytest.raises(DeviceFault, match=place):
         player(write_csv(tmp_path, text), holes="hold").open()
@@ -252,6 +262,7 @@ def test_sim_repeats_a_run_from_its_seed():
         driver = simulated(channels={"n": {"noise": 1}}, seed=seed)
         driver.open()
         return [driver.read(0).payload[0, 0] for _ in range(100)]
+
     assert run(1) == run(1) != run(2)
     assert 0.7 < np.std(run(1)) < 1.3
 
@@ -331,9 +342,16 @@ def test_sim_noise_and_wrong_values():
     assert np.isnan(driver.read(0).payload).all()
 
 
-@pytest.mark.parametrize("options", [
-    {"rate_hz": 5001}, {"channels": {}}, {"channels": {"a": {"offset": float("nan")}}}, {"faults": [{"kind": "fire"}]}, {"x": 1},
-])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rate_hz": 5001},
+        {"channels": {}},
+        {"channels": {"a": {"offset": float("nan")}}},
+        {"faults": [{"kind": "fire"}]},
+        {"x": 1},
+    ],
+)
 def test_sim_options_that_make_no_sense(options):
     with pytest.raises(ValidationError):
         sim.Options.model_validate({"channels": {"a": {}}} | options)

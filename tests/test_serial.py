@@ -96,6 +96,7 @@ def opened():
         made.append(driver)
         driver.open()
         return driver
+
     yield make
     for driver in made:
         driver.close()
@@ -314,6 +315,7 @@ def test_a_steady_stream_loses_nothing(line, opened):
             if stop.is_set():
                 return
             line.send(b"%d,1\n" % n)
+
     sender = threading.Thread(target=send)
     sender.start()
     try:
@@ -351,21 +353,24 @@ def test_close_is_harmless(line, opened):
     driver.close()
 
 
-@pytest.mark.parametrize("options, complaint", [
-    ({"framing": "cobs", "layout": "<2s"}, "layout is"),
-    ({"framing": "cobs", "layout": "hh"}, "layout is"),
-    ({"framing": "cobs"}, "layout is"),
-    ({"framing": "cobs", "layout": "<hhh"}, "3 numbers for 2"),
-    ({"framing": "cobs", "layout": "<99d99d"}, "max_frame"),
-    ({"framing": "cobs", "layout": "<hh", "checksum": "nmea"}, "newline"),
-    ({"layout": "<hh"}, "cobs"),
-    ({"channels": ["a", "a"]}, "same name"),
-    ({"channels": ["_", "_"]}, "no channel is left"),
-    ({"sequence": {"channel": "n"}}, "not among"),
-    ({"channels": ["n"], "sequence": {"channel": "n"}}, "no channel is left"),
-    ({"url": "http://x"}, "no serial port"),
-    ({"separator": "*"}, "Input should be"),
-])
+@pytest.mark.parametrize(
+    "options, complaint",
+    [
+        ({"framing": "cobs", "layout": "<2s"}, "layout is"),
+        ({"framing": "cobs", "layout": "hh"}, "layout is"),
+        ({"framing": "cobs"}, "layout is"),
+        ({"framing": "cobs", "layout": "<hhh"}, "3 numbers for 2"),
+        ({"framing": "cobs", "layout": "<99d99d"}, "max_frame"),
+        ({"framing": "cobs", "layout": "<hh", "checksum": "nmea"}, "newline"),
+        ({"layout": "<hh"}, "cobs"),
+        ({"channels": ["a", "a"]}, "same name"),
+        ({"channels": ["_", "_"]}, "no channel is left"),
+        ({"sequence": {"channel": "n"}}, "not among"),
+        ({"channels": ["n"], "sequence": {"channel": "n"}}, "no channel is left"),
+        ({"url": "http://x"}, "no serial port"),
+        ({"separator": "*"}, "Input should be"),
+    ],
+)
 def test_options_that_make_no_sense(options, complaint):
     with pytest.raises(ValidationError, match=complaint):
         Options.model_validate({"url": "/dev/ttyACM0", "rate_hz": 1, "channels": ["a", "b"]} | options)
@@ -373,8 +378,10 @@ def test_options_that_make_no_sense(options, complaint):
 
 CHECKSUMS = ("none", "xor", "crc16_ccitt", "crc16_modbus")
 FORMS = [FrameOptions(channels=["a", "_", "b"], checksum=checksum, max_frame=64) for checksum in (*CHECKSUMS, "nmea")]
-FORMS += [FrameOptions(channels=["a", "_", "b"], checksum=checksum, framing="cobs", layout="<hBf", max_frame=64)
-          for checksum in CHECKSUMS]
+FORMS += [
+    FrameOptions(channels=["a", "_", "b"], checksum=checksum, framing="cobs", layout="<hBf", max_frame=64)
+    for checksum in CHECKSUMS
+]
 GOOD = [1234.0, 5.0, -0.5]
 # bytes that a frame is made of, so that damage comes close to being one
 NOISE = st.binary(max_size=200) | st.text("0123456789.,*-eE_$naif\r\n\0\x01\x04", max_size=200).map(str.encode)
@@ -412,7 +419,7 @@ def test_where_the_reads_cut_makes_no_difference(form, parts, size):
     whole, cut = FrameParser(form), FrameParser(form)
     readings = []
     for at in range(0, len(stream), size):
-        readings += cut.feed(stream[at:at + size])
+        readings += cut.feed(stream[at : at + size])
     assert whole.feed(stream) == readings
     assert whole.sequence == cut.sequence == len(readings) - 1
 

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from drivers.actuator import signal
 from drivers.actuator._signal_plan import LAMPS, PHASES, Plan, Times
 from drivers.base import DeviceFault, DeviceMissing
-
 from tests.shared import until
 
 RELAYS = {lamp: number for number, lamp in enumerate(LAMPS, 1)}
@@ -95,8 +94,12 @@ def test_the_waiting_side_gets_its_turn():
     crossing = Crossing()
     crossing.run(9, "people")
     assert crossing.run(60, "people") == [
-        (29.0, "clear"), (34.0, "vehicles"), (41.0, "yellow"), (44.0, "clear"), (45.0, "people"),
-    ]  # fmt: skip
+        (29.0, "clear"),
+        (34.0, "vehicles"),
+        (41.0, "yellow"),
+        (44.0, "clear"),
+        (45.0, "people"),
+    ]
 
 
 def test_without_most_green_it_waits_for_ever():
@@ -119,14 +122,25 @@ def test_a_green_ends_at_once_for_safety(side, after):
 def test_flashing_begins_after_a_clearance_and_ends_with_one():
     crossing = Crossing()
     crossing.run(9, "people")
-    assert crossing.run(6.7, "flash") == [(0.125, "clear"), (5.125, "flash"), (5.625, "dark"), (6.125, "flash"), (6.625, "dark")]
+    assert crossing.run(6.7, "flash") == [
+        (0.125, "clear"),
+        (5.125, "flash"),
+        (5.625, "dark"),
+        (6.125, "flash"),
+        (6.625, "dark"),
+    ]
     assert crossing.run(9, "vehicles") == [(0.125, "yellow"), (3.125, "clear"), (8.125, "vehicles")]
 
 
 ANYTIME = st.one_of(st.just(0.0), st.floats(0.001, 1.0), st.floats(1.0, 40.0))
 TURNS = st.lists(st.tuples(ANYTIME, st.sampled_from(["vehicles", "people", *SAFETY])), max_size=80)
 EVERY_TIMES = st.builds(
-    Times, st.floats(4, 20), st.one_of(st.just(0.0), st.floats(20, 60)), st.floats(3, 6), st.floats(0.5, 10), st.floats(3, 30)
+    Times,
+    st.floats(4, 20),
+    st.one_of(st.just(0.0), st.floats(20, 60)),
+    st.floats(3, 6),
+    st.floats(0.5, 10),
+    st.floats(3, 30),
 )
 
 
@@ -175,7 +189,9 @@ class Heads:
 
     def apply(self, phase, arguments):
         self.fail()
-        assert self.opened and tuple(lamp for lamp in LAMPS if arguments[lamp]) == tuple(sorted(PHASES[phase], key=LAMPS.index))
+        assert self.opened and tuple(lamp for lamp in LAMPS if arguments[lamp]) == tuple(
+            sorted(PHASES[phase], key=LAMPS.index)
+        )
         if not self.seen or self.seen[-1][1] != PHASES[phase]:
             self.seen.append((self.clock(), PHASES[phase], self.wish))
 
@@ -253,7 +269,10 @@ def test_a_board_that_goes_is_told_to_who_calls_and_begins_anew_when_it_is_back(
     assert "vehicle_green" in crossing.shows  # what was wished meanwhile holds
     check(crossing.heads.seen, crossing.driver.options.times)
     said = [record.getMessage() for record in caplog.records]
-    assert said == ["crossing: board: gone; trying again until it is back", "crossing: the signal is back after: board: gone"]
+    assert said == [
+        "crossing: board: gone; trying again until it is back",
+        "crossing: the signal is back after: board: gone",
+    ]
 
 
 DEED = st.sampled_from(["vehicles", "people", "all_red", "safe", "break", "mend"])
@@ -343,7 +362,10 @@ def test_relays_follow_the_plan_and_no_green_meets_another_on_the_way():
     driver.clock = lambda: real() * 100.0
     driver.open()
     try:
-        for verb, lamps in [("vehicles", {"vehicle_green", "people_red"}), ("people", {"people_green", "vehicle_red"})] * 2:
+        for verb, lamps in [
+            ("vehicles", {"vehicle_green", "people_red"}),
+            ("people", {"people_green", "vehicle_red"}),
+        ] * 2:
             driver.apply(verb, {})
             until(lambda: board.read() == lamps)
         driver.safe()
@@ -384,17 +406,20 @@ def test_as_json_lines_flashing_is_one_of_them(tmp_path):
     assert told[1]["arguments"] == {lamp: lamp in ALL_RED for lamp in LAMPS}
 
 
-@pytest.mark.parametrize("wrong, said", [
-    ({"people_clear_s": None}, "valid number"),
-    ({"yellow_s": 2.9}, "greater than or equal to 3"),
-    ({"all_red_s": 0}, "greater than or equal to 0.5"),
-    ({"green_max_s": 5}, "green_max_s: 5 is less than green_min_s: 7"),
-    ({"url": "/dev/ttyUSB0"}, "vehicle_red has none"),
-    ({"url": "/dev/ttyUSB0", "relays": RELAYS | {"people_green": 1}}, "two lamps hang on one relay"),
-    ({"url": "/dev/ttyUSB0", "relays": RELAYS | {"people_yellow": 9}}, "people_yellow"),
-    ({"url": "http://x", "relays": RELAYS}, "no serial port"),
-    ({"safe": "dark"}, "all_red"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"people_clear_s": None}, "valid number"),
+        ({"yellow_s": 2.9}, "greater than or equal to 3"),
+        ({"all_red_s": 0}, "greater than or equal to 0.5"),
+        ({"green_max_s": 5}, "green_max_s: 5 is less than green_min_s: 7"),
+        ({"url": "/dev/ttyUSB0"}, "vehicle_red has none"),
+        ({"url": "/dev/ttyUSB0", "relays": RELAYS | {"people_green": 1}}, "two lamps hang on one relay"),
+        ({"url": "/dev/ttyUSB0", "relays": RELAYS | {"people_yellow": 9}}, "people_yellow"),
+        ({"url": "http://x", "relays": RELAYS}, "no serial port"),
+        ({"safe": "dark"}, "all_red"),
+    ],
+)
 def test_options_that_make_no_sense(wrong, said):
     with pytest.raises(ValidationError, match=said):
         options(**wrong)

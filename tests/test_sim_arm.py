@@ -173,7 +173,9 @@ def test_the_plan_repeats_without_a_jump():
 
 
 def test_labels_name_what_must_stop_and_nothing_else():
-    errors, contacts, speeds = np.array([[3.0, 0, 0], [5.5, 70, 90], [0, 70, 90], [1, 0, 61], [4.5, 0, 0], [0, 55, 0]]).T
+    errors, contacts, speeds = np.array(
+        [[3.0, 0, 0], [5.5, 70, 90], [0, 70, 90], [1, 0, 61], [4.5, 0, 0], [0, 55, 0]]
+    ).T
     assert judge(errors, contacts, speeds).tolist() == [0, 1, 2, 3, UNCLEAR, UNCLEAR]
 
 

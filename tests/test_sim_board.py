@@ -9,14 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from agent import config, reference, scenes
-from agent.runner import make_lane, rules_of
-from agent.scene import Scene
+from agent.build import make_lane, rules_of
+from agent.config.load import load_config
+from agent.rules.scene import Scene
+from agent.scenes import catalog
+from agent.vision import reference
 from drivers.base import DeviceMissing, open_source
 from drivers.camera import sim_board
 from drivers.camera._board import KINDS, SHIFT, board, good, picture
 
-REFERENCE = scenes.HERE / "inspection-reference.png"
+REFERENCE = catalog.HERE / "inspection-reference.png"
 
 
 def camera(**options: Any) -> sim_board.Driver:
@@ -81,14 +83,16 @@ def test_the_bundled_reference_is_the_good_board() -> None:
 
 def test_the_scene_rejects_what_is_bad_and_accepts_what_is_good(tmp_path: Path) -> None:
     """60 boards, half of them with defects, through the scene's own lane and rules: a verdict for each."""
-    told = config.load(scenes.find("inspection"))
+    told = load_config(catalog.find("inspection"))
     section = told.lanes["board"]
     options = {**section.source.options, "pace": "fast", "pictures": 60, "defective": 0.5, "seed": 5}
-    told = told.model_copy(update={
-        "run_dir": tmp_path,
-        "lanes": {"board": section.model_copy(update={"source": section.source.model_copy(update=options)})},
-    })  # fmt: skip
-    lane = make_lane("board", told, scenes.HERE, 0)
+    told = told.model_copy(
+        update={
+            "run_dir": tmp_path,
+            "lanes": {"board": section.model_copy(update={"source": section.source.model_copy(update=options)})},
+        }
+    )
+    lane = make_lane("board", told, catalog.HERE, 0)
     assert isinstance(lane.source, sim_board.Driver)
     scene, right = Scene(rules_of(told)), 0
     for number, (sample, decisions) in enumerate(lane.play(scene)):

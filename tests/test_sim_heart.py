@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from agent import vitals
 from agent.data import Array, Sample
+from agent.decoders import vitals
 from drivers.base import DeviceMissing, DeviceTimeout, SensorStream, open_source
 
 RATE = 250

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import package, prepare
+from agent import package
 from agent.backends.base import Tensor
 from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError
+from agent.errors import PackageError
 from agent.manifest import Manifest, SoundInput
-from agent.package import PackageError
+from agent.prepare import fit
 from agent.prepare.sound import Sound
 from drivers.audio import sim
 from drivers.base import DeviceFault
@@ -80,11 +81,14 @@ def test_a_model_of_16_bit_values_gets_them() -> None:
     assert ear(np.full(400, -0.5, np.float32), view) and (view == -16384).all()
 
 
-@pytest.mark.parametrize("payload, said", [
-    (np.zeros((1, 5), np.float32), r"sound of shape \[1, 5\]: a microphone gives one channel"),
-    (np.array([0, np.nan], np.float32), "gives what is no number"),
-    (np.array([np.inf, -np.inf], np.float32), "gives what is no number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "payload, said",
+    [
+        (np.zeros((1, 5), np.float32), r"sound of shape \[1, 5\]: a microphone gives one channel"),
+        (np.array([0, np.nan], np.float32), "gives what is no number"),
+        (np.array([np.inf, -np.inf], np.float32), "gives what is no number"),
+    ],
+)
 def test_what_is_no_sound(payload: Array, said: str) -> None:
     with pytest.raises(DeviceFault, match=said):
         Sound(hears(), FLOAT, 16_000)(payload, np.zeros(400, np.float32))
@@ -111,20 +115,26 @@ def opened(**sound: Any) -> Any:
 
 def test_a_source_that_does_not_fit_is_said() -> None:
     room = sim.Driver(sim.Options(rate_hz=48_000), "hall")
-    with pytest.raises(DeviceFault, match="gives 48000 values a second, the model wants 16000: set .* 'rate_hz: 16000'"):
-        prepare.fit(room, opened(), None)
-    assert isinstance(prepare.fit(sim.Driver(sim.Options(), "hall"), opened(), None), Sound)
+    with pytest.raises(
+        DeviceFault, match="gives 48000 values a second, the model wants 16000: set .* 'rate_hz: 16000'"
+    ):
+        fit.fit(room, opened(), None)
+    assert isinstance(fit.fit(sim.Driver(sim.Options(), "hall"), opened(), None), Sound)
     arm = sensor_sim.Driver(sensor_sim.Options.model_validate({"channels": {"a": {}}}), "arm")
     with pytest.raises(DeviceFault, match="model ear wants sound, which drivers.sensor.sim does not give"):
-        prepare.fit(arm, opened(), None)
+        fit.fit(arm, opened(), None)
 
 
 # -- the manifest ------------------------------------------------------------------------------------------------------------
 
 MANIFEST = {
-    "version": "1", "licence": "x", "file": "ear.tflite", "sha256": "0" * 64, "decoder": "classify",
+    "version": "1",
+    "licence": "x",
+    "file": "ear.tflite",
+    "sha256": "0" * 64,
+    "decoder": "classify",
     "sound": {"rate_hz": 16_000, "length": 400, "hop": 100},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("shape", [(401,), (2, 400), (400, 1), (1, 1, 400), (1, 20, 20, 1)])
@@ -135,14 +145,17 @@ def test_a_model_that_takes_another_input(shape: tuple[int, ...], tmp_path: Path
     package.check_input(tmp_path, Manifest.model_validate(MANIFEST), SimpleNamespace(inputs=[FLOAT]))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("changes, said", [
-    ({"picture": {}}, "picture, window, poses or sound"),
-    ({"sound": None}, "picture, window, poses or sound"),
-    ({"sound": {"rate_hz": 16_000, "length": 400}}, "sound.hop"),
-    ({"sound": {"rate_hz": 16, "length": 400, "hop": 1}}, "sound.rate_hz"),
-    ({"sound": {**MANIFEST["sound"], "full_scale": 0}}, "sound.full_scale"),  # type: ignore[dict-item]
-    ({"sound": {**MANIFEST["sound"], "level": 1}}, "sound.level"),  # type: ignore[dict-item]
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"picture": {}}, "picture, window, poses or sound"),
+        ({"sound": None}, "picture, window, poses or sound"),
+        ({"sound": {"rate_hz": 16_000, "length": 400}}, "sound.hop"),
+        ({"sound": {"rate_hz": 16, "length": 400, "hop": 1}}, "sound.rate_hz"),
+        ({"sound": {**MANIFEST["sound"], "full_scale": 0}}, "sound.full_scale"),  # type: ignore[dict-item]
+        ({"sound": {**MANIFEST["sound"], "level": 1}}, "sound.level"),  # type: ignore[dict-item]
+    ],
+)
 def test_a_manifest_that_is_wrong(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
     write(tmp_path, {**MANIFEST, **changes})
     with pytest.raises(PackageError, match=said):
@@ -179,7 +192,9 @@ def test_a_group_stands_numbers_that_are_none() -> None:
 
 
 def test_a_group_of_what_the_model_does_not_know() -> None:
-    with pytest.raises(DecoderError, match="options.groups.glass: the model has no label 'Shater'; did you mean 'Shatter'"):
+    with pytest.raises(
+        DecoderError, match="options.groups.glass: the model has no label 'Shater'; did you mean 'Shatter'"
+    ):
         grouped({"glass": ["Shater"]})
     with pytest.raises(DecoderError, match="options.groups.glass: name at least one"):
         grouped({"glass": []})
@@ -203,43 +218,79 @@ def ear(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "ear.tflite").write_bytes(b"ear")
     sum_ = package.digest(folder / "ear.tflite")
-    return write(folder, {**MANIFEST, "sha256": sum_, "labels": LABELS, "options": {"groups": {"scream": ["Screaming"]}}})
+    return write(
+        folder, {**MANIFEST, "sha256": sum_, "labels": LABELS, "options": {"groups": {"scream": ["Screaming"]}}}
+    )
 
 
 def about(folder: Path, lane: dict[str, Any], label: str = "scream") -> list[str]:
     path = folder / "hall.yaml"
     cell = {
-        "node": "hall", "run_dir": "/tmp/x", "lanes": {"hall": lane},
+        "node": "hall",
+        "run_dir": "/tmp/x",
+        "lanes": {"hall": lane},
         "actuators": {"bell": {"device": {"driver": "actuator.sim"}, "rest": "off"}},
         "rules": {"help": {"any": [{"lane": "hall", "label": label}], "actuator": "bell", "verb": "ring"}},
-    }  # fmt: skip
+    }
     found = [one.split(": ", 1) for one in mistakes(path, json.dumps(cell, indent=1))]
     lines = path.read_text().splitlines()
     return [f"{lines[int(line) - 1].strip().split(':')[0]}: {text}" for line, text in found]
 
 
 def test_a_lane_that_hears(ear: Path, tmp_path: Path) -> None:
-    assert about(tmp_path, {"source": {"driver": "audio.alsa", "device": "plughw:1"}, "model": "ear", "hop_ms": 50}) == []
+    assert (
+        about(tmp_path, {"source": {"driver": "audio.alsa", "device": "plughw:1"}, "model": "ear", "hop_ms": 50}) == []
+    )
 
 
-@pytest.mark.parametrize("lane, label, said", [
-    ({"source": {"driver": "audio.sim"}, "model": "ear"}, "screem", "\"label\": no label of model 'ear' 'screem'; did you mean"),
-    ({"source": {"driver": "audio.sim"}, "model": "ear"}, "Screaming", "no label of model 'ear' 'Screaming'"),
-    ({"source": {"driver": "audio.sim", "rate_hz": 48000}, "model": "ear"}, "scream",
-     "\"rate_hz\": model 'ear' hears at 16000 values a second, not at 48000: 'rate_hz: 16000'"),
-    ({"source": {"driver": "camera.sim"}, "model": "ear"}, "scream",
-     "\"driver\": model 'ear' hears, and driver 'camera.sim' is no microphone"),
-    ({"source": {"driver": "audio.sim"}, "model": "arm-deviation"}, "deviation",
-     "\"model\": driver 'audio.sim' is a microphone, and model 'arm-deviation' does not hear"),
-    ({"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation", "hop_ms": 5}, "deviation",
-     "\"hop_ms\": model 'arm-deviation' does not hear, and only such have a hop"),
-    ({"source": {"driver": "audio.sim"}, "model": "ear", "hop_ms": 0}, "scream", "\"hop_ms\""),
-    ({"source": {"driver": "audio.sim", "timeout_ms": 300}, "model": "ear", "hop_ms": 480}, "scream",
-     "\"timeout_ms\": it infers every 480 ms, and its word holds for timeout_ms"),
-    ({"source": {"driver": "audio.sim", "sounds": [{"kind": "bang", "at_s": 1}]}, "model": "ear"}, "scream", "\"kind\""),
-    ({"source": {"driver": "audio.file", "path": "a.wav", "pace": "quick"}, "model": "ear"}, "scream", "\"pace\""),
-    ({"source": {"driver": "audio.alas"}, "model": "ear"}, "scream", "no driver 'audio.alas'; did you mean audio.alsa"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "lane, label, said",
+    [
+        (
+            {"source": {"driver": "audio.sim"}, "model": "ear"},
+            "screem",
+            "\"label\": no label of model 'ear' 'screem'; did you mean",
+        ),
+        ({"source": {"driver": "audio.sim"}, "model": "ear"}, "Screaming", "no label of model 'ear' 'Screaming'"),
+        (
+            {"source": {"driver": "audio.sim", "rate_hz": 48000}, "model": "ear"},
+            "scream",
+            "\"rate_hz\": model 'ear' hears at 16000 values a second, not at 48000: 'rate_hz: 16000'",
+        ),
+        (
+            {"source": {"driver": "camera.sim"}, "model": "ear"},
+            "scream",
+            "\"driver\": model 'ear' hears, and driver 'camera.sim' is no microphone",
+        ),
+        (
+            {"source": {"driver": "audio.sim"}, "model": "arm-deviation"},
+            "deviation",
+            "\"model\": driver 'audio.sim' is a microphone, and model 'arm-deviation' does not hear",
+        ),
+        (
+            {"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation", "hop_ms": 5},
+            "deviation",
+            "\"hop_ms\": model 'arm-deviation' does not hear, and only such have a hop",
+        ),
+        ({"source": {"driver": "audio.sim"}, "model": "ear", "hop_ms": 0}, "scream", '"hop_ms"'),
+        (
+            {"source": {"driver": "audio.sim", "timeout_ms": 300}, "model": "ear", "hop_ms": 480},
+            "scream",
+            '"timeout_ms": it infers every 480 ms, and its word holds for timeout_ms',
+        ),
+        (
+            {"source": {"driver": "audio.sim", "sounds": [{"kind": "bang", "at_s": 1}]}, "model": "ear"},
+            "scream",
+            '"kind"',
+        ),
+        ({"source": {"driver": "audio.file", "path": "a.wav", "pace": "quick"}, "model": "ear"}, "scream", '"pace"'),
+        (
+            {"source": {"driver": "audio.alas"}, "model": "ear"},
+            "scream",
+            "no driver 'audio.alas'; did you mean audio.alsa",
+        ),
+    ],
+)
 def test_mistakes_about_sound(ear: Path, tmp_path: Path, lane: dict[str, Any], label: str, said: str) -> None:
     found = about(tmp_path, lane, label)
     assert len(found) == 1 and said in found[0], found

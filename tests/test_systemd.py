@@ -12,15 +12,19 @@ from pathlib import Path
 import pytest
 
 from agent import __main__ as entry
-from agent import config, package, realtime
-
+from agent import package
+from agent.box import realtime
+from agent.config.load import load_config
+from agent.options import CONFIG_FOLDER
 from tests.shared import ROOT
 
 FOLDER = ROOT / "systemd"
 UNITS = ("reflexd.service", "reflexd-actuate.service")
 EXPOSURE = 2.5  # of 10, as `systemd-analyze security` counts
 
-needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze here: apt-get install systemd")
+needs_systemd = pytest.mark.skipif(
+    not shutil.which("systemd-analyze"), reason="no systemd-analyze here: apt-get install systemd"
+)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the ownership of installed files needs root")
 
 
@@ -38,7 +42,10 @@ def unit(name: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", UNITS)
 def test_exposure(name: str) -> None:
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", str(FOLDER / name)], capture_output=True, text=True, timeout=60
+        ["systemd-analyze", "security", "--offline=true", str(FOLDER / name)],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     level = re.search(r"exposure level for .*: ([0-9.]+)", done.stdout)
     assert level, done.stdout + done.stderr
@@ -54,9 +61,12 @@ def test_verify(tmp_path: Path) -> None:
         (tmp_path / path.name).write_text(text)
         units.append(str(tmp_path / path.name))
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, timeout=60,
+        ["systemd-analyze", "verify", "--man=no", *units],
+        capture_output=True,
+        text=True,
+        timeout=60,
         env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
-    )  # fmt: skip
+    )
     ours = [line for line in done.stderr.splitlines() if "reflexd" in line]
     assert not ours, "\n".join(ours)
 
@@ -66,7 +76,7 @@ def test_in_step_with_the_code(name: str) -> None:
     said = unit(name)
     assert said["RestartPreventExitStatus"] == [str(entry.EXIT_CONFIG)]
     assert said["Restart"] == ["on-failure"] and said["StartLimitIntervalSec"] == ["0"]
-    assert said["ExecStart"][0].endswith(f"-c {config.FOLDER}/reflexd.yaml")
+    assert said["ExecStart"][0].endswith(f"-c {CONFIG_FOLDER}/reflexd.yaml")
     assert int(said["LimitRTPRIO"][0]) >= max(realtime.LANE_PRIORITY, realtime.IO_PRIORITY, realtime.ACTUATOR_PRIORITY)
     assert said["LimitMEMLOCK"] == ["infinity"]
     assert said["RuntimeDirectory"] == ["reflexd"] and said["RuntimeDirectoryPreserve"] == ["yes"]
@@ -105,7 +115,7 @@ def test_users_and_groups_exist() -> None:
 
 
 def test_the_default_configuration_is_good() -> None:
-    told = config.load(FOLDER / "reflexd.yaml")
+    told = load_config(FOLDER / "reflexd.yaml")
     assert told.node == "box", "firstboot looks for this name"
     for lane in told.lanes.values():
         package.open_package(package.find(lane.model, FOLDER))

@@ -5,19 +5,19 @@ from itertools import islice
 import numpy as np
 import zmq
 
-from agent import actuate, config, package
-from agent import ledger as book
+from agent import ledger, package
+from agent.build import make_host, rules_of
+from agent.commands.outbox import Address, Outbox
+from agent.config.load import load_config
 from agent.lane import Lane, Limits
-from agent.ledger import Ledger, account, parts
-from agent.outbox import Address, Outbox
+from agent.ledger import Ledger, parts, snapshot
 from agent.perception import Perception
-from agent.runner import rules_of
-from agent.scene import Scene
+from agent.rules.scene import Scene
 from drivers.base import open_source
 from tests.shared import ROOT
 
 MS = 1_000_000
-WHOLE = config.load(ROOT / "agent/scenes/robot-cell.yaml")
+WHOLE = load_config(ROOT / "agent/scenes/robot-cell.yaml")
 CELL = WHOLE.model_copy(
     update={"lanes": {"arm": WHOLE.lanes["arm"]}, "rules": {"arm-off-plan": WHOLE.rules["arm-off-plan"]}}
 )
@@ -58,21 +58,21 @@ def test_a_sample_becomes_a_decision_and_a_replay_the_same():
 def test_from_the_arm_to_the_stop_over_real_sockets(tmp_path):
     """Sense, decide, act; every part of the time is booked."""
     cell = CELL.model_copy(update={"run_dir": tmp_path, "realtime": False})
-    host = actuate.Host(cell)
+    host = make_host(cell)
     host.start()
     context, lane = zmq.Context(), make_lane("real", samples=500)
     outbox = Outbox(context, [Address("robot", cell.endpoint("robot"), 100.0)], f"{cell.node}/arm", 1, lane.ledger)
     lane.run(make_scene(), outbox)  # to the end of its 500 samples, half a second
     host.stop()
     context.destroy(linger=0)
-    told = account(lane.ledger.memory)
-    assert told.state == book.STATES[book.ENDED]
+    told = snapshot(lane.ledger.memory)
+    assert told.state == ledger.STATES[ledger.ENDED]
     assert told.counts["samples"] >= 500
     assert told.counts["decisions"] == told.counts["sent"] == 2
     assert told.counts["applied"] >= 1
-    verbs = [movement.verb for movement in host.posts[0].driver.history]
+    verbs = [movement.verb for movement in host.servers[0].driver.history]
     assert verbs[:3] == ["stop", "run", "stop"]
-    answered = told.rows[told.rows[:, 8] > 0]
-    in_order = [book.STAMPS.index(name) for name in ("capture", "read", "prepared", "inferred", "decided", "applied")]
-    assert (np.diff(answered[:, in_order], axis=1) >= 0).all()
-    assert set(parts(answered)) == {*book.PARTS, "total"}
+    answered = told.rows[told.rows["applied"] > 0]
+    in_order = np.stack([answered[name] for name in ("capture", "read", "prepared", "inferred", "decided", "applied")])
+    assert (np.diff(in_order, axis=0) >= 0).all()
+    assert set(parts(answered)) == {*ledger.PARTS, "total"}

@@ -22,7 +22,11 @@ def test_intervals_stay_honest_at_the_ends():
 def test_a_package_can_be_read_back(tmp_path):
     package = pytest.importorskip("agent.package")
     facts = {
-        "version": "1.0.0", "decoder": "sequence", "labels": ["normal", "off"], "budget_ms": 2.0, "data": 'none: a "test"',
+        "version": "1.0.0",
+        "decoder": "sequence",
+        "labels": ["normal", "off"],
+        "budget_ms": 2.0,
+        "data": 'none: a "test"',
         "window": {"channels": ["a"], "length": 4, "hop": 1, "mean": [0.0], "std": [1.5]},
     }
     pack(tmp_path / "tiny", b"model", facts, np.zeros((GOLDEN, 4, 1), np.int8), np.zeros((GOLDEN, 2), np.int8))
@@ -41,19 +45,24 @@ def test_a_package_of_somebody_else_has_their_licence(tmp_path):
     assert (manifest.licence, manifest.version) == ("MIT", "2.0.0")
 
 
-@pytest.mark.parametrize("sizes, right, ms, said", [
-    ((1000, 400), (95, 93), (2.0, 1.0), "60.0 % smaller and loses 2.00 points: met."),
-    ((1000, 401), (95, 95), (2.0, 1.0), "59.9 % smaller and loses 0.00 points: not met."),
-    ((1000, 100), (95, 92), (1.0, 1.0), "loses 3.00 points: not met."),
-    ((1000, 100), (95, 97), (1.0, 1.1), "gains 2.00 points: met. On this machine INT8 is slower than float."),
-])
+@pytest.mark.parametrize(
+    "sizes, right, ms, said",
+    [
+        ((1000, 400), (95, 93), (2.0, 1.0), "60.0 % smaller and loses 2.00 points: met."),
+        ((1000, 401), (95, 95), (2.0, 1.0), "59.9 % smaller and loses 0.00 points: not met."),
+        ((1000, 100), (95, 92), (1.0, 1.0), "loses 3.00 points: not met."),
+        ((1000, 100), (95, 97), (1.0, 1.1), "gains 2.00 points: met. On this machine INT8 is slower than float."),
+    ],
+)
 def test_the_trade_is_told_as_it_is(sizes, right, ms, said):
     assert card.trade(sizes, right, 100, ms).endswith(said)
 
 
 def test_a_card_says_how_it_was_made(tmp_path, capsys):
     card.write(tmp_path, "What it is.", {"Data": "Mine."}, made_by="me", echo=False)
-    assert (tmp_path / "CARD.md").read_text() == f"# {tmp_path.name}\n\nWhat it is.\n\n## Data\nMine.\n\nMade by `me`.\n"
+    assert (
+        tmp_path / "CARD.md"
+    ).read_text() == f"# {tmp_path.name}\n\nWhat it is.\n\n## Data\nMine.\n\nMade by `me`.\n"
     assert not capsys.readouterr().out
     card.write(tmp_path, "What it is.", {"Data": "Mine."})
     assert f"python -m models.train {tmp_path.name}" in capsys.readouterr().out

@@ -8,24 +8,26 @@ import numpy as np
 import pytest
 
 from agent import package
-from agent.lane import offline
+from agent.lane import offline_lane
 from agent.perception import Perception
-from agent.conditions import RuleConfig
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.rules.conditions import RuleConfig
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 from models.train import __main__ as command
 from models.train.arm_collision import evaluate, score, windows
 from models.train.arm_collision.windows import CHANNELS, LABELS, LENGTH, Windows
 from models.train.data import DataError
-
 from tests.shared import DATA, ROOT, needs_recordings
 
 BUNDLED = ROOT / "models" / "arm-collision"
 BLOW = {
-    "any": [{"lane": "arm", "label": "collision", "score": 0.5, "hits": 2, "of": 3},
-            {"lane": "arm", "label": "obstruction", "score": 0.5, "hits": 2, "of": 3}],
-    "actuator": "arm", "verb": "stop",
-}  # fmt: skip
+    "any": [
+        {"lane": "arm", "label": "collision", "score": 0.5, "hits": 2, "of": 3},
+        {"lane": "arm", "label": "obstruction", "score": 0.5, "hits": 2, "of": 3},
+    ],
+    "actuator": "arm",
+    "verb": "stop",
+}
 
 
 def made(each=20, file=1, seed=0):
@@ -65,13 +67,16 @@ def test_every_class_of_the_set_has_a_label(tmp_path):
     assert set(windows.KINDS.values()) == {0, 1, 2}
 
 
-@pytest.mark.parametrize("old, new, words", [
-    ("collision\n", "colision\n", r"lp1.data.txt:19: class 'colision'; expected one of normal"),
-    ("normal\n", "", r":1: expected the name of a class"),
-    ("\t60", "\tx", r":2: .* is not 6 numbers"),
-    ("\t60", "\tnan", r":2: .* is not 6 numbers"),
-    ("\t60", "", r":2: .* is not 6 numbers"),
-])
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        ("collision\n", "colision\n", r"lp1.data.txt:19: class 'colision'; expected one of normal"),
+        ("normal\n", "", r":1: expected the name of a class"),
+        ("\t60", "\tx", r":2: .* is not 6 numbers"),
+        ("\t60", "\tnan", r":2: .* is not 6 numbers"),
+        ("\t60", "", r":2: .* is not 6 numbers"),
+    ],
+)
 def test_what_is_laid_out_otherwise_is_told_with_its_line(tmp_path, old, new, words):
     told = made(1)._replace(readings=np.full((3, LENGTH, 6), 60, np.float32))
     path = laid_out(tmp_path, told) / "lp1.data.txt"
@@ -120,7 +125,7 @@ def test_variants_keep_label_and_kind_and_begin_before_the_event():
     assert np.array_equal(some.labels, np.repeat(told.labels, 3))
     swings = np.abs(some.readings[some.labels == 1, :, 0])
     assert (swings[:, 0] < 10).all()  # normal at first
-    assert (swings[:, -windows.LEAST:].max(axis=1) > 20).mean() > 0.9
+    assert (swings[:, -windows.LEAST :].max(axis=1) > 20).mean() > 0.9
     calm = some.readings[some.labels == 0]
     assert np.abs(np.diff(calm, axis=1)).max() < 40
     same = windows.varied(told, 3, 1.0, np.random.default_rng(0))
@@ -132,7 +137,9 @@ def test_figures_by_hand():
     matrix = score.pooled(truth, guess[None])[0]
     assert score.accuracy(matrix) == pytest.approx(4 / 6)
     assert score.macro_f1(matrix) == pytest.approx((2 / 3 + 6 / 8 + 0) / 3)
-    assert score.macro_f1(score.pooled(truth[:5], guess[None, :5])[0]) == pytest.approx((2 / 3 + 6 / 7) / 2)  # no obstruction
+    assert score.macro_f1(score.pooled(truth[:5], guess[None, :5])[0]) == pytest.approx(
+        (2 / 3 + 6 / 7) / 2
+    )  # no obstruction
     draws = score.drawn(truth, np.stack([truth, truth]), np.arange(6), score.accuracy)
     assert draws.shape == (score.TIMES,)
     assert (draws == 1.0).all()
@@ -142,7 +149,8 @@ def test_the_interval_draws_groups_not_windows():
     truth = np.zeros(200, int)
     guess = np.repeat([[0, 1]], 100, axis=0).T.reshape(1, -1)  # half of them wrong
     alone, together = (
-        score.interval(score.drawn(truth, guess, group, score.accuracy)) for group in (np.arange(200), np.arange(200) // 50)
+        score.interval(score.drawn(truth, guess, group, score.accuracy))
+        for group in (np.arange(200), np.arange(200) // 50)
     )
     assert alone[0] > 0.4 > together[0]
 
@@ -203,7 +211,9 @@ def verbs(place, readings, folder):
     path = folder / "run.csv"
     rows = [",".join(f"{value:g}" for value in row) for row in readings]
     path.write_text("\n".join([",".join(CHANNELS), *rows]) + "\n")
-    lane = offline("arm", "sensor.replay", {"path": str(path), "rate_hz": 47.6}, Perception(package.open_package(place)))
+    lane = offline_lane(
+        "arm", "sensor.replay", {"path": str(path), "rate_hz": 47.6}, Perception(package.open_package(place))
+    )
     played = lane.play(Scene(Rules({"blow": RuleConfig.model_validate(BLOW)}, {"arm": "run"})))
     return [(number, decision.verb) for number, (_, decisions) in enumerate(played) for decision in decisions]
 

@@ -65,6 +65,7 @@ def test_a_tally_tells_right_stops_from_false_ones():
             for tick in ticks:
                 scores[tick - windows.LENGTH + 1 : tick - windows.LENGTH + 11] = [0.0, 1.0]
             return scores
+
         return stops.tally([run], score)
 
     good, false, blind = at(1003), at(500, 1003), at()

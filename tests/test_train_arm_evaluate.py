@@ -13,9 +13,18 @@ import pytest
 from agent import package
 from drivers.sensor._arm import CHANNELS, LABELS, UNCLEAR, Run
 from models.train.__main__ import main
-from models.train.arm_deviation import evaluate as road, stops
+from models.train.arm_deviation import evaluate as road
+from models.train.arm_deviation import stops
 from models.train.arm_deviation.windows import (
-    ANY, HEALTHY_TEST, KNOWN, MILD, SEARCH, TEST, TRAIN, VALIDATE, run_of,
+    ANY,
+    HEALTHY_TEST,
+    KNOWN,
+    MILD,
+    SEARCH,
+    TEST,
+    TRAIN,
+    VALIDATE,
+    run_of,
 )
 from models.train.data import DataError
 from models.train.network import Network
@@ -78,13 +87,22 @@ def test_without_labels_five_degrees_are_a_deviation(tmp_path: Path) -> None:
     assert set(np.unique(read.labels)) == {UNCLEAR, 0, 1}
 
 
-@pytest.mark.parametrize("spoil, why", [
-    (lambda path, run: save(path, run, names=CHANNELS[1:]), "no column 'e1'"),
-    (lambda path, run: save(path, run, step=0.01), "a reading every 10 ms"),
-    (lambda path, run: save(path, Run(run.readings[:20], run.labels[:20], run.crossings)), "20 readings; the model needs 32"),
-    (lambda path, run: (save(path, run), path.write_text(path.read_text().replace("normal", "fine", 1))), ":2: label 'fine'"),
-    (lambda path, run: path.write_bytes(b"\xff\xfe\0"), "one.csv: cannot be read"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil, why",
+    [
+        (lambda path, run: save(path, run, names=CHANNELS[1:]), "no column 'e1'"),
+        (lambda path, run: save(path, run, step=0.01), "a reading every 10 ms"),
+        (
+            lambda path, run: save(path, Run(run.readings[:20], run.labels[:20], run.crossings)),
+            "20 readings; the model needs 32",
+        ),
+        (
+            lambda path, run: (save(path, run), path.write_text(path.read_text().replace("normal", "fine", 1))),
+            ":2: label 'fine'",
+        ),
+        (lambda path, run: path.write_bytes(b"\xff\xfe\0"), "one.csv: cannot be read"),
+    ],
+)
 def test_a_recording_that_does_not_fit_is_named(tmp_path: Path, capsys, spoil, why: str) -> None:
     spoil(tmp_path / "one.csv", run_of(1, 0.2, KNOWN, None))
     assert main(["evaluate", "arm-deviation", "--data", str(tmp_path)]) == 2
@@ -103,7 +121,9 @@ def test_arms_that_nobody_met_are_simulated(tmp_path: Path, monkeypatch, capsys)
     monkeypatch.setattr(road, "RUN_S", 3.0)
     monkeypatch.setattr(road, "HEALTHY_S", 2.0)
     told = road.simulated(network(), range(2), range(1), range(5_000, 5_003))
-    assert told["healthy"]["hours"] == pytest.approx(6 / 3600, abs=1e-4) and told["healthy"]["crossings"] == {"number": 0}
+    assert told["healthy"]["hours"] == pytest.approx(6 / 3600, abs=1e-4) and told["healthy"]["crossings"] == {
+        "number": 0
+    }
     both = stops.tally([run_of(seed, 3.0, road.WIDER, ANY) for seed in range(2)], network())
     assert told["with faults"]["onsets"]["number"] == len(both.onset)
     assert told["harmless"]["seeds"] == "0..0" and MILD[1] < ANY[1]

@@ -15,15 +15,15 @@ import pytest
 
 from agent import package
 from agent.backends.base import Tensor
-from agent.manifest import Picture
-from agent.config import Config
+from agent.config.models import Config
 from agent.data import Box
 from agent.decoders.base import Finding
-from agent.lane import offline
+from agent.lane import offline_lane
+from agent.manifest import Picture
 from agent.perception import Perception
 from agent.prepare.pixels import Pixels
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 from models.train import distil
 from models.train.__main__ import main
 from models.train.data import DataError
@@ -95,12 +95,18 @@ def alone(levels: Path) -> None:
     (levels / "low").rmdir()
 
 
-@pytest.mark.parametrize("harm, why", [
-    (lambda folder: [path.unlink() for path in folder.glob("low/*")], "low: no files"),
-    (lambda folder: [path.unlink() for path in [*folder.glob("low/*")][2:]], "low: 2 files.* needs 3 or more"),
-    (alone, "1 sub-folders"),
-    (lambda folder: (folder / "low/copy.csv").write_bytes((folder / "high/1.csv").read_bytes()), "copy.csv is the same as"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "harm, why",
+    [
+        (lambda folder: [path.unlink() for path in folder.glob("low/*")], "low: no files"),
+        (lambda folder: [path.unlink() for path in [*folder.glob("low/*")][2:]], "low: 2 files.* needs 3 or more"),
+        (alone, "1 sub-folders"),
+        (
+            lambda folder: (folder / "low/copy.csv").write_bytes((folder / "high/1.csv").read_bytes()),
+            "copy.csv is the same as",
+        ),
+    ],
+)
 def test_a_folder_that_cannot_be_learned_from_is_said_so(levels: Path, harm, why: str) -> None:
     harm(levels)
     with pytest.raises(DataError, match=why):
@@ -133,12 +139,16 @@ def test_recordings_are_read_by_the_names_of_their_channels(tmp_path: Path) -> N
     assert readings.agreed(listed, [("x", "y"), ("y", "x")]) == ("x", "y")
     with pytest.raises(DataError, match="b: other channels than a: 'y'"):
         readings.agreed(listed, [("x", "y"), ("x",)])
-    assert readings.window_length(listed, [500, 20]) == 20 and readings.window_length(listed, [500, 90]) == readings.LENGTH
+    assert (
+        readings.window_length(listed, [500, 20]) == 20 and readings.window_length(listed, [500, 90]) == readings.LENGTH
+    )
     with pytest.raises(DataError, match="b: 7 readings"):
         readings.window_length(listed, [500, 7])
 
 
-@pytest.mark.parametrize("text", ["", "x,y\n", "x,y\n1,2\nthree,4\n", "x,y\n1,nan\n", "x,x\n1,2\n", "x,y\n1\n", "\0\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "x,y\n", "x,y\n1,2\nthree,4\n", "x,y\n1,nan\n", "x,x\n1,2\n", "x,y\n1\n", "\0\xff"]
+)
 def test_a_file_that_is_no_recording_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.csv").write_text(text)
     with pytest.raises(DataError, match="bad.csv"):
@@ -195,7 +205,9 @@ def test_views_stay_pictures() -> None:
     random = np.random.default_rng(1)
     one = random.integers(0, 256, (pictures.SIDE, pictures.SIDE, 3), np.uint8)
     views = [pictures.vary(one, random) for _ in range(5)]
-    assert all(view.shape == one.shape and view.dtype == np.float32 and 0 <= view.min() < view.max() <= 1 for view in views)
+    assert all(
+        view.shape == one.shape and view.dtype == np.float32 and 0 <= view.min() < view.max() <= 1 for view in views
+    )
     assert not np.array_equal(views[0], views[1])
 
 
@@ -207,13 +219,18 @@ def test_labels_match_by_any_of_their_names() -> None:
     assert distil.match(known, ["tabby_cat", "hot dog"]) == {"tabby, tabby cat": 0, "Hot-Dog": 1}
 
 
-@pytest.mark.parametrize("name, labels, takes_pictures, why", [
-    ("unheard-of", ["normal", "x"], False, "teacher: no model package"),
-    ("arm-deviation", ["normal", "x"], True, "takes readings, your samples are pictures"),
-    ("person-coarse", ["person", "x"], False, "takes pictures, your samples are readings"),
-    ("arm-deviation", ["good", "worn"], False, "none of your labels .good, worn.*: normal, deviation"),
-])  # fmt: skip
-def test_a_teacher_that_cannot_teach_this_is_said_so(name: str, labels: list[str], takes_pictures: bool, why: str) -> None:
+@pytest.mark.parametrize(
+    "name, labels, takes_pictures, why",
+    [
+        ("unheard-of", ["normal", "x"], False, "teacher: no model package"),
+        ("arm-deviation", ["normal", "x"], True, "takes readings, your samples are pictures"),
+        ("person-coarse", ["person", "x"], False, "takes pictures, your samples are readings"),
+        ("arm-deviation", ["good", "worn"], False, "none of your labels .good, worn.*: normal, deviation"),
+    ],
+)
+def test_a_teacher_that_cannot_teach_this_is_said_so(
+    name: str, labels: list[str], takes_pictures: bool, why: str
+) -> None:
     with pytest.raises(DataError, match=why):
         distil.teacher(name, labels, takes_pictures)
 
@@ -257,7 +274,9 @@ def test_a_teacher_is_heard_only_where_it_is_right_or_nobody_knows() -> None:
 def test_a_teacher_reads_as_in_a_lane() -> None:
     arm = distil.teacher("arm-deviation", ["normal", "deviation", "collision", "overspeed"], pictures=False)
     fault = {"kind": "deviation", "at_s": 0.1, "for_s": 1}
-    lane = offline("arm", "sensor.sim_arm", {"faults": [fault]}, Perception(package.open_package(package.find("arm-deviation"))))
+    lane = offline_lane(
+        "arm", "sensor.sim_arm", {"faults": [fault]}, Perception(package.open_package(package.find("arm-deviation")))
+    )
     samples, scores = [], []
     for sample, _ in islice(lane.play(Scene(Rules({}, {}))), 300):
         samples.append(sample.payload.copy())
@@ -285,18 +304,22 @@ def run(capsys, *words: object) -> dict:
 
 
 def rules(label: str) -> Rules:
-    config = Config.model_validate({
-        "node": "test",
-        "lanes": {"own": {"source": {"driver": "sensor.sim"}, "model": "arm-deviation"}},
-        "actuators": {"light": {"device": {"driver": "actuator.sim"}, "rest": "off"}},
-        "rules": {"seen": {"any": [{"lane": "own", "label": label, "score": 0.6}], "actuator": "light", "verb": "on"}},
-    })  # fmt: skip
+    config = Config.model_validate(
+        {
+            "node": "test",
+            "lanes": {"own": {"source": {"driver": "sensor.sim"}, "model": "arm-deviation"}},
+            "actuators": {"light": {"device": {"driver": "actuator.sim"}, "rest": "off"}},
+            "rules": {
+                "seen": {"any": [{"lane": "own", "label": label, "score": 0.6}], "actuator": "light", "verb": "on"}
+            },
+        }
+    )
     return Rules(config.rules, {"light": "off"})
 
 
 def verbs(place: Path, source: str, options: dict, label: str) -> list[str]:
     """What a lane with the new package makes the light do."""
-    played = offline("own", source, options, Perception(package.open_package(place))).play(Scene(rules(label)))
+    played = offline_lane("own", source, options, Perception(package.open_package(place))).play(Scene(rules(label)))
     return [one.verb for _, decisions in played for one in decisions]
 
 
@@ -317,7 +340,9 @@ def test_a_folder_of_recordings_becomes_a_lanes_decision(tensorflow, levels: Pat
     for level in (-1.0, 1.0):
         recording(new, level, 100)
         told.append(new.read_text().splitlines())
-        assert verbs(place, "sensor.replay", {"path": str(new), "rate_hz": 1000}, "high") == ["off" if level < 0 else "on"]
+        assert verbs(place, "sensor.replay", {"path": str(new), "rate_hz": 1000}, "high") == [
+            "off" if level < 0 else "on"
+        ]
     new.write_text("\n".join(told[0] + told[1][1:]))
     said = verbs(place, "sensor.replay", {"path": str(new), "rate_hz": 1000}, "high")
     assert (said[0], said[-1]) == ("off", "on")  # between them windows hold both levels: it may say either
@@ -327,15 +352,32 @@ def test_a_folder_of_recordings_becomes_a_lanes_decision(tensorflow, levels: Pat
     assert "exists already" in capsys.readouterr().err
 
 
-def test_a_folder_of_pictures_and_clips_becomes_a_lanes_decision(tensorflow, tmp_path: Path, capsys, monkeypatch) -> None:
+def test_a_folder_of_pictures_and_clips_becomes_a_lanes_decision(
+    tensorflow, tmp_path: Path, capsys, monkeypatch
+) -> None:
     monkeypatch.setattr(pictures, "MAX_FRAMES", 4)
     for number in range(6):
         red, blue = (40, 30, 220), (220, 40, 30)
         picture(tmp_path / f"lamps/red/{number}.png", red, number)
         picture(tmp_path / f"lamps/blue/{number}.jpg", blue, number + 50)
-    film(tmp_path / "lamps/red/clip.avi", [np.full((48, 64, 3), (40, 20 + number, 210), np.uint8) for number in range(10)])
-    told = run(capsys, "--from-folder", tmp_path / "lamps", "--task", "classify", "--epochs", 30, "--json",
-               "--into", tmp_path, "--name", "lamp")  # fmt: skip
+    film(
+        tmp_path / "lamps/red/clip.avi",
+        [np.full((48, 64, 3), (40, 20 + number, 210), np.uint8) for number in range(10)],
+    )
+    told = run(
+        capsys,
+        "--from-folder",
+        tmp_path / "lamps",
+        "--task",
+        "classify",
+        "--epochs",
+        30,
+        "--json",
+        "--into",
+        tmp_path,
+        "--name",
+        "lamp",
+    )
     assert told["labels"] == ["blue", "red"] and told["capped"] == ["clips: at most 4 frames of each, evenly over it"]
     assert told["networks"]["INT8"]["files_right"] == told["networks"]["INT8"]["files_of"]
     ends = [np.full((48, 64, 3), colour, np.uint8) for colour in ((220, 40, 30), (40, 30, 220))]
@@ -355,8 +397,20 @@ def test_a_teacher_speaks_about_what_has_no_label(tensorflow, tmp_path: Path, ca
             if len(rows) >= 60:
                 save(tmp_path / "arm" / label / f"{seed}.csv", CHANNELS, rows[:200])
         save(tmp_path / "arm" / "unlabelled" / f"{seed}.csv", CHANNELS, run_now.readings[:1500])
-    told = run(capsys, "--from-folder", tmp_path / "arm", "--task", "sequence", "--teacher", "arm-deviation", "--epochs", 2,
-               "--into", tmp_path, "--json")  # fmt: skip
+    told = run(
+        capsys,
+        "--from-folder",
+        tmp_path / "arm",
+        "--task",
+        "sequence",
+        "--teacher",
+        "arm-deviation",
+        "--epochs",
+        2,
+        "--into",
+        tmp_path,
+        "--json",
+    )
     assert list(told["networks"]) == ["float", "distilled", "pruned", "INT8"] and told["unlabelled"] == 10
     assert told["teacher"]["name"] == "arm-deviation" and told["teacher"]["labels"] == {"normal": 1, "deviation": 0}
     assert told["teacher"]["train_right"] > 0.8 * told["teacher"]["train_of"] > 0
@@ -406,10 +460,17 @@ def test_without_the_extra_the_message_says_what_to_install(levels: Path, monkey
     assert "training needs tensorflow: VENV=.venv-train scripts/setup train" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [
-    [], ["folder"], ["evaluate"], ["--from-folder", "x"], ["arm-deviation", "--from-folder", "x"],
-    ["--from-folder", "x", "--task", "detect"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["folder"],
+        ["evaluate"],
+        ["--from-folder", "x"],
+        ["arm-deviation", "--from-folder", "x"],
+        ["--from-folder", "x", "--task", "detect"],
+    ],
+)
 def test_words_that_make_no_command_are_refused(words: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as left:
         main(words)

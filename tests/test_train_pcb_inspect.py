@@ -58,12 +58,15 @@ def test_a_pair_is_read_with_its_labels(tmp_path):
     assert pair.defects == [Defect(0, 10, 20, 30, 50), Defect(5, 300, 310, 340, 350)]
 
 
-@pytest.mark.parametrize("changes, words", [
-    ({"lines": "1 2 3\n"}, "1001.txt: expected lines of 'left top right bottom kind'"),
-    ({"lines": "1 2 3 4 7\n"}, "1001.txt:1: expected 'left top right bottom kind', kind 1 to 6"),
-    ({"lines": "5 2 3 4 1\n"}, "1001.txt:1:"),
-    ({"side": 64}, "expected a picture of 640 x 640 pixels"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"lines": "1 2 3\n"}, "1001.txt: expected lines of 'left top right bottom kind'"),
+        ({"lines": "1 2 3 4 7\n"}, "1001.txt:1: expected 'left top right bottom kind', kind 1 to 6"),
+        ({"lines": "5 2 3 4 1\n"}, "1001.txt:1:"),
+        ({"side": 64}, "expected a picture of 640 x 640 pixels"),
+    ],
+)
 def test_what_is_laid_out_otherwise_is_told_in_one_line(tmp_path, changes, words):
     with pytest.raises(DataError) as refused:
         boards.load(on_disk(tmp_path, **changes))
@@ -193,8 +196,15 @@ def test_boxes_go_with_the_board():
             continue
         rows, columns = np.nonzero(crop == 0)
         edges = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-        inside = [min(max(edge, 0), views.CROP) for edge in (found[0].left + MARGIN, found[0].top + MARGIN,
-                                                             found[0].right - MARGIN, found[0].bottom - MARGIN)]
+        inside = [
+            min(max(edge, 0), views.CROP)
+            for edge in (
+                found[0].left + MARGIN,
+                found[0].top + MARGIN,
+                found[0].right - MARGIN,
+                found[0].bottom - MARGIN,
+            )
+        ]
         assert np.abs(np.array(edges) - inside).max() <= 2
 
 
@@ -223,7 +233,11 @@ TRUTH = [Defect(0, 100, 100, 140, 140), Defect(3, 300, 300, 340, 340)]
 
 
 def test_a_box_is_right_once_and_only_with_its_kind():
-    said = [(Defect(0, 104, 96, 144, 136), 0.9), (Defect(0, 100, 100, 140, 140), 0.8), (Defect(4, 300, 300, 340, 340), 0.7)]
+    said = [
+        (Defect(0, 104, 96, 144, 136), 0.9),
+        (Defect(0, 100, 100, 140, 140), 0.8),
+        (Defect(4, 300, 300, 340, 340), 0.7),
+    ]
     one = score.one(TRUTH, said)
     assert one.box == (1, 2, 1)
     assert one.place == (2, 1, 0)
@@ -280,8 +294,8 @@ def test_boards_it_never_saw():
 def test_the_boards_road_in_small(tensorflow, tmp_path, monkeypatch):
     """Boards of one trace; what is trained in seconds already sees where they differ, and a lane would."""
     from models.train.engine import steady
-    from models.train.pcb_inspect import make
     from models.train.pack import pack
+    from models.train.pcb_inspect import make
 
     steady(1)
     monkeypatch.setattr(make, "VIEWS", 4)

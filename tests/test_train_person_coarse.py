@@ -12,17 +12,16 @@ from agent import package
 from agent.data import Array, Box
 from agent.decoders import base as decoders
 from agent.decoders.base import Finding
-from agent.lane import offline
+from agent.lane import offline_lane
 from agent.perception import Perception
-from agent.conditions import RuleConfig
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.rules.conditions import RuleConfig
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 from models.train.data import DataError
 from models.train.person_coarse import backdrops, clips, cutouts, evaluate, folds, score, teachers, views
 from models.train.person_coarse.clips import INPUT, SIDE, Clip
 from models.train.person_coarse.teachers import Seen
 from models.train.person_coarse.truth import Truth, agree
-
 from tests.shared import PUBLIC, needs_recordings
 
 WHOLE, LEGS, ELSEWHERE = Box(0.2, 0.1, 0.4, 0.9), Box(0.2, 0.6, 0.4, 0.9), Box(0.7, 0.7, 0.9, 0.9)
@@ -198,7 +197,9 @@ def test_the_least_shortfall_is_chosen_by_the_other_scenes(monkeypatch: pytest.M
 
 
 def grid(scores: Array, **options: float) -> list[Finding]:
-    return decoders.make("grid", ["person"], options, [(1, 4, 4, 1)])([np.array(scores, np.float32).reshape(1, 4, 4, 1)])
+    return decoders.make("grid", ["person"], options, [(1, 4, 4, 1)])(
+        [np.array(scores, np.float32).reshape(1, 4, 4, 1)]
+    )
 
 
 def test_touching_cells_are_one_box() -> None:
@@ -232,6 +233,7 @@ def film(path: Path, clip: Clip) -> None:
 
 def test_figures_of_clips_seen_and_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Teachers who see the red bar: the real ones and the real clips are not needed to count."""
+
     def see(frame: Array) -> Seen:
         columns = np.flatnonzero((frame[100, :, 0].astype(int) - frame[100, :, 1]) > 100)
         if not len(columns):
@@ -283,7 +285,9 @@ def test_a_gentle_batch_has_blank_pictures_without_anybody(tensorflow) -> None:
     pictures, grids = np.full((4, INPUT, INPUT, 3), 77, np.uint8), np.ones((4, views.CELLS, views.CELLS, 1), np.float32)
     shown, cells = train.Bank(pictures, grids, 16, 8, 3)[0]
     assert not cells[:3].any() and cells[3:].all() and shown.shape == (8, INPUT, INPUT, 3)
-    assert (shown[3:] == np.float32(77 / 255)).all() and not (shown[:3] == np.float32(77 / 255)).all(axis=(1, 2, 3)).any()
+    assert (shown[3:] == np.float32(77 / 255)).all() and not (shown[:3] == np.float32(77 / 255)).all(
+        axis=(1, 2, 3)
+    ).any()
     assert (pictures == 77).all() and grids.all()  # the views themselves stay
 
 
@@ -291,6 +295,6 @@ def verbs(place: Path, clip: Path) -> list[str]:
     """What a lane with the package makes a belt do."""
     seen = {"lane": "cam", "label": "person", "score": 0.01}
     rule = RuleConfig.model_validate({"any": [seen], "actuator": "belt", "verb": "stop"})
-    lane = offline("cam", "camera.file", {"path": clip}, Perception(package.open_package(place)))
+    lane = offline_lane("cam", "camera.file", {"path": clip}, Perception(package.open_package(place)))
     played = lane.play(Scene(Rules({"seen": rule}, {"belt": "run"})))
     return [one.verb for _, decisions in played for one in decisions]

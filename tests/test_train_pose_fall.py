@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from agent import package
-from agent.poses import SecondModel
+from agent.vision.poses import SecondModel
 from models.train.data import DataError
 from models.train.pose_fall import body, clips, evaluate, view, windows
 from models.train.pose_fall.acts import draw
 from models.train.pose_fall.story import FALLING, LABELS, LYING, SITTING, STANDING, UNCLEAR, WALKING
-
 from tests.shared import DATA, needs_recordings
 
 LIMBS = [(5, 7, body.ARM), (8, 10, body.FORE), (11, 13, body.THIGH), (14, 16, body.SHIN), (11, 12, 2 * body.HIP)]
@@ -79,14 +78,17 @@ def test_people_who_leave_the_picture_count_less() -> None:
     assert 0.1 < np.mean(sure) < 0.7
 
 
-@pytest.mark.parametrize("text, found", [
-    ("Falling (SW)[3.4 to 6]; Sitting[0 to 3.4]", [(FALLING, 3.4, 6.0), (SITTING, 0.0, 3.4)]),
-    ("Falling (BW[5.9 to 10]; Walking[0 to 1.3]", [(FALLING, 5.9, 10.0), (WALKING, 0.0, 1.3)]),
-    ("Falling (BW) [0.3 to 5]; Standing [0 to 0.2]", [(FALLING, 0.3, 5.0), (STANDING, 0.0, 0.2)]),
-    ("Standing[0 to 0.5; 4.2 to 6.5]; Eating[0.9 4.6]", [(STANDING, 0.0, 0.5), (STANDING, 4.2, 6.5)]),
-    ("Sitting[9.7 to 3]; Sleeping[2 to 8]", [(LYING, 2.0, 8.0)]),
-    ("", []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("Falling (SW)[3.4 to 6]; Sitting[0 to 3.4]", [(FALLING, 3.4, 6.0), (SITTING, 0.0, 3.4)]),
+        ("Falling (BW[5.9 to 10]; Walking[0 to 1.3]", [(FALLING, 5.9, 10.0), (WALKING, 0.0, 1.3)]),
+        ("Falling (BW) [0.3 to 5]; Standing [0 to 0.2]", [(FALLING, 0.3, 5.0), (STANDING, 0.0, 0.2)]),
+        ("Standing[0 to 0.5; 4.2 to 6.5]; Eating[0.9 4.6]", [(STANDING, 0.0, 0.5), (STANDING, 4.2, 6.5)]),
+        ("Sitting[9.7 to 3]; Sleeping[2 to 8]", [(LYING, 2.0, 8.0)]),
+        ("", []),
+    ],
+)
 def test_annotations_with_the_slips_they_have(text: str, found: list[tuple[int, float, float]]) -> None:
     assert clips.spans(text) == found
 
@@ -96,7 +98,7 @@ def test_an_alarm_in_time_too_late_too_early() -> None:
     empty = np.zeros(0)
 
     def told(*alarms: float) -> tuple[object, object]:
-        one = evaluate.verdict(fall, clips.Played(empty, empty, empty, list(alarms)))
+        one = evaluate.verdict(fall, clips.RecordedEngine(empty, empty, empty, list(alarms)))
         return one["in_time"], one["false_alarms"]
 
     assert told(4.0) == (True, 0)
@@ -104,7 +106,7 @@ def test_an_alarm_in_time_too_late_too_early() -> None:
     assert told(1.0, 4.0) == (True, 1)
     assert told() == (False, 0)
     daily = clips.Clip(Path("S9-ADL-1.mp4"), [(SITTING, 0.0, 3.0)])
-    assert evaluate.false_alarms(daily, clips.Played(empty, empty, empty, [1.0])) == [1.0]
+    assert evaluate.false_alarms(daily, clips.RecordedEngine(empty, empty, empty, [1.0])) == [1.0]
 
 
 def test_folders_that_are_no_clips(tmp_path: Path) -> None:

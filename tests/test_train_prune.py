@@ -21,9 +21,14 @@ def model_of(tensorflow, inputs, outputs):
     model = tensorflow.keras.Model(inputs, outputs)
     random = np.random.default_rng(3)
     for layer in model.layers:
-        layer.set_weights([random.uniform(0.1, 1.0, weight.shape) * random.choice((-1, 1), weight.shape)
-                           if layer.name[:5] != "batch" else random.uniform(0.5, 1.5, weight.shape)
-                           for weight in layer.get_weights()])  # fmt: skip
+        layer.set_weights(
+            [
+                random.uniform(0.1, 1.0, weight.shape) * random.choice((-1, 1), weight.shape)
+                if layer.name[:5] != "batch"
+                else random.uniform(0.5, 1.5, weight.shape)
+                for weight in layer.get_weights()
+            ]
+        )
     return model
 
 
@@ -44,7 +49,8 @@ def multiplications(model):
     """Of one inference, in convolutions and dense layers."""
     return sum(
         int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1]))
-        for layer in model.layers if hasattr(layer, "kernel")
+        for layer in model.layers
+        if hasattr(layer, "kernel")
     )
 
 
@@ -80,8 +86,10 @@ def test_branches_that_are_added_keep_the_same_channels(tensorflow, layers):
     model = model_of(tensorflow, picture, layers.Dense(2)(end))
     smaller = slim(model, 0.5)
     assert smaller.get_layer("third").kernel.shape == (1, 1, 16, 8)
-    kept = [np.isin(model.get_layer(name).get_weights()[1], smaller.get_layer(name).get_weights()[1])
-            for name in ("first", "second")]  # fmt: skip
+    kept = [
+        np.isin(model.get_layer(name).get_weights()[1], smaller.get_layer(name).get_weights()[1])
+        for name in ("first", "second")
+    ]
     assert np.array_equal(*kept) and kept[0].sum() == 8
     silence(model, smaller)
     assert_same(model, smaller, (8, 8, 3))
@@ -155,10 +163,17 @@ def test_all_kept_is_a_copy(tensorflow, layers):
 def test_a_sequential_model_stays_one(tensorflow, layers):
     from models.train.prune import slim
 
-    model = tensorflow.keras.Sequential([
-        layers.Input((32, 6)), layers.Conv1D(24, 5, strides=2, activation="relu"), layers.BatchNormalization(),
-        layers.Conv1D(32, 3, activation="relu"), layers.Flatten(), layers.Dense(48, activation="relu"), layers.Dense(4),
-    ])  # fmt: skip
+    model = tensorflow.keras.Sequential(
+        [
+            layers.Input((32, 6)),
+            layers.Conv1D(24, 5, strides=2, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Conv1D(32, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(48, activation="relu"),
+            layers.Dense(4),
+        ]
+    )
     smaller = slim(model, 0.5)
     assert isinstance(smaller, tensorflow.keras.Sequential)
     assert [layer.kernel.shape[-1] for layer in smaller.layers if hasattr(layer, "kernel")] == [12, 16, 24, 4]
@@ -190,7 +205,9 @@ def test_a_network_used_on_two_inputs_is_pruned_once(tensorflow, layers):
     smaller = slim(model, 0.5)
     silence(model, smaller)
     inputs = [np.random.default_rng(seed).normal(0, 1, (2, 8, 8, 1)) for seed in (1, 2)]
-    np.testing.assert_allclose(smaller.predict(inputs, verbose=0), model.predict(inputs, verbose=0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        smaller.predict(inputs, verbose=0), model.predict(inputs, verbose=0), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_what_cannot_be_pruned_is_named(tensorflow, layers):

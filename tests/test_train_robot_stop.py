@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from agent import package
+from agent.errors import PackageError
 from models.train import __main__ as command
 from models.train.data import DataError
 from models.train.robot_stop import evaluate, recording, score
 from models.train.robot_stop.recording import CHANNELS, CYCLE, FILE, HORIZON, LENGTH, Recording
-
 from tests.shared import DATA, ROOT, needs_recordings
 
 
@@ -133,12 +133,15 @@ def test_a_log_is_read_and_its_holes_filled(tmp_path):
     assert np.array_equal(read.cycle, told.cycle)
 
 
-@pytest.mark.parametrize("old, new, words", [
-    ("Tool_current", "Tool", "no column 'Tool_current'"),
-    ("Timestamp", "Time", "Timestamp"),
-    ("T08:00:03.500Z", "x", "laid out like"),
-    ("T08:00:03.500Z", "T08:00:01.500Z", "steps back"),
-])
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        ("Tool_current", "Tool", "no column 'Tool_current'"),
+        ("Timestamp", "Time", "Timestamp"),
+        ("T08:00:03.500Z", "x", "laid out like"),
+        ("T08:00:03.500Z", "T08:00:01.500Z", "steps back"),
+    ],
+)
 def test_what_is_laid_out_otherwise_is_told_in_one_line(tmp_path, old, new, words):
     log_of(tmp_path, made(20))
     path = tmp_path / FILE
@@ -154,7 +157,7 @@ def test_nothing_is_shipped_and_evaluate_says_why(capsys):
     place = ROOT / "models" / "robot-stop"
     assert "Not shipped" in (place / "CARD.md").read_text()
     assert [path.name for path in place.iterdir()] == ["CARD.md"]
-    with pytest.raises(package.PackageError, match="bundled: "):
+    with pytest.raises(PackageError, match="bundled: "):
         package.find("robot-stop")
     assert command.main(["evaluate", "robot-stop", "--json"]) == 2
     out, error = capsys.readouterr()

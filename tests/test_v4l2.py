@@ -70,8 +70,9 @@ def test_the_stamp_is_the_kernels(kernel: FakeKernel, opened: Callable[..., Driv
 
 
 @pytest.mark.parametrize("stamps, age_ms", [(0, 1e6), (abi.FLAG_TIMESTAMP_MONOTONIC, -1e6)])
-def test_a_stamp_of_another_clock_or_of_the_future_is_replaced(kernel: FakeKernel, opened: Callable[..., Driver],
-                                                               stamps: int, age_ms: float) -> None:
+def test_a_stamp_of_another_clock_or_of_the_future_is_replaced(
+    kernel: FakeKernel, opened: Callable[..., Driver], stamps: int, age_ms: float
+) -> None:
     camera = opened()
     kernel.stamps = stamps
     kernel.deliver(yuyv(1), age_ms=age_ms)
@@ -118,8 +119,9 @@ def test_a_camera_that_does_not_count_or_wraps_is_counted(kernel: FakeKernel, op
 
 
 @pytest.mark.parametrize("trouble", [{"flags": abi.FLAG_ERROR}, {"used": LINE * (HEIGHT - 1) + 63}])
-def test_broken_pictures_are_skipped_until_they_are_too_many(kernel: FakeKernel, opened: Callable[..., Driver],
-                                                             trouble: dict[str, int]) -> None:
+def test_broken_pictures_are_skipped_until_they_are_too_many(
+    kernel: FakeKernel, opened: Callable[..., Driver], trouble: dict[str, int]
+) -> None:
     camera = opened()
     for _ in range(BROKEN_LIMIT - 1):
         kernel.deliver(yuyv(9), **trouble)
@@ -134,7 +136,9 @@ def test_broken_pictures_are_skipped_until_they_are_too_many(kernel: FakeKernel,
 
 
 @pytest.mark.parametrize("reduce", [1, 2, 4, 8])
-def test_mjpg_is_decoded_and_its_buffer_goes_back_at_once(kernel: FakeKernel, opened: Callable[..., Driver], reduce: int) -> None:
+def test_mjpg_is_decoded_and_its_buffer_goes_back_at_once(
+    kernel: FakeKernel, opened: Callable[..., Driver], reduce: int
+) -> None:
     camera = opened(format="mjpg", reduce=reduce)
     assert (camera.width, camera.height, camera.pixels) == (WIDTH // reduce, HEIGHT // reduce, "bgr")
     kernel.deliver(jpeg(200))
@@ -145,7 +149,9 @@ def test_mjpg_is_decoded_and_its_buffer_goes_back_at_once(kernel: FakeKernel, op
 
 
 @pytest.mark.parametrize("content", [b"\xff\xd8 no jpeg", jpeg(1, WIDTH * 2), b"\0" * 10])
-def test_a_jpeg_that_does_not_decode_is_skipped(kernel: FakeKernel, opened: Callable[..., Driver], content: bytes) -> None:
+def test_a_jpeg_that_does_not_decode_is_skipped(
+    kernel: FakeKernel, opened: Callable[..., Driver], content: bytes
+) -> None:
     camera = opened(format="mjpg")
     kernel.deliver(content)
     assert camera.read(0.0) is None

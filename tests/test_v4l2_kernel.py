@@ -43,7 +43,9 @@ class FakeKernel:
         self.queued: list[int] = []
         self.done: list[tuple[int, int, int, int, int]] = []
 
-    def deliver(self, content: bytes, age_ms: float = 1.0, flags: int = 0, lost: int = 0, used: int | None = None) -> None:
+    def deliver(
+        self, content: bytes, age_ms: float = 1.0, flags: int = 0, lost: int = 0, used: int | None = None
+    ) -> None:
         """A picture arrives, captured age_ms ago, after `lost` that the bus lost."""
         self.sequence += 1 + lost
         if not self.queued:
@@ -120,7 +122,9 @@ class FakeKernel:
 
 
 def camera_of(kernel: FakeKernel, **options: object) -> Driver:
-    return Driver(Options.model_validate({"device": str(kernel.path), "width": WIDTH, "height": HEIGHT, **options}), "front")
+    return Driver(
+        Options.model_validate({"device": str(kernel.path), "width": WIDTH, "height": HEIGHT, **options}), "front"
+    )
 
 
 def yuyv(level: int) -> bytes:

@@ -55,15 +55,19 @@ def test_silence_is_a_timeout(kernel: FakeKernel) -> None:
     camera.close()
 
 
-@pytest.mark.parametrize("request_, number, error, words", [
-    (abi.S_FMT, errno.EBUSY, DeviceMissing, "in use by another program"),
-    (abi.STREAMON, errno.ENOSPC, DeviceFault, "USB bandwidth"),
-    (abi.QUERYCAP, errno.ENOTTY, DeviceFault, "not a video device"),
-    (abi.ENUM_FMT, errno.ENODEV, DeviceMissing, "unplugged"),
-    (abi.REQBUFS, errno.ENOMEM, DeviceFault, "Cannot allocate memory"),
-])
-def test_a_refused_open_leaves_nothing_open(kernel: FakeKernel, request_: int, number: int,
-                                            error: type[DeviceError], words: str) -> None:
+@pytest.mark.parametrize(
+    "request_, number, error, words",
+    [
+        (abi.S_FMT, errno.EBUSY, DeviceMissing, "in use by another program"),
+        (abi.STREAMON, errno.ENOSPC, DeviceFault, "USB bandwidth"),
+        (abi.QUERYCAP, errno.ENOTTY, DeviceFault, "not a video device"),
+        (abi.ENUM_FMT, errno.ENODEV, DeviceMissing, "unplugged"),
+        (abi.REQBUFS, errno.ENOMEM, DeviceFault, "Cannot allocate memory"),
+    ],
+)
+def test_a_refused_open_leaves_nothing_open(
+    kernel: FakeKernel, request_: int, number: int, error: type[DeviceError], words: str
+) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))
     kernel.refuse = {request_: number}
     camera = camera_of(kernel)
@@ -78,14 +82,19 @@ def test_a_refused_open_leaves_nothing_open(kernel: FakeKernel, request_: int, n
 def test_without_permission_the_group_is_named(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")
+
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(DeviceMissing, match="group 'video'"):
         camera_of(kernel).open()
 
 
-@pytest.mark.parametrize("capabilities, words", [
-    (abi.CAP_STREAMING, "next lower number"), (abi.CAP_STREAMING | abi.CAP_CAPTURE_MPLANE, "multi-planar"),
-])
+@pytest.mark.parametrize(
+    "capabilities, words",
+    [
+        (abi.CAP_STREAMING, "next lower number"),
+        (abi.CAP_STREAMING | abi.CAP_CAPTURE_MPLANE, "multi-planar"),
+    ],
+)
 def test_a_node_that_does_not_capture_is_a_fault(kernel: FakeKernel, capabilities: int, words: str) -> None:
     kernel.capabilities = capabilities
     with pytest.raises(DeviceFault, match=words):

@@ -14,21 +14,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from agent import config as configuration
-from agent import footage, view
+from agent.build import make_lane, rules_of
 from agent.cli import cli
-from agent.config import Recorder
+from agent.config.load import load_config
+from agent.config.models import Recorder
 from agent.data import Array
-from agent.drawing import ACTED, LIMBS, SEEN
-from agent.runner import make_lane, rules_of
-from agent.scene import Scene
+from agent.rules.scene import Scene
+from agent.view import command, footage
+from agent.view.drawing import ACTED, LIMBS, SEEN
 from drivers.camera import _v4l2_abi as abi
 from drivers.camera._scene import walk
-
 from tests.shared import DATA, MOVENET, needs_recordings
 from tests.test_drawing import blank, has, moment
 from tests.test_v4l2_kernel import FakeKernel, yuyv
-
 
 # -- the file -------------------------------------------------------------------------------------------------------
 
@@ -91,17 +89,22 @@ def look(*words: object) -> Result:
 
 def gate(folder: Path, **source: Any) -> Path:
     lane = {
-        "source": source or {"driver": "camera.sim", "width": 320, "height": 240}, "model": "person-coarse",
+        "source": source or {"driver": "camera.sim", "width": 320, "height": 240},
+        "model": "person-coarse",
         "zones": {"gate": [[0.5, 0.5], [1, 0.5], [1, 1], [0.5, 1]]},
-    }  # fmt: skip
+    }
     rule = {
         "any": [{"lane": "yard", "label": "person", "score": 0.6, "hits": 2, "of": 3, "zone": "gate"}],
-        "actuator": "siren", "verb": "on", "hold_ms": 100,
-    }  # fmt: skip
+        "actuator": "siren",
+        "verb": "on",
+        "hold_ms": 100,
+    }
     whole = {
-        "run_dir": str(folder / "run"), "lanes": {"yard": lane}, "rules": {"somebody": rule},
+        "run_dir": str(folder / "run"),
+        "lanes": {"yard": lane},
+        "rules": {"somebody": rule},
         "actuators": {"siren": {"device": {"driver": "actuator.log"}, "rest": "off"}},
-    }  # fmt: skip
+    }
     (folder / "gate.yaml").write_text(json.dumps(whole), encoding="utf-8")
     return folder / "gate.yaml"
 
@@ -119,8 +122,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def loud(clip: Path, config: Path, folder: Path) -> list[bool]:
     """Frame by frame, whether the rule is in force for a lane that is stepped by hand."""
-    loaded = configuration.load(config)
-    section = loaded.lanes["yard"].model_copy(update={"source": view.device_of(str(clip), loaded.lanes["yard"])})
+    loaded = load_config(config)
+    section = loaded.lanes["yard"].model_copy(update={"source": command.device_of(str(clip), loaded.lanes["yard"])})
     update = {"run_dir": folder, "recorder": Recorder(enabled=False), "lanes": {"yard": section}}
     lane, scene, found = make_lane("yard", loaded.model_copy(update=update), folder, 0), Scene(rules_of(loaded)), []
     for _ in lane.play(scene):
@@ -173,25 +176,33 @@ def test_a_camera_that_goes_leaves_what_was_seen(tmp_path: Path, kernel: FakeKer
     assert len(frames_of(tmp_path / "out.mp4")) >= 3
 
 
-@pytest.mark.parametrize("words, told", [
-    (["none.mp4", "-o", "out.mp4"], "none.mp4: no such file, folder or camera"),
-    (["/dev/null", "-o", "out.mp4"], "/dev/null is not a video device"),
-    (["torn.png", "-o", "out.png"], "torn.png holds no picture that decodes"),
-    (["torn.png", "-o", "torn.png"], "torn.png is the source itself"),
-    (["torn.png", "-o", "out.gif"], "out.gif: a clip is written to .mp4 or .webm, a still to .png"),
-    (["torn.png", "-o", "no/out.png"], "no/out.png: its folder does not exist"),
-    (["-o", "out.mp4"], "a SOURCE is missing"),
-    (["torn.png", "-o", "out.png", "--scene", "nowhere"], "no scene 'nowhere'; there is "),
-    (["torn.png", "-o", "out.png", "--scene", "../scenes/robot-cell"], "no scene '../scenes/robot-cell'"),
-    (["torn.png", "-o", "out.png", "--scene", "bedside"], "no camera lane in this configuration"),
-    (["torn.png", "-o", "out.png", "-c", "gate.yaml", "--lane", "yrd"], "no camera lane 'yrd' in this configuration: there is"),
-    (["torn.png", "-o", "out.png", "-c", "gate.yaml", "--model", "x"], "not several"),
-    (["torn.png", "-o", "out.png", "--then", "pose-fall"], "--then belongs to --model"),
-    (["torn.png", "-o", "out.png", "--model", "nothing"], "no model package 'nothing'"),
-    (["torn.png", "-o", "out.png", "--model", "person-coarse", "--then", "pose-fall"], "finds no keypoints for"),
-    (["still.png", "-o", "out.png", "--model", "arm-deviation"], "model arm-deviation wants readings"),
-])  # fmt: skip
-def test_a_mistake_gives_one_clear_message(words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["none.mp4", "-o", "out.mp4"], "none.mp4: no such file, folder or camera"),
+        (["/dev/null", "-o", "out.mp4"], "/dev/null is not a video device"),
+        (["torn.png", "-o", "out.png"], "torn.png holds no picture that decodes"),
+        (["torn.png", "-o", "torn.png"], "torn.png is the source itself"),
+        (["torn.png", "-o", "out.gif"], "out.gif: a clip is written to .mp4 or .webm, a still to .png"),
+        (["torn.png", "-o", "no/out.png"], "no/out.png: its folder does not exist"),
+        (["-o", "out.mp4"], "a SOURCE is missing"),
+        (["torn.png", "-o", "out.png", "--scene", "nowhere"], "no scene 'nowhere'; there is "),
+        (["torn.png", "-o", "out.png", "--scene", "../scenes/robot-cell"], "no scene '../scenes/robot-cell'"),
+        (["torn.png", "-o", "out.png", "--scene", "bedside"], "no camera lane in this configuration"),
+        (
+            ["torn.png", "-o", "out.png", "-c", "gate.yaml", "--lane", "yrd"],
+            "no camera lane 'yrd' in this configuration: there is",
+        ),
+        (["torn.png", "-o", "out.png", "-c", "gate.yaml", "--model", "x"], "not several"),
+        (["torn.png", "-o", "out.png", "--then", "pose-fall"], "--then belongs to --model"),
+        (["torn.png", "-o", "out.png", "--model", "nothing"], "no model package 'nothing'"),
+        (["torn.png", "-o", "out.png", "--model", "person-coarse", "--then", "pose-fall"], "finds no keypoints for"),
+        (["still.png", "-o", "out.png", "--model", "arm-deviation"], "model arm-deviation wants readings"),
+    ],
+)
+def test_a_mistake_gives_one_clear_message(
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     gate(tmp_path)
     Path("torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
@@ -208,7 +219,9 @@ def test_a_fall_shows_its_skeleton_and_its_posture(tmp_path: Path) -> None:
     result = look(fall, "-o", out, "--model", MOVENET, "--then", "pose-fall", "--start", "3.9")
     assert result.exit_code == 0, result.output
     picture = cv2.imread(str(out))
-    limbs = np.argwhere((picture[:480] == LIMBS).all(axis=2))  # rows, columns: by eye the body lies at 20..320, 350..430
+    limbs = np.argwhere(
+        (picture[:480] == LIMBS).all(axis=2)
+    )  # rows, columns: by eye the body lies at 20..320, 350..430
     assert len(limbs) > 200
     assert (limbs.min(axis=0) > (330, 10)).all() and (limbs.max(axis=0) < (450, 340)).all()
 

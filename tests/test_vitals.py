@@ -1,4 +1,4 @@
-"""agent/vitals.py: beats and alarms of signals whose truth is known, overlapping windows, odd input."""
+"""agent/decoders/vitals.py: beats and alarms of signals whose truth is known, overlapping windows, odd input."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from agent import vitals
 from agent.data import Array
+from agent.decoders import vitals
 
 RATE = 250.0
 RANDOM = np.random.default_rng(5)

@@ -13,7 +13,7 @@ from agent import control
 from tests.processes import Cell, arm, until
 
 # Reads like the arm until a file appears, and then never returns.
-HANGS = '''
+HANGS = """
 import os, time
 from drivers.sensor import sim_arm
 
@@ -24,7 +24,7 @@ class Driver(sim_arm.Driver):
         while os.path.exists({flag!r}):
             time.sleep(0.05)
         return super().read(wait_s)
-'''
+"""
 
 
 class Systemd:

@@ -17,10 +17,11 @@ from drivers.resample import resample
 from drivers.sensor._wfdb import MAX_SIGNALS, checksum, read_header, samples, unpack212
 from models.train.data import DataError
 from models.train.heart import atr
-
 from tests.shared import DATA, needs_recordings
 
-HEADER = "toy 2 100 4\ntoy.dat 212 200(10)/mV 12 0 -56 43 0 MLII\ntoy.dat 212 1000/uV 12 0 0 -2037 0 V5 lead\n# a comment\n"
+HEADER = (
+    "toy 2 100 4\ntoy.dat 212 200(10)/mV 12 0 -56 43 0 MLII\ntoy.dat 212 1000/uV 12 0 0 -2037 0 V5 lead\n# a comment\n"
+)
 # -56, 0 | 99, 1 | 0, -2047 | 0, 9: low byte, high halves, low byte, worked out by hand
 PAIRS = bytes([0xC8, 0x0F, 0x00, 0x63, 0x00, 0x01, 0x00, 0x80, 0x01, 0x00, 0x00, 0x09])
 
@@ -118,8 +119,12 @@ def test_holes_are_refused_or_filled_as_asked(tmp_path: Path) -> None:
 # -- another rate --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rate, wanted, beyond_hz", [(360.0, 250.0, 165.0), (250.0, 1000.0, 0.0), (1000.0, 125.0, 80.0)])
-def test_resampling_keeps_what_both_rates_can_hold_and_nothing_else(rate: float, wanted: float, beyond_hz: float) -> None:
+@pytest.mark.parametrize(
+    "rate, wanted, beyond_hz", [(360.0, 250.0, 165.0), (250.0, 1000.0, 0.0), (1000.0, 125.0, 80.0)]
+)
+def test_resampling_keeps_what_both_rates_can_hold_and_nothing_else(
+    rate: float, wanted: float, beyond_hz: float
+) -> None:
     def wave(t: Array) -> Array:
         return np.asarray(np.sin(2 * np.pi * 17 * t) + 0.5 * np.cos(2 * np.pi * 3 * t))
 
@@ -138,29 +143,32 @@ def test_resampling_keeps_a_constant_and_the_number_of_channels() -> None:
 # -- files that lie ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("header, complaint", [
-    ("", ":1: no record line"),
-    ("# only a comment\n", "no record line"),
-    ("toy/3 1 100\ntoy.dat 16\n", "several segments"),
-    ("toy one\n", "not a record line"),
-    ("toy 0\n", "0 signals"),
-    (f"toy {MAX_SIGNALS + 1} 100\n", "65 signals"),
-    ("toy 1 99999\ntoy.dat 16\n", "99999 Hz"),
-    ("toy 2 100\ntoy.dat 16\n", "2 signals announced, 1 described"),
-    ("toy 1 100\n../../etc/passwd 16\n", ":2: not a signal line"),
-    ("toy 1 100\n/etc/passwd 16\n", ":2: not a signal line"),
-    ("toy 1 100\n- 80\n", "format '80' is not supported"),
-    ("toy 1 100\ntoy.dat 16x4\n", "one sample a frame"),
-    ("toy 1 100\ntoy.dat 16:7\n", "no skew"),
-    ("toy 1 100\ntoy.dat 16 nan\n", "not a signal line"),
-    ("toy 1 100\ntoy.dat 16 1e-40\n", "gain 1e-40 is not credible"),
-    ("toy 1 100\ntoy.dat 16 200 12 x\n", "'x' is not a whole number"),
-    ("toy 1 100 999\ntoy.dat 16\n", "cut short: 'signal-0' has 6 of 999 samples"),
-    ("toy 1 100 6\ntoy.dat 16 200 16 0 0 1\n", "the header says 1: the file is damaged"),
-    ("toy 1 100\ntoy.dat 16+5000\n", "cut short"),
-    ("toy 2 100\ntoy.dat 16\ntoy.dat 212\n", "do not have the same format"),
-    ("toy 2 100\ntoy.dat 16 1 16 0 0 0 0 A\ntoy.dat 16 1 16 0 0 0 0 A\n", "several signals 'A'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "header, complaint",
+    [
+        ("", ":1: no record line"),
+        ("# only a comment\n", "no record line"),
+        ("toy/3 1 100\ntoy.dat 16\n", "several segments"),
+        ("toy one\n", "not a record line"),
+        ("toy 0\n", "0 signals"),
+        (f"toy {MAX_SIGNALS + 1} 100\n", "65 signals"),
+        ("toy 1 99999\ntoy.dat 16\n", "99999 Hz"),
+        ("toy 2 100\ntoy.dat 16\n", "2 signals announced, 1 described"),
+        ("toy 1 100\n../../etc/passwd 16\n", ":2: not a signal line"),
+        ("toy 1 100\n/etc/passwd 16\n", ":2: not a signal line"),
+        ("toy 1 100\n- 80\n", "format '80' is not supported"),
+        ("toy 1 100\ntoy.dat 16x4\n", "one sample a frame"),
+        ("toy 1 100\ntoy.dat 16:7\n", "no skew"),
+        ("toy 1 100\ntoy.dat 16 nan\n", "not a signal line"),
+        ("toy 1 100\ntoy.dat 16 1e-40\n", "gain 1e-40 is not credible"),
+        ("toy 1 100\ntoy.dat 16 200 12 x\n", "'x' is not a whole number"),
+        ("toy 1 100 999\ntoy.dat 16\n", "cut short: 'signal-0' has 6 of 999 samples"),
+        ("toy 1 100 6\ntoy.dat 16 200 16 0 0 1\n", "the header says 1: the file is damaged"),
+        ("toy 1 100\ntoy.dat 16+5000\n", "cut short"),
+        ("toy 2 100\ntoy.dat 16\ntoy.dat 212\n", "do not have the same format"),
+        ("toy 2 100\ntoy.dat 16 1 16 0 0 0 0 A\ntoy.dat 16 1 16 0 0 0 0 A\n", "several signals 'A'"),
+    ],
+)
 def test_one_message_says_what_is_wrong_and_where(tmp_path: Path, header: str, complaint: str) -> None:
     with pytest.raises(DeviceFault, match=complaint) as caught:
         player(written(tmp_path, header))
@@ -180,7 +188,9 @@ def test_files_that_are_not_there_or_too_large(tmp_path: Path) -> None:
         player(written(tmp_path), start_s=9)
 
 
-WORDS = st.sampled_from(["toy", "toy.dat", "212", "16", "200(1)/mV", "1", "2", "0", "-5", "100", "1e9", "#", "\n", " ", "x", "é"])
+WORDS = st.sampled_from(
+    ["toy", "toy.dat", "212", "16", "200(1)/mV", "1", "2", "0", "-5", "100", "1e9", "#", "\n", " ", "x", "é"]
+)
 
 
 @settings(max_examples=300)
@@ -204,7 +214,9 @@ def test_any_bytes_are_samples_in_range(data: bytes, kind: int, signals: int) ->
 
 @settings(max_examples=50)
 @given(st.binary(max_size=400), st.binary(max_size=200))
-def test_any_pair_of_files_plays_or_is_refused(tmp_path_factory: pytest.TempPathFactory, header: bytes, data: bytes) -> None:
+def test_any_pair_of_files_plays_or_is_refused(
+    tmp_path_factory: pytest.TempPathFactory, header: bytes, data: bytes
+) -> None:
     folder = tmp_path_factory.mktemp("record")
     path = written(folder, "", data)
     (folder / "toy.hea").write_bytes(b"toy 1 100\ntoy.dat " + header)

@@ -7,13 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import wire
+from agent.commands import wire
+from agent.commands.wire import WireError, pack_ack, pack_bye, pack_command, unpack
 from agent.data import Ack, Command
-from agent.wire import WireError, pack_ack, pack_bye, pack_command, unpack
 
 # What a lane sends on a box that has been up for a month.
 STOP = Command(
-    "cell-1/arm", 0x9E3779B9, 70_000, 412, "stop", "stop", {}, 2_678_400_000_000_000, 2_678_400_004_000_000, 500_000, 0xC0FFEE01
+    "cell-1/arm",
+    0x9E3779B9,
+    70_000,
+    412,
+    "stop",
+    "stop",
+    {},
+    2_678_400_000_000_000,
+    2_678_400_004_000_000,
+    500_000,
+    0xC0FFEE01,
 )
 # The same bytes in every language: array of 14, version, kind, then the fields in the order of `Command`.
 STOP_HEX = (
@@ -24,7 +34,10 @@ STOP_HEX = (
 counts = st.integers(0, 2**63 - 1)
 names = st.text("abcXYZ019-_./é", min_size=1, max_size=8)
 scalars = (
-    st.booleans() | st.integers(-(2**63) + 1, 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
+    st.booleans()
+    | st.integers(-(2**63) + 1, 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
 )
 commands = st.builds(
     Command,
@@ -43,7 +56,12 @@ commands = st.builds(
 )
 acks = st.builds(Ack, names, counts, counts, st.integers(0, len(wire.VERDICTS) - 1), counts, counts)
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=10) | st.binary(max_size=10),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=10)
+    | st.binary(max_size=10),
     lambda inner: st.lists(inner, max_size=16) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
     max_leaves=20,
 )
@@ -88,7 +106,22 @@ def test_a_command_too_long_for_a_burst_is_not_sent():
 
 @pytest.mark.parametrize("field", Command._fields)
 def test_every_field_of_a_command_is_checked(field):
-    for wrong in (None, -1, 2**63, 1.0, "", "a\nb", "x" * 66, b"x", [], [1], {"x": None}, {"": 1}, {"x": [1]}, {"a\x00": 1}):
+    for wrong in (
+        None,
+        -1,
+        2**63,
+        1.0,
+        "",
+        "a\nb",
+        "x" * 66,
+        b"x",
+        [],
+        [1],
+        {"x": None},
+        {"": 1},
+        {"x": [1]},
+        {"a\x00": 1},
+    ):
         if field == "arguments" and wrong == {}:
             continue
         with pytest.raises(WireError):
@@ -104,7 +137,9 @@ def test_every_field_of_an_ack_is_checked(field):
         unpack(msgpack.packb((wire.VERSION, wire.ACK, "stop", 1, 1, len(wire.VERDICTS), 1, 1)))
 
 
-@pytest.mark.parametrize("head", [(0, 1), (2, 1), (True, 1), (1.0, 1), (1, True), (1, 1.0), (1, 0), (1, 4), (1, None), (1, [1])])
+@pytest.mark.parametrize(
+    "head", [(0, 1), (2, 1), (True, 1), (1.0, 1), (1, True), (1, 1.0), (1, 0), (1, 4), (1, None), (1, [1])]
+)
 def test_another_version_or_kind_is_refused(head):
     with pytest.raises(WireError):
         unpack(msgpack.packb((*head, *STOP)))

@@ -34,10 +34,21 @@ def laughs(levels):
 
 
 def test_plain_values_and_their_lines():
-    document = parse("# a cell\nlanes:\n  cam:\n    cores: [0, 1]\n    rate: 1.5\n  mic: {on: true, note: 'yes'}\nnone:\n")
-    assert document.data == {"lanes": {"cam": {"cores": [0, 1], "rate": 1.5}, "mic": {"on": True, "note": "yes"}}, "none": None}
+    document = parse(
+        "# a cell\nlanes:\n  cam:\n    cores: [0, 1]\n    rate: 1.5\n  mic: {on: true, note: 'yes'}\nnone:\n"
+    )
+    assert document.data == {
+        "lanes": {"cam": {"cores": [0, 1], "rate": 1.5}, "mic": {"on": True, "note": "yes"}},
+        "none": None,
+    }
     assert [type(one) for one in document.data["lanes"]["mic"].values()] == [bool, str]
-    places = [("lanes",), ("lanes", "cam"), ("lanes", "cam", "cores", 1), ("lanes", "cam", "rate"), ("lanes", "mic", "note")]
+    places = [
+        ("lanes",),
+        ("lanes", "cam"),
+        ("lanes", "cam", "cores", 1),
+        ("lanes", "cam", "rate"),
+        ("lanes", "mic", "note"),
+    ]
     assert [document.at(place) for place in places] == [f"cell.yaml:{line}" for line in (2, 3, 4, 5, 6)]
 
 

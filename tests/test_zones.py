@@ -11,13 +11,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from agent import config, zonesketch
+from agent.build import rules_of
 from agent.cli import cli
-from agent.config import Config, ConfigError
+from agent.config.load import load_config
+from agent.config.models import Config
 from agent.data import Box, Evidence
+from agent.errors import ConfigError
 from agent.reload import compare
-from agent.runner import rules_of
-from agent.zones import Polygon, Zone
+from agent.rules.zones import Polygon, Zone
+from agent.view import zone_sketch
 
 SQUARE = ((0.2, 0.2), (0.6, 0.2), (0.6, 0.6), (0.2, 0.6))
 POLYGON = TypeAdapter(Polygon)
@@ -27,11 +29,26 @@ SHARE = st.floats(0, 1)
 # -- geometry --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("x, y, inside", [
-    (0.4, 0.4, True), (0.2, 0.4, True), (0.4, 0.2, True), (0.2, 0.2, True),  # its left and upper border belong to it
-    (0.6, 0.4, False), (0.4, 0.6, False), (0.6, 0.6, False), (0.6, 0.2, False), (0.2, 0.6, False),  # the others do not
-    (0.1, 0.4, False), (0.7, 0.4, False), (0.4, 0.1, False), (0.4, 0.7, False), (math.nan, 0.4, False), (0.4, math.nan, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "x, y, inside",
+    [
+        (0.4, 0.4, True),
+        (0.2, 0.4, True),
+        (0.4, 0.2, True),
+        (0.2, 0.2, True),  # its left and upper border belong to it
+        (0.6, 0.4, False),
+        (0.4, 0.6, False),
+        (0.6, 0.6, False),
+        (0.6, 0.2, False),
+        (0.2, 0.6, False),  # the others do not
+        (0.1, 0.4, False),
+        (0.7, 0.4, False),
+        (0.4, 0.1, False),
+        (0.4, 0.7, False),
+        (math.nan, 0.4, False),
+        (0.4, math.nan, False),
+    ],
+)
 def test_a_square(x, y, inside):
     for corners in (SQUARE, SQUARE[::-1], SQUARE[2:] + SQUARE[:2]):
         assert Zone(corners).inside(x, y) is inside
@@ -78,22 +95,25 @@ def test_inside_is_what_opencv_says(corners, x, y):
     assert Zone(polygon).inside(x, y) == (far > 0)
 
 
-@pytest.mark.parametrize("corners, said", [
-    ([[0, 0], [1, 1], [1, 0], [0, 1]], r"the side \[0, 0\] to \[1, 1\] meets the side \[1, 0\] to \[0, 1\]"),
-    ([[0, 0], [1, 0], [1, 1], [0.5, 0], [0, 1]], "meets the side"),  # touches with a corner
-    ([[0, 0], [1, 0], [1, 1], [0.5, 0.5], [1, 1], [0, 1]], "turns back on itself"),
-    ([[0, 0], [1, 0], [0.5, 0]], "turns back on itself"),
-    ([[0, 0], [0, 0], [1, 1], [0, 1]], r"corner \[0, 0\] stands there twice in a row"),
-    ([[0, 0], [1, 1], [0, 1], [0, 0]], r"corner \[0, 0\] stands there twice in a row"),
-    ([[0, 0], [1, 1]], "3 to 32 corners"),
-    ([[0, 0]] * 33, "3 to 32 corners"),
-    ([[0, 0], [1, 1], [1]], "3 to 32 corners"),
-    ("stop", "3 to 32 corners"),
-    (7, "3 to 32 corners"),
-    ([[0, 0], [1, 1], [1.01, 0]], "less than or equal to 1"),
-    ([[0, 0], [1, 1], [math.nan, 0]], "than or equal to"),
-    ([[0, 0], [1, 1], ["x", 0]], "valid number"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "corners, said",
+    [
+        ([[0, 0], [1, 1], [1, 0], [0, 1]], r"the side \[0, 0\] to \[1, 1\] meets the side \[1, 0\] to \[0, 1\]"),
+        ([[0, 0], [1, 0], [1, 1], [0.5, 0], [0, 1]], "meets the side"),  # touches with a corner
+        ([[0, 0], [1, 0], [1, 1], [0.5, 0.5], [1, 1], [0, 1]], "turns back on itself"),
+        ([[0, 0], [1, 0], [0.5, 0]], "turns back on itself"),
+        ([[0, 0], [0, 0], [1, 1], [0, 1]], r"corner \[0, 0\] stands there twice in a row"),
+        ([[0, 0], [1, 1], [0, 1], [0, 0]], r"corner \[0, 0\] stands there twice in a row"),
+        ([[0, 0], [1, 1]], "3 to 32 corners"),
+        ([[0, 0]] * 33, "3 to 32 corners"),
+        ([[0, 0], [1, 1], [1]], "3 to 32 corners"),
+        ("stop", "3 to 32 corners"),
+        (7, "3 to 32 corners"),
+        ([[0, 0], [1, 1], [1.01, 0]], "less than or equal to 1"),
+        ([[0, 0], [1, 1], [math.nan, 0]], "than or equal to"),
+        ([[0, 0], [1, 1], ["x", 0]], "valid number"),
+    ],
+)
 def test_an_outline_that_is_none(corners, said):
     with pytest.raises(ValidationError, match=said):
         POLYGON.validate_python(corners)
@@ -139,21 +159,33 @@ def load(folder: Path, old: str = "", new: str = "") -> Config:
     assert ROAD.count(old) == 1 or not old
     path = folder / "road.yaml"
     path.write_text(ROAD.replace(old, new) if old else ROAD)
-    return config.load(path)
+    return load_config(path)
 
 
-@pytest.mark.parametrize("old, new, line, said", [
-    ("zone: stop", "zone: stpo", 15, "no zone of lane 'road' 'stpo'; did you mean 'stop'?"),
-    ("stop: [[0, 0.5], [1, 0.5]", "stop: [[1, 0.5], [0, 0.5]", 6, "'lanes.road.zones.stop': the side [0, 1] to"),
-    ("      stop:", "      the stop:", 6, "'the stop': a name has 1 to 32 letters"),
-    ("zone: stop", "zone: [[0, 0], [1, 1]]", 15, "'rules.wait.any.0.zone': expected 3 to 32 corners"),
-    ("zone: stop", "zone: 7", 15, "'rules.wait.any.0.zone': expected 3 to 32 corners"),
-    ("zone: stop", "zone_by: head", 15, "'rules.wait.any.0.zone_by': expected 'foot' or 'middle', found 'head'"),
-    ("count: 2", "count: 0", 15, "'rules.wait.any.0.count': expected greater than or equal to 1, found 0"),
-    ("lane: road, label: vehicle", "lane: arm, label: deviation", 15, "lane 'arm' sees no pictures: it has no zones"),
-    ("model: arm-deviation", "model: arm-deviation\n    zones: {here: [[0, 0], [1, 0], [1, 1]]}", 10,
-     "a zone is a part of a picture, and model 'arm-deviation' sees none: remove it"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "old, new, line, said",
+    [
+        ("zone: stop", "zone: stpo", 15, "no zone of lane 'road' 'stpo'; did you mean 'stop'?"),
+        ("stop: [[0, 0.5], [1, 0.5]", "stop: [[1, 0.5], [0, 0.5]", 6, "'lanes.road.zones.stop': the side [0, 1] to"),
+        ("      stop:", "      the stop:", 6, "'the stop': a name has 1 to 32 letters"),
+        ("zone: stop", "zone: [[0, 0], [1, 1]]", 15, "'rules.wait.any.0.zone': expected 3 to 32 corners"),
+        ("zone: stop", "zone: 7", 15, "'rules.wait.any.0.zone': expected 3 to 32 corners"),
+        ("zone: stop", "zone_by: head", 15, "'rules.wait.any.0.zone_by': expected 'foot' or 'middle', found 'head'"),
+        ("count: 2", "count: 0", 15, "'rules.wait.any.0.count': expected greater than or equal to 1, found 0"),
+        (
+            "lane: road, label: vehicle",
+            "lane: arm, label: deviation",
+            15,
+            "lane 'arm' sees no pictures: it has no zones",
+        ),
+        (
+            "model: arm-deviation",
+            "model: arm-deviation\n    zones: {here: [[0, 0], [1, 0], [1, 1]]}",
+            10,
+            "a zone is a part of a picture, and model 'arm-deviation' sees none: remove it",
+        ),
+    ],
+)
 def test_a_mistake_is_one_line_with_its_place(tmp_path, old, new, line, said):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, old, new)
@@ -192,8 +224,8 @@ def test_a_zone_drawn_anew_changes_the_rules_and_no_lane(tmp_path):
     assert compare(old, new) == ([], [], [])
     before, same, after = rules_of(old), rules_of(old), rules_of(new)
     before.decide("road", 1, 1, vehicles((0.5, 0.9), (0.2, 0.9)))
-    same.adopt(before)
-    after.adopt(before)
+    same.carry_over(before)
+    after.carry_over(before)
     assert same.rules[0] is before.rules[0]
     assert after.rules[0] is not before.rules[0]
     assert [one.verb for one in after.decide("road", 2, 2, vehicles((0.5, 0.4), (0.2, 0.4)))] == ["people"]
@@ -212,7 +244,7 @@ def test_what_a_recording_keeps_of_the_configuration_has_the_zones(tmp_path):
 
 def test_the_sketch_shows_grid_and_zones_where_they_are():
     grey = np.full((360, 640, 3), 90, np.uint8)
-    plain, drawn = zonesketch.sketch(grey, {}), zonesketch.sketch(grey, {"stop": SQUARE})
+    plain, drawn = zone_sketch.sketch(grey, {}), zone_sketch.sketch(grey, {"stop": SQUARE})
     assert plain.shape == drawn.shape == (720, 1280, 3)
     assert (plain[80:, round(0.7 * 1279)] == 255).all() and (plain[round(0.3 * 719), 80:] == 255).all()
     changed = (plain != drawn).any(axis=2)
@@ -232,11 +264,14 @@ def test_a_picture_of_the_lane_for_its_owner_only(tmp_path):
     assert out.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (["-o", "x.gif"], "x.gif: expected a file named *.png, *.jpg, *.jpeg"),
-    (["/nowhere.mp4", "-o", "x.png"], "/nowhere.mp4: no such file, folder or camera"),
-    (["-o", "x.png", "--lane", "raod"], "no camera lane 'raod' in this configuration: there is road"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["-o", "x.gif"], "x.gif: expected a file named *.png, *.jpg, *.jpeg"),
+        (["/nowhere.mp4", "-o", "x.png"], "/nowhere.mp4: no such file, folder or camera"),
+        (["-o", "x.png", "--lane", "raod"], "no camera lane 'raod' in this configuration: there is road"),
+    ],
+)
 def test_what_cannot_be_drawn(tmp_path, arguments, said):
     load(tmp_path)
     told = CliRunner().invoke(cli, ["zones", "-c", str(tmp_path / "road.yaml"), *arguments])

@@ -29,17 +29,25 @@ class Parameters(Section):
     width: int = Field(256, ge=16, le=1920)
     history: int = Field(3000, ge=10, le=1_000_000, description="pictures over which the background is averaged")
     share: float = Field(
-        0.7, gt=0, lt=1, description="what stands still is background after -ln(share) * history pictures: 0.36 * history"
+        0.7,
+        gt=0,
+        lt=1,
+        description="what stands still is background after -ln(share) * history pictures: 0.36 * history",
     )
     sigmas: float = Field(4.0, gt=0, le=20, description="standard deviations from the background that are foreground")
     noise: float = Field(5.0, gt=0, le=50, description="least standard deviation of a pixel, grey levels")
     contrast: float = Field(64.0, ge=1, le=255, description="grey levels off the background that make 1.0")
     shadow: float = Field(
-        0.4, gt=0, le=1, description="darker than the background, but not below this share of it, is shadow; 1.0: no shadows"
+        0.4,
+        gt=0,
+        le=1,
+        description="darker than the background, but not below this share of it, is shadow; 1.0: no shadows",
     )
     exposure: bool = Field(True, description="even out what changes the brightness of most of the picture")
     specks: int = Field(3, ge=1, le=31, description="foreground narrower than this many pixels is noise")
-    gaps: int = Field(7, ge=1, le=63, description="background narrower than this many pixels, within foreground, is filled")
+    gaps: int = Field(
+        7, ge=1, le=63, description="background narrower than this many pixels, within foreground, is filled"
+    )
     settle: int = Field(25, ge=1, le=100_000, description="pictures after the start in which nothing is reported")
     flood: float = Field(0.8, gt=0, le=1, description="with more of the picture foreground the camera was moved ...")
     flooded: int = Field(50, ge=1, le=1_000_000, description="... if for so many pictures: then all begins anew")

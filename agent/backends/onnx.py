@@ -39,7 +39,9 @@ class Engine(base.Engine):
         try:
             self.session = ort.InferenceSession(str(path), settings(threads), providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime's own exceptions share no public base class
-            said = re.sub(r"^/\S+:\d+ .*?\) ", "", str(error).strip().splitlines()[0])  # without its place in their source
+            said = re.sub(
+                r"^/\S+:\d+ .*?\) ", "", str(error).strip().splitlines()[0]
+            )  # without its place in their source
             raise EngineError(f"ONNX Runtime refuses {path.name}: {said[:160]}") from error
         refuse_stand_in(provider, self.session.get_providers())
         self.inputs = [tensor(node) for node in self.session.get_inputs()]
@@ -94,7 +96,9 @@ def choose(provider: str, path: Path) -> list[Any]:
         raise EngineError(f"this ONNX Runtime has no {name}; it has {', '.join(present)}")
     # TensorRT builds its engine on the first run, for minutes: keep it beside the model.
     extra = (
-        {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(path.parent / "trt")} if provider == "tensorrt" else {}
+        {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(path.parent / "trt")}
+        if provider == "tensorrt"
+        else {}
     )
     return [(name, extra), "CPUExecutionProvider"]
 

@@ -17,11 +17,11 @@ from agent import ledger, package
 from agent.benches import programs
 from agent.benches.programs import Milliseconds, Run
 from agent.data import Sample
-from agent.lane import offline
+from agent.lane import offline_lane
 from agent.ledger import Ledger
 from agent.perception import Perception
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 
 ROUNDS = 4
 BESIDE = {
@@ -93,27 +93,27 @@ def four(opened: package.Package, folder: Path) -> dict[str, Any]:
     click.echo("four cameras", err=True)
     run = programs.reflexd("camera", opened, 100, folder, lanes=4, rate_hz=10.0)
     lanes = {}
-    for account in run.accounts:
-        total = ledger.parts(account.rows[account.rows[:, 8] > 0])["total"]
-        drops = {name: account.counts[name] for name in ledger.DROPS if account.counts[name]}
-        lanes[account.lane] = {"samples": account.counts["samples"], **figures([total]), "dropped": drops}
+    for snapshot in run.snapshots:
+        total = ledger.parts(snapshot.rows[snapshot.rows["applied"] > 0])["total"]
+        drops = {name: snapshot.counts[name] for name in ledger.DROPS if snapshot.counts[name]}
+        lanes[snapshot.lane] = {"samples": snapshot.counts["samples"], **figures([total]), "dropped": drops}
     return lanes
 
 
 def ledger_cost(result: dict[str, Any]) -> dict[str, float]:
     """Time to stamp, count and book one sample, and its share of the shortest way measured."""
-    book = Ledger(None, "bench", 1.0)
+    own = Ledger(None, "bench", 1.0)
 
-    def one() -> None:
+    def sample() -> None:
         clock = time.monotonic_ns
-        book.count[ledger.SAMPLES] += 1
-        book.count[ledger.INFERENCES] += 1
-        book.count[ledger.DECISIONS] += 1
-        book.count[ledger.SENT] += 1
-        book.write(1, clock(), clock(), clock(), clock(), clock(), clock(), clock())
-        book.book_applied(ledger.HEADER, clock())
+        own.count[ledger.SAMPLES] += 1
+        own.count[ledger.INFERENCES] += 1
+        own.count[ledger.DECISIONS] += 1
+        own.count[ledger.SENT] += 1
+        own.write(1, clock(), clock(), clock(), clock(), clock(), clock(), clock())
+        own.book_applied(ledger.HEADER, clock())
 
-    us = min(timeit.repeat(one, number=20_000, repeat=5)) / 20_000 * 1e6
+    us = min(timeit.repeat(sample, number=20_000, repeat=5)) / 20_000 * 1e6
     shortest = min(result[kind]["reflexd"]["p50"] for kind in ("camera", "sensor"))
     return {"us_per_sample": round(us, 2), "percent_of_sample": round(us / 10 / shortest, 3)}
 
@@ -121,7 +121,7 @@ def ledger_cost(result: dict[str, Any]) -> dict[str, float]:
 def slope(opened: package.Package, samples: int = 100_000) -> dict[str, float]:
     """Resident memory along 100,000 samples through a lane as fast as they go."""
     click.echo(f"{samples} samples for the memory slope", err=True)
-    lane = offline("slope", "sensor.sim_arm", {}, Perception(opened))
+    lane = offline_lane("slope", "sensor.sim_arm", {}, Perception(opened))
     lane.open()
     scene, process = Scene(Rules({}, {})), psutil.Process()
     seen: list[tuple[int, float]] = []
@@ -135,7 +135,11 @@ def slope(opened: package.Package, samples: int = 100_000) -> dict[str, float]:
     lane.source.close()
     at, kilobytes = np.array(seen).T
     rising = np.polyfit(at, kilobytes, 1)[0]
-    return {"samples": samples, "rss_mb": round(seen[-1][1] / 1e3, 1), "slope_kb_per_100k": round(float(rising) * 100_000, 1)}
+    return {
+        "samples": samples,
+        "rss_mb": round(seen[-1][1] / 1e3, 1),
+        "slope_kb_per_100k": round(float(rising) * 100_000, 1),
+    }
 
 
 def machine() -> str:
@@ -158,7 +162,9 @@ def text(result: dict[str, Any]) -> str:
             if one:
                 label = f"{kind} {name} ({one['samples']} samples)"
                 lines.append(f"{label:<34}" + "".join(f"{one[q]:9.3f}" for q in ("p50", "p99", "p99.9", "max")))
-        lines.append(f"  ratio p50 {result[kind]['ratio_p50']}, p99 {result[kind]['ratio_p99']}, lost {result[kind]['lost']}")
+        lines.append(
+            f"  ratio p50 {result[kind]['ratio_p50']}, p99 {result[kind]['ratio_p99']}, lost {result[kind]['lost']}"
+        )
         if "watched" in result[kind]:
             grown = f"p50 {result[kind]['watched_ratio_p50']}, p99 {result[kind]['watched_ratio_p99']}"
             lines.append(f"  with recorder and metrics against without: {grown}")

@@ -72,7 +72,9 @@ def bench_restart(times: int, as_json: bool) -> None:
 
 
 @bench.command("senses")
-@click.option("--data", type=click.Path(path_type=Path), help="Recordings, laid out like ../shared/data.  [default: those]")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Recordings, laid out like ../shared/data.  [default: those]"
+)
 @json_option
 def bench_senses(data: Path | None, as_json: bool) -> None:
     """What gates, ladder, coarse-to-fine and fusion save and cost on real recordings."""

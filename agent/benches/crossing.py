@@ -8,31 +8,57 @@ from typing import Any
 
 from agent import package
 from agent.data import Box, Evidence
-from agent.gates.base import GateConfig
-from agent.lane import offline
+from agent.gates.config import GateConfig
+from agent.lane import offline_lane
 from agent.perception import Perception
-from agent.rules import Rules
-from agent.scene import Scene
-from agent.tracks import overlap
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
+from agent.vision.tracks import overlap
 
 CLIP = "video-intel/car-detection.mp4"
 # Cars of car-detection.mp4 by eye, in percent of the frame: left, top, right, bottom; mirrors are in, shadows are not.
 CARS: dict[int, list[tuple[float, float, float, float]]] = {
-    20: [], 130: [], 160: [], 260: [], 300: [], 366: [],
-    58: [(38, 84.5, 60.5, 100)], 62: [(36.9, 70, 61.8, 100)], 66: [(36.3, 57, 62.4, 100)], 70: [(35.7, 44, 62.2, 100)],
-    75: [(35.3, 29.5, 59.3, 97)], 80: [(35.3, 16.5, 56.6, 76.5)], 85: [(35.3, 5.3, 54.6, 58.5)], 90: [(35.7, 0, 53.5, 42.7)],
-    95: [(36.7, 0, 52.3, 28.8)], 100: [(37.3, 0, 51.5, 16)], 104: [(37.5, 0, 51.4, 8.4)],
-    184: [(20.8, 0, 34, 9.4)], 188: [(19.7, 0, 34.2, 20.4), (43.6, 93.5, 63.5, 100)],
-    192: [(17.2, 0, 35, 31.4), (43, 79.8, 63.7, 100)], 196: [(16.2, 0, 34.5, 44.6), (41.1, 65.2, 65.2, 100)],
-    200: [(14.5, 0, 34, 60), (41.1, 51.1, 63.9, 100)], 204: [(13.1, 8, 33.4, 75.3), (41.1, 39, 63.3, 100)],
-    208: [(10.6, 20.8, 32.6, 94.9), (41, 27.6, 61.8, 93.8)], 212: [(8.7, 32.6, 32, 100), (40.7, 17.8, 61, 78.5)],
-    216: [(6.4, 47.3, 31.9, 100), (40, 7.5, 59.7, 61.7)], 220: [(9.3, 61.6, 30.5, 100), (40.2, 0.9, 58.5, 50.6)],
-    224: [(9.3, 78.7, 29, 100), (41.1, 0, 57.5, 38.6)], 228: [(10.2, 98.1, 25.1, 100), (41.1, 0, 56.2, 26.4)],
-    232: [(40.7, 0, 55, 16.8)], 236: [(39.4, 0, 53.1, 6.5)],
-    316: [(26.8, 0, 40.9, 5.2)], 318: [(25.5, 0, 40.5, 11.3)], 322: [(22.8, 0, 42.3, 28.7)], 326: [(20, 0, 41.9, 49.9)],
-    330: [(18, 3.3, 40.5, 71.7)], 334: [(15.8, 20.2, 39.7, 99.5)], 338: [(14.4, 38.4, 39.7, 100)],
-    342: [(15.1, 62.5, 38.6, 100)], 346: [(15, 89, 37.8, 100)],
-}  # fmt: skip
+    20: [],
+    130: [],
+    160: [],
+    260: [],
+    300: [],
+    366: [],
+    58: [(38, 84.5, 60.5, 100)],
+    62: [(36.9, 70, 61.8, 100)],
+    66: [(36.3, 57, 62.4, 100)],
+    70: [(35.7, 44, 62.2, 100)],
+    75: [(35.3, 29.5, 59.3, 97)],
+    80: [(35.3, 16.5, 56.6, 76.5)],
+    85: [(35.3, 5.3, 54.6, 58.5)],
+    90: [(35.7, 0, 53.5, 42.7)],
+    95: [(36.7, 0, 52.3, 28.8)],
+    100: [(37.3, 0, 51.5, 16)],
+    104: [(37.5, 0, 51.4, 8.4)],
+    184: [(20.8, 0, 34, 9.4)],
+    188: [(19.7, 0, 34.2, 20.4), (43.6, 93.5, 63.5, 100)],
+    192: [(17.2, 0, 35, 31.4), (43, 79.8, 63.7, 100)],
+    196: [(16.2, 0, 34.5, 44.6), (41.1, 65.2, 65.2, 100)],
+    200: [(14.5, 0, 34, 60), (41.1, 51.1, 63.9, 100)],
+    204: [(13.1, 8, 33.4, 75.3), (41.1, 39, 63.3, 100)],
+    208: [(10.6, 20.8, 32.6, 94.9), (41, 27.6, 61.8, 93.8)],
+    212: [(8.7, 32.6, 32, 100), (40.7, 17.8, 61, 78.5)],
+    216: [(6.4, 47.3, 31.9, 100), (40, 7.5, 59.7, 61.7)],
+    220: [(9.3, 61.6, 30.5, 100), (40.2, 0.9, 58.5, 50.6)],
+    224: [(9.3, 78.7, 29, 100), (41.1, 0, 57.5, 38.6)],
+    228: [(10.2, 98.1, 25.1, 100), (41.1, 0, 56.2, 26.4)],
+    232: [(40.7, 0, 55, 16.8)],
+    236: [(39.4, 0, 53.1, 6.5)],
+    316: [(26.8, 0, 40.9, 5.2)],
+    318: [(25.5, 0, 40.5, 11.3)],
+    322: [(22.8, 0, 42.3, 28.7)],
+    326: [(20, 0, 41.9, 49.9)],
+    330: [(18, 3.3, 40.5, 71.7)],
+    334: [(15.8, 20.2, 39.7, 99.5)],
+    338: [(14.4, 38.4, 39.7, 100)],
+    342: [(15.1, 62.5, 38.6, 100)],
+    346: [(15, 89, 37.8, 100)],
+}
 TUNED = 150  # what was chosen was chosen on the frames before this one
 # First and last frame by eye in which a part of it is seen: white, blue-green, red, white.
 PASSES = [(55, 107), (182, 228), (188, 237), (316, 347)]
@@ -41,7 +67,7 @@ PASSES = [(55, 107), (182, 228), (188, 237), (316, 347)]
 def measure(data: Path, gate: GateConfig | None) -> dict[str, Any]:
     """Boxes in the labelled frames that nothing was tuned on, and how many cars there are, in every frame."""
     perception = Perception(package.open_package(package.find("motion-blobs")), gate=gate)
-    lane = offline("road", "camera.file", {"path": data / CLIP}, perception)
+    lane = offline_lane("road", "camera.file", {"path": data / CLIP}, perception)
     evidence: list[Sequence[Evidence]] = []
     standing: Sequence[Evidence] = []  # what a gate holds back leaves the answer before in force
     looked = 0
@@ -54,10 +80,13 @@ def measure(data: Path, gate: GateConfig | None) -> dict[str, Any]:
     by_eye = [sum(first <= number <= last for first, last in PASSES) for number in range(len(evidence))]
     same = sum(found == there for found, there in zip(counted, by_eye))
     return {
-        "frames_looked_at_percent": round(100 * looked / len(evidence), 1), "labelled_frames": sum(one >= TUNED for one in CARS),
-        "cars": cars, "precision": round(right / max(boxes, 1), 3), "recall": round(right / max(cars, 1), 3),
+        "frames_looked_at_percent": round(100 * looked / len(evidence), 1),
+        "labelled_frames": sum(one >= TUNED for one in CARS),
+        "cars": cars,
+        "precision": round(right / max(boxes, 1), 3),
+        "recall": round(right / max(cars, 1), 3),
         "frames_counted_right_percent": round(100 * same / len(evidence), 1),
-    }  # fmt: skip
+    }
 
 
 def hits(evidence: Sequence[Sequence[Evidence]], frames: Sequence[int]) -> tuple[int, int, int]:

@@ -45,45 +45,70 @@ def measure(times: int, seed: int) -> dict[str, Any]:
         lanes |= {f"arm-{kind}": ("sensor.sim_arm", kind) for kind in ARM}
         path = folder / "faults.yaml"
         path.write_text(json.dumps(configuration(folder, lanes, times, random)), encoding="utf-8")
-        begun, accounts = run(path, folder, times)
+        begun, snapshots = run(path, folder, times)
         silences = [fault for fault in begun if fault.kind in SILENT]
         late = lateness(silences, folder)
     shown = {lane: sum(fault.lane == lane for fault in begun) for lane in lanes}
     return {
-        "machine": machine(), "faults": len(begun), "lanes": len(lanes), "fewest_of_a_kind": min(shown.values()),
-        "lanes_not_back": [one.lane for one in accounts if one.state != "running"],
-        "decisions_uncounted": sum(uncounted(one.counts) for one in accounts),
-        "decisions": sum(one.counts["decisions"] for one in accounts),
-        "silences": len(late), "safe_too_late": int((late > SLACK_MS).sum()),
+        "machine": machine(),
+        "faults": len(begun),
+        "lanes": len(lanes),
+        "fewest_of_a_kind": min(shown.values()),
+        "lanes_not_back": [one.lane for one in snapshots if one.state != "running"],
+        "decisions_uncounted": sum(uncounted(one.counts) for one in snapshots),
+        "decisions": sum(one.counts["decisions"] for one in snapshots),
+        "silences": len(late),
+        "safe_too_late": int((late > SLACK_MS).sum()),
         "late": [f"{one.lane} {ms:+.0f} ms" for one, ms in zip(silences, late) if ms > SLACK_MS],
         "safe_after_bound_ms": {key: round(value, 1) for key, value in ledger.quantiles(late).items()},
-    }  # fmt: skip
+    }
 
 
-def configuration(folder: Path, lanes: dict[str, tuple[str, str]], times: int, random: np.random.Generator) -> dict[str, Any]:
+def configuration(
+    folder: Path, lanes: dict[str, tuple[str, str]], times: int, random: np.random.Generator
+) -> dict[str, Any]:
     sources = {
         "camera.sim": {"width": 160, "height": 120, "fps": 20, "pictures": 2, "timeout_ms": TIMEOUT_MS},
         "sensor.sim_arm": {"rate_hz": 100, "timeout_ms": TIMEOUT_MS},
     }
-    config: dict[str, Any] = {"run_dir": str(folder), "state_dir": str(folder), "lanes": {}, "actuators": {}, "rules": {}}
+    config: dict[str, Any] = {
+        "run_dir": str(folder),
+        "state_dir": str(folder),
+        "lanes": {},
+        "actuators": {},
+        "rules": {},
+    }
     for name, (driver, kind) in lanes.items():
         model, label = (CAMERA_MODEL, "person") if driver == "camera.sim" else (SENSOR_MODEL, "normal")
         always = [{"lane": name, "label": label, "absent": absent} for absent in (False, True)]
         source = {"driver": driver, **sources[driver], "faults": schedule(kind, times, random)}
         config["lanes"][name] = {"source": source, "model": model}
         device = {"driver": "actuator.log", "path": str(folder / f"{name}.jsonl")}
-        config["actuators"][name] = {"device": device, "rest": "rest", "verbs": ["rest", "go"], "safe_after_ms": SAFE_AFTER_MS}
-        config["rules"][name] = {"any": always, "actuator": name, "verb": "go", "every_sample": True, "deadline_ms": 1000}
+        config["actuators"][name] = {
+            "device": device,
+            "rest": "rest",
+            "verbs": ["rest", "go"],
+            "safe_after_ms": SAFE_AFTER_MS,
+        }
+        config["rules"][name] = {
+            "any": always,
+            "actuator": name,
+            "verb": "go",
+            "every_sample": True,
+            "deadline_ms": 1000,
+        }
     return config
 
 
 def schedule(kind: str, times: int, random: np.random.Generator) -> list[dict[str, Any]]:
     starts = 3.0 + np.cumsum(random.uniform(*EVERY_S, times)) + random.uniform(0, 1)
     lasts = random.uniform(*LASTS_S, times)
-    return [{"kind": kind, "at_s": round(float(at), 3), "for_s": round(float(long), 3)} for at, long in zip(starts, lasts)]
+    return [
+        {"kind": kind, "at_s": round(float(at), 3), "for_s": round(float(long), 3)} for at, long in zip(starts, lasts)
+    ]
 
 
-def run(path: Path, folder: Path, times: int) -> tuple[list[Fault], list[ledger.Account]]:
+def run(path: Path, folder: Path, times: int) -> tuple[list[Fault], list[ledger.LedgerSnapshot]]:
     """The faults that showed, from the log, and every lane's ledger once all are over."""
     host = actuate(path)
     daemon = spawn(["agent", "run", "-c", str(path)], stderr=subprocess.PIPE)
@@ -95,12 +120,12 @@ def run(path: Path, folder: Path, times: int) -> tuple[list[Fault], list[ledger.
         for tenth in range(10):
             time.sleep(seconds / 10)
             click.echo(f"{10 * (tenth + 1)} %: {len(begun)} faults", err=True)
-        accounts = list(ledger.read_all(folder))
+        snapshots = list(ledger.read_all(folder))
     finally:
         end(daemon)
         end(host)
     reader.join(5)
-    return begun, [ledger.read(folder / f"{one.lane}.ledger")._replace(state=one.state) for one in accounts]
+    return begun, [ledger.read(folder / f"{one.lane}.ledger")._replace(state=one.state) for one in snapshots]
 
 
 def listen(stream: Any, begun: list[Fault]) -> None:
@@ -137,10 +162,12 @@ def lateness(silences: list[Fault], folder: Path) -> np.ndarray[Any, Any]:
 def text(result: dict[str, Any]) -> str:
     bound = ", ".join(f"{key} {value:+.1f}" for key, value in result["safe_after_bound_ms"].items())
     said = f" ({', '.join(result['late'][:5])})" if result["late"] else ""
-    return "\n".join([
-        result["machine"],
-        f"{result['faults']} faults in {result['lanes']} lanes, at least {result['fewest_of_a_kind']} of each kind",
-        f"lanes that did not come back: {', '.join(result['lanes_not_back']) or 'none'}",
-        f"decisions of which nobody knows what became: {result['decisions_uncounted']} of {result['decisions']}",
-        f"actuators safe too late: {result['safe_too_late']} of {result['silences']} silences{said}; ms after the bound: {bound}",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            result["machine"],
+            f"{result['faults']} faults in {result['lanes']} lanes, at least {result['fewest_of_a_kind']} of each kind",
+            f"lanes that did not come back: {', '.join(result['lanes_not_back']) or 'none'}",
+            f"decisions of which nobody knows what became: {result['decisions_uncounted']} of {result['decisions']}",
+            f"actuators safe too late: {result['safe_too_late']} of {result['silences']} silences{said}; ms after the bound: {bound}",
+        ]
+    )

@@ -13,13 +13,13 @@ import numpy as np
 
 from agent import ledger, package
 from agent.benches.programs import actuate, end, spawn
-from agent.conditions import RuleConfig
-from agent.gates.base import GateConfig
-from agent.lane import offline
+from agent.gates.config import GateConfig
+from agent.lane import offline_lane
 from agent.perception import Perception
-from agent.poses import SecondModel
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.rules.conditions import RuleConfig
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
+from agent.vision.poses import SecondModel
 from models.train.pose_fall import clips as falls
 
 SECONDS = 12.0
@@ -29,8 +29,10 @@ PRESENT = [(6.4, 20.0), (23.1, 45.0), (50.6, 70.0), (74.8, 87.0), (92.7, 120.0),
 EDGE_S = 0.7  # so exactly one can read it off
 RULE = {
     "any": [{"lane": "yard", "label": "person", "score": 0.6, "hits": 2, "of": 3}],
-    "actuator": "siren", "verb": "alarm", "hold_ms": 1000,
-}  # fmt: skip
+    "actuator": "siren",
+    "verb": "alarm",
+    "hold_ms": 1000,
+}
 
 
 def last_evidence_to_command() -> dict[str, Any]:
@@ -46,32 +48,47 @@ def last_evidence_to_command() -> dict[str, Any]:
         finally:
             end(host)
         rows = np.concatenate([one.rows[WARM_ROWS:] for one in ledger.read_all(folder)])
-    sent, inferred = (rows[:, ledger.STAMPS.index(stamp)] for stamp in ("sent", "inferred"))
+    sent, inferred = (rows[stamp] for stamp in ("sent", "inferred"))
     ms = (sent - inferred)[sent > 0] / 1e6
-    return {"lanes": 3, "decisions": len(ms), **{f"{key}_ms": round(value, 3) for key, value in ledger.quantiles(ms).items()}}
+    return {
+        "lanes": 3,
+        "decisions": len(ms),
+        **{f"{key}_ms": round(value, 3) for key, value in ledger.quantiles(ms).items()},
+    }
 
 
 def configuration(folder: Path) -> dict[str, Any]:
     seen = {"camera": ("person", 0.5), "arm": ("normal", 0.5), "heart": ("heart-rate", 0.1)}
     return {
-        "run_dir": str(folder), "state_dir": str(folder / "state"),
+        "run_dir": str(folder),
+        "state_dir": str(folder / "state"),
         "lanes": {
             "camera": {"source": {"driver": "camera.sim"}, "model": "person-coarse"},
             "arm": {"source": {"driver": "sensor.sim_arm", "rate_hz": 200}, "model": "arm-deviation"},
             "heart": {"source": {"driver": "sensor.sim_heart"}, "model": "heart"},
         },
         "actuators": {"nurse": {"device": {"driver": "actuator.sim"}, "rest": "quiet"}},
-        "rules": {"help": {
-            "sum": [{"lane": lane, "label": label, "score": score, "keep_ms": 1000} for lane, (label, score) in seen.items()],
-            "prior": 0.5, "confidence": 0.5, "actuator": "nurse", "verb": "call", "every_sample": True, "deadline_ms": 100,
-        }},
-    }  # fmt: skip
+        "rules": {
+            "help": {
+                "sum": [
+                    {"lane": lane, "label": label, "score": score, "memory_ms": 1000}
+                    for lane, (label, score) in seen.items()
+                ],
+                "prior": 0.5,
+                "confidence": 0.5,
+                "actuator": "nurse",
+                "verb": "call",
+                "every_sample": True,
+                "deadline_ms": 100,
+            }
+        },
+    }
 
 
 def persons(clip: Path, gate: GateConfig | None) -> dict[str, Any]:
     """Perimeter: is somebody there, as the rule says at each frame, against what a person read off the clip."""
     perception = Perception(package.open_package(package.find("person-coarse")), gate=gate)
-    lane = offline("yard", "camera.file", {"path": clip}, perception)
+    lane = offline_lane("yard", "camera.file", {"path": clip}, perception)
     scene = Scene(Rules({"somebody": RuleConfig.model_validate(RULE)}, {"siren": "watch"}))
     right = false = missed = looked = frames = start = 0
     alarmed = False
@@ -91,9 +108,11 @@ def persons(clip: Path, gate: GateConfig | None) -> dict[str, Any]:
             false += alarmed and not there
             missed += not alarmed and bool(there)
     return {
-        "frames_looked_at_percent": round(100 * looked / frames, 1), "persons_found": f"{len(found)} of {len(PRESENT)}",
-        "precision": round(right / max(right + false, 1), 3), "recall": round(right / max(right + missed, 1), 3),
-    }  # fmt: skip
+        "frames_looked_at_percent": round(100 * looked / frames, 1),
+        "persons_found": f"{len(found)} of {len(PRESENT)}",
+        "precision": round(right / max(right + false, 1), 3),
+        "recall": round(right / max(right + missed, 1), 3),
+    }
 
 
 def fallen(data: Path, gate: GateConfig | None) -> dict[str, Any]:
@@ -106,15 +125,18 @@ def fallen(data: Path, gate: GateConfig | None) -> dict[str, Any]:
     told = summary(played)
     kept = ("falls", "falls_in_time", "daily_clips", "daily_clips_with_false_alarm", "alarms_before_a_fall")
     return {
-        "frames_looked_at": sum(len(one.times) for _, one in played), **{key: told[key] for key in kept},
+        "frames_looked_at": sum(len(one.times) for _, one in played),
+        **{key: told[key] for key in kept},
         "latest_s": round(max(lateness(clip, one) for clip, one in played if np.isfinite(clip.fall_s)), 2),
-    }  # fmt: skip
+    }
 
 
 def step_ms(data: Path) -> dict[str, float]:
     """From a frame in the lane's hands to what the rules make of it: falls, every frame."""
     posture, pose = package.open_package(package.find("pose-fall")), falls.movenet(data)
-    lane = offline("room", "camera.file", {"path": falls.clips(data)[0].path}, Perception(pose, second=SecondModel(posture)))
+    lane = offline_lane(
+        "room", "camera.file", {"path": falls.clips(data)[0].path}, Perception(pose, second=SecondModel(posture))
+    )
     scene, taken = Scene(Rules({"fall": RuleConfig.model_validate(falls.RULE)}, {"nurse": "quiet"})), []
     lane.open()
     for sample in lane.source.rest():

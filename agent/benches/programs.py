@@ -33,7 +33,7 @@ class Run(NamedTuple):
     """What one run of reflexd gave. ms: capture to applied of the counted samples."""
 
     ms: Milliseconds
-    accounts: list[ledger.Account]
+    snapshots: list[ledger.LedgerSnapshot]
     rss_mb: float
     first_s: float
 
@@ -41,7 +41,7 @@ class Run(NamedTuple):
         """Readings that never became a command that was applied."""
         return sum(
             a.counts["lost"] + a.counts["skipped"] + a.counts["undelivered"] + a.counts["unacknowledged"]
-            for a in self.accounts
+            for a in self.snapshots
         )
 
 
@@ -105,7 +105,13 @@ def configuration(
 
 
 def reflexd(
-    kind: str, package: Package, samples: int, folder: Path, lanes: int = 1, rate_hz: float = 0.0, beside: Beside = USUAL
+    kind: str,
+    package: Package,
+    samples: int,
+    folder: Path,
+    lanes: int = 1,
+    rate_hz: float = 0.0,
+    beside: Beside = USUAL,
 ) -> Run:
     """One run of `reflexd run` and `reflexd actuate`; figures from the ledgers they leave."""
     rate_hz = rate_hz or RATE_HZ[kind]
@@ -122,10 +128,10 @@ def reflexd(
     finally:
         end(daemon)
         end(host)
-    accounts = [ledger.read(folder / f"{kind}{number}.ledger") for number in range(lanes)]
-    first_s = (min(int(a.rows[a.rows[:, 7] > 0][0, 7]) for a in accounts) - started) / 1e9
-    rows = np.concatenate([a.rows[WARM[kind] : WARM[kind] + samples] for a in accounts])
-    return Run(ledger.parts(rows[rows[:, 8] > 0])["total"], accounts, rss_mb, first_s)
+    snapshots = [ledger.read(folder / f"{kind}{number}.ledger") for number in range(lanes)]
+    first_s = (min(int(a.rows["sent"][a.rows["sent"] > 0][0]) for a in snapshots) - started) / 1e9
+    rows = np.concatenate([a.rows[WARM[kind] : WARM[kind] + samples] for a in snapshots])
+    return Run(ledger.parts(rows[rows["applied"] > 0])["total"], snapshots, rss_mb, first_s)
 
 
 def actuate(path: Path) -> subprocess.Popen[bytes]:

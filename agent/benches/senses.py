@@ -12,19 +12,19 @@ import cv2
 import msgpack
 import numpy as np
 
-from agent import gates as gating
 from agent import package
 from agent.benches import crossing, fused
 from agent.benches.arc import machine
 from agent.data import Array, Sample
-from agent.gates.base import GateConfig
-from agent.lane import Lane, offline
+from agent.gates.config import GateConfig
+from agent.gates.fit import fit_gate
+from agent.lane import Lane, offline_lane
 from agent.package import Package
 from agent.perception import Perception
 from agent.prepare.ladder import PROBED
 from agent.prepare.pixels import Pixels
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 from drivers.base import open_source
 from models.train.pose_fall.clips import movenet
 
@@ -41,15 +41,21 @@ def measure(data: Path) -> dict[str, Any]:
         raise OSError(2, "no such recording: give --data DIR, laid out like ../shared/data", str(data / PEOPLE))
     gate = GateConfig.model_validate(GATE)
     return {
-        "gates": gates(data), "full_hd": full_hd(data), "ladder": ladder(data, movenet(data)), "coarse": coarse(data),
-        "fusion": fused.last_evidence_to_command(), "machine": machine(),
+        "gates": gates(data),
+        "full_hd": full_hd(data),
+        "ladder": ladder(data, movenet(data)),
+        "coarse": coarse(data),
+        "fusion": fused.last_evidence_to_command(),
+        "machine": machine(),
         "scenes": {
-            "perimeter": fused.persons(data / PEOPLE, None), "perimeter_gated": fused.persons(data / PEOPLE, gate),
+            "perimeter": fused.persons(data / PEOPLE, None),
+            "perimeter_gated": fused.persons(data / PEOPLE, gate),
             "bedside": {**fused.fallen(data, None), "frame_to_decision": fused.step_ms(data)},
             "bedside_gated": fused.fallen(data, gate),
-            "crossing": crossing.measure(data, None), "crossing_gated": crossing.measure(data, gate),
+            "crossing": crossing.measure(data, None),
+            "crossing_gated": crossing.measure(data, gate),
         },
-    }  # fmt: skip
+    }
 
 
 # -- gates ----------------------------------------------------------------------------------------------------------------
@@ -63,12 +69,15 @@ def gates(data: Path) -> dict[str, Any]:
     begins = appearances([bool(one) for one in every])
     late = [next((n for n in range(len(known) - begin) if known[begin + n]), None) for begin in begins]
     return {
-        "clip": PEOPLE, "frames": len(every), "gate": GATE,
+        "clip": PEOPLE,
+        "frames": len(every),
+        "gate": GATE,
         "not_inferred_percent": round(100 * gated.count(None) / len(gated), 1),
-        "appearances": len(begins), "latest_frames": max((-1 if one is None else one for one in late), default=None),
+        "appearances": len(begins),
+        "latest_frames": max((-1 if one is None else one for one in late), default=None),
         "found": sum(one is not None for one in late),
         "same_answer_percent": round(100 * float(np.mean([bool(one) == two for one, two in zip(every, known)])), 2),
-    }  # fmt: skip
+    }
 
 
 def found(clip: Path, gate: GateConfig | None) -> list[bool | None]:
@@ -79,7 +88,7 @@ def found(clip: Path, gate: GateConfig | None) -> list[bool | None]:
 
 def coarse_lane(clip: Path, gate: GateConfig | None = None) -> Lane:
     perception = Perception(package.open_package(package.find("person-coarse")), gate=gate)
-    return offline("yard", "camera.file", {"path": clip}, perception)
+    return offline_lane("yard", "camera.file", {"path": clip}, perception)
 
 
 def carried(said: Sequence[bool | None]) -> list[bool | None]:
@@ -117,7 +126,7 @@ def prepared_ms(layout: str, pictures: Sequence[Array]) -> dict[str, float]:
     assert opened.manifest.picture
     pixels = Pixels(opened.manifest.picture, opened.engine.inputs[0], layout)
     # A gate that lets all through does all its work and all of the preparation's.
-    gate = gating.fit(GateConfig.model_validate({**GATE, "silence_ms": 1e-3}), pixels)
+    gate = fit_gate(GateConfig.model_validate({**GATE, "idle_interval_ms": 1e-3}), pixels)
     taken = []
     for number in range(300):
         sample = Sample("yard", number, (number + 1) * 40_000_000, pictures[number % len(pictures)])
@@ -168,10 +177,13 @@ def ladder(data: Path, pose: Package) -> dict[str, Any]:
         (slow, points), (fast, others) = (looked(pose, one, way, len(frames)) for one, way in zip(before, (full, less)))
         far = np.abs(others - points)[..., :2].max(axis=-1)[points[..., 2] > 0.3]
         told[name] = {
-            "shrink": before[1].shrink, "full_ms": slow, "ladder_ms": fast,
-            "saved_percent": round(100 * (1 - fast / slow), 1), "keypoints_mean": round(float(far.mean()), 4),
+            "shrink": before[1].shrink,
+            "full_ms": slow,
+            "ladder_ms": fast,
+            "saved_percent": round(100 * (1 - fast / slow), 1),
+            "keypoints_mean": round(float(far.mean()), 4),
             "keypoints_within_0.03_percent": round(100 * float((far <= 0.03).mean()), 1),
-        }  # fmt: skip
+        }
     return told
 
 
@@ -209,7 +221,11 @@ def coarse(data: Path) -> dict[str, Any]:
     for sample, _ in lane.play(Scene(Rules({}, {}))):
         sizes.append(len(msgpack.packb([(one.label, one.score, one.box) for one in lane.evidence or ()])))
         frame = sample.payload.nbytes
-    return {"frame_bytes": frame, "evidence_bytes_mean": round(float(np.mean(sizes)), 1), "evidence_bytes_max": max(sizes)}
+    return {
+        "frame_bytes": frame,
+        "evidence_bytes_mean": round(float(np.mean(sizes)), 1),
+        "evidence_bytes_max": max(sizes),
+    }
 
 
 # -- text -------------------------------------------------------------------------------------------------------------------
@@ -218,30 +234,43 @@ def coarse(data: Path) -> dict[str, Any]:
 def text(result: dict[str, Any]) -> str:
     gated, told, hd, scenes = result["gates"], result["coarse"], result["full_hd"], result["scenes"]
     ways = (("every frame", ""), ("gated", "_gated"))
-    return "\n".join([
-        f"{gated['clip']}: {gated['frames']} frames, {gated['not_inferred_percent']} % not inferred;"
-        f" {gated['found']} of {gated['appearances']} appearances found, at the latest {gated['latest_frames']} frames after"
-        f" inference on every frame; the same answer at {gated['same_answer_percent']} % of frames",
-        *(f"1080p {layout}: gate and preparation p50 {ms['p50_ms']} ms, p99 {ms['p99_ms']} ms" for layout, ms in hd.items()),
-        *(f"1080p {name} to a pose network, ladder: {one['full_ms']} -> {one['ladder_ms']} ms ({one['saved_percent']} % saved),"
-          f" keypoints {one['keypoints_mean']} of the picture off, {one['keypoints_within_0.03_percent']} % within 0.03"
-          for name, one in result["ladder"].items()),
-        f"coarse lane: {told['frame_bytes']} bytes in, {told['evidence_bytes_mean']} out (at most {told['evidence_bytes_max']})",
-        *(f"bedside, {name}: {one['frames_looked_at']} frames looked at, {one['falls_in_time']} of {one['falls']} falls in 2 s"
-          f" (the last {one['latest_s']} s), daily clips disturbed: {one['daily_clips_with_false_alarm']}"
-          for name, one in ((name, scenes[f"bedside{tail}"]) for name, tail in ways)),
-        f"bedside, frame to decision: {quantiles(scenes['bedside']['frame_to_decision'])}",
-        f"fusion of {result['fusion']['lanes']} lanes, last evidence to command: {quantiles(result['fusion'])}"
-        f" ({result['fusion']['decisions']} decisions)",
-        *(f"perimeter, {name}: {one['frames_looked_at_percent']} % of frames looked at, {one['persons_found']} persons found,"
-          f" precision {one['precision']}, recall {one['recall']}"
-          for name, one in ((name, scenes[f"perimeter{tail}"]) for name, tail in ways)),
-        *(f"crossing, {name}: {one['frames_looked_at_percent']} % of frames looked at, {one['cars']} cars in"
-          f" {one['labelled_frames']} labelled frames: precision {one['precision']}, recall {one['recall']}; in"
-          f" {one['frames_counted_right_percent']} % of all frames the count is right"
-          for name, one in ((name, scenes[f"crossing{tail}"]) for name, tail in ways)),
-        result["machine"],
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"{gated['clip']}: {gated['frames']} frames, {gated['not_inferred_percent']} % not inferred;"
+            f" {gated['found']} of {gated['appearances']} appearances found, at the latest {gated['latest_frames']} frames after"
+            f" inference on every frame; the same answer at {gated['same_answer_percent']} % of frames",
+            *(
+                f"1080p {layout}: gate and preparation p50 {ms['p50_ms']} ms, p99 {ms['p99_ms']} ms"
+                for layout, ms in hd.items()
+            ),
+            *(
+                f"1080p {name} to a pose network, ladder: {one['full_ms']} -> {one['ladder_ms']} ms ({one['saved_percent']} % saved),"
+                f" keypoints {one['keypoints_mean']} of the picture off, {one['keypoints_within_0.03_percent']} % within 0.03"
+                for name, one in result["ladder"].items()
+            ),
+            f"coarse lane: {told['frame_bytes']} bytes in, {told['evidence_bytes_mean']} out (at most {told['evidence_bytes_max']})",
+            *(
+                f"bedside, {name}: {one['frames_looked_at']} frames looked at, {one['falls_in_time']} of {one['falls']} falls in 2 s"
+                f" (the last {one['latest_s']} s), daily clips disturbed: {one['daily_clips_with_false_alarm']}"
+                for name, one in ((name, scenes[f"bedside{tail}"]) for name, tail in ways)
+            ),
+            f"bedside, frame to decision: {quantiles(scenes['bedside']['frame_to_decision'])}",
+            f"fusion of {result['fusion']['lanes']} lanes, last evidence to command: {quantiles(result['fusion'])}"
+            f" ({result['fusion']['decisions']} decisions)",
+            *(
+                f"perimeter, {name}: {one['frames_looked_at_percent']} % of frames looked at, {one['persons_found']} persons found,"
+                f" precision {one['precision']}, recall {one['recall']}"
+                for name, one in ((name, scenes[f"perimeter{tail}"]) for name, tail in ways)
+            ),
+            *(
+                f"crossing, {name}: {one['frames_looked_at_percent']} % of frames looked at, {one['cars']} cars in"
+                f" {one['labelled_frames']} labelled frames: precision {one['precision']}, recall {one['recall']}; in"
+                f" {one['frames_counted_right_percent']} % of all frames the count is right"
+                for name, one in ((name, scenes[f"crossing{tail}"]) for name, tail in ways)
+            ),
+            result["machine"],
+        ]
+    )
 
 
 def quantiles(told: dict[str, Any]) -> str:

@@ -54,7 +54,9 @@ class Decoder(base.Decoder):
         if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][0] != 1 or shapes[0][3] != 1:
             raise DecoderError(f"blobs needs one output [1, height, width, 1]; the model gives {list(shapes)}")
         if set(labels) != set(options.kinds):
-            raise DecoderError(f"blobs: labels are {', '.join(labels) or 'none'}, options.kinds has {', '.join(options.kinds)}")
+            raise DecoderError(
+                f"blobs: labels are {', '.join(labels) or 'none'}, options.kinds has {', '.join(options.kinds)}"
+            )
         self.height, self.width = shapes[0][1:3]
         self.largest = max(options.kinds, key=lambda label: float(options.kinds[label].area[1]))
         self.hot, self.wide = np.zeros((2, self.height, self.width), np.uint8)

@@ -17,7 +17,9 @@ class Options(DecoderOptions):
     min_score: float = Field(0.1, ge=0, le=1, description="labels below this are not reported")
     top: int = Field(5, ge=1, description="report at most so many labels")
     groups: dict[str, list[str]] = Field(
-        {}, max_length=64, description="label: the model's own labels that mean it; only these are reported, each as its surest"
+        {},
+        max_length=64,
+        description="label: the model's own labels that mean it; only these are reported, each as its surest",
     )
 
 

@@ -1,4 +1,4 @@
-"""Does a person climb? From a window of keypoints (agent/poses.py), which is input and output of backend `signal`.
+"""Does a person climb? From a window of keypoints (agent/vision/poses.py), which is input and output of backend `signal`.
 
 Climbing is: hips and the lower foot rise by a good part of the person, not all at once, and stay risen; a wrist is above the
 shoulders for much of the time; and the body is upright. The limits are chosen on simulated figures (models/train/pose_climb).
@@ -30,8 +30,12 @@ PERSON = 3.3  # sizes of the person to one trunk, shoulders to hips (1.6 m from 
 
 class Options(DecoderOptions):
     keypoint_score: float = Field(0.2, ge=0, le=1, description="keypoints below this are not seen")
-    rise: float = Field(0.25, gt=0, le=2, description="hips and feet rise so far within the window, sizes of the person")
-    steady: float = Field(0.08, gt=0, lt=0.5, description="half-way through the hips have risen by this share, and lack it still")
+    rise: float = Field(
+        0.25, gt=0, le=2, description="hips and feet rise so far within the window, sizes of the person"
+    )
+    steady: float = Field(
+        0.08, gt=0, lt=0.5, description="half-way through the hips have risen by this share, and lack it still"
+    )
     hands: float = Field(0.4, gt=0, le=1, description="a wrist is above the shoulders in this share of the window")
     upright: float = Field(0.6, gt=0, le=1, description="shoulders are over the hips in this share of the window")
     min_score: float = Field(0.1, ge=0, le=1, description="below this nothing is reported")
@@ -77,7 +81,7 @@ def feet_rise(y: Array, seen: Array) -> float:
 
 
 def repeats(window: Array) -> int:
-    """Rows before the oldest sample, which repeat it until there is more (agent/poses.py): nobody saw them."""
+    """Rows before the oldest sample, which repeat it until there is more (agent/vision/poses.py): nobody saw them."""
     moved = (window[1:] != window[0]).any(axis=(1, 2))
     return int(moved.argmax()) if moved.any() else len(window)
 

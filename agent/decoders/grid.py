@@ -17,7 +17,9 @@ from agent.decoders.base import DecoderError, DecoderOptions, Finding
 class Options(DecoderOptions):
     threshold: float = Field(0.5, gt=0, le=1, description="a cell with this score or more belongs to a box")
     min_cells: int = Field(1, ge=1, description="smaller groups of cells are not reported")
-    one_label: bool = Field(False, description="labels exclude each other: one box a place, of the label that has most there")
+    one_label: bool = Field(
+        False, description="labels exclude each other: one box a place, of the label that has most there"
+    )
 
 
 class Decoder(base.Decoder):
@@ -37,7 +39,8 @@ class Decoder(base.Decoder):
         for number, label in enumerate(self.labels):
             scores = outputs[0][0, :, :, number]
             found += [
-                Finding(label, score, box) for score, box in boxes(scores, self.options.threshold, self.options.min_cells)
+                Finding(label, score, box)
+                for score, box in boxes(scores, self.options.threshold, self.options.min_cells)
             ]
         return found
 

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from agent import vitals
 from agent.data import Array
-from agent.decoders import base
+from agent.decoders import base, vitals
 from agent.decoders.base import DecoderError, DecoderOptions, Finding
 
 LABELS = ("heart-rate", "heart-rate-jump", "flat-line", "fibrillation", "lead-off")
@@ -89,7 +88,9 @@ def jump(rate: float, usual: float, options: JumpOptions) -> float:
 def report(rate: float, usual: float, alarms: dict[str, float], least: float) -> list[Finding]:
     """Alarms that are due come first, the surest ahead; then the heart rate; then the rest."""
     marks = {"heart-rate-jump": f"{rate - usual:+.0f} bpm"}
-    found = [Finding(label, min(score, 1.0), None, marks.get(label, "")) for label, score in alarms.items() if score >= least]
+    found = [
+        Finding(label, min(score, 1.0), None, marks.get(label, "")) for label, score in alarms.items() if score >= least
+    ]
     if rate:
         found.append(Finding("heart-rate", min(max(rate, 0.0) / FULL_BPM, 1.0), None, f"{rate:.0f} bpm"))
     found.sort(key=lambda one: -one.score if one.label != "heart-rate" else -ALARM)

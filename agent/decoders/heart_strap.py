@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from agent import vitals
 from agent.data import Array
-from agent.decoders import base
+from agent.decoders import base, vitals
 from agent.decoders.base import Finding
 from agent.decoders.heart import ALARM, JumpOptions, jump, report
 

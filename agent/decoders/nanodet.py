@@ -21,7 +21,9 @@ SIDES = 4  # left, top, right, bottom
 
 class Options(DecoderOptions):
     min_score: float = Field(0.35, gt=0, le=1, description="places below this are no detections")
-    overlap: float = Field(0.6, ge=0, le=1, description="intersection over union from which two boxes of a label are one")
+    overlap: float = Field(
+        0.6, ge=0, le=1, description="intersection over union from which two boxes of a label are one"
+    )
     candidates: int = Field(200, ge=1, le=2000, description="look at most at so many places, the best ones")
     top: int = Field(10, ge=1, description="report at most so many detections")
 
@@ -69,7 +71,9 @@ class Decoder(base.Decoder):
         at, boxes = at[sound], boxes[sound]
         kinds = scores[at].argmax(axis=1)
         kept = apart(boxes, kinds, self.options.overlap, self.options.top)
-        return [Finding(self.labels[kinds[one]], min(float(best[at[one]]), 1.0), Box(*boxes[one].tolist())) for one in kept]
+        return [
+            Finding(self.labels[kinds[one]], min(float(best[at[one]]), 1.0), Box(*boxes[one].tolist())) for one in kept
+        ]
 
 
 def places(n: int) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 
-from agent.field import words
+from agent.field import format
 from drivers.base import DeviceMissing
 from drivers.board.linux import Driver, Options
 
@@ -36,13 +36,17 @@ def line(found: Mapping[str, float]) -> str:
     """What a cabinet in the sun is asked first."""
     said = []
     for key, text, size in (
-        ("temperature_c", "{:.1f} C", 1), ("load_percent", "load {:.0f} %", 1), ("gpu_load_percent", "GPU {:.0f} %", 1),
-        ("power_w", "{:.1f} W", 1), ("memory_available_mb", "{:.1f} GB free", 1024), ("cpu_mhz", "{:.0f} MHz", 1),
-    ):  # fmt: skip
+        ("temperature_c", "{:.1f} C", 1),
+        ("load_percent", "load {:.0f} %", 1),
+        ("gpu_load_percent", "GPU {:.0f} %", 1),
+        ("power_w", "{:.1f} W", 1),
+        ("memory_available_mb", "{:.1f} GB free", 1024),
+        ("cpu_mhz", "{:.0f} MHz", 1),
+    ):
         if key in found:
             said.append(text.format(found[key] / size))
     if found.get("throttled"):
         said.append("THROTTLED")
     if found.get("throttle_count"):
         said.append(f"throttled {found['throttle_count']:.0f} times")
-    return words.clip("board  " + (", ".join(said) or "the kernel tells nothing about it"))
+    return format.clip("board  " + (", ".join(said) or "the kernel tells nothing about it"))

@@ -11,11 +11,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from agent import config as configuration_of
 from agent import ledger, yamlfile
-from agent.field import redact
+from agent.config.load import load_config
+from agent.errors import ConfigError
 from agent.field.checks.base import Tool
-from agent.field.look import View
+from agent.field.snapshot import View
+from agent.recorder import redact
 from agent.yamlfile import YamlError
 
 CONTINUED = re.compile(r"^(?!\s*(?:-\s+)?[\w\"'-]+\s*:(?:\s|$))")  # no key begins here
@@ -69,8 +70,8 @@ def hides(name: str | None) -> bool:
 
 def mistakes(path: Path) -> str:
     try:
-        configuration_of.load(path)
-    except configuration_of.ConfigError as error:
+        load_config(path)
+    except ConfigError as error:
         return "\n".join(error.mistakes) + "\n"
     return "none\n"
 
@@ -99,8 +100,10 @@ def journal(tool: Tool) -> tuple[str | None, str]:
 
 
 def summary(view: View) -> str:
-    tables = [ledger.table(one) for one in view.accounts.values()]
-    return "\n\n".join([*tables, *view.troubles]) + "\n" if tables or view.troubles else f"no ledgers in {view.run_dir}\n"
+    tables = [ledger.table(one) for one in view.snapshots.values()]
+    return (
+        "\n\n".join([*tables, *view.troubles]) + "\n" if tables or view.troubles else f"no ledgers in {view.run_dir}\n"
+    )
 
 
 def recordings(view: View) -> list[Path]:

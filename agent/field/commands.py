@@ -62,7 +62,9 @@ def trace(path: Path, lane: str | None, worst: int, minutes: float, perfetto: Pa
 
 @click.command()
 @config_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file.  [default: reflexd-diag-NODE-TIME.tar.gz]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The file.  [default: reflexd-diag-NODE-TIME.tar.gz]"
+)
 @click.option("--no-recording", is_flag=True, help="Leave the newest recording out: it may show people.")
 def diag(path: Path, output: Path | None, no_recording: bool) -> int:
     """One archive for a support ticket, without secrets: configuration, log, ledgers, doctor, newest recording."""
@@ -71,4 +73,4 @@ def diag(path: Path, output: Path | None, no_recording: bool) -> int:
     return field.show(path, output, not no_recording)
 
 
-ALL = (status, top, doctor, trace, diag)
+COMMANDS = (status, top, doctor, trace, diag)

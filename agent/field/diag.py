@@ -14,9 +14,10 @@ from pathlib import Path
 
 import click
 
-from agent.field import board, collect, doctor, look, redact, status
+from agent.field import board, collect, doctor, snapshot, status
 from agent.field.checks.base import Box, run_tool
-from agent.field.look import View
+from agent.field.snapshot import View
+from agent.recorder import redact
 
 TOTAL = 50_000_000  # bytes before compression
 TEXT = 5_000_000  # of one text; the end is kept, what has just happened stands there
@@ -65,7 +66,7 @@ class Archive:
 
 def show(path: Path, output: Path | None, recording: bool) -> int:
     """Raises OSError where the archive cannot be written; an older one is not overwritten."""
-    view = look.look(path)
+    view = snapshot.look(path)
     out = output or folder() / f"reflexd-diag-{view.config.node}-{time.strftime('%Y%m%d-%H%M%S')}.tar.gz"
     archive = Archive(out, known_secrets(view))
     try:
@@ -124,7 +125,7 @@ def steps(view: View, recording: bool) -> Iterator[Callable[[Archive], None]]:
 
     def ledgers(archive: Archive) -> None:
         archive.text("ledgers.txt", collect.summary(view))
-        for name in view.accounts:
+        for name in view.snapshots:
             archive.data(f"ledgers/{name}.ledger", (view.run_dir / f"{name}.ledger").read_bytes())
         archive.lacks += view.troubles
 
@@ -135,6 +136,8 @@ def steps(view: View, recording: bool) -> Iterator[Callable[[Archive], None]]:
         if newest:
             archive.data(f"recordings/{newest.name}", newest.read_bytes())
         elif found:
-            archive.lacks.append("recordings: left out as asked" if not recording else "recordings: none is below 10 MB")
+            archive.lacks.append(
+                "recordings: left out as asked" if not recording else "recordings: none is below 10 MB"
+            )
 
     yield from (configuration, state, examination, versions, log, recordings, ledgers)

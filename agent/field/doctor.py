@@ -12,19 +12,28 @@ from typing import Any
 
 import click
 
-from agent.field import look, words
+from agent.field import format, snapshot
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, run_tool
 from agent.field.status import wrapped
 
 # The slow and noisy ones last: timers are measured when nothing else of ours runs.
 SUBJECTS = (
-    "leftovers", "software", "rights", "clocks", "devices", "sources", "storage", "heat", "network", "timers",
-)  # fmt: skip
+    "leftovers",
+    "software",
+    "rights",
+    "clocks",
+    "devices",
+    "sources",
+    "storage",
+    "heat",
+    "network",
+    "timers",
+)
 EXIT = {GOOD: 0, SKIP: 0, WARN: 1, BAD: 2}
 
 
 def show(path: Path, as_json: bool) -> int:
-    box = Box(look.look(path), Path("/"), run_tool)
+    box = Box(snapshot.look(path), Path("/"), run_tool)
     found: list[Check] = []
     for one in examine(box):
         found.append(one)
@@ -43,7 +52,9 @@ def examine(box: Box) -> Iterator[Check]:
             # A bug, or a kernel file nobody has seen yet: the other checks are worth having all the more.
             logging.getLogger("reflexd.doctor").debug("%s", subject, exc_info=True)
             cause = f"the check itself failed: {type(error).__name__}: {error}"
-            yield Check(subject, WARN, cause, "nothing is known about it", "reflexd -v doctor says more; please report it")
+            yield Check(
+                subject, WARN, cause, "nothing is known about it", "reflexd -v doctor says more; please report it"
+            )
 
 
 def exit_code(found: list[Check]) -> int:
@@ -59,9 +70,9 @@ def as_dict(found: list[Check]) -> dict[str, Any]:
 def lines(one: Check) -> list[str]:
     """80 columns; what is good takes one or two lines."""
     first = one.state.upper() if one.state == BAD else one.state
-    found = wrapped(words.plain(f"{one.name}: {one.cause}"), f"{first:<5}")
+    found = wrapped(format.plain(f"{one.name}: {one.cause}"), f"{first:<5}")
     if one.state in (WARN, BAD):
-        found += wrapped(words.plain(one.effect), "       so: ") + wrapped(words.plain(one.mend), "       do: ")
+        found += wrapped(format.plain(one.effect), "       so: ") + wrapped(format.plain(one.mend), "       do: ")
     return found
 
 

@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from agent import health, ledger
-from agent.config import LaneConfig
-from agent.field.look import View
-from agent.ledger import Account
+from agent.config.models import LaneConfig
+from agent.field.snapshot import View
+from agent.ledger import LedgerSnapshot
 
 RATE_NS = 5_000_000_000
 NEWEST_NS = 60_000_000_000
 SPARK_S = 18  # what is left of 80 columns
-READ = ledger.STAMPS.index("read")
-Rows = npt.NDArray[np.int64]
+Rows = npt.NDArray[Any]  # of ledger.ROW_TYPE
 
 
 class LaneNow(NamedTuple):
@@ -50,36 +49,49 @@ class LaneNow(NamedTuple):
 def lanes(view: View) -> list[LaneNow]:
     """Those that run first, then those only configured, then those that only left a ledger."""
     told: dict[str, dict[str, Any]] = view.said.get("lanes") or {}
-    names = dict.fromkeys([*told, *view.config.lanes, *view.accounts])
+    names = dict.fromkeys([*told, *view.config.lanes, *view.snapshots])
     return [
-        lane(name, view.accounts.get(name), view.config.lanes.get(name), told.get(name, {}), view) for name in names
+        lane(name, view.snapshots.get(name), view.config.lanes.get(name), told.get(name, {}), view) for name in names
     ]
 
 
-def lane(name: str, told: Account | None, section: LaneConfig | None, said: dict[str, Any], view: View) -> LaneNow:
+def lane(
+    name: str, told: LedgerSnapshot | None, section: LaneConfig | None, said: dict[str, Any], view: View
+) -> LaneNow:
     model = str(said.get("model") or (section.model if section else ""))
     driver = str(said.get("driver") or (section.source.driver if section else ""))
     if told is None:
         state = str(said.get("state") or ("unknown" if view.pid else "stopped"))
         critical = bool(said.get("critical", section.critical if section else True))
         return LaneNow(name, state, "no ledger", model, driver, critical, float(said.get("budget_ms") or 0))
-    other = told.t_turn > view.now or newest(told) > view.now
+    other = told.t_progress > view.now or newest(told) > view.now
     now = newest(told) if other or not view.pid else view.now
-    rows = told.rows[told.rows[:, READ] > now - NEWEST_NS]
+    rows = told.rows[told.rows["read"] > now - NEWEST_NS]
     figures = ledger.quantiles(ledger.parts(rows)["total"])
     state = state_of(told, view)
     return LaneNow(
-        name, state, why(state, said, view), model, driver, told.critical, told.budget_ms,
-        rate(told, now), figures.get("p50"), figures.get("p99"),
+        name,
+        state,
+        why(state, said, view),
+        model,
+        driver,
+        told.critical,
+        told.budget_ms,
+        rate(told, now),
+        figures.get("p50"),
+        figures.get("p99"),
         {key: told.counts[key] for key in ledger.COUNTERS[:5]},
         {key: told.counts[key] for key in ledger.DROPS if told.counts[key]},
-        told.label, told.score,
-        None if other else age(told.t_evidence, view.now), None if other else age(newest(told), view.now),
-        other, spark(rows, now),
-    )  # fmt: skip
+        told.label,
+        told.score,
+        None if other else age(told.t_evidence, view.now),
+        None if other else age(newest(told), view.now),
+        other,
+        spark(rows, now),
+    )
 
 
-def state_of(told: Account, view: View) -> str:
+def state_of(told: LedgerSnapshot, view: View) -> str:
     if not view.pid:
         return "failed" if told.state == "failed" else "stopped"
     return "stopped" if told.pid != view.pid else health.event(told, view.now)
@@ -94,27 +106,27 @@ def why(state: str, said: dict[str, Any], view: View) -> str:
     return health.EFFECTS[state][2] + (f": {reason}" if reason else "")
 
 
-def newest(told: Account) -> int:
+def newest(told: LedgerSnapshot) -> int:
     """When the newest sample came into the lane's hands; 0 for never."""
-    return int(told.rows[:, READ].max()) if len(told.rows) else 0
+    return int(told.rows["read"].max()) if len(told.rows) else 0
 
 
 def age(then: int, now: int) -> float | None:
     return (now - then) / 1e9 if 0 < then <= now else None
 
 
-def rate(told: Account, now: int) -> float:
+def rate(told: LedgerSnapshot, now: int) -> float:
     """Over five seconds, or since the first sample."""
     if not len(told.rows):
         return 0.0
-    since = max(now - RATE_NS, int(told.rows[0, READ]) if told.head <= ledger.ROWS else 0)
-    count = int((told.rows[:, READ] > since).sum())
+    since = max(now - RATE_NS, int(told.rows["read"][0]) if told.head <= ledger.ROWS else 0)
+    count = int((told.rows["read"] > since).sum())
     return count / max(0.5, (now - since) / 1e9)
 
 
 def spark(rows: Rows, now: int) -> list[float | None]:
     """p99 of each of the newest whole seconds, oldest first."""
-    back = (now - rows[:, READ]) // 1_000_000_000
+    back = (now - rows["read"]) // 1_000_000_000
     total = ledger.parts(rows)["total"]
     found: list[float | None] = []
     for second in range(SPARK_S - 1, -1, -1):

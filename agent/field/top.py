@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import click
 
-from agent.field import board, status, words
+from agent.field import board, format, status
 from agent.field.lanes import SPARK_S, LaneNow
 from agent.field.status import Status
 
@@ -42,7 +42,7 @@ def show(path: Path, once: bool) -> int:
 def printable(texts: Iterable[str]) -> list[str]:
     """Blocks as plain characters where the terminal's encoding has none."""
     encoding = (sys.stdout.encoding or "ascii").lower()
-    table = {} if "utf" in encoding else str.maketrans(words.SPARKS, PLAIN_SPARKS)
+    table = {} if "utf" in encoding else str.maketrans(format.SPARKS, PLAIN_SPARKS)
     return [text.translate(table) for text in texts]
 
 
@@ -53,14 +53,16 @@ def lines(now: Status) -> list[Line]:
     found = [Line(head, "head" if well else "bad"), Line(board.line(now.board), "dim"), Line(HEAD, "head")]
     for one in now.lanes:
         found += lane_lines(one)
-    found += [Line(words.clip(words.plain(f"! {reason}")), "bad") for reason in now.reasons]
+    found += [Line(format.clip(format.plain(f"! {reason}")), "bad") for reason in now.reasons]
     if now.actuators:
         found.append(Line(status.ACTUATOR_HEAD, "head"))
         found += [Line(status.actuator_line(one), "bad" if one.host == 0 else "") for one in now.actuators]
-    off = ", ".join(knob.name for knob in now.knobs if not knob.on)
+    off = ", ".join(setting.name for setting in now.settings if not setting.on)
     if off:
-        found.append(Line(words.clip(f"off    {off}: see 'reflexd doctor'"), "dim"))
-    found += [Line(words.clip(words.plain(f"note   {text}")), "dim") for text in (*now.view.mistakes, *now.view.troubles)]
+        found.append(Line(format.clip(f"off    {off}: see 'reflexd doctor'"), "dim"))
+    found += [
+        Line(format.clip(format.plain(f"note   {text}")), "dim") for text in (*now.view.mistakes, *now.view.troubles)
+    ]
     return [*found, Line(config, "dim")]
 
 
@@ -69,6 +71,9 @@ HEAD = f"{status.LANE_HEAD:<{61}} P99 OF {SPARK_S} s"
 
 def lane_lines(one: LaneNow) -> list[Line]:
     slow = one.budget_ms > 0 and (one.p99_ms or 0.0) > one.budget_ms
-    first = f"{status.figures(one, BAR)} {words.sparkline(one.spark, one.budget_ms or 1.0)}"
+    first = f"{status.figures(one, BAR)} {format.sparkline(one.spark, one.budget_ms or 1.0)}"
     second = f"  {status.evidence(one)}; {status.drops(one)}"
-    return [Line(first.rstrip(), "" if one.state == "running" and not slow else "bad"), Line(words.clip(second), "dim")]
+    return [
+        Line(first.rstrip(), "" if one.state == "running" and not slow else "bad"),
+        Line(format.clip(second), "dim"),
+    ]

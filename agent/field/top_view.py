@@ -19,7 +19,12 @@ from agent.field import board, status
 from agent.field.top import Line, lines
 
 PERIOD_S = 1.0
-TONES = {"": Style(), "head": Style(bold=True), "bad": Style(color="red", bold=True), "dim": Style(color="bright_black")}
+TONES = {
+    "": Style(),
+    "head": Style(bold=True),
+    "bad": Style(color="red", bold=True),
+    "dim": Style(color="bright_black"),
+}
 QUIT = Line("q quits", "dim")
 
 

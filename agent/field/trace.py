@@ -11,11 +11,11 @@ import click
 import numpy as np
 
 from agent import ledger
-from agent.config import ConfigError
-from agent.field import lanes, look, perfetto, words
+from agent.errors import ConfigError
+from agent.field import format, lanes, perfetto, snapshot
 from agent.field.lanes import Rows
-from agent.field.look import View
-from agent.ledger import PARTS, Account
+from agent.field.snapshot import View
+from agent.ledger import PARTS, LedgerSnapshot
 
 BAR = 48
 
@@ -35,14 +35,16 @@ class Slow(NamedTuple):
 
 def show(path: Path, lane: str | None, worst: int, minutes: float, out: Path | None, as_json: bool) -> int:
     """0, or 1 where no ledger has a sample. Raises ConfigError: no such lane."""
-    view = look.look(path)
+    view = snapshot.look(path)
     chosen = choose(view, lane)
     newest = {name: recent(told, minutes, view.now) for name, told in chosen.items()}
     if out is not None:
         count = perfetto.write(out, perfetto.events(view.said.get("node") or view.config.node, newest))
         click.echo(json.dumps({"file": str(out), "events": count}) if as_json else perfetto.said(out, count))
         return 0 if count else 1
-    found = sorted((one for name in chosen for one in slowest(chosen[name], newest[name], worst, view.now)), key=slowness)
+    found = sorted(
+        (one for name in chosen for one in slowest(chosen[name], newest[name], worst, view.now)), key=slowness
+    )
     if as_json:
         click.echo(json.dumps({"worst": [one._asdict() for one in found[:worst]], "troubles": view.troubles}, indent=2))
     else:
@@ -50,22 +52,23 @@ def show(path: Path, lane: str | None, worst: int, minutes: float, out: Path | N
     return 0 if found else 1
 
 
-def choose(view: View, lane: str | None) -> dict[str, Account]:
+def choose(view: View, lane: str | None) -> dict[str, LedgerSnapshot]:
     if lane is None:
-        return view.accounts
-    if lane not in view.accounts:
-        there = ", ".join(view.accounts) or "none"
+        return view.snapshots
+    if lane not in view.snapshots:
+        there = ", ".join(view.snapshots) or "none"
         raise ConfigError([f"{view.run_dir}: no ledger of a lane '{lane}'; there is: {there}"])
-    return {lane: view.accounts[lane]}
+    return {lane: view.snapshots[lane]}
 
 
-def recent(told: Account, minutes: float, now: int) -> Rows:
+def recent(told: LedgerSnapshot, minutes: float, now: int) -> Rows:
     """Rows of the last minutes; of a daemon that is dead, or of another boot, the last minutes that it lived."""
     last = lanes.newest(told)
     end = now if now - last < 60e9 * minutes and last <= now else last
     # A row that was overwritten while the file was read may be out of order, or half new.
-    rows = told.rows[(told.rows[:, lanes.READ] > end - int(60e9 * minutes)) & (told.rows[:, 6] >= told.rows[:, 3])]
-    ordered: Rows = rows[np.argsort(rows[:, 1], kind="stable")]
+    whole = told.rows["decided"] >= told.rows["read"]
+    rows = told.rows[(told.rows["read"] > end - int(60e9 * minutes)) & whole]
+    ordered: Rows = rows[np.argsort(rows["capture"], kind="stable")]
     return ordered
 
 
@@ -73,15 +76,27 @@ def slowness(one: Slow) -> float:
     return -one.total_ms
 
 
-def slowest(told: Account, rows: Rows, count: int, now: int) -> list[Slow]:
+def slowest(told: LedgerSnapshot, rows: Rows, count: int, now: int) -> list[Slow]:
     parts = ledger.parts(rows)
     found = []
     for at in np.argsort(-parts["total"], kind="stable")[:count]:
-        t = int(rows[at, 1])
+        row = rows[at]
+        t = int(row["capture"])
         clock = lanes.wall_clock(t, now) if lanes.newest(told) <= now else None
         split = {name: round(float(parts[name][at]), 3) for name in PARTS}
         total = round(float(parts["total"][at]), 3)
-        found.append(Slow(told.lane, int(rows[at, 0]), t, clock, total, told.budget_ms, bool(rows[at, 8]), split))
+        found.append(
+            Slow(
+                lane=told.lane,
+                sequence=int(row["sequence"]),
+                t=t,
+                clock=clock,
+                total_ms=total,
+                budget_ms=told.budget_ms,
+                applied=bool(row["applied"]),
+                parts=split,
+            )
+        )
     return found
 
 
@@ -99,7 +114,7 @@ def sample_lines(one: Slow, now: int) -> list[str]:
     """Each stage's bar begins where the one before ended."""
     over = "over" if one.total_ms > one.budget_ms else "of"
     end = "captured to applied" if one.applied else "captured to decided"
-    lines = [words.plain(f"lane {one.lane}, sample {one.sequence}{when(one, now)}")]
+    lines = [format.plain(f"lane {one.lane}, sample {one.sequence}{when(one, now)}")]
     begin = 0.0
     scale = BAR / one.total_ms if one.total_ms > 0 else 0.0
     for name, ms in one.parts.items():
@@ -114,4 +129,4 @@ def when(one: Slow, now: int) -> str:
     if one.clock is None:
         return ", of another boot"
     clock = time.strftime("%H:%M:%S", time.localtime(one.clock)) + f"{one.clock % 1:.3f}"[1:]
-    return f", {clock}, {words.ago((now - one.t) / 1e9)} ago"
+    return f", {clock}, {format.ago((now - one.t) / 1e9)} ago"

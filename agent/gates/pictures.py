@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 
 from agent.data import Array, Box, Sample
-from agent.gates.base import Gate, GateConfig, Motion
+from agent.gates.base import Gate
+from agent.gates.config import GateConfig, Motion
 from agent.prepare.pixels import Pixels, Region
-from agent.tracks import overlap
+from agent.vision.tracks import overlap
 
 GRID = 160  # columns of the small picture in which changes are looked for
 
@@ -25,7 +26,7 @@ class PictureGate(Gate):
         self.moved: Box | None = None  # at the last look
 
     def fit(self, shape: tuple[int, ...]) -> None:
-        self.shape, self.t_looked = shape, -(1 << 62)
+        self.shape, self.t_inferred = shape, -(1 << 62)
         self.stride = max(1, round(shape[1] / GRID))
         size = -(-shape[0] // self.stride), -(-shape[1] // self.stride)
         self.picked, self.small, self.kept, self.step = (np.zeros(size, np.uint8) for _ in range(4))
@@ -41,7 +42,7 @@ class PictureGate(Gate):
         self.held = not (due or self.elsewhere(moved) or self.changed(small))
         if self.held:
             return False
-        self.t_looked, self.moved = now, moved
+        self.t_inferred, self.moved = now, moved
         np.copyto(self.kept, small)
         if self.pixels.frame_shape != frame.shape:
             self.pixels.fit(frame.shape)
@@ -53,7 +54,7 @@ class PictureGate(Gate):
         if not moved:
             return False
         assert self.motion
-        return not self.found or not self.moved or overlap(moved, self.moved) < 1.0 - self.motion.again
+        return not self.findings or not self.moved or overlap(moved, self.moved) < 1.0 - self.motion.min_change
 
     def look(self, frame: Array) -> Array:
         """Brightness: of colours the green, which the eye and the sensor take for most of it; of YUYV the Y."""
@@ -64,23 +65,27 @@ class PictureGate(Gate):
     def changed(self, small: Array) -> bool:
         if not self.keyframe:
             return False
-        far = np.greater(cv2.absdiff(small, self.kept, dst=self.step), self.keyframe.step)
-        return bool(np.count_nonzero(far) >= self.keyframe.changed * small.size)
+        far = np.greater(cv2.absdiff(small, self.kept, dst=self.step), self.keyframe.threshold)
+        return bool(np.count_nonzero(far) >= self.keyframe.min_changed * small.size)
 
     def region(self, moved: Box) -> Region:
         """Around what moved and what was found last: of the frame's shape, and never smaller than what the model takes."""
         assert self.motion
         if not self.motion.crop:
             return self.pixels.whole
-        boxes = [moved, *(one.box for one in self.found if one.box)]
+        boxes = [moved, *(one.box for one in self.findings if one.box)]
         pad = self.motion.pad
         around = Box(
-            min(box.left for box in boxes) - pad, min(box.top for box in boxes) - pad,
-            max(box.right for box in boxes) + pad, max(box.bottom for box in boxes) + pad,
-        )  # fmt: skip
+            min(box.left for box in boxes) - pad,
+            min(box.top for box in boxes) - pad,
+            max(box.right for box in boxes) + pad,
+            max(box.bottom for box in boxes) + pad,
+        )
         height, width = self.shape[:2]
         least = max(self.pixels.size[1] / width, self.pixels.size[0] / height)
-        return inside(around, min(1.0, max(around.right - around.left, around.bottom - around.top, least)), width, height)
+        return inside(
+            around, min(1.0, max(around.right - around.left, around.bottom - around.top, least)), width, height
+        )
 
 
 def inside(around: Box, share: float, width: int, height: int) -> Region:
@@ -111,8 +116,8 @@ class Background:
         cv2.convertScaleAbs(self.mean, dst=self.grey)
         cv2.accumulateWeighted(small, self.mean, share)
         cv2.absdiff(small, self.grey, dst=self.far)
-        cv2.threshold(self.far, self.motion.step, 1, cv2.THRESH_BINARY, dst=self.far)
-        least = self.motion.least * small.size
+        cv2.threshold(self.far, self.motion.threshold, 1, cv2.THRESH_BINARY, dst=self.far)
+        least = self.motion.min_area * small.size
         if cv2.countNonZero(self.far) < least:
             return None
         _, _, parts, _ = cv2.connectedComponentsWithStats(self.far, connectivity=8)

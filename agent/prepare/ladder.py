@@ -22,7 +22,9 @@ class Ladder:
     def __init__(self, frame: tuple[int, ...], inner: tuple[int, int]) -> None:
         """frame: its shape. inner: width and height on the model's picture: no rung leaves fewer pixels than these."""
         most = min(frame[1] / inner[0], frame[0] / inner[1])
-        self.took: dict[int, list[int]] = {rung: [] for rung in RUNGS if rung <= max(most, 1)}  # ns, of rungs that are left
+        self.took: dict[int, list[int]] = {
+            rung: [] for rung in RUNGS if rung <= max(most, 1)
+        }  # ns, of rungs that are left
         self.probes = 0
 
     @property

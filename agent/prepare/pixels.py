@@ -45,7 +45,7 @@ class Pixels(Preparation):
 
     def __init__(
         self, picture: Picture, tensor: Tensor, pixels: str, reference: Array | None = None, shrink: int | None = 1
-    ) -> None:  # fmt: skip
+    ) -> None:
         """pixels: the camera's layout, a key of CHANNELS. reference: uint8 [height, width] in grey, of a good part.
 
         shrink: take every so many pixels only, before anything else; None: as many as the first frames allow (`ladder.py`).
@@ -183,7 +183,9 @@ class Pixels(Preparation):
             small = cv2.resize(full, self.inner, dst=small, interpolation=self.interpolation)
             self.place[...] = small.reshape(self.place.shape)
             return
-        few = cv2.resize(pairs(source), self.inner, dst=part(self.paired, height, width, 4), interpolation=self.interpolation)
+        few = cv2.resize(
+            pairs(source), self.inner, dst=part(self.paired, height, width, 4), interpolation=self.interpolation
+        )
         coloured = part(self.coloured, height, 2 * width, self.first)
         cv2.cvtColor(few.reshape(height, 2 * width, 2), conversion, dst=coloured)
         self.place[...] = coloured.reshape(height, 2 * width, -1)[:, ::2]
@@ -205,7 +207,9 @@ class Pixels(Preparation):
 
     def quantise(self, target: Array) -> None:
         if self.planar:
-            coloured = self.canvas if self.table is None else cv2.LUT(self.canvas, self.table).reshape(self.canvas.shape)
+            coloured = (
+                self.canvas if self.table is None else cv2.LUT(self.canvas, self.table).reshape(self.canvas.shape)
+            )
             target[...] = coloured.transpose(2, 0, 1)
         elif self.table is None:
             target[...] = self.canvas

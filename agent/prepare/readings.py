@@ -55,7 +55,9 @@ class Readings(Preparation):
         before = max(self.seen, length - 1) // hop  # a hop before the window is full is none
         # Row by row in plain floats: for the usual one row this takes half the time of array operations.
         for row in readings.tolist():
-            stored = self.row.pack(*self.quantised(row if self.as_they_come else [row[column] for column in self.columns]))
+            stored = self.row.pack(
+                *self.quantised(row if self.as_they_come else [row[column] for column in self.columns])
+            )
             at, size = self.seen % length * self.row.size, length * self.row.size
             self.memory[at : at + self.row.size] = self.memory[at + size : at + size + self.row.size] = stored
             self.seen += 1

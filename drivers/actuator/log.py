@@ -38,10 +38,15 @@ class Driver(Actuator):
             raise DeviceMissing(f"{self.options.path}: {error.strerror}") from error
 
     def apply(self, verb: str, arguments: Arguments) -> None:
-        line = json.dumps({
-            "t_ns": time.monotonic_ns(), "unix_s": round(time.time(), 3),
-            "actuator": self.name, "verb": verb, "arguments": dict(arguments),
-        })
+        line = json.dumps(
+            {
+                "t_ns": time.monotonic_ns(),
+                "unix_s": round(time.time(), 3),
+                "actuator": self.name,
+                "verb": verb,
+                "arguments": dict(arguments),
+            }
+        )
         if self.options.path:
             self._write(line)
         else:

@@ -26,7 +26,9 @@ Pattern = Annotated[dict[Relay, bool], Field(min_length=1)]
 class Options(DriverOptions):
     url: str = Field(min_length=1, description="a device such as /dev/serial/by-id/usb-...")
     baud: int = Field(9600, ge=50, le=12_000_000)
-    channels: dict[str, Pattern] = Field(min_length=1, description="verb -> relay -> on; a relay not named stays as it is")
+    channels: dict[str, Pattern] = Field(
+        min_length=1, description="verb -> relay -> on; a relay not named stays as it is"
+    )
     safe: str = Field(description="the verb of the safe state; it names every relay")
     echo: Literal["none", "same"] = Field("none", description="same: the board answers with the bytes that it got")
     timeout_ms: float = Field(100.0, gt=0, le=5000, description="for the bytes to leave, and again for the echo")

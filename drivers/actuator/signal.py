@@ -36,7 +36,9 @@ class Options(DriverOptions):
     echo: Literal["none", "same"] = Field("none", description="same: the board answers with the bytes that it got")
     timeout_ms: float = Field(100.0, gt=0, le=400, description="for the bytes to leave, and again for the echo")
     green_min_s: float = Field(7.0, ge=4, le=120, description="a green lasts at least so long, but for safety")
-    green_max_s: float = Field(60.0, ge=0, le=3600, description="then the waiting side gets its turn; 0: it may wait for ever")
+    green_max_s: float = Field(
+        60.0, ge=0, le=3600, description="then the waiting side gets its turn; 0: it may wait for ever"
+    )
     yellow_s: float = Field(3.0, ge=3, le=6)
     all_red_s: float = Field(1.0, ge=0.5, le=10, description="at least, between any two greens")
     people_clear_s: float = Field(ge=3, le=60, description="for people to leave the road: its width / 1.07 m/s")
@@ -194,6 +196,14 @@ def heads(options: Options, name: str) -> Actuator:
         phase: {options.relays[lamp]: lamp in lit for lamp in sorted(LAMPS, key=lambda one: one in lit)}
         for phase, lit in PHASES.items()
     }
-    return serial_relay.Driver(serial_relay.Options(
-        url=options.url, baud=options.baud, echo=options.echo, timeout_ms=options.timeout_ms, channels=patterns, safe="clear",
-    ), name)  # fmt: skip
+    return serial_relay.Driver(
+        serial_relay.Options(
+            url=options.url,
+            baud=options.baud,
+            echo=options.echo,
+            timeout_ms=options.timeout_ms,
+            channels=patterns,
+            safe="clear",
+        ),
+        name,
+    )

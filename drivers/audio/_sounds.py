@@ -11,7 +11,13 @@ from agent.data import Array
 Chance = np.random.Generator
 
 # Formants in Hz of some vowels, an adult's (Peterson & Barney 1952).
-VOWELS = {"a": (730, 1090, 2440), "i": (270, 2290, 3010), "u": (300, 870, 2240), "e": (530, 1840, 2480), "o": (570, 840, 2410)}
+VOWELS = {
+    "a": (730, 1090, 2440),
+    "i": (270, 2290, 3010),
+    "u": (300, 870, 2240),
+    "e": (530, 1840, 2480),
+    "o": (570, 840, 2410),
+}
 WIDTHS = (80.0, 110.0, 170.0)  # Hz, of the formants
 
 
@@ -19,7 +25,9 @@ def make(kind: str, rate_hz: int, seconds: float, seed: int) -> Array:
     """float32 [seconds * rate_hz], the loudest value 1. The same seed makes the same sound."""
     count = max(1, round(seconds * rate_hz))
     wave = KINDS[kind](np.arange(count) / rate_hz, rate_hz, np.random.default_rng(seed))
-    ramp = np.clip(np.minimum(np.arange(count), np.arange(count)[::-1]) / (0.005 * rate_hz), 0, 1)  # no click at its edges
+    ramp = np.clip(
+        np.minimum(np.arange(count), np.arange(count)[::-1]) / (0.005 * rate_hz), 0, 1
+    )  # no click at its edges
     if kind != "glass":
         wave = wave * ramp
     return (wave / max(float(np.abs(wave).max()), 1e-9)).astype(np.float32)
@@ -29,7 +37,12 @@ def scream(t: Array, rate_hz: int, chance: Chance) -> Array:
     """A high voice, strained: rough, that is its loudness trembles at 30 to 150 Hz (Arnal et al. 2015), vowel a."""
     rise = 1 - np.exp(-t / 0.07)
     fall = np.exp(-np.clip(t - 0.55 * t[-1], 0, None) / 0.25)
-    pitch = (500 + 530 * rise) * (0.82 + 0.18 * fall) * (1 + 0.016 * np.sin(2 * np.pi * 5.4 * t)) * wobble(t, chance, 0.013, 94)
+    pitch = (
+        (500 + 530 * rise)
+        * (0.82 + 0.18 * fall)
+        * (1 + 0.016 * np.sin(2 * np.pi * 5.4 * t))
+        * wobble(t, chance, 0.013, 94)
+    )
     rough = 1 + 0.72 * np.sin(2 * np.pi * 106 * t + 2 * np.sin(2 * np.pi * 9 * t))
     voice = buzz(pitch, rate_hz, 0.58) * rough + 0.26 * chance.standard_normal(len(t))
     heard: Array = resonate(voice, rate_hz, [(1260, 180), (1810, 220), (3510, 310)]) * rise * fall
@@ -41,7 +54,9 @@ def groan(t: Array, rate_hz: int, chance: Chance) -> Array:
     share = t / max(t[-1], 1e-9)
     swell = np.sin(np.pi * share) ** 0.9
     pitch = (200 - 68 * share) * (1 + 0.043 * np.sin(np.pi * share)) * wobble(t, chance, 0.108, 34.6)
-    voice = buzz(pitch, rate_hz, 0.92) * (1 + 0.61 * np.sin(2 * np.pi * 37.5 * t)) + 0.25 * chance.standard_normal(len(t))
+    voice = buzz(pitch, rate_hz, 0.92) * (1 + 0.61 * np.sin(2 * np.pi * 37.5 * t)) + 0.25 * chance.standard_normal(
+        len(t)
+    )
     heard: Array = resonate(voice, rate_hz, list(zip((730, 1020, 2890), WIDTHS))) * swell
     return heard
 
@@ -83,7 +98,12 @@ def glass(t: Array, rate_hz: int, chance: Chance) -> Array:
     return np.asarray(out)
 
 
-KINDS: dict[str, Callable[[Array, int, Chance], Array]] = {"scream": scream, "groan": groan, "glass": glass, "speech": speech}
+KINDS: dict[str, Callable[[Array, int, Chance], Array]] = {
+    "scream": scream,
+    "groan": groan,
+    "glass": glass,
+    "speech": speech,
+}
 
 
 def room(rate_hz: int, seconds: float, seed: int) -> Array:
@@ -109,7 +129,9 @@ def buzz(pitch: Array, rate_hz: int, tilt: float) -> Array:
 def resonate(wave: Array, rate_hz: int, resonances: Sequence[tuple[float, float]]) -> Array:
     """The wave through resonances (Hz, bandwidth in Hz) side by side: Lorentz curves over its spectrum."""
     hz = np.fft.rfftfreq(2 * len(wave), 1 / rate_hz)
-    gain = sum(1 / np.sqrt(1 + ((hz - centre) / (width / 2)) ** 2) / rank for rank, (centre, width) in enumerate(resonances, 1))
+    gain = sum(
+        1 / np.sqrt(1 + ((hz - centre) / (width / 2)) ** 2) / rank for rank, (centre, width) in enumerate(resonances, 1)
+    )
     return np.fft.irfft(np.fft.rfft(wave, 2 * len(wave)) * gain)[: len(wave)]
 
 

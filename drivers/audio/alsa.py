@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from agent.data import Sample
-from drivers.audio._values import AudioOptions, Arrivals, Pulse
+from drivers.audio._values import Arrivals, AudioOptions, Pulse
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, Microphone
 
 ROOM = 1 << 17  # bytes: twice what a pipe holds, so that one read empties it
@@ -39,9 +39,13 @@ REASONS = [
 
 class Options(AudioOptions):
     device: str = Field("default", pattern=r"^[^-\s]\S{0,199}$", description="a name of `arecord -L`; plughw: converts")
-    buffer_ms: float = Field(500.0, ge=50, le=10_000, description="the card's ring: so late may arecord be without losing values")
+    buffer_ms: float = Field(
+        500.0, ge=50, le=10_000, description="the card's ring: so late may arecord be without losing values"
+    )
     start_ms: float = Field(5000.0, gt=0, le=60_000, description="for the first values to come")
-    dead_ms: float = Field(2000.0, ge=0, le=3_600_000, description="digital silence that counts as a fault; 0: none does")
+    dead_ms: float = Field(
+        2000.0, ge=0, le=3_600_000, description="digital silence that counts as a fault; 0: none does"
+    )
 
 
 class Driver(Microphone):
@@ -99,7 +103,9 @@ class Driver(Microphone):
                 return sample
             now = time.monotonic_ns()
             if now >= silent:
-                raise DeviceTimeout(f"{self.options.device}: no sound for {self.options.timeout_ms:g} ms{self._quoted()}")
+                raise DeviceTimeout(
+                    f"{self.options.device}: no sound for {self.options.timeout_ms:g} ms{self._quoted()}"
+                )
             if now >= until:
                 return None
             self.ready.poll((until - now) / 1e6)
@@ -122,9 +128,14 @@ class Driver(Microphone):
         command = [program, f"--device={o.device}", "-t", "raw", "-f", "S16_LE", "-c", "1", "-r", str(o.rate_hz)]
         command += [f"--period-time={o.block_ms * 1000:.0f}", f"--buffer-time={o.buffer_ms * 1000:.0f}"]
         child = subprocess.Popen(
-            command, bufsize=0, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True, env={**os.environ, "LC_ALL": "C"},
-        )  # fmt: skip
+            command,
+            bufsize=0,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "LC_ALL": "C"},
+        )
         with suppress(OSError):  # the lane's core, which the child would inherit, may be reserved
             os.sched_setaffinity(child.pid, os.sched_getaffinity(os.getpid()))
         return child
@@ -134,7 +145,9 @@ class Driver(Microphone):
         while True:
             left = end - time.monotonic_ns()
             if left <= 0:
-                raise DeviceTimeout(f"{self.options.device}: no sound within {self.options.start_ms:g} ms{self._quoted()}")
+                raise DeviceTimeout(
+                    f"{self.options.device}: no sound within {self.options.start_ms:g} ms{self._quoted()}"
+                )
             events = dict(self.ready.poll(left / 1e6))
             self._listen()
             if events.get(self.sound, 0) & select.POLLIN:

@@ -12,9 +12,9 @@ import numpy as np
 from pydantic import Field
 
 from agent.data import Array, Sample
-from drivers.resample import resample
 from drivers.audio._values import AudioOptions, Blocks, Pulse
 from drivers.base import DeviceFault, DeviceMissing, Microphone
+from drivers.resample import resample
 
 LOWEST_HZ, HIGHEST_HZ = 1_000, 192_000
 MOST_CHANNELS = 64
@@ -76,7 +76,9 @@ def load(path: Path, rate_hz: int, max_s: float) -> Array:
     # RuntimeError: a chunk that ends outside its parent
     except (wave.Error, EOFError, StructError, RuntimeError, ValueError, OverflowError) as error:
         why = str(error) or "it ends too early"
-        raise DeviceFault(f"{path}: not a WAV file with PCM ({why}); ffmpeg -i IN -c:a pcm_s16le OUT.wav makes one") from error
+        raise DeviceFault(
+            f"{path}: not a WAV file with PCM ({why}); ffmpeg -i IN -c:a pcm_s16le OUT.wav makes one"
+        ) from error
     values = resample(values, before_hz, rate_hz, silence=True)
     values.flags.writeable = False
     return values

@@ -39,7 +39,9 @@ class Options(AudioOptions):
     noise: float = Field(0.003, ge=0, le=1, description="rms of the room")
     seed: int = Field(0, ge=0, description="the same seed makes the same room and the same voices")
     pace: Literal["real", "fast"] = Field("real", description="fast: a block whenever asked, on a clock of its own")
-    dead_ms: float = Field(2000.0, ge=0, le=3_600_000, description="digital silence that counts as a fault; 0: none does")
+    dead_ms: float = Field(
+        2000.0, ge=0, le=3_600_000, description="digital silence that counts as a fault; 0: none does"
+    )
     faults: tuple[AudioFault, ...] = Field((), description="troubles on a schedule")
 
     @model_validator(mode="after")
@@ -118,7 +120,11 @@ class Driver(Microphone):
             out[done : done + len(piece)] = piece
             done += len(piece)
         for start, wave in self.sounds:
-            laps = range((first - start) // self.period, (first + len(out) - start) // self.period + 1) if self.period else (0,)
+            laps = (
+                range((first - start) // self.period, (first + len(out) - start) // self.period + 1)
+                if self.period
+                else (0,)
+            )
             for lap in laps:
                 begin = start + max(lap, 0) * self.period
                 low, high = max(begin, first), min(begin + len(wave), first + len(out))

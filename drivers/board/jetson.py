@@ -14,7 +14,9 @@ OFFLINE_C = -256
 
 
 class Options(SensorOptions):
-    rate_hz: float = Field(1.0, gt=0, le=10, description="how often the board is read; the service refreshes at this pace")
+    rate_hz: float = Field(
+        1.0, gt=0, le=10, description="how often the board is read; the service refreshes at this pace"
+    )
 
 
 class Driver(Sensor):
@@ -69,8 +71,11 @@ class Driver(Sensor):
 def decode(board: Any) -> dict[str, float]:
     """Readings out of a jtop: power comes in mW, memory in kB, an offline sensor reads -256."""
     found: dict[str, float] = {}
-    degrees = {name: one["temp"] for name, one in board.temperature.items()
-               if one.get("online", True) and one["temp"] != OFFLINE_C}
+    degrees = {
+        name: one["temp"]
+        for name, one in board.temperature.items()
+        if one.get("online", True) and one["temp"] != OFFLINE_C
+    }
     if degrees:
         found["temperature_c"] = max(degrees.values())
     found.update({f"temperature_{name.lower()}_c": value for name, value in degrees.items()})

@@ -33,8 +33,13 @@ class Driver(Sensor):
     def open(self) -> None:
         root = Path(self.options.root)
         probes: tuple[Probe, ...] = (
-            lambda: temperatures(root), Load(root).read, lambda: memory(root), lambda: clock(root),
-            lambda: gpu(root), lambda: throttling(root), lambda: power(root),
+            lambda: temperatures(root),
+            Load(root).read,
+            lambda: memory(root),
+            lambda: clock(root),
+            lambda: gpu(root),
+            lambda: throttling(root),
+            lambda: power(root),
         )
         self.probes = [probe for probe in probes if probe()]
         self.keys = [key for probe in self.probes for key in probe()]
@@ -75,8 +80,10 @@ def temperatures(root: Path) -> Mapping[str, float]:
     """Thermal zones and hardware monitors; files hold thousandths of a degree."""
     found: dict[str, float] = {}
     zones = [(text(zone / "type"), zone / "temp") for zone in within(root, "sys/class/thermal", "thermal_zone*")]
-    chips = [(text(file.parent / "name") + " " + label(file), file)
-             for file in within(root, "sys/class/hwmon", "hwmon*/temp*_input")]
+    chips = [
+        (text(file.parent / "name") + " " + label(file), file)
+        for file in within(root, "sys/class/hwmon", "hwmon*/temp*_input")
+    ]
     for name, file in zones + chips:
         celsius = number(file) / 1000
         if COLDEST_C < celsius < HOTTEST_C:
@@ -93,7 +100,8 @@ def memory(root: Path) -> Mapping[str, float]:
 def clock(root: Path) -> Mapping[str, float]:
     khz = known(number(file) for file in within(root, "sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_cur_freq"))
     mhz = [one / 1000 for one in khz] or [
-        float(one) for one in re.findall(r"^cpu MHz\s*: ([0-9.]+)$", text(root / "proc/cpuinfo"), re.MULTILINE)]
+        float(one) for one in re.findall(r"^cpu MHz\s*: ([0-9.]+)$", text(root / "proc/cpuinfo"), re.MULTILINE)
+    ]
     return {"cpu_mhz": sum(mhz) / len(mhz)} if mhz else {}
 
 
@@ -105,8 +113,10 @@ def gpu(root: Path) -> Mapping[str, float]:
 
 def throttling(root: Path) -> Mapping[str, float]:
     found: dict[str, float] = {}
-    counts = known(number(file) for file in within(
-        root, "sys/devices/system/cpu", "cpu[0-9]*/thermal_throttle/core_throttle_count"))
+    counts = known(
+        number(file)
+        for file in within(root, "sys/devices/system/cpu", "cpu[0-9]*/thermal_throttle/core_throttle_count")
+    )
     if counts:
         found["throttle_count"] = sum(counts)
     for file in within(root, "sys/devices/platform/soc", "soc:firmware/get_throttled"):

@@ -24,7 +24,8 @@ class BoardFault(Fault):
 class Options(SensorOptions):
     rate_hz: float = Field(1.0, gt=0, le=100, description="how often the board is read")
     values: dict[str, float] = Field(
-        {"temperature_c": 50.0, "load_percent": 20.0, "memory_available_mb": 4000.0, "power_w": 8.0}, min_length=1)
+        {"temperature_c": 50.0, "load_percent": 20.0, "memory_available_mb": 4000.0, "power_w": 8.0}, min_length=1
+    )
     faults: tuple[BoardFault, ...] = Field((), description="troubles on a schedule")
 
 

@@ -90,8 +90,13 @@ def pin_hole(copper: Array, random: np.random.Generator) -> tuple[int, int]:
 
 
 KINDS: dict[str, Callable[[Array, np.random.Generator], tuple[int, int]]] = {
-    "open": open_, "short": short, "mousebite": mousebite, "spur": spur, "copper": spare_copper, "pin-hole": pin_hole,
-}  # fmt: skip
+    "open": open_,
+    "short": short,
+    "mousebite": mousebite,
+    "spur": spur,
+    "copper": spare_copper,
+    "pin-hole": pin_hole,
+}
 
 
 def board(number: int, seed: int, defective: float) -> tuple[Array, list[Defect]]:
@@ -111,7 +116,9 @@ def board(number: int, seed: int, defective: float) -> tuple[Array, list[Defect]
 def picture(copper: Array, random: np.random.Generator) -> Array:
     """As a camera and a threshold make it: shifted by a little, with rough edges."""
     x, y = random.integers(-SHIFT, SHIFT + 1, 2)
-    moved = cv2.warpAffine(copper, np.array([[1, 0, x], [0, 1, y]], np.float32), (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.warpAffine(
+        copper, np.array([[1, 0, x], [0, 1, y]], np.float32), (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE
+    )
     noise: Array = np.asarray(random.normal(0.0, 1.0, moved.shape), np.float32)
     grain = cv2.GaussianBlur(noise, (0, 0), 1.0)
     soft: Array = np.asarray(cv2.GaussianBlur(moved.astype(np.float32), (0, 0), 1.2))

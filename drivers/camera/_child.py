@@ -108,9 +108,15 @@ class Child:
     def _spawn(self, outbox: int, ffmpeg: str) -> subprocess.Popen[bytes]:
         pipes = (self.memory, self.inbox, outbox)
         return subprocess.Popen(
-            [sys.executable, "-m", "drivers.camera._decode", *map(str, pipes)], bufsize=0, cwd=ROOT, pass_fds=pipes,
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True,
-            env={**os.environ, **QUIET, "OPENCV_FFMPEG_CAPTURE_OPTIONS": ffmpeg})
+            [sys.executable, "-m", "drivers.camera._decode", *map(str, pipes)],
+            bufsize=0,
+            cwd=ROOT,
+            pass_fds=pipes,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, **QUIET, "OPENCV_FFMPEG_CAPTURE_OPTIONS": ffmpeg},
+        )
 
     def _order(self, order: bytes) -> None:
         assert self.process.stdin is not None

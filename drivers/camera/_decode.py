@@ -131,7 +131,9 @@ class Player:
         if self.pace == "recorded":
             ahead_s = (due - time.monotonic_ns()) / 1e9
             if ahead_s < -LAG_LIMIT_S:
-                raise Problem(mail.FAULT, "decodes slower than it was recorded on this box: use a smaller one or pace fast")
+                raise Problem(
+                    mail.FAULT, "decodes slower than it was recorded on this box: use a smaller one or pace fast"
+                )
             time.sleep(max(0.0, ahead_s))
         return due
 
@@ -148,7 +150,12 @@ class Player:
 
 def opened(request: dict[str, Any]) -> cv2.VideoCapture:
     """The capture, checked as far as its header goes."""
-    settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(request["open_timeout_ms"]), cv2.CAP_PROP_N_THREADS, request["threads"]]
+    settings = [
+        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+        int(request["open_timeout_ms"]),
+        cv2.CAP_PROP_N_THREADS,
+        request["threads"],
+    ]
     capture = cv2.VideoCapture(request["source"], cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():
         raise Problem(mail.MISSING if request["pace"] == "live" else mail.FAULT, request["closed"])

@@ -18,7 +18,9 @@ class DecodedOptions(SourceOptions):
     open_timeout_ms: float = Field(10_000.0, gt=0, le=600_000, description="for the first picture to come")
     max_pixels: int = Field(4096 * 2160, ge=1, le=1 << 28, description="larger pictures are refused")
     memory_mb: int = Field(1024, ge=512, le=65536, description="address space of the decoder; an empty one has 300")
-    threads: int = Field(1, ge=1, le=16, description="of the decoder; a live picture is late by one frame for each more than one")
+    threads: int = Field(
+        1, ge=1, le=16, description="of the decoder; a live picture is late by one frame for each more than one"
+    )
 
 
 class Decoded(Camera):

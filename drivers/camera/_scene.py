@@ -58,8 +58,15 @@ def _figure(picture: Array, at: float, phase: float, shirt: tuple[int, ...]) -> 
     cv2.circle(picture, _pixel(x, ground - 0.93 * tall), int(0.07 * tall), (130, 165, 215), -1)
 
 
-def _limb(picture: Array, joint: tuple[float, float], upper: float, lower: float, length: float, thick: float,
-          colour: Point | tuple[int, int, int]) -> None:
+def _limb(
+    picture: Array,
+    joint: tuple[float, float],
+    upper: float,
+    lower: float,
+    length: float,
+    thick: float,
+    colour: Point | tuple[int, int, int],
+) -> None:
     """Two bones from `joint`, each at its angle from straight down."""
     x, y = joint
     for angle in (upper, lower):

@@ -27,15 +27,25 @@ DISCRETE = 1  # of frame sizes and intervals; 2 is continuous, 3 stepwise
 
 class Capability(Structure):
     _fields_ = [
-        ("driver", c_char * 16), ("card", c_char * 32), ("bus_info", c_char * 32),
-        ("version", c_uint32), ("capabilities", c_uint32), ("device_caps", c_uint32), ("reserved", c_uint32 * 3),
+        ("driver", c_char * 16),
+        ("card", c_char * 32),
+        ("bus_info", c_char * 32),
+        ("version", c_uint32),
+        ("capabilities", c_uint32),
+        ("device_caps", c_uint32),
+        ("reserved", c_uint32 * 3),
     ]
 
 
 class FormatDescription(Structure):
     _fields_ = [
-        ("index", c_uint32), ("type", c_uint32), ("flags", c_uint32), ("description", c_char * 32),
-        ("pixelformat", c_uint32), ("mbus_code", c_uint32), ("reserved", c_uint32 * 3),
+        ("index", c_uint32),
+        ("type", c_uint32),
+        ("flags", c_uint32),
+        ("description", c_char * 32),
+        ("pixelformat", c_uint32),
+        ("mbus_code", c_uint32),
+        ("reserved", c_uint32 * 3),
     ]
 
 
@@ -43,7 +53,11 @@ class FrameSize(Structure):
     """`size` is width, height where discrete; else min, max, step of the width, then of the height."""
 
     _fields_ = [
-        ("index", c_uint32), ("pixelformat", c_uint32), ("type", c_uint32), ("size", c_uint32 * 6), ("reserved", c_uint32 * 2),
+        ("index", c_uint32),
+        ("pixelformat", c_uint32),
+        ("type", c_uint32),
+        ("size", c_uint32 * 6),
+        ("reserved", c_uint32 * 2),
     ]
 
 
@@ -51,16 +65,30 @@ class FrameInterval(Structure):
     """`interval` begins with the shortest one as numerator, denominator: seconds between two frames."""
 
     _fields_ = [
-        ("index", c_uint32), ("pixelformat", c_uint32), ("width", c_uint32), ("height", c_uint32),
-        ("type", c_uint32), ("interval", c_uint32 * 6), ("reserved", c_uint32 * 2),
+        ("index", c_uint32),
+        ("pixelformat", c_uint32),
+        ("width", c_uint32),
+        ("height", c_uint32),
+        ("type", c_uint32),
+        ("interval", c_uint32 * 6),
+        ("reserved", c_uint32 * 2),
     ]
 
 
 class PixelFormat(Structure):
     _fields_ = [
-        ("width", c_uint32), ("height", c_uint32), ("pixelformat", c_uint32), ("field", c_uint32),
-        ("bytesperline", c_uint32), ("sizeimage", c_uint32), ("colorspace", c_uint32), ("priv", c_uint32),
-        ("flags", c_uint32), ("ycbcr_enc", c_uint32), ("quantization", c_uint32), ("xfer_func", c_uint32),
+        ("width", c_uint32),
+        ("height", c_uint32),
+        ("pixelformat", c_uint32),
+        ("field", c_uint32),
+        ("bytesperline", c_uint32),
+        ("sizeimage", c_uint32),
+        ("colorspace", c_uint32),
+        ("priv", c_uint32),
+        ("flags", c_uint32),
+        ("ycbcr_enc", c_uint32),
+        ("quantization", c_uint32),
+        ("xfer_func", c_uint32),
     ]
 
 
@@ -75,8 +103,12 @@ class Format(Structure):
 
 class RequestBuffers(Structure):
     _fields_ = [
-        ("count", c_uint32), ("type", c_uint32), ("memory", c_uint32), ("capabilities", c_uint32),
-        ("flags", c_uint8), ("reserved", c_uint8 * 3),
+        ("count", c_uint32),
+        ("type", c_uint32),
+        ("memory", c_uint32),
+        ("capabilities", c_uint32),
+        ("flags", c_uint8),
+        ("reserved", c_uint8 * 3),
     ]
 
 
@@ -86,17 +118,32 @@ class _Memory(Union):
 
 class Buffer(Structure):
     _fields_ = [
-        ("index", c_uint32), ("type", c_uint32), ("bytesused", c_uint32), ("flags", c_uint32), ("field", c_uint32),
-        ("tv_sec", c_int64), ("tv_usec", c_int64), ("timecode", c_uint32 * 4),
-        ("sequence", c_uint32), ("memory", c_uint32), ("m", _Memory), ("length", c_uint32),
-        ("reserved2", c_uint32), ("request_fd", c_int32),
+        ("index", c_uint32),
+        ("type", c_uint32),
+        ("bytesused", c_uint32),
+        ("flags", c_uint32),
+        ("field", c_uint32),
+        ("tv_sec", c_int64),
+        ("tv_usec", c_int64),
+        ("timecode", c_uint32 * 4),
+        ("sequence", c_uint32),
+        ("memory", c_uint32),
+        ("m", _Memory),
+        ("length", c_uint32),
+        ("reserved2", c_uint32),
+        ("request_fd", c_int32),
     ]
 
 
 class _CaptureParameters(Structure):
     _fields_ = [
-        ("capability", c_uint32), ("capturemode", c_uint32), ("numerator", c_uint32), ("denominator", c_uint32),
-        ("extendedmode", c_uint32), ("readbuffers", c_uint32), ("reserved", c_uint32 * 4),
+        ("capability", c_uint32),
+        ("capturemode", c_uint32),
+        ("numerator", c_uint32),
+        ("denominator", c_uint32),
+        ("extendedmode", c_uint32),
+        ("readbuffers", c_uint32),
+        ("reserved", c_uint32 * 4),
     ]
 
 

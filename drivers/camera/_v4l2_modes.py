@@ -24,8 +24,12 @@ class Size(NamedTuple):
     height_step: int
 
     def holds(self, width: int, height: int) -> bool:
-        return (self.width_min <= width <= self.width_max and (width - self.width_min) % self.width_step == 0
-                and self.height_min <= height <= self.height_max and (height - self.height_min) % self.height_step == 0)
+        return (
+            self.width_min <= width <= self.width_max
+            and (width - self.width_min) % self.width_step == 0
+            and self.height_min <= height <= self.height_max
+            and (height - self.height_min) % self.height_step == 0
+        )
 
     def __str__(self) -> str:
         smallest = f"{self.width_min}x{self.height_min}"
@@ -47,9 +51,14 @@ class Offer(NamedTuple):
 
 def choose(offered: Sequence[Offer], wanted: str, width: int, height: int, fps: float) -> Offer | None:
     """The offer to take: of the wanted format ("auto": any), with that size, at the best rate up to fps."""
-    fits = [offer for fourcc, name in READABLE.items() for offer in offered
-            if offer.fourcc == fourcc and wanted in ("auto", name)
-            and (not offer.sizes or any(size.holds(width, height) for size in offer.sizes))]
+    fits = [
+        offer
+        for fourcc, name in READABLE.items()
+        for offer in offered
+        if offer.fourcc == fourcc
+        and wanted in ("auto", name)
+        and (not offer.sizes or any(size.holds(width, height) for size in offer.sizes))
+    ]
     # a USB 2 camera often has large pictures raw at 5 fps and as JPEG at 30
     return max(fits, key=lambda offer: min(offer.fps or fps, fps), default=None)
 
@@ -79,8 +88,9 @@ def _sizes(fd: int, code: int) -> Iterator[Size]:
 
 
 def _best_fps(fd: int, code: int, width: int, height: int) -> float:
-    intervals = _enumerate(fd, abi.ENUM_FRAMEINTERVALS,
-                           lambda i: abi.FrameInterval(index=i, pixelformat=code, width=width, height=height))
+    intervals = _enumerate(
+        fd, abi.ENUM_FRAMEINTERVALS, lambda i: abi.FrameInterval(index=i, pixelformat=code, width=width, height=height)
+    )
     return max((entry.interval[1] / entry.interval[0] for entry in intervals if entry.interval[0]), default=0.0)
 
 

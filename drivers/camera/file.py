@@ -35,8 +35,12 @@ class Driver(Decoded):
         return str(self.options.path)
 
     def request(self) -> dict[str, Any]:
-        return {"source": os.path.abspath(self.options.path), "pace": self.options.pace, "loop": self.options.loop,
-                "closed": "does not open as a video"}
+        return {
+            "source": os.path.abspath(self.options.path),
+            "pace": self.options.pace,
+            "loop": self.options.loop,
+            "closed": "does not open as a video",
+        }
 
     def ffmpeg(self) -> str:
         # a file may be a playlist that names others, in the network too

@@ -16,7 +16,9 @@ class Options(DecodedOptions):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     url: SecretStr = Field(description="rtsp://user:password@host:554/path")
-    transport: Literal["tcp", "udp"] = Field("tcp", description="udp is faster on a good wire and loses pictures on a bad one")
+    transport: Literal["tcp", "udp"] = Field(
+        "tcp", description="udp is faster on a good wire and loses pictures on a bad one"
+    )
     reorder_ms: float = Field(0.0, ge=0, le=5000, description="udp: how long to wait for a packet that was overtaken")
     probe_kb: int = Field(500, ge=1, le=5000, description="how much of the stream is examined before the first picture")
 
@@ -44,8 +46,12 @@ class Driver(Decoded):
         return f"{parts.scheme}://{parts.hostname}:{parts.port or 554}"
 
     def request(self) -> dict[str, Any]:
-        return {"source": self.options.url.get_secret_value(), "pace": "live", "loop": False,
-                "closed": "does not answer or refuses: check host, path, user and password"}
+        return {
+            "source": self.options.url.get_secret_value(),
+            "pace": "live",
+            "loop": False,
+            "closed": "does not answer or refuses: check host, path, user and password",
+        }
 
     def ffmpeg(self) -> str:
         o = self.options

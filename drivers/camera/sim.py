@@ -30,7 +30,9 @@ class Options(SourceOptions):
     fps: float = Field(30.0, gt=0, le=1000)
     seed: int = Field(0, ge=0, description="the same seed draws the same room and the same walk")
     pictures: int = Field(24, ge=1, le=500, description="drawn at open and shown forwards and backwards")
-    pace: Literal["real", "fast"] = Field("real", description="fast: as fast as it is read; time is counted, not waited for")
+    pace: Literal["real", "fast"] = Field(
+        "real", description="fast: as fast as it is read; time is counted, not waited for"
+    )
     faults: tuple[CameraFault, ...] = Field((), description="kind, at_s after the first open, for_s, amount")
 
 

@@ -22,7 +22,12 @@ from drivers.camera._v4l2_queue import Queue
 BROKEN_LIMIT = 10  # broken pictures in a row: a cable or a starved USB bus loses one now and then
 BYTES = {"yuyv": 2, "grey": 1, "mjpg": 0}  # of one pixel
 PIXELS = {"yuyv": "yuyv", "grey": "grey", "mjpg": "bgr"}
-REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 TROUBLE: dict[int, tuple[type[DeviceError], str]] = {
     errno.ENOENT: (DeviceMissing, "is not there: is it plugged in?"),
     errno.ENODEV: (DeviceMissing, "is gone: was it unplugged?"),
@@ -32,7 +37,10 @@ TROUBLE: dict[int, tuple[type[DeviceError], str]] = {
     errno.EPERM: (DeviceMissing, "may not be opened: add this user to the group 'video'"),
     errno.EBUSY: (DeviceMissing, "is in use by another program (fuser -v tells which)"),
     errno.ENOTTY: (DeviceFault, "is not a video device"),
-    errno.ENOSPC: (DeviceFault, "gets no USB bandwidth: smaller picture, lower fps, format mjpg or another USB controller"),
+    errno.ENOSPC: (
+        DeviceFault,
+        "gets no USB bandwidth: smaller picture, lower fps, format mjpg or another USB controller",
+    ),
 }
 
 
@@ -107,7 +115,9 @@ class Driver(Camera):
         offered = modes.offers(self.fd, o.width, o.height)
         chosen = modes.choose(offered, o.format, o.width, o.height, o.fps)
         if chosen is None:
-            raise DeviceFault(f"{o.device} does not offer {o.format} {o.width}x{o.height}; it offers: {modes.describe(offered)}")
+            raise DeviceFault(
+                f"{o.device} does not offer {o.format} {o.width}x{o.height}; it offers: {modes.describe(offered)}"
+            )
         return chosen
 
     def _set_format(self, chosen: modes.Offer) -> int:
@@ -120,7 +130,9 @@ class Driver(Camera):
         # the kernel answers with the nearest it has instead of refusing
         got = abi.fourcc_text(pix.pixelformat)
         if (got, pix.width, pix.height) != (chosen.fourcc, o.width, o.height):
-            raise DeviceFault(f"{o.device}: asked for {chosen.fourcc} {o.width}x{o.height}, got {got} {pix.width}x{pix.height}")
+            raise DeviceFault(
+                f"{o.device}: asked for {chosen.fourcc} {o.width}x{o.height}, got {got} {pix.width}x{pix.height}"
+            )
         self.format = modes.READABLE[chosen.fourcc]
         self.pixels = PIXELS[self.format]
         reduce = o.reduce if self.format == "mjpg" else 1
@@ -150,7 +162,7 @@ class Driver(Camera):
         t_capture = queue.t_capture()
         picture = self.views[queue.held.index]
         if self.format == "mjpg":
-            decoded = self._decode(picture[:queue.held.bytesused])
+            decoded = self._decode(picture[: queue.held.bytesused])
             if decoded is None:
                 queue.reject()
                 return None
@@ -167,7 +179,9 @@ class Driver(Camera):
 
     def _check_health(self) -> None:
         if self.queue.broken >= BROKEN_LIMIT:
-            raise DeviceFault(f"{self.options.device}: {self.queue.broken} broken pictures in a row: cable or USB bandwidth?")
+            raise DeviceFault(
+                f"{self.options.device}: {self.queue.broken} broken pictures in a row: cable or USB bandwidth?"
+            )
         silent_ms = (time.monotonic_ns() - self.queue.heard) / 1e6
         if silent_ms > self.options.timeout_ms:
             raise DeviceTimeout(f"{self.options.device}: no picture for {silent_ms:.0f} ms")

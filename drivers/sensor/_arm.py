@@ -14,7 +14,12 @@ from drivers.faults import Fault, Faults
 from drivers.sensor._arm_plan import Setting, noise, nominal
 
 CHANNELS = ("e1", "e2", "e3", "v1", "v2", "v3", "fx", "fy", "fz", "tx", "ty", "tz")
-LABELS = ("normal", "deviation", "collision", "overspeed")  # what shows; the cause need not: a slip is fast, then far off
+LABELS = (
+    "normal",
+    "deviation",
+    "collision",
+    "overspeed",
+)  # what shows; the cause need not: a slip is fast, then far off
 TYPICAL = {"deviation": 10.0, "collision": 150.0, "slip": 12.0, "overspeed": 250.0}  # deg, N, deg, deg/s
 
 # The position loop: 4.8 Hz, damping 0.9. deg/s^2 per deg and per deg/s.
@@ -116,7 +121,9 @@ class Run(NamedTuple):
     crossings: Array
 
 
-def simulate(setting: Setting, seconds: float, faults: Sequence[Fault] = (), seed: int = 0, rate_hz: float = 1000.0) -> Run:
+def simulate(
+    setting: Setting, seconds: float, faults: Sequence[Fault] = (), seed: int = 0, rate_hz: float = 1000.0
+) -> Run:
     """What the driver would show in so many seconds, and what was really the matter."""
     table = nominal(setting, seconds, rate_hz, seed)[: int(seconds * rate_hz)]
     arm, schedule = Arm(seed, rate_hz), Faults(faults, "arm")

@@ -16,7 +16,9 @@ def checked_text(line: bytes, checksum: str) -> bytes:
     body, _, digits = line.rpartition(b"*")
     covered = body[1:] if checksum == "nmea" and body[:1] in (b"$", b"!") else body
     width = WIDTH[checksum]
-    if len(digits) != 2 * width or int.from_bytes(bytes.fromhex(digits.decode("ascii")), "big") != total(covered, checksum):
+    if len(digits) != 2 * width or int.from_bytes(bytes.fromhex(digits.decode("ascii")), "big") != total(
+        covered, checksum
+    ):
         raise ValueError("checksum")
     return covered
 
@@ -27,7 +29,9 @@ def checked_binary(data: bytes, checksum: str) -> bytes:
     if not width:
         return data
     body, end = data[:-width], data[-width:]
-    if len(end) < width or int.from_bytes(end, "little" if checksum == "crc16_modbus" else "big") != total(body, checksum):
+    if len(end) < width or int.from_bytes(end, "little" if checksum == "crc16_modbus" else "big") != total(
+        body, checksum
+    ):
         raise ValueError("checksum")
     return body
 

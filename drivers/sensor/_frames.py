@@ -96,7 +96,9 @@ class FrameParser:
         self.form = form
         self.delimiter = b"\n" if form.framing == "newline" else b"\0"
         self.used = [i for i, channel in enumerate(form.channels) if channel.name != UNUSED]
-        self.counter = next((i for i in self.used if form.sequence and form.channels[i].name == form.sequence.channel), -1)
+        self.counter = next(
+            (i for i in self.used if form.sequence and form.channels[i].name == form.sequence.channel), -1
+        )
         self.kept = [(i, form.channels[i].scale, form.channels[i].offset) for i in self.used if i != self.counter]
         self.size = struct.calcsize(form.layout) if form.layout else 0
         self.names = tuple(form.channels[i].name for i, _, _ in self.kept)
@@ -199,7 +201,7 @@ def cobs_decode(frame: bytes) -> bytes:
     at = 0
     while at < len(frame):
         code = frame[at]
-        block = frame[at + 1:at + code]
+        block = frame[at + 1 : at + code]
         if code == 0 or len(block) != code - 1:
             raise ValueError("cut")
         out += block

@@ -56,7 +56,10 @@ class Heart:
         # its fourth root (ecgsyn.m, which the paper published with it).
         wider = sqrt(now / 60.0)
         return sum(
-            height * exp(-0.5 * (apart(self.phase - where * (sqrt(wider) if abs(where) > 1 else wider)) / (width * wider)) ** 2)
+            height
+            * exp(
+                -0.5 * (apart(self.phase - where * (sqrt(wider) if abs(where) > 1 else wider)) / (width * wider)) ** 2
+            )
             for where, width, height in WAVES
         )
 

@@ -50,7 +50,9 @@ class Record(NamedTuple):
 
 def read_header(text: str) -> Record:
     """Raises ValueError with the line's number."""
-    lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
+    lines = [
+        (n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")
+    ]
     if not lines:
         raise ValueError("1: no record line")
     number, first = lines[0]
@@ -61,7 +63,9 @@ def read_header(text: str) -> Record:
         raise ValueError(f"{number}: not a record line (name, signals, rate, samples): '{first[:40]}'")
     count, rate, length = int(found[1]), float(found[2] or 250.0), int(found[3] or 0)
     if not 1 <= count <= MAX_SIGNALS or not 0 < rate <= MAX_RATE_HZ:
-        raise ValueError(f"{number}: {count} signals at {rate:g} Hz; expected 1 to {MAX_SIGNALS}, up to {MAX_RATE_HZ:g} Hz")
+        raise ValueError(
+            f"{number}: {count} signals at {rate:g} Hz; expected 1 to {MAX_SIGNALS}, up to {MAX_RATE_HZ:g} Hz"
+        )
     if len(lines) < 1 + count:
         raise ValueError(f"{lines[-1][0]}: {count} signals announced, {len(lines) - 1} described")
     return Record(rate, length, tuple(read_signal(*line, place) for place, line in enumerate(lines[1 : 1 + count])))

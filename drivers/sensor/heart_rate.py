@@ -24,11 +24,17 @@ class Options(SourceOptions):
     url: str = Field(min_length=1, description="a device such as /dev/serial/by-id/usb-..., or socket://host:port")
     baud: int = Field(115_200, ge=50, le=12_000_000)
     parity: Literal["none", "even", "odd"] = "none"
-    framing: Literal["newline", "cobs"] = Field("newline", description="newline: hex digits, one packet a line; cobs: bytes")
-    checksum: Literal["none", "xor", "nmea", "crc16_ccitt", "crc16_modbus"] = Field("none", description="as of sensor.serial")
+    framing: Literal["newline", "cobs"] = Field(
+        "newline", description="newline: hex digits, one packet a line; cobs: bytes"
+    )
+    checksum: Literal["none", "xor", "nmea", "crc16_ccitt", "crc16_modbus"] = Field(
+        "none", description="as of sensor.serial"
+    )
     rate_hz: float = Field(1.0, gt=0, le=100, description="packets a second; straps send one")
     timeout_ms: float = Field(3000.0, gt=0, le=600_000, description="silence after which the strap counts as gone")
-    start_ms: float = Field(0.0, ge=0, le=60_000, description="extra silence allowed after open: a dongle has to find it")
+    start_ms: float = Field(
+        0.0, ge=0, le=60_000, description="extra silence allowed after open: a dongle has to find it"
+    )
     bad_run: int = Field(20, ge=1, le=100_000, description="bad frames in a row before the device counts as faulty")
     max_batch: int = Field(64, ge=1, le=65_536, description="packets in one sample; older ones are skipped")
 

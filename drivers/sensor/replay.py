@@ -26,11 +26,15 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 class Options(SourceOptions):
     path: str = Field(min_length=1, description="CSV with a header; column t_s holds seconds that never step back")
-    rate_hz: float | None = Field(None, gt=0, le=10_000, description="rows a second; needed where there is no column t_s")
+    rate_hz: float | None = Field(
+        None, gt=0, le=10_000, description="rows a second; needed where there is no column t_s"
+    )
     channels: tuple[str, ...] = Field((), description="columns to play; all but t_s when empty")
     pace: Literal["real", "fast"] = Field("real", description="fast: one row whenever asked, stamped as recorded")
     loop: bool = Field(False, description="begin again at the end")
-    holes: Literal["refuse", "hold"] = Field("refuse", description="of empty cells: hold repeats the column's last value")
+    holes: Literal["refuse", "hold"] = Field(
+        "refuse", description="of empty cells: hold repeats the column's last value"
+    )
     max_mb: float = Field(64.0, gt=0, le=1024, description="a larger file is refused: it is held in memory")
 
 
@@ -92,13 +96,16 @@ def load_csv(options: Options) -> tuple[tuple[str, ...], npt.NDArray[np.int64], 
 
 
 def parse(
-    lines: Iterator[list[str]], options: Options,
+    lines: Iterator[list[str]],
+    options: Options,
 ) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     header = [name.strip() for name in next(lines, [])]
     names = options.channels or tuple(name for name in header if name != TIME)
     absent = [name for name in names if name not in header]
     if absent or not names or len(set(header)) < len(header):
-        raise DeviceFault(f"{options.path}:1: {f'no column {absent[0]!r}' if absent else 'not a header of distinct names'}")
+        raise DeviceFault(
+            f"{options.path}:1: {f'no column {absent[0]!r}' if absent else 'not a header of distinct names'}"
+        )
     if TIME not in header and not options.rate_hz:
         raise DeviceFault(f"{options.path}:1: no column {TIME}; give rate_hz")
     columns = [header.index(name) for name in names]

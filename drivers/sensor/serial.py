@@ -29,7 +29,9 @@ class Options(FrameOptions, SourceOptions):
     baud: int = Field(115_200, ge=50, le=12_000_000)
     parity: Literal["none", "even", "odd"] = "none"
     rate_hz: float = Field(gt=0, le=10_000, description="frames a second that the device sends")
-    start_ms: float = Field(0.0, ge=0, le=60_000, description="extra silence allowed after open: an Arduino restarts, 2000")
+    start_ms: float = Field(
+        0.0, ge=0, le=60_000, description="extra silence allowed after open: an Arduino restarts, 2000"
+    )
     bad_run: int = Field(20, ge=1, le=100_000, description="bad frames in a row before the device counts as faulty")
     max_batch: int = Field(256, ge=1, le=65_536, description="readings in one sample; older ones are skipped")
 
@@ -75,8 +77,10 @@ class Driver(SensorStream):
                 raise self._nonsense()
             now = time.monotonic_ns()
             if now >= silent:
-                raise DeviceTimeout(f"{self.options.url}: no good frame for {self.options.timeout_ms:g} ms, "
-                                    f"{self.parser.bad} bad ones since open")
+                raise DeviceTimeout(
+                    f"{self.options.url}: no good frame for {self.options.timeout_ms:g} ms, "
+                    f"{self.parser.bad} bad ones since open"
+                )
             if now >= until:
                 return None
 
@@ -107,8 +111,8 @@ class Driver(SensorStream):
                 break
         if not readings:
             return None
-        kept = readings[-self.options.max_batch:]
-        payload = self.rows[:len(kept)]
+        kept = readings[-self.options.max_batch :]
+        payload = self.rows[: len(kept)]
         payload[:] = kept
         return Sample(self.name, self.parser.sequence, self.heard, payload, len(readings) - len(kept))
 
@@ -130,8 +134,10 @@ class Driver(SensorStream):
         return data
 
     def _nonsense(self) -> DeviceFault:
-        return DeviceFault(f"{self.options.url}: {self.parser.bad_run} bad frames in a row, the last one begins "
-                           f"{self.parser.worst.hex(' ')}: check baud, framing and checksum")
+        return DeviceFault(
+            f"{self.options.url}: {self.parser.bad_run} bad frames in a row, the last one begins "
+            f"{self.parser.worst.hex(' ')}: check baud, framing and checksum"
+        )
 
 
 def receive_without_fd(port: serial.Serial, wait_s: float) -> bytes:
@@ -144,8 +150,9 @@ def receive_without_fd(port: serial.Serial, wait_s: float) -> bytes:
 def open_port(url: str, baud: int, parity: str = "none", write_timeout_s: float | None = None) -> serial.Serial:
     """An open, locked, 8-bit port that does not block in read. Raises DeviceMissing, DeviceFault."""
     try:
-        port = serial.serial_for_url(url, baudrate=baud, parity=PARITY[parity], timeout=0,
-                                     write_timeout=write_timeout_s, exclusive=True)
+        port = serial.serial_for_url(
+            url, baudrate=baud, parity=PARITY[parity], timeout=0, write_timeout=write_timeout_s, exclusive=True
+        )
     except (OSError, termios.error) as error:
         raise explain(url, error) from error
     except ValueError as error:
@@ -183,5 +190,7 @@ def file_descriptor(port: serial.Serial) -> int:
 def checked_url(url: str) -> str:
     scheme, mark, _ = url.partition("://")
     if mark and scheme not in SCHEMES:
-        raise ValueError(f"'{scheme}://' is no serial port; use a device path, {', '.join(name + '://' for name in SCHEMES)}")
+        raise ValueError(
+            f"'{scheme}://' is no serial port; use a device path, {', '.join(name + '://' for name in SCHEMES)}"
+        )
     return url

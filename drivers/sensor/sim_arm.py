@@ -36,7 +36,9 @@ class Options(SensorOptions):
     noise: float = Field(1.0, ge=0, le=10, description="1 is a usual sensor")
     pace: Literal["real", "fast"] = Field("real", description="fast: a reading whenever asked, on a clock of its own")
     faults: tuple[ArmFault, ...] = Field((), description="troubles on a schedule")
-    fault_every_s: float = Field(0.0, ge=0, description="instead of `faults`: one robot fault after the other; 0 is never")
+    fault_every_s: float = Field(
+        0.0, ge=0, description="instead of `faults`: one robot fault after the other; 0 is never"
+    )
 
     @model_validator(mode="after")
     def one_schedule(self) -> Options:

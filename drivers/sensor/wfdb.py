@@ -12,19 +12,23 @@ from pydantic import Field
 
 from agent.data import Array
 from drivers.base import DeviceFault, DeviceMissing, SourceOptions
-from drivers.sensor import replay
 from drivers.resample import resample
+from drivers.sensor import replay
 from drivers.sensor._wfdb import MAX_HEADER, Record, Signal, checksum, read_header, real, samples
 
 
 class Options(SourceOptions):
     path: str = Field(min_length=1, description="the header file; .hea may be left out")
-    signals: dict[str, str] = Field({}, description="channel: the record's signal, `ecg: MLII`; all as they are called if empty")
+    signals: dict[str, str] = Field(
+        {}, description="channel: the record's signal, `ecg: MLII`; all as they are called if empty"
+    )
     rate_hz: float | None = Field(None, ge=1, le=10_000, description="resample to this; the record's own if not given")
     start_s: float = Field(0.0, ge=0, description="begin here")
     pace: Literal["real", "fast"] = Field("real", description="fast: one row whenever asked, stamped as recorded")
     loop: bool = Field(False, description="begin again (at start_s) at the end")
-    holes: Literal["refuse", "hold"] = Field("refuse", description="of samples never taken: hold repeats the one before")
+    holes: Literal["refuse", "hold"] = Field(
+        "refuse", description="of samples never taken: hold repeats the one before"
+    )
     max_mb: float = Field(64.0, gt=0, le=1024, description="a larger signal file is refused: it is held in memory")
 
 
@@ -60,7 +64,9 @@ def load(header: Path, record: Record, options: Options) -> tuple[tuple[str, ...
     shortest = min(map(len, columns))
     first = round(options.start_s * record.rate_hz)
     if first >= shortest:
-        raise DeviceFault(f"{header}: start_s {options.start_s:g} is behind its end at {shortest / record.rate_hz:.1f} s")
+        raise DeviceFault(
+            f"{header}: start_s {options.start_s:g} is behind its end at {shortest / record.rate_hz:.1f} s"
+        )
     return tuple(places), np.ascontiguousarray(np.stack([one[first:shortest] for one in columns], axis=1))
 
 
@@ -89,7 +95,9 @@ def column(header: Path, record: Record, place: int, options: Options) -> Array:
     holes = np.isnan(values)
     if holes.any():
         if options.holes == "refuse" or holes[0]:
-            raise DeviceFault(f"{path}: '{signal.name}' has no sample at {np.argmax(holes) / record.rate_hz:.3f} s: holes: hold")
+            raise DeviceFault(
+                f"{path}: '{signal.name}' has no sample at {np.argmax(holes) / record.rate_hz:.3f} s: holes: hold"
+            )
         values = values[np.maximum.accumulate(np.where(holes, 0, np.arange(len(values))))]
     return values
 

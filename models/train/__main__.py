@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from agent.package import PackageError
+from agent.errors import PackageError
 from models.train.data import SHARED, DataError
 
 HERE = Path(__file__).parent
@@ -47,7 +47,11 @@ def plain(figures: object, indent: str = "") -> list[str]:
         return [f"{indent}{figures}"]
     lines = []
     for key, value in figures.items():
-        lines += [f"{indent}{key}:", *plain(value, indent + "  ")] if isinstance(value, dict) else [f"{indent}{key}: {value}"]
+        lines += (
+            [f"{indent}{key}:", *plain(value, indent + "  ")]
+            if isinstance(value, dict)
+            else [f"{indent}{key}: {value}"]
+        )
     return lines
 
 
@@ -55,7 +59,7 @@ def from_folder(told: argparse.Namespace) -> None:
     """A package from the user's own files."""
     name = told.name or f"{told.folder.resolve().name}-model"
     road = importlib.import_module("models.train.folder.make")
-    asked = road.Asked(told.folder, told.task, told.teacher, told.into, name, told.epochs)
+    asked = road.ViewOptions(told.folder, told.task, told.teacher, told.into, name, told.epochs)
     figures = road.make(asked)
     if told.json:
         print(json.dumps(figures, indent=2))
@@ -68,13 +72,17 @@ def parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m models.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("words", nargs="*", metavar="NAME | evaluate NAME", help=f"NAME is one of: {', '.join(recipes())}")
+    parser.add_argument(
+        "words", nargs="*", metavar="NAME | evaluate NAME", help=f"NAME is one of: {', '.join(recipes())}"
+    )
     parser.add_argument("--data", type=Path, default=SHARED, help="folder to evaluate on (default: ../shared/data)")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
     own = parser.add_argument_group("from a folder with a sub-folder for each label")
     own.add_argument("--from-folder", dest="folder", type=Path, metavar="DIR")
     own.add_argument("--task", choices=("classify", "sequence"), help="pictures and clips, or csv files of readings")
-    own.add_argument("--teacher", default="", metavar="PACKAGE", help="learn from what it says, too, and of DIR/unlabelled")
+    own.add_argument(
+        "--teacher", default="", metavar="PACKAGE", help="learn from what it says, too, and of DIR/unlabelled"
+    )
     own.add_argument("--name", default="", help="of the new package (default: DIR's name and -model)")
     own.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="where its folder goes (default: here)")
     own.add_argument("--epochs", type=int, default=0, help="default: as many as take a minute or two")

@@ -23,7 +23,7 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
 
 
 def percent(hits: int, of: int) -> str:
-    """"98.5 % (97.9 to 98.9, 1,970 of 2,000)"."""
+    """ "98.5 % (97.9 to 98.9, 1,970 of 2,000)"."""
     low, high = wilson(hits, of)
     return f"{100 * hits / max(of, 1):.2f} % ({100 * low:.2f} to {100 * high:.2f}, {hits:,} of {of:,})"
 

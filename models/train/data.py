@@ -19,5 +19,7 @@ def find(data: Path, name: str, *needed: str) -> Path:
     folder = data / name if (data / name).is_dir() else data
     missing = [pattern for pattern in needed if not any(folder.glob(pattern))]
     if not folder.is_dir() or missing:
-        raise DataError(f"{folder}: no {missing[0] if missing else 'such folder'}: expected a set laid out like '{name}'")
+        raise DataError(
+            f"{folder}: no {missing[0] if missing else 'such folder'}: expected a set laid out like '{name}'"
+        )
     return folder

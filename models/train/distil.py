@@ -15,7 +15,9 @@ import numpy as np
 from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import Decoder, Finding
-from agent.package import Package, PackageError, find, labels as labels_of, open_package
+from agent.errors import PackageError
+from agent.package import Package, find, open_package
+from agent.package import labels as labels_of
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
 from drivers.base import DeviceFault
@@ -26,7 +28,15 @@ SHARE = 0.5  # of the loss that is the teacher's, where a sample has a label, to
 LEAST = 0.01  # scores below this are not asked for
 TRUSTED = 0.8  # a teacher that names fewer of the labelled samples rightly is not believed about the others
 SILENT = 0.5  # an unlabelled sample is used where so much of what the teacher says concerns the student's labels
-REST = {"background", "empty", "nobody", "none", "normal", "nothing", "other"}  # what a detector means by finding nothing
+REST = {
+    "background",
+    "empty",
+    "nobody",
+    "none",
+    "normal",
+    "nothing",
+    "other",
+}  # what a detector means by finding nothing
 
 
 class Teacher(NamedTuple):
@@ -52,7 +62,9 @@ def teacher(name: str, labels: Sequence[str], pictures: bool) -> Teacher:
     takes += " and a reference" if manifest.picture and manifest.picture.reference else ""
     wanted = "pictures" if pictures else "readings"
     if takes != wanted:
-        raise DataError(f"teacher {package.name} takes {takes}, your samples are {wanted}: take another teacher or task")
+        raise DataError(
+            f"teacher {package.name} takes {takes}, your samples are {wanted}: take another teacher or task"
+        )
     columns = match(known, labels)
     if not columns:
         some = ", ".join(dict.fromkeys(known[:12])) + (" ..." if len(known) > 12 else "")

@@ -22,7 +22,12 @@ def pack(place: Path, content: bytes, facts: Mapping[str, Any], inputs: Array, o
     (place / file).write_bytes(content)
     np.savez_compressed(place / "golden.npz", input_0=inputs, output_0=outputs)
     licence = facts.get("licence", "Apache-2.0")
-    first = {"version": facts["version"], "licence": licence, "file": file, "sha256": hashlib.sha256(content).hexdigest()}
+    first = {
+        "version": facts["version"],
+        "licence": licence,
+        "file": file,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
     rest = {key: value for key, value in facts.items() if key not in first}
     (place / "manifest.yaml").write_text(yaml({**first, "backend": "litert", **rest, "golden": "golden.npz"}))
 

@@ -29,11 +29,31 @@ SEPARABLE = named("SeparableConv1D", "SeparableConv2D")
 RECURRENT = named("LSTM", "GRU", "SimpleRNN")
 MAKERS = CONVOLUTIONS | SEPARABLE | RECURRENT | named("Dense")  # their output's channels are their own
 THROUGH = named(
-    "BatchNormalization", "ReLU", "LeakyReLU", "Activation", "Softmax", "Rescaling", "Dropout", "SpatialDropout1D",
-    "SpatialDropout2D", "GaussianNoise", "MaxPooling1D", "MaxPooling2D", "AveragePooling1D", "AveragePooling2D",
-    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D", "UpSampling1D",
-    "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D", "Cropping1D", "Cropping2D",
-)  # fmt: skip
+    "BatchNormalization",
+    "ReLU",
+    "LeakyReLU",
+    "Activation",
+    "Softmax",
+    "Rescaling",
+    "Dropout",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "GaussianNoise",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "UpSampling1D",
+    "UpSampling2D",
+    "ZeroPadding1D",
+    "ZeroPadding2D",
+    "Cropping1D",
+    "Cropping2D",
+)
 TIES = named("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 KNOWN = MAKERS | DEPTHWISE | THROUGH | TIES | named("InputLayer", "Flatten", "Concatenate")
 
@@ -116,7 +136,9 @@ def follow(tensor: Any, groups: Groups, ways: dict[str, tuple[Space, Space]], se
         sources = layer._inbound_nodes[node].input_tensors
         check(layer, sources)
         before = [follow(source, groups, ways, seen) for source in sources]
-        if layer.name in ways and type(layer) in MAKERS | DEPTHWISE | named("BatchNormalization"):  # one layer, used twice
+        if layer.name in ways and type(layer) in MAKERS | DEPTHWISE | named(
+            "BatchNormalization"
+        ):  # one layer, used twice
             groups.tie(ways[layer.name][0], before[0])
             seen[id(tensor)] = ways[layer.name][1]
         else:
@@ -210,5 +232,9 @@ def cut(layer: Any, into: Array, out: Array) -> list[Array]:
     if kind in RECURRENT:
         gates = weights[0].shape[1] // layer.units
         columns = (np.arange(gates)[:, None] * layer.units + out).reshape(-1)
-        return [weights[0][into][:, columns], weights[1][out][:, columns], *(bias[..., columns] for bias in weights[2:])]
+        return [
+            weights[0][into][:, columns],
+            weights[1][out][:, columns],
+            *(bias[..., columns] for bias in weights[2:]),
+        ]
     return [weight[out] for weight in weights]  # batch normalisation

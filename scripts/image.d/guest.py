@@ -50,17 +50,32 @@ class Guest:
         kind = "raw" if self.disk == self.image else "qcow2"
         subprocess.run(
             ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(self.disk), "-F", kind, str(layer)], check=True
-        )  # fmt: skip
+        )
         self.disk = layer
 
     def command(self) -> list[str]:
         drive = f"file={self.disk},if=virtio,format=qcow2,cache=writeback,l2-cache-size=16M,cache-clean-interval=0"
         common = [
-            "-smp", "2", "-m", "1536", "-drive", drive, "-device", "virtio-rng-pci", "-display", "none", "-no-reboot",
-            "-monitor", "none", "-serial", f"file:{self.console}",
-            "-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:22",
-            "-device", "virtio-net-pci,netdev=net,romfile=",
-        ]  # fmt: skip
+            "-smp",
+            "2",
+            "-m",
+            "1536",
+            "-drive",
+            drive,
+            "-device",
+            "virtio-rng-pci",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-monitor",
+            "none",
+            "-serial",
+            f"file:{self.console}",
+            "-netdev",
+            f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{self.port}-:22",
+            "-device",
+            "virtio-net-pci,netdev=net,romfile=",
+        ]
         if self.arch == "arm64":
             # Of "max" the emulator is several times slower: it computes pointer signatures.
             board = ["-machine", "virt,accel=tcg", "-cpu", "cortex-a76", "-bios", str(UEFI["arm64"])]
@@ -91,11 +106,33 @@ class Guest:
 
     def ssh(self, *command: str) -> list[str]:
         return [
-            "ssh", "-q", "-i", str(self.key), "-p", str(self.port), "-o", "StrictHostKeyChecking=no",
-            "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes",
-            "-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15", "-o", "ControlMaster=auto",
-            "-o", f"ControlPath={self.folder}/ssh-{self.layers}", "-o", "ControlPersist=600", "engineer@127.0.0.1", *command,
-        ]  # fmt: skip
+            "ssh",
+            "-q",
+            "-i",
+            str(self.key),
+            "-p",
+            str(self.port),
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "ConnectTimeout=30",
+            "-o",
+            "ServerAliveInterval=15",
+            "-o",
+            "ControlMaster=auto",
+            "-o",
+            f"ControlPath={self.folder}/ssh-{self.layers}",
+            "-o",
+            "ControlPersist=600",
+            "engineer@127.0.0.1",
+            *command,
+        ]
 
     def ask(self, command: str, check: bool = True, timeout: float = 180.0, given: str = "") -> str:
         """What the command printed in the guest. Raises RuntimeError when it failed."""

@@ -127,7 +127,13 @@ def look(guest: Guest, promised: int, ssh_s: float) -> Found:
     service = guest.until("the service's fate", "systemctl is-active reflexd.service | grep -v activating")
     config, models, tapes = guest.ask(CHECKS, given=TAPES, timeout=900).split("\n", 2)
     log = guest.ask("sudo cat /run/initramfs/fsck.log; sudo dmesg | grep 'EXT4-fs.*vda4'", check=False)
-    disk = "journal replayed" if re.search("recovering journal|recovery complete", log) else "clean" if "clean" in log else "?"
+    disk = (
+        "journal replayed"
+        if re.search("recovering journal|recovery complete", log)
+        else "clean"
+        if "clean" in log
+        else "?"
+    )
     if re.search(r"UNEXPECTED|errors behavior.*with errors|FIXED", log):
         disk = "repaired"
     return Found(promised, records, edit, config, models, tapes, disk, service, ssh_s)

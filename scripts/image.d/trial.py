@@ -45,7 +45,9 @@ def boot(guest: Guest) -> str:
     must(guest, "real-time threads", "ps -eLo cls,comm,args | grep -q '^ *FF.*reflexd run'")
     failed = guest.ask("systemctl --failed --no-legend --plain | cut -d' ' -f1")
     if failed:
-        raise Failed(f"units failed: {failed}\n{guest.ask(f'sudo journalctl -b -u {failed.split()[0]} -n 20 --no-pager')}")
+        raise Failed(
+            f"units failed: {failed}\n{guest.ask(f'sudo journalctl -b -u {failed.split()[0]} -n 20 --no-pager')}"
+        )
     return (
         f"ssh {wall:.0f} s after power, first decision {first:.1f} s after the kernel's start; {names[0]}; "
         f"{' '.join(up.split()[1:])}"
@@ -79,10 +81,14 @@ def camera(guest: Guest) -> str:
     guest.ask("sudo systemctl restart reflexd-actuate reflexd", timeout=300)
     after = Actuator(guest).next("look", since) - since
     counts = guest.until(
-        "pictures", "sudo -u reflexd /opt/reflexd/venv/bin/python -c 'from agent import ledger; from pathlib import Path;"
-        " a = ledger.read(Path(\"/run/reflexd/yard.ledger\")); n = a.counts[\"inferences\"]; print(n if n > 5 else \"\")'", 120,
-    )  # fmt: skip
-    return f"/dev/video0 by vivid: first command {after:.1f} s after the restart began, {counts} pictures inferred so far"
+        "pictures",
+        "sudo -u reflexd /opt/reflexd/venv/bin/python -c 'from agent import ledger; from pathlib import Path;"
+        ' a = ledger.read(Path("/run/reflexd/yard.ledger")); n = a.counts["inferences"]; print(n if n > 5 else "")\'',
+        120,
+    )
+    return (
+        f"/dev/video0 by vivid: first command {after:.1f} s after the restart began, {counts} pictures inferred so far"
+    )
 
 
 def kill(guest: Guest) -> str:
@@ -101,7 +107,9 @@ GROWING = (
     """ && find $f -size +16k -printf "$p %p"'"""
 )
 # sudo and systemctl take seconds here: the time is taken by the program that sends the signal.
-STRIKE = "import os, signal, sys, time; t = time.monotonic(); os.kill(int(sys.argv[1]), signal.Signals['SIG{}']); print(t)"
+STRIKE = (
+    "import os, signal, sys, time; t = time.monotonic(); os.kill(int(sys.argv[1]), signal.Signals['SIG{}']); print(t)"
+)
 
 
 def lost(guest: Guest, sign: str, word: str) -> str:
@@ -158,8 +166,14 @@ def lane(guest: Guest) -> str:
 
 
 TRIALS: dict[str, Callable[[Guest], str]] = {
-    "boot": boot, "tools": tools, "camera": camera, "kill": kill, "hang": hang, "lane": lane, "powercut": power_cuts,
-}  # fmt: skip
+    "boot": boot,
+    "tools": tools,
+    "camera": camera,
+    "kill": kill,
+    "hang": hang,
+    "lane": lane,
+    "powercut": power_cuts,
+}
 
 
 def main() -> int:

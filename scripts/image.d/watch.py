@@ -40,7 +40,13 @@ def config(guest: Guest, kind: str, **arm: object) -> None:
     rules = {"off-plan": rule("arm", "collision", "robot", "stop")}
     if kind == "camera":
         lanes["yard"] = {
-            "source": {"driver": "camera.v4l2", "device": "/dev/video0", "width": 640, "height": 360, "timeout_ms": 5000},
+            "source": {
+                "driver": "camera.v4l2",
+                "device": "/dev/video0",
+                "width": 640,
+                "height": 360,
+                "timeout_ms": 5000,
+            },
             "model": "person-coarse",
         }
         actuators["siren"] = LOG
@@ -101,7 +107,7 @@ class Actuator:
 
     def reborn(self, service: str, since: float) -> float:
         """When the process began that has taken the place of one that died at `since`."""
-        begun = 'systemctl show -p ExecMainStartTimestampMonotonic --value {0}; systemctl is-active {0}'.format(service)
+        begun = "systemctl show -p ExecMainStartTimestampMonotonic --value {0}; systemctl is-active {0}".format(service)
         for _ in range(120):
             stamp, state = self.guest.ask(f"{begun}; true").split()[:2]
             if state == "active" and int(stamp) / 1e6 > since:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent.config import Config, Device
-from agent.field.look import View
+from agent.config.models import Config, Device
+from agent.field.snapshot import View
 
 GOOD, WARN, BAD, SKIP = "good", "warn", "bad", "skip"
 SERVICE_USER = "reflexd"
@@ -73,7 +73,9 @@ def number(path: Path) -> float:
 def run_tool(command: Sequence[str]) -> str | None:
     """Standard output and error; a tool that hangs must not take the doctor with it."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=5, env=plain_language())
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=5, env=plain_language()
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout + done.stderr if done.returncode == 0 else None

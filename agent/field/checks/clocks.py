@@ -98,7 +98,9 @@ def time_of_day(box: Box, kernel: tuple[int, int, float]) -> Check:
         return Check("time", SKIP, "adjtimex(2) is not allowed here")
     if state != TIME_ERROR and not status & STA_UNSYNC:
         return Check("time", GOOD, f"synchronised{keeper(box)}, at most {error_s * 1e3:.0f} ms off")
-    effect = "log and recordings bear a wrong time, certificates may seem invalid; lanes and commands count on another clock"
+    effect = (
+        "log and recordings bear a wrong time, certificates may seem invalid; lanes and commands count on another clock"
+    )
     mend = "sudo timedatectl set-ntp true; then: timedatectl timesync-status, or chronyc tracking"
     return Check("time", WARN, f"not synchronised{keeper(box)}", effect, mend)
 

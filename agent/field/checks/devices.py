@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from stat import S_IMODE
 
-from agent.config import Device
+from agent.config.models import Device
 from agent.field.checks.base import BAD, GOOD, SERVICE_USER, SKIP, Box, Check, listed
 
 
@@ -55,7 +55,7 @@ def usable(name: str, path: str, root: Path, user: str) -> Check:
     group = group_name(found.st_gid)
     mend = f"sudo usermod -aG {group} {user}; then: sudo systemctl restart reflexd"
     if group == "root" or not S_IMODE(found.st_mode) & 0o060 == 0o060:
-        mend = f"a udev rule that gives it to a group: KERNEL==\"{file.name}\", GROUP=\"dialout\", MODE=\"0660\""
+        mend = f'a udev rule that gives it to a group: KERNEL=="{file.name}", GROUP="dialout", MODE="0660"'
     cause = f"user {user} may not read and write it (mode {S_IMODE(found.st_mode):04o}, group {group})"
     return Check(title, BAD, cause, "the device cannot be opened", mend)
 

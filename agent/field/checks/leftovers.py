@@ -31,7 +31,7 @@ def daemon(box: Box) -> Check:
         return Check("daemon", WARN, cause, effect, "as this user? sudo reflexd doctor")
     if view.blind:
         return Check("daemon", SKIP, f"{view.run_dir} is not for this user: sudo reflexd doctor")
-    bugs = [name for name, told in view.accounts.items() if told.state == "failed"]
+    bugs = [name for name, told in view.snapshots.items() if told.state == "failed"]
     if bugs:
         return Check("daemon", BAD, f"ended by a bug in lane {listed(bugs)}", SAFE, LOG)
     return Check("daemon", SKIP, "does not run; start it: sudo systemctl start reflexd")
@@ -39,21 +39,21 @@ def daemon(box: Box) -> Check:
 
 def ledgers(box: Box) -> Check:
     view = box.view
-    if view.troubles and not view.accounts:
+    if view.troubles and not view.snapshots:
         return Check("ledgers", SKIP, f"none: {view.troubles[0]}")
     if view.troubles:
         mend = "of an older reflexd or cut short: remove them, the daemon makes new ones"
         return Check("ledgers", WARN, listed(view.troubles), "status and trace cannot use them", mend)
-    names = list(view.accounts)
+    names = list(view.snapshots)
     if not names:
         return Check("ledgers", SKIP, f"none in {view.run_dir}: the daemon has not run since boot")
     if not view.pid:
-        killed = [name for name, told in view.accounts.items() if told.state in ("running", "opening")]
+        killed = [name for name, told in view.snapshots.items() if told.state in ("running", "opening")]
         if killed:
             cause = f"lane {listed(killed)} ran when the daemon ended: it was killed, or the power went"
             return Check("ledgers", WARN, cause, "whatever killed it may do so again", LOG)
         return Check("ledgers", GOOD, f"{listed(names)}, of the last run")
-    strange = [name for name, told in view.accounts.items() if told.pid != view.pid]
+    strange = [name for name, told in view.snapshots.items() if told.pid != view.pid]
     if strange:
         cause = f"{listed(strange)}: of an earlier run, no such lane now"
         return Check("ledgers", GOOD, f"{len(names) - len(strange)} in use; {cause}")

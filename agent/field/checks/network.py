@@ -9,9 +9,9 @@ from pathlib import Path
 from stat import S_IMODE
 
 from agent import keys
-from agent.config import Config
+from agent.config.models import Config
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, listed
-from agent.mistakes import is_local
+from agent.keys import is_local
 
 EXPEDITED = 46  # DSCP EF
 TIMEOUT_S = 0.5
@@ -113,7 +113,9 @@ def authorised(folder: Path | None) -> Check:
         return Check(title, BAD, f"no folder '{folder}'", effect, mend)
     found, secrets = sorted(folder.glob("*.key")), sorted(folder.glob("*_secret"))
     if not found:
-        return Check(title, BAD, f"{folder}: no .key file", effect, f"copy the public key of each commanding box to {folder}")
+        return Check(
+            title, BAD, f"{folder}: no .key file", effect, f"copy the public key of each commanding box to {folder}"
+        )
     try:
         for path in found:
             keys.read(path)
@@ -121,7 +123,9 @@ def authorised(folder: Path | None) -> Check:
         return Check(title, BAD, str(error), "its box may not command", "copy it again: scp BOX:DIR/NAME.key")
     if secrets:
         cause = f"secret keys lie in {folder}: {listed([path.name for path in secrets])}"
-        return Check(title, WARN, cause, "a secret key that travels is none", "remove them there; make new keys on that box")
+        return Check(
+            title, WARN, cause, "a secret key that travels is none", "remove them there; make new keys on that box"
+        )
     return Check(title, GOOD, f"{len(found)} in {folder}")
 
 
@@ -152,7 +156,9 @@ def dscp(measure: Callable[[int], int]) -> Check:
     except OSError as error:
         return Check("DSCP", SKIP, f"loopback cannot be tried: {error}")
     if arrived == EXPEDITED << 2:
-        return Check("DSCP", GOOD, f"{EXPEDITED} sent, {EXPEDITED} arrived on loopback; the network beyond is not seen here")
+        return Check(
+            "DSCP", GOOD, f"{EXPEDITED} sent, {EXPEDITED} arrived on loopback; the network beyond is not seen here"
+        )
     effect = "the network cannot tell commands from other traffic: no slice, no priority"
     mend = "sudo nft list ruleset | grep -i dscp; sudo iptables -t mangle -S"
     return Check("DSCP", WARN, f"{EXPEDITED} sent, {arrived >> 2} arrived on loopback", effect, mend)

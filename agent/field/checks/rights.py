@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 
-from agent import realtime
+from agent.box import realtime
 from agent.field import status
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check
 
@@ -25,7 +25,9 @@ def checks(box: Box) -> Iterator[Check]:
 def granted_to(box: Box) -> tuple[Mapping[str, bool], str]:
     """Knob -> on, and for whom: the daemon that runs, or this user."""
     if box.view.pid:
-        return {knob.name: knob.on for knob in status.kernel_knobs(box.view.pid)}, f"the daemon, pid {box.view.pid}"
+        return {
+            setting.name: setting.on for setting in status.kernel_knobs(box.view.pid)
+        }, f"the daemon, pid {box.view.pid}"
     return attempt(box), f"user {user()}, who may have other rights than the service"
 
 
@@ -71,7 +73,9 @@ def throttling(box: Box) -> Check:
         return Check("RT throttling", BAD, "real-time threads get no time", "SCHED_FIFO is refused", mend)
     cause = f"real-time threads may use {runtime / 1e3:g} of {period / 1e3:g} ms"
     if runtime < 0.95 * period:
-        return Check("RT throttling", WARN, cause, f"a busy lane is stopped for up to {(period - runtime) / 1e3:g} ms", mend)
+        return Check(
+            "RT throttling", WARN, cause, f"a busy lane is stopped for up to {(period - runtime) / 1e3:g} ms", mend
+        )
     return Check("RT throttling", GOOD, cause)
 
 
@@ -88,7 +92,7 @@ def memory(granted: bool | None, who: str, limits: str) -> Check:
 
 def main() -> None:
     """Try both for good, and say what came of it."""
-    print(json.dumps({knob.name: knob.on for knob in (realtime.fifo_knob(), realtime.lock_memory())}))
+    print(json.dumps({setting.name: setting.on for setting in (realtime.fifo_setting(), realtime.lock_memory())}))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from agent import config as configuration
 from agent import package
 from agent.backends.base import EngineError
+from agent.config.load import load_config
+from agent.errors import ConfigError, PackageError
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, listed
 from agent.manifest import Manifest
-from agent.package import PackageError
 
 LIBRARIES = ("numpy", "opencv-python-headless", "pyzmq", "msgpack", "pyserial", "pydantic")
 INTERPRETERS = ("ai-edge-litert", "tflite-runtime")
@@ -28,7 +28,7 @@ def checks(box: Box) -> Iterator[Check]:
 
 
 def version(distribution: str) -> str:
-    """"" where it is not installed."""
+    """ "" where it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -38,7 +38,9 @@ def version(distribution: str) -> str:
 def python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Check:
     text = ".".join(map(str, found))
     if found < (3, 10):
-        return Check("python", BAD, f"Python {text}", "reflexd needs 3.10 or newer", "make the venv with a newer python3")
+        return Check(
+            "python", BAD, f"Python {text}", "reflexd needs 3.10 or newer", "make the venv with a newer python3"
+        )
     return Check("python", GOOD, f"{platform.python_implementation()} {text} on {platform.machine()}")
 
 
@@ -47,7 +49,9 @@ def libraries(installed: Callable[[str], str]) -> Check:
     missing = [name for name, text in found.items() if not text]
     if missing:
         effect = "the daemon, or a driver, does not start"
-        return Check("libraries", BAD, f"not installed: {', '.join(missing)}", effect, f"pip install {' '.join(missing)}")
+        return Check(
+            "libraries", BAD, f"not installed: {', '.join(missing)}", effect, f"pip install {' '.join(missing)}"
+        )
     return Check("libraries", GOOD, ", ".join(f"{name} {text}" for name, text in found.items()))
 
 
@@ -55,8 +59,8 @@ def configured(box: Box) -> Check:
     """As `reflexd check` would say it."""
     path = box.view.path
     try:
-        config = configuration.load(path)
-    except configuration.ConfigError as error:
+        config = load_config(path)
+    except ConfigError as error:
         effect = "the daemon does not start with it; one that runs keeps the old one"
         mend = f"correct it, then: reflexd check -c {path}"
         return Check("configuration", BAD, "; ".join(error.mistakes[:8]), effect, mend)

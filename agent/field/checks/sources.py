@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent.config import Device
-from agent.field import lanes, look
+from agent.config.models import Device
+from agent.field import lanes, snapshot
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check
 from agent.field.checks.devices import service_user
 from agent.field.lanes import LaneNow
@@ -33,21 +33,23 @@ def checks(box: Box) -> Iterator[Check]:
     for name, actuator in box.config.actuators.items():
         if actuator.device and actuator.device.driver == "actuator.serial_relay":
             none = False
-            yield relay(name, actuator.device, look.holder(Path(box.config.endpoint(name)[6:] + ".lock")))
+            yield relay(name, actuator.device, snapshot.holder(Path(box.config.endpoint(name)[6:] + ".lock")))
     if none:
         yield Check("cameras, serial lines", SKIP, "the configuration names none that is real")
 
 
 def source(box: Box, name: str, device: Device) -> Iterator[Check]:
     title = f"lane {name}: {device.driver}"
-    told = box.view.accounts.get(name)
+    told = box.view.snapshots.get(name)
     if box.view.pid and told and told.pid == box.view.pid:  # its lane has it open, or tries to all the time
         yield held(title, lanes.lane(name, told, None, box.view.said.get("lanes", {}).get(name, {}), box.view), device)
         return
     try:
         stream = drivers.open_source(device.driver, device.options, name)
     except (DriverError, ValidationError) as error:
-        yield Check(title, BAD, str(error).splitlines()[0], "its lane does not start", f"reflexd check -c {box.view.path}")
+        yield Check(
+            title, BAD, str(error).splitlines()[0], "its lane does not start", f"reflexd check -c {box.view.path}"
+        )
         return
     yield listen(title, stream, LISTEN_S)
 
@@ -102,7 +104,9 @@ def offers(stream: Any) -> str:
 def judge(title: str, hertz: float, wanted: float, before: str = "") -> Check:
     cause = f"{before}{hertz:.1f} a second" + (f", {wanted:g} wanted" if wanted else "")
     if hertz <= 0:
-        return Check(title, BAD, cause, "its lane has nothing to decide on", "cable, power, baud and format: see the log")
+        return Check(
+            title, BAD, cause, "its lane has nothing to decide on", "cable, power, baud and format: see the log"
+        )
     if wanted and hertz < FEWER * wanted:
         effect = "a reflex waits for the next picture or reading, and there are fewer of them"
         mend = "more light (a dim picture is exposed longer), smaller picture, format mjpg, another USB port; baud"

@@ -43,7 +43,9 @@ def space(folders: list[Path], ask: Callable[[Path], Any]) -> Iterator[Check]:
         except OSError as error:
             yield Check(title, SKIP, f"cannot be asked: {error.strerror}")
             continue
-        yield room(title, told.f_bavail * told.f_frsize / 1e6, told.f_blocks * told.f_frsize / 1e6, inodes(told), folder)
+        yield room(
+            title, told.f_bavail * told.f_frsize / 1e6, told.f_blocks * told.f_frsize / 1e6, inodes(told), folder
+        )
 
 
 def inodes(told: Any) -> float:
@@ -92,7 +94,9 @@ def nvme(box: Box) -> Iterator[Check]:
         told = box.tool([*SMART, f"/dev/{folder.name}"])
         found = health_of(told)
         if found is None:
-            yield Check(f"wear of {folder.name}", SKIP, "smartctl gives no answer: as root? apt-get install smartmontools")
+            yield Check(
+                f"wear of {folder.name}", SKIP, "smartctl gives no answer: as root? apt-get install smartmontools"
+            )
         else:
             yield worn(f"wear of {folder.name}", *found)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from agent import realtime
+from agent.box import realtime
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check
 
 PERIOD_NS = 1_000_000
@@ -18,7 +18,7 @@ WARN_MS, BAD_MS = 1.0, 5.0
 
 
 def checks(box: Box) -> Iterator[Check]:
-    realtime_wanted = box.config.realtime and realtime.fifo_knob().on
+    realtime_wanted = box.config.realtime and realtime.fifo_setting().on
     kernel = "PREEMPT_RT" if box.text("sys/kernel/realtime") == "1" else "no PREEMPT_RT"
     yield judge(lateness(SECONDS, realtime_wanted), "SCHED_FIFO" if realtime_wanted else "no SCHED_FIFO", kernel)
 

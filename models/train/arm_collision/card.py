@@ -94,15 +94,19 @@ def write(place: Path, trained: Trained, result: Result) -> None:
     counts = dict(zip(LABELS, np.bincount(result.windows.labels)))
     data = DATA.format(distinct=len(result.group), groups=len(np.unique(result.group)), **counts)
     method = METHOD.format(repeats=result.guesses.shape[1], times=score.TIMES)
-    card.write(place, SUMMARY, {
-        "Data": data,
-        "Beside a random forest": f"{method.strip()}\n\n{beside(result)}\n\n{TUNED.strip()}\n\n"
-        "Confusion of the folds, repeats added up:\n\n![what was taken for what](confusion.png)",
-        "A phase of work it never saw": phases(result),
-        "In a lane": stream(result),
-        "Size and time": sizes(trained, result),
-        "Limits": LIMITS,
-    })  # fmt: skip
+    card.write(
+        place,
+        SUMMARY,
+        {
+            "Data": data,
+            "Beside a random forest": f"{method.strip()}\n\n{beside(result)}\n\n{TUNED.strip()}\n\n"
+            "Confusion of the folds, repeats added up:\n\n![what was taken for what](confusion.png)",
+            "A phase of work it never saw": phases(result),
+            "In a lane": stream(result),
+            "Size and time": sizes(trained, result),
+            "Limits": LIMITS,
+        },
+    )
 
 
 def beside(result: Result) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from agent.data import Array
-from agent.package import PackageError, open_package
+from agent.errors import PackageError
+from agent.package import open_package
 from models.train.arm_collision import score
 from models.train.arm_collision.windows import CHANNELS, Windows, distinct, load, marks
 from models.train.data import DataError
@@ -37,9 +38,11 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
         "seen": {"what": NOTE, **figures(once.labels[seen], guess[seen])},
         "unseen": figures(once.labels[~seen], guess[~seen]),
         "all": score.told(once.labels, guess),
-        "files": {f"lp{number}": score.told(every.labels[every.files == number], said[every.files == number])
-                  for number in np.unique(every.files).tolist()},
-    }  # fmt: skip
+        "files": {
+            f"lp{number}": score.told(every.labels[every.files == number], said[every.files == number])
+            for number in np.unique(every.files).tolist()
+        },
+    }
 
 
 def figures(truth: Array, guess: Array) -> dict[str, Any]:

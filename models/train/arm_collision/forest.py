@@ -13,9 +13,14 @@ def features(readings: Array) -> Array:
     """float32 [n, 90 + 42]: readings, then of each channel mean, deviation, least, most, change, mean and largest step."""
     steps = np.abs(np.diff(readings, axis=1))
     statistics = [
-        readings.mean(axis=1), readings.std(axis=1), readings.min(axis=1), readings.max(axis=1),
-        readings[:, -1] - readings[:, 0], steps.mean(axis=1), steps.max(axis=1),
-    ]  # fmt: skip
+        readings.mean(axis=1),
+        readings.std(axis=1),
+        readings.min(axis=1),
+        readings.max(axis=1),
+        readings[:, -1] - readings[:, 0],
+        steps.mean(axis=1),
+        steps.max(axis=1),
+    ]
     return np.concatenate([readings.reshape(len(readings), -1), *statistics], axis=1)
 
 

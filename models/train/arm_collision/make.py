@@ -15,8 +15,20 @@ from tqdm import tqdm
 from agent.data import Array
 from models.train.arm_collision import card, forest, score
 from models.train.arm_collision.windows import (
-    CHANNELS, COARSE, FINE, LABELS, LENGTH, MIDDLE, Windows, distinct, groups, inputs, load, marks, varied,
-)  # fmt: skip
+    CHANNELS,
+    COARSE,
+    FINE,
+    LABELS,
+    LENGTH,
+    MIDDLE,
+    Windows,
+    distinct,
+    groups,
+    inputs,
+    load,
+    marks,
+    varied,
+)
 from models.train.data import SHARED
 from models.train.engine import steady, to_float, to_int8
 from models.train.network import Network

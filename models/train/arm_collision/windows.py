@@ -116,7 +116,9 @@ def groups(windows: Windows) -> Array:
     count, readings = len(windows.readings), windows.readings
     group = np.arange(count)
     for shift in range(1, LENGTH - LEAST + 1):
-        ends = {readings[row, shift:].tobytes(): row for row in range(count) if np.ptp(readings[row, shift:], axis=0).any()}
+        ends = {
+            readings[row, shift:].tobytes(): row for row in range(count) if np.ptp(readings[row, shift:], axis=0).any()
+        }
         for row in range(count):
             other = ends.get(readings[row, :-shift].tobytes(), row)
             group[group == group[other]] = group[row]

@@ -68,12 +68,16 @@ def write(
         "those of one run resemble each other, so the intervals are narrower than the truth. The pruned one is for comparison:\n"
         f"a few kilobytes are no reason to judge the stops with another one. {trade}"
     )
-    card.write(place, SUMMARY, {
-        "Data and split": DATA,
-        "Stops": stop_text(tallies),
-        "Single windows": f"{figures}\n\n{note}\n\n![what was taken for what](confusion.png)",
-        "Limits": LIMITS,
-    })
+    card.write(
+        place,
+        SUMMARY,
+        {
+            "Data and split": DATA,
+            "Stops": stop_text(tallies),
+            "Single windows": f"{figures}\n\n{note}\n\n![what was taken for what](confusion.png)",
+            "Limits": LIMITS,
+        },
+    )
 
 
 def stop_text(tallies: Mapping[str, stops.Tally]) -> str:
@@ -96,4 +100,6 @@ def stop_text(tallies: Mapping[str, stops.Tally]) -> str:
 def spread(late: Array) -> str:
     """When the stop comes; before the limit where the readings give it away."""
     half, most, last = np.nanpercentile(late, [50, 99, 100])
-    return f"ms after passing it: median {half:.0f}, p99 {most:.0f}, worst {last:.0f}, never {int(np.isnan(late).sum())}"
+    return (
+        f"ms after passing it: median {half:.0f}, p99 {most:.0f}, worst {last:.0f}, never {int(np.isnan(late).sum())}"
+    )

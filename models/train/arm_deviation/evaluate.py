@@ -17,13 +17,25 @@ from typing import Any
 import numpy as np
 
 from agent.data import Array
-from agent.package import PackageError, open_package
+from agent.errors import PackageError
+from agent.package import open_package
 from drivers.base import DeviceError
 from drivers.sensor._arm import CHANNELS, HEALTHY, LABELS, STOP_DEG, UNCLEAR, Run
 from drivers.sensor.replay import TIME, Options, load_csv
 from models.train import card
 from models.train.arm_deviation import stops
-from models.train.arm_deviation.windows import ANY, HEALTHY_S, LENGTH, MILD, RUN_S, SEARCH, TRAIN, VALIDATE, WIDER, run_of
+from models.train.arm_deviation.windows import (
+    ANY,
+    HEALTHY_S,
+    LENGTH,
+    MILD,
+    RUN_S,
+    SEARCH,
+    TRAIN,
+    VALIDATE,
+    WIDER,
+    run_of,
+)
 from models.train.data import DataError
 from models.train.network import Network
 
@@ -59,13 +71,18 @@ def recorded(files: Iterable[Path], network: Network) -> dict[str, Any]:
 
 def simulated(network: Network, faulty: range = FAULTY, mild: range = MILDLY, quiet: range = QUIET) -> dict[str, Any]:
     hours = len(quiet) * HEALTHY_S / 3600
-    print(f"no csv files there: simulating {hours:.2f} h of healthy work and {len(faulty)} arms with faults", file=sys.stderr)
+    print(
+        f"no csv files there: simulating {hours:.2f} h of healthy work and {len(faulty)} arms with faults",
+        file=sys.stderr,
+    )
     trials = {"with faults": (faulty, RUN_S, ANY), "harmless": (mild, RUN_S, MILD), "healthy": (quiet, HEALTHY_S, None)}
     return {
-        name: {"seeds": f"{seeds.start}..{seeds.stop - 1}",
-               **told(stops.tally((run_of(seed, seconds, WIDER, amounts) for seed in seeds), network))}
+        name: {
+            "seeds": f"{seeds.start}..{seeds.stop - 1}",
+            **told(stops.tally((run_of(seed, seconds, WIDER, amounts) for seed in seeds), network)),
+        }
         for name, (seeds, seconds, amounts) in trials.items()
-    }  # fmt: skip
+    }
 
 
 def together(tallies: list[stops.Tally]) -> stops.Tally:
@@ -92,10 +109,13 @@ def share(late: Array) -> dict[str, Any]:
     hits, (low, high) = stops.in_time(late), card.wilson(stops.in_time(late), len(late))
     known = late[~np.isnan(late)]
     return {
-        "number": len(late), "in_10_ms": hits, "share": round(hits / len(late), 4),
-        "interval_95": [round(low, 4), round(high, 4)], "median_ms": float(np.median(known)) if len(known) else None,
+        "number": len(late),
+        "in_10_ms": hits,
+        "share": round(hits / len(late), 4),
+        "interval_95": [round(low, 4), round(high, 4)],
+        "median_ms": float(np.median(known)) if len(known) else None,
         "never": int(np.isnan(late).sum()),
-    }  # fmt: skip
+    }
 
 
 def read(path: Path) -> Run:
@@ -131,7 +151,9 @@ def labelled(path: Path) -> tuple[list[str], Array]:
                 if line and LABEL in header:
                     mark = line[header.index(LABEL)].strip() if len(line) == len(header) else None
                     if mark not in numbers:
-                        raise DataError(f"{path}:{lines.line_num}: label '{mark}'; expected {', '.join(LABELS)} or nothing")
+                        raise DataError(
+                            f"{path}:{lines.line_num}: label '{mark}'; expected {', '.join(LABELS)} or nothing"
+                        )
                     marks.append(numbers[mark])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error

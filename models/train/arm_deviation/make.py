@@ -12,14 +12,30 @@ from tqdm import tqdm
 from agent.data import Array
 from drivers.sensor._arm import CHANNELS, LABELS, Run
 from models.train.arm_deviation import card, stops
+from models.train.arm_deviation.windows import (
+    ANY,
+    HEALTHY_S,
+    HEALTHY_TEST,
+    HEAVIER,
+    KNOWN,
+    LENGTH,
+    MILD,
+    RUN_S,
+    SCALE,
+    SEARCH,
+    TEST,
+    TRAIN,
+    VALIDATE,
+    WIDER,
+    Bounds,
+    choose,
+    run_of,
+    windows,
+)
 from models.train.engine import steady, to_float, to_int8
 from models.train.network import Network
 from models.train.pack import GOLDEN, pack
 from models.train.prune import slim
-from models.train.arm_deviation.windows import (
-    ANY, HEALTHY_S, HEALTHY_TEST, HEAVIER, KNOWN, LENGTH, MILD, RUN_S, SCALE, SEARCH, TEST, TRAIN, VALIDATE, WIDER,
-    Bounds, choose, run_of, windows,
-)
 
 SEED = 7
 KEEP = 0.7  # of the channels, for the pruned network that the card compares
@@ -82,14 +98,16 @@ def hard(model: tf.keras.Model, seeds: range) -> tuple[Array, Array]:
 def network() -> tf.keras.Model:
     """Two convolutions over time, then all of the window at once: about 30,000 multiplications."""
     layers = tf.keras.layers
-    return tf.keras.Sequential([
-        layers.Input((LENGTH, len(CHANNELS))),
-        layers.Conv1D(24, 5, strides=2, activation="relu"),
-        layers.Conv1D(32, 3, strides=2, activation="relu"),
-        layers.Flatten(),
-        layers.Dense(48, activation="relu"),
-        layers.Dense(len(LABELS), activation="softmax"),
-    ])
+    return tf.keras.Sequential(
+        [
+            layers.Input((LENGTH, len(CHANNELS))),
+            layers.Conv1D(24, 5, strides=2, activation="relu"),
+            layers.Conv1D(32, 3, strides=2, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(48, activation="relu"),
+            layers.Dense(len(LABELS), activation="softmax"),
+        ]
+    )
 
 
 def train(

@@ -33,7 +33,9 @@ TRAIN, SEARCH, VALIDATE, TEST = range(300), range(5_000, 5_300), range(10_000, 1
 HEALTHY_TEST, HEALTHY_S = range(50_000, 50_420), 30.0
 MILD, ANY = (0.1, 0.6), (0.1, 2.0)  # sizes of faults in multiples of a typical one: often harmless; all
 
-HEAVIER = np.array([1.0] * 6 + [1.25] * 6, np.float32)  # a healthy reading with a quarter more at the wrist is healthy, too
+HEAVIER = np.array(
+    [1.0] * 6 + [1.25] * 6, np.float32
+)  # a healthy reading with a quarter more at the wrist is healthy, too
 
 
 def draw_setting(random: np.random.Generator, bounds: Bounds) -> Setting:

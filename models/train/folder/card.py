@@ -10,7 +10,7 @@ from models.train.folder.learn import Task
 from models.train.network import Network
 
 if TYPE_CHECKING:
-    from models.train.folder.make import Asked
+    from models.train.folder.make import ViewOptions
 
 LIMITS = """
 - These figures hold for files like yours: same place, same machine, same light. Record some elsewhere and look again.
@@ -21,7 +21,7 @@ LIMITS = """
 
 
 def write(
-    asked: Asked, task: Task, teacher: distil.Teacher | None, shipped: Network, reports: dict[str, Report]
+    asked: ViewOptions, task: Task, teacher: distil.Teacher | None, shipped: Network, reports: dict[str, Report]
 ) -> dict[str, Any]:
     """CARD.md and confusion.png; the same figures, fit for JSON."""
     held = task.examples.part(task.examples.test)
@@ -43,7 +43,7 @@ def write(
 
 
 def figures(
-    asked: Asked, task: Task, teacher: distil.Teacher | None, reports: dict[str, Report], trade: str
+    asked: ViewOptions, task: Task, teacher: distil.Teacher | None, reports: dict[str, Report], trade: str
 ) -> dict[str, Any]:
     sides = [("train", False), ("test", True)]
     return {
@@ -62,7 +62,9 @@ def data(task: Task) -> str:
     rows = []
     for number, label in enumerate(task.labels):
         counts = [sum(file.label == number and file.test == test for file in task.files) for test in (False, True)]
-        samples = [int(((task.examples.labels == number) & (task.examples.test == test)).sum()) for test in (False, True)]
+        samples = [
+            int(((task.examples.labels == number) & (task.examples.test == test)).sum()) for test in (False, True)
+        ]
         rows.append((label, *counts, *samples))
     loose = sum(file.label < 0 for file in task.files)
     lines = [

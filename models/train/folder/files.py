@@ -34,7 +34,9 @@ def listing(folder: Path, suffixes: Iterable[str], seed: int) -> tuple[list[str]
     parts = sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
     labels = [part.name for part in parts if part.name != UNLABELLED]
     if not 2 <= len(labels) <= MAX_LABELS:
-        raise DataError(f"{folder}: {len(labels)} sub-folders that name labels; make one for each label, 2 to {MAX_LABELS}")
+        raise DataError(
+            f"{folder}: {len(labels)} sub-folders that name labels; make one for each label, 2 to {MAX_LABELS}"
+        )
     kinds = tuple(suffixes)
     found = {label: usable(folder / label, kinds) for label in labels}
     for label, paths in found.items():

@@ -22,7 +22,7 @@ from models.train.prune import slim
 KEEP = 0.5  # of the channels
 
 
-class Asked(NamedTuple):
+class ViewOptions(NamedTuple):
     """into: where the new package's folder goes. epochs: 0 for as many as fit the task's budget."""
 
     folder: Path
@@ -37,7 +37,7 @@ class Asked(NamedTuple):
         return self.into / self.name
 
 
-def make(asked: Asked) -> dict[str, Any]:
+def make(asked: ViewOptions) -> dict[str, Any]:
     """Writes the package; its figures. Raises DataError."""
     check(asked)
     engine.steady(SEED)
@@ -56,28 +56,38 @@ def make(asked: Asked) -> dict[str, Any]:
     return figures
 
 
-def check(asked: Asked) -> None:
+def check(asked: ViewOptions) -> None:
     """Raises DataError."""
     place = asked.place
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", asked.name):
-        raise DataError(f"'{asked.name}' is no good name for a package: give --name with letters, digits, dots and dashes")
+        raise DataError(
+            f"'{asked.name}' is no good name for a package: give --name with letters, digits, dots and dashes"
+        )
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise DataError(f"{place} exists already: remove it, or give another --name")
 
 
-def classify(asked: Asked) -> tuple[Task, distil.Teacher | None]:
+def classify(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
     labels, listed = files.listing(asked.folder, pictures.STILLS + pictures.CLIPS, SEED)
     listed = with_use(listed, asked)
     teacher = distil.teacher(asked.teacher, labels, pictures=True) if asked.teacher else None
     examples, capped = pictures.load(listed, labels, distil.sees(teacher) if teacher else None)
     facts = {**facts_of(asked, labels, listed), "decoder": "classify", "picture": pictures.PICTURE}
     return Task(
-        examples, labels, listed, facts, capped, pictures.real, pictures.vary, lambda: pictures.network(len(labels)),
-        lambda inputs: pictures.blots(GOLDEN), learn.PICTURES,
-    ), teacher  # fmt: skip
+        examples,
+        labels,
+        listed,
+        facts,
+        capped,
+        pictures.real,
+        pictures.vary,
+        lambda: pictures.network(len(labels)),
+        lambda inputs: pictures.blots(GOLDEN),
+        learn.PICTURES,
+    ), teacher
 
 
-def sequence(asked: Asked) -> tuple[Task, distil.Teacher | None]:
+def sequence(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
     labels, listed = files.listing(asked.folder, readings.SUFFIXES, SEED)
     listed = with_use(listed, asked)
     teacher = distil.teacher(asked.teacher, labels, pictures=False) if asked.teacher else None
@@ -92,12 +102,20 @@ def sequence(asked: Asked) -> tuple[Task, distil.Teacher | None]:
         return readings.real(windows, mean, std)
 
     return Task(
-        examples, labels, listed, facts, capped, real, None, lambda: readings.network((length, len(channels)), len(labels)),
-        lambda inputs: real(inputs[np.linspace(0, len(inputs) - 1, GOLDEN).astype(int)]), learn.READINGS,
-    ), teacher  # fmt: skip
+        examples,
+        labels,
+        listed,
+        facts,
+        capped,
+        real,
+        None,
+        lambda: readings.network((length, len(channels)), len(labels)),
+        lambda inputs: real(inputs[np.linspace(0, len(inputs) - 1, GOLDEN).astype(int)]),
+        learn.READINGS,
+    ), teacher
 
 
-def with_use(listed: list[files.File], asked: Asked) -> list[files.File]:
+def with_use(listed: list[files.File], asked: ViewOptions) -> list[files.File]:
     """Without a teacher nothing can be learned from files that have no label."""
     useful = [file for file in listed if file.label >= 0 or asked.teacher]
     if len(useful) < len(listed):
@@ -105,12 +123,15 @@ def with_use(listed: list[files.File], asked: Asked) -> list[files.File]:
     return useful
 
 
-def facts_of(asked: Asked, labels: list[str], listed: list[files.File]) -> dict[str, Any]:
+def facts_of(asked: ViewOptions, labels: list[str], listed: list[files.File]) -> dict[str, Any]:
     taught = f", taught by {Path(asked.teacher).name}" if asked.teacher else ""
     return {
-        "version": "1.0.0", "licence": "unknown: state it before you hand this on", "labels": labels, "budget_ms": 10.0,
+        "version": "1.0.0",
+        "licence": "unknown: state it before you hand this on",
+        "labels": labels,
+        "budget_ms": 10.0,
         "data": f"folder {asked.folder.resolve().name}: {len(listed)} files{taught}",
-    }  # fmt: skip
+    }
 
 
 def trained(task: Task, teacher: distil.Teacher | None, epochs: int) -> tuple[dict[str, Any], Array]:

@@ -28,7 +28,9 @@ MAX_MB = {**dict.fromkeys(STILLS, 50), **dict.fromkeys(CLIPS, 2000)}
 PICTURE = {"colour": "rgb", "mean": 0.0, "std": 255.0, "fit": "stretch", "resize": "area"}
 
 
-def load(files: Sequence[File], labels: Sequence[str], ask: Callable[[Array], Array] | None) -> tuple[Examples, list[str]]:
+def load(
+    files: Sequence[File], labels: Sequence[str], ask: Callable[[Array], Array] | None
+) -> tuple[Examples, list[str]]:
     """All frames, and what was left out. inputs: uint8 rgb [n, SIDE, SIDE, 3]. ask: the teacher, shown the whole frame.
 
     Raises DataError.
@@ -48,7 +50,10 @@ def load(files: Sequence[File], labels: Sequence[str], ask: Callable[[Array], Ar
 def shrinker() -> Callable[[Array], Array]:
     """The lane's own way from a frame to the network, in whole pixel values."""
     whole = Picture(**{**PICTURE, "std": 1.0})
-    pixels, view = Pixels(whole, Tensor("", (1, SIDE, SIDE, 3), np.uint8), "bgr"), np.zeros((1, SIDE, SIDE, 3), np.uint8)
+    pixels, view = (
+        Pixels(whole, Tensor("", (1, SIDE, SIDE, 3), np.uint8), "bgr"),
+        np.zeros((1, SIDE, SIDE, 3), np.uint8),
+    )
 
     def shrink(frame: Array) -> Array:
         pixels(frame, view)

@@ -81,7 +81,9 @@ def window_length(files: Sequence[File], lengths: Sequence[int]) -> int:
     """LENGTH, or what the shortest recording has. Raises DataError."""
     shortest = min(lengths)
     if shortest < SHORTEST:
-        raise DataError(f"{files[lengths.index(shortest)].path}: {shortest} readings; a recording needs {SHORTEST} or more")
+        raise DataError(
+            f"{files[lengths.index(shortest)].path}: {shortest} readings; a recording needs {SHORTEST} or more"
+        )
     return min(LENGTH, shortest)
 
 
@@ -106,12 +108,14 @@ def network(shape: tuple[int, int], labels: int) -> Any:
     import tensorflow as tf
 
     layers = tf.keras.layers
-    return tf.keras.Sequential([
-        layers.Input(shape),
-        layers.Conv1D(24, 5, strides=2, padding="same", activation="relu"),
-        layers.Conv1D(32, 3, strides=2, padding="same", activation="relu"),
-        layers.Flatten(),
-        layers.Dropout(0.2),
-        layers.Dense(48, activation="relu"),
-        layers.Dense(labels, activation="softmax"),
-    ])
+    return tf.keras.Sequential(
+        [
+            layers.Input(shape),
+            layers.Conv1D(24, 5, strides=2, padding="same", activation="relu"),
+            layers.Conv1D(32, 3, strides=2, padding="same", activation="relu"),
+            layers.Flatten(),
+            layers.Dropout(0.2),
+            layers.Dense(48, activation="relu"),
+            layers.Dense(labels, activation="softmax"),
+        ]
+    )

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from agent import vitals
 from agent.data import Array
+from agent.decoders import vitals
 from agent.decoders.base import Finding
 from agent.decoders.heart import ALARM
-from agent.package import Package, PackageError, open_package
+from agent.errors import PackageError
+from agent.package import Package, open_package
 from drivers.base import DeviceError
-from drivers.sensor.wfdb import Options, load, load_header
 from drivers.resample import resample
+from drivers.sensor.wfdb import Options, load, load_header
 from models.train.card import wilson
 from models.train.data import DataError, find
 from models.train.heart import atr
@@ -32,11 +33,18 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     place = find(data, "ecg", "*.hea", "*.atr")
     try:
         opened = open_package(folder)
-        records = {path.stem: record(opened, path) for path in sorted(place.glob("*.hea")) if path.with_suffix(".atr").is_file()}
+        records = {
+            path.stem: record(opened, path)
+            for path in sorted(place.glob("*.hea"))
+            if path.with_suffix(".atr").is_file()
+        }
     except (PackageError, DeviceError) as error:
         raise DataError(str(error)) from error
-    return {"package": folder.name, "seen": "limits are those of the papers; window lengths were chosen on 100 and cu01",
-            "records": records}  # fmt: skip
+    return {
+        "package": folder.name,
+        "seen": "limits are those of the papers; window lengths were chosen on 100 and cu01",
+        "records": records,
+    }
 
 
 def record(opened: Package, header: Path) -> dict[str, Any]:
@@ -64,7 +72,11 @@ def channel(opened: Package, ecg: Array, truth: atr.Annotations) -> dict[str, An
     at = truth.beats.astype(int)
     counts = matched(found[~wild[found]], at[~wild[at]], TOLERANCE_S * rate)
     seen = list(alarms(opened, ecg, length, hop))
-    return {"minutes": round(len(ecg) / rate / 60, 2), **shares(*counts), **alarmed(seen, truth.fibrillation, wild, opened)}
+    return {
+        "minutes": round(len(ecg) / rate / 60, 2),
+        **shares(*counts),
+        **alarmed(seen, truth.fibrillation, wild, opened),
+    }
 
 
 def stitched(ecg: Array, rate_hz: float, length: int, hop: int) -> Array:
@@ -97,10 +109,15 @@ def shares(right: int, missed: int, false: int) -> dict[str, Any]:
     """With Wilson's 95 % interval."""
     sensitivity, precision = wilson(right, right + missed), wilson(right, right + false)
     return {
-        "beats": right + missed, "found": right, "missed": missed, "false": false,
-        "sensitivity": round(right / max(1, right + missed), 4), "sensitivity_95": [round(one, 4) for one in sensitivity],
-        "precision": round(right / max(1, right + false), 4), "precision_95": [round(one, 4) for one in precision],
-    }  # fmt: skip
+        "beats": right + missed,
+        "found": right,
+        "missed": missed,
+        "false": false,
+        "sensitivity": round(right / max(1, right + missed), 4),
+        "sensitivity_95": [round(one, 4) for one in sensitivity],
+        "precision": round(right / max(1, right + false), 4),
+        "precision_95": [round(one, 4) for one in precision],
+    }
 
 
 def alarms(opened: Package, ecg: Array, length: int, hop: int) -> Iterator[tuple[int, list[Finding]]]:
@@ -117,11 +134,14 @@ def alarmed(seen: list[tuple[int, list[Finding]]], episodes: Array, wild: Array,
     calm = [found for at, found in seen if not wild[at]]
     told: dict[str, Any] = {"windows_without_fibrillation": len(calm), "false_alarms": sum(map(bool, calm))}
     for first, last in episodes.astype(int):
-        inside = [(at - first, any(one.label == "fibrillation" for one in found)) for at, found in seen if first <= at <= last]
+        inside = [
+            (at - first, any(one.label == "fibrillation" for one in found)) for at, found in seen if first <= at <= last
+        ]
         # from here on the part of the window that is looked at holds nothing else
         full = [due for late, due in inside if late >= opened.decoder.options.fibrillation_s * rate]
         told[f"fibrillation_at_{first / rate:.1f}_s"] = {
             "first_alarm_s": next((round(late / rate, 2) for late, due in inside if due), None),
-            "windows_in_it": len(full), "of_them_alarmed": sum(full),
-        }  # fmt: skip
+            "windows_in_it": len(full),
+            "of_them_alarmed": sum(full),
+        }
     return told

@@ -35,16 +35,30 @@ def write(
     (place / "window.yaml").write_bytes(content)
     np.savez_compressed(place / "golden.npz", input_0=examples, output_0=examples)
     count = len(channels)
-    (place / "manifest.yaml").write_text(yaml({
-        "version": "1.0.0", "licence": "Apache-2.0", "file": "window.yaml", "sha256": hashlib.sha256(content).hexdigest(),
-        "backend": "signal", "decoder": decoder, "options": options, "budget_ms": 5.0,
-        "data": "none: published methods with their published limits",
-        "window": {
-            "channels": channels, "length": length, "hop": hop, "rate_hz": options["rate_hz"],
-            "mean": [0.0] * count, "std": [1.0] * count,
-        },
-        "golden": "golden.npz",
-    }))  # fmt: skip
+    (place / "manifest.yaml").write_text(
+        yaml(
+            {
+                "version": "1.0.0",
+                "licence": "Apache-2.0",
+                "file": "window.yaml",
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "backend": "signal",
+                "decoder": decoder,
+                "options": options,
+                "budget_ms": 5.0,
+                "data": "none: published methods with their published limits",
+                "window": {
+                    "channels": channels,
+                    "length": length,
+                    "hop": hop,
+                    "rate_hz": options["rate_hz"],
+                    "mean": [0.0] * count,
+                    "std": [1.0] * count,
+                },
+                "golden": "golden.npz",
+            }
+        )
+    )
 
 
 def ecg_windows() -> Array:

@@ -57,23 +57,33 @@ LIMITS = """
 
 
 def write(
-    place: Path, files: Sequence[bytes], folds: Sequence[Sequence[Sequence[Score]]], held: Sequence[Sequence[Score]],
-    own: Sequence[Score], known: Sequence[Pair], unseen: Sequence[Pair], samples: Array,
-) -> None:  # fmt: skip
+    place: Path,
+    files: Sequence[bytes],
+    folds: Sequence[Sequence[Sequence[Score]]],
+    held: Sequence[Sequence[Score]],
+    own: Sequence[Score],
+    known: Sequence[Pair],
+    unseen: Sequence[Pair],
+    samples: Array,
+) -> None:
     """files, held: of FORMS, scores of each held out pair. folds: the same of each fold. own: of the pairs it was trained on.
 
     samples: inputs to time with.
     """
     card.draw(total(held[-1]).matrix, (*KINDS, "nothing"), place / "confusion.png")
     took = [Network(content).median_ms(samples, 100) for content in files]
-    card.write(place, SUMMARY, {
-        "Data and split": f"{DATA.strip()}\n{split(known, unseen)}",
-        "Boards it never saw": f"{READING.strip()}\n\n{beside(folds, held, own)}\n\n{by_kind(total(held[-1]))}\n\n"
-        "![what was taken for what](confusion.png)",
-        "Size and time": f"{trade(files, took, folds, held)}\n\nOne thread, {card.processor()}; a whole board an inference. "
-        "Medians of 100, on a machine that was busy with other work, too.",
-        "Limits": f"{kinds(total(score for fold in folds for score in fold[-1]))}\n{LIMITS.strip()}",
-    })  # fmt: skip
+    card.write(
+        place,
+        SUMMARY,
+        {
+            "Data and split": f"{DATA.strip()}\n{split(known, unseen)}",
+            "Boards it never saw": f"{READING.strip()}\n\n{beside(folds, held, own)}\n\n{by_kind(total(held[-1]))}\n\n"
+            "![what was taken for what](confusion.png)",
+            "Size and time": f"{trade(files, took, folds, held)}\n\nOne thread, {card.processor()}; a whole board an inference. "
+            "Medians of 100, on a machine that was busy with other work, too.",
+            "Limits": f"{kinds(total(score for fold in folds for score in fold[-1]))}\n{LIMITS.strip()}",
+        },
+    )
 
 
 def split(known: Sequence[Pair], unseen: Sequence[Pair]) -> str:
@@ -135,7 +145,10 @@ def kinds(score: Score) -> str:
 
 
 def trade(
-    files: Sequence[bytes], took: Sequence[float], folds: Sequence[Sequence[Sequence[Score]]], held: Sequence[Sequence[Score]]
+    files: Sequence[bytes],
+    took: Sequence[float],
+    folds: Sequence[Sequence[Sequence[Score]]],
+    held: Sequence[Sequence[Score]],
 ) -> str:
     """Float, pruned, INT8; and what R12 asks."""
     crossed = [total(score for fold in folds for score in fold[form]).box.f for form in range(len(FORMS))]

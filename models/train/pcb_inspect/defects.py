@@ -54,7 +54,9 @@ def candidates(inside: Array, kind: int) -> Array:
     return np.asarray((inside > 1.5) & (inside < 26.0) & (inside >= cv2.dilate(inside, RING) - 0.5))
 
 
-def stroke(shape: tuple[int, ...], middle: tuple[int, int], room: float, kind: int, random: np.random.Generator) -> Array:
+def stroke(
+    shape: tuple[int, ...], middle: tuple[int, int], room: float, kind: int, random: np.random.Generator
+) -> Array:
     """A ragged blob, longer than wide, uint8 0 or 1. room: pixels from the middle to the nearest edge."""
     long, wide = np.exp(random.uniform(np.log([4.0, 2.0]), np.log([14.0, 7.0])))
     if kind == OPEN:

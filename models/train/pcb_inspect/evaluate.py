@@ -26,9 +26,12 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     told = {name: figures(judge(part, look)) for name, part in parts.items() if part}
     boards = {name: sorted({pair.group for pair in part}) for name, part in parts.items()}
     return {
-        "package": opened.name, "published_f": PUBLISHED, "boards": boards,
-        "invoke_ms": round(float(np.median(taken)), 2), **told,
-    }  # fmt: skip
+        "package": opened.name,
+        "published_f": PUBLISHED,
+        "boards": boards,
+        "invoke_ms": round(float(np.median(taken)), 2),
+        **told,
+    }
 
 
 def inspector(opened: Package) -> tuple[Callable[[Pair], Sequence[Finding]], list[float]]:
@@ -52,15 +55,22 @@ def figures(scores: Sequence[Score]) -> dict[str, Any]:
     score = total(scores)
     by_kind = {kind: tally(of_kind(score, number)) for number, kind in enumerate(KINDS)}
     return {
-        "pairs": score.pairs, "defects": int(score.box.right + score.box.missed),
+        "pairs": score.pairs,
+        "defects": int(score.box.right + score.box.missed),
         "box_and_kind": {**tally(score.box), "f_95": [round(end, 4) for end in interval(scores, "box")]},
-        "box_any_kind": tally(score.place), "tile_and_kind": tally(score.tile), "tile_any_kind": tally(score.tile_place),
+        "box_any_kind": tally(score.place),
+        "tile_and_kind": tally(score.tile),
+        "tile_any_kind": tally(score.tile_place),
         "kinds": by_kind,
-    }  # fmt: skip
+    }
 
 
 def tally(one: Tally) -> dict[str, Any]:
     return {
-        "f": round(one.f, 4), "precision": round(one.precision, 4), "recall": round(one.recall, 4),
-        "right": int(one.right), "false": int(one.false), "missed": int(one.missed),
-    }  # fmt: skip
+        "f": round(one.f, 4),
+        "precision": round(one.precision, 4),
+        "recall": round(one.recall, 4),
+        "right": int(one.right),
+        "false": int(one.false),
+        "missed": int(one.missed),
+    }

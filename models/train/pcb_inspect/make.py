@@ -97,7 +97,10 @@ def seen_of(pairs: Sequence[Pair]) -> Views:
 
 def looker(content: bytes) -> Callable[[Pair], Sequence[Finding]]:
     """What a network finds on a pair."""
-    run, decoder = Network(content), decoders.make("grid", KINDS, OPTIONS, [(1, SIDE // STRIDE, SIDE // STRIDE, len(KINDS))])
+    run, decoder = (
+        Network(content),
+        decoders.make("grid", KINDS, OPTIONS, [(1, SIDE // STRIDE, SIDE // STRIDE, len(KINDS))]),
+    )
     return lambda pair: decoder([run(whole([pair]))])
 
 

@@ -79,9 +79,13 @@ def of_kind(score: Score, kind: int) -> Tally:
 def one(truth: Sequence[Defect], said: Sequence[Said]) -> Score:
     """The score of one pair."""
     return Score(
-        1, boxes(truth, said, True), boxes(truth, said, False), tiles(truth, said, True), tiles(truth, said, False),
+        1,
+        boxes(truth, said, True),
+        boxes(truth, said, False),
+        tiles(truth, said, True),
+        tiles(truth, said, False),
         confusion(truth, said),
-    )  # fmt: skip
+    )
 
 
 def placed(finding: Finding) -> Said:

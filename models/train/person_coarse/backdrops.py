@@ -22,7 +22,9 @@ def draw(side: int, random: np.random.Generator) -> Array:
         put(picture, x, max(y, 0), surface(height, width, random))
     for _ in range(random.integers(0, 5)):
         piece(picture, random)
-    light = cv2.resize(random.uniform(0.6, 1.3, (3, 3, 1)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+    light = cv2.resize(
+        random.uniform(0.6, 1.3, (3, 3, 1)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC
+    )
     return np.asarray(np.clip(picture * light[..., None], 0, 255).astype(np.uint8))
 
 
@@ -107,4 +109,6 @@ def blank(side: int, random: np.random.Generator) -> Array:
 
 def grainy(values: Array, random: np.random.Generator) -> Array:
     """With a sensor's noise, mostly little, as uint8."""
-    return np.asarray((values + random.normal(0, 1, values.shape) * random.exponential(8)).clip(0, 255).astype(np.uint8))
+    return np.asarray(
+        (values + random.normal(0, 1, values.shape) * random.exponential(8)).clip(0, 255).astype(np.uint8)
+    )

@@ -145,15 +145,19 @@ def write(
     trained = ",\n".join(f"{clip.name} {len(clip.truths)} (1 in {CLIPS[clip.name]})" for clip in clips)
     totals = [total(clips, outputs, chosen) for outputs in unseen]
     ms = tuple(Network(file).median_ms(real(clips[0].inputs[:100]), 500) for file in files)
-    card.write(place, SUMMARY, {
-        "Data": f"{DATA.strip()}\n\nThe package was trained on all of it, frames: {trained}.",
-        "A scene left out": f"{scenes(clips, unseen[1], chosen, choice)}\n\n{note(choice)}\n\n![cells](confusion.png)",
-        "Size and time": trade(files, totals, (ms[0], ms[1])),
-        "Nothing to see": levels(Network(files[1])),
-        "Tried": TRIED,
-        "Asked": asked(files[1], totals[1], ms[1]),
-        "Limits": LIMITS,
-    })  # fmt: skip
+    card.write(
+        place,
+        SUMMARY,
+        {
+            "Data": f"{DATA.strip()}\n\nThe package was trained on all of it, frames: {trained}.",
+            "A scene left out": f"{scenes(clips, unseen[1], chosen, choice)}\n\n{note(choice)}\n\n![cells](confusion.png)",
+            "Size and time": trade(files, totals, (ms[0], ms[1])),
+            "Nothing to see": levels(Network(files[1])),
+            "Tried": TRIED,
+            "Asked": asked(files[1], totals[1], ms[1]),
+            "Limits": LIMITS,
+        },
+    )
 
 
 def total(clips: Sequence[Clip], outputs: Outputs, chosen: dict[str, Choice]) -> Score:
@@ -171,7 +175,10 @@ def scenes(clips: Sequence[Clip], outputs: Outputs, chosen: dict[str, Choice], c
         each = folds.tally(clips, outputs, scene, chosen[scene])
         rows.append((scene, f"{chosen[scene].threshold:g}, {chosen[scene].min_cells}", each.frames, *columns(each)))
     own = dict.fromkeys(SCENES, choice)
-    for name, which, each in (("all", "", total(clips, outputs, chosen)), ("all *", choice, total(clips, outputs, own))):
+    for name, which, each in (
+        ("all", "", total(clips, outputs, chosen)),
+        ("all *", choice, total(clips, outputs, own)),
+    ):
         rows.append((name, f"{which[0]:g}, {which[1]}" if which else "", each.frames, *columns(each)))
     return card.table(head, rows)
 
@@ -198,7 +205,9 @@ def trade(files: tuple[bytes, bytes], totals: Sequence[Score], ms: tuple[float, 
         (name, f"{len(file):,}", f"{each_ms:.3f}", *columns(each)[:-1])
         for name, file, each, each_ms in zip(("float", "INT8"), files, totals, ms)
     ]
-    table = card.table(("", "bytes", "ms an inference", "found, left out", "boxed", "either", "false boxes a frame"), rows)
+    table = card.table(
+        ("", "bytes", "ms an inference", "found, left out", "boxed", "either", "false boxes a frame"), rows
+    )
     sizes = len(files[0]), len(files[1])
     line = card.trade(sizes, (totals[0].found, totals[1].found), totals[1].there, ms)
     return f"{table}\n\nOne thread, {card.processor()}.\n\n{line}\n\n{NOT_PRUNED.strip()}"

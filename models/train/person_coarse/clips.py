@@ -22,10 +22,17 @@ STAGED = re.compile(r"S\d+-")  # GMDCSA24: one person is there from the first fr
 
 # Trained on, with how far they are thinned out: neighbours are alike, and a teacher takes 0.1 s a frame.
 CLIPS = {
-    "S1-ADL-16": 3, "S1-Fall-13": 3, "S1-Fall-14": 3, "S1-Fall-15": 3,
-    "S2-ADL-23": 2, "S2-Fall-12": 2, "S2-Fall-13": 2,
-    "one-by-one-person-detection": 6, "worker-zone-detection": 2, "car-detection": 12,
-}  # fmt: skip
+    "S1-ADL-16": 3,
+    "S1-Fall-13": 3,
+    "S1-Fall-14": 3,
+    "S1-Fall-15": 3,
+    "S2-ADL-23": 2,
+    "S2-Fall-12": 2,
+    "S2-Fall-13": 2,
+    "one-by-one-person-detection": 6,
+    "worker-zone-detection": 2,
+    "car-detection": 12,
+}
 # What is left out together: a room, its light, its camera and whoever is in it.
 SCENES = {
     "room 1": ("S1-ADL-16", "S1-Fall-13", "S1-Fall-14", "S1-Fall-15"),
@@ -54,7 +61,9 @@ def paths(data: Path) -> list[Path]:
     folders = [data / name for name in SETS if (data / name).is_dir()] or [data]
     found = sorted(path for folder in folders for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
-        raise DataError(f"{data}: no clip (*{', *'.join(SUFFIXES)}): expected a set laid out like '{' or '.join(SETS)}'")
+        raise DataError(
+            f"{data}: no clip (*{', *'.join(SUFFIXES)}): expected a set laid out like '{' or '.join(SETS)}'"
+        )
     return found
 
 

@@ -75,7 +75,9 @@ def outline(picture: Array, room: Array, box: Box) -> Cutout | None:
     differs = cv2.GaussianBlur(cv2.absdiff(pixels, behind).max(axis=2), (0, 0), 1.5)
     inner = np.zeros((SIDE, SIDE), bool)
     inner[wide(box, MARGIN / 3)] = True
-    mask = np.where(differs > PERSON, cv2.GC_PR_FGD, np.where(differs < NOT, cv2.GC_BGD, cv2.GC_PR_BGD)).astype(np.uint8)
+    mask = np.where(differs > PERSON, cv2.GC_PR_FGD, np.where(differs < NOT, cv2.GC_BGD, cv2.GC_PR_BGD)).astype(
+        np.uint8
+    )
     mask[~inner[part]] = cv2.GC_BGD
     if (mask == cv2.GC_PR_FGD).mean() < 0.05:
         return None

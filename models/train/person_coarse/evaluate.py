@@ -50,14 +50,15 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
         parts["seen" if path.stem in CLIPS else "unseen"].append(path)
     ms = [one for each in told.values() for one in each.ms]
     return {
-        "package": opened.name, "bytes": (folder / opened.manifest.file).stat().st_size,
+        "package": opened.name,
+        "bytes": (folder / opened.manifest.file).stat().st_size,
         "found": f"a box lies by {ON_PERSON:.0%} or more in the teachers'",
         "boxed": f"intersection over union of {BOXED:g} or more",
         "invoke_ms": {"median": round(float(np.median(ms)), 3), "p99": round(float(np.percentile(ms, 99)), 3)},
         "largest_frame_bytes": max(each.largest for each in told.values()),
         **{name: figures([told[path] for path in part]) for name, part in parts.items() if part},
         "clips": {path.name: figures([each]) for path, each in told.items()},
-    }  # fmt: skip
+    }
 
 
 def looker(opened: Package) -> Look:
@@ -110,16 +111,23 @@ def figures(told: Sequence[Told]) -> dict[str, Any]:
     for each in told:
         agreed, alone = add(agreed, each.agreed), add(alone, each.alone)
     return {
-        "frames": sum(each.frames for each in told), **shares(agreed), "against_the_ssd_alone": shares(alone),
-    }  # fmt: skip
+        "frames": sum(each.frames for each in told),
+        **shares(agreed),
+        "against_the_ssd_alone": shares(alone),
+    }
 
 
 def shares(one: Score) -> dict[str, Any]:
     there = max(one.there, 1)
     return {
-        "judged": one.frames, "persons": one.there,
-        "found": round(one.found / there, 4), "found_95": [round(end, 4) for end in wilson(one.found, one.there)],
-        "boxed": round(one.boxed / there, 4), "boxed_95": [round(end, 4) for end in wilson(one.boxed, one.there)],
-        "either": round(one.either / there, 4), "either_95": [round(end, 4) for end in wilson(one.either, one.there)],
-        "false_a_frame": round(one.false / max(one.frames, 1), 4), "overlap": round(one.overlap / there, 4),
-    }  # fmt: skip
+        "judged": one.frames,
+        "persons": one.there,
+        "found": round(one.found / there, 4),
+        "found_95": [round(end, 4) for end in wilson(one.found, one.there)],
+        "boxed": round(one.boxed / there, 4),
+        "boxed_95": [round(end, 4) for end in wilson(one.boxed, one.there)],
+        "either": round(one.either / there, 4),
+        "either_95": [round(end, 4) for end in wilson(one.either, one.there)],
+        "false_a_frame": round(one.false / max(one.frames, 1), 4),
+        "overlap": round(one.overlap / there, 4),
+    }

@@ -13,7 +13,10 @@ from models.train.person_coarse.clips import SCENES, Clip
 from models.train.person_coarse.score import Score, add, score
 
 FOLDS = (("room 1",), ("room 2",), ("hall",), ("factory", "road"))  # left out together
-THRESHOLDS, CELLS = np.arange(400, 900, 25) / 1000, (2, 3, 4)  # with more a person a quarter of the picture high is none
+THRESHOLDS, CELLS = (
+    np.arange(400, 900, 25) / 1000,
+    (2, 3, 4),
+)  # with more a person a quarter of the picture high is none
 FOUND, FALSE = 0.9, 0.1  # asked: share of the persons, false boxes a frame
 
 
@@ -39,6 +42,7 @@ def tally(clips: Sequence[Clip], outputs: Outputs, scene: str, choice: Choice) -
 
 def choose(clips: Sequence[Clip], outputs: Outputs, scenes: Sequence[str]) -> Choice:
     """Where the scenes together fall least short of what is asked; each counts the same."""
+
     def short(choice: Choice) -> float:
         return sum(shortfall(tally(clips, outputs, scene, choice)) for scene in scenes)
 

@@ -13,7 +13,10 @@ from models.train.person_coarse.clips import INPUT, Clip
 
 SEED = 7
 VIEWS = 28_000
-TOP, GENTLE = (56_000, 64, 3e-3), (25_600, 32, 1e-4)  # views seen, batch, learning rate: above the trunk, then everywhere
+TOP, GENTLE = (
+    (56_000, 64, 3e-3),
+    (25_600, 32, 1e-4),
+)  # views seen, batch, learning rate: above the trunk, then everywhere
 DECAY = 1e-3
 BLANKS = 16  # one picture in so many shows nothing: else a black one has a person in it
 

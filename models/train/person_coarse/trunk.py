@@ -14,7 +14,15 @@ from models.train.person_coarse.clips import INPUT
 # Visual Wake Words reference of MLPerf Tiny: MobileNet-v1 x 0.25, 96 x 96 pixels 0..1, batch normalisations folded in.
 WAKE_WORDS = "vww_96_int8.tflite"
 STEM = 8
-BLOCKS = ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *((128, 1),) * 4)  # channels, stride; without its last three
+BLOCKS = (
+    (16, 1),
+    (32, 2),
+    (32, 1),
+    (64, 2),
+    (64, 1),
+    (128, 2),
+    *((128, 1),) * 4,
+)  # channels, stride; without its last three
 FINE = 4  # the last block at an eighth of the input's size
 AROUND, WIDE = 112, 48  # channels of the new layers: at a sixteenth, and at an eighth; with more the file passes 200 KB
 

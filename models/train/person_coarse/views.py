@@ -16,9 +16,14 @@ from models.train.person_coarse.cutouts import Cutout, Room, cut, empty
 CELLS = 16  # the grid's rows and columns
 CORE = 0.75  # of a box, wide and high: person; at the edge of a box nobody knows
 VISIBLE = 0.35  # a person of whom less is in the picture is not judged
-FRAME, PASTED = 0.45, 0.85  # of all views: a clip's frame as it is; up to here persons put elsewhere; the rest is without any
+FRAME, PASTED = (
+    0.45,
+    0.85,
+)  # of all views: a clip's frame as it is; up to here persons put elsewhere; the rest is without any
 
-NOISE = np.random.default_rng(0).standard_normal(1_000_000, np.float32)  # drawn once: that takes longer than all the rest
+NOISE = np.random.default_rng(0).standard_normal(
+    1_000_000, np.float32
+)  # drawn once: that takes longer than all the rest
 
 
 class View(NamedTuple):
@@ -79,7 +84,9 @@ def of_room(stock: Stock, random: np.random.Generator) -> View:
     return moved(stock.drawn[random.integers(len(stock.drawn))], [], [], stock, random)
 
 
-def moved(picture: Array, people: Sequence[Box], doubts: Sequence[Box], stock: Stock, random: np.random.Generator) -> View:
+def moved(
+    picture: Array, people: Sequence[Box], doubts: Sequence[Box], stock: Stock, random: np.random.Generator
+) -> View:
     """Zoomed, stretched, mirrored, tilted, shifted; what comes in at the borders is drawn."""
     zoom, stretch = np.exp(random.uniform(np.log(0.7), np.log(2.0))), np.exp(random.uniform(-0.2, 0.2))
     mirror, tilt = random.choice((-1.0, 1.0)), random.normal(0.0, 0.05)
@@ -201,5 +208,7 @@ def recolour(picture: Array, random: np.random.Generator) -> Array:
     curve = np.linspace(0, 1, 256)[:, None] ** random.uniform(0.6, 1.6) * gain + random.uniform(-0.1, 0.1) * (not night)
     lit = cv2.LUT(np.ascontiguousarray(picture), (curve.clip(0, 1) * 255).astype(np.uint8)[None])
     start = random.integers(len(NOISE) - picture.size)
-    grain = NOISE[start : start + picture.size].reshape(picture.shape) * np.float32(random.uniform(0, 12 if night else 7))
+    grain = NOISE[start : start + picture.size].reshape(picture.shape) * np.float32(
+        random.uniform(0, 12 if night else 7)
+    )
     return np.asarray((lit + grain).clip(0, 255).astype(np.uint8))

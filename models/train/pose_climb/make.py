@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.data import Array
-from agent.poses import CHANNELS, between, features
+from agent.vision.poses import CHANNELS, between, features
 from models.train.pack import yaml
 from models.train.pose_climb.acts import Scene, climb, reach_up, stairs
 from models.train.pose_climb.view import watch
@@ -25,13 +25,23 @@ def make(place: Path) -> None:
     (place / "window.yaml").write_bytes(content)
     examples = windows()
     np.savez_compressed(place / "golden.npz", input_0=examples, output_0=examples)
-    (place / "manifest.yaml").write_text(yaml({
-        "version": "1.0.0", "licence": "Apache-2.0", "file": "window.yaml", "sha256": hashlib.sha256(content).hexdigest(),
-        "backend": "signal", "decoder": "climb", "options": {"keypoint_score": SEEN}, "budget_ms": 2.0,
-        "data": "none: limits chosen on simulated figures (models/train/pose_climb)",
-        "poses": {"length": LENGTH, "every_ms": EVERY_MS, "min_score": SEEN},
-        "golden": "golden.npz",
-    }))  # fmt: skip
+    (place / "manifest.yaml").write_text(
+        yaml(
+            {
+                "version": "1.0.0",
+                "licence": "Apache-2.0",
+                "file": "window.yaml",
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "backend": "signal",
+                "decoder": "climb",
+                "options": {"keypoint_score": SEEN},
+                "budget_ms": 2.0,
+                "data": "none: limits chosen on simulated figures (models/train/pose_climb)",
+                "poses": {"length": LENGTH, "every_ms": EVERY_MS, "min_score": SEEN},
+                "golden": "golden.npz",
+            }
+        )
+    )
     print(f"wrote {place}")
 
 

@@ -7,8 +7,17 @@ import numpy as np
 from agent.data import Array
 from models.train.pose_fall.body import ARM_L, ARM_R, FORE_L, FORE_R, NECK, TORSO, hip_height, unit
 from models.train.pose_fall.story import (
-    FALLING, LYING, NEITHER, RATE, SITTING, STANDING, UNCLEAR, WALKING, Play, Story,
-)  # fmt: skip
+    FALLING,
+    LYING,
+    NEITHER,
+    RATE,
+    SITTING,
+    STANDING,
+    UNCLEAR,
+    WALKING,
+    Play,
+    Story,
+)
 
 # -- daily activity: each begins and ends as its name's first and last word says -----------------------------------------
 
@@ -67,7 +76,9 @@ def lie_bed(s: Story, stay: bool = False) -> None:
     """Down on a bed's edge, over on the side or the back; from sitting this may take half a second."""
     s.move(s.vary("chair", gesture=True), s.random.uniform(0.7, 2.0), STANDING, SITTING, hips=s.seat, travel=(-0.15, 0))
     s.hold(s.random.uniform(0.2, 2.0), SITTING)
-    lie(s, str(s.random.choice(["supine", "supine knees", "side", "side", "prone"])), s.random.uniform(0.6, 3.0), s.seat)
+    lie(
+        s, str(s.random.choice(["supine", "supine knees", "side", "side", "prone"])), s.random.uniform(0.6, 3.0), s.seat
+    )
     s.hold(s.random.uniform(0.5, 4.0), LYING)
     if not stay:
         s.move(s.vary("chair"), s.random.uniform(0.8, 2.5), LYING, SITTING, hips=s.seat)
@@ -99,7 +110,20 @@ def sit_floor(s: Story, stay: bool = False) -> None:
         s.move(s.vary("stand"), s.random.uniform(0.5, 1.2), STANDING, STANDING)
 
 
-DAILY = (stand, stroll, stroll, pick_up, exercise, push_ups, sit_chair, sit_chair, lie_bed, lie_bed, sit_floor, sit_floor)
+DAILY = (
+    stand,
+    stroll,
+    stroll,
+    pick_up,
+    exercise,
+    push_ups,
+    sit_chair,
+    sit_chair,
+    lie_bed,
+    lie_bed,
+    sit_floor,
+    sit_floor,
+)
 
 
 # -- falls ---------------------------------------------------------------------------------------------------------------
@@ -121,10 +145,23 @@ def fall(s: Story) -> None:
         topple(s, end, away, s.random.uniform(0.35, 0.9) if start == "floor" else s.random.uniform(0.5, 1.2))
     elif way == "crumple":
         seat = s.vary(str(s.random.choice(["knees up", "long sit", "squat", "prop"])), 0.15)
-        s.move(seat, s.random.uniform(0.4, 1.1), FALLING, FALLING, ease=s.random.uniform(1.2, 2.2), travel=tuple(0.3 * away))
+        s.move(
+            seat,
+            s.random.uniform(0.4, 1.1),
+            FALLING,
+            FALLING,
+            ease=s.random.uniform(1.2, 2.2),
+            travel=tuple(0.3 * away),
+        )
         topple(s, end, 0.7 * away, s.random.uniform(0.3, 1.1))
     else:
-        s.move(s.vary(str(s.random.choice(["kneel", "fours"])), 0.15), s.random.uniform(0.35, 0.8), FALLING, FALLING, ease=1.8)
+        s.move(
+            s.vary(str(s.random.choice(["kneel", "fours"])), 0.15),
+            s.random.uniform(0.35, 0.8),
+            FALLING,
+            FALLING,
+            ease=1.8,
+        )
         topple(s, end, away, s.random.uniform(0.3, 0.9))
     if s.random.random() < 0.3:  # it rolls or stretches
         s.move(landing(s), s.random.uniform(0.4, 1.2), FALLING, LYING)
@@ -173,7 +210,9 @@ def mark(s: Story, first: int) -> None:
     labels = np.concatenate([part[2] for part in s.parts[first:]])
     labels[: min(int(0.4 * (labels == FALLING).sum()), int(0.6 * RATE)) + 1] = UNCLEAR
     edges = np.cumsum([len(part[2]) for part in s.parts[first:]])[:-1]
-    s.parts[first:] = [(limbs, places, new) for (limbs, places, _), new in zip(s.parts[first:], np.split(labels, edges))]
+    s.parts[first:] = [
+        (limbs, places, new) for (limbs, places, _), new in zip(s.parts[first:], np.split(labels, edges))
+    ]
     s.move(s.limbs, 0.9, FALLING, FALLING, hips=float(s.place[2]))
 
 

@@ -18,10 +18,15 @@ UP, DOWN, FORWARD, BACK = (0, 0, 1), (0, 0, -1), (1, 0, 0), (-1, 0, 0)
 
 
 def posture(
-    torso: tuple[float, ...], thigh: tuple[float, ...], shin: tuple[float, ...],
-    face: tuple[float, ...] = FORWARD, left: tuple[float, ...] = (0, 1, 0),
-    arm: tuple[float, ...] = (0.05, 0.12, -1), fore: tuple[float, ...] = (0.2, 0.05, -1), neck: tuple[float, ...] | None = None,
-) -> Array:  # fmt: skip
+    torso: tuple[float, ...],
+    thigh: tuple[float, ...],
+    shin: tuple[float, ...],
+    face: tuple[float, ...] = FORWARD,
+    left: tuple[float, ...] = (0, 1, 0),
+    arm: tuple[float, ...] = (0.05, 0.12, -1),
+    fore: tuple[float, ...] = (0.2, 0.05, -1),
+    neck: tuple[float, ...] | None = None,
+) -> Array:
     """Limbs are given for the left side; the right one mirrors them in the plane of x and z."""
     other = [(x, -y, z) for x, y, z in (arm, fore, thigh, shin)]
     limbs = (arm, other[0], fore, other[1], thigh, other[2], shin, other[3])
@@ -77,22 +82,34 @@ def hip_height(limbs: Array, height: float = TALL) -> Array:
 SIT = {"thigh": (1, 0.2, -0.05), "shin": (0.1, 0.0, -1)}
 POSTURES = {
     "stand": posture(UP, DOWN, (-0.03, 0, -1)),
-    "bend": posture((1, 0, 0.15), (-0.15, 0.1, -1), (-0.02, 0, -1), (0.6, 0, -0.8), arm=(0.25, 0.1, -1), fore=(0.3, 0, -1)),
+    "bend": posture(
+        (1, 0, 0.15), (-0.15, 0.1, -1), (-0.02, 0, -1), (0.6, 0, -0.8), arm=(0.25, 0.1, -1), fore=(0.3, 0, -1)
+    ),
     "squat": posture((0.45, 0, 0.9), (0.9, 0.3, -0.1), (-0.35, 0, -1), arm=(0.7, 0.2, -0.6), fore=(0.7, -0.2, -0.5)),
     "kneel": posture((0.05, 0, 1), (0.1, 0.1, -1), (-1, 0, -0.05)),
     "fours": posture((1, 0, 0.15), (0.0, 0.1, -1), (-1, 0, -0.05), (0.5, 0, -0.8), arm=(0.1, 0.1, -1), fore=(0, 0, -1)),
-    "plank": posture((1, 0, 0.3), (-1, 0.05, -0.25), (-1, 0, -0.25), (0.4, 0, -0.9), arm=(0.1, 0.2, -1), fore=(0, 0, -1)),
+    "plank": posture(
+        (1, 0, 0.3), (-1, 0.05, -0.25), (-1, 0, -0.25), (0.4, 0, -0.9), arm=(0.1, 0.2, -1), fore=(0, 0, -1)
+    ),
     "chair": posture((-0.08, 0, 1), arm=(0.3, 0.15, -1), fore=(1, -0.2, -0.1), **SIT),
     "slump": posture((0.75, 0, 0.7), arm=(0.3, 0.15, -1), fore=(0.6, -0.1, -0.8), face=(0.8, 0, -0.6), **SIT),
     "reach": posture((1, 0, -0.1), arm=(0.3, 0.1, -1), fore=(0.3, 0, -1), face=(0.6, 0, -0.8), **SIT),
     "long sit": posture((-0.15, 0, 1), (1, 0.15, 0.0), (1, 0.05, -0.05), arm=(0.2, 0.2, -1), fore=(0.8, -0.3, -0.2)),
     "tailor": posture((0.1, 0, 1), (0.75, 0.75, 0.05), (0.1, -1, -0.1), arm=(0.3, 0.2, -1), fore=(0.9, -0.3, -0.1)),
     "knees up": posture((-0.2, 0, 1), (0.75, 0.15, 0.75), (0.35, 0.0, -1), arm=(0.4, 0.2, -0.8), fore=(0.9, -0.1, 0.1)),
-    "prop": posture((-0.75, 0, 0.65), (0.85, 0.15, 0.5), (0.45, 0, -0.9), (0.9, 0, 0.4), arm=(-0.5, 0.3, -1), fore=(-0.2, 0, -1)),
-    "supine": posture((-1, 0, 0.03), (1, 0.1, 0.03), (1, 0.05, -0.03), (0.05, 0, 1), arm=(0.8, 0.6, 0), fore=(1, 0.2, 0)),
-    "supine knees": posture((-1, 0, 0), (0.75, 0.15, 0.75), (0.4, 0, -1), (0.1, 0, 1), arm=(0.4, 0.9, 0), fore=(1, 0.3, 0)),
+    "prop": posture(
+        (-0.75, 0, 0.65), (0.85, 0.15, 0.5), (0.45, 0, -0.9), (0.9, 0, 0.4), arm=(-0.5, 0.3, -1), fore=(-0.2, 0, -1)
+    ),
+    "supine": posture(
+        (-1, 0, 0.03), (1, 0.1, 0.03), (1, 0.05, -0.03), (0.05, 0, 1), arm=(0.8, 0.6, 0), fore=(1, 0.2, 0)
+    ),
+    "supine knees": posture(
+        (-1, 0, 0), (0.75, 0.15, 0.75), (0.4, 0, -1), (0.1, 0, 1), arm=(0.4, 0.9, 0), fore=(1, 0.3, 0)
+    ),
     "prone": posture((1, 0, 0.03), (-1, 0.1, 0), (-1, 0.05, 0), (0.1, 0.6, -0.5), arm=(0.5, 0.9, 0), fore=(1, 0.2, 0)),
-    "side": posture((0.05, 1, 0), (0.5, -1, 0), (-0.3, -1, 0), (1, 0.1, 0), (0, 0, -1), arm=(1, 0.5, -0.1), fore=(1, 0.7, 0)),
-}  # fmt: skip
+    "side": posture(
+        (0.05, 1, 0), (0.5, -1, 0), (-0.3, -1, 0), (1, 0.1, 0), (0, 0, -1), arm=(1, 0.5, -0.1), fore=(1, 0.7, 0)
+    ),
+}
 UPPER_SIDE = np.array([(1, 0.2, 0.1), (0.9, 0.5, -0.2), (0.7, -1, 0.05), (-0.2, -1, 0)])
 POSTURES["side"][[ARM_R, FORE_R, THIGH_R, SHIN_R]] = unit(UPPER_SIDE)

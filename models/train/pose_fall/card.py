@@ -13,9 +13,9 @@ from agent.data import Array
 from models.train import card
 from models.train.data import SHARED, DataError
 from models.train.network import Network
-from models.train.pose_fall.story import FALLING, LABELS
 from models.train.pose_fall.clips import HITS, OF, SCORE
 from models.train.pose_fall.evaluate import IN_TIME_S, SLACK_S, evaluate
+from models.train.pose_fall.story import FALLING, LABELS
 from models.train.pose_fall.view import Seen
 from models.train.pose_fall.windows import TEST, TRAIN, record, windows
 
@@ -56,12 +56,16 @@ class Alarms(NamedTuple):
 
 def write(place: Path, files: tuple[bytes, bytes, bytes]) -> None:
     """files: float, pruned, pruned INT8. Needs the package in `place`."""
-    card.write(place, SUMMARY, {
-        "Data": DATA,
-        "Real clips, none of them trained on": real(place),
-        "Simulated recordings of other seeds": f"{simulated(place, files)}\n\n![postures](confusion.png)",
-        "Limits": LIMITS,
-    })
+    card.write(
+        place,
+        SUMMARY,
+        {
+            "Data": DATA,
+            "Real clips, none of them trained on": real(place),
+            "Simulated recordings of other seeds": f"{simulated(place, files)}\n\n![postures](confusion.png)",
+            "Limits": LIMITS,
+        },
+    )
 
 
 def simulated(place: Path, files: tuple[bytes, bytes, bytes]) -> str:
@@ -130,11 +134,13 @@ def real(place: Path, look: Callable[[Path, Path], dict] = evaluate) -> str:
     every = figures["unseen"]
     subjects = [
         (
-            name, f"{one['falls_in_time']} of {one['falls']}",
-            f"{one['daily_clips_with_false_alarm']} of {one['daily_clips']}", f"{100 * one['posture_accuracy']:.1f} %",
+            name,
+            f"{one['falls_in_time']} of {one['falls']}",
+            f"{one['daily_clips_with_false_alarm']} of {one['daily_clips']}",
+            f"{100 * one['posture_accuracy']:.1f} %",
         )
         for name, one in [*figures["subjects"].items(), ("together", every)]
-    ]  # fmt: skip
+    ]
     clips = card.table(("clip", "pictures", "fall begins at, s", "alarm after, s", "false alarms"), rows)
     people = card.table(("subject", "falls in time", "daily clips with a false alarm", "right postures"), subjects)
     falls = card.percent(every["falls_in_time"], every["falls"])

@@ -13,15 +13,15 @@ import numpy as np
 from agent import package
 from agent.data import Array, Evidence
 from agent.decoders.base import Finding
-from agent.gates.base import GateConfig
-from agent.lane import offline
-from agent.modelfile import manifest_text
+from agent.gates.config import GateConfig
+from agent.lane import offline_lane
+from agent.modeltools.init import manifest_text
 from agent.package import Package
 from agent.perception import Perception
-from agent.poses import SecondModel
-from agent.conditions import RuleConfig
-from agent.rules import Rules
-from agent.scene import Scene
+from agent.rules.conditions import RuleConfig
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
+from agent.vision.poses import SecondModel
 from models.train.data import SHARED, DataError, find
 from models.train.pose_fall.story import FALLING, LYING, SITTING, STANDING, WALKING
 
@@ -32,8 +32,10 @@ WORDS = {"walking": WALKING, "standing": STANDING, "sitting": SITTING, "sleeping
 SCORE, HITS, OF = 0.6, 3, 4
 RULE = {
     "any": [{"lane": "room", "label": "falling", "score": SCORE, "hits": HITS, "of": OF}],
-    "actuator": "nurse", "verb": "call", "hold_ms": 1000,
-}  # fmt: skip
+    "actuator": "nurse",
+    "verb": "call",
+    "hold_ms": 1000,
+}
 
 
 class Clip(NamedTuple):
@@ -57,7 +59,7 @@ class Clip(NamedTuple):
         return found.pop() if len(found) == 1 else -1
 
 
-class Played(NamedTuple):
+class RecordedEngine(NamedTuple):
     """times: s of each picture from the first; points: [n, 17, 3] of MoveNet; says: int [n], the second model's first label;
 
     alarms_s: when the rule began to call. aspect: the picture's width / height.
@@ -92,7 +94,7 @@ def line_of(table: Path, number: str) -> str:
 
 
 def spans(text: str) -> list[tuple[int, float, float]]:
-    """"Falling (SW)[3.4 to 6]; Sitting[0 to 3.4]", also with the slips that the tables have."""
+    """ "Falling (SW)[3.4 to 6]; Sitting[0 to 3.4]", also with the slips that the tables have."""
     found = []
     for word, times in re.findall(r"([A-Za-z]+)\s*(?:\([A-Z]*\)?)?\s*\[([^\]]*)\]", text):
         label = FALLING if word.lower() == "falling" else WORDS.get(word.lower())
@@ -104,7 +106,11 @@ def spans(text: str) -> list[tuple[int, float, float]]:
 
 def movenet(data: Path) -> Package:
     """The public pose network as a package, from models-public beside the clips or in ../shared/data."""
-    places = [data / "models-public" / MOVENET, data.parent / "models-public" / MOVENET, SHARED / "models-public" / MOVENET]
+    places = [
+        data / "models-public" / MOVENET,
+        data.parent / "models-public" / MOVENET,
+        SHARED / "models-public" / MOVENET,
+    ]
     file = next((place for place in places if place.is_file()), None)
     if not file:
         raise DataError(f"{places[0]}: no such file: the clips are judged from the video, through MoveNet")
@@ -132,10 +138,10 @@ class Listening(SecondModel):
         return found
 
 
-def play(path: Path, pose: Package, posture: Package, gate: GateConfig | None = None) -> Played:
+def play(path: Path, pose: Package, posture: Package, gate: GateConfig | None = None) -> RecordedEngine:
     """A clip, all of it or what a gate lets through, through lane and rule; time is the recording's. Raises DataError."""
     second = Listening(posture)
-    lane = offline("room", "camera.file", {"path": path}, Perception(pose, gate=gate, second=second))
+    lane = offline_lane("room", "camera.file", {"path": path}, Perception(pose, gate=gate, second=second))
     scene = Scene(Rules({"fall": RuleConfig.model_validate(RULE)}, {"nurse": "quiet"}))
     alarms = []
     for sample, decisions in lane.play(scene):
@@ -146,10 +152,10 @@ def play(path: Path, pose: Package, posture: Package, gate: GateConfig | None = 
     start, names = times[0], posture.decoder.labels
     says = np.array([names.index(label) if label else -1 for label in said])
     seconds = (np.array(times) - start) / 1e9
-    return Played(seconds, np.stack(points), says, [(time - start) / 1e9 for time in alarms], second.aspect)
+    return RecordedEngine(seconds, np.stack(points), says, [(time - start) / 1e9 for time in alarms], second.aspect)
 
 
-def again(played: Played, rows: Array, points: Array, posture: Package) -> Played:
+def again(played: RecordedEngine, rows: Array, points: Array, posture: Package) -> RecordedEngine:
     """What second model and rule would have said to other points, at some of the pictures' times."""
     second = SecondModel(posture)
     scene = Scene(Rules({"fall": RuleConfig.model_validate(RULE)}, {"nurse": "quiet"}))
@@ -158,6 +164,6 @@ def again(played: Played, rows: Array, points: Array, posture: Package) -> Playe
         now = int(time * 1e9) + 1
         found = second(now, one, played.aspect)
         evidence = [Evidence("room", one.label, one.score, now) for one in found]
-        alarms += [time for decision in scene.bring("room", now, evidence) if decision.verb == "call"]
+        alarms += [time for decision in scene.decide("room", now, evidence) if decision.verb == "call"]
         says.append(names.index(found[0].label) if found else -1)
-    return Played(played.times[rows], points, np.array(says), [float(one) for one in alarms], played.aspect)
+    return RecordedEngine(played.times[rows], points, np.array(says), [float(one) for one in alarms], played.aspect)

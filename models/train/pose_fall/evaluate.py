@@ -14,8 +14,8 @@ from agent.data import Array
 from agent.package import Package
 from models.train.card import confusion, wilson
 from models.train.pose_fall.body import SWAPPED
+from models.train.pose_fall.clips import HITS, OF, SCORE, Clip, RecordedEngine, again, clips, movenet, play
 from models.train.pose_fall.story import LABELS
-from models.train.pose_fall.clips import HITS, OF, SCORE, Clip, Played, again, clips, movenet, play
 
 IN_TIME_S = 2.0  # from the annotated start of the fall, which is rounded to a tenth
 SLACK_S = 0.3  # an alarm so much before it is the fall's, too
@@ -33,25 +33,27 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
         "seen": {"clips": 0, "note": "the network was trained on simulated figures only"},
         "unseen": summary(played),
         "subjects": {name: summary(some) for name, some in sorted(by_subject.items())},
-        "robustness": {name: short(summary([(clip, harder(one, posture)) for clip, one in played]))
-                       for name, harder in HARDER.items()},
+        "robustness": {
+            name: short(summary([(clip, harder(one, posture)) for clip, one in played]))
+            for name, harder in HARDER.items()
+        },
         "clips": {clip.path.stem: verdict(clip, one) for clip, one in played},
     }
 
 
-def mirrored(played: Played, posture: Package) -> Played:
+def mirrored(played: RecordedEngine, posture: Package) -> RecordedEngine:
     points = played.points[:, SWAPPED] * np.array([1, -1, 1]) + np.array([0, 1, 0])
     return again(played, np.arange(len(played.times)), points, posture)
 
 
-def ten_a_second(played: Played, posture: Package) -> Played:
+def ten_a_second(played: RecordedEngine, posture: Package) -> RecordedEngine:
     """The picture nearest to each tenth of a second."""
     wanted = np.arange(0, played.times[-1], 0.1)
     rows = np.unique(np.abs(played.times[:, None] - wanted).argmin(axis=0))
     return again(played, rows, played.points[rows], posture)
 
 
-def a_fifth_missing(played: Played, posture: Package) -> Played:
+def a_fifth_missing(played: RecordedEngine, posture: Package) -> RecordedEngine:
     """Keypoints lost at random, each for a fifth of the pictures."""
     points = played.points.copy()
     points[np.random.default_rng(0).random(points.shape[:2]) < 0.2, 2] = 0.01
@@ -65,7 +67,7 @@ def short(told: dict[str, Any]) -> dict[str, Any]:
     return {key: told[key] for key in ("falls_in_time", "daily_clips_with_false_alarm", "alarms_before_a_fall")}
 
 
-def verdict(clip: Clip, played: Played) -> dict[str, Any]:
+def verdict(clip: Clip, played: RecordedEngine) -> dict[str, Any]:
     """alarm_s: after the annotated start of the fall; None for none. false: alarms at any other time."""
     told: dict[str, Any] = {"pictures": len(played.times), "false_alarms": len(false_alarms(clip, played))}
     if not np.isnan(clip.fall_s):
@@ -75,17 +77,17 @@ def verdict(clip: Clip, played: Played) -> dict[str, Any]:
     return told
 
 
-def lateness(clip: Clip, played: Played) -> float:
+def lateness(clip: Clip, played: RecordedEngine) -> float:
     """Seconds from the start of the fall to the alarm; NaN for none."""
     after = [alarm - clip.fall_s for alarm in played.alarms_s if alarm >= clip.fall_s - SLACK_S]
     return min(after, default=np.nan)
 
 
-def false_alarms(clip: Clip, played: Played) -> list[float]:
+def false_alarms(clip: Clip, played: RecordedEngine) -> list[float]:
     return [alarm for alarm in played.alarms_s if not alarm >= clip.fall_s - SLACK_S]
 
 
-def summary(played: Iterable[tuple[Clip, Played]]) -> dict[str, Any]:
+def summary(played: Iterable[tuple[Clip, RecordedEngine]]) -> dict[str, Any]:
     both = list(played)
     falls = [(clip, one) for clip, one in both if not np.isnan(clip.fall_s)]
     daily = [(clip, one) for clip, one in both if np.isnan(clip.fall_s)]
@@ -106,7 +108,7 @@ def summary(played: Iterable[tuple[Clip, Played]]) -> dict[str, Any]:
     }
 
 
-def postures(played: Iterable[tuple[Clip, Played]]) -> Array:
+def postures(played: Iterable[tuple[Clip, RecordedEngine]]) -> Array:
     """Confusion over the pictures whose label the annotation tells; row is the truth."""
     matrix = np.zeros((len(LABELS), len(LABELS)), int)
     for clip, one in played:

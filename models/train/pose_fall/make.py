@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from agent.data import Array
-from agent.poses import CHANNELS
+from agent.vision.poses import CHANNELS
 from models.train.engine import steady, to_float, to_int8
 from models.train.network import Network
 from models.train.pack import GOLDEN, pack
@@ -47,20 +47,24 @@ def make(place: Path) -> None:
 def network() -> tf.keras.Model:
     """Three convolutions over time, then all of the window at once."""
     layers = tf.keras.layers
-    return tf.keras.Sequential([
-        layers.Input((LENGTH, CHANNELS)),
-        layers.Conv1D(64, 3, padding="same", activation="relu"),
-        layers.Conv1D(64, 3, strides=2, activation="relu"),
-        layers.Conv1D(96, 3, strides=2, activation="relu"),
-        layers.Flatten(),
-        layers.Dropout(0.3),
-        layers.Dense(64, activation="relu"),
-        layers.Dropout(0.3),
-        layers.Dense(len(LABELS), activation="softmax"),
-    ])
+    return tf.keras.Sequential(
+        [
+            layers.Input((LENGTH, CHANNELS)),
+            layers.Conv1D(64, 3, padding="same", activation="relu"),
+            layers.Conv1D(64, 3, strides=2, activation="relu"),
+            layers.Conv1D(96, 3, strides=2, activation="relu"),
+            layers.Flatten(),
+            layers.Dropout(0.3),
+            layers.Dense(64, activation="relu"),
+            layers.Dropout(0.3),
+            layers.Dense(len(LABELS), activation="softmax"),
+        ]
+    )
 
 
-def train(model: tf.keras.Model, known: tuple[Array, Array], checks: tuple[Array, Array], epochs: int) -> tf.keras.Model:
+def train(
+    model: tf.keras.Model, known: tuple[Array, Array], checks: tuple[Array, Array], epochs: int
+) -> tf.keras.Model:
     """Each window once as it is and once mirrored."""
     inputs = np.concatenate([known[0], mirrored(known[0])])
     answers = np.concatenate([targets(known[1])] * 2)

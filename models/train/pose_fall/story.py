@@ -8,9 +8,22 @@ import numpy as np
 
 from agent.data import Array
 from models.train.pose_fall.body import (
-    ARM_L, ARM_R, FORE_L, FORE_R, LEFT, POSTURES, SHIN_L, SHIN_R, TALL, THIGH_L, THIGH_R, hip_height, mirrored, turned,
+    ARM_L,
+    ARM_R,
+    FORE_L,
+    FORE_R,
+    LEFT,
+    POSTURES,
+    SHIN_L,
+    SHIN_R,
+    TALL,
+    THIGH_L,
+    THIGH_R,
+    hip_height,
+    mirrored,
+    turned,
     unit,
-)  # fmt: skip
+)
 
 RATE = 30.0  # moments a second
 LABELS = ("walking", "standing", "sitting", "lying", "falling")
@@ -20,9 +33,14 @@ UNCLEAR = -2  # the first moments of a fall, which nobody could tell
 
 ARMS_L, ARMS_R = [ARM_L, FORE_L], [ARM_R, FORE_R]
 GESTURES = [  # upper arm, forearm: what hands do while somebody stands or sits
-    ((0.05, 0.1, -1), (0.2, 0.05, -1)), ((0.3, 0.1, -1), (0.8, 0, 0.8)), ((0.4, 0.1, -0.9), (1, -0.3, 0.1)),
-    ((0.1, 0.3, 1), (0.1, 0, 1)), ((1, 0.1, 0), (1, 0, 0.1)), ((0.1, 1, 0), (0.1, 1, 0.1)), ((0.2, 0.2, -1), (1, -0.5, -0.2)),
-]  # fmt: skip
+    ((0.05, 0.1, -1), (0.2, 0.05, -1)),
+    ((0.3, 0.1, -1), (0.8, 0, 0.8)),
+    ((0.4, 0.1, -0.9), (1, -0.3, 0.1)),
+    ((0.1, 0.3, 1), (0.1, 0, 1)),
+    ((1, 0.1, 0), (1, 0, 0.1)),
+    ((0.1, 1, 0), (0.1, 1, 0.1)),
+    ((0.2, 0.2, -1), (1, -0.5, -0.2)),
+]
 
 
 class Play(NamedTuple):
@@ -61,9 +79,16 @@ class Story:
         return mirrored(limbs) if self.random.random() < 0.5 else limbs
 
     def move(
-        self, limbs: Array, seconds: float, before: int, after: int, *,
-        hips: float | None = None, ease: float = 0.0, travel: tuple[float, float] = (0.0, 0.0),
-    ) -> None:  # fmt: skip
+        self,
+        limbs: Array,
+        seconds: float,
+        before: int,
+        after: int,
+        *,
+        hips: float | None = None,
+        ease: float = 0.0,
+        travel: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         """Go to `limbs`. hips: their height when something carries them; ease: 0 slow at both ends, else u ** ease;
 
         travel: metres forward and to the left. Half of the way is labelled `before`.

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from agent.data import Array
-from models.train.pose_fall.story import NEITHER, RATE, Play
 from models.train.pose_fall.body import SWAPPED, keypoints
+from models.train.pose_fall.story import NEITHER, RATE, Play
 
 SEEN = 0.2  # MoveNet's score from which a point counts
 
@@ -57,7 +57,9 @@ def nobody(n: int, fallen: int, falls: bool, rate: float, random: np.random.Gene
 def furniture(n: int, rate: float, random: np.random.Generator) -> Array:
     """What MoveNet makes of a room without a person: points here and there that jump, now and then rather sure. [n, 17, 3]"""
     points = np.zeros((n, 17, 3))
-    spots = np.clip(random.uniform(0.1, 0.9, (3, 1, 2)) + random.normal(0, random.uniform(0.03, 0.25), (3, 17, 2)), 0, 1)
+    spots = np.clip(
+        random.uniform(0.1, 0.9, (3, 1, 2)) + random.normal(0, random.uniform(0.03, 0.25), (3, 17, 2)), 0, 1
+    )
     sure = random.uniform(0.02, random.uniform(0.1, 0.5), (3, 17))
     which = np.cumsum(random.random(n) < random.uniform(0.1, 2.0) / rate) % 3
     points[..., :2] = spots[which] + random.normal(0, 0.01, (n, 17, 2))
@@ -93,7 +95,9 @@ def doubt(flat: Array, depth: Array, height: Array, rate: float, aspect: float, 
     low = np.clip(1.4 - height.max(axis=1), 0, 1)  # 0 standing .. 1 flat on the floor
     skill = random.uniform(0.55, 1.0)
     behind = depth - depth.mean(axis=1, keepdims=True)
-    sure = skill * (0.75 - 0.35 * low[:, None] * random.uniform(0.2, 1.3) - 0.12 * speed[:, None]) - 0.6 * np.maximum(behind, 0)
+    sure = skill * (0.75 - 0.35 * low[:, None] * random.uniform(0.2, 1.3) - 0.12 * speed[:, None]) - 0.6 * np.maximum(
+        behind, 0
+    )
     sure = sure + slow(random, n, 17, rate) * 0.1 + random.normal(0, 0.07, (n, 17))
     outside = (flat < 0.0).any(axis=-1) | (flat > 1.0).any(axis=-1)
     sure = np.where(outside, sure * 0.35, sure)
@@ -108,7 +112,9 @@ def doubt(flat: Array, depth: Array, height: Array, rate: float, aspect: float, 
     return np.concatenate([placed.clip(-0.02, 1.02), sure.clip(0.01, 0.9)[..., None]], axis=-1)
 
 
-def lose(placed: Array, sure: Array, low: Array, speed: Array, rate: float, random: np.random.Generator) -> tuple[Array, Array]:
+def lose(
+    placed: Array, sure: Array, low: Array, speed: Array, rate: float, random: np.random.Generator
+) -> tuple[Array, Array]:
     """For moments some points, or all, sit on furniture or are heaped on a part of the body, with low scores."""
     n = len(placed)
     ghost = np.clip(random.uniform(0.2, 0.8, 2) + random.normal(0, 0.12, (17, 2)), 0, 1)

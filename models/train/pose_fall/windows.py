@@ -8,10 +8,10 @@ import numpy as np
 from tqdm import tqdm
 
 from agent.data import Array
-from agent.poses import CHANNELS, between, features
+from agent.vision.poses import CHANNELS, between, features
 from models.train.pose_fall.acts import draw
-from models.train.pose_fall.story import LABELS, LYING, NEITHER, UNCLEAR
 from models.train.pose_fall.body import SWAPPED
+from models.train.pose_fall.story import LABELS, LYING, NEITHER, UNCLEAR
 from models.train.pose_fall.view import SEEN, Seen, watch
 
 LENGTH, EVERY_S = 24, 0.1  # the way to the ground and a moment before it
@@ -53,7 +53,10 @@ def joined(seen: Seen, random: np.random.Generator) -> Seen:
     other = record(int(random.integers(10**8, 10**9)) * 2 + 1)
     half, rate = len(seen.times) // 2, len(seen.times) / max(seen.times[-1], 0.1)
     times = np.concatenate([seen.times[:half], seen.times[half] + other.times + 1 / rate])
-    points, labels = np.concatenate([seen.points[:half], other.points]), np.concatenate([seen.labels[:half], other.labels])
+    points, labels = (
+        np.concatenate([seen.points[:half], other.points]),
+        np.concatenate([seen.labels[:half], other.labels]),
+    )
     return Seen(times, points, labels, np.nan, seen.aspect)
 
 

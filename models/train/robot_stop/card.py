@@ -68,7 +68,9 @@ def write(place: Path, result: Result, trained: Trained) -> None:
 
 def summary(result: Result) -> str:
     if score.useful(result.called, result.gained):
-        return f"Is a protective stop or the loss of the part ahead within {HORIZON} s? Reads {LENGTH} s of a UR3 at 1 Hz."
+        return (
+            f"Is a protective stop or the loss of the part ahead within {HORIZON} s? Reads {LENGTH} s of a UR3 at 1 Hz."
+        )
     return (
         "**Not shipped: there is no model here.** Asked was whether a protective stop or the loss of the part is ahead\n"
         f"within {HORIZON} s, from a UR3's currents, speeds and temperatures at 1 Hz. What it foresees is too little to "
@@ -113,7 +115,12 @@ def matrix(result: Result) -> str:
 def block(result: Result, rows: Array, target: str, found: Mapping[str, Array]) -> str:
     truth = ahead(result.recording.trouble(target))[rows]
     lines = [score.row(name, score.figures(rows, truth, scores)) for name, scores in found.items()]
-    header = (f"{target}: base rate {100 * truth.mean():.1f} %", "average precision", "ROC AUC", "recall at precision 50 %")
+    header = (
+        f"{target}: base rate {100 * truth.mean():.1f} %",
+        "average precision",
+        "ROC AUC",
+        "recall at precision 50 %",
+    )
     return card.table(header, lines)
 
 

@@ -20,8 +20,20 @@ from models.train.pack import GOLDEN, pack
 from models.train.prune import slim
 from models.train.robot_stop import card, score
 from models.train.robot_stop.recording import (
-    CHANNELS, CURRENTS, LENGTH, SPEEDS, TARGETS, Recording, ahead, folds, phase, read, split, usable, windows,
-)  # fmt: skip
+    CHANNELS,
+    CURRENTS,
+    LENGTH,
+    SPEEDS,
+    TARGETS,
+    Recording,
+    ahead,
+    folds,
+    phase,
+    read,
+    split,
+    usable,
+    windows,
+)
 
 SEED = 7
 SHARE, FOLDS = 0.7, 6  # of the recording to learn from; stretches of that for cross-validation
@@ -52,14 +64,18 @@ def make(place: Path) -> None:
     truth = ahead(recording.trouble(TARGETS[0]))
     crossed = {name: out_of_fold(fit, recording, known, truth) for name, fit in tqdm(METHODS.items(), "cross-validate")}
     threshold = score.recall_at(truth[known], crossed[card.NETWORK])[1]
-    trained = {target: train_all(recording, known, ahead(recording.trouble(target))) for target in tqdm(TARGETS, "train")}
+    trained = {
+        target: train_all(recording, known, ahead(recording.trouble(target))) for target in tqdm(TARGETS, "train")
+    }
     judged = {target: judge(recording, known, last, target, trained[target]) for target in TARGETS}
     scores = judged[TARGETS[0]]
     called = score.alarms(scores[card.NETWORK], last, truth[last], recording.trouble(TARGETS[0]), threshold)
     gained = score.gain(last, truth[last], scores[card.NETWORK], scores[card.CLOCK])
     place.mkdir(exist_ok=True)
     ship(place, trained[TARGETS[0]], prepared(recording, known, trained[TARGETS[0]]), score.useful(called, gained))
-    card.write(place, card.Result(recording, known, last, crossed, judged, called, gained, threshold), trained[TARGETS[0]])
+    card.write(
+        place, card.Result(recording, known, last, crossed, judged, called, gained, threshold), trained[TARGETS[0]]
+    )
 
 
 def ship(place: Path, trained: Trained, samples: Array, useful: bool) -> None:
@@ -71,13 +87,20 @@ def ship(place: Path, trained: Trained, samples: Array, useful: bool) -> None:
     network = Network(trained.int8)
     golden = network.quantised(samples[:: len(samples) // GOLDEN][:GOLDEN])
     window = {
-        "channels": list(INPUT), "length": LENGTH, "hop": 1,
-        "mean": [round(float(value), 6) for value in trained.mean], "std": [round(float(value), 6) for value in trained.std],
-    }  # fmt: skip
+        "channels": list(INPUT),
+        "length": LENGTH,
+        "hop": 1,
+        "mean": [round(float(value), 6) for value in trained.mean],
+        "std": [round(float(value), 6) for value in trained.std],
+    }
     facts = {
-        "version": "1.0.0", "decoder": "sequence", "labels": list(LABELS), "budget_ms": 2.0,
-        "data": "UR3 CobotOps (CC BY 4.0; Tyrovolas, Aliev, Antonelli, Stylios 2024, doi 10.24432/C5J891)", "window": window,
-    }  # fmt: skip
+        "version": "1.0.0",
+        "decoder": "sequence",
+        "labels": list(LABELS),
+        "budget_ms": 2.0,
+        "data": "UR3 CobotOps (CC BY 4.0; Tyrovolas, Aliev, Antonelli, Stylios 2024, doi 10.24432/C5J891)",
+        "window": window,
+    }
     pack(place, trained.int8, facts, golden, network.raws(golden))
 
 
@@ -120,7 +143,9 @@ def convolved(recording: Recording, rows: Array, truth: Array) -> Scorer:
 METHODS = {card.CLOCK: clock, card.BOOSTING: boosted, card.COLD: boosted_cold, card.NETWORK: convolved}
 
 
-def out_of_fold(fit: Callable[[Recording, Array, Array], Scorer], recording: Recording, rows: Array, truth: Array) -> Array:
+def out_of_fold(
+    fit: Callable[[Recording, Array, Array], Scorer], recording: Recording, rows: Array, truth: Array
+) -> Array:
     """Scores of rows, each by a model that learned from other stretches of time."""
     return np.concatenate([fit(recording, known, truth)(held) for known, held in folds(rows, FOLDS)])
 

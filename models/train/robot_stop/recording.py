@@ -22,7 +22,9 @@ STOP, LOST, CYCLE, CLOCK = "Robot_ProtectiveStop", "grip_lost", "cycle", "Timest
 TARGETS = ("either", "protective stop", "grip lost")
 
 LENGTH = 10  # rows of a window, 10 s: nearly half a cycle of 24 s
-HORIZON = 5  # rows ahead. A UR3 brakes in under 1 s, a person looks up in 2; 10 s is 40 % of a cycle: a guess of its phase
+HORIZON = (
+    5  # rows ahead. A UR3 brakes in under 1 s, a person looks up in 2; 10 s is 40 % of a cycle: a guess of its phase
+)
 PAUSE_S = 3.0  # the log has three longer pauses; rows on both sides of one are no neighbours
 
 
@@ -112,4 +114,4 @@ def folds(rows: Array, count: int) -> list[tuple[Array, Array]]:
     return [
         (rows[(rows < first - apart) | (rows >= last + apart)], rows[(rows >= first) & (rows < last)])
         for first, last in zip(edges, edges[1:])
-    ]  # fmt: skip
+    ]

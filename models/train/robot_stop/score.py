@@ -82,7 +82,9 @@ def bootstrap(rows: Array, statistic: Callable[[Array], float], times: int = 100
 
 def gain(rows: Array, truth: Array, scores: Array, other: Array) -> tuple[float, float]:
     """95 % interval of the average precision above another's on the same rows."""
-    return bootstrap(rows, lambda at: average_precision(truth[at], scores[at]) - average_precision(truth[at], other[at]))
+    return bootstrap(
+        rows, lambda at: average_precision(truth[at], scores[at]) - average_precision(truth[at], other[at])
+    )
 
 
 def useful(at_threshold: Alarms, gained: tuple[float, float]) -> bool:
@@ -105,6 +107,8 @@ def row(name: str, told: Mapping[str, Any]) -> list[str]:
     """A line of the card's table."""
     low, high = told["interval_95"]
     return [
-        name, f"{told['average_precision']:.3f} ({low:.3f} to {high:.3f})", f"{told['roc_auc']:.3f}",
+        name,
+        f"{told['average_precision']:.3f} ({low:.3f} to {high:.3f})",
+        f"{told['roc_auc']:.3f}",
         f"{100 * told['recall_at_half_precision']:.1f} %",
-    ]  # fmt: skip
+    ]

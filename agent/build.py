@@ -1,0 +1,104 @@
+"""From a configuration to what runs: a lane with its models, the rules, the addresses of actuators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from agent import keys, package
+from agent.commands.guard import Bounds
+from agent.commands.host import Access, Host, Hosted
+from agent.commands.outbox import Address
+from agent.config.models import Config, LaneConfig
+from agent.data import Array
+from agent.lane import Lane, Limits
+from agent.ledger import Ledger
+from agent.package import Package
+from agent.perception import Perception
+from agent.rules.conditions import Condition, RuleConfig
+from agent.rules.engine import Rules
+from agent.tape import TapeSettings
+from agent.vision import reference
+from agent.vision.poses import SecondModel
+from agent.vision.refine import Refine
+from drivers import base as drivers
+from drivers.base import Actuator, open_source
+
+
+def make_lane(name: str, config: Config, beside: Path, samples: int) -> Lane:
+    section = config.lanes[name]
+    good = reference.read(beside / section.reference) if section.reference else None
+    perception = open_models(section, beside, good)
+    source = open_source(section.source.driver, section.source.options, name)
+    budget = section.budget_ms or perception.package.manifest.budget_ms
+    timeout_ns = int(getattr(source.options, "timeout_ms", 500.0) * 1e6)
+    limits = Limits(timeout_ns, budget, section.critical, config.drop_late, samples)
+    own_ledger = Ledger(config.run_dir / f"{name}.ledger", name, budget, section.critical)
+    recorder = config.recorder
+    tape_settings = TapeSettings(config.run_dir / f"{name}.tape", recorder.pictures) if recorder.enabled else None
+    if tape_settings:
+        tape_settings.path.unlink(
+            missing_ok=True
+        )  # an earlier daemon's would be recorded again; who still reads it has it open
+    return Lane(name, source, perception, limits, own_ledger, tape_settings)
+
+
+def open_models(section: LaneConfig, beside: Path, good: Array | None = None) -> Perception:
+    """Checked, loaded and warm. good: the picture of a good part. Raises PackageError."""
+
+    def opened(model: str) -> Package:
+        return package.open_package(package.find(model, beside), section.threads)
+
+    refine = Refine(opened(section.refine.model), section.refine) if section.refine else None
+    second = SecondModel(opened(section.then)) if section.then else None
+    first = opened(section.model)
+    first.set_hop(section.hop_ms)
+    shrink = None if section.shrink == "auto" else section.shrink
+    return Perception(first, gate=section.gate, reference=good, refine=refine, second=second, shrink=shrink)
+
+
+def rules_of(config: Config) -> Rules:
+    rules = {name: with_zones(rule, config) for name, rule in config.rules.items()}
+    return Rules(rules, {name: section.rest for name, section in config.actuators.items()})
+
+
+def with_zones(rule: RuleConfig, config: Config) -> RuleConfig:
+    """The rule with polygons where it named zones of its lanes: a zone that was drawn anew makes it another rule."""
+
+    def drawn(one: Condition) -> Condition:
+        if not isinstance(one.zone, str) or not one.zone:
+            return one
+        return one.model_copy(update={"zone": config.lanes[one.lane].zones[one.zone]})
+
+    return rule.model_copy(update={rule.kind: [drawn(one) for one in rule.conditions]})
+
+
+def addresses(config: Config, lane: str) -> list[Address]:
+    """Where the decisions go that this lane may bring."""
+    found = []
+    for name in rules_of(config).feeds.get(lane, ()):
+        one = config.actuators[name]
+        curve = keys.curve(config.keys.own if config.keys else None, one.server_key)
+        found.append(Address(name, config.endpoint(name), one.safe_after_ms, curve))
+    return found
+
+
+def make_host(config: Config, only: Iterable[str] = ()) -> Host:
+    """Bound and not yet started, for every actuator that has a device here, or those in `only`. Raises OSError."""
+    chosen = sorted(set(only) or {name for name, section in config.actuators.items() if section.device})
+    access = Access(config.keys.own, config.keys.authorized) if config.keys else None
+    return Host([_hosted(name, config) for name in chosen], access, config.realtime)
+
+
+def _hosted(name: str, config: Config) -> Hosted:
+    section = config.actuators[name]
+    assert section.device is not None
+    module = drivers.load(section.device.driver)
+    driver: Actuator = module.Driver(module.Options.model_validate(section.device.options), name)
+    bounds = Bounds(
+        senders=frozenset(config.senders(name)),
+        safe_after_ns=int(section.safe_after_ms * 1e6),
+        verbs=frozenset(section.verbs or driver.verbs),
+        limits=section.limits,
+    )
+    return Hosted(name, section.device.driver, driver, bounds, config.endpoint(name))

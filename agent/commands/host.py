@@ -1,0 +1,153 @@
+"""`reflexd actuate`: hosts actuator drivers, one thread and one socket each."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+
+from agent import keys
+from agent.box import realtime
+from agent.box.lockfile import lock
+from agent.box.signals import StopSignal
+from agent.commands import wire
+from agent.commands.guard import Bounds, Guard
+from agent.commands.server import STALLED_NS, ActuatorServer
+from agent.keys import is_local
+from drivers.base import Actuator
+
+log = logging.getLogger("reflexd.actuate")
+
+
+class Hosted(NamedTuple):
+    """An actuator to serve. driver: made, not yet open. bounds: what its guard accepts. endpoint: where it listens."""
+
+    name: str
+    driver_name: str
+    driver: Actuator
+    bounds: Bounds
+    endpoint: str
+
+
+class Access(NamedTuple):
+    """Who may command across a network. own: secret key file of this box. authorized: folder of public key files."""
+
+    own: Path
+    authorized: Path | None
+
+
+class Host:
+    """Actuators, each with a socket and a thread of its own."""
+
+    def __init__(self, actuators: Sequence[Hosted], access: Access | None, use_realtime: bool) -> None:
+        """access: None where no endpoint needs keys. Raises OSError when an address cannot be bound or a key not be read."""
+        self.access = access
+        self.use_realtime = use_realtime
+        self.contexts: list[zmq.Context[zmq.Socket[bytes]]] = []
+        self.authenticators: list[ThreadAuthenticator] = []
+        self.locks: list[lock] = []
+        self.cores = [realtime.place(number, [], use_realtime) for number in range(len(actuators))]
+        self.servers = [self.server(actuator, cores) for actuator, cores in zip(actuators, self.cores)]
+        self.threads = [
+            threading.Thread(target=self.serve, args=(server, cores), name=server.name, daemon=True)
+            for server, cores in zip(self.servers, self.cores)
+        ]
+        self.failed = False
+
+    def server(self, actuator: Hosted, cores: list[int]) -> ActuatorServer:
+        name, endpoint = actuator.name, actuator.endpoint
+        context = realtime.context(self.use_realtime, cores)
+        self.contexts.append(context)
+        if not is_local(endpoint) and self.access:
+            self.authenticators.append(keys.authenticator(context, self.access.authorized))
+        if endpoint.startswith("ipc://"):
+            # A second host would silently take the socket's name away from the first.
+            self.locks.append(
+                lock(Path(endpoint[6:] + ".lock"), f"another 'reflexd actuate' already serves {endpoint}")
+            )
+        socket = bind(context, endpoint, self.access)
+        log.info("actuator %s (%s) listens at %s", name, actuator.driver_name, endpoint)
+        return ActuatorServer(name, actuator.driver, Guard(name, actuator.bounds, wire.clock_id()), socket)
+
+    def serve(self, server: ActuatorServer, cores: list[int]) -> None:
+        realtime.thread(cores, self.use_realtime, realtime.ACTUATOR_PRIORITY)
+        try:
+            server.run()
+        except Exception:
+            # A bug. The device was made safe on the way out; the others go safe when the process ends.
+            log.exception("actuator %s: a bug in its thread", server.name)
+            self.failed = True
+
+    def start(self) -> None:
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self) -> None:
+        for server in self.servers:
+            server.stopping.set()
+        for thread in self.threads:
+            thread.join(2.0)
+        for authenticator in self.authenticators:
+            authenticator.stop()
+        for context in self.contexts:
+            context.destroy(linger=0)
+        for held in self.locks:
+            held.release()
+
+    def stuck(self) -> str:
+        """Name of an actuator whose driver does not return, or nothing."""
+        now = time.monotonic_ns()
+        return next((s.name for s in self.servers if s.busy_since and now - s.busy_since > STALLED_NS), "")
+
+
+def bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, access: Access | None) -> zmq.Socket[bytes]:
+    socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.MAXMSGSIZE, 4096)  # ZeroMQ drops the peer of a longer one
+    socket.setsockopt(zmq.RCVHWM, 64)
+    socket.setsockopt(zmq.SNDHWM, 64)
+    if not is_local(endpoint) and access:
+        keys.require(socket, access.own)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        raise OSError(error.errno, f"cannot listen at {endpoint}: {error.strerror}") from error
+    return socket
+
+
+def run(host: Host, stop: StopSignal) -> int:
+    """Serve until asked to stop; the exit code."""
+    locked = realtime.lock_memory()
+    if not locked.on:
+        log.warning("%s is off: %s", locked.name, locked.note)
+    realtime.settle()  # or the collector walks all modules between two commands: 12 to 17 ms were measured
+    host.start()
+    while not stop.wait(0.1):
+        stuck = host.stuck()
+        if stuck:
+            # Not the log: its thread would be gone before it has written this.
+            print(
+                f"actuator {stuck}: its driver has not returned for over 1 s; ending for a restart",
+                file=sys.stderr,
+                flush=True,
+            )
+            os._exit(1)
+        if host.failed:
+            break
+    host.stop()
+    for server in host.servers:
+        log.info("actuator %s: %s", server.name, summary(server.counts))
+    return 1 if host.failed else 0
+
+
+def summary(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no commands"

@@ -1,0 +1,240 @@
+"""Commands out of a lane: one plain ZeroMQ socket per actuator, heart-beats, acknowledgements in.
+
+A heart-beat is the last command again with a newer sequence and capture time. So every message says what shall be
+true as of that capture, a lost one heals within a beat, and an actuator that restarts learns the state by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import zmq
+
+from agent import ledger as ledger
+from agent.commands import wire
+from agent.commands.wire import APPLIED, SEEN, VERDICTS, WireError, clock_id, pack_bye, pack_command, unpack
+from agent.data import Ack, Command, Decision
+from agent.keys import Curve
+from agent.ledger import Ledger
+
+log = logging.getLogger("reflexd.outbox")
+
+PENDING = 256  # acknowledgements waited for at a time
+NO_ROW = -1
+
+# What a verdict means for the person who reads the log.
+MEANING = {
+    wire.APPLIED: "takes commands again",
+    wire.REPLAYED: "has seen these sequence numbers: is a second daemon using this node's name?",
+    wire.EXPIRED: "got commands older than the source's timeout_ms: is the lane, or the network to it, too slow?",
+    wire.LIMIT: "refuses the verb or an argument: compare its 'verbs' and 'limits' with the rules",
+    wire.UNKNOWN: "takes commands from another daemon until that one leaves or falls silent",
+    wire.FAULT: "cannot move its device: see the log of 'reflexd actuate'",
+    wire.OUTDATED: "already has a newer decision",
+    wire.WAITING: "stays safe until every lane it needs is alive: see 'senders' and the other lanes",
+}
+CLOSING_S = 0.05  # for the answers to the last commands
+
+
+class Address(NamedTuple):
+    """Where an actuator listens, and after which silence it goes safe."""
+
+    actuator: str
+    endpoint: str
+    safe_after_ms: float
+    curve: Curve | None = None
+
+
+class Link:
+    """The line to one actuator. Belongs to the lane's thread."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: Address, node: str, session: int, own_ledger: Ledger
+    ) -> None:
+        self.address = address
+        self.node = node
+        self.session = session
+        self.ledger = own_ledger
+        self.clock = clock_id()
+        self.sequence = 0
+        self.in_force: Decision | None = None
+        self.heartbeat_ns = int(address.safe_after_ms / 3 * 1e6)
+        self.due = 0
+        self.pending: dict[int, tuple[int, int]] = {}  # sequence -> (row in the ledger, time sent)
+        self.answering = True
+        self.verdict = APPLIED
+        self.socket = connect(context, address)
+
+    def send(self, decision: Decision, t_capture: int, ttl: int, row: int, late: bool = False) -> bool:
+        """Send now or not at all: False when no peer is connected or the queue is full (counted)."""
+        now = time.monotonic_ns()
+        self.sequence += 1
+        self.due = now + self.heartbeat_ns
+        command = Command(
+            node=self.node,
+            session=self.session,
+            sequence=self.sequence,
+            decision=decision.number,
+            actuator=self.address.actuator,
+            verb=decision.verb,
+            arguments=decision.arguments,
+            t_capture=t_capture,
+            t_sent=now,
+            ttl=ttl,
+            clock=self.clock,
+            late=late,
+        )
+        try:
+            self.socket.send(pack_command(command), zmq.NOBLOCK)
+        except zmq.Again:
+            self._not_sent(now, decision, row)
+            return False
+        self.in_force = decision
+        self.pending[self.sequence] = (row, now)
+        return True
+
+    def _not_sent(self, now: int, decision: Decision, row: int) -> None:
+        if row != NO_ROW:
+            self.ledger.count[ledger.UNDELIVERED] += 1
+        self.in_force = decision  # the next heart-beat carries it
+        self._not_answering(f"no peer connected at {self.address.endpoint}: is 'reflexd actuate' running?")
+
+    def collect(self, now: int) -> None:
+        """Enter the acknowledgements that have arrived into the ledger, without waiting."""
+        while int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN:
+            try:
+                ack = unpack(self.socket.recv(zmq.NOBLOCK))
+            except (WireError, zmq.Again):
+                self.ledger.count[ledger.FAULTS] += 1
+                continue
+            if isinstance(ack, Ack) and ack.session == self.session:
+                self._acknowledged(ack, now)
+        self._drop_overdue(now)
+
+    def _acknowledged(self, ack: Ack, now: int) -> None:
+        row, _ = self.pending.pop(ack.sequence, (NO_ROW, 0))
+        if not self.answering:
+            self.answering = True
+            log.warning("actuator %s answers again", self.address.actuator)
+        if row != NO_ROW:
+            if ack.verdict == APPLIED:
+                self.ledger.count[ledger.ACKNOWLEDGED] += 1
+                # On another box its clock says nothing here: the time of the answer is an upper bound.
+                self.ledger.book_applied(row, ack.t_applied if ack.clock == self.clock else now)
+            elif ack.verdict != SEEN:
+                self.ledger.count[ledger.REFUSED] += 1
+        if ack.verdict != self.verdict and ack.verdict != SEEN:
+            level = logging.INFO if ack.verdict == APPLIED else logging.WARNING
+            log.log(level, "actuator %s %s (%s)", self.address.actuator, MEANING[ack.verdict], VERDICTS[ack.verdict])
+            self.verdict = ack.verdict
+
+    def _drop_overdue(self, now: int) -> None:
+        """Count acknowledgements that are overdue; dicts keep their order, so the oldest is first."""
+        while self.pending:
+            sequence = next(iter(self.pending))
+            row, sent = self.pending[sequence]
+            if now - sent < self.address.safe_after_ms * 1e6 and len(self.pending) < PENDING:
+                return
+            del self.pending[sequence]
+            if row != NO_ROW:
+                self.ledger.count[ledger.UNACKNOWLEDGED] += 1
+            self._not_answering("does not answer")
+
+    def _not_answering(self, why: str) -> None:
+        if self.answering:
+            self.answering = False
+            log.warning("actuator %s: %s; it goes safe by itself", self.address.actuator, why)
+
+    def goodbye(self) -> None:
+        """Announce that no more heart-beats follow."""
+        try:
+            self.socket.send(pack_bye(self.node, self.session), zmq.NOBLOCK)
+        except zmq.ZMQError:
+            pass  # no peer is connected
+
+    def close(self) -> None:
+        end = time.monotonic() + CLOSING_S
+        while self.pending and time.monotonic() < end and self.socket.poll(5):
+            self.collect(time.monotonic_ns())
+        self.goodbye()
+        for sequence in list(self.pending):
+            row, _ = self.pending.pop(sequence)
+            if row != NO_ROW:
+                self.ledger.count[ledger.UNACKNOWLEDGED] += 1
+        self.socket.close(linger=100)
+
+
+class Outbox:
+    """All links of one lane."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        addresses: Sequence[Address],
+        node: str,
+        session: int,
+        own_ledger: Ledger,
+    ) -> None:
+        self.links = {address.actuator: Link(context, address, node, session, own_ledger) for address in addresses}
+        self.all = list(self.links.values())
+
+    @property
+    def wait_s(self) -> float:
+        """How long a lane may sleep before a heart-beat is due."""
+        return min((link.heartbeat_ns for link in self.all), default=100_000_000) / 2e9
+
+    def send(self, decision: Decision, t_capture: int, ttl: int, row: int, late: bool = False) -> bool:
+        """To the decision's actuator, now or not at all; see Link.send."""
+        return self.links[decision.actuator].send(decision, t_capture, ttl, row, late)
+
+    def heartbeat(self, now: int, t_capture: int, ttl: int, current: Callable[[str], Decision | None]) -> None:
+        """Repeat what is in force where nothing was sent for a third of the time after which silence means safe."""
+        for link in self.all:
+            if now >= link.due:
+                decision = current(link.address.actuator) or link.in_force
+                if decision is not None:
+                    link.send(decision, t_capture, ttl, NO_ROW)
+
+    def wait_connected(self, timeout_s: float) -> None:
+        """Give the connections a moment before the first command; an absent actuator is reported at the first send."""
+        end = time.monotonic() + timeout_s
+        for link in self.all:
+            link.socket.poll(max(0, int((end - time.monotonic()) * 1000)), zmq.POLLOUT)
+
+    def collect(self, now: int) -> None:
+        for link in self.all:
+            link.collect(now)
+
+    def goodbye(self) -> None:
+        """Leave without ending: the actuators go on without this lane until it speaks again."""
+        for link in self.all:
+            link.goodbye()
+
+    def close(self) -> None:
+        for link in self.all:
+            link.close()
+
+
+def connect(context: zmq.Context[zmq.Socket[bytes]], address: Address) -> zmq.Socket[bytes]:
+    """A DEALER that refuses to queue for an absent peer and queues little for a slow one.
+
+    Not CONFLATE: it would let a later message overwrite a stop that was not read yet.
+    """
+    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    socket.setsockopt(zmq.SNDHWM, 16)
+    socket.setsockopt(zmq.RCVHWM, 2 * PENDING)
+    socket.setsockopt(zmq.MAXMSGSIZE, 1024)
+    socket.setsockopt(zmq.RECONNECT_IVL, 20)
+    if address.curve:
+        socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = address.curve
+    if address.endpoint.startswith("tcp"):
+        # A pulled cable closes no connection: let ZeroMQ find out and reconnect.
+        socket.setsockopt(zmq.HEARTBEAT_IVL, 200)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 600)
+    socket.connect(address.endpoint)
+    return socket

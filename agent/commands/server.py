@@ -1,0 +1,164 @@
+"""One actuator: receive, check, apply, acknowledge; safe on silence. The only code that calls `apply`."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import zmq
+
+from agent.commands import wire
+from agent.commands.guard import Guard
+from agent.commands.wire import VERDICTS, WireError
+from agent.data import Ack, Command
+from drivers.base import Actuator, DeviceError
+
+log = logging.getLogger("reflexd.actuate")
+
+RETRY_NS = 200_000_000
+STALLED_NS = 1_000_000_000  # a driver that takes longer has hung: only a restart gets the device back
+WARN_EVERY_NS = 10_000_000_000
+
+
+class ActuatorServer:
+    """One actuator: its socket, its guard, its driver; everything on one thread."""
+
+    def __init__(self, name: str, driver: Actuator, guard: Guard, socket: zmq.Socket[bytes]) -> None:
+        self.name = name
+        self.driver = driver
+        self.guard = guard
+        self.socket = socket
+        self.opened = False
+        self.healthy = True
+        self.refused = False  # it opened and went safe, and did not take a command
+        self.retry_at = 0
+        self.busy_since = 0
+        self.counts: Counter[str] = Counter()
+        self.last_warned: dict[str, int] = {}
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        """Serve until asked to stop, then leave the device safe."""
+        self.socket.setsockopt(zmq.RCVTIMEO, self.guard.tick_ms)
+        try:
+            while not self.stopping.is_set():
+                self._ensure_open()
+                try:
+                    self._receive(self.socket.recv_multipart())
+                except zmq.Again:
+                    pass
+                now = time.monotonic_ns()
+                if self.guard.silent(now):
+                    self.counts["silence"] += 1
+                    self._make_safe(", ".join(self.guard.missing(now)) or "no sender is left")
+        finally:
+            self._make_safe("reflexd actuate ends")
+            self.driver.close()
+            self.socket.close(linger=0)
+
+    def _receive(self, parts: list[bytes]) -> None:
+        """One message: the peer's identity and one frame."""
+        try:
+            if len(parts) != 2:
+                raise WireError(f"{len(parts) - 1} frames in one message")
+            message = wire.unpack(parts[1])
+        except WireError as error:
+            self._refuse("malformed", str(error))
+            return
+        if isinstance(message, Command):
+            self._acknowledge(parts[0], message, *self._execute(message))
+        elif not isinstance(message, Ack):
+            self.guard.goodbye(*message)
+
+    def _execute(self, command: Command) -> tuple[int, int]:
+        """(verdict, time of application or 0)."""
+        verdict = self.guard.judge(command, time.monotonic_ns())
+        if verdict != wire.APPLIED:
+            if verdict not in (wire.SEEN, wire.WAITING):
+                self._refuse(VERDICTS[verdict], f"{command.verb} from {command.node}, sequence {command.sequence}")
+            return verdict, 0
+        if not self.opened:
+            return wire.FAULT, 0
+        try:
+            self._timed(self.driver.apply, command.verb, command.arguments)
+        except DeviceError as error:
+            self.refused = True
+            self._device_failed(error)
+            return wire.FAULT, 0
+        applied = time.monotonic_ns()
+        self.guard.applied(command)
+        if not self.healthy:
+            self._device_back("takes commands again")
+        return wire.APPLIED, applied
+
+    def _acknowledge(self, peer: bytes, command: Command, verdict: int, t_applied: int) -> None:
+        self.counts[VERDICTS[verdict]] += 1
+        ack = Ack(self.name, command.session, command.sequence, verdict, t_applied, self.guard.clock)
+        try:
+            self.socket.send_multipart((peer, wire.pack_ack(ack)), zmq.NOBLOCK)
+        except zmq.ZMQError:
+            self.counts["ack lost"] += 1
+
+    def _refuse(self, kind: str, what: str) -> None:
+        """Count, and log at most every ten seconds for each kind."""
+        if kind == "malformed":
+            self.counts[kind] += 1
+        now = time.monotonic_ns()
+        if now - self.last_warned.get(kind, -WARN_EVERY_NS) >= WARN_EVERY_NS:
+            self.last_warned[kind] = now
+            log.warning("actuator %s refuses a command as %s: %s", self.name, kind, what)
+
+    # -- the device -----------------------------------------------------------------------------------------------
+
+    def _timed(self, move: Callable[..., None], *arguments: object) -> None:
+        """Move the device; the host ends, for a restart, when this takes too long."""
+        self.busy_since = time.monotonic_ns()
+        try:
+            move(*arguments)
+        finally:
+            self.busy_since = 0
+
+    def _ensure_open(self) -> None:
+        now = time.monotonic_ns()
+        if self.opened or now < self.retry_at:
+            return
+        try:
+            self.driver.open()
+            self._timed(self.driver.safe)
+        except DeviceError as error:
+            self.refused = False
+            self._device_failed(error)
+            return
+        self.opened = True
+        if not self.healthy and not self.refused:
+            self._device_back("is back, and safe")
+
+    def _device_back(self, how: str) -> None:
+        log.warning("actuator %s: the device %s", self.name, how)
+        self.healthy, self.refused = True, False
+
+    def _device_failed(self, error: DeviceError) -> None:
+        """The device failed: try to leave it safe, close it, open it again later."""
+        self.counts["device faults"] += 1
+        if self.healthy:
+            log.error("actuator %s: %s; trying again until it is back", self.name, error)
+        self.healthy = False
+        self._make_safe("", quiet=True)
+        self.driver.close()
+        self.opened = False
+        self.retry_at = time.monotonic_ns() + RETRY_NS
+
+    def _make_safe(self, why: str, quiet: bool = False) -> None:
+        self.guard.safe()
+        if not self.opened:
+            return
+        try:
+            self._timed(self.driver.safe)
+            if not quiet:
+                log.warning("actuator %s is safe: %s", self.name, why)
+        except DeviceError as error:
+            if not quiet:
+                self._device_failed(error)

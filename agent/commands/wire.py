@@ -1,0 +1,166 @@
+"""The frames between a lane and an actuator: MessagePack, one array per message. Bytes: agent/README.md."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import msgpack
+
+from agent.data import Ack, Command, Scalar
+
+VERSION = 1
+COMMAND, BYE, ACK = 1, 2, 3
+
+# One 5QI-82 burst is 255 bytes with IP, TCP, ZMTP and CURVE headers (3GPP TS 23.501 table 5.7.4-1).
+COMMAND_BYTES = 150
+NAME_BYTES = 32
+NODE_BYTES = 2 * NAME_BYTES + 1  # "box/lane"
+MAX_ARGUMENTS = 8
+
+# All that leaves this box. Pictures and sound are numpy arrays, or bytes once they are encoded, and stay.
+PLAIN = frozenset((str, int, float, bool))
+AT = Command._fields.index("arguments")
+
+VERDICTS = (
+    "applied",  # the device has it
+    "seen",  # a repetition of what is already applied: a heart-beat
+    "replayed",  # its sequence is not above the last one
+    "expired",  # older than its ttl
+    "limit",  # verb or argument outside the actuator's limits
+    "unknown",  # meant for another actuator, or from a sender that has left
+    "fault",  # the device did not take it
+    "outdated",  # an older decision than the one in force
+    "waiting",  # in the safe state until every lane that feeds it is alive
+)
+APPLIED, SEEN, REPLAYED, EXPIRED, LIMIT, UNKNOWN, FAULT, OUTDATED, WAITING = range(len(VERDICTS))
+
+
+class WireError(ValueError):
+    """These bytes are no message of ours; the text says why."""
+
+
+def pack_command(command: Command) -> bytes:
+    """At most COMMAND_BYTES. Raises WireError when arguments make it longer, and for all but numbers, text and truth values."""
+    if not is_plain(command):
+        raise WireError(f"command for {str(command.actuator)[:NAME_BYTES]!r}: {told(command)}")
+    frame = msgpack.packb((VERSION, COMMAND, *command))
+    if len(frame) > COMMAND_BYTES:
+        raise WireError(
+            f"command for '{command.actuator}' takes {len(frame)} bytes, limit {COMMAND_BYTES}: shorten its names or arguments"
+        )
+    return bytes(frame)
+
+
+def is_plain(command: Command) -> bool:
+    arguments = command.arguments
+    if type(arguments) is not dict or not PLAIN.issuperset(map(type, command[:AT] + command[AT + 1 :])):
+        return False
+    return not arguments or all(type(k) is str and isinstance(v, (str, int, float)) for k, v in arguments.items())
+
+
+def told(command: Command) -> str:
+    """What of it must not leave, for the person whose rule made it."""
+    given = command.arguments if type(command.arguments) is dict else {"arguments": command.arguments}
+    fields = {**command._asdict(), "arguments": ""}
+    for name, value in [*fields.items(), *given.items()]:
+        if type(name) is not str or not isinstance(value, (str, int, float)):
+            break
+    kind = type(value if type(name) is str else name).__name__
+    return (
+        f"{str(name)[:NAME_BYTES]!r} is {kind}: pictures, sound and other raw data stay here; only plain values leave"
+    )
+
+
+def pack_bye(node: str, session: int) -> bytes:
+    """The sender leaves in good order: stop waiting for its heart-beats."""
+    return bytes(msgpack.packb((VERSION, BYE, node, session)))
+
+
+def pack_ack(ack: Ack) -> bytes:
+    return bytes(msgpack.packb((VERSION, ACK, *ack)))
+
+
+def unpack(frame: bytes) -> Command | Ack | tuple[str, int]:
+    """One message; a bye comes as (node, session). Raises WireError on anything else, whatever the bytes."""
+    if len(frame) > COMMAND_BYTES:
+        raise WireError(f"oversized: {len(frame)} bytes, limit {COMMAND_BYTES}")
+    fields = parse(frame)
+    if type(fields) is not list or len(fields) < 2 or not all(map(is_count, fields[:2])) or fields[0] != VERSION:
+        raise WireError(f"not a version {VERSION} message")
+    kind, body = fields[1], fields[2:]
+    if kind == COMMAND:
+        return checked_command(body)
+    if kind == ACK:
+        return checked_ack(body)
+    if kind == BYE and len(body) == 2 and is_name(body[0], NODE_BYTES) and is_count(body[1]):
+        return body[0], body[1]
+    raise WireError(f"unknown kind or malformed body: {str(kind)[:20]}")
+
+
+def parse(frame: bytes) -> Any:
+    try:
+        return msgpack.unpackb(frame, max_array_len=16, max_map_len=MAX_ARGUMENTS, max_ext_len=0, max_bin_len=0)
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise WireError(f"not MessagePack: {str(error)[:60] or type(error).__name__}") from None
+
+
+def checked_command(body: list[Any]) -> Command:
+    if len(body) != len(Command._fields):
+        raise WireError(f"a command has {len(Command._fields)} fields, this has {len(body)}")
+    command = Command(*body)
+    counts = (
+        command.session,
+        command.sequence,
+        command.decision,
+        command.t_capture,
+        command.t_sent,
+        command.ttl,
+        command.clock,
+    )
+    if not all(map(is_count, counts)) or type(command.late) is not bool:
+        raise WireError("a command field has the wrong type")
+    if not (is_name(command.node, NODE_BYTES) and is_name(command.actuator) and is_name(command.verb)):
+        raise WireError("a command names its node, actuator and verb in 1 to 32 printable characters")
+    if type(command.arguments) is not dict or not all(
+        is_name(k) and is_scalar(v) for k, v in command.arguments.items()
+    ):
+        raise WireError("command arguments are names with a number, text or truth value")
+    return command
+
+
+def checked_ack(body: list[Any]) -> Ack:
+    if len(body) != len(Ack._fields):
+        raise WireError(f"an ack has {len(Ack._fields)} fields, this has {len(body)}")
+    ack = Ack(*body)
+    if not is_name(ack.actuator) or not all(map(is_count, ack[1:])) or ack.verdict >= len(VERDICTS):
+        raise WireError("an ack field has the wrong type or range")
+    return ack
+
+
+def is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+def is_name(value: object, limit: int = NAME_BYTES) -> bool:
+    return type(value) is str and 0 < len(value) <= limit and value.isprintable()
+
+
+def is_scalar(value: Scalar) -> bool:
+    if type(value) is float:
+        return value - value == 0.0  # neither infinite nor NaN
+    return (
+        type(value) is bool
+        or (type(value) is int and abs(value) < 1 << 63)
+        or (type(value) is str and len(value) <= 64)
+    )
+
+
+@cache
+def clock_id() -> int:
+    """Names this box's CLOCK_MONOTONIC: it starts with the kernel, so the boot id tells one from another."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return int(file.read().replace("-", "")[:8], 16)
+    except OSError:
+        return 0

@@ -1,0 +1,183 @@
+"""What reflexd.yaml may say: one model a section."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from agent.gates.config import GateConfig
+from agent.rules.conditions import RuleConfig
+from agent.rules.zones import Polygon
+from agent.vision.config import RefineConfig
+from agent.yamlfile import Section
+
+NAME = r"^[A-Za-z0-9_.-]{1,32}$"
+
+
+class Device(BaseModel):
+    """A driver and its options, side by side."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    driver: str = Field(description="kind.name of a file in drivers/, or a dotted path to anybody's")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class LaneConfig(Section):
+    source: Device
+    model: str = Field(description="a bundled package's name, or a folder with a manifest.yaml")
+    then: str = Field("", description="a second model, which reads the keypoints that the first one finds: pose-fall")
+    refine: RefineConfig | None = Field(None, description="a model that infers again where the first one is in doubt")
+    gate: GateConfig | None = Field(None, description="which samples are worth an inference; default all")
+    zones: dict[str, Polygon] = Field(
+        {}, max_length=64, description="name: corners [x, y] in shares of the frame, in order"
+    )
+    shrink: Literal["auto"] | int = Field(
+        1, description="of pictures take every so many pixels; auto: as the first ones allow"
+    )
+    reference: Path | None = Field(
+        None, description="PNG or JPEG of a good part, for a model that compares; beside this file"
+    )
+    hop_ms: float | None = Field(
+        None, ge=1, le=60_000, description="of a model that hears: infer so often; default the model's"
+    )
+    threads: int = Field(1, ge=1, le=64, description="of the interpreter")
+    cores: list[int] = Field(
+        [], description="CPUs this lane may use; empty: one, chosen, where SCHED_FIFO is allowed, else all"
+    )
+    critical: bool = Field(True, description="its actuators go safe when it stops; if false they go on without it")
+    budget_ms: float | None = Field(None, gt=0, description="capture to applied; default: the model's")
+
+    @field_validator("shrink")
+    @classmethod
+    def rung(cls, shrink: str | int) -> str | int:
+        if shrink != "auto" and not 1 <= int(shrink) <= 16:
+            raise ValueError("expected 'auto', or 1 to 16")
+        return shrink
+
+    @property
+    def models(self) -> list[str]:
+        """Names, in the order of their work."""
+        return [self.model, *([self.refine.model] if self.refine else []), *([self.then] if self.then else [])]
+
+
+class ActuatorConfig(Section):
+    device: Device | None = Field(
+        None, description="what `reflexd actuate` drives; left out where it runs on another box"
+    )
+    endpoint: str = Field("", description="ZeroMQ address; default an ipc socket in run_dir")
+    rest: str = Field(description="the verb while no rule holds")
+    safe_after_ms: float = Field(100.0, ge=10, le=100, description="silence after which it goes safe")
+    verbs: list[str] = Field([], description="verbs it accepts; default the driver's")
+    limits: dict[str, tuple[float, float]] = Field(
+        {}, description="argument: [lowest, highest]; values outside are refused"
+    )
+    senders: list[str] = Field(
+        [], description="box/lane that must all be alive; default the critical lanes of its rules"
+    )
+    server_key: Path | None = Field(None, description="public key file of the actuator's box, for a network endpoint")
+
+    @field_validator("endpoint")
+    @classmethod
+    def known_transport(cls, endpoint: str) -> str:
+        if endpoint and not re.fullmatch(r"ipc://.+|tcp://[^/]+:[0-9]{1,5}", endpoint):
+            raise ValueError("expected ipc://PATH or tcp://HOST:PORT")
+        return endpoint
+
+    @field_validator("limits")
+    @classmethod
+    def lowest_first(cls, limits: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for name, (lowest, highest) in limits.items():
+            if lowest > highest:
+                raise ValueError(f"{name}: expected [lowest, highest], found [{lowest:g}, {highest:g}]")
+        return limits
+
+
+class Keys(Section):
+    own: Path = Field(description="this box's secret key file, from `reflexd keys`")
+    authorized: Path | None = Field(None, description="folder of public key files that may command our actuators")
+
+
+class Metrics(Section):
+    port: int = Field(default=0, ge=0, le=65535, description="serve /metrics, /healthz and /readyz here; 0: not at all")
+    host: str = "127.0.0.1"
+
+
+class Events(Section):
+    """Clips around decisions, in state_dir/events."""
+
+    rules: list[str] = Field(default=[], description="whose decisions begin a clip")
+    before_s: float = Field(default=5.0, ge=0, le=60)
+    after_s: float = Field(default=5.0, gt=0, le=60)
+    files: int = Field(default=100, ge=1, le=100_000, description="older ones are deleted")
+    seal: Path | None = Field(
+        default=None, description="public key file: only the holder of its secret can read the clips"
+    )
+
+
+class Recorder(Section):
+    enabled: bool = Field(
+        default=True, description="keep the newest samples, evidence and decisions for `reflexd replay`"
+    )
+    file_mb: float = Field(default=10.0, ge=0.1, le=1000, description="a new file from this size on")
+    files: int = Field(default=20, ge=1, le=10_000, description="older ones are deleted")
+    events: Events = Field(default_factory=lambda: Events())
+    pictures: bool = Field(default=False, description="keep what picture models see, too, not only what they say")
+
+
+class Config(Section):
+    node: str = Field("box", pattern=NAME, description="this box's name in commands")
+    run_dir: Path = Field(default_factory=lambda: default_run_dir(), description="sockets, ledgers, lock")
+    state_dir: Path = Field(
+        default_factory=lambda: default_state_dir(), description="recordings lie in its recordings/"
+    )
+    realtime: bool = Field(True, description="use SCHED_FIFO where allowed")
+    insecure: bool = Field(False, description="allow network endpoints without keys; doctor reports it")
+    keys: Keys | None = None
+    metrics: Metrics = Field(default_factory=lambda: Metrics())
+    recorder: Recorder = Field(default_factory=lambda: Recorder())
+    lanes: dict[str, LaneConfig] = Field({}, max_length=64)
+    actuators: dict[str, ActuatorConfig] = Field({}, max_length=64)
+    rules: dict[str, RuleConfig] = Field({}, max_length=256)
+
+    def endpoint(self, actuator: str) -> str:
+        return self.actuators[actuator].endpoint or f"ipc://{self.run_dir}/{actuator}.sock"
+
+    @property
+    def drop_late(self) -> frozenset[str]:
+        """Rules whose late decisions are not sent."""
+        return frozenset(name for name, rule in self.rules.items() if rule.late == "drop")
+
+    def feeding(self, actuator: str) -> list[str]:
+        """Lanes that a rule of this actuator looks at."""
+        return sorted({c.lane for rule in self.rules.values() if rule.actuator == actuator for c in rule.conditions})
+
+    def senders(self, actuator: str) -> list[str]:
+        """box/lane of everybody who must be alive for this actuator to leave its safe state."""
+        critical = [lane for lane in self.feeding(actuator) if self.lanes[lane].critical]
+        return self.actuators[actuator].senders or [f"{self.node}/{lane}" for lane in critical]
+
+
+def default_run_dir() -> Path:
+    """systemd's RUNTIME_DIRECTORY, else /run/reflexd for root, else the user's runtime folder."""
+    mine = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/reflexd-{os.geteuid()}"
+    return folder_of("RUNTIME_DIRECTORY", "/run", mine)
+
+
+def default_state_dir() -> Path:
+    """systemd's STATE_DIRECTORY, else /var/lib/reflexd for root, else the user's state folder."""
+    mine = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    return folder_of("STATE_DIRECTORY", "/var/lib", mine)
+
+
+def folder_of(variable: str, of_root: str, of_user: str | Path) -> Path:
+    """variable: systemd puts a list there, the first is ours."""
+    given = os.environ.get(variable, "").split(":")[0]
+    return Path(given) if given else Path(of_root if os.geteuid() == 0 else of_user) / "reflexd"

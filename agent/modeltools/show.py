@@ -1,0 +1,63 @@
+"""`reflexd model show|verify`: what a package takes and gives, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+import numpy as np
+
+from agent import package
+from agent.backends.base import Tensor
+from agent.errors import PackageError
+
+
+def show(name: str, as_json: bool) -> None:
+    folder = package.find(name)
+    opened = package.open_package(folder)
+    manifest = opened.manifest
+    told: dict[str, Any] = {
+        "name": opened.name,
+        "version": manifest.version,
+        "licence": manifest.licence,
+        "backend": manifest.backend,
+        "decoder": manifest.decoder,
+        "labels": package.labels(folder),
+        "bytes": (folder / manifest.file).stat().st_size,
+        "budget_ms": manifest.budget_ms,
+        "data": manifest.data,
+        "inputs": [describe(one) for one in opened.engine.inputs],
+        "outputs": [describe(one) for one in opened.engine.outputs],
+    }
+    click.echo(
+        json.dumps(told, indent=2) if as_json else "\n".join(f"{key:<10} {plain(value)}" for key, value in told.items())
+    )
+
+
+def plain(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value[:20])) + (f" and {len(value) - 20} more" if len(value) > 20 else "")
+    return str(value)
+
+
+def describe(tensor: Tensor) -> str:
+    quantised = f", quantised: (stored - {tensor.zero_point}) * {tensor.scale:g}" if tensor.scale else ""
+    return f"{tensor.name} {list(tensor.shape)} {np.dtype(tensor.dtype).name}{quantised}"
+
+
+def verify(name: str, as_json: bool) -> int:
+    """0 when good, 2 when not."""
+    try:
+        opened = package.open_package(package.find(name))
+        worst = opened.golden
+    except PackageError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps({"ok": False, "mistakes": str(error).splitlines()}))
+        return 2
+    golden = "no golden outputs" if worst is None else f"golden outputs within {worst:.0%} of the tolerance"
+    click.echo(
+        json.dumps({"ok": True, "golden": worst}) if as_json else f"{opened.name}: good: sha256, load, run; {golden}"
+    )
+    return 0

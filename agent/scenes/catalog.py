@@ -1,0 +1,83 @@
+"""Ready configurations of whole scenes: on simulated devices as they lie here, on recordings where somebody has them."""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from agent import yamlfile
+from agent.errors import ConfigError, PackageError
+
+HERE = Path(__file__).parent
+RECORDINGS = "recordings"
+MARK = "data:"  # before a path in recordings.yaml: below the folder of the recordings
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in HERE.glob("*.yaml") if path.stem != RECORDINGS)
+
+
+def find(name: str) -> Path:
+    """Raises ConfigError."""
+    if name not in names():
+        close = get_close_matches(name, names(), 1, 0.5)
+        hint = f"did you mean '{close[0]}'?" if close else f"there is {', '.join(names())}"
+        raise ConfigError([f"no scene '{name}'; {hint}"])
+    return HERE / f"{name}.yaml"
+
+
+def on_recordings(name: str, data: Path, folder: Path) -> Path:
+    """The scene with the sources, models and rules of recordings.yaml in place of the simulated ones, written into folder.
+
+    data: laid out as its SOURCE files say. Raises ConfigError that names the first file that is missing.
+    """
+    scene = yamlfile.read(find(name)).data
+    other = yamlfile.read(HERE / f"{RECORDINGS}.yaml").data.get(name)
+    if not other:
+        raise ConfigError([f"scene {name} has no recordings: run it without --data"])
+    for package, spec in (other.pop("packages", None) or {}).items():
+        make_package(folder / package, below(data, spec["file"]), spec)
+    for section, entries in other.items():
+        for key, entry in entries.items():
+            if entry is None:
+                scene[section].pop(key, None)
+            else:
+                scene.setdefault(section, {})[key] = placed(entry, data)
+    path = folder / f"{name}.yaml"
+    path.write_text(json.dumps(scene, indent=1), encoding="utf-8")
+    return path
+
+
+def make_package(place: Path, file: Path, spec: dict[str, Any]) -> None:
+    """A public model's file with the manifest that `reflexd model init` writes."""
+    from agent.modeltools.init import manifest_text
+
+    place.mkdir()
+    (place / file.name).symlink_to(file.resolve())
+    try:
+        text = manifest_text(file, spec.get("decoder", ""))
+    except PackageError as error:
+        raise ConfigError([f"{file}: {error}"]) from error
+    (place / "manifest.yaml").write_text(
+        text.replace("fit: stretch", f"fit: {spec.get('fit', 'stretch')}"), encoding="utf-8"
+    )
+
+
+def placed(entry: Any, data: Path) -> Any:
+    """With every marked path below the folder of the recordings."""
+    if isinstance(entry, dict):
+        return {key: placed(one, data) for key, one in entry.items()}
+    if isinstance(entry, list):
+        return [placed(one, data) for one in entry]
+    return str(below(data, entry)) if isinstance(entry, str) and entry.startswith(MARK) else entry
+
+
+def below(data: Path, marked: str) -> Path:
+    path = (data / marked.removeprefix(MARK)).resolve()
+    if not path.exists():
+        raise ConfigError(
+            [f"{path}: no such recording: --data names a folder laid out like the project's ../shared/data"]
+        )
+    return path
