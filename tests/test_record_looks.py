@@ -63,7 +63,7 @@ def test_a_finer_look_that_there_was_time_for_or_not(tmp_path: Path, budget_ms: 
         messages = [message for _, message in read(recorded(cell)).messages]
     assert told["differences"] == []
     assert any(message["refine_skipped"] for message in messages) is refine_skipped
-    assert any(message["looked"] for message in messages) is not refine_skipped
+    assert any(message["refined"] for message in messages) is not refine_skipped
     marks = {one["mark"] for message in messages for one in message["evidence"]}
     assert ("coarse" in marks) is refine_skipped
 

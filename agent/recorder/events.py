@@ -68,7 +68,7 @@ class Clips:
         rule, self.rule = self.rule, ""
         if path.exists():
             return  # a second event in this second is in the clip
-        clip = Recording(path, {**self.about, "event": rule, "standing": "{}", "lost_before": "1"})
+        clip = Recording(path, {**self.about, "event": rule, "in_force": "{}", "lost_before": "1"})
         for moment in self.moments:
             clip.add(moment.facts, moment.message, moment.time_ns)
         clip.close()

@@ -37,7 +37,7 @@ LEAVING_S = 120  # a disk that takes no more holds up nobody's end
 NEWS_S = 1.0  # so often new lanes are looked for, and the file's size
 KEPT = {
     "evidence": ["label", "score", "box", "mark"],
-    "decisions": ["number", "rule", "actuator", "verb", "dropped", "because"],
+    "decisions": ["number", "rule", "actuator", "verb", "dropped", "explanation"],
 }
 
 
@@ -52,7 +52,7 @@ class Recorder:
         self.stale = False  # the daemon has taken over another configuration
         self.readers: dict[str, Reader] = {}
         self.parts: dict[str, list[bytes]] = {}  # readings that go on in the next slot
-        self.standing: dict[str, list[Any]] = {}  # the newest decision of each actuator
+        self.in_force: dict[str, list[Any]] = {}  # the newest decision of each actuator
         self.recording: Recording | None = None
         events = config.recorder.events
         self.clips = Clips(events, config.state_dir / "events", config.node, self.facts) if events.rules else None
@@ -140,8 +140,8 @@ class Recorder:
         if self.recording:
             self.recording.close()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.time_ns() // 1_000_000 % 1000:03d}"
-        standing = {"standing": json.dumps(self.standing), "lost_before": str(self.lost)}
-        self.recording = Recording(self.folder / f"{self.config.node}-{stamp}.mcap", {**self.facts, **standing})
+        state = {"in_force": json.dumps(self.in_force), "lost_before": str(self.lost)}
+        self.recording = Recording(self.folder / f"{self.config.node}-{stamp}.mcap", {**self.facts, **state})
         prune(self.folder, self.config.node, self.config.recorder.files)
 
     def look(self) -> None:
@@ -163,7 +163,7 @@ class Recorder:
             return
         body = b"".join([*self.parts.pop(lane, []), record.body])
         for decision in record.decisions:
-            self.standing[decision[2]] = decision
+            self.in_force[decision[2]] = decision
         said, time_ns = message(facts, record, body), record.t_capture + self.offset
         if self.recording:
             self.recording.add(facts, said, time_ns)
@@ -186,14 +186,14 @@ def message(facts: TapeHeader, record: Record, body: bytes) -> dict[str, Any]:
         "sequence": record.sequence,
         "t_capture": record.t_capture,
         "skipped": record.skipped,
-        "anew": bool(record.flags & DISCONTINUITY),
+        "discontinuity": bool(record.flags & DISCONTINUITY),
         "inferred": bool(record.flags & INFERRED),
     }
     if facts.channels:
         told["readings"] = np.frombuffer(body, np.float32).reshape(-1, len(facts.channels)).tolist()
     else:
         told["frame"], told["region"] = list(record.frame), list(record.region)
-        told["looked"], told["hurried"] = bool(record.flags & REFINED), bool(record.flags & REFINE_SKIPPED)
+        told["refined"], told["refine_skipped"] = bool(record.flags & REFINED), bool(record.flags & REFINE_SKIPPED)
         told["outputs"], rest = tensors(facts.outputs, body)
         told["inputs"], _ = tensors(facts.inputs, rest)
     for name, keys in KEPT.items():

@@ -16,6 +16,7 @@ from agent.config.models import Config
 from agent.data import Decision
 from agent.recorder.recording import RecordingContents, RecordingError, read
 from agent.replay.player import Player
+from agent.replay.translate import translate
 from agent.rules.scene import Scene
 
 SHOWN = 20  # differences
@@ -31,12 +32,13 @@ class Report(NamedTuple):
 
 def replay(tape: RecordingContents) -> Report:
     """Raises RecordingError, PackageError."""
+    tape = translate(tape)
     config = Config.model_validate(json.loads(tape.facts["config"]))
     beside = Path(tape.facts["path"]).parent
     check_models(json.loads(tape.facts["models"]), beside)
     scene = Scene(rules_of(config))
-    seed(scene, json.loads(tape.facts["standing"]))
-    whole = not json.loads(tape.facts["standing"]) and tape.facts["lost_before"] == "0"
+    seed(scene, json.loads(tape.facts["in_force"]))
+    whole = not json.loads(tape.facts["in_force"]) and tape.facts["lost_before"] == "0"
     lanes = {name: Player(name, config, beside, scene) for name in dict.fromkeys(name for name, _ in tape.messages)}
     inferences = decisions = 0
     differences: list[str] = []
@@ -59,9 +61,9 @@ def check_models(sums: dict[str, str], beside: Path) -> None:
             )
 
 
-def seed(scene: Scene, standing: dict[str, list[Any]]) -> None:
+def seed(scene: Scene, in_force: dict[str, list[Any]]) -> None:
     """What was in force when the file began."""
-    for number, rule, actuator, verb, *_ in standing.values():
+    for number, rule, actuator, verb, *_ in in_force.values():
         scene.rules.in_force[actuator] = Decision(number, rule, actuator, verb, {}, (), 0, 0)
         scene.rules.number = max(scene.rules.number, number)
 
@@ -99,7 +101,7 @@ class WarmUp:
         delivered = len(message.get("readings", "1"))
         before = self.newest.get(lane, -1)
         self.newest[lane] = message["sequence"]
-        return not message["anew"] and message["sequence"] - before > delivered + message["skipped"]
+        return not message["discontinuity"] and message["sequence"] - before > delivered + message["skipped"]
 
 
 def differ(lane: str, message: dict[str, Any], decisions: list[Decision], evidence: Any) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Player:
         if "readings" in message:
             payload = np.array(message["readings"], np.float32)
             self.fit_readings(tuple(message["channels"]))
-            if message["anew"]:
+            if message["discontinuity"]:
                 self.perception.preparation.reset()
         else:
             payload = np.broadcast_to(np.uint8(0), message["frame"])  # nothing was recorded of it but its size
@@ -129,7 +129,7 @@ class ReplayPerception(Perception):
         return self.told["inferred"] if self.gated else due
 
     def infer(self, sample: Sample, deadline: int) -> list[Finding]:
-        return super().infer(sample, 0 if self.told.get("hurried") else NEVER)
+        return super().infer(sample, 0 if self.told.get("refine_skipped") else NEVER)
 
 
 class RecordedPixels(Pixels):
