@@ -58,11 +58,11 @@ def open_models(section: LaneConfig, beside: Path, good: Array | None = None) ->
 
 
 def rules_of(config: Config) -> Rules:
-    rules = {name: with_zones(rule, config) for name, rule in config.rules.items()}
+    rules = {name: _with_zones(rule, config) for name, rule in config.rules.items()}
     return Rules(rules, {name: section.rest for name, section in config.actuators.items()})
 
 
-def with_zones(rule: RuleConfig, config: Config) -> RuleConfig:
+def _with_zones(rule: RuleConfig, config: Config) -> RuleConfig:
     """The rule with polygons where it named zones of its lanes: a zone that was drawn anew makes it another rule."""
 
     def drawn(one: Condition) -> Condition:

@@ -66,8 +66,8 @@ class Daemon:
             f"another reflexd already runs in {run_dir}: stop it, or give this one its own run_dir",
         )
         try:
-            await self.startup()
-            await self.main_loop()
+            await self._startup()
+            await self._main_loop()
         finally:
             await self.shutdown()
             alone.release()
@@ -75,7 +75,7 @@ class Daemon:
 
     # -- start --------------------------------------------------------------------------------------------------------
 
-    async def startup(self) -> None:
+    async def _startup(self) -> None:
         """Everything that can fail for good fails here, before READY: models, keys, ledgers."""
         self.settings = realtime.process() + ([realtime.fifo_setting()] if self.config.realtime else [])
         for setting in self.settings:
@@ -88,25 +88,25 @@ class Daemon:
             self.loop.add_signal_handler(sign, self.stop.set)
         self.loop.add_signal_handler(signal.SIGHUP, lambda: self.spawn(self.reload()))
         for runner in self.runners.values():
-            runner.start(self.scene, self.session, self.lane_ends)
-        self.start_metrics()
+            runner.start(self.scene, self.session, self._lane_ends)
+        self._start_metrics()
         if self.config.recorder.enabled:
-            self.start_child("agent.recorder.recorder", str(self.path), advice="is the disk full?")
+            self._start_child("agent.recorder.recorder", str(self.path), advice="is the disk full?")
         await self.control.start()
         notify("READY=1")
         log.info("%s runs: lanes %s", self.config.node, ", ".join(self.runners) or "none")
 
-    def start_metrics(self) -> None:
+    def _start_metrics(self) -> None:
         metrics = self.config.metrics
         if metrics.port:
             where = [str(self.config.run_dir), "--host", metrics.host, "--port", str(metrics.port)]
-            self.start_child("agent.metrics", *where, advice=f"is port {metrics.port} taken?")
+            self._start_child("agent.metrics", *where, advice=f"is port {metrics.port} taken?")
 
-    def start_child(self, module: str, *arguments: str, advice: str) -> None:
+    def _start_child(self, module: str, *arguments: str, advice: str) -> None:
         child = ChildProcess(module, *arguments, advice=advice)
         self.children[module] = child, self.spawn(child.keep())
 
-    async def stop_child(self, module: str) -> None:
+    async def _stop_child(self, module: str) -> None:
         if module in self.children:
             _, task = self.children.pop(module)
             task.cancel()
@@ -114,7 +114,7 @@ class Daemon:
 
     # -- run ----------------------------------------------------------------------------------------------------------
 
-    async def main_loop(self) -> None:
+    async def _main_loop(self) -> None:
         """Watch the lanes; a line of figures a minute, or a second with -v."""
         watchdog_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6 or 1.0
         last_stats = time.monotonic()
@@ -126,15 +126,15 @@ class Daemon:
             if self.seconds and time.monotonic() - self.started >= self.seconds:
                 self.stop.set()
             for runner in self.runners.values():
-                self.log_decisions(runner.lane.decided)
+                self._log_decisions(runner.lane.decided)
             if log.isEnabledFor(logging.DEBUG) or time.monotonic() - last_stats >= STATS_S:
                 last_stats = time.monotonic()
                 for runner in self.runners.values():
-                    log.info("%s", stats_line(runner.lane.ledger))
-            if self.watchdog_ok():
+                    log.info("%s", _stats_line(runner.lane.ledger))
+            if self._watchdog_ok():
                 notify("WATCHDOG=1")
 
-    def log_decisions(self, decided: deque[Decision]) -> None:
+    def _log_decisions(self, decided: deque[Decision]) -> None:
         """Why an actuator does what it does, when that changes: off the lanes, within a second."""
         while decided:
             decision = decided.popleft()
@@ -143,7 +143,7 @@ class Daemon:
                 self.logged[actuator] = rule, verb
                 log.info("actuator %s: %s by %s: %s", actuator, verb, rule or "rest", explain(decision))
 
-    def watchdog_ok(self) -> bool:
+    def _watchdog_ok(self) -> bool:
         """May the watchdog be fed? Not while a critical lane is stalled: only a new process gets its device free."""
         stalled = {name for name, runner in self.runners.items() if runner.stalled}
         for name in stalled - self.stalled:
@@ -153,11 +153,11 @@ class Daemon:
         self.stalled = stalled
         return not any(self.runners[name].section.critical for name in stalled)
 
-    def lane_ends(self, runner: Runner) -> None:
+    def _lane_ends(self, runner: Runner) -> None:
         """Called on the lane's thread, which may stay alive for a moment."""
-        self.loop.call_soon_threadsafe(self.lane_ended, runner)
+        self.loop.call_soon_threadsafe(self._lane_ended, runner)
 
-    def lane_ended(self, runner: Runner) -> None:
+    def _lane_ended(self, runner: Runner) -> None:
         runner.ended = True
         if runner.error:
             self.exit_code = 1
@@ -210,10 +210,10 @@ class Daemon:
         self.scene.replace(rules_of(new))
         self.runners = {name: fresh.get(name) or self.runners[name] for name in new.lanes}
         for runner in fresh.values():
-            runner.start(self.scene, self.session, self.lane_ends)
+            runner.start(self.scene, self.session, self._lane_ends)
         if served != new.metrics:
-            await self.stop_child("agent.metrics")
-            self.start_metrics()
+            await self._stop_child("agent.metrics")
+            self._start_metrics()
         for child, _ in self.children.values():
             child.reload()
 
@@ -230,7 +230,7 @@ class Daemon:
             **health.judge(snapshots)._asdict(),
             "realtime": [setting._asdict() for setting in self.settings],
             "lanes": {name: runner.status() for name, runner in self.runners.items()},
-            "actuators": {name: in_force(self.scene, name) for name in self.config.actuators},
+            "actuators": {name: _in_force(self.scene, name) for name in self.config.actuators},
         }
 
     # -- stop ---------------------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class Daemon:
         notify("STOPPING=1")
         await asyncio.gather(*(runner.retire() for runner in self.runners.values()))
         self.control.close()
-        await asyncio.gather(*map(self.stop_child, list(self.children)))
+        await asyncio.gather(*map(self._stop_child, list(self.children)))
         if self.runners:
             log.info("%s stopped", self.config.node)
 
@@ -249,7 +249,7 @@ def _names(lanes: list[str]) -> str:
     return ", ".join(lanes) or "none"
 
 
-def in_force(scene: Scene, actuator: str) -> Answer:
+def _in_force(scene: Scene, actuator: str) -> Answer:
     """The decision in force there; empty before the first."""
     decision = scene.current(actuator)
     if not decision:
@@ -258,7 +258,7 @@ def in_force(scene: Scene, actuator: str) -> Answer:
     return {"verb": decision.verb, "rule": decision.rule, "since_s": round(since, 1)}
 
 
-def stats_line(of: Ledger) -> str:
+def _stats_line(of: Ledger) -> str:
     """key=value, for the log."""
     snapshot = ledger.snapshot(of.memory, STATS_ROWS)
     timed = snapshot.rows[snapshot.rows["applied"] > 0]

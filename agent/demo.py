@@ -27,8 +27,8 @@ def run(seconds: float, video: Path | None, camera: str | None, model: str | Non
     with tempfile.TemporaryDirectory(prefix="reflexd-demo-") as name:
         folder = Path(name)
         own = bool(video or camera)
-        path = picture_scene(folder, video, camera, model or "person-coarse") if own else catalog.find("robot-cell")
-        return play(path, folder, seconds)
+        path = _picture_scene(folder, video, camera, model or "person-coarse") if own else catalog.find("robot-cell")
+        return _play(path, folder, seconds)
 
 
 def run_scene(name: str, data: Path | None, seconds: float) -> int:
@@ -36,10 +36,10 @@ def run_scene(name: str, data: Path | None, seconds: float) -> int:
     path = catalog.find(name)
     with tempfile.TemporaryDirectory(prefix=f"reflexd-{name}-") as place:
         folder = Path(place)
-        return play(catalog.on_recordings(name, data, folder) if data else path, folder, seconds)
+        return _play(catalog.on_recordings(name, data, folder) if data else path, folder, seconds)
 
 
-def play(path: Path, folder: Path, seconds: float) -> int:
+def _play(path: Path, folder: Path, seconds: float) -> int:
     """folder: for sockets, ledgers and recordings. seconds: 0 = until Ctrl-C."""
     load_config(path)  # one clear message instead of two from two processes
     environment = {**os.environ, "RUNTIME_DIRECTORY": str(folder), "STATE_DIRECTORY": str(folder)}
@@ -48,11 +48,11 @@ def play(path: Path, folder: Path, seconds: float) -> int:
         signal.SIGTERM, signal.default_int_handler
     )  # as Ctrl-C: the two would go on without this one
     try:
-        processes.append(spawn(["actuate", "-c", str(path)], environment))
-        processes.append(spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment))
-        watch(processes[-1], folder)
+        processes.append(_spawn(["actuate", "-c", str(path)], environment))
+        processes.append(_spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment))
+        _watch(processes[-1], folder)
     finally:
-        codes = [finish(process) for process in reversed(processes)]
+        codes = [_finish(process) for process in reversed(processes)]
         signal.signal(signal.SIGTERM, before)
     click.echo()
     for snapshot in ledger.read_all(folder):
@@ -60,12 +60,12 @@ def play(path: Path, folder: Path, seconds: float) -> int:
     return codes[0]
 
 
-def spawn(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def _spawn(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     # A session of their own: Ctrl-C reaches only this program, which then ends them in order.
     return subprocess.Popen([sys.executable, "-m", "agent", *arguments], env=environment, start_new_session=True)
 
 
-def finish(process: subprocess.Popen[bytes]) -> int:
+def _finish(process: subprocess.Popen[bytes]) -> int:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
@@ -75,7 +75,7 @@ def finish(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def watch(daemon: subprocess.Popen[bytes], folder: Path) -> None:
+def _watch(daemon: subprocess.Popen[bytes], folder: Path) -> None:
     """A line a second for each lane until the daemon ends."""
     before: dict[str, int] = {}
     started = time.monotonic()
@@ -83,12 +83,12 @@ def watch(daemon: subprocess.Popen[bytes], folder: Path) -> None:
         while daemon.poll() is None:
             time.sleep(1.0)
             for snapshot in ledger.read_all(folder):
-                click.echo(progress(snapshot, time.monotonic() - started, before))
+                click.echo(_progress(snapshot, time.monotonic() - started, before))
     except KeyboardInterrupt:
         click.echo("stopping")
 
 
-def progress(snapshot: ledger.LedgerSnapshot, elapsed: float, before: dict[str, int]) -> str:
+def _progress(snapshot: ledger.LedgerSnapshot, elapsed: float, before: dict[str, int]) -> str:
     count = snapshot.counts["samples"]
     rate, before[snapshot.lane] = count - before.get(snapshot.lane, 0), count
     total = ledger.quantiles(ledger.parts(snapshot.rows[-2000:])["total"])
@@ -97,7 +97,7 @@ def progress(snapshot: ledger.LedgerSnapshot, elapsed: float, before: dict[str, 
     return f"{elapsed:5.0f} s  {snapshot.lane}: {snapshot.state}, {rate}/s, {way}, {snapshot.counts['decisions']} decisions, {seen}"
 
 
-def picture_scene(folder: Path, video: Path | None, camera: str | None, model: str) -> Path:
+def _picture_scene(folder: Path, video: Path | None, camera: str | None, model: str) -> Path:
     """A configuration for somebody's own picture: what the model sees goes to the log."""
     labels = package.labels(package.find(model))
     if video:

@@ -105,7 +105,7 @@ class Ledger:
         struct.pack_into("=q", self.memory, at + APPLIED, t_applied)
 
     def note_evidence(self, label: str, score: float, t_capture: int) -> None:
-        EVIDENCE.pack_into(self.memory, EVIDENCE_AT, encoded(label), score, t_capture)
+        EVIDENCE.pack_into(self.memory, EVIDENCE_AT, _encoded(label), score, t_capture)
 
     def close(self) -> None:
         self.count.release()
@@ -120,7 +120,7 @@ def new_file(path: Path, size: int) -> mmap.mmap:
     fresh = path.with_suffix(".new")
     fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
-        allocate(fd, size, path)
+        _allocate(fd, size, path)
         # Populated: the first write to a page must not be a page fault in the lane.
         memory = mmap.mmap(fd, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
     finally:
@@ -129,7 +129,7 @@ def new_file(path: Path, size: int) -> mmap.mmap:
     return memory
 
 
-def allocate(fd: int, size: int, path: Path) -> None:
+def _allocate(fd: int, size: int, path: Path) -> None:
     try:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:  # the kernel does not say which file
@@ -137,7 +137,7 @@ def allocate(fd: int, size: int, path: Path) -> None:
 
 
 @cache
-def encoded(label: str) -> bytes:
+def _encoded(label: str) -> bytes:
     return label.encode()[:32]
 
 

@@ -37,7 +37,7 @@ class Histogram:
         self.counts += np.bincount(np.searchsorted(self.limits, values_ms), minlength=len(self.counts))
         self.sum_s += float(values_ms.sum()) / 1e3
 
-    def buckets(self) -> list[tuple[str, float]]:
+    def _buckets(self) -> list[tuple[str, float]]:
         sums = np.cumsum(self.counts)
         names = [f"{limit / 1e3:.6g}" for limit in self.limits] + ["+Inf"]
         return [(name, float(count)) for name, count in zip(names, sums)]
@@ -92,7 +92,7 @@ class LedgerCollector(Collector):
         )
         for lane, histograms in self.books.items():
             for part, stage in histograms.stages.items():
-                latency.add_metric([lane, part], stage.buckets(), stage.sum_s)
+                latency.add_metric([lane, part], stage._buckets(), stage.sum_s)
         yield latency
 
     def counters(self, snapshots: list[LedgerSnapshot]) -> Iterator[Family]:

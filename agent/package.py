@@ -181,12 +181,12 @@ def compare_golden(package: Package) -> float | None:
     if not arrays.get("input_0", np.empty(0)).size or not any(name.startswith("output_") for name in arrays):
         raise PackageError(f"{path}: proves nothing: it needs arrays input_0 and output_0 with a row for each sample")
     try:
-        return max(golden_row(package.engine, arrays, row) for row in range(len(arrays["input_0"])))
+        return max(_golden_row(package.engine, arrays, row) for row in range(len(arrays["input_0"])))
     except (KeyError, ValueError, IndexError) as error:
         raise PackageError(f"{path}: does not fit the model: {error}") from error
 
 
-def golden_row(engine: Engine, arrays: dict[str, Array], row: int) -> float:
+def _golden_row(engine: Engine, arrays: dict[str, Array], row: int) -> float:
     for index in range(len(engine.inputs)):
         engine.input(index)[...] = arrays[f"input_{index}"][row]
     engine.invoke()

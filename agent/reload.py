@@ -39,22 +39,22 @@ class Plan(NamedTuple):
 
 def compare(old: Config, new: Config, replaced: Collection[str] = ()) -> Plan:
     """replaced: lanes whose files changed while the configuration says the same."""
-    before, after = reach(old), reach(new)
+    before, after = _reach(old), _reach(new)
     stop = [name for name in before if name in replaced or before[name] != after.get(name)]
     start = [name for name in after if name in replaced or after[name] != before.get(name)]
     fixed = [key for key in FIXED if getattr(old, key) != getattr(new, key)]
     return Plan(stop, start, fixed)
 
 
-def reach(config: Config) -> dict[str, Any]:
+def _reach(config: Config) -> dict[str, Any]:
     """All that a lane is made of: its section, the lines to its actuators, which late decisions it drops. Zones are for rules."""
     feeds = rules_of(config).feeds
-    lines = {name: [line(config, actuator) for actuator in feeds.get(name, ())] for name in config.lanes}
+    lines = {name: [_line(config, actuator) for actuator in feeds.get(name, ())] for name in config.lanes}
     blind = {name: lane.model_copy(update={"zones": {}}) for name, lane in config.lanes.items()}
     return {name: (lane, lines[name], config.drop_late) for name, lane in blind.items()}
 
 
-def line(config: Config, actuator: str) -> tuple[Any, ...]:
+def _line(config: Config, actuator: str) -> tuple[Any, ...]:
     one = config.actuators[actuator]
     return actuator, config.endpoint(actuator), one.safe_after_ms, one.server_key
 
@@ -66,11 +66,11 @@ def with_other_files(lanes: Iterable[Lane], new: Config, path: Path) -> set[str]
     """
     beside = path.resolve().parent
     return {
-        lane.name for lane in lanes if lane.name in new.lanes and not still_there(lane, new.lanes[lane.name], beside)
+        lane.name for lane in lanes if lane.name in new.lanes and not _still_there(lane, new.lanes[lane.name], beside)
     }
 
 
-def still_there(lane: Lane, section: LaneConfig, beside: Path) -> bool:
+def _still_there(lane: Lane, section: LaneConfig, beside: Path) -> bool:
     ours = {"sound": {"hop"}} if section.hop_ms else None  # a lane's own hop is written over the manifest's
     held = [one.manifest.model_dump(exclude=ours) for one in lane.perception.packages]
     found = [package.read(package.find(model, beside)).model_dump(exclude=ours) for model in section.models]

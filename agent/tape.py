@@ -68,7 +68,7 @@ class Tape:
         if pictures and not channels:
             tensors += [(engine.input, number) for engine in engines for number in range(len(engine.inputs))]
         self.tensors = tensors
-        shapes = [described(tensor(number)) for tensor, number in tensors]
+        shapes = [_described(tensor(number)) for tensor, number in tensors]
         header = TapeHeader(lane, list(channels), shapes[:outputs], shapes[outputs:])
         body = (
             READINGS * 4 * len(channels)
@@ -166,7 +166,7 @@ class Tape:
         self.memory.close()
 
 
-def described(tensor: Array) -> tuple[str, list[int]]:
+def _described(tensor: Array) -> tuple[str, list[int]]:
     return tensor.dtype.str, list(tensor.shape)
 
 

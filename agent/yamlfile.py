@@ -70,7 +70,9 @@ class Document(NamedTuple):
         lines = []
         for place, mistake in mistakes.items():
             new = new_name(prefix + place) if mistake["type"] == "extra_forbidden" else None
-            text = f"'{_dotted(prefix + place)}': renamed to '{new}'" if new else sentence(place, mistake, model, prefix)
+            text = (
+                f"'{_dotted(prefix + place)}': renamed to '{new}'" if new else _sentence(place, mistake, model, prefix)
+            )
             lines.append(f"{self.at(prefix + place)}: {text}")
         return lines
 
@@ -109,7 +111,7 @@ def parse(raw: bytes, path: Path) -> Document:
     except UnicodeDecodeError as error:
         raise YamlError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except YAMLError as error:
-        raise YamlError(f"{path}:{line_of(error)}: {problem(error)}") from None
+        raise YamlError(f"{path}:{_line_of(error)}: {_problem(error)}") from None
     except (
         ValueError,
         TypeError,
@@ -146,20 +148,20 @@ class Reader:
         if getattr(getattr(node, "tag", None), "value", None):
             raise self.strange(line)
         if isinstance(node, dict):
-            keys = [self.key(k, row(node, k, line)) for k in node]
+            keys = [self.key(k, _row(node, k, line)) for k in node]
             if len(set(keys)) < len(keys):
                 raise YamlError(f"{self.path}:{line}: a key stands here twice, as a number and as text")
-            return {key: self.plain(v, (*place, key), row(node, k, line)) for key, (k, v) in zip(keys, node.items())}
+            return {key: self.plain(v, (*place, key), _row(node, k, line)) for key, (k, v) in zip(keys, node.items())}
         if isinstance(node, list):
-            return [self.plain(v, (*place, i), row(node, i, line)) for i, v in enumerate(node)]
-        return self.scalar(node, line)
+            return [self.plain(v, (*place, i), _row(node, i, line)) for i, v in enumerate(node)]
+        return self._scalar(node, line)
 
     def key(self, key: Any, line: int) -> str:
         if not isinstance(key, (str, int)) or isinstance(key, bool):
             raise YamlError(f"{self.path}:{line}: a key must be a plain word, not {type(key).__name__}")
         return str(key)
 
-    def scalar(self, node: Any, line: int) -> Any:
+    def _scalar(self, node: Any, line: int) -> Any:
         for kind in (bool, int, float, str):
             if isinstance(node, kind):
                 return kind(node)
@@ -173,7 +175,7 @@ class Reader:
         return YamlError(f"{self.path}:{line}: dates, tags and objects are not allowed here: put the value in quotes")
 
 
-def row(node: Any, key: Any, line: int) -> int:
+def _row(node: Any, key: Any, line: int) -> int:
     """1-based line of a key; nodes that come through an alias or a merge have none of their own."""
     try:
         return int(node.lc.data[key][0]) + 1
@@ -181,20 +183,20 @@ def row(node: Any, key: Any, line: int) -> int:
         return line
 
 
-def line_of(error: Exception) -> int:
+def _line_of(error: Exception) -> int:
     mark = getattr(error, "problem_mark", None)
     return int(mark.line) + 1 if mark is not None else 1
 
 
-def problem(error: Exception) -> str:
+def _problem(error: Exception) -> str:
     text = getattr(error, "problem", None) or str(error)
     return " ".join(str(text).split("\n")[0].split())[:200]
 
 
-def sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix: Place = ()) -> str:
+def _sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix: Place = ()) -> str:
     name = _dotted(prefix + place)
     if error["type"] == "extra_forbidden":
-        known = fields_at(model, place[:-1])
+        known = _fields_at(model, place[:-1])
         close = get_close_matches(str(place[-1]), known, 1, 0.5)
         return f"unknown key '{name}'" + (
             f"; did you mean '{close[0]}'?" if close else f"; valid here: {', '.join(sorted(known))}"
@@ -217,23 +219,23 @@ def sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix
     return f"'{name}': {wanted}{shown}{unit}"
 
 
-def fields_at(model: Any, place: Place) -> list[str]:
+def _fields_at(model: Any, place: Place) -> list[str]:
     """Names of the keys that a model takes at a place."""
     for step in place:
-        model = inner(model, step)
+        model = _inner(model, step)
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
 
 
-def inner(model: Any, step: str | int) -> Any:
+def _inner(model: Any, step: str | int) -> Any:
     """The model behind one step: a field's, a dict's values' or a list's items'."""
     if isinstance(model, type) and issubclass(model, BaseModel):
         field = model.model_fields.get(str(step))
-        return unwrap(field.annotation) if field else None
+        return _unwrap(field.annotation) if field else None
     args = typing.get_args(model)
-    return unwrap(args[-1]) if args else None
+    return _unwrap(args[-1]) if args else None
 
 
-def unwrap(annotation: Any) -> Any:
+def _unwrap(annotation: Any) -> Any:
     """X of `X | None`."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         kinds = [one for one in typing.get_args(annotation) if one is not type(None)]

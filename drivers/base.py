@@ -194,7 +194,7 @@ def load(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if path == missing or path.startswith(missing + "."):
-            raise DriverError(f"no driver '{name}'{nearest(name)}") from error
+            raise DriverError(f"no driver '{name}'{_nearest(name)}") from error
         raise DriverError(f"driver '{name}' needs the Python package '{missing}': pip install {missing}") from error
     except (ImportError, SyntaxError) as error:
         raise DriverError(f"driver '{name}' cannot be loaded: {error}") from error
@@ -203,7 +203,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def nearest(name: str) -> str:
+def _nearest(name: str) -> str:
     """A hint for a misspelt driver: the closest names, or all of its kind."""
     known = names()
     close = get_close_matches(name, known, 3, 0.6) or [one for one in known if one.split(".")[0] == name.split(".")[0]]

@@ -38,11 +38,11 @@ def resample(values: Array, before_hz: float, after_hz: float, *, silence: bool 
         first, fraction = divmod(phase * down, up)
         mine = out[phase::up]
         # every up-th output lies `down` inputs further on, at the same phase
-        mine[:] = windows[first::down][: len(mine)] @ taps(offsets - fraction / up, cutoff, half)
+        mine[:] = windows[first::down][: len(mine)] @ _taps(offsets - fraction / up, cutoff, half)
     return out
 
 
-def taps(at: Array, cutoff: float, half: int) -> Array:
+def _taps(at: Array, cutoff: float, half: int) -> Array:
     """float32 [2 * half]: weights of the inputs that lie `at` input steps from the output; their sum is 1."""
     window = np.i0(BETA * np.sqrt(np.clip(1 - (at / half) ** 2, 0, None)))
     weights: Array = np.sinc(cutoff * at) * window

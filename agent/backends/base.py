@@ -55,7 +55,7 @@ class Engine(ABC):
 
     @cached_property
     def tables(self) -> list[Array | None]:
-        return [dequantiser(tensor) for tensor in self.outputs]
+        return [_dequantiser(tensor) for tensor in self.outputs]
 
     def real(self, index: int) -> Array:
         """Output as float32 real values."""
@@ -68,7 +68,7 @@ class Engine(ABC):
         return (values - tensor.zero_point) * np.float32(tensor.scale) if tensor.scale else values
 
 
-def dequantiser(tensor: Tensor) -> Array | None:
+def _dequantiser(tensor: Tensor) -> Array | None:
     """Real value of each stored byte, float32 [256], so that one look-up does; None for other types."""
     dtype = np.dtype(tensor.dtype)
     if not tensor.scale or dtype not in (np.int8, np.uint8):

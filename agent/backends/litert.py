@@ -25,14 +25,14 @@ class Engine(base.Engine):
         if provider not in ("", "cpu"):
             raise EngineError(f"backend litert runs on the CPU, not on '{provider}'")
         try:
-            with without_chatter():
+            with _without_chatter():
                 self.interpreter = Interpreter(model_path=str(path), num_threads=threads)
                 self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise EngineError(f"LiteRT refuses {path.name}: {first_line(error)}") from error
+            raise EngineError(f"LiteRT refuses {path.name}: {_first_line(error)}") from error
         ins, outs = self.interpreter.get_input_details(), self.interpreter.get_output_details()
-        self.inputs = [tensor(detail) for detail in ins]
-        self.outputs = [tensor(detail) for detail in outs]
+        self.inputs = [_tensor(detail) for detail in ins]
+        self.outputs = [_tensor(detail) for detail in outs]
         # tensor(i) gives a function; the array it returns must be gone before invoke, so it is made anew each time.
         self.writers = [self.interpreter.tensor(detail["index"]) for detail in ins]
         self.places = [detail["index"] for detail in outs]
@@ -52,7 +52,7 @@ class Engine(base.Engine):
 
 
 @contextmanager
-def without_chatter() -> Iterator[None]:
+def _without_chatter() -> Iterator[None]:
     """LiteRT announces its delegate on stderr at every load; everything else is passed on."""
     kept, caught = os.dup(2), os.memfd_create("stderr")
     os.dup2(caught, 2)
@@ -67,11 +67,11 @@ def without_chatter() -> Iterator[None]:
         os.close(kept)
 
 
-def tensor(detail: dict[str, Any]) -> Tensor:
+def _tensor(detail: dict[str, Any]) -> Tensor:
     scale, zero_point = detail["quantization"]
     shape = tuple(int(size) for size in detail["shape"])
     return Tensor(detail["name"], shape, detail["dtype"], float(scale), int(zero_point))
 
 
-def first_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -75,7 +75,7 @@ class Engine(base.Engine):
         self.model.setBackgroundRatio(p.share)
         self.model.setVarMin(p.noise**2)
         self.model.setVarInit(p.noise**2)
-        self.specks, self.gaps = square(p.specks), square(p.gaps)
+        self.specks, self.gaps = _square(p.specks), _square(p.gaps)
         self.model.apply(self.even, self.mask, 1.0)  # its memory is claimed here and not on the lane
         self.reset()
 
@@ -154,6 +154,6 @@ class Exposure:
         return min(max(float(self.ratio[len(self.ratio) // 2]), 1.0 / MOST_GAIN), MOST_GAIN)
 
 
-def square(side: int) -> Array:
+def _square(side: int) -> Array:
     ones: Array = np.ones((side, side), np.uint8)
     return ones

@@ -35,20 +35,20 @@ DTYPES = {
 
 class Engine(base.Engine):
     def __init__(self, path: Path, threads: int, provider: str = "") -> None:
-        providers = choose(provider, path)
+        providers = _choose(provider, path)
         try:
-            self.session = ort.InferenceSession(str(path), settings(threads), providers=providers, enable_fallback=0)
+            self.session = ort.InferenceSession(str(path), _settings(threads), providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime's own exceptions share no public base class
             said = re.sub(
                 r"^/\S+:\d+ .*?\) ", "", str(error).strip().splitlines()[0]
             )  # without its place in their source
             raise EngineError(f"ONNX Runtime refuses {path.name}: {said[:160]}") from error
-        refuse_stand_in(provider, self.session.get_providers())
-        self.inputs = [tensor(node) for node in self.session.get_inputs()]
-        self.outputs = [tensor(node) for node in self.session.get_outputs()]
+        _refuse_stand_in(provider, self.session.get_providers())
+        self.inputs = [_tensor(node) for node in self.session.get_inputs()]
+        self.outputs = [_tensor(node) for node in self.session.get_outputs()]
         self.binding = self.session.io_binding()
         self.arrays = [np.zeros(one.shape, one.dtype) for one in self.inputs]
-        self.bind_inputs()
+        self._bind_inputs()
         self.far = provider not in ("", "cpu")
         for one in self.outputs:
             self.binding.bind_output(one.name, "cpu")
@@ -57,14 +57,14 @@ class Engine(base.Engine):
     def input(self, index: int) -> Array:
         return self.arrays[index]
 
-    def bind_inputs(self) -> None:
+    def _bind_inputs(self) -> None:
         """On the CPU a binding shares the arrays' memory: writing them is setting the input. Elsewhere it is a copy."""
         for one, array in zip(self.inputs, self.arrays):
             self.binding.bind_cpu_input(one.name, array)
 
     def invoke(self) -> None:
         if self.far:
-            self.bind_inputs()
+            self._bind_inputs()
         self.session.run_with_iobinding(self.binding)
         self.results = []
 
@@ -74,7 +74,7 @@ class Engine(base.Engine):
         return self.results[index]
 
 
-def settings(threads: int) -> Any:
+def _settings(threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -84,7 +84,7 @@ def settings(threads: int) -> Any:
     return options
 
 
-def choose(provider: str, path: Path) -> list[Any]:
+def _choose(provider: str, path: Path) -> list[Any]:
     """The provider asked for, or the best one present; the CPU takes what it leaves over."""
     present = ort.get_available_providers()
     if not provider:
@@ -103,7 +103,7 @@ def choose(provider: str, path: Path) -> list[Any]:
     return [(name, extra), "CPUExecutionProvider"]
 
 
-def refuse_stand_in(provider: str, running: Sequence[str]) -> None:
+def _refuse_stand_in(provider: str, running: Sequence[str]) -> None:
     """Raises EngineError where ONNX Runtime took the CPU because the provider's libraries or its device are missing."""
     if provider and PROVIDERS[provider] not in running:
         raise EngineError(
@@ -112,7 +112,7 @@ def refuse_stand_in(provider: str, running: Sequence[str]) -> None:
         )
 
 
-def tensor(node: Any) -> Tensor:
+def _tensor(node: Any) -> Tensor:
     if node.type not in DTYPES:
         raise EngineError(f"tensor '{node.name}' is {node.type}, which no lane can fill")
     # A named size (batch, length) is 1 on a lane.

@@ -41,17 +41,17 @@ def measure(model: str | None, samples: int, busy: bool, recorder: bool) -> dict
         folder = Path(name)
         result: dict[str, Any] = {"machine": machine(), "camera_model": camera.name}
         more = [name for name, wanted in (("busy", busy), ("alone", recorder), ("watched", recorder)) if wanted]
-        result["camera"], runs = compare("camera", camera, samples, folder, more)
-        result["sensor"], _ = compare("sensor", sensor, max(samples, 2000), folder, more)
+        result["camera"], runs = _compare("camera", camera, samples, folder, more)
+        result["sensor"], _ = _compare("sensor", sensor, max(samples, 2000), folder, more)
         result["rss_mb"] = round(max(run.rss_mb for run in runs), 1)
         result["first_decision_s"] = round(max(run.first_s for run in runs), 2)
-        result["four_cameras"] = four(camera, folder)
-    result["ledger"] = ledger_cost(result)
-    result["memory"] = slope(sensor)
+        result["four_cameras"] = _four(camera, folder)
+    result["ledger"] = _ledger_cost(result)
+    result["memory"] = _slope(sensor)
     return result
 
 
-def compare(
+def _compare(
     kind: str, opened: package.Package, samples: int, folder: Path, more: list[str]
 ) -> tuple[dict[str, Any], list[Run]]:
     """Bare and reflexd in turn, A B A B. more: further programs, each reflexd with something else beside it."""
@@ -64,31 +64,31 @@ def compare(
         bare.append(programs.bare(kind, model, each, folder))
         for name, found in runs.items():
             found.append(programs.reflexd(kind, opened, each, folder, beside=BESIDE[name]))
-    theirs = figures(bare)
-    ours = {name: figures([run.ms for run in found]) for name, found in runs.items()}
+    theirs = _figures(bare)
+    ours = {name: _figures([run.ms for run in found]) for name, found in runs.items()}
     result: dict[str, Any] = {"bare": theirs, **ours}
-    result["ratio_p50"] = ratio(ours["reflexd"], theirs, "p50")
-    result["ratio_p99"] = ratio(ours["reflexd"], theirs, "p99")
+    result["ratio_p50"] = _ratio(ours["reflexd"], theirs, "p50")
+    result["ratio_p99"] = _ratio(ours["reflexd"], theirs, "p99")
     result["lost"] = sum(run.lost() for run in runs["reflexd"])
     if "busy" in more:
-        result["busy_ratio_p99"] = ratio(ours["busy"], ours["reflexd"], "p99")
+        result["busy_ratio_p99"] = _ratio(ours["busy"], ours["reflexd"], "p99")
     if "watched" in more:
-        result["watched_ratio_p50"] = ratio(ours["watched"], ours["alone"], "p50")
-        result["watched_ratio_p99"] = ratio(ours["watched"], ours["alone"], "p99")
+        result["watched_ratio_p50"] = _ratio(ours["watched"], ours["alone"], "p50")
+        result["watched_ratio_p99"] = _ratio(ours["watched"], ours["alone"], "p99")
     return result, runs["reflexd"]
 
 
-def ratio(one: dict[str, float], other: dict[str, float], quantile: str) -> float:
+def _ratio(one: dict[str, float], other: dict[str, float], quantile: str) -> float:
     return round(one[quantile] / other[quantile], 3)
 
 
-def figures(runs: list[Milliseconds]) -> dict[str, float]:
+def _figures(runs: list[Milliseconds]) -> dict[str, float]:
     together = np.concatenate(runs)
     found = {name: round(value, 3) for name, value in ledger.quantiles(together).items()}
     return {**found, "samples": len(together)}
 
 
-def four(opened: package.Package, folder: Path) -> dict[str, Any]:
+def _four(opened: package.Package, folder: Path) -> dict[str, Any]:
     """Four camera lanes of 10 fps side by side."""
     click.echo("four cameras", err=True)
     run = programs.reflexd("camera", opened, 100, folder, lanes=4, rate_hz=10.0)
@@ -96,11 +96,11 @@ def four(opened: package.Package, folder: Path) -> dict[str, Any]:
     for snapshot in run.snapshots:
         total = ledger.parts(snapshot.rows[snapshot.rows["applied"] > 0])["total"]
         drops = {name: snapshot.counts[name] for name in ledger.DROPS if snapshot.counts[name]}
-        lanes[snapshot.lane] = {"samples": snapshot.counts["samples"], **figures([total]), "dropped": drops}
+        lanes[snapshot.lane] = {"samples": snapshot.counts["samples"], **_figures([total]), "dropped": drops}
     return lanes
 
 
-def ledger_cost(result: dict[str, Any]) -> dict[str, float]:
+def _ledger_cost(result: dict[str, Any]) -> dict[str, float]:
     """Time to stamp, count and book one sample, and its share of the shortest way measured."""
     own = Ledger(None, "bench", 1.0)
 
@@ -118,7 +118,7 @@ def ledger_cost(result: dict[str, Any]) -> dict[str, float]:
     return {"us_per_sample": round(us, 2), "percent_of_sample": round(us / 10 / shortest, 3)}
 
 
-def slope(opened: package.Package, samples: int = 100_000) -> dict[str, float]:
+def _slope(opened: package.Package, samples: int = 100_000) -> dict[str, float]:
     """Resident memory along 100,000 samples through a lane as fast as they go."""
     click.echo(f"{samples} samples for the memory slope", err=True)
     lane = offline_lane("slope", "sensor.sim_arm", {}, Perception(opened))

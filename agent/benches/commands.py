@@ -17,7 +17,7 @@ def bench() -> None:
     """Measure on this machine."""
 
 
-def tell(result: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
+def _tell(result: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
     click.echo(json.dumps(result, indent=2) if as_json else text(result))
 
 
@@ -33,7 +33,7 @@ def bench_arc(**options: Any) -> None:
 
     as_json = options.pop("as_json")
     result = arc.measure(**options)
-    tell(result, arc.text, as_json)
+    _tell(result, arc.text, as_json)
 
 
 @bench.command("soak")
@@ -44,7 +44,7 @@ def bench_soak(samples: int, as_json: bool) -> None:
     from agent.benches import soak
 
     result = soak.measure(samples)
-    tell(result, soak.text, as_json)
+    _tell(result, soak.text, as_json)
 
 
 @bench.command("faults")
@@ -56,7 +56,7 @@ def bench_faults(times: int, seed: int, as_json: bool) -> int:
     from agent.benches import faults
 
     result = faults.measure(times, seed)
-    tell(result, faults.text, as_json)
+    _tell(result, faults.text, as_json)
     return int(bool(result["lanes_not_back"] or result["decisions_uncounted"] or result["safe_too_late"]))
 
 
@@ -68,7 +68,7 @@ def bench_restart(times: int, as_json: bool) -> None:
     from agent.benches import restart
 
     result = restart.measure(times)
-    tell(result, restart.text, as_json)
+    _tell(result, restart.text, as_json)
 
 
 @bench.command("senses")
@@ -80,4 +80,4 @@ def bench_senses(data: Path | None, as_json: bool) -> None:
     """What gates, ladder, coarse-to-fine and fusion save and cost on real recordings."""
     from agent.benches import senses
 
-    tell(senses.measure(data or senses.DATA), senses.text, as_json)
+    _tell(senses.measure(data or senses.DATA), senses.text, as_json)

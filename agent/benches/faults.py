@@ -44,10 +44,10 @@ def measure(times: int, seed: int) -> dict[str, Any]:
         lanes = {f"camera-{kind}": ("camera.sim", kind) for kind in CAMERA}
         lanes |= {f"arm-{kind}": ("sensor.sim_arm", kind) for kind in ARM}
         path = folder / "faults.yaml"
-        path.write_text(json.dumps(configuration(folder, lanes, times, random)), encoding="utf-8")
+        path.write_text(json.dumps(_configuration(folder, lanes, times, random)), encoding="utf-8")
         begun, snapshots = run(path, folder, times)
         silences = [fault for fault in begun if fault.kind in SILENT]
-        late = lateness(silences, folder)
+        late = _lateness(silences, folder)
     shown = {lane: sum(fault.lane == lane for fault in begun) for lane in lanes}
     return {
         "machine": machine(),
@@ -55,7 +55,7 @@ def measure(times: int, seed: int) -> dict[str, Any]:
         "lanes": len(lanes),
         "fewest_of_a_kind": min(shown.values()),
         "lanes_not_back": [one.lane for one in snapshots if one.state != "running"],
-        "decisions_uncounted": sum(uncounted(one.counts) for one in snapshots),
+        "decisions_uncounted": sum(_uncounted(one.counts) for one in snapshots),
         "decisions": sum(one.counts["decisions"] for one in snapshots),
         "silences": len(late),
         "safe_too_late": int((late > SLACK_MS).sum()),
@@ -64,7 +64,7 @@ def measure(times: int, seed: int) -> dict[str, Any]:
     }
 
 
-def configuration(
+def _configuration(
     folder: Path, lanes: dict[str, tuple[str, str]], times: int, random: np.random.Generator
 ) -> dict[str, Any]:
     sources = {
@@ -81,7 +81,7 @@ def configuration(
     for name, (driver, kind) in lanes.items():
         model, label = (CAMERA_MODEL, "person") if driver == "camera.sim" else (SENSOR_MODEL, "normal")
         always = [{"lane": name, "label": label, "absent": absent} for absent in (False, True)]
-        source = {"driver": driver, **sources[driver], "faults": schedule(kind, times, random)}
+        source = {"driver": driver, **sources[driver], "faults": _schedule(kind, times, random)}
         config["lanes"][name] = {"source": source, "model": model}
         device = {"driver": "actuator.log", "path": str(folder / f"{name}.jsonl")}
         config["actuators"][name] = {
@@ -100,7 +100,7 @@ def configuration(
     return config
 
 
-def schedule(kind: str, times: int, random: np.random.Generator) -> list[dict[str, Any]]:
+def _schedule(kind: str, times: int, random: np.random.Generator) -> list[dict[str, Any]]:
     starts = 3.0 + np.cumsum(random.uniform(*EVERY_S, times)) + random.uniform(0, 1)
     lasts = random.uniform(*LASTS_S, times)
     return [
@@ -113,7 +113,7 @@ def run(path: Path, folder: Path, times: int) -> tuple[list[Fault], list[ledger.
     host = actuate(path)
     daemon = spawn(["agent", "run", "-c", str(path)], stderr=subprocess.PIPE)
     begun: list[Fault] = []
-    reader = threading.Thread(target=listen, args=(daemon.stderr, begun), daemon=True)
+    reader = threading.Thread(target=_listen, args=(daemon.stderr, begun), daemon=True)
     reader.start()
     seconds = 5.0 + times * EVERY_S[1] + BACK_S
     try:
@@ -128,7 +128,7 @@ def run(path: Path, folder: Path, times: int) -> tuple[list[Fault], list[ledger.
     return begun, [ledger.read(folder / f"{one.lane}.ledger")._replace(state=one.state) for one in snapshots]
 
 
-def listen(stream: Any, begun: list[Fault]) -> None:
+def _listen(stream: Any, begun: list[Fault]) -> None:
     for line in stream:
         found = BEGINS.match(line)
         if found:
@@ -136,14 +136,14 @@ def listen(stream: Any, begun: list[Fault]) -> None:
             begun.append(Fault(lane.decode(), kind.decode(), int(hours) * 3600 + int(minutes) * 60 + float(seconds)))
 
 
-def uncounted(counts: dict[str, int]) -> int:
+def _uncounted(counts: dict[str, int]) -> int:
     """Decisions of which the ledger does not say what became of them."""
     left = counts["decisions"] - counts["sent"] - counts["undelivered"]
     answered = counts["sent"] - counts["applied"] - counts["refused"] - counts["unacknowledged"]
     return abs(left) + abs(answered)
 
 
-def lateness(silences: list[Fault], folder: Path) -> np.ndarray[Any, Any]:
+def _lateness(silences: list[Fault], folder: Path) -> np.ndarray[Any, Any]:
     """ms past the bound (timeout_ms + safe_after_ms after the fault showed) at which each actuator was safe; inf for never."""
     midnight = time.mktime((*time.localtime()[:3], 0, 0, 0, 0, 0, -1))
     safe: dict[str, np.ndarray[Any, Any]] = {}

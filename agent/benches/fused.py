@@ -40,7 +40,7 @@ def last_evidence_to_command() -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="reflexd-fused-") as name:
         folder = Path(name)
         path = folder / "fused.yaml"
-        path.write_text(json.dumps(configuration(folder)), encoding="utf-8")
+        path.write_text(json.dumps(_configuration(folder)), encoding="utf-8")
         host = actuate(path)
         try:
             daemon = spawn(["agent", "run", "-c", str(path), "--seconds", str(SECONDS)], stderr=subprocess.DEVNULL)
@@ -57,7 +57,7 @@ def last_evidence_to_command() -> dict[str, Any]:
     }
 
 
-def configuration(folder: Path) -> dict[str, Any]:
+def _configuration(folder: Path) -> dict[str, Any]:
     seen = {"camera": ("person", 0.5), "arm": ("normal", 0.5), "heart": ("heart-rate", 0.1)}
     return {
         "run_dir": str(folder),

@@ -70,7 +70,7 @@ USUAL, ALONE = Beside(), Beside(recorder=False)
 WATCHED, HARRIED = Beside(scrapes_s=1.0), Beside(scrapes_s=0.1, checks=True)
 
 
-def configuration(
+def _configuration(
     kind: str, package: Package, folder: Path, lanes: int, rate_hz: float, beside: Beside, port: int
 ) -> dict[str, Any]:
     """Lanes on simulated sources; every sample becomes a command, whatever the model says."""
@@ -117,14 +117,14 @@ def reflexd(
     rate_hz = rate_hz or RATE_HZ[kind]
     port = free_port() if beside.scrapes_s else 0
     path = folder / "bench.yaml"
-    path.write_text(json.dumps(configuration(kind, package, folder, lanes, rate_hz, beside, port)), encoding="utf-8")
+    path.write_text(json.dumps(_configuration(kind, package, folder, lanes, rate_hz, beside, port)), encoding="utf-8")
     host = actuate(path)
     total = samples + WARM[kind] + MORE[kind]
     started = time.monotonic_ns()
     daemon = spawn(["agent", "run", "-c", str(path), "--samples", str(total)], stderr=subprocess.DEVNULL)
     try:
-        with nuisance(beside, port, path):
-            rss_mb = watch(daemon, 60 + 2 * total / rate_hz)
+        with _nuisance(beside, port, path):
+            rss_mb = _watch(daemon, 60 + 2 * total / rate_hz)
     finally:
         end(daemon)
         end(host)
@@ -141,11 +141,11 @@ def actuate(path: Path) -> subprocess.Popen[bytes]:
     while b"listens" not in host.stderr.readline():
         if host.poll() is not None:
             raise RuntimeError("reflexd actuate did not start")
-    drain(host.stderr)
+    _drain(host.stderr)
     return host
 
 
-def watch(daemon: subprocess.Popen[bytes], timeout_s: float) -> float:
+def _watch(daemon: subprocess.Popen[bytes], timeout_s: float) -> float:
     """Wait for the end; the largest resident memory seen, MB."""
     process, largest = psutil.Process(daemon.pid), 0.0
     end_at = time.monotonic() + timeout_s
@@ -159,11 +159,11 @@ def watch(daemon: subprocess.Popen[bytes], timeout_s: float) -> float:
 
 
 @contextmanager
-def nuisance(beside: Beside, port: int, path: Path) -> Iterator[None]:
+def _nuisance(beside: Beside, port: int, path: Path) -> Iterator[None]:
     """Scrape /metrics and validate the configuration once a second, as asked, until left."""
     stop = threading.Event()
-    threads = [threading.Thread(target=scrape, args=(port, beside.scrapes_s, stop))] if port else []
-    threads += [threading.Thread(target=revalidate, args=(path, stop))] if beside.checks else []
+    threads = [threading.Thread(target=_scrape, args=(port, beside.scrapes_s, stop))] if port else []
+    threads += [threading.Thread(target=_revalidate, args=(path, stop))] if beside.checks else []
     for thread in threads:
         thread.start()
     try:
@@ -174,7 +174,7 @@ def nuisance(beside: Beside, port: int, path: Path) -> Iterator[None]:
             thread.join()
 
 
-def scrape(port: int, every_s: float, stop: threading.Event) -> None:
+def _scrape(port: int, every_s: float, stop: threading.Event) -> None:
     from urllib.request import urlopen
 
     while not stop.wait(every_s):
@@ -184,7 +184,7 @@ def scrape(port: int, every_s: float, stop: threading.Event) -> None:
             continue  # not up yet
 
 
-def revalidate(path: Path, stop: threading.Event) -> None:
+def _revalidate(path: Path, stop: threading.Event) -> None:
     while not stop.wait(1.0):
         spawn(["agent", "check", "-c", str(path)], stdout=subprocess.DEVNULL).wait()
 
@@ -193,7 +193,7 @@ def spawn(module: list[str], **pipes: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", *module], env={**os.environ, "PYTHONUNBUFFERED": "1"}, **pipes)
 
 
-def drain(stream: Any) -> None:
+def _drain(stream: Any) -> None:
     threading.Thread(target=stream.read, daemon=True).start()
 
 

@@ -32,28 +32,28 @@ def measure(times: int) -> dict[str, Any]:
         config["actuators"]["robot"]["device"] = {"driver": "actuator.log", "path": str(record)}
         path.write_text(json.dumps(config), encoding="utf-8")
         host = actuate(path)
-        daemon = start(path)
+        daemon = _start(path)
         try:
-            moved(record, "run", 0)
+            _moved(record, "run", 0)
             for _ in range(times):
                 killed = time.monotonic_ns()
                 os.kill(daemon.pid, signal.SIGKILL)
                 daemon.wait()
                 time.sleep(RESTART_S)
-                daemon = start(path)
-                safe.append((moved(record, "safe", killed) - killed) / 1e9)
-                again.append((moved(record, "run", killed) - killed) / 1e9)
+                daemon = _start(path)
+                safe.append((_moved(record, "safe", killed) - killed) / 1e9)
+                again.append((_moved(record, "run", killed) - killed) / 1e9)
         finally:
             end(daemon)
             end(host)
-    return {"machine": machine(), "times": times, "again_s": figures(again), "safe_s": figures(safe)}
+    return {"machine": machine(), "times": times, "again_s": _figures(again), "safe_s": _figures(safe)}
 
 
-def start(path: Path) -> subprocess.Popen[bytes]:
+def _start(path: Path) -> subprocess.Popen[bytes]:
     return spawn(["agent", "run", "-c", str(path)], stderr=subprocess.DEVNULL)
 
 
-def moved(record: Path, verb: str, after_ns: int) -> int:
+def _moved(record: Path, verb: str, after_ns: int) -> int:
     """When the actuator first did so after that; waits for it."""
     until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until:
@@ -66,7 +66,7 @@ def moved(record: Path, verb: str, after_ns: int) -> int:
     raise RuntimeError(f"the actuator did not go '{verb}' within {PATIENCE_S:g} s")
 
 
-def figures(seconds: list[float]) -> dict[str, float]:
+def _figures(seconds: list[float]) -> dict[str, float]:
     return {"median": round(float(np.median(seconds)), 3), "max": round(max(seconds), 3)}
 
 

@@ -42,9 +42,9 @@ def measure(data: Path) -> dict[str, Any]:
     gate = GateConfig.model_validate(GATE)
     return {
         "gates": gates(data),
-        "full_hd": full_hd(data),
-        "ladder": ladder(data, movenet(data)),
-        "coarse": coarse(data),
+        "full_hd": _full_hd(data),
+        "ladder": _ladder(data, movenet(data)),
+        "coarse": _coarse(data),
         "fusion": fused.last_evidence_to_command(),
         "machine": machine(),
         "scenes": {
@@ -63,10 +63,10 @@ def measure(data: Path) -> dict[str, Any]:
 
 def gates(data: Path) -> dict[str, Any]:
     """Persons come and go: every frame inferred, and with gates. Frames late: from the first that shows a person to its find."""
-    every = found(data / PEOPLE, None)
-    gated = found(data / PEOPLE, GateConfig.model_validate(GATE))
-    known = [bool(one) for one in carried(gated)]
-    begins = appearances([bool(one) for one in every])
+    every = _found(data / PEOPLE, None)
+    gated = _found(data / PEOPLE, GateConfig.model_validate(GATE))
+    known = [bool(one) for one in _carried(gated)]
+    begins = _appearances([bool(one) for one in every])
     late = [next((n for n in range(len(known) - begin) if known[begin + n]), None) for begin in begins]
     return {
         "clip": PEOPLE,
@@ -80,18 +80,18 @@ def gates(data: Path) -> dict[str, Any]:
     }
 
 
-def found(clip: Path, gate: GateConfig | None) -> list[bool | None]:
+def _found(clip: Path, gate: GateConfig | None) -> list[bool | None]:
     """Whether person-coarse finds somebody, of each frame; None where the gate held the frame back."""
-    lane = coarse_lane(clip, gate)
+    lane = _coarse_lane(clip, gate)
     return [None if lane.evidence is None else bool(lane.evidence) for _ in lane.play(Scene(Rules({}, {})))]
 
 
-def coarse_lane(clip: Path, gate: GateConfig | None = None) -> Lane:
+def _coarse_lane(clip: Path, gate: GateConfig | None = None) -> Lane:
     perception = Perception(package.open_package(package.find("person-coarse")), gate=gate)
     return offline_lane("yard", "camera.file", {"path": clip}, perception)
 
 
-def carried(said: Sequence[bool | None]) -> list[bool | None]:
+def _carried(said: Sequence[bool | None]) -> list[bool | None]:
     """What is known at each frame: the newest answer."""
     known: list[bool | None] = []
     for one in said:
@@ -99,7 +99,7 @@ def carried(said: Sequence[bool | None]) -> list[bool | None]:
     return known
 
 
-def appearances(on: Sequence[bool]) -> list[int]:
+def _appearances(on: Sequence[bool]) -> list[int]:
     """First frames of all that lasts, after a while with nothing."""
     begins, since = [], APART
     for at, one in enumerate(on):
@@ -112,16 +112,16 @@ def appearances(on: Sequence[bool]) -> list[int]:
 # -- 1080p ----------------------------------------------------------------------------------------------------------------
 
 
-def full_hd(data: Path) -> dict[str, Any]:
+def _full_hd(data: Path) -> dict[str, Any]:
     """Milliseconds of gate and preparation of one 1080p frame for a 192 x 192 model."""
-    frames = [cv2.resize(frame, (1920, 1080)) for frame in some_frames(data / PEOPLE, 60)]
+    frames = [cv2.resize(frame, (1920, 1080)) for frame in _some_frames(data / PEOPLE, 60)]
     told: dict[str, Any] = {}
-    for layout, pictures in (("bgr", frames), ("yuyv", [yuyv(frame) for frame in frames])):
-        told[layout] = prepared_ms(layout, pictures)
+    for layout, pictures in (("bgr", frames), ("yuyv", [_yuyv(frame) for frame in frames])):
+        told[layout] = _prepared_ms(layout, pictures)
     return told
 
 
-def prepared_ms(layout: str, pictures: Sequence[Array]) -> dict[str, float]:
+def _prepared_ms(layout: str, pictures: Sequence[Array]) -> dict[str, float]:
     opened = package.open_package(package.find("person-coarse"))
     assert opened.manifest.picture
     pixels = Pixels(opened.manifest.picture, opened.engine.inputs[0], layout)
@@ -137,7 +137,7 @@ def prepared_ms(layout: str, pictures: Sequence[Array]) -> dict[str, float]:
     return {"p50_ms": round(float(p50), 3), "p99_ms": round(float(p99), 3)}
 
 
-def some_frames(clip: Path, count: int) -> list[Array]:
+def _some_frames(clip: Path, count: int) -> list[Array]:
     """Spread over the clip."""
     source = open_source("camera.file", {"path": clip, "pace": "fast"}, "yard")
     source.open()
@@ -145,7 +145,7 @@ def some_frames(clip: Path, count: int) -> list[Array]:
     return [frames[int(at)] for at in np.linspace(0, len(frames) - 1, count)]
 
 
-def yuyv(frame: Array) -> Array:
+def _yuyv(frame: Array) -> Array:
     """As a camera packs it: Y of each pixel, U and V of each pair in turn."""
     colours = cv2.cvtColor(frame, cv2.COLOR_BGR2YUV)
     packed = np.empty((*frame.shape[:2], 2), np.uint8)
@@ -154,7 +154,7 @@ def yuyv(frame: Array) -> Array:
     return packed
 
 
-def ladder(data: Path, pose: Package) -> dict[str, Any]:
+def _ladder(data: Path, pose: Package) -> dict[str, Any]:
     """A 1080p camera before a pose network. yuyv: recoloured whole and then resized, against the lane's way, which resizes first,
     with `shrink: auto`. mjpg: decoded whole, against the driver's `reduce: 4`; with colours 4:2:2, as USB cameras must send it
     (USB Device Class Definition for Video Devices, MJPEG Payload 1.5), and 4:2:0, as network cameras do.
@@ -162,19 +162,21 @@ def ladder(data: Path, pose: Package) -> dict[str, Any]:
     The clip is 720p: made larger, as no recording of 1080p is at hand. Keypoints: distance in pictures from those of the full
     size, of points that the full size sees.
     """
-    frames = [cv2.resize(one, (1920, 1080), interpolation=cv2.INTER_CUBIC) for one in some_frames(data / STANDING, 48)]
-    packed = [yuyv(one) for one in frames]
+    frames = [cv2.resize(one, (1920, 1080), interpolation=cv2.INTER_CUBIC) for one in _some_frames(data / STANDING, 48)]
+    packed = [_yuyv(one) for one in frames]
     assert pose.manifest.picture
     ways: dict[str, list[Callable[[int], Array]]] = {
         "yuyv": [lambda at: cv2.cvtColor(packed[at], cv2.COLOR_YUV2BGR_YUYV), lambda at: packed[at]],
-        "mjpg_422": jpegs(frames, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
-        "mjpg_420": jpegs(frames, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
+        "mjpg_422": _jpegs(frames, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422),
+        "mjpg_420": _jpegs(frames, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
     }
     told: dict[str, Any] = {}
     for name, (full, less) in ways.items():
         layouts = ("bgr", "yuyv" if name == "yuyv" else "bgr")
         before = [Pixels(pose.manifest.picture, pose.engine.inputs[0], layout, None, None) for layout in layouts]
-        (slow, points), (fast, others) = (looked(pose, one, way, len(frames)) for one, way in zip(before, (full, less)))
+        (slow, points), (fast, others) = (
+            _looked(pose, one, way, len(frames)) for one, way in zip(before, (full, less))
+        )
         far = np.abs(others - points)[..., :2].max(axis=-1)[points[..., 2] > 0.3]
         told[name] = {
             "shrink": before[1].shrink,
@@ -187,18 +189,18 @@ def ladder(data: Path, pose: Package) -> dict[str, Any]:
     return told
 
 
-def jpegs(frames: Sequence[Array], colours: int) -> list[Callable[[int], Array]]:
+def _jpegs(frames: Sequence[Array], colours: int) -> list[Callable[[int], Array]]:
     """Decoding them whole, and reduced."""
     told = [cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, colours]
     files = [cv2.imencode(".jpg", one, told)[1] for one in frames]
-    return [partial(decoded, files, flag) for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_REDUCED_COLOR_4)]
+    return [partial(_decoded, files, flag) for flag in (cv2.IMREAD_COLOR, cv2.IMREAD_REDUCED_COLOR_4)]
 
 
-def decoded(files: Sequence[Array], flag: int, at: int) -> Array:
+def _decoded(files: Sequence[Array], flag: int, at: int) -> Array:
     return np.asarray(cv2.imdecode(files[at], flag))
 
 
-def looked(pose: Package, pixels: Pixels, frame: Callable[[int], Array], count: int) -> tuple[float, Array]:
+def _looked(pose: Package, pixels: Pixels, frame: Callable[[int], Array], count: int) -> tuple[float, Array]:
     """Median milliseconds from the camera's bytes to the model's input, and keypoints [count, 17, 3]."""
     taken, points = [], []
     for at in range(count):
@@ -214,9 +216,9 @@ def looked(pose: Package, pixels: Pixels, frame: Callable[[int], Array], count: 
 # -- what leaves the box ----------------------------------------------------------------------------------------------------
 
 
-def coarse(data: Path) -> dict[str, Any]:
+def _coarse(data: Path) -> dict[str, Any]:
     """Bytes of evidence that a coarse lane has for a frame, as the recorder packs it, against the frame's own."""
-    lane = coarse_lane(data / PEOPLE)
+    lane = _coarse_lane(data / PEOPLE)
     sizes, frame = [], 0
     for sample, _ in lane.play(Scene(Rules({}, {}))):
         sizes.append(len(msgpack.packb([(one.label, one.score, one.box) for one in lane.evidence or ()])))
@@ -254,8 +256,8 @@ def text(result: dict[str, Any]) -> str:
                 f" (the last {one['latest_s']} s), daily clips disturbed: {one['daily_clips_with_false_alarm']}"
                 for name, one in ((name, scenes[f"bedside{tail}"]) for name, tail in ways)
             ),
-            f"bedside, frame to decision: {quantiles(scenes['bedside']['frame_to_decision'])}",
-            f"fusion of {result['fusion']['lanes']} lanes, last evidence to command: {quantiles(result['fusion'])}"
+            f"bedside, frame to decision: {_quantiles(scenes['bedside']['frame_to_decision'])}",
+            f"fusion of {result['fusion']['lanes']} lanes, last evidence to command: {_quantiles(result['fusion'])}"
             f" ({result['fusion']['decisions']} decisions)",
             *(
                 f"perimeter, {name}: {one['frames_looked_at_percent']} % of frames looked at, {one['persons_found']} persons found,"
@@ -273,5 +275,5 @@ def text(result: dict[str, Any]) -> str:
     )
 
 
-def quantiles(told: dict[str, Any]) -> str:
+def _quantiles(told: dict[str, Any]) -> str:
     return ", ".join(f"{key.removesuffix('_ms')} {value} ms" for key, value in told.items() if key.endswith("_ms"))

@@ -31,13 +31,13 @@ def measure(samples: int) -> dict[str, Any]:
         daemon = spawn(["agent", "run", "-c", str(path), "--samples", str(samples)], stderr=subprocess.DEVNULL)
         started = time.monotonic()
         try:
-            seen = watch(daemon, folder / "arm.ledger", samples)
+            seen = _watch(daemon, folder / "arm.ledger", samples)
         finally:
             end(daemon)
             end(host)
         told = ledger.read(folder / "arm.ledger")
     return {
-        **summary(np.array(seen), samples),
+        **_summary(np.array(seen), samples),
         "seconds": round(time.monotonic() - started, 1),
         "counts": {key: count for key, count in told.counts.items() if count},
         "machine": machine(),
@@ -58,7 +58,7 @@ def configuration(folder: Path) -> dict[str, Any]:
     }
 
 
-def watch(daemon: subprocess.Popen[bytes], ledger_file: Path, samples: int) -> list[tuple[int, float, int, int]]:
+def _watch(daemon: subprocess.Popen[bytes], ledger_file: Path, samples: int) -> list[tuple[int, float, int, int]]:
     """(samples so far, resident kB, open files, threads) every LOOK_S from the first samples on."""
     process, seen = psutil.Process(daemon.pid), []
     said = 0
@@ -77,7 +77,7 @@ def watch(daemon: subprocess.Popen[bytes], ledger_file: Path, samples: int) -> l
     return seen
 
 
-def summary(seen: np.ndarray[Any, Any], samples: int) -> dict[str, Any]:
+def _summary(seen: np.ndarray[Any, Any], samples: int) -> dict[str, Any]:
     """The slope is of a straight line through all looks after the start."""
     settled = seen[
         (seen[:, 0] >= SETTLED * samples) & (seen[:, 0] < samples)

@@ -78,7 +78,7 @@ def fifo_setting() -> Setting:
     trouble: list[str] = []
 
     def attempt() -> None:
-        trouble.extend(fifo(ACTUATOR_PRIORITY))
+        trouble.extend(_fifo(ACTUATOR_PRIORITY))
 
     thread = threading.Thread(target=attempt)
     thread.start()
@@ -89,7 +89,7 @@ def fifo_setting() -> Setting:
     return Setting("SCHED_FIFO", True, "")
 
 
-def fifo(priority: int) -> list[str]:
+def _fifo(priority: int) -> list[str]:
     """Put the calling thread on SCHED_FIFO; the reason if that is refused."""
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
@@ -103,7 +103,7 @@ def thread(cores: list[int], realtime: bool, priority: int = LANE_PRIORITY) -> N
     if cores:
         os.sched_setaffinity(0, cores)
     if realtime:
-        fifo(priority)
+        _fifo(priority)
     # Ordinary threads are woken up to 50 us late to save power; real-time ones are not.
     ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
 

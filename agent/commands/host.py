@@ -74,7 +74,7 @@ class Host:
             self.locks.append(
                 lock(Path(endpoint[6:] + ".lock"), f"another 'reflexd actuate' already serves {endpoint}")
             )
-        socket = bind(context, endpoint, self.access)
+        socket = _bind(context, endpoint, self.access)
         log.info("actuator %s (%s) listens at %s", name, actuator.driver_name, endpoint)
         return ActuatorServer(name, actuator.driver, Guard(name, actuator.bounds, wire.clock_id()), socket)
 
@@ -109,7 +109,7 @@ class Host:
         return next((s.name for s in self.servers if s.busy_since and now - s.busy_since > STALLED_NS), "")
 
 
-def bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, access: Access | None) -> zmq.Socket[bytes]:
+def _bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, access: Access | None) -> zmq.Socket[bytes]:
     socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.MAXMSGSIZE, 4096)  # ZeroMQ drops the peer of a longer one
@@ -145,9 +145,9 @@ def run(host: Host, stop: StopSignal) -> int:
             break
     host.stop()
     for server in host.servers:
-        log.info("actuator %s: %s", server.name, summary(server.counts))
+        log.info("actuator %s: %s", server.name, _summary(server.counts))
     return 1 if host.failed else 0
 
 
-def summary(counts: Counter[str]) -> str:
+def _summary(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "no commands"

@@ -66,7 +66,7 @@ class Link:
         self.pending: dict[int, tuple[int, int]] = {}  # sequence -> (row in the ledger, time sent)
         self.answering = True
         self.verdict = APPLIED
-        self.socket = connect(context, address)
+        self.socket = _connect(context, address)
 
     def send(self, decision: Decision, t_capture: int, ttl: int, row: int, late: bool = False) -> bool:
         """Send now or not at all: False when no peer is connected or the queue is full (counted)."""
@@ -218,7 +218,7 @@ class Outbox:
             link.close()
 
 
-def connect(context: zmq.Context[zmq.Socket[bytes]], address: Address) -> zmq.Socket[bytes]:
+def _connect(context: zmq.Context[zmq.Socket[bytes]], address: Address) -> zmq.Socket[bytes]:
     """A DEALER that refuses to queue for an absent peer and queues little for a slow one.
 
     Not CONFLATE: it would let a later message overwrite a stop that was not read yet.

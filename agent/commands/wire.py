@@ -42,8 +42,8 @@ class WireError(ValueError):
 
 def pack_command(command: Command) -> bytes:
     """At most COMMAND_BYTES. Raises WireError when arguments make it longer, and for all but numbers, text and truth values."""
-    if not is_plain(command):
-        raise WireError(f"command for {str(command.actuator)[:NAME_BYTES]!r}: {told(command)}")
+    if not _is_plain(command):
+        raise WireError(f"command for {str(command.actuator)[:NAME_BYTES]!r}: {_told(command)}")
     frame = msgpack.packb((VERSION, COMMAND, *command))
     if len(frame) > COMMAND_BYTES:
         raise WireError(
@@ -52,14 +52,14 @@ def pack_command(command: Command) -> bytes:
     return bytes(frame)
 
 
-def is_plain(command: Command) -> bool:
+def _is_plain(command: Command) -> bool:
     arguments = command.arguments
     if type(arguments) is not dict or not PLAIN.issuperset(map(type, command[:AT] + command[AT + 1 :])):
         return False
     return not arguments or all(type(k) is str and isinstance(v, (str, int, float)) for k, v in arguments.items())
 
 
-def told(command: Command) -> str:
+def _told(command: Command) -> str:
     """What of it must not leave, for the person whose rule made it."""
     given = command.arguments if type(command.arguments) is dict else {"arguments": command.arguments}
     fields = {**command._asdict(), "arguments": ""}
@@ -85,27 +85,27 @@ def unpack(frame: bytes) -> Command | Ack | tuple[str, int]:
     """One message; a bye comes as (node, session). Raises WireError on anything else, whatever the bytes."""
     if len(frame) > COMMAND_BYTES:
         raise WireError(f"oversized: {len(frame)} bytes, limit {COMMAND_BYTES}")
-    fields = parse(frame)
-    if type(fields) is not list or len(fields) < 2 or not all(map(is_count, fields[:2])) or fields[0] != VERSION:
+    fields = _parse(frame)
+    if type(fields) is not list or len(fields) < 2 or not all(map(_is_count, fields[:2])) or fields[0] != VERSION:
         raise WireError(f"not a version {VERSION} message")
     kind, body = fields[1], fields[2:]
     if kind == COMMAND:
-        return checked_command(body)
+        return _checked_command(body)
     if kind == ACK:
-        return checked_ack(body)
-    if kind == BYE and len(body) == 2 and is_name(body[0], NODE_BYTES) and is_count(body[1]):
+        return _checked_ack(body)
+    if kind == BYE and len(body) == 2 and is_name(body[0], NODE_BYTES) and _is_count(body[1]):
         return body[0], body[1]
     raise WireError(f"unknown kind or malformed body: {str(kind)[:20]}")
 
 
-def parse(frame: bytes) -> Any:
+def _parse(frame: bytes) -> Any:
     try:
         return msgpack.unpackb(frame, max_array_len=16, max_map_len=MAX_ARGUMENTS, max_ext_len=0, max_bin_len=0)
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
         raise WireError(f"not MessagePack: {str(error)[:60] or type(error).__name__}") from None
 
 
-def checked_command(body: list[Any]) -> Command:
+def _checked_command(body: list[Any]) -> Command:
     if len(body) != len(Command._fields):
         raise WireError(f"a command has {len(Command._fields)} fields, this has {len(body)}")
     command = Command(*body)
@@ -118,7 +118,7 @@ def checked_command(body: list[Any]) -> Command:
         command.ttl,
         command.clock,
     )
-    if not all(map(is_count, counts)) or type(command.late) is not bool:
+    if not all(map(_is_count, counts)) or type(command.late) is not bool:
         raise WireError("a command field has the wrong type")
     if not (is_name(command.node, NODE_BYTES) and is_name(command.actuator) and is_name(command.verb)):
         raise WireError("a command names its node, actuator and verb in 1 to 32 printable characters")
@@ -129,16 +129,16 @@ def checked_command(body: list[Any]) -> Command:
     return command
 
 
-def checked_ack(body: list[Any]) -> Ack:
+def _checked_ack(body: list[Any]) -> Ack:
     if len(body) != len(Ack._fields):
         raise WireError(f"an ack has {len(Ack._fields)} fields, this has {len(body)}")
     ack = Ack(*body)
-    if not is_name(ack.actuator) or not all(map(is_count, ack[1:])) or ack.verdict >= len(VERDICTS):
+    if not is_name(ack.actuator) or not all(map(_is_count, ack[1:])) or ack.verdict >= len(VERDICTS):
         raise WireError("an ack field has the wrong type or range")
     return ack
 
 
-def is_count(value: object) -> bool:
+def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
 
 

@@ -23,24 +23,24 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
     """What the models alone cannot see: names that point nowhere, driver options, model packages, binds."""
     for name, lane in config.lanes.items():
         yield from bad_names(document, ("lanes", name), name)
-        yield from bad_device(document, ("lanes", name, "source"), lane.source, source=True)
+        yield from _bad_device(document, ("lanes", name, "source"), lane.source, source=True)
         yield from lane_mistakes(config, document, name)
     for name, actuator in config.actuators.items():
         yield from bad_names(document, ("actuators", name), name)
         if actuator.device:
-            yield from bad_device(document, ("actuators", name, "device"), actuator.device, source=False)
-        yield from bad_command(config, document, ("actuators", name), name, "rest", actuator.rest, {})
-        yield from bad_bind(config, document, name)
+            yield from _bad_device(document, ("actuators", name, "device"), actuator.device, source=False)
+        yield from _bad_command(config, document, ("actuators", name), name, "rest", actuator.rest, {})
+        yield from _bad_bind(config, document, name)
     labels = {name: labels_of(document, lane) for name, lane in config.lanes.items()}  # once, for all rules
     for name in config.rules:
-        yield from bad_rule(config, document, name, labels)
+        yield from _bad_rule(config, document, name, labels)
     for index, name in enumerate(config.recorder.events.rules):
         yield from unknown(document, ("recorder", "events", "rules", index), name, "rule", config.rules)
     if config.metrics.port and not is_local(f"tcp://{config.metrics.host}:0") and not config.insecure:
         yield f"{document.at(('metrics', 'host'))}: metrics have no keys: serve them on 127.0.0.1, or say 'insecure: true'"
 
 
-def bad_device(document: Document, place: Place, device: Device, source: bool) -> Iterator[str]:
+def _bad_device(document: Document, place: Place, device: Device, source: bool) -> Iterator[str]:
     try:
         module = drivers.load(device.driver)
     except DriverError as error:
@@ -56,7 +56,7 @@ def bad_device(document: Document, place: Place, device: Device, source: bool) -
         yield from document.explain(error, module.Options, place)
 
 
-def bad_bind(config: Config, document: Document, name: str) -> Iterator[str]:
+def _bad_bind(config: Config, document: Document, name: str) -> Iterator[str]:
     endpoint, actuator = config.endpoint(name), config.actuators[name]
     place = ("actuators", name, "endpoint")
     size = len(os.fsencode(endpoint.removeprefix("ipc://")))
@@ -71,14 +71,14 @@ def bad_bind(config: Config, document: Document, name: str) -> Iterator[str]:
         )
 
 
-def bad_rule(
+def _bad_rule(
     config: Config, document: Document, name: str, labels: Mapping[str, Mapping[str, None] | None]
 ) -> Iterator[str]:
     rule, place = config.rules[name], ("rules", name)
     yield from bad_names(document, place, name)
     yield from unknown(document, (*place, "actuator"), rule.actuator, "actuator", config.actuators)
     if rule.actuator in config.actuators:
-        yield from bad_command(config, document, place, rule.actuator, "verb", rule.verb, rule.arguments)
+        yield from _bad_command(config, document, place, rule.actuator, "verb", rule.verb, rule.arguments)
     for index, condition in enumerate(rule.conditions):
         here = (*place, rule.kind, index)
         yield from unknown(document, (*here, "lane"), condition.lane, "lane", config.lanes)
@@ -87,10 +87,10 @@ def bad_rule(
             kind_of = f"label of model '{config.lanes[condition.lane].model}'"
             yield from unknown(document, (*here, "label"), condition.label, kind_of, said)
         if condition.zone and condition.lane in config.lanes:
-            yield from bad_zone(document, (*here, "zone"), condition, config.lanes[condition.lane])
+            yield from _bad_zone(document, (*here, "zone"), condition, config.lanes[condition.lane])
 
 
-def bad_zone(document: Document, place: Place, condition: Condition, lane: LaneConfig) -> Iterator[str]:
+def _bad_zone(document: Document, place: Place, condition: Condition, lane: LaneConfig) -> Iterator[str]:
     """Evidence that has no place is in no zone."""
     if isinstance(condition.zone, str) and (lane.zones or sees(document, lane)):
         yield from unknown(document, place, condition.zone, f"zone of lane '{condition.lane}'", lane.zones)
@@ -98,12 +98,12 @@ def bad_zone(document: Document, place: Place, condition: Condition, lane: LaneC
         yield f"{document.at(place)}: lane '{condition.lane}' sees no pictures: it has no zones"
 
 
-def bad_command(
+def _bad_command(
     config: Config, document: Document, place: Place, name: str, key: str, verb: str, arguments: Arguments
 ) -> Iterator[str]:
     """What the actuator would refuse, or what is too long for one message."""
     actuator = config.actuators[name]
-    takes = actuator.verbs or driver_verbs(actuator)
+    takes = actuator.verbs or _driver_verbs(actuator)
     if takes and verb not in takes:
         yield f"{document.at((*place, key))}: actuator '{name}' takes {', '.join(takes)}, not '{verb}'"
     node = f"{config.node}/{max(config.feeding(name), key=len, default='')}"
@@ -117,7 +117,7 @@ def bad_command(
         yield f"{document.at((*place, key))}: {error}"
 
 
-def driver_verbs(actuator: ActuatorConfig) -> Sequence[str]:
+def _driver_verbs(actuator: ActuatorConfig) -> Sequence[str]:
     """What its driver takes, which may follow from its options; nothing for any verb, or if the driver cannot be made."""
     if actuator.device is None:
         return ()

@@ -21,20 +21,20 @@ from drivers.base import DriverError
 def lane_mistakes(config: Config, document: Document, name: str) -> Iterator[str]:
     """All but its name and its source's options."""
     lane, place = config.lanes[name], ("lanes", name)
-    yield from bad_model(document, (*place, "model"), lane.model)
-    yield from bad_first(document, (*place, "model"), lane.model)
+    yield from _bad_model(document, (*place, "model"), lane.model)
+    yield from _bad_first(document, (*place, "model"), lane.model)
     if lane.refine:
-        yield from bad_refine(document, (*place, "refine"), lane)
+        yield from _bad_refine(document, (*place, "refine"), lane)
     if lane.gate:
-        yield from bad_gate(config, document, (*place, "gate"), name)
+        yield from _bad_gate(config, document, (*place, "gate"), name)
     if lane.then:
-        yield from bad_second(document, place, lane)
-    yield from bad_reference(document, place, lane)
-    yield from bad_sound(document, place, lane)
-    yield from bad_zones(document, (*place, "zones"), lane)
+        yield from _bad_second(document, place, lane)
+    yield from _bad_reference(document, place, lane)
+    yield from _bad_sound(document, place, lane)
+    yield from _bad_zones(document, (*place, "zones"), lane)
     if lane.shrink != 1 and not sees(document, lane):
         yield f"{document.at((*place, 'shrink'))}: model '{lane.model}' takes no pictures, so there is none to shrink"
-    yield from bad_cores(document, (*place, "cores"), lane.cores)
+    yield from _bad_cores(document, (*place, "cores"), lane.cores)
 
 
 def bad_names(document: Document, place: Place, name: str) -> Iterator[str]:
@@ -42,7 +42,7 @@ def bad_names(document: Document, place: Place, name: str) -> Iterator[str]:
         yield f"{document.at(place)}: '{name}': a name has 1 to 32 letters, digits, '_', '.' or '-'"
 
 
-def bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
+def _bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
     try:
         folder = package.find(model, document.path.resolve().parent)
         package.verify_file(folder, package.read(folder))
@@ -50,7 +50,7 @@ def bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
         yield from (f"{document.at(place)}: {line}" for line in str(error).splitlines())
 
 
-def bad_first(document: Document, place: Place, model: str) -> Iterator[str]:
+def _bad_first(document: Document, place: Place, model: str) -> Iterator[str]:
     """What a lane's source delivers is never keypoints."""
     try:
         poses = package.read(package.find(model, document.path.resolve().parent)).poses
@@ -60,11 +60,11 @@ def bad_first(document: Document, place: Place, model: str) -> Iterator[str]:
         yield f"{document.at(place)}: model '{model}' reads keypoints: name it under 'then', and a pose network here"
 
 
-def bad_refine(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
+def _bad_refine(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
     """A model that looks again takes pictures, and looks at something that the first one says."""
     assert lane.refine
     beside = document.path.resolve().parent
-    wrong = list(bad_model(document, (*place, "model"), lane.refine.model))
+    wrong = list(_bad_model(document, (*place, "model"), lane.refine.model))
     yield from wrong
     try:
         first = package.read(package.find(lane.model, beside))
@@ -87,7 +87,7 @@ def bad_refine(document: Document, place: Place, lane: LaneConfig) -> Iterator[s
         yield f"{document.at((*place, 'model'))}: model '{lane.refine.model}' does not take a part of a picture"
 
 
-def bad_gate(config: Config, document: Document, place: Place, name: str) -> Iterator[str]:
+def _bad_gate(config: Config, document: Document, place: Place, name: str) -> Iterator[str]:
     """A gate fits what the lane reads, and never lets evidence go stale that a rule still counts on."""
     gate = config.lanes[name].gate
     assert gate
@@ -115,10 +115,10 @@ def bad_gate(config: Config, document: Document, place: Place, name: str) -> Ite
             )
 
 
-def bad_second(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
+def _bad_second(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
     """A second model reads keypoints; the first must find them."""
     beside = document.path.resolve().parent
-    wrong = list(bad_model(document, (*place, "then"), lane.then))
+    wrong = list(_bad_model(document, (*place, "then"), lane.then))
     yield from wrong
     try:
         manifest = package.read(package.find(lane.refine.model if lane.refine else lane.model, beside))
@@ -133,7 +133,7 @@ def bad_second(document: Document, place: Place, lane: LaneConfig) -> Iterator[s
         yield f"{document.at((*place, 'then'))}: model '{lane.model}' finds no keypoints for '{lane.then}': use a pose network"
 
 
-def bad_reference(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
+def _bad_reference(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
     beside = document.path.resolve().parent
     try:
         picture = package.read(package.find(lane.model, beside)).picture
@@ -153,7 +153,7 @@ def bad_reference(document: Document, place: Place, lane: LaneConfig) -> Iterato
         yield f"{document.at((*place, 'reference'))}: {error}"
 
 
-def bad_sound(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
+def _bad_sound(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
     """A model that hears takes a microphone at its own rate, and a microphone no other model."""
     name, driver = lane.model, lane.source.driver
     try:
@@ -178,7 +178,7 @@ def bad_sound(document: Document, place: Place, lane: LaneConfig) -> Iterator[st
         yield f"{where}: it infers every {hop_ms:g} ms, and its word holds for timeout_ms: set that above, or hop_ms below"
 
 
-def bad_zones(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
+def _bad_zones(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
     for name in lane.zones:
         yield from bad_names(document, (*place, name), name)
     if lane.zones and not sees(document, lane):
@@ -193,7 +193,7 @@ def sees(document: Document, lane: LaneConfig) -> bool:
         return True
 
 
-def bad_cores(document: Document, place: Place, cores: Sequence[int]) -> Iterator[str]:
+def _bad_cores(document: Document, place: Place, cores: Sequence[int]) -> Iterator[str]:
     allowed = os.sched_getaffinity(0)
     if not allowed.issuperset(cores):
         yield f"{document.at(place)}: this process may use cores {sorted(allowed)}, not {sorted(set(cores) - allowed)}"

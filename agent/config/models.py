@@ -136,7 +136,7 @@ class Config(Section):
     node: str = Field("box", pattern=NAME, description="this box's name in commands")
     run_dir: Path = Field(default_factory=lambda: default_run_dir(), description="sockets, ledgers, lock")
     state_dir: Path = Field(
-        default_factory=lambda: default_state_dir(), description="recordings lie in its recordings/"
+        default_factory=lambda: _default_state_dir(), description="recordings lie in its recordings/"
     )
     realtime: bool = Field(True, description="use SCHED_FIFO where allowed")
     insecure: bool = Field(False, description="allow network endpoints without keys; doctor reports it")
@@ -168,16 +168,16 @@ class Config(Section):
 def default_run_dir() -> Path:
     """systemd's RUNTIME_DIRECTORY, else /run/reflexd for root, else the user's runtime folder."""
     mine = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/reflexd-{os.geteuid()}"
-    return folder_of("RUNTIME_DIRECTORY", "/run", mine)
+    return _folder_of("RUNTIME_DIRECTORY", "/run", mine)
 
 
-def default_state_dir() -> Path:
+def _default_state_dir() -> Path:
     """systemd's STATE_DIRECTORY, else /var/lib/reflexd for root, else the user's state folder."""
     mine = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return folder_of("STATE_DIRECTORY", "/var/lib", mine)
+    return _folder_of("STATE_DIRECTORY", "/var/lib", mine)
 
 
-def folder_of(variable: str, of_root: str, of_user: str | Path) -> Path:
+def _folder_of(variable: str, of_root: str, of_user: str | Path) -> Path:
     """variable: systemd puts a list there, the first is ours."""
     given = os.environ.get(variable, "").split(":")[0]
     return Path(given) if given else Path(of_root if os.geteuid() == 0 else of_user) / "reflexd"

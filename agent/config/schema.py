@@ -20,19 +20,19 @@ def full() -> dict[str, Any]:
         except drivers.DriverError:
             continue  # its library is not installed here, so its options are not known
         target = devices if issubclass(module.Driver, drivers.Actuator) else sources
-        target.append(one_driver(name, module.Options.model_json_schema(), shared))
+        target.append(_one_driver(name, module.Options.model_json_schema(), shared))
     lane, actuator = shared["LaneConfig"]["properties"], shared["ActuatorConfig"]["properties"]
     lane["source"] = {"anyOf": [*sources, {"$ref": "#/$defs/Device"}]}
     actuator["device"] = {"anyOf": [*devices, {"$ref": "#/$defs/Device"}, {"type": "null"}], "default": None}
     return schema
 
 
-def one_driver(name: str, options: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+def _one_driver(name: str, options: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     """Its options plus the fixed `driver` key; nested definitions move to the shared ones under the driver's name."""
     prefix = name.replace(".", "_")
     for inner, definition in options.pop("$defs", {}).items():
-        shared[f"{prefix}_{inner}"] = relink(definition, prefix)
-    properties = {"driver": {"const": name}, **relink(options.get("properties", {}), prefix)}
+        shared[f"{prefix}_{inner}"] = _relink(definition, prefix)
+    properties = {"driver": {"const": name}, **_relink(options.get("properties", {}), prefix)}
     required = ["driver", *options.get("required", [])]
     return {
         "type": "object",
@@ -43,13 +43,13 @@ def one_driver(name: str, options: dict[str, Any], shared: dict[str, Any]) -> di
     }
 
 
-def relink(node: Any, prefix: str) -> Any:
+def _relink(node: Any, prefix: str) -> Any:
     """Point references at the moved definitions."""
     if isinstance(node, dict):
         return {
-            k: v.replace("#/$defs/", f"#/$defs/{prefix}_") if k == "$ref" else relink(v, prefix)
+            k: v.replace("#/$defs/", f"#/$defs/{prefix}_") if k == "$ref" else _relink(v, prefix)
             for k, v in node.items()
         }
     if isinstance(node, list):
-        return [relink(one, prefix) for one in node]
+        return [_relink(one, prefix) for one in node]
     return node

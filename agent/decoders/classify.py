@@ -46,13 +46,13 @@ class Decoder(base.Decoder):
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         scores = outputs[0].reshape(-1).tolist()
         least = self.options.min_score
-        said = [(group, surest(scores, own)) for group, own in self.groups] or zip(self.labels, scores)
+        said = [(group, _surest(scores, own)) for group, own in self.groups] or zip(self.labels, scores)
         found = [Finding(label, min(score, 1.0)) for label, score in said if score >= least]
         if len(found) > 1:
             found.sort(key=lambda finding: -finding.score)
         return found[: self.options.top]
 
 
-def surest(scores: list[float], places: list[int]) -> float:
+def _surest(scores: list[float], places: list[int]) -> float:
     """The highest of those scores; -1 where none is a number."""
     return max((scores[place] for place in places if scores[place] >= 0), default=-1.0)

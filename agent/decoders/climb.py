@@ -62,25 +62,25 @@ def climbing(window: Array, o: Options) -> float:
     """Score 0..1 of [n, 17, 3]."""
     x, y = window[..., 0], window[..., 1]
     seen = window[..., 2] >= o.keypoint_score
-    seen[: repeats(window)] = False
+    seen[: _repeats(window)] = False
     shoulders, hips = middle(y, seen, SHOULDERS), middle(y, seen, HIPS)
     aside = middle(x, seen, SHOULDERS) - middle(x, seen, HIPS)
-    hands = share(highest(y, seen, WRISTS), shoulders)
-    upright = share(shoulders, hips - np.abs(aside))
-    away = PERSON * max(0.0, -gain(np.hypot(aside, hips - shoulders)))
-    risen_hips, risen_feet = -gain(hips) - AWAY_HIPS * away, feet_rise(y, seen) - AWAY_FEET * away
-    signs = risen_hips / o.rise, risen_feet / o.rise, hands / o.hands, upright / o.upright, steadiness(hips) / o.steady
+    hands = _share(_highest(y, seen, WRISTS), shoulders)
+    upright = _share(shoulders, hips - np.abs(aside))
+    away = PERSON * max(0.0, -_gain(np.hypot(aside, hips - shoulders)))
+    risen_hips, risen_feet = -_gain(hips) - AWAY_HIPS * away, _feet_rise(y, seen) - AWAY_FEET * away
+    signs = risen_hips / o.rise, risen_feet / o.rise, hands / o.hands, upright / o.upright, _steadiness(hips) / o.steady
     weakest = min(signs) if all(map(isfinite, signs)) else 0.0
     return float(min(max(0.5 * weakest, 0.0), 1.0))
 
 
-def feet_rise(y: Array, seen: Array) -> float:
+def _feet_rise(y: Array, seen: Array) -> float:
     """Of the lower foot, or the lower knee where feet are hidden; NaN where neither is seen."""
-    rises = (-gain(highest(-y, seen, joints) * -1.0) for joints in (ANKLES, KNEES))
+    rises = (-_gain(_highest(-y, seen, joints) * -1.0) for joints in (ANKLES, KNEES))
     return next((rise for rise in rises if np.isfinite(rise)), np.nan)
 
 
-def repeats(window: Array) -> int:
+def _repeats(window: Array) -> int:
     """Rows before the oldest sample, which repeat it until there is more (agent/vision/poses.py): nobody saw them."""
     moved = (window[1:] != window[0]).any(axis=(1, 2))
     return int(moved.argmax()) if moved.any() else len(window)
@@ -94,32 +94,32 @@ def middle(values: Array, seen: Array, joints: slice) -> Array:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def highest(y: Array, seen: Array, joints: slice) -> Array:
+def _highest(y: Array, seen: Array, joints: slice) -> Array:
     """[n]: least y of the joints that are seen; NaN where none is."""
     some = seen[:, joints]
     return np.where(some.any(axis=1), np.where(some, y[:, joints], np.inf).min(axis=1), np.nan)
 
 
-def share(upper: Array, lower: Array) -> float:
+def _share(upper: Array, lower: Array) -> float:
     """In how much of the rows that show both one is above the other; 0 where too few do."""
     known = np.isfinite(upper) & np.isfinite(lower)
     return float((upper < lower)[known].mean()) if known.sum() >= LEAST_ROWS else 0.0
 
 
-def gain(line: Array) -> float:
+def _gain(line: Array) -> float:
     """From the median of the first third to that of the last, which a jump does not move; NaN where too few rows show it."""
-    first, _, last = thirds(line)
+    first, _, last = _thirds(line)
     return last - first
 
 
-def steadiness(line: Array) -> float:
+def _steadiness(line: Array) -> float:
     """Share of the way that is done, or is to do, half-way through; 0 for a network that leaps from one thing to another."""
-    first, middle, last = thirds(line)
+    first, middle, last = _thirds(line)
     done = (middle - first) / (last - first) if last != first else 0.0
     return float(min(done, 1.0 - done))
 
 
-def thirds(line: Array) -> list[float]:
+def _thirds(line: Array) -> list[float]:
     """Median of each third of the window; NaN where too few rows show it."""
     third = len(line) // 3
     parts = [part[np.isfinite(part)] for part in (line[:third], line[third:-third], line[-third:])]

@@ -34,7 +34,7 @@ class Decoder(base.Decoder):
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         if self.options.one_label:
-            return places(outputs[0][0], self.labels, self.options.threshold, self.options.min_cells)
+            return _places(outputs[0][0], self.labels, self.options.threshold, self.options.min_cells)
         found = []
         for number, label in enumerate(self.labels):
             scores = outputs[0][0, :, :, number]
@@ -47,21 +47,21 @@ class Decoder(base.Decoder):
 
 def boxes(scores: Array, threshold: float, min_cells: int = 1) -> list[tuple[float, Box]]:
     """Groups of cells that touch by side or corner: the highest score of each and the box around it, best first."""
-    found = [(min(float(scores[part].max()), 1.0), box) for part, box in groups(scores, threshold, min_cells)]
+    found = [(min(float(scores[part].max()), 1.0), box) for part, box in _groups(scores, threshold, min_cells)]
     return sorted(found, reverse=True)
 
 
-def places(scores: Array, labels: Sequence[str], threshold: float, min_cells: int) -> list[Finding]:
+def _places(scores: Array, labels: Sequence[str], threshold: float, min_cells: int) -> list[Finding]:
     """The same for scores [rows, columns, labels] that are shares of one: a cell is hot by what they come to together."""
     found = []
-    for part, box in groups(scores.sum(axis=2), threshold, min_cells):
+    for part, box in _groups(scores.sum(axis=2), threshold, min_cells):
         inside = scores[part]
         number = int(np.nan_to_num(inside, posinf=1.0).sum(axis=0).argmax())
         found.append(Finding(labels[number], min(float(inside[:, number].max()), 1.0), box))
     return sorted(found, key=lambda finding: -finding.score)
 
 
-def groups(scores: Array, threshold: float, min_cells: int) -> Iterator[tuple[Array, Box]]:
+def _groups(scores: Array, threshold: float, min_cells: int) -> Iterator[tuple[Array, Box]]:
     """Which cells, bool [rows, columns], and the box around them."""
     hot = (scores >= threshold).astype(np.uint8)  # NaN is not
     if not hot.any():

@@ -60,10 +60,12 @@ class Decoder(base.Decoder):
         counted, contact = rows[:, 0] > 0, rows[:, 1]
         off = (contact == 0) | ((contact < 0) & ~counted)
         o = self.options
-        return lasting(off) / o.rate_hz / (2 * o.off_s), lasting((contact > 0) & ~counted) / o.rate_hz / (2 * o.flat_s)
+        return _lasting(off) / o.rate_hz / (2 * o.off_s), _lasting((contact > 0) & ~counted) / o.rate_hz / (
+            2 * o.flat_s
+        )
 
 
-def lasting(true: Array) -> int:
+def _lasting(true: Array) -> int:
     """Rows up to the newest for which it is true."""
     false = np.flatnonzero(~true)
     return len(true) - 1 - int(false[-1]) if len(false) else len(true)

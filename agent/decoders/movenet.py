@@ -44,13 +44,13 @@ class Decoder(base.Decoder):
         ys, xs, scores = zip(*seen)
         box = Box(max(min(xs), 0.0), max(min(ys), 0.0), min(max(xs), 1.0), min(max(ys), 1.0))
         found = [Finding("person", min(sum(scores) / len(scores), 1.0), box)]
-        flat = lying(rows)
+        flat = _lying(rows)
         if flat > 0:
             found.append(Finding("lying", flat, box))
         return found
 
 
-def lying(rows: Sequence[Sequence[float]]) -> float:
+def _lying(rows: Sequence[Sequence[float]]) -> float:
     """0 upright .. 1 flat: how far the line from hips to shoulders has left the vertical, as a share of 90 degrees."""
     up = sum(rows[i][0] for i in HIPS) / 2 - sum(rows[i][0] for i in SHOULDERS) / 2
     aside = abs(sum(rows[i][1] for i in HIPS) / 2 - sum(rows[i][1] for i in SHOULDERS) / 2)

@@ -45,7 +45,7 @@ class Decoder(base.Decoder):
                 f"nanodet needs scores [1, n * n, {len(self.labels)}] per level and then as many distances"
                 f" [1, n * n, 4 * bins]; the model gives {list(shapes)}"
             )
-        grids = [places(isqrt(shape[1])) for shape in scores]
+        grids = [_places(isqrt(shape[1])) for shape in scores]
         self.centres = np.concatenate([centres for centres, _ in grids])
         self.cells = np.concatenate([cells for _, cells in grids])
 
@@ -66,17 +66,17 @@ class Decoder(base.Decoder):
         if not len(at):
             return []
         sides = np.concatenate([output[0] for output in outputs[self.levels :]])[at]
-        boxes = around(self.centres[at], distances(sides) * self.cells[at])
+        boxes = _around(self.centres[at], distances(sides) * self.cells[at])
         sound = np.isfinite(boxes).all(axis=1)
         at, boxes = at[sound], boxes[sound]
         kinds = scores[at].argmax(axis=1)
-        kept = apart(boxes, kinds, self.options.overlap, self.options.top)
+        kept = _apart(boxes, kinds, self.options.overlap, self.options.top)
         return [
             Finding(self.labels[kinds[one]], min(float(best[at[one]]), 1.0), Box(*boxes[one].tolist())) for one in kept
         ]
 
 
-def places(n: int) -> tuple[Array, Array]:
+def _places(n: int) -> tuple[Array, Array]:
     """Middles x, y of n by n cells, row by row, and a cell's size: float32 [n * n, 2] and [n * n, 1], shares of the input."""
     middles = (np.arange(n, dtype=np.float32) + np.float32(0.5)) / np.float32(n)
     x, y = np.meshgrid(middles, middles)
@@ -93,13 +93,13 @@ def distances(sides: Array) -> Array:
     return means
 
 
-def around(centres: Array, off: Array) -> Array:
+def _around(centres: Array, off: Array) -> Array:
     """Boxes left, top, right, bottom [k, 4] within the picture, of middles [k, 2] and distances [k, 4]."""
     boxes: Array = np.concatenate([centres - off[:, :2], centres + off[:, 2:]], axis=1).clip(0.0, 1.0)
     return boxes
 
 
-def apart(boxes: Array, kinds: Array, overlap: float, top: int) -> list[int]:
+def _apart(boxes: Array, kinds: Array, overlap: float, top: int) -> list[int]:
     """Non-maximum suppression per label: at most `top` indices of boxes [k, 4], which come best first."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     kept: list[int] = []

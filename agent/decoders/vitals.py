@@ -38,8 +38,8 @@ def beats(ecg: Array, rate_hz: float) -> Array:
     """
     band = filtered(ecg, rate_hz, QRS_BAND_HZ)
     energy = band * band
-    qrs = moving_average(energy, round(QRS_S * rate_hz))
-    beat = moving_average(energy, round(BEAT_S * rate_hz))
+    qrs = _moving_average(energy, round(QRS_S * rate_hz))
+    beat = _moving_average(energy, round(BEAT_S * rate_hz))
     inside = qrs > beat + OFFSET * energy.mean()
     edges = np.flatnonzero(np.diff(inside, prepend=False, append=False))
     found: list[int] = []
@@ -48,7 +48,7 @@ def beats(ecg: Array, rate_hz: float) -> Array:
         if end - start < QRS_S * rate_hz:
             continue
         peak = start + int(strength[start:end].argmax())
-        if height(ecg, peak, rate_hz) < LEAST_MV:
+        if _height(ecg, peak, rate_hz) < LEAST_MV:
             continue
         if not found or peak - found[-1] >= REFRACTORY_S * rate_hz:
             found.append(peak)
@@ -66,7 +66,7 @@ def settled(found: Array, length: int, rate_hz: float, hop: int) -> Array:
     return found[(found >= newest - hop) & (found < newest)]
 
 
-def height(ecg: Array, peak: int, rate_hz: float) -> float:
+def _height(ecg: Array, peak: int, rate_hz: float) -> float:
     """Peak to peak in mV around a QRS."""
     half = round(0.06 * rate_hz)
     return float(np.ptp(ecg[max(0, peak - half) : peak + half + 1]))
@@ -96,11 +96,11 @@ def contact(ecg: Array, rate_hz: float, rail_mv: float) -> tuple[float, int]:
     still = np.abs(np.diff(ecg, prepend=ecg[0])) < STUCK_MV
     alive = np.flatnonzero(~(still | railed))
     off = len(ecg) - 1 - (int(alive[-1]) if len(alive) else -1)
-    last = max(last_run(railed, round(RAILED_S * rate_hz)), last_run(still, round(STILL_S * rate_hz)))
+    last = max(_last_run(railed, round(RAILED_S * rate_hz)), _last_run(still, round(STILL_S * rate_hz)))
     return off / rate_hz, len(ecg) - 1 - last
 
 
-def last_run(true: Array, count: int) -> int:
+def _last_run(true: Array, count: int) -> int:
     """Where the last stretch of so many true ones ends; -1 without one."""
     total = np.concatenate([[0], np.cumsum(true)])
     ends = np.flatnonzero(total[count:] - total[:-count] == count)
@@ -142,7 +142,7 @@ def crossing(steady: Array, rate_hz: float) -> float:
 
     Threshold crossing sample count: Arafat, Chowdhury and Hasan, Signal, Image and Video Processing 5, 2011.
     """
-    taper = tapered(rate_hz)
+    taper = _tapered(rate_hz)
     step = round(rate_hz)
     shares = []
     for end in range(len(steady), len(taper) - 1, -step):
@@ -152,7 +152,7 @@ def crossing(steady: Array, rate_hz: float) -> float:
 
 
 @lru_cache(maxsize=8)
-def tapered(rate_hz: float) -> Array:
+def _tapered(rate_hz: float) -> Array:
     t = np.arange(round(SEGMENT_S * rate_hz)) / rate_hz
     near = np.minimum(np.minimum(t, SEGMENT_S - t), TAPER_S)
     return np.asarray((1 - np.cos(np.pi * near / TAPER_S)) / 2)
@@ -163,7 +163,7 @@ def tapered(rate_hz: float) -> Array:
 
 def filtered(ecg: Array, rate_hz: float, band_hz: tuple[float, float]) -> Array:
     """float64 [n]: the band, without delay. The ends are continued by their mirror through the last sample."""
-    spectrum, half, size = response(len(ecg), rate_hz, band_hz)
+    spectrum, half, size = _response(len(ecg), rate_hz, band_hz)
     edged = np.empty(len(ecg) + 2 * half)
     edged[half:-half] = ecg
     edged[:half] = 2 * edged[half] - edged[2 * half : half : -1]
@@ -172,7 +172,7 @@ def filtered(ecg: Array, rate_hz: float, band_hz: tuple[float, float]) -> Array:
 
 
 @lru_cache(maxsize=16)
-def response(length: int, rate_hz: float, band_hz: tuple[float, float]) -> tuple[Array, int, int]:
+def _response(length: int, rate_hz: float, band_hz: tuple[float, float]) -> tuple[Array, int, int]:
     """Spectrum of the filter, half its taps, and the size of the transform: a Hamming-windowed band-pass, 1 in its middle."""
     low, high = band_hz
     half = round(rate_hz * (0.2 if low > 4 else 1.0))  # lets through less than 1 % of what is 3.3 / (2 half) outside
@@ -184,7 +184,7 @@ def response(length: int, rate_hz: float, band_hz: tuple[float, float]) -> tuple
     return np.fft.rfft(taps / middle, size), half, size
 
 
-def moving_average(signal: Array, count: int) -> Array:
+def _moving_average(signal: Array, count: int) -> Array:
     """float64 [n]: the mean of `count` samples around each; of fewer near the ends."""
     total = np.concatenate([[0.0], np.cumsum(signal)])
     at = np.arange(len(signal))

@@ -46,10 +46,10 @@ def configuration(path: Path) -> tuple[str | None, str]:
         raw = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return None, f"{path}: {error.strerror}"
-    return f"# {path}, which is no YAML; without comments, secrets as far as they could be told\n{bare(raw)}", ""
+    return f"# {path}, which is no YAML; without comments, secrets as far as they could be told\n{_bare(raw)}", ""
 
 
-def bare(raw: str) -> str:
+def _bare(raw: str) -> str:
     """Lines of a file that cannot be parsed: no comments, and after a secret's name nothing until the next key."""
     kept, hidden = [], False
     for line in raw.splitlines():
@@ -57,13 +57,13 @@ def bare(raw: str) -> str:
         if hidden and CONTINUED.match(line):
             kept.append(redact.MASK)
             continue
-        end = next((one.end() for one in BEFORE_SECRET.finditer(line) if hides(one[1])), 0)
+        end = next((one.end() for one in BEFORE_SECRET.finditer(line) if _hides(one[1])), 0)
         hidden = bool(end)
         kept.append(f"{line[:end]} {redact.MASK}" if hidden else line)
     return "\n".join(kept) + "\n"
 
 
-def hides(name: str | None) -> bool:
+def _hides(name: str | None) -> bool:
     """Is what comes after this name, or after the :// of a URL, secret?"""
     return name is None or bool(redact.SECRET_NAME.search(name) or redact.KEY_NAME.search(name))
 

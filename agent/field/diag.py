@@ -67,10 +67,10 @@ class Archive:
 def show(path: Path, output: Path | None, recording: bool) -> int:
     """Raises OSError where the archive cannot be written; an older one is not overwritten."""
     view = snapshot.look(path)
-    out = output or folder() / f"reflexd-diag-{view.config.node}-{time.strftime('%Y%m%d-%H%M%S')}.tar.gz"
-    archive = Archive(out, known_secrets(view))
+    out = output or _folder() / f"reflexd-diag-{view.config.node}-{time.strftime('%Y%m%d-%H%M%S')}.tar.gz"
+    archive = Archive(out, _known_secrets(view))
     try:
-        for step in steps(view, recording):
+        for step in _steps(view, recording):
             click.echo(f"  {step.__name__} ...", err=True)
             try:
                 step(archive)
@@ -85,12 +85,12 @@ def show(path: Path, output: Path | None, recording: bool) -> int:
     return 0
 
 
-def folder() -> Path:
+def _folder() -> Path:
     """Here; or where everybody may write, as the root of an image may be read-only."""
     return Path() if os.access(".", os.W_OK) else Path(tempfile.gettempdir())
 
 
-def known_secrets(view: View) -> list[str]:
+def _known_secrets(view: View) -> list[str]:
     """Of the configuration and of every key file that it names or that lies beside one."""
     data = collect.parsed(view.path)
     files = [view.config.keys.own] if view.config.keys else []
@@ -99,7 +99,7 @@ def known_secrets(view: View) -> list[str]:
     return redact.longest_first(chain(written, redact.key_secrets(files)))
 
 
-def steps(view: View, recording: bool) -> Iterator[Callable[[Archive], None]]:
+def _steps(view: View, recording: bool) -> Iterator[Callable[[Archive], None]]:
     """In the order of their worth, as the archive may be full before the end."""
 
     def configuration(archive: Archive) -> None:

@@ -39,8 +39,8 @@ def show(path: Path, as_json: bool) -> int:
         found.append(one)
         if not as_json:
             click.echo("\n".join(lines(one)))
-    click.echo(json.dumps(as_dict(found), indent=2) if as_json else summary(found))
-    return exit_code(found)
+    click.echo(json.dumps(as_dict(found), indent=2) if as_json else _summary(found))
+    return _exit_code(found)
 
 
 def examine(box: Box) -> Iterator[Check]:
@@ -57,14 +57,14 @@ def examine(box: Box) -> Iterator[Check]:
             )
 
 
-def exit_code(found: list[Check]) -> int:
+def _exit_code(found: list[Check]) -> int:
     return max((EXIT[one.state] for one in found), default=0)
 
 
 def as_dict(found: list[Check]) -> dict[str, Any]:
     count = Counter(one.state for one in found)
     counts = {state: count[state] for state in EXIT}
-    return {"exit_code": exit_code(found), **counts, "checks": [one._asdict() for one in found]}
+    return {"exit_code": _exit_code(found), **counts, "checks": [one._asdict() for one in found]}
 
 
 def lines(one: Check) -> list[str]:
@@ -76,6 +76,6 @@ def lines(one: Check) -> list[str]:
     return found
 
 
-def summary(found: list[Check]) -> str:
+def _summary(found: list[Check]) -> str:
     count = Counter(one.state for one in found)
     return f"{count[GOOD]} good, {count[WARN]} to watch, {count[BAD]} bad, {count[SKIP]} not checked"

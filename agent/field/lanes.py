@@ -68,7 +68,7 @@ def lane(
     now = newest(told) if other or not view.pid else view.now
     rows = told.rows[told.rows["read"] > now - NEWEST_NS]
     figures = ledger.quantiles(ledger.parts(rows)["total"])
-    state = state_of(told, view)
+    state = _state_of(told, view)
     return LaneNow(
         name,
         state,
@@ -77,21 +77,21 @@ def lane(
         driver,
         told.critical,
         told.budget_ms,
-        rate(told, now),
+        _rate(told, now),
         figures.get("p50"),
         figures.get("p99"),
         {key: told.counts[key] for key in ledger.COUNTERS[:5]},
         {key: told.counts[key] for key in ledger.DROPS if told.counts[key]},
         told.label,
         told.score,
-        None if other else age(told.t_evidence, view.now),
-        None if other else age(newest(told), view.now),
+        None if other else _age(told.t_evidence, view.now),
+        None if other else _age(newest(told), view.now),
         other,
         spark(rows, now),
     )
 
 
-def state_of(told: LedgerSnapshot, view: View) -> str:
+def _state_of(told: LedgerSnapshot, view: View) -> str:
     if not view.pid:
         return "failed" if told.state == "failed" else "stopped"
     return "stopped" if told.pid != view.pid else health.event(told, view.now)
@@ -111,11 +111,11 @@ def newest(told: LedgerSnapshot) -> int:
     return int(told.rows["read"].max()) if len(told.rows) else 0
 
 
-def age(then: int, now: int) -> float | None:
+def _age(then: int, now: int) -> float | None:
     return (now - then) / 1e9 if 0 < then <= now else None
 
 
-def rate(told: LedgerSnapshot, now: int) -> float:
+def _rate(told: LedgerSnapshot, now: int) -> float:
     """Over five seconds, or since the first sample."""
     if not len(told.rows):
         return 0.0

@@ -23,14 +23,14 @@ def events(node: str, lanes: Mapping[str, Rows]) -> Iterator[Event]:
     """All of them on one clock, CLOCK_MONOTONIC. Nothing where no lane has a sample."""
     full = {name: rows for name, rows in lanes.items() if len(rows)}
     if full:
-        yield named("process_name", 0, f"reflexd {node}")
+        yield _named("process_name", 0, f"reflexd {node}")
     for track, (name, rows) in enumerate(full.items(), 1):
-        yield named("thread_name", track, name)
+        yield _named("thread_name", track, name)
         for row in rows:
             yield from sample(track, row.tolist())
 
 
-def named(what: str, track: int, name: str) -> Event:
+def _named(what: str, track: int, name: str) -> Event:
     return {"ph": "M", "name": what, "pid": PROCESS, "tid": track, "args": {"name": name}}
 
 
@@ -47,17 +47,17 @@ def sample(track: int, row: list[int]) -> list[Event]:
     args = {"sequence": sequence, "captured_ms_before": (begin - capture) / 1e6}
     if applied:
         args["captured_to_applied_ms"] = (applied - capture) / 1e6
-    found = [span(track, f"sample {sequence}", begin, end, args)]
+    found = [_span(track, f"sample {sequence}", begin, end, args)]
     for name, column in STAGES:
         if row[column]:  # 0: no command left
-            found.append(span(track, name, begin, row[column]))
+            found.append(_span(track, name, begin, row[column]))
             begin = row[column]
     if applied:
         found.append({"ph": "i", "name": "applied", "s": "t", "pid": PROCESS, "tid": track, "ts": applied / 1e3})
     return found
 
 
-def span(track: int, name: str, begin: int, end: int, args: Mapping[str, float] | None = None) -> Event:
+def _span(track: int, name: str, begin: int, end: int, args: Mapping[str, float] | None = None) -> Event:
     event: Event = {"ph": "X", "cat": "lane", "name": name, "pid": PROCESS, "tid": track}
     event |= {"ts": begin / 1e3, "dur": max(0, end - begin) / 1e3}
     return {**event, "args": dict(args)} if args else event

@@ -50,15 +50,15 @@ def read_config(path: Path) -> tuple[Config, list[str], Path]:
     try:
         data = yamlfile.read(path).data
     except YamlError as error:
-        return Config.model_validate({}), [str(error)], run_dir_of({"run_dir": guess_run_dir(path)})
+        return Config.model_validate({}), [str(error)], _run_dir_of({"run_dir": _guess_run_dir(path)})
     try:
         config, mistakes = Config.model_validate(data), []
     except ValidationError:
-        config, mistakes = salvage(data), [f"{path}: has mistakes: 'reflexd check -c {path}' lists them"]
-    return config, mistakes, run_dir_of(data)
+        config, mistakes = _salvage(data), [f"{path}: has mistakes: 'reflexd check -c {path}' lists them"]
+    return config, mistakes, _run_dir_of(data)
 
 
-def salvage(data: dict[str, Any]) -> Config:
+def _salvage(data: dict[str, Any]) -> Config:
     """The good lanes, actuators, rules and sections of a configuration; without those that are wrong."""
     left = {key: dict(value) if isinstance(value, dict) else value for key, value in data.items()}
     while True:
@@ -66,10 +66,10 @@ def salvage(data: dict[str, Any]) -> Config:
             return Config.model_validate(left)
         except ValidationError as error:
             for one in error.errors():
-                drop(left, [str(step) for step in one["loc"]])
+                _drop(left, [str(step) for step in one["loc"]])
 
 
-def drop(data: dict[str, Any], place: list[str]) -> None:
+def _drop(data: dict[str, Any], place: list[str]) -> None:
     """Take out what is wrong at a place: one lane, not all of them."""
     whole = data.get(place[0])
     if place[0] in ("lanes", "actuators", "rules") and len(place) > 1 and isinstance(whole, dict):
@@ -78,7 +78,7 @@ def drop(data: dict[str, Any], place: list[str]) -> None:
         data.pop(place[0], None)
 
 
-def guess_run_dir(path: Path) -> str:
+def _guess_run_dir(path: Path) -> str:
     """The run_dir of a file that is no YAML."""
     try:
         found = re.search(r"^run_dir:\s*[\"']?([^\"'#\n]+)", path.read_text(errors="replace"), re.MULTILINE)
@@ -87,7 +87,7 @@ def guess_run_dir(path: Path) -> str:
     return found[1].strip() if found else ""
 
 
-def run_dir_of(data: dict[str, Any]) -> Path:
+def _run_dir_of(data: dict[str, Any]) -> Path:
     """The configured one; else where a daemon of this user, or the system's, would have left its traces."""
     given = data.get("run_dir")
     if isinstance(given, str) and given:
@@ -104,18 +104,18 @@ def read_ledgers(run_dir: Path) -> tuple[dict[str, LedgerSnapshot], list[str]]:
     try:
         paths = sorted(run_dir / name for name in os.listdir(run_dir) if name.endswith(".ledger"))
     except OSError as error:
-        return {}, [trouble(run_dir, error)]
+        return {}, [_trouble(run_dir, error)]
     for path in paths:
         try:
             found[path.stem] = ledger.read(path)
         except OSError as error:
-            troubles.append(trouble(path, error))
+            troubles.append(_trouble(path, error))
         except ValueError as error:
             troubles.append(str(error))
     return found, troubles
 
 
-def trouble(path: Path, error: OSError) -> str:
+def _trouble(path: Path, error: OSError) -> str:
     return f"{path}: {error.strerror}" + (": try sudo" if isinstance(error, PermissionError) else "")
 
 
@@ -130,12 +130,12 @@ def holder(path: Path, locks: Path = Path("/proc/locks")) -> int:
         if len(words) > 5 and words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(file.st_ino):
             # btrfs and overlays number their devices otherwise in stat(2) than here; then the name must do
             where = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}"
-            if words[5].startswith(f"{where}:") or is_ours(int(words[4])):
+            if words[5].startswith(f"{where}:") or _is_ours(int(words[4])):
                 return int(words[4])
     return 0
 
 
-def is_ours(pid: int) -> bool:
+def _is_ours(pid: int) -> bool:
     try:
         return bool(re.search(rb"reflexd|agent", Path(f"/proc/{pid}/cmdline").read_bytes()))
     except OSError:

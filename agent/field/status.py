@@ -107,13 +107,13 @@ def as_dict(status: Status) -> dict[str, Any]:
         "health": status.health if view.pid else "",
         "reasons": status.reasons,
         "answers": bool(view.said),
-        "node": node(status),
+        "node": _node(status),
         "version": view.said.get("version", ""),
         "pid": view.pid,
-        "uptime_s": uptime_s(view),
+        "uptime_s": _uptime_s(view),
         "config": str(view.said.get("config") or view.path),
         "run_dir": str(view.run_dir),
-        "lanes": [rounded(one._asdict()) for one in status.lanes],
+        "lanes": [_rounded(one._asdict()) for one in status.lanes],
         "actuators": [one._asdict() for one in status.actuators],
         "board": status.board,
         "knobs": [one._asdict() for one in status.settings],
@@ -121,20 +121,20 @@ def as_dict(status: Status) -> dict[str, Any]:
     }
 
 
-def rounded(value: Any) -> Any:
+def _rounded(value: Any) -> Any:
     """Figures for people and programs, to the microsecond."""
     if isinstance(value, dict):
-        return {key: rounded(one) for key, one in value.items()}
+        return {key: _rounded(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [rounded(one) for one in value]
+        return [_rounded(one) for one in value]
     return round(value, 3) if isinstance(value, float) else value
 
 
-def node(status: Status) -> str:
+def _node(status: Status) -> str:
     return str(status.view.said.get("node") or status.view.config.node)
 
 
-def uptime_s(view: View) -> float | None:
+def _uptime_s(view: View) -> float | None:
     said = view.said.get("uptime_s")
     return float(said) if said is not None else snapshot.uptime_s(view.pid) if view.pid else None
 
@@ -143,24 +143,24 @@ def lines(status: Status) -> list[str]:
     """The screen, 80 columns wide."""
     found = [*head(status), LANE_HEAD]
     for one in status.lanes:
-        found += lane_lines(one)
+        found += _lane_lines(one)
     if not status.lanes:
         found.append("no lanes: no configuration and no ledger tells of any")
     if status.actuators:
         found += ["", ACTUATOR_HEAD, *(actuator_line(one) for one in status.actuators)]
-    return [*found, "", board.line(status.board), *notes(status)]
+    return [*found, "", board.line(status.board), *_notes(status)]
 
 
 def head(status: Status) -> list[str]:
     view = status.view
     if view.pid:
-        up = format.ago(uptime_s(view))
+        up = format.ago(_uptime_s(view))
         version = f", version {view.said['version']}" if view.said.get("version") else ""
-        first = f"reflexd {node(status)}: {status.health}, pid {view.pid}, up {up}{version}"
+        first = f"reflexd {_node(status)}: {status.health}, pid {view.pid}, up {up}{version}"
     elif view.blind:
-        first = f"reflexd {node(status)}: CANNOT BE SEEN by this user: try sudo"
+        first = f"reflexd {_node(status)}: CANNOT BE SEEN by this user: try sudo"
     else:
-        first = f"reflexd {node(status)}: NOT RUNNING; the figures are of its last run"
+        first = f"reflexd {_node(status)}: NOT RUNNING; the figures are of its last run"
     return [
         format.clip(format.plain(first)),
         format.clip(format.plain(f"  config {view.said.get('config') or view.path}")),
@@ -191,7 +191,7 @@ def drops(one: LaneNow) -> str:
     return "dropped " + (", ".join(f"{count} {name}" for name, count in one.drops.items()) or "none")
 
 
-def lane_lines(one: LaneNow) -> list[str]:
+def _lane_lines(one: LaneNow) -> list[str]:
     found = [figures(one), *wrapped(f"{evidence(one)}; {drops(one)}", "  ")]
     return [*found, *wrapped(format.plain(one.why), "  ! ")] if one.why else found
 
@@ -203,7 +203,7 @@ def actuator_line(one: ActuatorNow) -> str:
     return format.clip(format.plain(f"{one.name:<12} {verb:<10} {since:<8} {one.rule or '-':<20} {host}"))
 
 
-def notes(status: Status) -> list[str]:
+def _notes(status: Status) -> list[str]:
     """What is off or could not be read."""
     found = [f"{one.name}: {one.note}" for one in status.settings if not one.on]
     lines = [line for text in found for line in wrapped(format.plain(text), "off    ")]

@@ -52,7 +52,7 @@ def lines(now: Status) -> list[Line]:
     well = now.view.pid and now.health == "good"
     found = [Line(head, "head" if well else "bad"), Line(board.line(now.board), "dim"), Line(HEAD, "head")]
     for one in now.lanes:
-        found += lane_lines(one)
+        found += _lane_lines(one)
     found += [Line(format.clip(format.plain(f"! {reason}")), "bad") for reason in now.reasons]
     if now.actuators:
         found.append(Line(status.ACTUATOR_HEAD, "head"))
@@ -69,7 +69,7 @@ def lines(now: Status) -> list[Line]:
 HEAD = f"{status.LANE_HEAD:<{61}} P99 OF {SPARK_S} s"
 
 
-def lane_lines(one: LaneNow) -> list[Line]:
+def _lane_lines(one: LaneNow) -> list[Line]:
     slow = one.budget_ms > 0 and (one.p99_ms or 0.0) > one.budget_ms
     first = f"{status.figures(one, BAR)} {format.sparkline(one.spark, one.budget_ms or 1.0)}"
     second = f"  {status.evidence(one)}; {status.drops(one)}"

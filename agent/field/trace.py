@@ -36,14 +36,14 @@ class Slow(NamedTuple):
 def show(path: Path, lane: str | None, worst: int, minutes: float, out: Path | None, as_json: bool) -> int:
     """0, or 1 where no ledger has a sample. Raises ConfigError: no such lane."""
     view = snapshot.look(path)
-    chosen = choose(view, lane)
-    newest = {name: recent(told, minutes, view.now) for name, told in chosen.items()}
+    chosen = _choose(view, lane)
+    newest = {name: _recent(told, minutes, view.now) for name, told in chosen.items()}
     if out is not None:
         count = perfetto.write(out, perfetto.events(view.said.get("node") or view.config.node, newest))
         click.echo(json.dumps({"file": str(out), "events": count}) if as_json else perfetto.said(out, count))
         return 0 if count else 1
     found = sorted(
-        (one for name in chosen for one in slowest(chosen[name], newest[name], worst, view.now)), key=slowness
+        (one for name in chosen for one in _slowest(chosen[name], newest[name], worst, view.now)), key=_slowness
     )
     if as_json:
         click.echo(json.dumps({"worst": [one._asdict() for one in found[:worst]], "troubles": view.troubles}, indent=2))
@@ -52,7 +52,7 @@ def show(path: Path, lane: str | None, worst: int, minutes: float, out: Path | N
     return 0 if found else 1
 
 
-def choose(view: View, lane: str | None) -> dict[str, LedgerSnapshot]:
+def _choose(view: View, lane: str | None) -> dict[str, LedgerSnapshot]:
     if lane is None:
         return view.snapshots
     if lane not in view.snapshots:
@@ -61,7 +61,7 @@ def choose(view: View, lane: str | None) -> dict[str, LedgerSnapshot]:
     return {lane: view.snapshots[lane]}
 
 
-def recent(told: LedgerSnapshot, minutes: float, now: int) -> Rows:
+def _recent(told: LedgerSnapshot, minutes: float, now: int) -> Rows:
     """Rows of the last minutes; of a daemon that is dead, or of another boot, the last minutes that it lived."""
     last = lanes.newest(told)
     end = now if now - last < 60e9 * minutes and last <= now else last
@@ -72,11 +72,11 @@ def recent(told: LedgerSnapshot, minutes: float, now: int) -> Rows:
     return ordered
 
 
-def slowness(one: Slow) -> float:
+def _slowness(one: Slow) -> float:
     return -one.total_ms
 
 
-def slowest(told: LedgerSnapshot, rows: Rows, count: int, now: int) -> list[Slow]:
+def _slowest(told: LedgerSnapshot, rows: Rows, count: int, now: int) -> list[Slow]:
     parts = ledger.parts(rows)
     found = []
     for at in np.argsort(-parts["total"], kind="stable")[:count]:
@@ -106,15 +106,15 @@ def text(found: list[Slow], view: View, minutes: float) -> list[str]:
         return [*lines, f"no samples in the ledgers of {view.run_dir}: has the daemon run since boot?"]
     lines.append(f"the slowest of the last {minutes:g} minutes{'' if view.pid else ' that the daemon lived'}, ms")
     for one in found:
-        lines += ["", *sample_lines(one, view.now)]
+        lines += ["", *_sample_lines(one, view.now)]
     return lines
 
 
-def sample_lines(one: Slow, now: int) -> list[str]:
+def _sample_lines(one: Slow, now: int) -> list[str]:
     """Each stage's bar begins where the one before ended."""
     over = "over" if one.total_ms > one.budget_ms else "of"
     end = "captured to applied" if one.applied else "captured to decided"
-    lines = [format.plain(f"lane {one.lane}, sample {one.sequence}{when(one, now)}")]
+    lines = [format.plain(f"lane {one.lane}, sample {one.sequence}{_when(one, now)}")]
     begin = 0.0
     scale = BAR / one.total_ms if one.total_ms > 0 else 0.0
     for name, ms in one.parts.items():
@@ -125,7 +125,7 @@ def sample_lines(one: Slow, now: int) -> list[str]:
     return [*lines, f"  {'total':<11}{one.total_ms:>9.3f}  {over} {one.budget_ms:g}, {end}"]
 
 
-def when(one: Slow, now: int) -> str:
+def _when(one: Slow, now: int) -> str:
     if one.clock is None:
         return ", of another boot"
     clock = time.strftime("%H:%M:%S", time.localtime(one.clock)) + f"{one.clock % 1:.3f}"[1:]

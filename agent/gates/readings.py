@@ -48,11 +48,11 @@ class OutlierDetector:
         self.outside = False
 
     def __call__(self, reading: float) -> bool:
-        off = abs(reading - self.fixed) if self.fixed is not None else abs(self.surprise(reading))
+        off = abs(reading - self.fixed) if self.fixed is not None else abs(self._surprise(reading))
         self.outside = not off < (self.hysteresis if self.outside else self.tolerance)
         return self.outside
 
-    def surprise(self, reading: float) -> float:
+    def _surprise(self, reading: float) -> float:
         """Reading less what the filter foretold, which then learns from it."""
         if not self.begun:
             self.place, self.begun = reading, True

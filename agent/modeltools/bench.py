@@ -28,7 +28,7 @@ NOISE = 8  # inputs that take turns where the package brings none
 
 def show_list(folders: Sequence[Path], as_json: bool) -> int:
     """0 when all are good, 2 when one is not. One bad package hides no other. Raises PackageError: no package in a folder."""
-    told = [state(folder) for folder in found(folders)]
+    told = [_state(folder) for folder in _found(folders)]
     if as_json:
         click.echo(json.dumps(told, indent=2))
     else:
@@ -39,7 +39,7 @@ def show_list(folders: Sequence[Path], as_json: bool) -> int:
     return 2 if any(each["state"] != GOOD for each in told) else 0
 
 
-def found(folders: Iterable[Path]) -> list[Path]:
+def _found(folders: Iterable[Path]) -> list[Path]:
     """Bundled packages and those in `folders`: each is a package, or has packages below it."""
     places = sorted(path.parent for path in package.BUNDLED.glob("*/manifest.yaml"))
     for folder in folders:
@@ -51,7 +51,7 @@ def found(folders: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(places))
 
 
-def state(folder: Path) -> dict[str, Any]:
+def _state(folder: Path) -> dict[str, Any]:
     """What the manifest says, and whether the file is the one it speaks of. Nothing is loaded."""
     told: dict[str, Any] = {"name": folder.resolve().name, "folder": str(folder), **dict.fromkeys(COLUMNS[1:-1])}
     told |= {"state": GOOD, "mistakes": []}
@@ -73,14 +73,14 @@ def table(head: Sequence[str], told: Sequence[dict[str, Any]]) -> str:
     columns = []
     for key in head:
         values = [each.get(key) for each in told]
-        cells = [key, *map(plain, values)]
+        cells = [key, *map(_plain, values)]
         width = max(map(len, cells))
         right = any(isinstance(value, (int, float)) for value in values)
         columns.append([cell.rjust(width) if right else cell.ljust(width) for cell in cells])
     return "\n".join("  ".join(row).rstrip() for row in zip(*columns))
 
 
-def plain(value: Any) -> str:
+def _plain(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
@@ -90,7 +90,7 @@ def bench(names: Sequence[str], as_json: bool) -> int:
     """0 when every package runs, fast enough or not; 2 when one does not. Raises PackageError."""
     from agent.benches.arc import machine
 
-    folders = [package.find(name) for name in names] or found(())
+    folders = [package.find(name) for name in names] or _found(())
     told: list[dict[str, Any]] = []
     for folder in folders:
         try:
@@ -110,7 +110,7 @@ def bench(names: Sequence[str], as_json: bool) -> int:
 
 def measure(opened: Package) -> dict[str, Any]:
     """ms of invoke and decode, without getting data in."""
-    rows, kind = samples(opened)
+    rows, kind = _samples(opened)
     taken: list[float] = []
     end = time.monotonic() + MOST_S
     for number in range(WARM + MOST):
@@ -141,7 +141,7 @@ def measure(opened: Package) -> dict[str, Any]:
     }
 
 
-def samples(opened: Package) -> tuple[list[Array], str]:
+def _samples(opened: Package) -> tuple[list[Array], str]:
     """For each input [n, ...], and where they are from."""
     inputs = opened.engine.inputs
     if opened.manifest.golden:

@@ -66,11 +66,11 @@ def manifest_text(file: Path, decoder: str) -> str:
     """The manifest as YAML, from the tensors and the labels that lie inside the file."""
     backend = SUFFIXES[file.suffix]
     engine = backends.load(backend, file)
-    labels = labels_inside(file)
-    decoder = decoder or guess_decoder(engine)
+    labels = _labels_inside(file)
+    decoder = decoder or _guess_decoder(engine)
     lines = ["version: 1.0.0", "licence: unknown  # state it before you ship this", f"file: {file.name}"]
     lines += [f"sha256: {package.digest(file)}", f"backend: {backend}", f"decoder: {decoder}"]
-    lines += input_section(engine.inputs[0])
+    lines += _input_section(engine.inputs[0])
     if decoder in ("classify", "nanodet", "sequence") and not labels:
         labels = [f"class-{number}" for number in range(engine.outputs[0].shape[-1])]
     if all(label in labels for own in ALARMS.values() for label in own):
@@ -79,14 +79,14 @@ def manifest_text(file: Path, decoder: str) -> str:
     return "\n".join([*lines, "budget_ms: 10", 'data: ""', ""])
 
 
-def input_section(tensor: Tensor) -> list[str]:
+def _input_section(tensor: Tensor) -> list[str]:
     """What fills the input. A quantised picture says its own normalisation: real = (stored - zero_point) * scale."""
     shape = tensor.shape
     if len(shape) in (1, 2) and max(shape) == np.prod(shape) >= LEAST_HEARD:
         return [f"sound: {{rate_hz: {HEARD_HZ}, length: {max(shape)}, hop: {HEARD_HZ // 10}}}"]
     if len(shape) == 4 and (shape[3] in (1, 3) or shape[1] in (1, 3)):
         colour = "grey" if 1 in (shape[3], shape[1]) else "rgb"
-        mean, std = pixel_scale(tensor)
+        mean, std = _pixel_scale(tensor)
         return [f"picture: {{colour: {colour}, mean: {mean:g}, std: {std:g}, fit: stretch}}"]
     if len(shape) == 3:
         count = shape[2]
@@ -98,7 +98,7 @@ def input_section(tensor: Tensor) -> list[str]:
     raise EngineError(f"an input of shape {list(shape)} is neither a picture nor a window of readings nor sound")
 
 
-def pixel_scale(tensor: Tensor) -> tuple[float, float]:
+def _pixel_scale(tensor: Tensor) -> tuple[float, float]:
     """mean and std that store a pixel 0..255 as the full range of the type."""
     kind = np.dtype(tensor.dtype)
     if kind == np.uint8 and tensor.scale:
@@ -108,7 +108,7 @@ def pixel_scale(tensor: Tensor) -> tuple[float, float]:
     return (0.0, 255.0) if kind.kind == "f" else (0.0, 1.0)
 
 
-def guess_decoder(engine: Engine) -> str:
+def _guess_decoder(engine: Engine) -> str:
     shapes = [one.shape for one in engine.outputs]
     if len(shapes) == 4 and shapes[0][-1] == 4:
         return "ssd"
@@ -119,7 +119,7 @@ def guess_decoder(engine: Engine) -> str:
     return "sequence" if len(engine.inputs[0].shape) == 3 else "classify"
 
 
-def labels_inside(file: Path) -> list[str]:
+def _labels_inside(file: Path) -> list[str]:
     """A .tflite with metadata carries its label file in a zip at its end."""
     try:
         with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as archive:

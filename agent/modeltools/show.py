@@ -27,21 +27,23 @@ def show(name: str, as_json: bool) -> None:
         "bytes": (folder / manifest.file).stat().st_size,
         "budget_ms": manifest.budget_ms,
         "data": manifest.data,
-        "inputs": [describe(one) for one in opened.engine.inputs],
-        "outputs": [describe(one) for one in opened.engine.outputs],
+        "inputs": [_describe(one) for one in opened.engine.inputs],
+        "outputs": [_describe(one) for one in opened.engine.outputs],
     }
     click.echo(
-        json.dumps(told, indent=2) if as_json else "\n".join(f"{key:<10} {plain(value)}" for key, value in told.items())
+        json.dumps(told, indent=2)
+        if as_json
+        else "\n".join(f"{key:<10} {_plain(value)}" for key, value in told.items())
     )
 
 
-def plain(value: Any) -> str:
+def _plain(value: Any) -> str:
     if isinstance(value, list):
         return "; ".join(map(str, value[:20])) + (f" and {len(value) - 20} more" if len(value) > 20 else "")
     return str(value)
 
 
-def describe(tensor: Tensor) -> str:
+def _describe(tensor: Tensor) -> str:
     quantised = f", quantised: (stored - {tensor.zero_point}) * {tensor.scale:g}" if tensor.scale else ""
     return f"{tensor.name} {list(tensor.shape)} {np.dtype(tensor.dtype).name}{quantised}"
 

@@ -74,7 +74,7 @@ class Pixels(Preparation):
         if len(shape) not in (2, 3) or channels != CHANNELS[self.pixels] or 0 in shape or halved:
             raise DeviceFault(f"a frame of shape {list(shape)} is no {self.pixels} picture")
         if self.reference is not None:
-            self.check_reference(shape)
+            self._check_reference(shape)
         height, width = self.size
         colours = CHANNELS[self.picture.colour]
         self.first = colours if self.pixels == "yuyv" else channels
@@ -113,7 +113,7 @@ class Pixels(Preparation):
             (region.top - y / inner[1] * region.height) / frame_height,
         )
 
-    def check_reference(self, shape: tuple[int, ...]) -> None:
+    def _check_reference(self, shape: tuple[int, ...]) -> None:
         """Another shape is another view: nothing would lie where it lies in the reference."""
         assert self.reference is not None
         height, width = self.reference.shape
@@ -134,7 +134,7 @@ class Pixels(Preparation):
             self.climb(self.ladder, source)
         self.draw(self.thin(source, self.shrink) if self.shrink > 1 else source)
         if self.reference is None:
-            self.quantise(view[0])
+            self._quantise(view[0])
         else:
             self.put(view[0], 0)
             if not self.compared:
@@ -153,40 +153,42 @@ class Pixels(Preparation):
     def thin(self, source: Array, step: int) -> Array:
         """Every step-th pixel and row; of YUYV every so many pairs, which share their colour."""
         paired = self.pixels == "yuyv"
-        source = pairs(source) if paired else source
+        source = _pairs(source) if paired else source
         few = max(1, source.shape[1] // step), max(1, source.shape[0] // step)
         channels = source.shape[2] if source.ndim == 3 else 1
-        out = cv2.resize(source, few, dst=part(self.thinned, few[1], few[0], channels), interpolation=cv2.INTER_NEAREST)
+        out = cv2.resize(
+            source, few, dst=_part(self.thinned, few[1], few[0], channels), interpolation=cv2.INTER_NEAREST
+        )
         return np.reshape(out, (few[1], 2 * few[0], 2)) if paired else out
 
     def draw(self, source: Array) -> None:
         """Pixels of the camera's layout onto the canvas, resized and in the model's colour."""
         if self.pixels == "yuyv" and self.conversion is not None:
-            self.draw_pairs(source, self.conversion)
+            self._draw_pairs(source, self.conversion)
             return
-        small = part(self.small, self.inner[1], self.inner[0], self.first)
+        small = _part(self.small, self.inner[1], self.inner[0], self.first)
         small = cv2.resize(source, self.inner, dst=small, interpolation=self.interpolation)
         if self.conversion is not None:
-            coloured = part(self.coloured, self.inner[1], self.inner[0], CHANNELS[self.picture.colour])
+            coloured = _part(self.coloured, self.inner[1], self.inner[0], CHANNELS[self.picture.colour])
             small = cv2.cvtColor(small, self.conversion, dst=coloured)
         self.place[...] = small.reshape(self.place.shape)
 
-    def draw_pairs(self, source: Array, conversion: int) -> None:
+    def _draw_pairs(self, source: Array, conversion: int) -> None:
         """YUYV: two pixels share their colour, as one of four bytes. Those are resized, and only what is left is recoloured.
 
         Of each pair that is left the first pixel is taken. A model wider than half the frame needs both: recoloured first.
         """
         width, height = self.inner
         if 2 * width > source.shape[1]:
-            full = cv2.cvtColor(source, conversion, dst=part(self.full, source.shape[0], source.shape[1], self.first))
-            small = part(self.small, height, width, self.first)
+            full = cv2.cvtColor(source, conversion, dst=_part(self.full, source.shape[0], source.shape[1], self.first))
+            small = _part(self.small, height, width, self.first)
             small = cv2.resize(full, self.inner, dst=small, interpolation=self.interpolation)
             self.place[...] = small.reshape(self.place.shape)
             return
         few = cv2.resize(
-            pairs(source), self.inner, dst=part(self.paired, height, width, 4), interpolation=self.interpolation
+            _pairs(source), self.inner, dst=_part(self.paired, height, width, 4), interpolation=self.interpolation
         )
-        coloured = part(self.coloured, height, 2 * width, self.first)
+        coloured = _part(self.coloured, height, 2 * width, self.first)
         cv2.cvtColor(few.reshape(height, 2 * width, 2), conversion, dst=coloured)
         self.place[...] = coloured.reshape(height, 2 * width, -1)[:, ::2]
 
@@ -205,7 +207,7 @@ class Pixels(Preparation):
         else:
             cv2.insertChannel(grey, target, channel)
 
-    def quantise(self, target: Array) -> None:
+    def _quantise(self, target: Array) -> None:
         if self.planar:
             coloured = (
                 self.canvas if self.table is None else cv2.LUT(self.canvas, self.table).reshape(self.canvas.shape)
@@ -228,13 +230,13 @@ class Pixels(Preparation):
         return np.asarray(points * (self.gain[1], self.gain[0], 1.0) + (self.shift[1], self.shift[0], 0.0))
 
 
-def pairs(frame: Array) -> Array:
+def _pairs(frame: Array) -> Array:
     """YUYV [height, width, 2] as [height, width / 2, 4]: two pixels of two bytes are one of four."""
     height, width = frame.shape[:2]
     return np.lib.stride_tricks.as_strided(frame, (height, width // 2, 4), (frame.strides[0], 4, 1))
 
 
-def part(buffer: Array, height: int, width: int, channels: int) -> Array:
+def _part(buffer: Array, height: int, width: int, channels: int) -> Array:
     """The beginning of a flat buffer as a picture. OpenCV wants those of one channel without the channel axis."""
     shape = (height, width) if channels == 1 else (height, width, channels)
     return buffer[: height * width * channels].reshape(shape)

@@ -48,7 +48,7 @@ class Recorder:
         self.config = config
         self.path = path
         self.folder = config.state_dir / "recordings"
-        self.facts = about(config, path)
+        self.facts = _about(config, path)
         self.stale = False  # the daemon has taken over another configuration
         self.readers: dict[str, Reader] = {}
         self.parts: dict[str, list[bytes]] = {}  # readings that go on in the next slot
@@ -85,7 +85,7 @@ class Recorder:
         """What comes belongs to the configuration as it is now, and into a file of its own."""
         try:
             config = load_config(self.path)
-            facts = about(config, self.path)
+            facts = _about(config, self.path)
         except (ConfigError, PackageError) as error:
             log.warning("recordings go on under the configuration before: %s", error)  # it was edited again just now
             return
@@ -119,8 +119,8 @@ class Recorder:
                 reader.close()
                 continue
             if old:  # the lane began anew: first the rest of what it did before
-                self.look_at(lane, old)
-                self.look_at(lane, old)
+                self._look_at(lane, old)
+                self._look_at(lane, old)
             begun, number = self.before.pop(lane, (0, 0))
             if begun == reader.started:
                 reader.next = number
@@ -146,9 +146,9 @@ class Recorder:
 
     def look(self) -> None:
         for lane, reader in self.readers.items():
-            self.look_at(lane, reader)
+            self._look_at(lane, reader)
 
-    def look_at(self, lane: str, reader: Reader) -> None:
+    def _look_at(self, lane: str, reader: Reader) -> None:
         before = reader.lost
         for record in reader.read():
             self.take(lane, reader.header, record)
@@ -164,7 +164,7 @@ class Recorder:
         body = b"".join([*self.parts.pop(lane, []), record.body])
         for decision in record.decisions:
             self.in_force[decision[2]] = decision
-        said, time_ns = message(facts, record, body), record.t_capture + self.offset
+        said, time_ns = _message(facts, record, body), record.t_capture + self.offset
         if self.recording:
             self.recording.add(facts, said, time_ns)
         if self.clips:
@@ -180,7 +180,7 @@ def places(path: Path) -> dict[str, tuple[int, int]]:
         return {}
 
 
-def message(facts: TapeHeader, record: Record, body: bytes) -> dict[str, Any]:
+def _message(facts: TapeHeader, record: Record, body: bytes) -> dict[str, Any]:
     told: dict[str, Any] = {
         "order": record.order,
         "sequence": record.sequence,
@@ -194,14 +194,14 @@ def message(facts: TapeHeader, record: Record, body: bytes) -> dict[str, Any]:
     else:
         told["frame"], told["region"] = list(record.frame), list(record.region)
         told["refined"], told["refine_skipped"] = bool(record.flags & REFINED), bool(record.flags & REFINE_SKIPPED)
-        told["outputs"], rest = tensors(facts.outputs, body)
-        told["inputs"], _ = tensors(facts.inputs, rest)
+        told["outputs"], rest = _tensors(facts.outputs, body)
+        told["inputs"], _ = _tensors(facts.inputs, rest)
     for name, keys in KEPT.items():
         told[name] = [dict(zip(keys, one)) for one in getattr(record, name)]
     return told
 
 
-def tensors(kinds: list[tuple[str, list[int]]], body: bytes) -> tuple[list[dict[str, Any]], bytes]:
+def _tensors(kinds: list[tuple[str, list[int]]], body: bytes) -> tuple[list[dict[str, Any]], bytes]:
     """Each tensor as dtype, shape and base64; and what is left of the body."""
     found = []
     for kind in kinds:
@@ -211,7 +211,7 @@ def tensors(kinds: list[tuple[str, list[int]]], body: bytes) -> tuple[list[dict[
     return found, body
 
 
-def about(config: Config, path: Path) -> dict[str, str]:
+def _about(config: Config, path: Path) -> dict[str, str]:
     """What a replay must know: the configuration without passwords, where it lay, which models."""
     beside = path.resolve().parent
     sums = {

@@ -104,12 +104,12 @@ def read(path: Path, stream: IO[bytes] | None = None) -> RecordingContents:
     """Also of a file whose end is missing, after a power cut. stream: its content, if not in the file. Raises RecordingError."""
     try:
         with stream or open(path, "rb") as file:
-            return parse(path, file)
+            return _parse(path, file)
     except OSError as error:
         raise RecordingError(f"{path}: {error.strerror}") from error
 
 
-def parse(path: Path, file: IO[bytes]) -> RecordingContents:
+def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
     facts: dict[str, str] = {}
     messages: list[tuple[str, dict[str, Any]]] = []
     topics: dict[int, tuple[str, list[str]]] = {}

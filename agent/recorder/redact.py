@@ -36,23 +36,23 @@ BEARER = re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.I)
 def text(raw: str, known: list[str]) -> str:
     """Any text: log, JSON, a file that is no YAML. known: secrets of this box, wherever they stand."""
     for secret in known:
-        raw = literal(secret).sub(MASK, raw)
+        raw = _literal(secret).sub(MASK, raw)
     raw = PEM.sub(MASK, raw)
     raw = CURVE.sub(rf"\1{MASK}", raw)
     raw = USERINFO.sub(rf"\1{MASK}@", raw)
     raw = RTSP_PATH.sub(rf"\1/{MASK}", raw)
     raw = QUERY.sub(rf"\1{MASK}", raw)
-    raw = NAMED.sub(named, raw)
+    raw = NAMED.sub(_named, raw)
     return BEARER.sub(rf"\1{MASK}", raw)
 
 
-def literal(secret: str) -> re.Pattern[str]:
+def _literal(secret: str) -> re.Pattern[str]:
     """The secret wherever it stands, also where a line was broken in it. Digits alone only as a number of their own."""
     found = r"\s+".join(map(re.escape, secret.split()))
     return re.compile(rf"(?<![\w.]){found}(?![\w.])" if secret.isdigit() else found)
 
 
-def named(found: re.Match[str]) -> str:
+def _named(found: re.Match[str]) -> str:
     """In the quotes that it had, so that JSON stays JSON."""
     quote = found[2][0] if found[2][0] in "\"'" else ""
     return f"{found[1]}{quote}{MASK}{quote}"
@@ -67,12 +67,12 @@ def tree(value: Any, name: str = "") -> Any:
         return [tree(one, name) for one in value]
     if value is None or isinstance(value, bool):
         return value
-    if is_secret(name, str(value)):
+    if _is_secret(name, str(value)):
         return MASK
     return text(value, []) if isinstance(value, str) else value
 
 
-def is_secret(name: str, value: str) -> bool:
+def _is_secret(name: str, value: str) -> bool:
     if SECRET_NAME.search(name) or (re.fullmatch(Z85, value) and not value.startswith("/")):
         return True
     # `own`, `server_key` and the like name a file; a key itself has no suffix and no folder
@@ -88,13 +88,13 @@ def secrets(value: Any, name: str = "") -> Iterator[str]:
         for one in value:
             yield from secrets(one, name)
     elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        if is_secret(name, str(value)):
+        if _is_secret(name, str(value)):
             yield str(value)
         elif isinstance(value, str) and "://" in value:
-            yield from url_secrets(value)
+            yield from _url_secrets(value)
 
 
-def url_secrets(url: str) -> Iterator[str]:
+def _url_secrets(url: str) -> Iterator[str]:
     userinfo, at, _ = url.partition("://")[2].rpartition("@")
     if at and ":" in userinfo:
         password = userinfo.partition(":")[2]
@@ -114,7 +114,7 @@ def raw_secrets(raw: str) -> Iterator[str]:
     for found in NAMED.finditer(raw):
         yield found[2].strip("\"'")
     for url in re.findall(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>]+", raw, re.I):
-        yield from url_secrets(url)
+        yield from _url_secrets(url)
 
 
 def key_secrets(paths: list[Path]) -> Iterator[str]:

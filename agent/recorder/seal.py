@@ -25,7 +25,7 @@ def close(plain: bytes, public: bytes) -> bytes:
     once = X25519PrivateKey.generate()
     theirs = X25519PublicKey.from_public_bytes(z85.decode(public))
     mine = once.public_key().public_bytes_raw()
-    return MAGIC + mine + cipher(once, theirs, mine).encrypt(NONCE, plain, MAGIC)
+    return MAGIC + mine + _cipher(once, theirs, mine).encrypt(NONCE, plain, MAGIC)
 
 
 def open(sealed: bytes, secret: bytes) -> bytes:
@@ -35,11 +35,11 @@ def open(sealed: bytes, secret: bytes) -> bytes:
     mine, rest = sealed[len(MAGIC) :][:32], sealed[len(MAGIC) + 32 :]
     own = X25519PrivateKey.from_private_bytes(z85.decode(secret))
     try:
-        return cipher(own, X25519PublicKey.from_public_bytes(mine), mine).decrypt(NONCE, rest, MAGIC)
+        return _cipher(own, X25519PublicKey.from_public_bytes(mine), mine).decrypt(NONCE, rest, MAGIC)
     except (InvalidTag, ValueError) as error:
         raise SealError("it was sealed for another key, or is damaged") from error
 
 
-def cipher(own: X25519PrivateKey, other: X25519PublicKey, salt: bytes) -> ChaCha20Poly1305:
+def _cipher(own: X25519PrivateKey, other: X25519PublicKey, salt: bytes) -> ChaCha20Poly1305:
     shared = own.exchange(other)
     return ChaCha20Poly1305(HKDF(hashes.SHA256(), 32, salt, MAGIC).derive(shared))

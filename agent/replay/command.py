@@ -35,9 +35,9 @@ def replay(tape: RecordingContents) -> Report:
     tape = translate(tape)
     config = Config.model_validate(json.loads(tape.facts["config"]))
     beside = Path(tape.facts["path"]).parent
-    check_models(json.loads(tape.facts["models"]), beside)
+    _check_models(json.loads(tape.facts["models"]), beside)
     scene = Scene(rules_of(config))
-    seed(scene, json.loads(tape.facts["in_force"]))
+    _seed(scene, json.loads(tape.facts["in_force"]))
     whole = not json.loads(tape.facts["in_force"]) and tape.facts["lost_before"] == "0"
     lanes = {name: Player(name, config, beside, scene) for name in dict.fromkeys(name for name, _ in tape.messages)}
     inferences = decisions = 0
@@ -49,11 +49,11 @@ def replay(tape: RecordingContents) -> Report:
         inferences += message["inferred"]
         decisions += len(message["decisions"])
         if warm.enough(name, message):
-            differences += differ(name, message, found, lanes[name].lane.evidence)
+            differences += _differ(name, message, found, lanes[name].lane.evidence)
     return Report(len(tape.messages), inferences, decisions, differences)
 
 
-def check_models(sums: dict[str, str], beside: Path) -> None:
+def _check_models(sums: dict[str, str], beside: Path) -> None:
     for model, checksum in sums.items():
         if package.read(package.find(model, beside)).sha256 != checksum:
             raise RecordingError(
@@ -61,7 +61,7 @@ def check_models(sums: dict[str, str], beside: Path) -> None:
             )
 
 
-def seed(scene: Scene, in_force: dict[str, list[Any]]) -> None:
+def _seed(scene: Scene, in_force: dict[str, list[Any]]) -> None:
     """What was in force when the file began."""
     for number, rule, actuator, verb, *_ in in_force.values():
         scene.rules.in_force[actuator] = Decision(number, rule, actuator, verb, {}, (), 0, 0)
@@ -104,32 +104,32 @@ class WarmUp:
         return not message["discontinuity"] and message["sequence"] - before > delivered + message["skipped"]
 
 
-def differ(lane: str, message: dict[str, Any], decisions: list[Decision], evidence: Any) -> Iterator[str]:
+def _differ(lane: str, message: dict[str, Any], decisions: list[Decision], evidence: Any) -> Iterator[str]:
     """What is not as it was recorded, a line each."""
     where = f"lane {lane}, sample {message['sequence']}"
     was = [(one["rule"], one["actuator"], one["verb"]) for one in message["decisions"]]
     now = [(one.rule, one.actuator, one.verb) for one in decisions]
     if was != now:
-        yield f"{where}: decided {told(was)}, now {told(now)}"
+        yield f"{where}: decided {_told(was)}, now {_told(now)}"
     seen = [(one["label"], one["score"]) for one in message["evidence"]]
     sees = [(one.label, one.score) for one in evidence or ()]
     if [label for label, _ in seen] != [label for label, _ in sees]:
-        yield f"{where}: saw {labels(seen)}, now {labels(sees)}"
+        yield f"{where}: saw {_labels(seen)}, now {_labels(sees)}"
         return
     far = max((abs(old - new) for (_, old), (_, new) in zip(seen, sees)), default=0.0)
     if far > CLOSE:
         yield f"{where}: a score differs by {far:.4f}"
 
 
-def labels(seen: list[tuple[str, float]]) -> str:
+def _labels(seen: list[tuple[str, float]]) -> str:
     return ", ".join(label for label, _ in seen) or "nothing"
 
 
-def told(decisions: list[tuple[str, str, str]]) -> str:
+def _told(decisions: list[tuple[str, str, str]]) -> str:
     return "; ".join(f"{actuator} {verb} ({rule or 'rest'})" for rule, actuator, verb in decisions) or "nothing"
 
 
-def unsealed(path: Path, key: Path | None) -> RecordingContents:
+def _unsealed(path: Path, key: Path | None) -> RecordingContents:
     """A sealed clip, opened in memory only."""
     from agent import keys
     from agent.recorder import seal
@@ -145,7 +145,7 @@ def unsealed(path: Path, key: Path | None) -> RecordingContents:
 def run(path: Path, key: Path | None, as_json: bool) -> int:
     """0 when every decision is the same, 1 when not. key: of a sealed file."""
     try:
-        tape = unsealed(path, key) if path.name.endswith(".sealed") else read(path)
+        tape = _unsealed(path, key) if path.name.endswith(".sealed") else read(path)
         report = replay(tape)
     except RecordingError as error:
         raise click.ClickException(str(error)) from error

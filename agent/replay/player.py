@@ -59,14 +59,14 @@ class Player:
     def play(self, message: dict[str, Any]) -> list[Decision]:
         if "readings" in message:
             payload = np.array(message["readings"], np.float32)
-            self.fit_readings(tuple(message["channels"]))
+            self._fit_readings(tuple(message["channels"]))
             if message["discontinuity"]:
                 self.perception.preparation.reset()
         else:
             payload = np.broadcast_to(np.uint8(0), message["frame"])  # nothing was recorded of it but its size
-            self.fit_picture(tuple(message["frame"]))
+            self._fit_picture(tuple(message["frame"]))
             self.show(message)
-        self.perception.obey(message)
+        self.perception._obey(message)
         sample = Sample("", message["sequence"], message["t_capture"], payload, message["skipped"])
         found = self.lane.step(sample, self.scene) or []
         dropped = {one["actuator"] for one in message["decisions"] if one["dropped"]}
@@ -75,13 +75,13 @@ class Player:
                 self.scene.withdraw(decision)
         return found
 
-    def fit_readings(self, channels: tuple[str, ...]) -> None:
+    def _fit_readings(self, channels: tuple[str, ...]) -> None:
         if self.fitted == channels or not self.manifest.window:
             return
         self.fitted = channels
         self.perception.preparation = Readings(self.manifest.window, self.engines[0].inputs[0], channels)
 
-    def fit_picture(self, frame: tuple[int, ...]) -> None:
+    def _fit_picture(self, frame: tuple[int, ...]) -> None:
         """Boxes and keypoints go back to this frame."""
         if self.manifest.sound:
             self.perception.preparation = RecordedSound()
@@ -99,14 +99,14 @@ class Player:
             tensors = iter(message["inputs"])
             for engine in self.engines:
                 for index in range(len(engine.inputs)):
-                    engine.input(index)[...] = array(next(tensors))
+                    engine.input(index)[...] = _array(next(tensors))
             return
         tensors = iter(message["outputs"])
         for holder, engine in zip((self.perception, self.perception.refine), self.engines):
             assert holder
             if not isinstance(holder.engine, RecordedEngine):
                 holder.engine = holder.package.engine = RecordedEngine(engine)
-            holder.engine.recorded = [array(next(tensors)) for _ in engine.outputs]
+            holder.engine.recorded = [_array(next(tensors)) for _ in engine.outputs]
 
     def aim(self, region: Sequence[int]) -> None:
         if isinstance(self.perception.preparation, RecordedPixels) and region[2]:
@@ -121,7 +121,7 @@ class ReplayPerception(Perception):
         self.gated = like.gate_config is not None
         self.told: dict[str, Any] = {}
 
-    def obey(self, message: dict[str, Any]) -> None:
+    def _obey(self, message: dict[str, Any]) -> None:
         self.told = message
 
     def prepare(self, sample: Sample) -> bool:
@@ -165,7 +165,7 @@ class NoSource(Stream):
         pass
 
 
-def array(tensor: dict[str, Any]) -> Array:
+def _array(tensor: dict[str, Any]) -> Array:
     raw: Array = np.frombuffer(base64.b64decode(tensor["data"]), np.dtype(tensor["dtype"]))
     shaped: Array = raw.reshape(tensor["shape"])
     return shaped

@@ -94,7 +94,7 @@ class RuleConfig(Section):
             raise ValueError("a rule has a list of conditions under one of 'any', 'all', 'some' and 'sum'")
         if self.some and self.at_least > len(self.some):
             raise ValueError(f"at_least: {self.at_least} of {len(self.some)} conditions can never hold")
-        if self.sum and any_absent(self.sum):
+        if self.sum and _any_absent(self.sum):
             raise ValueError("absent: what is not there is no evidence in a sum: use 'absent_penalty'")
         return self
 
@@ -109,5 +109,5 @@ class RuleConfig(Section):
         return conditions
 
 
-def any_absent(conditions: list[Condition]) -> bool:
+def _any_absent(conditions: list[Condition]) -> bool:
     return any(condition.absent for condition in conditions)

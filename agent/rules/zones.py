@@ -18,24 +18,26 @@ LEAST, MOST = 3, 32  # corners
 INSIDE = 1.0 - 1e-9  # a box that touches the picture's lower edge stands in a zone that goes down to it
 
 
-def simple(corners: tuple[Point, ...]) -> tuple[Point, ...]:
+def _simple(corners: tuple[Point, ...]) -> tuple[Point, ...]:
     """The same corners. Raises ValueError where the outline meets itself, so that inside and outside are not certain."""
     sides = [(corners[n - 1], corners[n]) for n in range(len(corners))]
     for n, (start, end) in enumerate(sides):
         if start == end:
-            raise ValueError(f"corner {shown(end)} stands there twice in a row")
-        if turn(start, end, sides[(n + 1) % len(sides)][1]) == 0 and folds(start, end, sides[(n + 1) % len(sides)][1]):
-            raise ValueError(f"the outline turns back on itself at {shown(end)}")
+            raise ValueError(f"corner {_shown(end)} stands there twice in a row")
+        if _turn(start, end, sides[(n + 1) % len(sides)][1]) == 0 and _folds(
+            start, end, sides[(n + 1) % len(sides)][1]
+        ):
+            raise ValueError(f"the outline turns back on itself at {_shown(end)}")
     for (n, one), (m, other) in combinations(enumerate(sides), 2):
-        if m - n not in (1, len(sides) - 1) and meet(*one, *other):
+        if m - n not in (1, len(sides) - 1) and _meet(*one, *other):
             raise ValueError(
-                f"the side {shown(one[0])} to {shown(one[1])} meets the side {shown(other[0])} to {shown(other[1])}:"
+                f"the side {_shown(one[0])} to {_shown(one[1])} meets the side {_shown(other[0])} to {_shown(other[1])}:"
                 " name the corners in the order in which they follow each other around the zone"
             )
     return corners
 
 
-def corners_listed(given: Any) -> Any:
+def _corners_listed(given: Any) -> Any:
     """What is no list of corners at all is said in one sentence, not corner by corner."""
     pairs = isinstance(given, (list, tuple)) and all(isinstance(one, (list, tuple)) and len(one) == 2 for one in given)
     if not pairs or not LEAST <= len(given) <= MOST:
@@ -45,49 +47,49 @@ def corners_listed(given: Any) -> Any:
 
 Polygon = Annotated[
     tuple[Point, ...],
-    AfterValidator(simple),
-    BeforeValidator(corners_listed),
+    AfterValidator(_simple),
+    BeforeValidator(_corners_listed),
     Field(json_schema_extra={"minItems": LEAST, "maxItems": MOST}),
 ]
 
 
-def kind_of(zone: Any) -> str:
+def _kind_of(zone: Any) -> str:
     return "name" if isinstance(zone, str) else "corners"
 
 
 # The name of a zone of the lane, or its corners.
-Place = Annotated[Annotated[str, Tag("name")] | Annotated[Polygon, Tag("corners")], Discriminator(kind_of)]
+Place = Annotated[Annotated[str, Tag("name")] | Annotated[Polygon, Tag("corners")], Discriminator(_kind_of)]
 
 
-def shown(point: Point) -> str:
+def _shown(point: Point) -> str:
     return f"[{point[0]:g}, {point[1]:g}]"
 
 
-def turn(a: Point, b: Point, c: Point) -> int:
+def _turn(a: Point, b: Point, c: Point) -> int:
     """1 when c lies to one side of the line from a to b, -1 to the other, 0 on it; exactly, rounding included."""
     ax, ay, bx, by, cx, cy = map(Fraction, (*a, *b, *c))
     across = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
     return (across > 0) - (across < 0)
 
 
-def folds(a: Point, b: Point, c: Point) -> bool:
+def _folds(a: Point, b: Point, c: Point) -> bool:
     """Of three points on a line: going on from b to c leads back towards a."""
     (ax, ay), (bx, by), (cx, cy) = a, b, c
     return (bx - ax) * (cx - bx) < 0 or (by - ay) * (cy - by) < 0
 
 
-def within(a: Point, b: Point, c: Point) -> bool:
+def _within(a: Point, b: Point, c: Point) -> bool:
     """c, on the line through a and b, lies between them."""
     return min(a[0], b[0]) <= c[0] <= max(a[0], b[0]) and min(a[1], b[1]) <= c[1] <= max(a[1], b[1])
 
 
-def meet(a: Point, b: Point, c: Point, d: Point) -> bool:
+def _meet(a: Point, b: Point, c: Point, d: Point) -> bool:
     """The segments a to b and c to d have a point in common (Cormen et al., Introduction to Algorithms, 33.1)."""
-    sides = turn(a, b, c), turn(a, b, d), turn(c, d, a), turn(c, d, b)
+    sides = _turn(a, b, c), _turn(a, b, d), _turn(c, d, a), _turn(c, d, b)
     if sides[0] * sides[1] < 0 and sides[2] * sides[3] < 0:
         return True
     ends = ((a, b, c), (a, b, d), (c, d, a), (c, d, b))
-    return any(side == 0 and within(*end) for side, end in zip(sides, ends))
+    return any(side == 0 and _within(*end) for side, end in zip(sides, ends))
 
 
 class Zone:

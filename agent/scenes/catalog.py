@@ -38,19 +38,19 @@ def on_recordings(name: str, data: Path, folder: Path) -> Path:
     if not other:
         raise ConfigError([f"scene {name} has no recordings: run it without --data"])
     for package, spec in (other.pop("packages", None) or {}).items():
-        make_package(folder / package, below(data, spec["file"]), spec)
+        _make_package(folder / package, _below(data, spec["file"]), spec)
     for section, entries in other.items():
         for key, entry in entries.items():
             if entry is None:
                 scene[section].pop(key, None)
             else:
-                scene.setdefault(section, {})[key] = placed(entry, data)
+                scene.setdefault(section, {})[key] = _placed(entry, data)
     path = folder / f"{name}.yaml"
     path.write_text(json.dumps(scene, indent=1), encoding="utf-8")
     return path
 
 
-def make_package(place: Path, file: Path, spec: dict[str, Any]) -> None:
+def _make_package(place: Path, file: Path, spec: dict[str, Any]) -> None:
     """A public model's file with the manifest that `reflexd model init` writes."""
     from agent.modeltools.init import manifest_text
 
@@ -65,16 +65,16 @@ def make_package(place: Path, file: Path, spec: dict[str, Any]) -> None:
     )
 
 
-def placed(entry: Any, data: Path) -> Any:
+def _placed(entry: Any, data: Path) -> Any:
     """With every marked path below the folder of the recordings."""
     if isinstance(entry, dict):
-        return {key: placed(one, data) for key, one in entry.items()}
+        return {key: _placed(one, data) for key, one in entry.items()}
     if isinstance(entry, list):
-        return [placed(one, data) for one in entry]
-    return str(below(data, entry)) if isinstance(entry, str) and entry.startswith(MARK) else entry
+        return [_placed(one, data) for one in entry]
+    return str(_below(data, entry)) if isinstance(entry, str) and entry.startswith(MARK) else entry
 
 
-def below(data: Path, marked: str) -> Path:
+def _below(data: Path, marked: str) -> Path:
     path = (data / marked.removeprefix(MARK)).resolve()
     if not path.exists():
         raise ConfigError(

@@ -53,7 +53,7 @@ class ViewOptions(NamedTuple):
 def run(asked: ViewOptions) -> None:
     """Raises ClickException, ConfigError, PackageError."""
     footage = Footage(asked.out, asked.source)
-    config, beside = chosen(asked)
+    config, beside = _chosen(asked)
     name = camera_lane(config, asked.lane)
     with tempfile.TemporaryDirectory(prefix="reflexd-view-") as folder:
         lane = make_lane(name, staged(config, name, asked.source, Path(folder)), beside, 0)
@@ -61,7 +61,7 @@ def run(asked: ViewOptions) -> None:
         onlooker = LaneViewer(lane, config)
         try:
             with footage, closing(onlooker.moments()) as moments:
-                shoot(asked, moments, footage, endless(lane))
+                _shoot(asked, moments, footage, endless(lane))
         except KeyboardInterrupt:
             if not footage.pictures:
                 raise
@@ -70,7 +70,7 @@ def run(asked: ViewOptions) -> None:
     click.echo(f"{footage.told}; {onlooker.told}")
 
 
-def shoot(asked: ViewOptions, moments: Iterator[tuple[Array, float, Moment]], footage: Footage, endless: bool) -> None:
+def _shoot(asked: ViewOptions, moments: Iterator[tuple[Array, float, Moment]], footage: Footage, endless: bool) -> None:
     """Frames before `start` are seen by the lane, but not drawn: what is in force then follows from them."""
     begin = asked.start or 0.0
     end = begin + (asked.seconds or (LIVE_S if endless else float("inf")))
@@ -139,7 +139,7 @@ class LaneViewer:
             first,
             self.standing(sample.t_capture),
             self.zones,
-            skeletons(perception) if first else None,
+            _skeletons(perception) if first else None,
             (prepared - begun) / 1e6,
             (inferred - prepared) / 1e6,
             (sample.t_capture - self.t_looked) / 1e9,
@@ -161,10 +161,10 @@ class LaneViewer:
         """The evidence that conditions of a rule in force ask for."""
         names = {one.rule for one in self.scene.rules.in_force.values()}
         rules = [rule for rule in self.scene.rules.rules if rule.name in names]
-        return frozenset(one for rule in rules for one in self.evidence if asks_for(rule, one))
+        return frozenset(one for rule in rules for one in self.evidence if _asks_for(rule, one))
 
 
-def asks_for(rule: Rule, one: Evidence) -> bool:
+def _asks_for(rule: Rule, one: Evidence) -> bool:
     for watch in rule.states:
         c = watch.condition
         here = watch.zone is None or (one.box is not None and watch.zone.contains(one.box))
@@ -173,7 +173,7 @@ def asks_for(rule: Rule, one: Evidence) -> bool:
     return False
 
 
-def skeletons(perception: Perception) -> Array | None:
+def _skeletons(perception: Perception) -> Array | None:
     """float32 [n, 17, 3] in shares of the frame, of the newest inference."""
     refine = perception.refine if perception.refined else None
     decoder, preparation = (
@@ -190,13 +190,13 @@ def bgr(payload: Array, pixels: str) -> Array:
     return converted
 
 
-def chosen(asked: ViewOptions) -> tuple[Config, Path]:
+def _chosen(asked: ViewOptions) -> tuple[Config, Path]:
     """The configuration and the folder that its paths start from. Raises ClickException, ConfigError, PackageError."""
     if sum(one is not None for one in (asked.config, asked.scene, asked.model)) > 1:
         raise click.ClickException("one of --config, --scene and --model, not several")
     if asked.then and not asked.model:
         raise click.ClickException("--then belongs to --model; a configuration names its own second model")
-    path = scene_file(asked.scene) if asked.scene is not None else asked.config
+    path = _scene_file(asked.scene) if asked.scene is not None else asked.config
     if path:
         return load_config(path), path.resolve().parent
     if asked.source is None:
@@ -204,7 +204,7 @@ def chosen(asked: ViewOptions) -> tuple[Config, Path]:
     return of_models([asked.model or "person-coarse", *([asked.then] if asked.then else [])]), Path.cwd()
 
 
-def scene_file(name: str) -> Path:
+def _scene_file(name: str) -> Path:
     path = SCENES / f"{name}.yaml"
     if path.parent != SCENES or not path.is_file():
         there = ", ".join(sorted(one.stem for one in SCENES.glob("*.yaml")))
@@ -234,7 +234,7 @@ def camera_lane(config: Config, wanted: str | None) -> str:
 def staged(config: Config, name: str, source: str | None, folder: Path) -> Config:
     """The same with this source in that lane. What a lane writes goes to `folder`, away from a daemon that runs here."""
     section = config.lanes[name]
-    device = played(section.source) if source is None else device_of(source, section)
+    device = _played(section.source) if source is None else device_of(source, section)
     lanes = {**config.lanes, name: section.model_copy(update={"source": device})}
     return config.model_copy(update={"lanes": lanes, "run_dir": folder, "recorder": Recorder(enabled=False)})
 
@@ -253,7 +253,7 @@ def device_of(source: str, section: LaneConfig) -> Device:
     raise click.ClickException(f"{source}: no such file, folder or camera")
 
 
-def played(device: Device) -> Device:
+def _played(device: Device) -> Device:
     """The lane's own source; a recording or a simulated one at its fastest, and once."""
     fields = drivers.load(device.driver).Options.model_fields
     fast: dict[str, Any] = (

@@ -117,7 +117,7 @@ class Pen:
 
 def compose(frame: Array, moment: Moment) -> Array:
     """The frame, uint8 bgr [height, width, 3], with everything on it and a bar of text below: uint8 bgr, sides even."""
-    frame = enlarged(frame)
+    frame = _enlarged(frame)
     height, width = frame.shape[:2]
     pen = Pen(width, height)
     lines = wording(moment)
@@ -128,15 +128,15 @@ def compose(frame: Array, moment: Moment) -> Array:
     scene[...] = frame
     draw_zones(scene, moment.zones, pen)
     if moment.points is not None and moment.looked:
-        draw_skeletons(scene, moment.points, pen)
-    draw_boxes(scene, moment, pen)
+        _draw_skeletons(scene, moment.points, pen)
+    _draw_boxes(scene, moment, pen)
     for number, (words, colour) in enumerate(lines, 1):
         at = pen.margin, height + number * pen.line - pen.margin // 2
         pen.write(picture, pen.fitted(words, width - 2 * pen.margin), at, colour)
     return picture
 
 
-def enlarged(frame: Array) -> Array:
+def _enlarged(frame: Array) -> Array:
     """By a whole number, where it is too small for text."""
     sides = frame.shape[:2]
     times = min(-(-LEAST_SIDE // min(sides)), MOST_SIDE // max(sides))
@@ -160,10 +160,10 @@ def draw_zones(picture: Array, zones: Mapping[str, Sequence[tuple[float, float]]
         cv2.addWeighted(shade, SHADE, picture, 1.0 - SHADE, 0.0, dst=picture)
         cv2.polylines(picture, [outline], True, ZONE, pen.stroke, cv2.LINE_AA)
         x, y = outline[int((outline[:, 1] * 4 + outline[:, 0]).argmin())].tolist()
-        label(picture, name, (x, y + pen.line), ZONE, pen)
+        _label(picture, name, (x, y + pen.line), ZONE, pen)
 
 
-def draw_skeletons(picture: Array, points: Array, pen: Pen) -> None:
+def _draw_skeletons(picture: Array, points: Array, pen: Pen) -> None:
     """points: float32 [n, 17, 3]: y, x in shares of the picture, score."""
     for person in points.tolist():
         seen = {
@@ -179,7 +179,7 @@ def draw_skeletons(picture: Array, points: Array, pen: Pen) -> None:
                 cv2.circle(picture, joint, thick + 1, colour, -1, cv2.LINE_AA)
 
 
-def draw_boxes(picture: Array, moment: Moment, pen: Pen) -> None:
+def _draw_boxes(picture: Array, moment: Moment, pen: Pen) -> None:
     """One frame for all labels of a box. Where this frame was not looked at, the boxes of the last look, dim and thin."""
     boxes: dict[Box, list[Evidence]] = {}
     for one in moment.evidence:
@@ -193,10 +193,10 @@ def draw_boxes(picture: Array, moment: Moment, pen: Pen) -> None:
         cv2.rectangle(picture, corner, other, BLACK, stroke + 2)
         cv2.rectangle(picture, corner, other, colour, stroke)
         edge = corner[0] - stroke // 2
-        label(picture, said(found), (edge, corner[1] if corner[1] >= pen.line else corner[1] + pen.line), colour, pen)
+        _label(picture, _said(found), (edge, corner[1] if corner[1] >= pen.line else corner[1] + pen.line), colour, pen)
 
 
-def label(picture: Array, words: str, at: tuple[int, int], colour: Colour, pen: Pen) -> None:
+def _label(picture: Array, words: str, at: tuple[int, int], colour: Colour, pen: Pen) -> None:
     """Black words on a plate of that colour, its lower left corner there, moved inwards where it would leave the picture."""
     height, width = picture.shape[:2]
     pad = pen.margin // 2
@@ -207,7 +207,7 @@ def label(picture: Array, words: str, at: tuple[int, int], colour: Colour, pen: 
     pen.write(picture, words, (x + pad, y - round(high * 0.28)), BLACK)
 
 
-def said(found: Iterable[Evidence]) -> str:
+def _said(found: Iterable[Evidence]) -> str:
     return ", ".join(f"{one.label} {one.score:.2f}{f' ({one.mark})' if one.mark else ''}" for one in found)
 
 
@@ -219,22 +219,22 @@ def wording(moment: Moment) -> list[tuple[str, Colour]]:
         lines = [(f"{m.time_s:.2f} s   {took}", WHITE)]
     else:
         lines = [(f"{m.time_s:.2f} s   not looked at; the last look is {m.since_s:.2f} s old", DIM)]
-    lines.append(heard(m, m.model, m.evidence))
+    lines.append(_heard(m, m.model, m.evidence))
     if m.second:
-        lines.append(heard(m, m.second, m.later))
-    shown = [in_force(one) for one in m.standing[:LINES]]
+        lines.append(_heard(m, m.second, m.later))
+    shown = [_in_force(one) for one in m.standing[:LINES]]
     if len(m.standing) > LINES:
         words, colour = shown[-1]
         shown[-1] = f"{words}; and {len(m.standing) - LINES} more", colour
     return lines + shown
 
 
-def heard(moment: Moment, model: str, evidence: Sequence[Evidence]) -> tuple[str, Colour]:
+def _heard(moment: Moment, model: str, evidence: Sequence[Evidence]) -> tuple[str, Colour]:
     acted = not moment.acted.isdisjoint(evidence)
-    return f"{model}: {said(evidence) or 'nothing'}", DIM if not moment.looked else ACTED if acted else SEEN
+    return f"{model}: {_said(evidence) or 'nothing'}", DIM if not moment.looked else ACTED if acted else SEEN
 
 
-def in_force(one: Standing) -> tuple[str, Colour]:
+def _in_force(one: Standing) -> tuple[str, Colour]:
     if not one.verb:
         return f"{one.actuator}: nothing decided yet", DIM
     why = f"because of {one.rule}" if one.rule else "at rest"

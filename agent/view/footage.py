@@ -64,7 +64,7 @@ class Footage:
         if self.still:
             self.keep(picture, moment)
         else:
-            self.film(picture, moment.time_s, rate_hz)
+            self._film(picture, moment.time_s, rate_hz)
 
     def keep(self, picture: Array, moment: Moment) -> None:
         """The one in which most is certain; one in which a rule is in force before any other."""
@@ -73,7 +73,7 @@ class Footage:
         if worth > self.best:
             self.best, self.picture, self.pictures = worth, picture, 1
 
-    def film(self, picture: Array, time_s: float, rate_hz: float) -> None:
+    def _film(self, picture: Array, time_s: float, rate_hz: float) -> None:
         if self.writer is None or self.picture is None:
             self.rate_hz, self.start_s, self.picture = rate_hz or self.rate_hz, time_s, picture
             self.writer = self.opened(picture.shape[1], picture.shape[0])
@@ -82,7 +82,7 @@ class Footage:
         # A file has one rate, too. Where the source left frames out, the one before stands as long.
         late = round((time_s - self.start_s) * self.rate_hz) - self.pictures
         shown = [self.picture] * min(late, round(GAP_S * self.rate_hz)) + [picture]
-        with silence():  # a full disk would be remarked on with every frame
+        with _silence():  # a full disk would be remarked on with every frame
             for one in shown:
                 self.writer.write(one)
         self.pictures += len(shown)
@@ -90,7 +90,7 @@ class Footage:
 
     def opened(self, width: int, height: int) -> cv2.VideoWriter:
         code = cv2.VideoWriter.fourcc(*self.kind.code)
-        with silence():
+        with _silence():
             writer = cv2.VideoWriter(str(self.out), cv2.CAP_FFMPEG, code, self.rate_hz, (width, height))
         if not writer.isOpened():
             what = f"a clip of {width}x{height} cannot be begun"
@@ -105,7 +105,7 @@ class Footage:
     ) -> None:
         if self.writer:
             self.writer.release()
-            if not ends_with(self.out, self.pictures):  # the encoder says nothing of a full disk
+            if not _ends_with(self.out, self.pictures):  # the encoder says nothing of a full disk
                 raise click.ClickException(f"{self.out}: could not be written to its end: is the disk full?") from error
         elif self.still and self.picture is not None:
             self.out.write_bytes(cv2.imencode(".png", self.picture)[1].tobytes())
@@ -113,16 +113,16 @@ class Footage:
             raise click.ClickException(f"{self.out}: not written: no frame between --start and the end")
 
 
-def ends_with(clip: Path, number: int) -> bool:
+def _ends_with(clip: Path, number: int) -> bool:
     """Picture `number`, counted from 1, is there and decodes."""
-    with silence():
+    with _silence():
         capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG)
         capture.set(cv2.CAP_PROP_POS_FRAMES, number - 1)
         return bool(capture.grab() and capture.get(cv2.CAP_PROP_POS_FRAMES) >= number - 1)
 
 
 @contextmanager
-def silence() -> Iterator[None]:
+def _silence() -> Iterator[None]:
     """FFmpeg's own words on standard error: it remarks on container tags and codecs, and what matters shows otherwise."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

@@ -32,16 +32,16 @@ def run(source: str | None, out: Path, path: Path, lane: str | None) -> None:
     """path: of the configuration, which need not be there yet. Raises ClickException, ConfigError, OSError."""
     if out.suffix.lower() not in SUFFIXES:
         raise click.ClickException(f"{out}: expected a file named {', '.join('*' + one for one in SUFFIXES)}")
-    config = load_config(path) if path.exists() or source is None else bare()
+    config = load_config(path) if path.exists() or source is None else _bare()
     name = camera_lane(config, lane)
     section = config.lanes[name]
     device = section.source if source is None else device_of(source, section)
     try:
-        frame = still(drivers.open_source(device.driver, device.options, name))
+        frame = _still(drivers.open_source(device.driver, device.options, name))
     except DeviceError as error:
         hint = "; while reflexd has the camera, name a picture or a clip of it as SOURCE" if source is None else ""
         raise click.ClickException(f"{error}{hint}") from error
-    write(out, sketch(frame, section.zones))
+    _write(out, sketch(frame, section.zones))
     click.echo(
         f"{out}: lane {name}, frames of {frame.shape[1]} x {frame.shape[0]}, zones: {', '.join(section.zones) or 'none'}"
     )
@@ -49,12 +49,12 @@ def run(source: str | None, out: Path, path: Path, lane: str | None) -> None:
         click.echo(f"  {zone}: [{', '.join(f'[{x:g}, {y:g}]' for x, y in corners)}]")
 
 
-def bare() -> Config:
+def _bare() -> Config:
     """One camera lane without zones."""
     return of_models(["person-coarse"])
 
 
-def still(source: Stream) -> Array:
+def _still(source: Stream) -> Array:
     """uint8 bgr [height, width, 3]: the first picture of a recording, of a camera one a second later. Raises DeviceError."""
     settle_s = 0.0 if hasattr(source.options, "loop") else SETTLE_S  # what can loop is a recording
     frame: Array | None = None
@@ -89,19 +89,19 @@ def sketch(frame: Array, zones: Mapping[str, Sequence[tuple[float, float]]]) -> 
         cv2.line(picture, (0, y), (width - 1, y), colour, 1)
     for tenth in TENTHS:
         x, y = drawing.place(tenth / 10, tenth / 10, picture)
-        number(picture, f"{tenth / 10:g}", (x, pen.line), pen)
-        number(picture, f"{tenth / 10:g}", (0, y), pen)
+        _number(picture, f"{tenth / 10:g}", (x, pen.line), pen)
+        _number(picture, f"{tenth / 10:g}", (0, y), pen)
     return picture
 
 
-def number(picture: Array, words: str, at: tuple[int, int], pen: Pen) -> None:
+def _number(picture: Array, words: str, at: tuple[int, int], pen: Pen) -> None:
     """Legible on anything."""
     x, y = at
     cv2.rectangle(picture, (x, y - pen.line + pen.margin), (x + pen.width(words) + 4, y + pen.margin // 2), BLACK, -1)
     pen.write(picture, words, (x + 2, y), WHITE)
 
 
-def write(out: Path, picture: Array) -> None:
+def _write(out: Path, picture: Array) -> None:
     """Readable for its owner only: it may show people. Raises OSError."""
     data = cv2.imencode(out.suffix.lower(), picture)[1].tobytes()
     file = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

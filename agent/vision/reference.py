@@ -28,15 +28,15 @@ class BadReference(PackageError):
 
 def read(path: Path) -> Array:
     """The picture in grey, uint8 [height, width]. Raises ReferenceMistake."""
-    raw = content(path)
-    width, height = size(raw) or (0, 0)
+    raw = _content(path)
+    width, height = _size(raw) or (0, 0)
     if not width or not height:
         raise BadReference(f"'{path}' is no PNG or JPEG picture, or its header is damaged")
     if width * height > MAX_PIXELS:
         raise BadReference(f"'{path}' has {width} x {height} pixels; at most {MAX_PIXELS:,} are taken: make it smaller")
     if not raw.rstrip(b"\0").endswith((PNG_END, JPEG_END)):
         raise BadReference(f"'{path}' breaks off before its end: copy it again")
-    picture, damaged = decoded(raw)
+    picture, damaged = _decoded(raw)
     if picture is None or damaged:
         raise BadReference(f"'{path}' does not decode: it is damaged; save it again")
     if float(picture.std()) < LEAST_CONTRAST:
@@ -44,7 +44,7 @@ def read(path: Path) -> Array:
     return picture
 
 
-def decoded(raw: bytes) -> tuple[Array | None, bool]:
+def _decoded(raw: bytes) -> tuple[Array | None, bool]:
     """The picture, and whether its decoder complained: on standard error alone, going on with made-up pixels."""
     kept, caught = os.dup(2), os.memfd_create("stderr")
     os.dup2(caught, 2)
@@ -62,7 +62,7 @@ def decoded(raw: bytes) -> tuple[Array | None, bool]:
     return picture, any(line.startswith(COMPLAINTS) for line in lines)
 
 
-def content(path: Path) -> bytes:
+def _content(path: Path) -> bytes:
     try:
         if not os.path.isfile(path):  # a pipe or a device would never end; a name may be no name at all
             raise BadReference(f"'{path}' {'is no file' if os.path.exists(path) else 'does not exist'}")
@@ -75,7 +75,7 @@ def content(path: Path) -> bytes:
     return raw
 
 
-def size(raw: bytes) -> tuple[int, int] | None:
+def _size(raw: bytes) -> tuple[int, int] | None:
     """Width and height that the header promises; None where it is neither PNG nor JPEG."""
     if raw.startswith(PNG) and len(raw) >= 24:
         width, height = struct.unpack_from(">II", raw, 16)

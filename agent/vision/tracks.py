@@ -30,7 +30,7 @@ class Track:
         self.filter.measurementMatrix = np.eye(4, 6, dtype=np.float32)
         self.filter.measurementNoiseCov = np.eye(4, dtype=np.float32) * np.float32(PLACED**2)
         self.filter.errorCovPost = np.diag(np.array([PLACED**2] * 4 + [1.0, 1.0], np.float32))
-        self.filter.statePost = np.array([*measured(finding.box), 0.0, 0.0], np.float32)[:, None]
+        self.filter.statePost = np.array([*_measured(finding.box), 0.0, 0.0], np.float32)[:, None]
 
     def expect(self, now: int) -> Box:
         """Where it should be now: straight on at the same speed."""
@@ -46,7 +46,7 @@ class Track:
 
     def see(self, finding: Finding, now: int) -> None:
         assert finding.box
-        self.filter.correct(np.array(measured(finding.box), np.float32)[:, None])
+        self.filter.correct(np.array(_measured(finding.box), np.float32)[:, None])
         self.finding, self.t_seen = finding, now
 
     @property
@@ -101,5 +101,5 @@ def overlap(one: Box, other: Box) -> float:
     return wide * high / (sum(areas) - wide * high)
 
 
-def measured(box: Box) -> tuple[float, float, float, float]:
+def _measured(box: Box) -> tuple[float, float, float, float]:
     return (box.left + box.right) / 2, (box.top + box.bottom) / 2, box.right - box.left, box.bottom - box.top

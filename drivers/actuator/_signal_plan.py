@@ -72,12 +72,12 @@ class Plan:
         if phase == "yellow":
             return "clear" if lasted >= times.yellow else ""
         if phase == "clear":
-            return self.after_clear() if lasted >= self.clear else ""
+            return self._after_clear() if lasted >= self.clear else ""
         if self.wish != "flash":
             return "yellow"
         return FLASHING[phase] if lasted >= FLASH_S else ""
 
-    def after_clear(self) -> str:
+    def _after_clear(self) -> str:
         if self.wish in SIDES:
             return self.owed or self.wish
         self.owed = ""

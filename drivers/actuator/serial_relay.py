@@ -74,7 +74,7 @@ class Driver(Actuator):
         try:
             self._send(self.port, data)
         except serial.SerialTimeoutException as error:
-            discard(self.port)
+            _discard(self.port)
             raise DeviceFault(f"{self.options.url}: takes no bytes for {self.options.timeout_ms:g} ms") from error
         except (OSError, termios.error) as error:  # SerialException is an OSError
             raise DeviceMissing(f"{self.options.url}: gone, {error}") from error
@@ -86,7 +86,7 @@ class Driver(Actuator):
     def close(self) -> None:
         port, self.port = self.port, None
         if port is not None:
-            discard(port)
+            _discard(port)
             with suppress(OSError):  # a port that is gone cannot be closed properly either
                 port.close()
 
@@ -94,7 +94,7 @@ class Driver(Actuator):
         if self.options.echo == "same":
             port.reset_input_buffer()
         port.write(data)
-        drain(port, self.timeout_s)
+        _drain(port, self.timeout_s)
         if self.options.echo == "same":
             self._compare(port, data)
 
@@ -113,7 +113,7 @@ def encode(pattern: Mapping[int, bool]) -> bytes:
     return b"".join(bytes((*frame, sum(frame) & 0xFF)) for frame in frames)
 
 
-def drain(port: serial.Serial, timeout_s: float) -> None:
+def _drain(port: serial.Serial, timeout_s: float) -> None:
     """Wait until the bytes have left this machine. Raises SerialTimeoutException.
 
     tcdrain alone waits for ever on a USB device that accepts nothing, so it comes after the queue is seen empty.
@@ -128,7 +128,7 @@ def drain(port: serial.Serial, timeout_s: float) -> None:
     port.flush()
 
 
-def discard(port: serial.Serial) -> None:
+def _discard(port: serial.Serial) -> None:
     """Drop what has not left: a late "run" after a "stop" is dangerous, and close would wait 30 s for it to leave."""
     with suppress(OSError, termios.error):
         port.reset_output_buffer()

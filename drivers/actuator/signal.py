@@ -77,7 +77,7 @@ class Driver(Actuator):
 
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
-        self.heads = heads(options, name)
+        self.heads = _heads(options, name)
         self.forgetful = options.url != LOG
         self.plan = Plan(options.times, 0.0)
         self.lock = threading.Lock()  # of all below, and of the heads
@@ -187,7 +187,7 @@ class Lines(lines.Driver):
             super().apply(verb, arguments)
 
 
-def heads(options: Options, name: str) -> Actuator:
+def _heads(options: Options, name: str) -> Actuator:
     """What the lamps hang on; its verbs are the phases."""
     if options.url == LOG:
         return Lines(lines.Options(path=options.path, safe="clear"), name)

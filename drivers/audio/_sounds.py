@@ -33,7 +33,7 @@ def make(kind: str, rate_hz: int, seconds: float, seed: int) -> Array:
     return (wave / max(float(np.abs(wave).max()), 1e-9)).astype(np.float32)
 
 
-def scream(t: Array, rate_hz: int, chance: Chance) -> Array:
+def _scream(t: Array, rate_hz: int, chance: Chance) -> Array:
     """A high voice, strained: rough, that is its loudness trembles at 30 to 150 Hz (Arnal et al. 2015), vowel a."""
     rise = 1 - np.exp(-t / 0.07)
     fall = np.exp(-np.clip(t - 0.55 * t[-1], 0, None) / 0.25)
@@ -41,27 +41,27 @@ def scream(t: Array, rate_hz: int, chance: Chance) -> Array:
         (500 + 530 * rise)
         * (0.82 + 0.18 * fall)
         * (1 + 0.016 * np.sin(2 * np.pi * 5.4 * t))
-        * wobble(t, chance, 0.013, 94)
+        * _wobble(t, chance, 0.013, 94)
     )
     rough = 1 + 0.72 * np.sin(2 * np.pi * 106 * t + 2 * np.sin(2 * np.pi * 9 * t))
-    voice = buzz(pitch, rate_hz, 0.58) * rough + 0.26 * chance.standard_normal(len(t))
-    heard: Array = resonate(voice, rate_hz, [(1260, 180), (1810, 220), (3510, 310)]) * rise * fall
+    voice = _buzz(pitch, rate_hz, 0.58) * rough + 0.26 * chance.standard_normal(len(t))
+    heard: Array = _resonate(voice, rate_hz, [(1260, 180), (1810, 220), (3510, 310)]) * rise * fall
     return heard
 
 
-def groan(t: Array, rate_hz: int, chance: Chance) -> Array:
+def _groan(t: Array, rate_hz: int, chance: Chance) -> Array:
     """A voice that swells, sinks and creaks at 37 Hz, an open vowel from the back of the mouth."""
     share = t / max(t[-1], 1e-9)
     swell = np.sin(np.pi * share) ** 0.9
-    pitch = (200 - 68 * share) * (1 + 0.043 * np.sin(np.pi * share)) * wobble(t, chance, 0.108, 34.6)
-    voice = buzz(pitch, rate_hz, 0.92) * (1 + 0.61 * np.sin(2 * np.pi * 37.5 * t)) + 0.25 * chance.standard_normal(
+    pitch = (200 - 68 * share) * (1 + 0.043 * np.sin(np.pi * share)) * _wobble(t, chance, 0.108, 34.6)
+    voice = _buzz(pitch, rate_hz, 0.92) * (1 + 0.61 * np.sin(2 * np.pi * 37.5 * t)) + 0.25 * chance.standard_normal(
         len(t)
     )
-    heard: Array = resonate(voice, rate_hz, list(zip((730, 1020, 2890), WIDTHS))) * swell
+    heard: Array = _resonate(voice, rate_hz, list(zip((730, 1020, 2890), WIDTHS))) * swell
     return heard
 
 
-def speech(t: Array, rate_hz: int, chance: Chance) -> Array:
+def _speech(t: Array, rate_hz: int, chance: Chance) -> Array:
     """Syllables, four a second: a voiced vowel each, hissed consonants between, a pause at the end of a phrase."""
     out, at = np.zeros(len(t)), 0
     names = sorted(VOWELS)
@@ -69,19 +69,21 @@ def speech(t: Array, rate_hz: int, chance: Chance) -> Array:
         size = min(int(rate_hz * chance.uniform(0.16, 0.3)), len(t) - at)
         part = slice(at, at + size)
         shape = np.sin(np.pi * np.arange(size) / size) ** 0.7
-        pitch = (125 + 25 * chance.standard_normal()) * np.linspace(1.1, 0.9, size) * wobble(t[:size], chance, 0.01, 20)
+        pitch = (
+            (125 + 25 * chance.standard_normal()) * np.linspace(1.1, 0.9, size) * _wobble(t[:size], chance, 0.01, 20)
+        )
         vowel, after = (np.array(VOWELS[names[chance.integers(len(names))]]) for _ in range(2))
-        halves = [resonate(buzz(pitch, rate_hz, 1.0), rate_hz, list(zip(one, WIDTHS))) for one in (vowel, after)]
+        halves = [_resonate(_buzz(pitch, rate_hz, 1.0), rate_hz, list(zip(one, WIDTHS))) for one in (vowel, after)]
         glide = np.linspace(0, 1, size)
         out[part] = shape * (halves[0] * (1 - glide) + halves[1] * glide)
         hiss = min(size, int(0.07 * rate_hz))
-        burst = resonate(chance.standard_normal(hiss), rate_hz, [(min(4500.0, 0.4 * rate_hz), 1500)])
+        burst = _resonate(chance.standard_normal(hiss), rate_hz, [(min(4500.0, 0.4 * rate_hz), 1500)])
         out[at : at + hiss] += 0.2 * np.abs(out[part]).max() * burst / max(np.abs(burst).max(), 1e-9) * np.hanning(hiss)
         at += size + (int(0.35 * rate_hz) if chance.random() < 0.12 else int(0.02 * rate_hz))
     return out
 
 
-def glass(t: Array, rate_hz: int, chance: Chance) -> Array:
+def _glass(t: Array, rate_hz: int, chance: Chance) -> Array:
     """A pane bursts, and pieces ring as they fall: inharmonic modes of small plates, each dying away within 0.1 s."""
     out = 1.5 * chance.standard_normal(len(t)) * np.exp(-t / 0.03)
     out -= np.convolve(out, np.ones(8) / 8, "same")  # glass has nothing low in it
@@ -99,10 +101,10 @@ def glass(t: Array, rate_hz: int, chance: Chance) -> Array:
 
 
 KINDS: dict[str, Callable[[Array, int, Chance], Array]] = {
-    "scream": scream,
-    "groan": groan,
-    "glass": glass,
-    "speech": speech,
+    "scream": _scream,
+    "groan": _groan,
+    "glass": _glass,
+    "speech": _speech,
 }
 
 
@@ -117,7 +119,7 @@ def room(rate_hz: int, seconds: float, seed: int) -> Array:
     return noise.astype(np.float32)
 
 
-def buzz(pitch: Array, rate_hz: int, tilt: float) -> Array:
+def _buzz(pitch: Array, rate_hz: int, tilt: float) -> Array:
     """What the vocal folds give: every harmonic of the pitch [n] in Hz below half the rate, the h-th as h ** -tilt."""
     phase = 2 * np.pi * np.cumsum(pitch) / rate_hz
     out = np.zeros(len(pitch))
@@ -126,7 +128,7 @@ def buzz(pitch: Array, rate_hz: int, tilt: float) -> Array:
     return out
 
 
-def resonate(wave: Array, rate_hz: int, resonances: Sequence[tuple[float, float]]) -> Array:
+def _resonate(wave: Array, rate_hz: int, resonances: Sequence[tuple[float, float]]) -> Array:
     """The wave through resonances (Hz, bandwidth in Hz) side by side: Lorentz curves over its spectrum."""
     hz = np.fft.rfftfreq(2 * len(wave), 1 / rate_hz)
     gain = sum(
@@ -135,7 +137,7 @@ def resonate(wave: Array, rate_hz: int, resonances: Sequence[tuple[float, float]
     return np.fft.irfft(np.fft.rfft(wave, 2 * len(wave)) * gain)[: len(wave)]
 
 
-def wobble(t: Array, chance: Chance, depth: float, hz: float) -> Array:
+def _wobble(t: Array, chance: Chance, depth: float, hz: float) -> Array:
     """Around 1, random, slower than `hz`: no voice holds its pitch."""
     knots = max(2, int((t[-1] if len(t) else 0) * hz) + 2)
     return 1 + depth * np.interp(t, np.linspace(0, t[-1] if len(t) else 0, knots), chance.standard_normal(knots))

@@ -69,7 +69,7 @@ def load(path: Path, rate_hz: int, max_s: float) -> Array:
         if not path.is_file():  # a pipe has no end; opening it could wait for ever
             raise DeviceMissing(f"{path}: no such file")
         with open(path, "rb") as raw, wave.open(raw) as file:
-            values = mixed(file, path, max_s)
+            values = _mixed(file, path, max_s)
             before_hz = file.getframerate()
     except OSError as error:
         raise DeviceMissing(f"{path}: {error.strerror}") from error
@@ -84,7 +84,7 @@ def load(path: Path, rate_hz: int, max_s: float) -> Array:
     return values
 
 
-def mixed(file: wave.Wave_read, path: Path, max_s: float) -> Array:
+def _mixed(file: wave.Wave_read, path: Path, max_s: float) -> Array:
     """float32 [n] at the file's rate: the mean of its channels."""
     channels, width, rate, frames = file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()
     if not 1 <= channels <= MOST_CHANNELS or not 1 <= width <= 4 or not LOWEST_HZ <= rate <= HIGHEST_HZ:
@@ -94,20 +94,20 @@ def mixed(file: wave.Wave_read, path: Path, max_s: float) -> Array:
     parts = []
     while len(raw := file.readframes(CHUNK)) >= channels * width:
         whole = len(raw) // (channels * width) * channels * width  # a cut file may end in the middle of a frame
-        parts.append(real(raw[:whole], width).reshape(-1, channels).mean(axis=1))
+        parts.append(_real(raw[:whole], width).reshape(-1, channels).mean(axis=1))
     if not parts:
         raise DeviceFault(f"{path}: no sound in it")
     return np.concatenate(parts)
 
 
-def real(raw: bytes, width: int) -> Array:
+def _real(raw: bytes, width: int) -> Array:
     """PCM of `width` bytes, little-endian, as float32 in -1..1. WAV stores 8 bit with 128 as zero, the others signed."""
     if width == 1:
         return (np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / 128
     if width == 3:  # as the upper bytes of 32 bit
         wide = np.zeros((len(raw) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)
-        return real(wide.tobytes(), 4)
+        return _real(wide.tobytes(), 4)
     values: Array = np.frombuffer(raw, "<i2" if width == 2 else "<i4").astype(np.float32)
     values /= 1 << (8 * width - 1)
     return values

@@ -35,11 +35,11 @@ class Driver(Sensor):
         probes: tuple[Probe, ...] = (
             lambda: temperatures(root),
             Load(root).read,
-            lambda: memory(root),
-            lambda: clock(root),
-            lambda: gpu(root),
+            lambda: _memory(root),
+            lambda: _clock(root),
+            lambda: _gpu(root),
             lambda: throttling(root),
-            lambda: power(root),
+            lambda: _power(root),
         )
         self.probes = [probe for probe in probes if probe()]
         self.keys = [key for probe in self.probes for key in probe()]
@@ -79,84 +79,86 @@ class Load:
 def temperatures(root: Path) -> Mapping[str, float]:
     """Thermal zones and hardware monitors; files hold thousandths of a degree."""
     found: dict[str, float] = {}
-    zones = [(text(zone / "type"), zone / "temp") for zone in within(root, "sys/class/thermal", "thermal_zone*")]
+    zones = [(text(zone / "type"), zone / "temp") for zone in _within(root, "sys/class/thermal", "thermal_zone*")]
     chips = [
-        (text(file.parent / "name") + " " + label(file), file)
-        for file in within(root, "sys/class/hwmon", "hwmon*/temp*_input")
+        (text(file.parent / "name") + " " + _label(file), file)
+        for file in _within(root, "sys/class/hwmon", "hwmon*/temp*_input")
     ]
     for name, file in zones + chips:
-        celsius = number(file) / 1000
+        celsius = _number(file) / 1000
         if COLDEST_C < celsius < HOTTEST_C:
-            key = f"temperature_{slug(name)}_c"
+            key = f"temperature_{_slug(name)}_c"
             found[key] = max(celsius, found.get(key, celsius))
     return {"temperature_c": max(found.values()), **found} if found else {}
 
 
-def memory(root: Path) -> Mapping[str, float]:
+def _memory(root: Path) -> Mapping[str, float]:
     line = re.search(r"^MemAvailable:\s+(\d+) kB", text(root / "proc/meminfo"), re.MULTILINE)
     return {"memory_available_mb": int(line[1]) / 1024} if line else {}
 
 
-def clock(root: Path) -> Mapping[str, float]:
-    khz = known(number(file) for file in within(root, "sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_cur_freq"))
+def _clock(root: Path) -> Mapping[str, float]:
+    khz = _known(
+        _number(file) for file in _within(root, "sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_cur_freq")
+    )
     mhz = [one / 1000 for one in khz] or [
         float(one) for one in re.findall(r"^cpu MHz\s*: ([0-9.]+)$", text(root / "proc/cpuinfo"), re.MULTILINE)
     ]
     return {"cpu_mhz": sum(mhz) / len(mhz)} if mhz else {}
 
 
-def gpu(root: Path) -> Mapping[str, float]:
+def _gpu(root: Path) -> Mapping[str, float]:
     # a Jetson writes tenths of a percent
-    tenths = known(number(file) for file in within(root, "sys/class/devfreq", "*gpu*/device/load"))
+    tenths = _known(_number(file) for file in _within(root, "sys/class/devfreq", "*gpu*/device/load"))
     return {"gpu_load_percent": max(tenths) / 10} if tenths else {}
 
 
 def throttling(root: Path) -> Mapping[str, float]:
     found: dict[str, float] = {}
-    counts = known(
-        number(file)
-        for file in within(root, "sys/devices/system/cpu", "cpu[0-9]*/thermal_throttle/core_throttle_count")
+    counts = _known(
+        _number(file)
+        for file in _within(root, "sys/devices/system/cpu", "cpu[0-9]*/thermal_throttle/core_throttle_count")
     )
     if counts:
         found["throttle_count"] = sum(counts)
-    for file in within(root, "sys/devices/platform/soc", "soc:firmware/get_throttled"):
+    for file in _within(root, "sys/devices/platform/soc", "soc:firmware/get_throttled"):
         flags = text(file)
         if re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", flags):
             found["throttled"] = float(int(flags, 16) & THROTTLED_NOW != 0)
     return found
 
 
-def power(root: Path) -> Mapping[str, float]:
+def _power(root: Path) -> Mapping[str, float]:
     """Watts of each rail that a monitor measures, and of the board.
 
     Where one rail is the input of the board (VDD_IN on an Orin, POM_5V_IN on a Nano) the others hang on it, and a
     sum would count them twice.
     """
     rails: dict[str, float] = {}
-    for file in within(root, "sys/class/hwmon", "hwmon*/power*_input"):
-        rails[f"{text(file.parent / 'name')} {label(file)}"] = number(file) / 1e6
-    for amps in within(root, "sys/class/hwmon", "hwmon*/curr*_input"):
+    for file in _within(root, "sys/class/hwmon", "hwmon*/power*_input"):
+        rails[f"{text(file.parent / 'name')} {_label(file)}"] = _number(file) / 1e6
+    for amps in _within(root, "sys/class/hwmon", "hwmon*/curr*_input"):
         volts = amps.with_name(amps.name.replace("curr", "in"))
         # the other chips that measure a current work out the power themselves
         if text(amps.parent / "name") == "ina3221":
-            rails[label(volts) or volts.name[:-6]] = number(volts) / 1e3 * number(amps) / 1e3
-    rails = {slug(name): watts for name, watts in rails.items() if not math.isnan(watts)}
+            rails[_label(volts) or volts.name[:-6]] = _number(volts) / 1e3 * _number(amps) / 1e3
+    rails = {_slug(name): watts for name, watts in rails.items() if not math.isnan(watts)}
     if not rails:
         return {}
     entry = [watts for name, watts in rails.items() if re.search(r"(^|_)v?in$", name)]
     return {"power_w": sum(entry or rails.values()), **{f"power_{name}_w": watts for name, watts in rails.items()}}
 
 
-def within(root: Path, folder: str, pattern: str) -> list[Path]:
+def _within(root: Path, folder: str, pattern: str) -> list[Path]:
     return sorted((root / folder).glob(pattern))
 
 
-def label(file: Path) -> str:
+def _label(file: Path) -> str:
     """temp1_input is named by temp1_label, where there is one."""
     return text(file.with_name(file.name.replace("_input", "_label")))
 
 
-def slug(name: str) -> str:
+def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
@@ -167,11 +169,11 @@ def text(path: Path) -> str:
         return ""
 
 
-def number(path: Path) -> float:
+def _number(path: Path) -> float:
     """The integer in a file, NaN where there is none."""
     content = text(path)
     return float(content) if re.fullmatch(r"-?[0-9]{1,15}", content) else math.nan
 
 
-def known(values: Iterable[float]) -> list[float]:
+def _known(values: Iterable[float]) -> list[float]:
     return [value for value in values if not math.isnan(value)]

@@ -40,49 +40,49 @@ def good() -> Array:
     return copper
 
 
-def a_trace(random: np.random.Generator) -> tuple[int, int]:
+def _a_trace(random: np.random.Generator) -> tuple[int, int]:
     """The middle of a trace, away from pads and the jog."""
     y = int(random.choice([random.integers(160, 280), random.integers(350, 470)]))
     return int(random.choice(TRACES)) + (20 if y > 330 else 0), y
 
 
-def open_(copper: Array, random: np.random.Generator) -> tuple[int, int]:
-    x, y = a_trace(random)
+def _open_(copper: Array, random: np.random.Generator) -> tuple[int, int]:
+    x, y = _a_trace(random)
     gap = int(random.integers(5, 9))
     cv2.rectangle(copper, (x - WIDE, y - gap), (x + WIDE, y + gap), 0, -1)
     return x, y
 
 
-def short(copper: Array, random: np.random.Generator) -> tuple[int, int]:
-    x, y = a_trace(random)
+def _short(copper: Array, random: np.random.Generator) -> tuple[int, int]:
+    x, y = _a_trace(random)
     x = min(x, TRACES[-2])
     cv2.line(copper, (x, y), (x + 62, y + int(random.integers(-8, 9))), 1, int(random.integers(5, 10)))
     return x + 31, y
 
 
-def mousebite(copper: Array, random: np.random.Generator) -> tuple[int, int]:
-    x, y = a_trace(random)
+def _mousebite(copper: Array, random: np.random.Generator) -> tuple[int, int]:
+    x, y = _a_trace(random)
     x += int(random.choice([-1, 1])) * (WIDE // 2 + 1)
     cv2.ellipse(copper, (x, y), (int(random.integers(6, 9)), int(random.integers(6, 11))), 0, 0, 360, 0, -1)
     return x, y
 
 
-def spur(copper: Array, random: np.random.Generator) -> tuple[int, int]:
-    x, y = a_trace(random)
+def _spur(copper: Array, random: np.random.Generator) -> tuple[int, int]:
+    x, y = _a_trace(random)
     x += int(random.choice([-1, 1])) * (WIDE // 2 + 1)
     cv2.ellipse(copper, (x, y), (int(random.integers(8, 13)), int(random.integers(5, 9))), 0, 0, 360, 1, -1)
     return x, y
 
 
-def spare_copper(copper: Array, random: np.random.Generator) -> tuple[int, int]:
-    x, y = a_trace(random)
+def _spare_copper(copper: Array, random: np.random.Generator) -> tuple[int, int]:
+    x, y = _a_trace(random)
     x += 31  # between two traces
     turn = float(random.uniform(0, 180))
     cv2.ellipse(copper, (x, y), (int(random.integers(6, 10)), int(random.integers(5, 8))), turn, 0, 360, 1, -1)
     return x, y
 
 
-def pin_hole(copper: Array, random: np.random.Generator) -> tuple[int, int]:
+def _pin_hole(copper: Array, random: np.random.Generator) -> tuple[int, int]:
     left, top, right, bottom = PLANE
     x, y = int(random.integers(left + 25, right - 25)), int(random.integers(top + 25, bottom - 25))
     cv2.ellipse(copper, (x, y), (int(random.integers(4, 8)), int(random.integers(4, 8))), 0, 0, 360, 0, -1)
@@ -90,12 +90,12 @@ def pin_hole(copper: Array, random: np.random.Generator) -> tuple[int, int]:
 
 
 KINDS: dict[str, Callable[[Array, np.random.Generator], tuple[int, int]]] = {
-    "open": open_,
-    "short": short,
-    "mousebite": mousebite,
-    "spur": spur,
-    "copper": spare_copper,
-    "pin-hole": pin_hole,
+    "open": _open_,
+    "short": _short,
+    "mousebite": _mousebite,
+    "spur": _spur,
+    "copper": _spare_copper,
+    "pin-hole": _pin_hole,
 }
 
 

@@ -41,7 +41,7 @@ class Post:
         self.free = list(range(mail.SLOTS))
         self.slots: list[Any] = []
 
-    def introduce(self, width: int, height: int, rate_hz: float) -> None:
+    def _introduce(self, width: int, height: int, rate_hz: float) -> None:
         """Makes the slots, says hello and waits until the parent is ready."""
         size = width * height * 3
         os.ftruncate(self.memory, size * mail.SLOTS)
@@ -50,7 +50,7 @@ class Post:
         os.write(self.outbox, mail.lettered(mail.HELLO, f"{width} {height} {rate_hz}"))
         self._orders(len(mail.READY))
 
-    def take_slot(self) -> int:
+    def _take_slot(self) -> int:
         """A slot to fill. Waits for one where every picture counts."""
         if not self.free:
             self.free.extend(self._orders(mail.SLOTS))
@@ -87,10 +87,10 @@ class Player:
     def run(self) -> None:
         while True:
             first = self.sequence
-            capture = opened(self.request)
+            capture = _opened(self.request)
             announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
             self._play(capture)
-            check_complete(self.sequence - first, announced)
+            _check_complete(self.sequence - first, announced)
             if not self.request["loop"]:
                 return
 
@@ -100,7 +100,7 @@ class Player:
             arrival = time.monotonic_ns()
             if not self.post.slots:
                 self._introduce(capture)
-            slot = self.post.take_slot()
+            slot = self.post._take_slot()
             self._fill(capture, slot)
             self.post.send(slot, self.sequence, self._stamp(capture, arrival))
             self.sequence += 1
@@ -109,10 +109,10 @@ class Player:
         decoded, picture = capture.retrieve()
         if not decoded:
             raise Problem(mail.FAULT, "its first picture does not decode")
-        check_size(picture.shape[1], picture.shape[0], self.request["max_pixels"])
+        _check_size(picture.shape[1], picture.shape[0], self.request["max_pixels"])
         rate_hz = capture.get(cv2.CAP_PROP_FPS)
         self.period_s = 1 / rate_hz if 0.01 < rate_hz < 1000 else 1 / 30
-        self.post.introduce(picture.shape[1], picture.shape[0], 1 / self.period_s)
+        self.post._introduce(picture.shape[1], picture.shape[0], 1 / self.period_s)
         self.start = time.monotonic_ns()
 
     def _fill(self, capture: cv2.VideoCapture, slot: int) -> None:
@@ -148,7 +148,7 @@ class Player:
         self.film_s = film_s
 
 
-def opened(request: dict[str, Any]) -> cv2.VideoCapture:
+def _opened(request: dict[str, Any]) -> cv2.VideoCapture:
     """The capture, checked as far as its header goes."""
     settings = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
@@ -159,16 +159,16 @@ def opened(request: dict[str, Any]) -> cv2.VideoCapture:
     capture = cv2.VideoCapture(request["source"], cv2.CAP_FFMPEG, settings)
     if not capture.isOpened():
         raise Problem(mail.MISSING if request["pace"] == "live" else mail.FAULT, request["closed"])
-    check_size(capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT), request["max_pixels"])
+    _check_size(capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT), request["max_pixels"])
     return capture
 
 
-def check_size(width: float, height: float, max_pixels: int) -> None:
+def _check_size(width: float, height: float, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise Problem(mail.FAULT, f"has pictures of {width:.0f}x{height:.0f}, more than max_pixels {max_pixels}")
 
 
-def check_complete(shown: int, announced: float) -> None:
+def _check_complete(shown: int, announced: float) -> None:
     """A recording that was cut off ends early. Where the container has no count OpenCV guesses one, hence the hundredth."""
     if shown == 0:
         raise Problem(mail.FAULT, "holds no picture that decodes")
@@ -176,7 +176,7 @@ def check_complete(shown: int, announced: float) -> None:
         raise Problem(mail.FAULT, f"is cut off: {shown} of {announced:.0f} frames")
 
 
-def confine(request: dict[str, Any]) -> None:
+def _confine(request: dict[str, Any]) -> None:
     """The child dies with its parent, keeps off the real-time cores, and can neither eat the memory nor dump it."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != request["parent"]:
@@ -189,7 +189,7 @@ def confine(request: dict[str, Any]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def read_request() -> dict[str, Any]:
+def _read_request() -> dict[str, Any]:
     line = b""
     while not line.endswith(b"\n"):
         part = os.read(ORDERS, 4096)
@@ -201,8 +201,8 @@ def read_request() -> dict[str, Any]:
 
 
 def main(memory: int, inbox: int, outbox: int) -> None:
-    request = read_request()
-    confine(request)
+    request = _read_request()
+    _confine(request)
     try:
         Player(request, Post(memory, inbox, outbox, request["pace"] != "fast")).run()
         os.write(outbox, mail.lettered(mail.END, ""))

@@ -87,11 +87,11 @@ class Arm:
         wrist = [fx + x, fy + y, fz + z, tx - ARM_M * y, ty + ARM_M * x, tz]
         return [*error, v1 + speed[0], v2 + speed[1], v3 + speed[2], *wrist]
 
-    def deviate(self, amount: float) -> None:
+    def _deviate(self, amount: float) -> None:
         """The controller's zero drifts `amount` degrees off the plan's: calibration lost, a belt stretched."""
         self.target[self.joint] = self.sign * amount * (1.0 - exp(-self.age / 0.06))
 
-    def collide(self, amount: float) -> None:
+    def _collide(self, amount: float) -> None:
         """Metal meets something: `amount` newtons within some 3 ms; half of it stays while the arm leans on it."""
         self.contact = amount * (1.0 - exp(-self.age / 0.003)) * (0.5 + 0.5 * exp(-self.age / 0.03))
         self.push = [self.contact * share * torque for share, torque in zip(self.way, TORQUE_PER_N)]
@@ -104,13 +104,13 @@ class Arm:
         self.push[j] = 0.0 if self.caught else self.sign * FALL
         self.target[j] = self.sign * amount if self.caught else 0.0
 
-    def run_away(self, amount: float) -> None:
+    def _run_away(self, amount: float) -> None:
         """The drive loses its position loop and turns `amount` deg/s off plan."""
         self.target[self.joint] = self.error[self.joint]
         self.runaway[self.joint] = self.sign * amount
 
 
-ACTS = {"deviation": Arm.deviate, "collision": Arm.collide, "slip": Arm.slip, "overspeed": Arm.run_away}
+ACTS = {"deviation": Arm._deviate, "collision": Arm._collide, "slip": Arm.slip, "overspeed": Arm._run_away}
 
 
 class Run(NamedTuple):

@@ -32,29 +32,29 @@ def nominal(setting: Setting, seconds: float, rate_hz: float, seed: int) -> Arra
 
     Whole pick-and-place cycles, at least `seconds` long; the last row joins the first without a jump.
     """
-    angles, held = plan(setting.speed, seconds, rate_hz, np.random.default_rng(seed))
-    speeds = slope(angles, rate_hz)
+    angles, held = _plan(setting.speed, seconds, rate_hz, np.random.default_rng(seed))
+    speeds = _slope(angles, rate_hz)
     load = setting.payload_kg * held[:, None]
-    upset = disturbance(angles, speeds, slope(speeds, rate_hz), load, setting.friction)
-    return np.hstack([upset, speeds, wrench(angles, TOOL_KG + load, rate_hz)])
+    upset = _disturbance(angles, speeds, _slope(speeds, rate_hz), load, setting.friction)
+    return np.hstack([upset, speeds, _wrench(angles, TOOL_KG + load, rate_hz)])
 
 
-def plan(speed: float, seconds: float, rate_hz: float, random: np.random.Generator) -> tuple[Array, Array]:
+def _plan(speed: float, seconds: float, rate_hz: float, random: np.random.Generator) -> tuple[Array, Array]:
     """Joint angles [n, 3] in deg, and the share 0..1 of the payload that hangs at the tool [n]."""
     home = np.array([0.0, 40.0, -70.0])
     here, grasped = home, 0
     angles: list[Array] = [home[None]]
     held: list[Array] = [np.zeros(1)]
     while sum(map(len, held)) < seconds * rate_hz:
-        for there, grasp in [*cycle(random), (home, 0)]:
-            ease = minimum_jerk(duration(there - here, speed), rate_hz)
+        for there, grasp in [*_cycle(random), (home, 0)]:
+            ease = _minimum_jerk(_duration(there - here, speed), rate_hz)
             angles.append(here + ease[:, None] * (there - here))
             held.append(grasped + ease * (grasp - grasped))
             here, grasped = there, grasp
     return np.vstack(angles), np.concatenate(held)
 
 
-def cycle(random: np.random.Generator) -> list[tuple[Array, int]]:
+def _cycle(random: np.random.Generator) -> list[tuple[Array, int]]:
     """One pick and place: joint angles to go to, and whether the tool then holds the payload."""
     pick = np.array([-50.0, 25.0, -60.0]) + random.uniform(-20, 20, 3)
     place = np.array([50.0, 30.0, -65.0]) + random.uniform(-20, 20, 3)
@@ -63,7 +63,7 @@ def cycle(random: np.random.Generator) -> list[tuple[Array, int]]:
     return taking + [(place + lift, 1), (place, 1), (place, 0), (place + lift, 0)]
 
 
-def duration(way: Array, speed: float) -> float:
+def _duration(way: Array, speed: float) -> float:
     """Seconds of a minimum-jerk move of `way` degrees: it peaks at 15/8 way/T and 5.77 way/T^2."""
     far = float(np.abs(way).max())
     by_speed = 1.875 * far / (TOP_SPEED * speed)
@@ -71,18 +71,18 @@ def duration(way: Array, speed: float) -> float:
     return max(0.12, by_speed, by_acceleration)  # the gripper alone needs 0.12 s
 
 
-def minimum_jerk(seconds: float, rate_hz: float) -> Array:
+def _minimum_jerk(seconds: float, rate_hz: float) -> Array:
     """0 to 1 with speed and acceleration zero at both ends (Flash and Hogan 1985)."""
     count = max(2, round(seconds * rate_hz))
     t = np.arange(1, count + 1) / count
     return np.asarray(t**3 * (10 - 15 * t + 6 * t**2))
 
 
-def slope(series: Array, rate_hz: float) -> Array:
+def _slope(series: Array, rate_hz: float) -> Array:
     return np.asarray(np.gradient(series, 1.0 / rate_hz, axis=0))
 
 
-def disturbance(angles: Array, speeds: Array, accelerations: Array, load: Array, friction: float) -> Array:
+def _disturbance(angles: Array, speeds: Array, accelerations: Array, load: Array, friction: float) -> Array:
     """What the controller's model misses, as acceleration [n, 3] in deg/s^2: friction, part of the payload."""
     upper, fore = np.radians(angles[:, 1]), np.radians(angles[:, 1] + angles[:, 2])
     lever = np.stack([0 * fore, UPPER_M * np.cos(upper) + FORE_M * np.cos(fore), FORE_M * np.cos(fore)], axis=1)
@@ -90,13 +90,13 @@ def disturbance(angles: Array, speeds: Array, accelerations: Array, load: Array,
     return np.asarray(-rubbing - UNKNOWN_LOAD * load * lever - 0.03 * load * accelerations)
 
 
-def wrench(angles: Array, mass: Array, rate_hz: float) -> Array:
+def _wrench(angles: Array, mass: Array, rate_hz: float) -> Array:
     """Force and torque [n, 6] at the wrist: tool and payload weigh and resist being moved."""
     yaw, upper, fore = np.radians(angles[:, 0]), np.radians(angles[:, 1]), np.radians(angles[:, 1] + angles[:, 2])
     reach = UPPER_M * np.cos(upper) + FORE_M * np.cos(fore)
     height = UPPER_M * np.sin(upper) + FORE_M * np.sin(fore)
     tip = np.stack([reach * np.cos(yaw), reach * np.sin(yaw), height], axis=1)
-    east, north, up = (slope(slope(tip, rate_hz), rate_hz) + [0.0, 0.0, GRAVITY]).T
+    east, north, up = (_slope(_slope(tip, rate_hz), rate_hz) + [0.0, 0.0, GRAVITY]).T
     ahead = east * np.cos(yaw) + north * np.sin(yaw)
     aside = north * np.cos(yaw) - east * np.sin(yaw)
     along, across = ahead * np.cos(fore) + up * np.sin(fore), up * np.cos(fore) - ahead * np.sin(fore)

@@ -40,18 +40,18 @@ def total(data: bytes, checksum: str) -> int:
     if checksum == "crc16_ccitt":
         return crc_hqx(data, 0xFFFF)
     if checksum == "crc16_modbus":
-        return reduce(modbus_step, data, 0xFFFF)
+        return reduce(_modbus_step, data, 0xFFFF)
     return reduce(xor, data, 0)
 
 
-def modbus_step(crc: int, byte: int) -> int:
+def _modbus_step(crc: int, byte: int) -> int:
     return crc >> 8 ^ MODBUS[(crc ^ byte) & 0xFF]
 
 
-def modbus_entry(crc: int) -> int:
+def _modbus_entry(crc: int) -> int:
     for _ in range(8):
         crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
     return crc
 
 
-MODBUS = [modbus_entry(byte) for byte in range(256)]
+MODBUS = [_modbus_entry(byte) for byte in range(256)]

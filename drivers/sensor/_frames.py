@@ -138,7 +138,7 @@ class FrameParser:
             if len(frame) > self.form.max_frame:
                 raise ValueError("too long")
             raw = self._binary(frame) if self.form.layout else self._text(frame)
-            reading = [in_range(raw[i] * scale + offset) for i, scale, offset in self.kept]
+            reading = [_in_range(raw[i] * scale + offset) for i, scale, offset in self.kept]
             gap = self._gap(raw[self.counter]) if self.counter >= 0 else 0
         except ValueError:
             self._reject(frame)
@@ -159,7 +159,7 @@ class FrameParser:
             raise ValueError("wrong number of fields")
         values = [0.0] * len(fields)
         for i in self.used:
-            values[i] = number(fields[i])
+            values[i] = _number(fields[i])
         return values
 
     def _binary(self, frame: bytes) -> tuple[float, ...]:
@@ -181,14 +181,14 @@ class FrameParser:
         return step - 1
 
 
-def number(field: bytes) -> float:
+def _number(field: bytes) -> float:
     # Python reads 1_000 as a thousand; on a wire it is damage
     if b"_" in field:
         raise ValueError("not a number")
     return float(field)
 
 
-def in_range(value: float) -> float:
+def _in_range(value: float) -> float:
     # one comparison that is false for NaN, for infinity and for what float32 cannot hold
     if not -FLOAT32_MAX <= value <= FLOAT32_MAX:
         raise ValueError("not a finite number")

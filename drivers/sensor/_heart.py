@@ -40,7 +40,7 @@ class Heart:
         if "flat_line" in on:
             return drift + (on["flat_line"] or TYPICAL["flat_line"]) * self.random.gauss(0.0, 1.0)
         if "fibrillation" in on:
-            return drift + (on["fibrillation"] or TYPICAL["fibrillation"]) * self.fibrillate()
+            return drift + (on["fibrillation"] or TYPICAL["fibrillation"]) * self._fibrillate()
         return drift + self.r_mv * self.beat(on.get("rate", self.usual) or TYPICAL["rate"])
 
     def beat(self, bpm: float) -> float:
@@ -58,12 +58,12 @@ class Heart:
         return sum(
             height
             * exp(
-                -0.5 * (apart(self.phase - where * (sqrt(wider) if abs(where) > 1 else wider)) / (width * wider)) ** 2
+                -0.5 * (_apart(self.phase - where * (sqrt(wider) if abs(where) > 1 else wider)) / (width * wider)) ** 2
             )
             for where, width, height in WAVES
         )
 
-    def fibrillate(self) -> float:
+    def _fibrillate(self) -> float:
         """Noise through a resonator whose frequency wanders; one sigma is 1."""
         pull = self.dt / WANDER_S
         self.centre += (FIBRILLATION_HZ - self.centre) * pull + WANDER_HZ * sqrt(2 * pull) * self.random.gauss(0.0, 1.0)
@@ -77,6 +77,6 @@ class Heart:
         return new
 
 
-def apart(angle: float) -> float:
+def _apart(angle: float) -> float:
     """The same angle within half a turn either way."""
     return (angle + pi) % tau - pi

@@ -68,10 +68,10 @@ def read_header(text: str) -> Record:
         )
     if len(lines) < 1 + count:
         raise ValueError(f"{lines[-1][0]}: {count} signals announced, {len(lines) - 1} described")
-    return Record(rate, length, tuple(read_signal(*line, place) for place, line in enumerate(lines[1 : 1 + count])))
+    return Record(rate, length, tuple(_read_signal(*line, place) for place, line in enumerate(lines[1 : 1 + count])))
 
 
-def read_signal(number: int, line: str, place: int) -> Signal:
+def _read_signal(number: int, line: str, place: int) -> Signal:
     """FILE FORMAT [GAIN(BASELINE)/UNITS [BITS [ZERO [FIRST [CHECKSUM [BLOCK [NAME]]]]]]]. Raises ValueError."""
     fields = line.split(None, 8)
     layout = LAYOUT.fullmatch(fields[1]) if len(fields) > 1 else None
@@ -81,7 +81,7 @@ def read_signal(number: int, line: str, place: int) -> Signal:
     kind = int(layout[1])
     if kind not in FORMATS or int(layout[2] or 1) != 1 or int(layout[3] or 0):
         raise ValueError(f"{number}: format '{fields[1]}' is not supported: 16 or 212, one sample a frame, no skew")
-    zero, checksum = (whole(fields, index, number) for index in (4, 6))
+    zero, checksum = (_whole(fields, index, number) for index in (4, 6))
     baseline = int(scale[2]) if scale[2] else zero or 0
     name = fields[8].strip()[:64] if len(fields) > 8 else f"signal-{place}"
     gain, units = float(scale[1]) or GAIN, scale[3] or ""
@@ -90,7 +90,7 @@ def read_signal(number: int, line: str, place: int) -> Signal:
     return Signal(fields[0], kind, int(layout[4] or 0), gain, baseline, MILLI.get(units, 1.0), checksum, name)
 
 
-def whole(fields: Sequence[str], index: int, number: int) -> int | None:
+def _whole(fields: Sequence[str], index: int, number: int) -> int | None:
     if len(fields) <= index:
         return None
     if not re.fullmatch(r"[+-]?\d{1,9}", fields[index]):

@@ -72,13 +72,13 @@ class PacketParser(FrameParser):
 
     def _text(self, frame: bytes) -> list[float]:
         body = checked_text(frame.rstrip(b"\r"), self.form.checksum)
-        return list(row(bytes.fromhex(body.decode("ascii"))))
+        return list(_row(bytes.fromhex(body.decode("ascii"))))
 
     def _binary(self, frame: bytes) -> tuple[float, ...]:
-        return row(checked_binary(cobs_decode(frame), self.form.checksum))
+        return _row(checked_binary(cobs_decode(frame), self.form.checksum))
 
 
-def row(packet: bytes) -> tuple[float, ...]:
+def _row(packet: bytes) -> tuple[float, ...]:
     """One reading in the order of CHANNELS. Raises ValueError."""
     told = measurement(packet)
     return told.heart_rate_bpm, told.contact, told.rr_ms[-1] if told.rr_ms else 0.0

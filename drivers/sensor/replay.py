@@ -88,14 +88,14 @@ def load_csv(options: Options) -> tuple[tuple[str, ...], npt.NDArray[np.int64], 
         if os.path.getsize(path) > options.max_mb * 1e6:
             raise DeviceFault(f"{path}: larger than max_mb {options.max_mb:g}")
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return parse(csv.reader(file), options)
+            return _parse(csv.reader(file), options)
     except OSError as error:
         raise DeviceMissing(f"{path}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DeviceFault(f"{path}: not a CSV file, {error}") from error
 
 
-def parse(
+def _parse(
     lines: Iterator[list[str]],
     options: Options,
 ) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
@@ -117,9 +117,9 @@ def parse(
             continue
         try:
             if options.holes == "hold" and len(line) == len(header):
-                held += fill(line, last)
-            values.extend(numbers(line, columns, len(header)))
-            times.append(seconds(line, clock, times, options.rate_hz))
+                held += _fill(line, last)
+            values.extend(_numbers(line, columns, len(header)))
+            times.append(_seconds(line, clock, times, options.rate_hz))
         except ValueError as error:
             raise DeviceFault(f"{options.path}:{number}: {error}") from error
     if not times:
@@ -131,7 +131,7 @@ def parse(
     return names, np.round((np.array(times) - times[0]) * 1e9).astype(np.int64), table
 
 
-def fill(line: list[str], last: dict[int, str]) -> int:
+def _fill(line: list[str], last: dict[int, str]) -> int:
     """Put the column's last text into empty cells; how many. last: of each column that is played, brought up to date."""
     held = 0
     for column, before in last.items():
@@ -144,10 +144,10 @@ def fill(line: list[str], last: dict[int, str]) -> int:
     return held
 
 
-def seconds(line: list[str], clock: int, before: array[float], rate_hz: float | None) -> float:
+def _seconds(line: list[str], clock: int, before: array[float], rate_hz: float | None) -> float:
     if clock < 0:
         return len(before) / (rate_hz or 1.0)
-    now = finite(line[clock])
+    now = _finite(line[clock])
     if before and now < before[-1]:
         raise ValueError(f"{TIME} steps back from {before[-1]:g} to {now:g}")
     if now - (before[0] if before else now) > 1e9:
@@ -155,13 +155,13 @@ def seconds(line: list[str], clock: int, before: array[float], rate_hz: float | 
     return now
 
 
-def numbers(line: list[str], columns: list[int], width: int) -> list[float]:
+def _numbers(line: list[str], columns: list[int], width: int) -> list[float]:
     if len(line) != width:
         raise ValueError(f"{len(line)} fields where the header has {width}")
-    return [finite(line[column]) for column in columns]
+    return [_finite(line[column]) for column in columns]
 
 
-def finite(text: str) -> float:
+def _finite(text: str) -> float:
     try:
         value = float(text)
     except ValueError:

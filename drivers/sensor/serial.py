@@ -121,7 +121,7 @@ class Driver(SensorStream):
         assert self.port is not None, "read before open"
         try:
             if self.fd < 0:
-                return receive_without_fd(self.port, wait_s)
+                return _receive_without_fd(self.port, wait_s)
             if not self.ready.poll(wait_s * 1e3):
                 return b""
             data = os.read(self.fd, CHUNK)
@@ -140,7 +140,7 @@ class Driver(SensorStream):
         )
 
 
-def receive_without_fd(port: serial.Serial, wait_s: float) -> bytes:
+def _receive_without_fd(port: serial.Serial, wait_s: float) -> bytes:
     # loop:// and rfc2217:// keep a queue in this process; there is nothing to poll
     port.timeout = wait_s
     first: bytes = port.read(1)

@@ -55,7 +55,7 @@ class Driver(Ticking):
     def __init__(self, options: Any, name: str = "") -> None:
         super().__init__(options, name)
         self.setting = Setting(options.payload_kg, options.friction, options.speed, options.noise)
-        self.shown = options.faults or parade(options.fault_every_s)
+        self.shown = options.faults or _parade(options.fault_every_s)
         self.again = 0 if options.fault_every_s else NEVER
 
     def open(self) -> None:
@@ -86,7 +86,7 @@ class Driver(Ticking):
         self.again = self.due + int(1e9 * (self.shown[-1].at_s + self.shown[-1].for_s))
 
 
-def parade(every_s: float) -> tuple[ArmFault, ...]:
+def _parade(every_s: float) -> tuple[ArmFault, ...]:
     """One fault of each kind, so far apart."""
     if not every_s:
         return ()

@@ -50,7 +50,7 @@ class Driver(replay.Driver):
 
 def load_header(path: Path) -> Record:
     """Raises DeviceMissing, DeviceFault."""
-    text = read(path, MAX_HEADER).decode("latin-1")  # any byte is a character; comments carry names of patients' drugs
+    text = _read(path, MAX_HEADER).decode("latin-1")  # any byte is a character; comments carry names of patients' drugs
     try:
         return read_header(text)
     except ValueError as error:
@@ -59,8 +59,8 @@ def load_header(path: Path) -> Record:
 
 def load(header: Path, record: Record, options: Options) -> tuple[tuple[str, ...], Array]:
     """Channel names and float32 [n, channels] from start_s on, at the record's rate. Raises DeviceMissing, DeviceFault."""
-    places = chosen(header, record, options)
-    columns = [column(header, record, place, options) for place in places.values()]
+    places = _chosen(header, record, options)
+    columns = [_column(header, record, place, options) for place in places.values()]
     shortest = min(map(len, columns))
     first = round(options.start_s * record.rate_hz)
     if first >= shortest:
@@ -70,7 +70,7 @@ def load(header: Path, record: Record, options: Options) -> tuple[tuple[str, ...
     return tuple(places), np.ascontiguousarray(np.stack([one[first:shortest] for one in columns], axis=1))
 
 
-def chosen(header: Path, record: Record, options: Options) -> dict[str, int]:
+def _chosen(header: Path, record: Record, options: Options) -> dict[str, int]:
     """The place in the record of each channel that is played."""
     names = [signal.name for signal in record.signals]
     wanted = options.signals or {name: name for name in names}
@@ -81,16 +81,16 @@ def chosen(header: Path, record: Record, options: Options) -> dict[str, int]:
     return {channel: names.index(signal) for channel, signal in wanted.items()}
 
 
-def column(header: Path, record: Record, place: int, options: Options) -> Array:
+def _column(header: Path, record: Record, place: int, options: Options) -> Array:
     """One signal of the record, float32 [n]."""
     signal = record.signals[place]
     together = [one for one in record.signals if one.file == signal.file]
     path = header.parent / signal.file
     if {one[1:3] for one in together} != {signal[1:3]}:
         raise DeviceFault(f"{header}: the signals in {signal.file} do not have the same format and offset")
-    data = read(path, int(options.max_mb * 1e6))[signal.offset :]
+    data = _read(path, int(options.max_mb * 1e6))[signal.offset :]
     stored = samples(data, signal.format, len(together))[:, together.index(signal)]
-    check(path, record, signal, stored)
+    _check(path, record, signal, stored)
     values = real(stored[: record.length or None], signal)
     holes = np.isnan(values)
     if holes.any():
@@ -102,7 +102,7 @@ def column(header: Path, record: Record, place: int, options: Options) -> Array:
     return values
 
 
-def check(path: Path, record: Record, signal: Signal, stored: Array) -> None:
+def _check(path: Path, record: Record, signal: Signal, stored: Array) -> None:
     """Raises DeviceFault for a file that is cut or not the one that the header describes."""
     if not len(stored) or len(stored) < record.length:
         wanted = f"{record.length} samples" if record.length else "at least one sample"
@@ -114,7 +114,7 @@ def check(path: Path, record: Record, signal: Signal, stored: Array) -> None:
         )
 
 
-def read(path: Path, most: int) -> bytes:
+def _read(path: Path, most: int) -> bytes:
     """The bytes of an ordinary file that is no larger. Raises DeviceMissing, DeviceFault."""
     try:
         # a pipe or a device has no end; opening it could wait for ever

@@ -23,39 +23,39 @@ EXTRA = {"tensorflow", "sklearn", "matplotlib", "tqdm"}
 INSTALL = "VENV=.venv-train scripts/setup train, then .venv-train/bin/python -m models.train ..."
 
 
-def recipes() -> list[str]:
+def _recipes() -> list[str]:
     """Each is a folder with make.py: make(package's folder), and evaluate.py: evaluate(package's folder, data) -> figures."""
     return sorted(path.parent.name.replace("_", "-") for path in HERE.glob("*/make.py") if path.parent.name != "folder")
 
 
-def module(name: str, part: str) -> ModuleType:
+def _module(name: str, part: str) -> ModuleType:
     return importlib.import_module(f"models.train.{name.replace('-', '_')}.{part}")
 
 
 def make(name: str) -> None:
-    module(name, "make").make(HERE.parent / name)
+    _module(name, "make").make(HERE.parent / name)
 
 
 def evaluate(name: str, data: Path, as_json: bool) -> None:
-    figures = module(name, "evaluate").evaluate(HERE.parent / name, data)
-    print(json.dumps(figures, indent=2) if as_json else "\n".join(plain(figures)))
+    figures = _module(name, "evaluate").evaluate(HERE.parent / name, data)
+    print(json.dumps(figures, indent=2) if as_json else "\n".join(_plain(figures)))
 
 
-def plain(figures: object, indent: str = "") -> list[str]:
+def _plain(figures: object, indent: str = "") -> list[str]:
     """One line a figure; groups indented."""
     if not isinstance(figures, dict):
         return [f"{indent}{figures}"]
     lines = []
     for key, value in figures.items():
         lines += (
-            [f"{indent}{key}:", *plain(value, indent + "  ")]
+            [f"{indent}{key}:", *_plain(value, indent + "  ")]
             if isinstance(value, dict)
             else [f"{indent}{key}: {value}"]
         )
     return lines
 
 
-def from_folder(told: argparse.Namespace) -> None:
+def _from_folder(told: argparse.Namespace) -> None:
     """A package from the user's own files."""
     name = told.name or f"{told.folder.resolve().name}-model"
     road = importlib.import_module("models.train.folder.make")
@@ -68,12 +68,12 @@ def from_folder(told: argparse.Namespace) -> None:
     print(f"wrote {asked.place}; now: reflexd model verify {asked.place}")
 
 
-def parse(words: list[str]) -> argparse.Namespace:
+def _parse(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m models.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "words", nargs="*", metavar="NAME | evaluate NAME", help=f"NAME is one of: {', '.join(recipes())}"
+        "words", nargs="*", metavar="NAME | evaluate NAME", help=f"NAME is one of: {', '.join(_recipes())}"
     )
     parser.add_argument("--data", type=Path, default=SHARED, help="folder to evaluate on (default: ../shared/data)")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
@@ -90,18 +90,18 @@ def parse(words: list[str]) -> argparse.Namespace:
     if told.folder:
         if told.words or not told.task:
             parser.error("--from-folder takes --task classify or sequence, and no NAME")
-    elif not told.words or told.words[-1] not in recipes() or told.words[:-1] not in ([], ["evaluate"]):
-        parser.error(f"expected [evaluate] NAME, with NAME one of: {', '.join(recipes())}; or --from-folder DIR")
+    elif not told.words or told.words[-1] not in _recipes() or told.words[:-1] not in ([], ["evaluate"]):
+        parser.error(f"expected [evaluate] NAME, with NAME one of: {', '.join(_recipes())}; or --from-folder DIR")
     return told
 
 
 def main(words: list[str]) -> int:
-    told = parse(words)
+    told = _parse(words)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow tells what it found on this machine, at length
     logging.getLogger("drivers.faults").setLevel(logging.ERROR)  # thousands of them are injected here
     try:
         if told.folder:
-            from_folder(told)
+            _from_folder(told)
         elif told.words[0] == "evaluate":
             evaluate(told.words[-1], told.data, told.json)
         else:

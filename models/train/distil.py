@@ -71,8 +71,8 @@ def teacher(name: str, labels: Sequence[str], pictures: bool) -> Teacher:
         raise DataError(
             f"teacher {package.name} knows none of your labels ({', '.join(labels)}): name folders as it does: {some}"
         )
-    others = [number for number, label in enumerate(labels) if key(label) in REST and number not in columns.values()]
-    return Teacher(package, eager(package), columns, others[0] if others else -1, len(labels))
+    others = [number for number, label in enumerate(labels) if _key(label) in REST and number not in columns.values()]
+    return Teacher(package, _eager(package), columns, others[0] if others else -1, len(labels))
 
 
 def covered(by: Teacher) -> list[int]:
@@ -82,16 +82,16 @@ def covered(by: Teacher) -> list[int]:
 
 def match(known: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
     """Each known label that is a wanted one, by any of its names between commas; case, dashes and blanks do not count."""
-    places = {key(label): number for number, label in enumerate(wanted)}
-    found = {label: [places[key(name)] for name in label.split(",") if key(name) in places] for label in known}
+    places = {_key(label): number for number, label in enumerate(wanted)}
+    found = {label: [places[_key(name)] for name in label.split(",") if _key(name) in places] for label in known}
     return {label: numbers[0] for label, numbers in found.items() if numbers}
 
 
-def key(label: str) -> str:
+def _key(label: str) -> str:
     return re.sub(r"[\W_]+", "", label.lower())
 
 
-def eager(package: Package) -> Decoder:
+def _eager(package: Package) -> Decoder:
     """The package's decoder, that reports weak scores, too: they are what a student learns most from."""
     manifest = package.manifest
     fields = decoders.load(manifest.decoder).Decoder.Options.model_fields
@@ -107,7 +107,7 @@ def sees(by: Teacher) -> Callable[[Array], Array]:
 
     def ask(frame: Array) -> Array:
         pixels(frame, by.package.engine.input(0))
-        return opinion(by, think(by))
+        return opinion(by, _think(by))
 
     return ask
 
@@ -126,7 +126,7 @@ def reads(by: Teacher, channels: tuple[str, ...]) -> Callable[[Array], Array]:
         said = np.zeros((len(rows), by.size), np.float32)
         for number in range(len(rows)):
             if readings(rows[number : number + 1], engine.input(0)):
-                said[number] = opinion(by, think(by))
+                said[number] = opinion(by, _think(by))
             elif number:
                 said[number] = said[number - 1]  # between hops its last word holds
         return said
@@ -134,7 +134,7 @@ def reads(by: Teacher, channels: tuple[str, ...]) -> Callable[[Array], Array]:
     return ask
 
 
-def think(by: Teacher) -> list[Finding]:
+def _think(by: Teacher) -> list[Finding]:
     engine = by.package.engine
     engine.invoke()
     return by.decoder([engine.real(place) for place in range(len(engine.outputs))])

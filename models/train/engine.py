@@ -27,7 +27,7 @@ def steady(seed: int) -> None:
 
 
 def to_float(model: tf.keras.Model) -> bytes:
-    return convert(converter(model))
+    return _convert(converter(model))
 
 
 def to_int8(model: tf.keras.Model, samples: Array) -> bytes:
@@ -38,10 +38,10 @@ def to_int8(model: tf.keras.Model, samples: Array) -> bytes:
     quantiser.representative_dataset = lambda: ([samples[i : i + 1].astype(np.float32)] for i in picked)
     quantiser.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     quantiser.inference_input_type = quantiser.inference_output_type = tf.int8
-    return convert(quantiser)
+    return _convert(quantiser)
 
 
-def convert(converter: tf.lite.TFLiteConverter) -> bytes:
+def _convert(converter: tf.lite.TFLiteConverter) -> bytes:
     """Without the list of endpoints that Keras prints where the figures go."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")  # they come from the samples

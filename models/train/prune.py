@@ -19,16 +19,16 @@ from agent.data import Array
 Space = tuple[int, ...]  # what the last axis of a tensor is made of: groups of channels, one after the other
 
 
-def named(*names: str) -> set[type]:
+def _named(*names: str) -> set[type]:
     return {getattr(tf.keras.layers, name) for name in names}
 
 
-CONVOLUTIONS = named("Conv1D", "Conv2D")
-DEPTHWISE = named("DepthwiseConv1D", "DepthwiseConv2D")
-SEPARABLE = named("SeparableConv1D", "SeparableConv2D")
-RECURRENT = named("LSTM", "GRU", "SimpleRNN")
-MAKERS = CONVOLUTIONS | SEPARABLE | RECURRENT | named("Dense")  # their output's channels are their own
-THROUGH = named(
+CONVOLUTIONS = _named("Conv1D", "Conv2D")
+DEPTHWISE = _named("DepthwiseConv1D", "DepthwiseConv2D")
+SEPARABLE = _named("SeparableConv1D", "SeparableConv2D")
+RECURRENT = _named("LSTM", "GRU", "SimpleRNN")
+MAKERS = CONVOLUTIONS | SEPARABLE | RECURRENT | _named("Dense")  # their output's channels are their own
+THROUGH = _named(
     "BatchNormalization",
     "ReLU",
     "LeakyReLU",
@@ -54,8 +54,8 @@ THROUGH = named(
     "Cropping1D",
     "Cropping2D",
 )
-TIES = named("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
-KNOWN = MAKERS | DEPTHWISE | THROUGH | TIES | named("InputLayer", "Flatten", "Concatenate")
+TIES = _named("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+KNOWN = MAKERS | DEPTHWISE | THROUGH | TIES | _named("InputLayer", "Flatten", "Concatenate")
 
 
 class Groups:
@@ -113,12 +113,12 @@ def slim(model: tf.keras.Model, keep: float) -> tf.keras.Model:
         raise ValueError(f"keep is the share of channels that stay, above 0 and at most 1, not {keep}")
     groups, ways = Groups(), dict[str, tuple[Space, Space]]()
     for output in model.outputs:
-        groups.freeze(follow(output, groups, ways, {}))
+        groups.freeze(_follow(output, groups, ways, {}))
     indices = {name: tuple(groups.kept(space, keep) for space in way) for name, way in ways.items()}
-    smaller = rebuilt(model, lambda layer: resized(layer, indices[layer.name][1]))
+    smaller = _rebuilt(model, lambda layer: _resized(layer, indices[layer.name][1]))
     for layer in model.layers:
         if layer.weights:
-            smaller.get_layer(layer.name).set_weights(cut(layer, *indices[layer.name]))
+            smaller.get_layer(layer.name).set_weights(_cut(layer, *indices[layer.name]))
     return smaller
 
 
@@ -129,26 +129,26 @@ def width(channels: int, keep: float) -> int:
     return channels if keep == 1.0 else min(channels, max(1, round(wanted / step)) * step)
 
 
-def follow(tensor: Any, groups: Groups, ways: dict[str, tuple[Space, Space]], seen: dict[int, Space]) -> Space:
+def _follow(tensor: Any, groups: Groups, ways: dict[str, tuple[Space, Space]], seen: dict[int, Space]) -> Space:
     """The space of a tensor, found from the inputs on; `ways` gets what goes into and comes out of each layer."""
     if id(tensor) not in seen:
         layer, node, _ = tensor._keras_history
         sources = layer._inbound_nodes[node].input_tensors
-        check(layer, sources)
-        before = [follow(source, groups, ways, seen) for source in sources]
-        if layer.name in ways and type(layer) in MAKERS | DEPTHWISE | named(
+        _check(layer, sources)
+        before = [_follow(source, groups, ways, seen) for source in sources]
+        if layer.name in ways and type(layer) in MAKERS | DEPTHWISE | _named(
             "BatchNormalization"
         ):  # one layer, used twice
             groups.tie(ways[layer.name][0], before[0])
             seen[id(tensor)] = ways[layer.name][1]
         else:
             shape = sources[0].shape if sources else tensor.shape
-            seen[id(tensor)] = out = passed(layer, before, shape, groups)
+            seen[id(tensor)] = out = _passed(layer, before, shape, groups)
             ways[layer.name] = before[0] if before else out, out
     return seen[id(tensor)]
 
 
-def check(layer: Any, sources: list[Any]) -> None:
+def _check(layer: Any, sources: list[Any]) -> None:
     """Raises ValueError."""
     kind = type(layer)
     reason = ""
@@ -160,7 +160,7 @@ def check(layer: Any, sources: list[Any]) -> None:
         reason = "it has groups"
     elif kind in DEPTHWISE and layer.depth_multiplier != 1:
         reason = "its depth_multiplier is not 1"
-    elif kind in named("BatchNormalization") and layer.axis not in (-1, len(sources[0].shape) - 1):
+    elif kind in _named("BatchNormalization") and layer.axis not in (-1, len(sources[0].shape) - 1):
         reason = "its axis is not the last"
     elif kind in RECURRENT and len(sources) > 1:
         reason = "its first state is an input"
@@ -168,16 +168,16 @@ def check(layer: Any, sources: list[Any]) -> None:
         raise ValueError(f"cannot prune layer '{layer.name}' ({kind.__name__}): {reason}")
 
 
-def passed(layer: Any, before: list[Space], shape: tuple[int, ...], groups: Groups) -> Space:
+def _passed(layer: Any, before: list[Space], shape: tuple[int, ...], groups: Groups) -> Space:
     """What a layer makes of what goes in. shape: of its first input (an input layer's own)."""
     kind = type(layer)
     if kind in MAKERS:
         return (groups.new(norms(layer)),)
-    if kind in named("InputLayer"):
+    if kind in _named("InputLayer"):
         return (groups.new(np.zeros(shape[-1]), whole=True),)
-    if kind in named("Flatten"):
+    if kind in _named("Flatten"):
         return before[0] * prod(shape[1:-1])
-    if kind in named("Concatenate") and layer.axis in (-1, len(shape) - 1):
+    if kind in _named("Concatenate") and layer.axis in (-1, len(shape) - 1):
         return sum(before, ())
     for other in before[1:]:
         groups.tie(before[0], other)
@@ -190,27 +190,27 @@ def norms(layer: Any) -> Array:
         sizes = sum(np.abs(weight).sum(axis=0) for weight in layer.get_weights()[:2])  # of input and recurrent kernel
         return np.asarray(sizes.reshape(-1, layer.units).sum(axis=0))  # over the gates
     weights = layer.get_weights()[1 if type(layer) in SEPARABLE else 0]
-    return np.asarray(np.abs(weights).reshape(-1, weights.shape[-1]).sum(axis=0) * gain(layer))
+    return np.asarray(np.abs(weights).reshape(-1, weights.shape[-1]).sum(axis=0) * _gain(layer))
 
 
-def gain(layer: Any) -> Array | float:
+def _gain(layer: Any) -> Array | float:
     """By what the batch normalisation right behind it multiplies each channel."""
     for node in layer._outbound_nodes:
         after = node.operation
-        if type(after) in named("BatchNormalization"):
+        if type(after) in _named("BatchNormalization"):
             scale = np.abs(after.gamma.numpy()) if after.scale else 1.0
             return np.asarray(scale / np.sqrt(after.moving_variance.numpy() + after.epsilon))
     return 1.0
 
 
-def rebuilt(model: tf.keras.Model, change: Callable[[Any], Any]) -> tf.keras.Model:
+def _rebuilt(model: tf.keras.Model, change: Callable[[Any], Any]) -> tf.keras.Model:
     """The same graph of changed layers. Keras's clone of a compiled model would be compiled, and needs its loss by name."""
     if isinstance(model, tf.keras.Sequential):
         return tf.keras.Sequential([tf.keras.Input(model.input_shape[1:]), *map(change, model.layers)])
     return tf.keras.models.clone_model(tf.keras.Model(model.inputs, model.outputs), clone_function=change)
 
 
-def resized(layer: Any, out: Array) -> Any:
+def _resized(layer: Any, out: Array) -> Any:
     """A new layer that gives so many channels."""
     facts = layer.get_config()
     for key in {"filters", "units"} & facts.keys():
@@ -218,10 +218,10 @@ def resized(layer: Any, out: Array) -> Any:
     return type(layer).from_config(facts)
 
 
-def cut(layer: Any, into: Array, out: Array) -> list[Array]:
+def _cut(layer: Any, into: Array, out: Array) -> list[Array]:
     """The layer's weights for the channels that stay. into, out: their numbers."""
     kind, weights = type(layer), layer.get_weights()
-    if kind in CONVOLUTIONS or kind in named("Dense"):
+    if kind in CONVOLUTIONS or kind in _named("Dense"):
         return [weights[0][..., into, :][..., out], *(bias[out] for bias in weights[1:])]
     if kind in DEPTHWISE:
         return [weights[0][..., into, :], *(bias[out] for bias in weights[1:])]

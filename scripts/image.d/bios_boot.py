@@ -18,7 +18,7 @@ DRIVE_CHECK = 0x66  # in boot.img: a jump over the work-around for a BIOS that p
 BLOCKLIST = 0x200 - 12  # in core.img's first sector: where the rest of it begins, u64
 
 
-def stages(boot: bytes, core: bytes) -> tuple[bytes, bytes]:
+def _stages(boot: bytes, core: bytes) -> tuple[bytes, bytes]:
     """(first 440 bytes of the disk, core image), each told where the other part lies."""
     first, rest = bytearray(boot[:SECTOR]), bytearray(core)
     struct.pack_into("<Q", first, KERNEL_SECTOR, CORE_AT // SECTOR)
@@ -29,7 +29,7 @@ def stages(boot: bytes, core: bytes) -> tuple[bytes, bytes]:
 
 def main() -> None:
     image, boot, core = (Path(name) for name in sys.argv[1:])
-    first, rest = stages(boot.read_bytes(), core.read_bytes())
+    first, rest = _stages(boot.read_bytes(), core.read_bytes())
     if len(rest) > CORE_ROOM:
         sys.exit(f"{core}: {len(rest)} bytes, the BIOS boot partition has {CORE_ROOM}")
     with open(image, "r+b") as disk:

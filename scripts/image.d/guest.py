@@ -26,7 +26,7 @@ class Guest:
         self.layers = 0
         self.disk = self.image
         self.console = folder / "console.log"
-        self.port = free_port()
+        self.port = _free_port()
         self.qemu: subprocess.Popen[bytes] | None = None
         self.started = 0.0
         self.key = folder / "key"
@@ -36,13 +36,13 @@ class Guest:
     # -- power --------------------------------------------------------------------------------------------------------
 
     def on(self) -> None:
-        self.new_layer()
+        self._new_layer()
         self.console.write_bytes(b"")
         self.started = time.monotonic()
         with open(self.folder / "qemu.log", "ab") as log:
             self.qemu = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-    def new_layer(self) -> None:
+    def _new_layer(self) -> None:
         """What a boot writes lies in a qcow2 file, whose tables QEMU keeps in memory until the guest flushes: a write that
         was not flushed is lost when QEMU is killed, as in the cache of a real disk."""
         self.layers += 1
@@ -172,7 +172,7 @@ class Guest:
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
-def free_port() -> int:
+def _free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

@@ -10,7 +10,7 @@ from typing import Any
 EXTRAS = ("top",)  # what a box in a cabinet needs beside the daemon
 
 
-def wanted(path: str) -> list[str]:
+def _wanted(path: str) -> list[str]:
     """The requirements that an image installs."""
     setup = configparser.ConfigParser()
     setup.read(path, encoding="utf-8")
@@ -19,7 +19,7 @@ def wanted(path: str) -> list[str]:
     return [line.strip() for text in texts for line in text.splitlines() if line.strip()]
 
 
-def pinned(report: dict[str, Any]) -> list[str]:
+def _pinned(report: dict[str, Any]) -> list[str]:
     """name==version --hash=sha256:..., in order of name."""
     lines = []
     for one in report["install"]:
@@ -30,10 +30,10 @@ def pinned(report: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     if sys.argv[1] == "--wanted":
-        print("\n".join(wanted(sys.argv[2])))
+        print("\n".join(_wanted(sys.argv[2])))
         return
     print(f"# Written by scripts/image.d/pin {sys.argv[1]}")
-    print("\n".join(pinned(json.load(sys.stdin))))
+    print("\n".join(_pinned(json.load(sys.stdin))))
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class Found(NamedTuple):
     ssh_s: float
 
 
-def power_cuts(guest: Guest, cuts: int = CUTS) -> str:
+def _power_cuts(guest: Guest, cuts: int = CUTS) -> str:
     configure(guest, "calm")
     guest.ask(
         "sudo install -d -o reflexd -g reflexd /var/lib/reflexd/models && sudo cp -r /opt/reflexd/venv/lib/python3*/"
@@ -82,9 +82,9 @@ def power_cuts(guest: Guest, cuts: int = CUTS) -> str:
     print("    cut  promised  records   edit  config   models   service   ssh s  disk, tapes", flush=True)
     bad, promised = 0, 0
     for number in range(1, cuts + 1):
-        promised = write_until_cut(guest, promised)
+        promised = _write_until_cut(guest, promised)
         guest.on()
-        found = look(guest, promised, guest.reachable())
+        found = _look(guest, promised, guest.reachable())
         well = (found.config, found.models, found.service) == ("good", "good", "active")
         good = well and "BAD" not in found.tapes and found.records >= promised <= found.edit
         bad += not good
@@ -99,7 +99,7 @@ def power_cuts(guest: Guest, cuts: int = CUTS) -> str:
     return f"{cuts} cuts in the middle of writes: configuration, models, recordings and all that was promised there after each"
 
 
-def write_until_cut(guest: Guest, start: int) -> int:
+def _write_until_cut(guest: Guest, start: int) -> int:
     """The last number that the writer said before the plug was pulled."""
     writer = subprocess.Popen(guest.ssh(f"sudo python3 /var/lib/writer.py {start}"), stdout=subprocess.PIPE, text=True)
     assert writer.stdout
@@ -122,7 +122,7 @@ cat /tmp/config /tmp/models /tmp/tapes
 """
 
 
-def look(guest: Guest, promised: int, ssh_s: float) -> Found:
+def _look(guest: Guest, promised: int, ssh_s: float) -> Found:
     records, edit = (int(word) for word in guest.ask("sudo python3 -", given=READER).split())
     service = guest.until("the service's fate", "systemctl is-active reflexd.service | grep -v activating")
     config, models, tapes = guest.ask(CHECKS, given=TAPES, timeout=900).split("\n", 2)

@@ -28,7 +28,7 @@ class Failed(Exception):
     """The box did not do what it must."""
 
 
-def boot(guest: Guest) -> str:
+def _boot(guest: Guest) -> str:
     """The image as it was made: first boot, services, decisions with the configuration that it brings."""
     wall = guest.reachable()
     guest.until("the service is active", f"systemctl is-active --quiet {SERVICE} && echo yes")
@@ -38,11 +38,11 @@ def boot(guest: Guest) -> str:
     names = guest.ask("hostname; sudo grep ^node: /etc/reflexd/reflexd.yaml; sudo ls /etc/reflexd/keys").split()
     if "box" in names or "box.key_secret" not in names:
         raise Failed(f"the first boot gave no name or keys: {names}")
-    must(guest, "root is read-only", "! sudo touch /probe 2>/dev/null")
-    must(guest, "nobody has a password", "! sudo grep -qE '^[^:]+:[^*!:]' /etc/shadow")
-    must(guest, "ssh asks for no password", "sudo sshd -T | grep -qx 'passwordauthentication no'")
-    must(guest, "the journal is kept", "test -d /var/log/journal/$(cat /etc/machine-id)")
-    must(guest, "real-time threads", "ps -eLo cls,comm,args | grep -q '^ *FF.*reflexd run'")
+    _must(guest, "root is read-only", "! sudo touch /probe 2>/dev/null")
+    _must(guest, "nobody has a password", "! sudo grep -qE '^[^:]+:[^*!:]' /etc/shadow")
+    _must(guest, "ssh asks for no password", "sudo sshd -T | grep -qx 'passwordauthentication no'")
+    _must(guest, "the journal is kept", "test -d /var/log/journal/$(cat /etc/machine-id)")
+    _must(guest, "real-time threads", "ps -eLo cls,comm,args | grep -q '^ *FF.*reflexd run'")
     failed = guest.ask("systemctl --failed --no-legend --plain | cut -d' ' -f1")
     if failed:
         raise Failed(
@@ -54,14 +54,14 @@ def boot(guest: Guest) -> str:
     )
 
 
-def must(guest: Guest, what: str, command: str) -> None:
+def _must(guest: Guest, what: str, command: str) -> None:
     if guest.ask(f"({command}) && echo yes", check=False) != "yes":
         raise Failed(f"not so: {what}: {command}")
 
 
-def tools(guest: Guest) -> str:
+def _tools(guest: Guest) -> str:
     """What the engineer types first."""
-    calm(guest)
+    _calm(guest)
     said = []
     for command, codes in (("check", (0,)), ("model list", (0,)), ("status", (0, 1)), ("doctor", (0, 1, 2))):
         out = guest.ask(f"sudo -u reflexd reflexd {command} 2>&1; echo exit $?", timeout=400).splitlines()
@@ -72,7 +72,7 @@ def tools(guest: Guest) -> str:
     return "; ".join(said)
 
 
-def camera(guest: Guest) -> str:
+def _camera(guest: Guest) -> str:
     """The kernel's virtual camera in a lane of its own, and a decision from it."""
     guest.ask("sudo modprobe vivid n_devs=1 node_types=0x1")
     guest.until("a camera", "ls /dev/video0 2>/dev/null", 30)
@@ -91,14 +91,14 @@ def camera(guest: Guest) -> str:
     )
 
 
-def kill(guest: Guest) -> str:
+def _kill(guest: Guest) -> str:
     """kill -9 of the daemon: safe state by the other process, then back and deciding."""
-    return lost(guest, "KILL", "Main process exited")
+    return _lost(guest, "KILL", "Main process exited")
 
 
-def hang(guest: Guest) -> str:
+def _hang(guest: Guest) -> str:
     """The whole process stands still: only systemd's watchdog can tell."""
-    return lost(guest, "STOP", "Watchdog timeout")
+    return _lost(guest, "STOP", "Watchdog timeout")
 
 
 # The newest recorder's process and file, once a first piece of it has been written.
@@ -112,8 +112,8 @@ STRIKE = (
 )
 
 
-def lost(guest: Guest, sign: str, word: str) -> str:
-    calm(guest)
+def _lost(guest: Guest, sign: str, word: str) -> str:
+    _calm(guest)
     actuator = Actuator(guest)
     time.sleep(5)  # then the watchdog has been fed
     recorder, tape = guest.until("a recording that grows", GROWING, 240).split()
@@ -126,11 +126,11 @@ def lost(guest: Guest, sign: str, word: str) -> str:
     safe = actuator.safe_from(struck, born)
     return (
         f"kill -{sign}: actuator safe after {safe:.2f} s, new process after {born - struck:.1f} s, "
-        f"deciding again after {again - struck:.1f} s; {whole(guest, tape, recorder)}"
+        f"deciding again after {again - struck:.1f} s; {_whole(guest, tape, recorder)}"
     )
 
 
-def whole(guest: Guest, tape: str, recorder: str) -> str:
+def _whole(guest: Guest, tape: str, recorder: str) -> str:
     """The recorder outlives the daemon: it writes what the lanes had done, and `reflexd replay` reads it."""
     guest.until("the old recorder's end", f"sleep 2; test -e /proc/{recorder} || echo gone", 240)
     told = json.loads(guest.ask(f"sudo -u reflexd reflexd replay --json {tape}", timeout=400, check=False) or "{}")
@@ -141,7 +141,7 @@ def whole(guest: Guest, tape: str, recorder: str) -> str:
     return f"recording whole, {told['inferences']} inferences, {told['decisions']} decisions again"
 
 
-def calm(guest: Guest) -> None:
+def _calm(guest: Guest) -> None:
     """A configuration that the emulator keeps up with, running."""
     config(guest, "calm")
     guest.ask("sudo systemctl restart reflexd-actuate reflexd", timeout=300)
@@ -149,7 +149,7 @@ def calm(guest: Guest) -> None:
     actuator.next("run", actuator.started())
 
 
-def lane(guest: Guest) -> str:
+def _lane(guest: Guest) -> str:
     """One lane's driver never returns, while the rest of the daemon lives on: no progress, no watchdog."""
     frozen_lane(guest)
     actuator = Actuator(guest)
@@ -166,12 +166,12 @@ def lane(guest: Guest) -> str:
 
 
 TRIALS: dict[str, Callable[[Guest], str]] = {
-    "boot": boot,
-    "tools": tools,
-    "camera": camera,
-    "kill": kill,
-    "hang": hang,
-    "lane": lane,
+    "boot": _boot,
+    "tools": _tools,
+    "camera": _camera,
+    "kill": _kill,
+    "hang": _hang,
+    "lane": _lane,
     "powercut": power_cuts,
 }
 
@@ -199,7 +199,7 @@ def main() -> int:
             guest.on()
             guest.reachable()
             for name in chosen:
-                bad += not attempt(name, trials[name], guest)
+                bad += not _attempt(name, trials[name], guest)
             if not bad:
                 off = guest.down()
         finally:
@@ -209,7 +209,7 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def attempt(name: str, trial: Callable[[Guest], str], guest: Guest) -> bool:
+def _attempt(name: str, trial: Callable[[Guest], str], guest: Guest) -> bool:
     begun = time.monotonic()
     try:
         said = trial(guest)

@@ -28,16 +28,16 @@ class Driver(sim_arm.Driver):
 """
 
 
-def rule(lane: str, label: str, actuator: str, verb: str) -> dict[str, object]:
+def _rule(lane: str, label: str, actuator: str, verb: str) -> dict[str, object]:
     seen = {"lane": lane, "label": label, "score": 0.9, "hits": 2, "of": 3}
     return {"any": [seen], "actuator": actuator, "verb": verb, "hold_ms": 500, "deadline_ms": 1000}
 
 
-def config(guest: Guest, kind: str, **arm: object) -> None:
+def _config(guest: Guest, kind: str, **arm: object) -> None:
     """camera: the virtual camera and the arm. calm: the arm alone, without faults."""
     lanes: dict[str, object] = {"arm": {"source": {**ARM, **arm}, "model": "arm-deviation"}}
     actuators: dict[str, object] = {"robot": ROBOT}
-    rules = {"off-plan": rule("arm", "collision", "robot", "stop")}
+    rules = {"off-plan": _rule("arm", "collision", "robot", "stop")}
     if kind == "camera":
         lanes["yard"] = {
             "source": {
@@ -50,18 +50,18 @@ def config(guest: Guest, kind: str, **arm: object) -> None:
             "model": "person-coarse",
         }
         actuators["siren"] = LOG
-        rules["somebody"] = rule("yard", "person", "siren", "alarm")
-    write(guest, lanes, actuators, rules)
+        rules["somebody"] = _rule("yard", "person", "siren", "alarm")
+    _write(guest, lanes, actuators, rules)
     guest.ask("sudo -u reflexd reflexd check", timeout=300)
 
 
-def write(guest: Guest, lanes: object, actuators: object, rules: object) -> None:
+def _write(guest: Guest, lanes: object, actuators: object, rules: object) -> None:
     """JSON is YAML."""
     told = {"node": "trial", **FOLDERS, "lanes": lanes, "actuators": actuators, "rules": rules}
     guest.ask("sudo tee /etc/reflexd/reflexd.yaml >/dev/null", given=json.dumps(told, indent=1))
 
 
-def frozen_lane(guest: Guest) -> None:
+def _frozen_lane(guest: Guest) -> None:
     """A driver of our own, on the path by a drop-in that lasts until the next boot."""
     guest.ask("sudo mkdir -p /run/drivers/trial; sudo tee /run/drivers/trial/hanging_arm.py >/dev/null", given=HANG)
     for unit in ("reflexd.service", UNIT):  # both read the configuration, and check the driver that it names
@@ -69,7 +69,7 @@ def frozen_lane(guest: Guest) -> None:
         guest.ask(f"sudo mkdir -p {folder}; sudo tee {folder}/trial.conf >/dev/null", given=PATH)
     guest.ask("sudo systemctl daemon-reload", timeout=120)
     lanes = {"arm": {"source": {**ARM, "driver": "trial.hanging_arm"}, "model": "arm-deviation"}}
-    write(guest, lanes, {"robot": ROBOT}, {"off-plan": rule("arm", "collision", "robot", "stop")})
+    _write(guest, lanes, {"robot": ROBOT}, {"off-plan": _rule("arm", "collision", "robot", "stop")})
 
 
 class Actuator:

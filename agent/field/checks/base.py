@@ -74,14 +74,14 @@ def run_tool(command: Sequence[str]) -> str | None:
     """Standard output and error; a tool that hangs must not take the doctor with it."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=5, env=plain_language()
+            command, capture_output=True, text=True, errors="replace", timeout=5, env=_plain_language()
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout + done.stderr if done.returncode == 0 else None
 
 
-def plain_language() -> dict[str, str]:
+def _plain_language() -> dict[str, str]:
     return {**os.environ, "LC_ALL": "C"}
 
 

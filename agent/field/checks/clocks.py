@@ -97,15 +97,15 @@ def time_of_day(box: Box, kernel: tuple[int, int, float]) -> Check:
     if state < 0:
         return Check("time", SKIP, "adjtimex(2) is not allowed here")
     if state != TIME_ERROR and not status & STA_UNSYNC:
-        return Check("time", GOOD, f"synchronised{keeper(box)}, at most {error_s * 1e3:.0f} ms off")
+        return Check("time", GOOD, f"synchronised{_keeper(box)}, at most {error_s * 1e3:.0f} ms off")
     effect = (
         "log and recordings bear a wrong time, certificates may seem invalid; lanes and commands count on another clock"
     )
     mend = "sudo timedatectl set-ntp true; then: timedatectl timesync-status, or chronyc tracking"
-    return Check("time", WARN, f"not synchronised{keeper(box)}", effect, mend)
+    return Check("time", WARN, f"not synchronised{_keeper(box)}", effect, mend)
 
 
-def keeper(box: Box) -> str:
+def _keeper(box: Box) -> str:
     if (box.root / "run/systemd/timesync").exists():
         return " (systemd-timesyncd)"
     told = re.search(r"Reference ID\s*:\s*(\S+)(?: \((.*)\))?", box.tool(["chronyc", "-n", "tracking"]) or "")

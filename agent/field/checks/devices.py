@@ -46,13 +46,13 @@ def usable(name: str, path: str, root: Path, user: str) -> Check:
     try:
         found = file.stat()
     except OSError:
-        there = like(path, root)
+        there = _like(path, root)
         mend = f"plug it in; there is: {listed(there)}" if there else "plug it in; then: dmesg | tail"
         return Check(title, BAD, "is not there", "nothing comes from it, nothing reaches it", mend)
-    uid, groups = identity(user)
+    uid, groups = _identity(user)
     if allowed(found.st_uid, found.st_gid, S_IMODE(found.st_mode), uid, groups):
         return Check(title, GOOD, f"user {user} may read and write it")
-    group = group_name(found.st_gid)
+    group = _group_name(found.st_gid)
     mend = f"sudo usermod -aG {group} {user}; then: sudo systemctl restart reflexd"
     if group == "root" or not S_IMODE(found.st_mode) & 0o060 == 0o060:
         mend = f'a udev rule that gives it to a group: KERNEL=="{file.name}", GROUP="dialout", MODE="0660"'
@@ -68,7 +68,7 @@ def allowed(owner: int, group: int, mode: int, uid: int, groups: set[int]) -> bo
     return (mode >> shift) & 0o6 == 0o6
 
 
-def identity(user: str) -> tuple[int, set[int]]:
+def _identity(user: str) -> tuple[int, set[int]]:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
@@ -76,14 +76,14 @@ def identity(user: str) -> tuple[int, set[int]]:
     return entry.pw_uid, set(os.getgrouplist(user, entry.pw_gid))
 
 
-def group_name(gid: int) -> str:
+def _group_name(gid: int) -> str:
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
 
 
-def like(path: str, root: Path) -> list[str]:
+def _like(path: str, root: Path) -> list[str]:
     """Devices of the same kind that are there; names by-id stay the same when numbers change."""
     kind = Path(path).name.rstrip("0123456789") if "/by-" not in path else "video" if "v4l" in path else "tty"
     folder = "v4l" if kind == "video" else "serial" if kind.startswith("tty") else "none"

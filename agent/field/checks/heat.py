@@ -21,7 +21,7 @@ def checks(box: Box) -> Iterator[Check]:
     yield counters(box)
 
 
-def trips(box: Box) -> dict[str, tuple[float, float, float]]:
+def _trips(box: Box) -> dict[str, tuple[float, float, float]]:
     """Zone -> (now, where slowing down begins, where it is hot), C; infinity for a trip that it has not."""
     found = {}
     for zone in box.glob("sys/class/thermal/thermal_zone*"):
@@ -39,7 +39,7 @@ def trips(box: Box) -> dict[str, tuple[float, float, float]]:
 
 
 def temperature(box: Box) -> Check:
-    found = trips(box)
+    found = _trips(box)
     hottest = linux.temperatures(box.root).get("temperature_c", math.nan)
     if math.isnan(hottest):
         return Check("temperature", SKIP, "no sensor that the kernel knows")

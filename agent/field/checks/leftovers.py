@@ -12,7 +12,7 @@ SAFE = "actuators are safe, the machine stands"
 
 def checks(box: Box) -> Iterator[Check]:
     yield daemon(box)
-    yield ledgers(box)
+    yield _ledgers(box)
 
 
 def daemon(box: Box) -> Check:
@@ -37,7 +37,7 @@ def daemon(box: Box) -> Check:
     return Check("daemon", SKIP, "does not run; start it: sudo systemctl start reflexd")
 
 
-def ledgers(box: Box) -> Check:
+def _ledgers(box: Box) -> Check:
     view = box.view
     if view.troubles and not view.snapshots:
         return Check("ledgers", SKIP, f"none: {view.troubles[0]}")

@@ -39,7 +39,7 @@ def ports(box: Box) -> Iterator[Check]:
 
 def served(name: str, host: str, port: int, alive: bool) -> Check:
     title, where = f"port of {name}", f"{host}:{port}"
-    answers = reachable(host, port)
+    answers = _reachable(host, port)
     if alive and not answers:
         mend = f"is the port taken? sudo ss -ltnp 'sport = :{port}'; then: journalctl -u reflexd"
         return Check(title, WARN, f"{where}: the daemon runs and nobody answers", "nobody can read it", mend)
@@ -51,14 +51,14 @@ def served(name: str, host: str, port: int, alive: bool) -> Check:
 
 def remote(name: str, host: str, port: int) -> Check:
     title = f"port of actuator {name}"
-    if reachable(host, port):
+    if _reachable(host, port):
         return Check(title, GOOD, f"{host}:{port} answers")
     effect = "no command arrives; the actuator is in its safe state"
     mend = f"on that box: reflexd actuate; from here: ping {host}; firewall: port {port}/tcp"
     return Check(title, BAD, f"{host}:{port}: nobody answers", effect, mend)
 
 
-def reachable(host: str, port: int) -> bool:
+def _reachable(host: str, port: int) -> bool:
     try:
         with socket.create_connection((host, port), TIMEOUT_S):
             return True

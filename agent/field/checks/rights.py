@@ -28,17 +28,17 @@ def granted_to(box: Box) -> tuple[Mapping[str, bool], str]:
         return {
             setting.name: setting.on for setting in status.kernel_knobs(box.view.pid)
         }, f"the daemon, pid {box.view.pid}"
-    return attempt(box), f"user {user()}, who may have other rights than the service"
+    return _attempt(box), f"user {_user()}, who may have other rights than the service"
 
 
-def user() -> str:
+def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return "without a name"
 
 
-def attempt(box: Box) -> Mapping[str, bool]:
+def _attempt(box: Box) -> Mapping[str, bool]:
     told = box.tool([sys.executable, "-m", "agent.field.checks.rights"])
     try:
         found: Mapping[str, bool] = json.loads(told or "{}")

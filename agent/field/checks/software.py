@@ -21,13 +21,13 @@ INTERPRETERS = ("ai-edge-litert", "tflite-runtime")
 
 def checks(box: Box) -> Iterator[Check]:
     yield python()
-    yield libraries(version)
-    yield configured(box)
-    yield from engines(box)
-    yield from models(box)
+    yield libraries(_version)
+    yield _configured(box)
+    yield from _engines(box)
+    yield from _models(box)
 
 
-def version(distribution: str) -> str:
+def _version(distribution: str) -> str:
     """ "" where it is not installed."""
     try:
         return metadata.version(distribution)
@@ -55,7 +55,7 @@ def libraries(installed: Callable[[str], str]) -> Check:
     return Check("libraries", GOOD, ", ".join(f"{name} {text}" for name, text in found.items()))
 
 
-def configured(box: Box) -> Check:
+def _configured(box: Box) -> Check:
     """As `reflexd check` would say it."""
     path = box.view.path
     try:
@@ -67,7 +67,7 @@ def configured(box: Box) -> Check:
     return Check("configuration", GOOD, f"{path}: {len(config.lanes)} lanes, {len(config.actuators)} actuators")
 
 
-def folders(box: Box) -> Iterator[tuple[str, Path]]:
+def _folders(box: Box) -> Iterator[tuple[str, Path]]:
     """(name, folder) of every model that the configuration names; those not found are the configuration's mistakes."""
     for name in dict.fromkeys(model for lane in box.config.lanes.values() for model in lane.models):
         try:
@@ -76,9 +76,9 @@ def folders(box: Box) -> Iterator[tuple[str, Path]]:
             continue
 
 
-def manifests(box: Box) -> list[Manifest]:
+def _manifests(box: Box) -> list[Manifest]:
     found = []
-    for _, folder in folders(box):
+    for _, folder in _folders(box):
         try:
             found.append(package.read(folder))
         except PackageError:
@@ -86,13 +86,13 @@ def manifests(box: Box) -> list[Manifest]:
     return found
 
 
-def engines(box: Box) -> Iterator[Check]:
-    wanted = manifests(box)
+def _engines(box: Box) -> Iterator[Check]:
+    wanted = _manifests(box)
     backends = {one.backend for one in wanted} or {"litert"}
     if "litert" in backends:
-        yield litert(version)
+        yield litert(_version)
     if "onnx" in backends:
-        yield onnx({one.provider or "cpu" for one in wanted if one.backend == "onnx"}, version, providers)
+        yield onnx({one.provider or "cpu" for one in wanted if one.backend == "onnx"}, _version, _providers)
 
 
 def litert(installed: Callable[[str], str]) -> Check:
@@ -105,7 +105,7 @@ def litert(installed: Callable[[str], str]) -> Check:
     return Check("engine litert", BAD, "no interpreter is installed", "no model can run", "pip install ai-edge-litert")
 
 
-def providers() -> list[str]:
+def _providers() -> list[str]:
     """Raises EngineError where ONNX Runtime does not load."""
     try:
         import onnxruntime
@@ -133,10 +133,10 @@ def onnx(wanted: set[str], installed: Callable[[str], str], present: Callable[[]
     return Check("engine onnx", GOOD, f"{found} with {', '.join(here)}")
 
 
-def models(box: Box) -> Iterator[Check]:
+def _models(box: Box) -> Iterator[Check]:
     if not box.config.lanes:
         yield Check("models", SKIP, "the configuration names none")
-    for name, folder in folders(box):
+    for name, folder in _folders(box):
         yield model(name, folder)
 
 

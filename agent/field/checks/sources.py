@@ -29,7 +29,7 @@ def checks(box: Box) -> Iterator[Check]:
     for name, lane in box.config.lanes.items():
         if lane.source.driver in LIVE:
             none = False
-            yield from source(box, name, lane.source)
+            yield from _source(box, name, lane.source)
     for name, actuator in box.config.actuators.items():
         if actuator.device and actuator.device.driver == "actuator.serial_relay":
             none = False
@@ -38,11 +38,11 @@ def checks(box: Box) -> Iterator[Check]:
         yield Check("cameras, serial lines", SKIP, "the configuration names none that is real")
 
 
-def source(box: Box, name: str, device: Device) -> Iterator[Check]:
+def _source(box: Box, name: str, device: Device) -> Iterator[Check]:
     title = f"lane {name}: {device.driver}"
     told = box.view.snapshots.get(name)
     if box.view.pid and told and told.pid == box.view.pid:  # its lane has it open, or tries to all the time
-        yield held(title, lanes.lane(name, told, None, box.view.said.get("lanes", {}).get(name, {}), box.view), device)
+        yield _held(title, lanes.lane(name, told, None, box.view.said.get("lanes", {}).get(name, {}), box.view), device)
         return
     try:
         stream = drivers.open_source(device.driver, device.options, name)
@@ -54,11 +54,11 @@ def source(box: Box, name: str, device: Device) -> Iterator[Check]:
     yield listen(title, stream, LISTEN_S)
 
 
-def held(title: str, now: LaneNow, device: Device) -> Check:
+def _held(title: str, now: LaneNow, device: Device) -> Check:
     """What the daemon gets from it."""
     if now.state == "running":
         return judge(title, now.rate_hz, float(device.options.get("fps") or 0), "the daemon has it open: ")
-    return Check(title, BAD, now.why or now.state, "its lane has nothing to decide on", advice(now.why))
+    return Check(title, BAD, now.why or now.state, "its lane has nothing to decide on", _advice(now.why))
 
 
 def listen(title: str, stream: Stream, seconds: float) -> Check:
@@ -66,10 +66,10 @@ def listen(title: str, stream: Stream, seconds: float) -> Check:
     offered = ""
     try:
         stream.open()
-        offered = offers(stream)
+        offered = _offers(stream)
         hertz = count(stream, seconds)
     except (DeviceError, EOFError) as error:
-        return Check(title, BAD, str(error) or "it ended", "its lane has nothing to decide on", advice(str(error)))
+        return Check(title, BAD, str(error) or "it ended", "its lane has nothing to decide on", _advice(str(error)))
     finally:
         stream.close()
     return judge(title, hertz, stream.rate_hz, offered)
@@ -90,7 +90,7 @@ def count(stream: Stream, seconds: float) -> float:
     return samples / ((last - first) / 1e9) if samples and last > first else 0.0
 
 
-def offers(stream: Any) -> str:
+def _offers(stream: Any) -> str:
     """What a local camera can do."""
     if not hasattr(stream, "queue"):
         return ""
@@ -114,7 +114,7 @@ def judge(title: str, hertz: float, wanted: float, before: str = "") -> Check:
     return Check(title, GOOD, cause)
 
 
-def advice(text: str) -> str:
+def _advice(text: str) -> str:
     """What to do about a driver's complaint."""
     if "permission" in text or "may not be opened" in text:
         group = "video" if "video" in text else "dialout"
@@ -132,6 +132,6 @@ def relay(name: str, device: Device, host: int) -> Check:
     try:
         port = open_port(str(options.get("url", "")), int(options.get("baud", 9600)))
     except (DeviceError, ValueError) as error:
-        return Check(title, BAD, str(error), "it cannot be moved, nor made safe", advice(str(error)))
+        return Check(title, BAD, str(error), "it cannot be moved, nor made safe", _advice(str(error)))
     port.close()
     return Check(title, GOOD, f"{options.get('url')} opens; it was not moved: the doctor moves nothing")

@@ -43,17 +43,17 @@ def space(folders: list[Path], ask: Callable[[Path], Any]) -> Iterator[Check]:
         except OSError as error:
             yield Check(title, SKIP, f"cannot be asked: {error.strerror}")
             continue
-        yield room(
-            title, told.f_bavail * told.f_frsize / 1e6, told.f_blocks * told.f_frsize / 1e6, inodes(told), folder
+        yield _room(
+            title, told.f_bavail * told.f_frsize / 1e6, told.f_blocks * told.f_frsize / 1e6, _inodes(told), folder
         )
 
 
-def inodes(told: Any) -> float:
+def _inodes(told: Any) -> float:
     """Share that is free; file systems without a fixed number say 0 of 0."""
     return told.f_favail / told.f_files if told.f_files else 1.0
 
 
-def room(title: str, free_mb: float, total_mb: float, free_files: float, folder: Path) -> Check:
+def _room(title: str, free_mb: float, total_mb: float, free_files: float, folder: Path) -> Check:
     share = free_mb / total_mb if total_mb else 0.0
     cause = f"{free_mb / 1e3:.1f} of {total_mb / 1e3:.1f} GB free"
     if free_files < LOW:
@@ -74,10 +74,10 @@ def emmc(box: Box) -> Iterator[Check]:
         spare = re.findall(r"0x[0-9a-fA-F]{1,2}", read(folder / "pre_eol_info"))
         used = max(tenths, default=0)
         if used:  # an SD card does not tell
-            yield worn(f"wear of {folder.parent.name}", used * 10, PRE_EOL.get(int(spare[0], 16) if spare else 0, ""))
+            yield _worn(f"wear of {folder.parent.name}", used * 10, PRE_EOL.get(int(spare[0], 16) if spare else 0, ""))
 
 
-def worn(title: str, percent: int, trouble: str) -> Check:
+def _worn(title: str, percent: int, trouble: str) -> Check:
     cause = "beyond its life" if percent > 100 else f"up to {percent} % used"
     cause += f", {trouble}" if trouble else ""
     effect = "it turns read-only or loses data, often at a power cut"
@@ -92,16 +92,16 @@ def worn(title: str, percent: int, trouble: str) -> Check:
 def nvme(box: Box) -> Iterator[Check]:
     for folder in box.glob("sys/class/nvme/nvme*"):
         told = box.tool([*SMART, f"/dev/{folder.name}"])
-        found = health_of(told)
+        found = _health_of(told)
         if found is None:
             yield Check(
                 f"wear of {folder.name}", SKIP, "smartctl gives no answer: as root? apt-get install smartmontools"
             )
         else:
-            yield worn(f"wear of {folder.name}", *found)
+            yield _worn(f"wear of {folder.name}", *found)
 
 
-def health_of(told: str | None) -> tuple[int, str] | None:
+def _health_of(told: str | None) -> tuple[int, str] | None:
     """(percent used, trouble) of `smartctl -j -a`."""
     try:
         log = json.loads(told or "")["nvme_smart_health_information_log"]

@@ -99,27 +99,27 @@ def write(place: Path, trained: Trained, result: Result) -> None:
         SUMMARY,
         {
             "Data": data,
-            "Beside a random forest": f"{method.strip()}\n\n{beside(result)}\n\n{TUNED.strip()}\n\n"
+            "Beside a random forest": f"{method.strip()}\n\n{_beside(result)}\n\n{TUNED.strip()}\n\n"
             "Confusion of the folds, repeats added up:\n\n![what was taken for what](confusion.png)",
             "A phase of work it never saw": phases(result),
             "In a lane": stream(result),
-            "Size and time": sizes(trained, result),
+            "Size and time": _sizes(trained, result),
             "Limits": LIMITS,
         },
     )
 
 
-def beside(result: Result) -> str:
+def _beside(result: Result) -> str:
     truth, lines, drawn = result.windows.labels, [], []
     for name, guesses in zip(METHODS, result.guesses):
         matrices = score.pooled(truth, guesses)
         draws = [score.drawn(truth, guesses, result.group, measure) for measure in (score.accuracy, score.macro_f1)]
         means = score.accuracy(matrices).mean(), score.macro_f1(matrices).mean()
-        lines.append((name, *(with_interval(mean, draw) for mean, draw in zip(means, draws))))
+        lines.append((name, *(_with_interval(mean, draw) for mean, draw in zip(means, draws))))
         drawn.append((means, draws))
     (ours, our_draws), (theirs, their_draws) = drawn[SHIPS], drawn[FOREST]
     pairs = zip(ours, theirs, our_draws, their_draws)
-    apart = [with_interval(our - their, draw - other, "+") for our, their, draw, other in pairs]
+    apart = [_with_interval(our - their, draw - other, "+") for our, their, draw, other in pairs]
     lines.append(("ships, above the forest", *apart))
     above = [100 * (our - their) for our, their in zip(ours, theirs)]
     word = "a draw" if max(map(abs, above)) < 0.05 else "met" if min(above) >= 0 else "not met"
@@ -130,7 +130,7 @@ def beside(result: Result) -> str:
     return f"{card.table(('', 'accuracy', 'macro-F1'), lines)}\n\n{verdict}"
 
 
-def with_interval(mean: float, draws: Array, sign: str = "") -> str:
+def _with_interval(mean: float, draws: Array, sign: str = "") -> str:
     """In percent or points."""
     low, high = score.interval(draws)
     return f"{100 * mean:{sign}.2f} ({100 * low:{sign}.2f} to {100 * high:{sign}.2f})"
@@ -161,7 +161,7 @@ def stream(result: Result) -> str:
     )
 
 
-def sizes(trained: Trained, result: Result) -> str:
+def _sizes(trained: Trained, result: Result) -> str:
     samples, truth = inputs(result.windows.readings), result.windows.labels
     took = [Network(content).median_ms(samples) for content in trained]
     right = [int((guesses == truth).sum()) for guesses in result.guesses]

@@ -27,7 +27,7 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
         raise DataError(str(error)) from error
     every = load(data)
     once = distinct(every)
-    said = guesses(folder / package.manifest.file, package.manifest.window, every)
+    said = _guesses(folder / package.manifest.file, package.manifest.window, every)
     by_mark = dict(zip(marks(every).tolist(), said.tolist()))
     guess = np.array([by_mark[mark] for mark in marks(once).tolist()])
     seen = np.isin(marks(once), known)
@@ -35,8 +35,8 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
         "package": folder.name,
         "windows": len(every.labels),
         "distinct": len(once.labels),
-        "seen": {"what": NOTE, **figures(once.labels[seen], guess[seen])},
-        "unseen": figures(once.labels[~seen], guess[~seen]),
+        "seen": {"what": NOTE, **_figures(once.labels[seen], guess[seen])},
+        "unseen": _figures(once.labels[~seen], guess[~seen]),
         "all": score.told(once.labels, guess),
         "files": {
             f"lp{number}": score.told(every.labels[every.files == number], said[every.files == number])
@@ -45,11 +45,11 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     }
 
 
-def figures(truth: Array, guess: Array) -> dict[str, Any]:
+def _figures(truth: Array, guess: Array) -> dict[str, Any]:
     return score.told(truth, guess) if len(truth) else {"windows": 0}
 
 
-def guesses(file: Path, window: Any, windows: Windows) -> Array:
+def _guesses(file: Path, window: Any, windows: Windows) -> Array:
     """int [n], prepared as the manifest says."""
     columns = [CHANNELS.index(name) for name in window.channels]
     readings = (windows.readings[:, :, columns] - np.array(window.mean)) / np.array(window.std)

@@ -83,9 +83,9 @@ def make(place: Path) -> None:
     group = groups(windows)
     parts = tqdm(list(folds(windows, group)), "folds", mininterval=5)
     folded = [guesses(windows, known, held, seed) for known, held, seed in parts]
-    guessed = np.stack([whole(folded[at : at + FOLDS], len(group)) for at in range(0, len(folded), FOLDS)], axis=1)
+    guessed = np.stack([_whole(folded[at : at + FOLDS], len(group)) for at in range(0, len(folded), FOLDS)], axis=1)
     streams = [fold.stream for fold in folded[:FOLDS]]
-    phases = {number: other_phase(windows, number) for number in (1, 2, 4)}
+    phases = {number: _other_phase(windows, number) for number in (1, 2, 4)}
     trained = train_all(windows, SEED)
     ship(place, windows, trained)
     card.write(place, trained, card.Result(windows, group, guessed, streams, phases))
@@ -94,7 +94,7 @@ def make(place: Path) -> None:
 def ship(place: Path, windows: Windows, trained: Trained) -> None:
     """windows: those it was trained on; `evaluate` knows them by their marks."""
     network = Network(trained.int8)
-    golden = network.quantised(inputs(some_of_each(windows)))
+    golden = network.quantised(inputs(_some_of_each(windows)))
     pack(place, trained.int8, FACTS, golden, network.raws(golden))
     np.savez_compressed(place / "known.npz", crc32=marks(windows))
 
@@ -110,14 +110,14 @@ def folds(windows: Windows, group: Array) -> Iterator[tuple[Array, Array, int]]:
 def guesses(windows: Windows, known: Array, held: Array, seed: int) -> Folded:
     """Trained on the known rows only, forest and network."""
     unseen, trees = windows.at(held), forest.grown(windows.at(known), seed)
-    *models, samples = fitted(windows.at(known), trees, seed)
+    *models, samples = _fitted(windows.at(known), trees, seed)
     network, cut = Network(to_int8(models[1], samples)), inputs(unseen.readings)
     scores = [*(model(cut).numpy() for model in models), network(cut)]
     said = [*(each.argmax(axis=1) for each in scores), trees.predict(forest.features(unseen.readings))]
     return Folded(held, np.stack(said), score.stream(unseen, network))
 
 
-def whole(folded: list[Folded], count: int) -> Array:
+def _whole(folded: list[Folded], count: int) -> Array:
     """int [methods, windows]: one repeat's folds put together."""
     said = np.zeros((len(card.METHODS), count), int)
     for fold in folded:
@@ -125,7 +125,7 @@ def whole(folded: list[Folded], count: int) -> Array:
     return said
 
 
-def other_phase(windows: Windows, number: int) -> tuple[Array, Array]:
+def _other_phase(windows: Windows, number: int) -> tuple[Array, Array]:
     """Truth and what each method says of one file's windows, learned from the others: another phase of the robot's work."""
     held = windows.files == number if number != 2 else np.isin(windows.files, (2, 3))
     folded = guesses(windows, np.flatnonzero(~held), np.flatnonzero(held), FOLDS * REPEATS + number)
@@ -140,16 +140,16 @@ def network() -> tf.keras.Model:
     far = layers.Conv1D(24, 3, dilation_rate=2, activation="relu", kernel_regularizer=SMALL)(near)
     pools = layers.GlobalMaxPooling1D, layers.GlobalAveragePooling1D
     pooled = layers.Concatenate()([pool()(x) for x in (window, near, far) for pool in pools])
-    return tf.keras.Model(window, [head(pooled) for _ in range(HEADS)])
+    return tf.keras.Model(window, [_head(pooled) for _ in range(HEADS)])
 
 
-def head(x: tf.Tensor) -> tf.Tensor:
+def _head(x: tf.Tensor) -> tf.Tensor:
     layers = tf.keras.layers
     x = layers.Dense(32, activation="relu", kernel_regularizer=SMALL)(layers.Dropout(0.3)(x))
     return layers.Dense(len(LABELS), activation="softmax")(layers.Dropout(0.3)(x))
 
 
-def train(model: tf.keras.Model, windows: Windows, answers: Array, epochs: int, rate: float = RATE) -> tf.keras.Model:
+def _train(model: tf.keras.Model, windows: Windows, answers: Array, epochs: int, rate: float = RATE) -> tf.keras.Model:
     """windows: varied ones. answers: float [n, labels]."""
     steps = -(-len(answers) // BATCH)
     falling = tf.keras.optimizers.schedules.CosineDecay(rate, epochs * steps)
@@ -158,7 +158,7 @@ def train(model: tf.keras.Model, windows: Windows, answers: Array, epochs: int, 
     return model
 
 
-def fitted(windows: Windows, trees: RandomForestClassifier, seed: int) -> tuple[tf.keras.Model, tf.keras.Model, Array]:
+def _fitted(windows: Windows, trees: RandomForestClassifier, seed: int) -> tuple[tf.keras.Model, tf.keras.Model, Array]:
     """The network, the pruned one, and inputs of training. trees: a forest grown on the same windows.
 
     It teaches: which windows are doubtful is news that labels do not tell. Of each window only those trees are asked that
@@ -168,21 +168,21 @@ def fitted(windows: Windows, trees: RandomForestClassifier, seed: int) -> tuple[
     seen = varied(windows, COPIES, ONSETS, np.random.default_rng(seed))
     opinion = np.repeat(forest.opinion(trees), COPIES, axis=0)
     answers = (1 - TEACHER) * np.eye(len(LABELS))[seen.labels] + TEACHER * opinion
-    model = train(network(), seen, answers, EPOCHS)
-    smaller = train(slim(model, KEEP), seen, answers, AGAIN, RATE / 2)
-    return mean_of_heads(model), mean_of_heads(smaller), inputs(seen.readings)
+    model = _train(network(), seen, answers, EPOCHS)
+    smaller = _train(slim(model, KEEP), seen, answers, AGAIN, RATE / 2)
+    return _mean_of_heads(model), _mean_of_heads(smaller), inputs(seen.readings)
 
 
 def train_all(windows: Windows, seed: int) -> Trained:
-    full, pruned, samples = fitted(windows, forest.grown(windows, seed), seed)
+    full, pruned, samples = _fitted(windows, forest.grown(windows, seed), seed)
     return Trained(to_float(full), to_float(pruned), to_int8(pruned, samples))
 
 
-def mean_of_heads(model: tf.keras.Model) -> tf.keras.Model:
+def _mean_of_heads(model: tf.keras.Model) -> tf.keras.Model:
     return tf.keras.Model(model.input, tf.keras.layers.Average()(model.outputs))
 
 
-def some_of_each(windows: Windows) -> Array:
+def _some_of_each(windows: Windows) -> Array:
     """Readings of GOLDEN windows, of every label."""
     order = np.argsort(windows.labels, kind="stable")
     return windows.readings[order[np.linspace(0, len(order) - 1, GOLDEN).astype(int)]]

@@ -49,21 +49,21 @@ class Windows(NamedTuple):
 def load(data: Path) -> Windows:
     """Every window of every file, repetitions and all. Raises DataError."""
     folder = find(data, SET, PATTERN)
-    found = [(rows, kind, number(path)) for path in sorted(folder.glob(PATTERN)) for rows, kind in blocks(path)]
+    found = [(rows, kind, _number(path)) for path in sorted(folder.glob(PATTERN)) for rows, kind in _blocks(path)]
     if not found:
         raise DataError(f"{folder}: {PATTERN} without a window")
     readings, labels, files = zip(*found)
     return Windows(np.array(readings, np.float32), np.array(labels), np.array(files))
 
 
-def number(path: Path) -> int:
+def _number(path: Path) -> int:
     digits = path.name.split(".")[0].removeprefix("lp")
     if not digits.isdigit():
         raise DataError(f"{path}: expected a name like lp1.data.txt")
     return int(digits)
 
 
-def blocks(path: Path) -> Iterator[tuple[list[list[float]], int]]:
+def _blocks(path: Path) -> Iterator[tuple[list[list[float]], int]]:
     """A class name and LENGTH lines of six numbers, again and again; empty lines between. Raises DataError with the line."""
     name, rows = "", list[list[float]]()
     try:
@@ -79,7 +79,7 @@ def blocks(path: Path) -> Iterator[tuple[list[list[float]], int]]:
         elif fields:
             if not name:
                 raise DataError(f"{path}:{at}: expected the name of a class")
-            rows.append(reading(fields, path, at))
+            rows.append(_reading(fields, path, at))
         if len(rows) == LENGTH:
             yield rows, KINDS[name]
             name, rows = "", []
@@ -87,7 +87,7 @@ def blocks(path: Path) -> Iterator[tuple[list[list[float]], int]]:
         raise DataError(f"{path}: ends inside a window of '{name}', after {len(rows)} of {LENGTH} rows")
 
 
-def reading(fields: list[str], path: Path, at: int) -> list[float]:
+def _reading(fields: list[str], path: Path, at: int) -> list[float]:
     try:
         values = [float(field) for field in fields]
     except ValueError:

@@ -73,14 +73,14 @@ def write(
         SUMMARY,
         {
             "Data and split": DATA,
-            "Stops": stop_text(tallies),
+            "Stops": _stop_text(tallies),
             "Single windows": f"{figures}\n\n{note}\n\n![what was taken for what](confusion.png)",
             "Limits": LIMITS,
         },
     )
 
 
-def stop_text(tallies: Mapping[str, stops.Tally]) -> str:
+def _stop_text(tallies: Mapping[str, stops.Tally]) -> str:
     """The INT8 network under the stop rule."""
     healthy, mild, faulty = tallies["healthy"], tallies["mild"], tallies["any"]
     rate = healthy.false_stops / healthy.hours
@@ -91,13 +91,13 @@ def stop_text(tallies: Mapping[str, stops.Tally]) -> str:
         f"below {bound:.2f} with 95 % confidence.",
         f"- Healthy work with disturbances too small to matter: {mild.false_stops} stops without cause beside "
         f"{len(mild.onset)} with cause in {mild.hours:.2f} h.",
-        f"- Off plan by 5 deg: stopped within 10 ms in {crossed}; {spread(faulty.late)}.",
-        f"- Any of the three limits passed: stopped within 10 ms in {passed}; {spread(faulty.onset)}.",
+        f"- Off plan by 5 deg: stopped within 10 ms in {crossed}; {_spread(faulty.late)}.",
+        f"- Any of the three limits passed: stopped within 10 ms in {passed}; {_spread(faulty.onset)}.",
     ]
     return "\n".join(lines)
 
 
-def spread(late: Array) -> str:
+def _spread(late: Array) -> str:
     """When the stop comes; before the limit where the readings give it away."""
     half, most, last = np.nanpercentile(late, [50, 99, 100])
     return (

@@ -53,20 +53,20 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     if not data.is_dir():
         raise DataError(f"{data}: no such folder")
     files = sorted((data / "arm-deviation").glob("*.csv")) or sorted(data.glob("*.csv"))
-    figures = recorded(files, network) if files else simulated(network)
+    figures = _recorded(files, network) if files else simulated(network)
     seeds = ", ".join(f"{part.start}..{part.stop - 1}" for part in (TRAIN, SEARCH, VALIDATE))
     seen = f"nothing of this; training: simulated arms {seeds}"
-    return {"package": folder.name, "rule": rule(), "seen": seen, "unseen": figures}
+    return {"package": folder.name, "rule": _rule(), "seen": seen, "unseen": figures}
 
 
-def rule() -> str:
+def _rule() -> str:
     return f"any label but normal >= {stops.THRESHOLD:g} in {stops.HITS} of the last {stops.OF} windows"
 
 
-def recorded(files: Iterable[Path], network: Network) -> dict[str, Any]:
+def _recorded(files: Iterable[Path], network: Network) -> dict[str, Any]:
     """Each file and all together."""
     tallies = {path.name: stops.tally([read(path)], network) for path in files}
-    return {**{name: told(each) for name, each in tallies.items()}, "all": told(together(list(tallies.values())))}
+    return {**{name: told(each) for name, each in tallies.items()}, "all": told(_together(list(tallies.values())))}
 
 
 def simulated(network: Network, faulty: range = FAULTY, mild: range = MILDLY, quiet: range = QUIET) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def simulated(network: Network, faulty: range = FAULTY, mild: range = MILDLY, qu
     }
 
 
-def together(tallies: list[stops.Tally]) -> stops.Tally:
+def _together(tallies: list[stops.Tally]) -> stops.Tally:
     hours, false_stops, late, onset = zip(*tallies)
     return stops.Tally(sum(hours), sum(false_stops), np.concatenate(late), np.concatenate(onset))
 
@@ -121,7 +121,7 @@ def share(late: Array) -> dict[str, Any]:
 def read(path: Path) -> Run:
     """One recording. Raises DataError."""
     try:
-        header, marks = labelled(path)
+        header, marks = _labelled(path)
         timed = TIME in header
         _, times, rows = load_csv(Options(path=str(path), channels=CHANNELS, rate_hz=None if timed else 1000.0))
     except DeviceError as error:
@@ -139,7 +139,7 @@ def read(path: Path) -> Run:
     return Run(rows, labels.astype(np.int8), np.flatnonzero(far[1:] & ~far[:-1]) + 1)
 
 
-def labelled(path: Path) -> tuple[list[str], Array]:
+def _labelled(path: Path) -> tuple[list[str], Array]:
     """The header, and the label of each row where there are labels. Raises DataError."""
     numbers = {**{name: number for number, name in enumerate(LABELS)}, "": UNCLEAR, "unclear": UNCLEAR}
     marks = []

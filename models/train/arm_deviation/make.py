@@ -60,7 +60,7 @@ def make(place: Path) -> None:
     steady(SEED)
     known, validation = examples(TRAIN, KNOWN), examples(VALIDATE, KNOWN)
     first = train(*known, validation, epochs=8)
-    inputs, labels = (np.concatenate(both) for both in zip(known, hard(first, SEARCH)))
+    inputs, labels = (np.concatenate(both) for both in zip(known, _hard(first, SEARCH)))
     model = train(inputs, labels, validation, epochs=25)
     lean = train(inputs, labels, validation, epochs=10, model=slim(model, KEEP))
     files = to_float(model), to_int8(model, inputs), to_float(lean), to_int8(lean, inputs)
@@ -68,7 +68,7 @@ def make(place: Path) -> None:
     test = examples(TEST, WIDER)
     golden = networks[1].quantised(some_of_each(*test))
     pack(place, files[1], FACTS, golden, networks[1].raws(golden))
-    card.write(place, files, networks, test, judge_stops(networks[1]))
+    card.write(place, files, networks, test, _judge_stops(networks[1]))
 
 
 def examples(seeds: range, bounds: Bounds) -> tuple[Array, Array]:
@@ -82,7 +82,7 @@ def examples(seeds: range, bounds: Bounds) -> tuple[Array, Array]:
     return np.concatenate(inputs), np.concatenate(labels)
 
 
-def hard(model: tf.keras.Model, seeds: range) -> tuple[Array, Array]:
+def _hard(model: tf.keras.Model, seeds: range) -> tuple[Array, Array]:
     """Windows of healthy work and harmless disturbance that the model takes for trouble: what it must still learn."""
     found = []
     for seed in tqdm(seeds, desc="search for false alarms", mininterval=2):
@@ -133,12 +133,12 @@ def some_of_each(inputs: Array, labels: Array) -> Array:
     return np.concatenate([inputs[of[:: max(1, len(of) // each)][:each]] for of in rows])
 
 
-def judge_stops(network: Network) -> dict[str, stops.Tally]:
+def _judge_stops(network: Network) -> dict[str, stops.Tally]:
     """The stop rule over runs of arms never seen, some of them heavier, stiffer and noisier than any in training."""
     trials = {"healthy": (HEALTHY_TEST, HEALTHY_S, None), "mild": (TEST[::2], RUN_S, MILD), "any": (TEST, RUN_S, ANY)}
-    return {name: stops.tally(runs(f"judge stops, {name}", *trial), network) for name, trial in trials.items()}
+    return {name: stops.tally(_runs(f"judge stops, {name}", *trial), network) for name, trial in trials.items()}
 
 
-def runs(title: str, seeds: range, seconds: float, amounts: tuple[float, float] | None) -> Iterator[Run]:
+def _runs(title: str, seeds: range, seconds: float, amounts: tuple[float, float] | None) -> Iterator[Run]:
     for seed in tqdm(seeds, desc=title, mininterval=2):
         yield run_of(seed, seconds, WIDER, amounts)

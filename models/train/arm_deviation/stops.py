@@ -33,7 +33,7 @@ def stop_ticks(scores: Array) -> Array:
     return np.asarray(hot >= HITS)
 
 
-def events(labels: Array) -> list[tuple[int, int]]:
+def _events(labels: Array) -> list[tuple[int, int]]:
     """[first, last) ticks of each time the arm was not healthy, from UNCLEAR on. Pauses under 100 ms do not part them."""
     rows = np.flatnonzero(labels != 0)
     if not len(rows):
@@ -42,30 +42,30 @@ def events(labels: Array) -> list[tuple[int, int]]:
     return [(int(part[0]), int(part[-1]) + 1) for part in parts]
 
 
-def lateness(stops: Array, tick: int, since: int) -> float:
+def _lateness(stops: Array, tick: int, since: int) -> float:
     """ms (ticks) from `tick` to the first stop that holds in since..tick + EARLY."""
     found = np.flatnonzero(stops[since : tick + EARLY])
     return float(found[0] + since - tick) if len(found) else np.nan
 
 
-def tally_run(run: Run, score: Callable[[Array], Array]) -> Tally:
+def _tally_run(run: Run, score: Callable[[Array], Array]) -> Tally:
     """score: windows [n, LENGTH, 12] to probabilities [n, labels]."""
     ends = np.arange(LENGTH - 1, len(run.labels))
     stops = np.zeros(len(run.labels), bool)
     stops[ends] = stop_ticks(score(windows(run.readings, ends)))
     late, onset, excused = [], [], np.zeros(len(stops), bool)
-    for first, last in events(run.labels):
+    for first, last in _events(run.labels):
         excused[max(0, first - 50) : last + LENGTH] = True
         crossed = run.crossings[(run.crossings >= first) & (run.crossings < last)]
-        late += [lateness(stops, int(tick), max(0, first - 50)) for tick in crossed[:1]]
+        late += [_lateness(stops, int(tick), max(0, first - 50)) for tick in crossed[:1]]
         bad = np.flatnonzero(run.labels[first:last] > 0)
-        onset += [lateness(stops, int(tick) + first, max(0, first - 50)) for tick in bad[:1]]
+        onset += [_lateness(stops, int(tick) + first, max(0, first - 50)) for tick in bad[:1]]
     raised = stops & ~np.roll(stops, 1) & ~excused
     return Tally(len(stops) / 3.6e6, int(raised.sum()), np.array(late), np.array(onset))
 
 
 def tally(runs: Iterable[Run], score: Callable[[Array], Array]) -> Tally:
-    hours, false_stops, late, onset = zip(*(tally_run(run, score) for run in runs))
+    hours, false_stops, late, onset = zip(*(_tally_run(run, score) for run in runs))
     return Tally(sum(hours), sum(false_stops), np.concatenate(late), np.concatenate(onset))
 
 

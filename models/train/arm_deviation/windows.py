@@ -38,7 +38,7 @@ HEAVIER = np.array(
 )  # a healthy reading with a quarter more at the wrist is healthy, too
 
 
-def draw_setting(random: np.random.Generator, bounds: Bounds) -> Setting:
+def _draw_setting(random: np.random.Generator, bounds: Bounds) -> Setting:
     return Setting(
         payload_kg=random.uniform(0.0, bounds.payload_kg),
         friction=random.uniform(0.3, bounds.friction),
@@ -47,7 +47,7 @@ def draw_setting(random: np.random.Generator, bounds: Bounds) -> Setting:
     )
 
 
-def draw_faults(random: np.random.Generator, seconds: float, least: float, most: float) -> list[Fault]:
+def _draw_faults(random: np.random.Generator, seconds: float, least: float, most: float) -> list[Fault]:
     """About one a second; amounts evenly over the logarithm between these multiples of the typical."""
     starts = np.arange(0.5, seconds - 1.0, 1.2) + random.uniform(0, 0.3, len(np.arange(0.5, seconds - 1.0, 1.2)))
     kinds = random.choice(list(TYPICAL), len(starts))
@@ -62,8 +62,8 @@ def draw_faults(random: np.random.Generator, seconds: float, least: float, most:
 def run_of(seed: int, seconds: float, bounds: Bounds, amounts: tuple[float, float] | None) -> Run:
     """One arm, drawn by the seed. amounts: bounds of its faults in multiples of the typical; None for a healthy one."""
     random = np.random.default_rng(seed)
-    setting = draw_setting(random, bounds)
-    faults = draw_faults(random, seconds, *amounts) if amounts else []
+    setting = _draw_setting(random, bounds)
+    faults = _draw_faults(random, seconds, *amounts) if amounts else []
     return simulate(setting, seconds, faults, seed)
 
 

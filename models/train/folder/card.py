@@ -27,22 +27,22 @@ def write(
     held = task.examples.part(task.examples.test)
     guess = shipped(task.real(held.inputs)).argmax(axis=1)
     card.draw(card.confusion(held.labels, guess, len(task.labels)), task.labels, asked.place / "confusion.png")
-    trade = trade_of(reports)
+    trade = _trade_of(reports)
     command = f"python -m models.train --from-folder {asked.folder.name} --task {asked.task}"
     command += f" --teacher {asked.teacher}" if asked.teacher else ""
     sections = {
-        "Data and split": data(task),
-        "Teacher": taught(task, teacher) if teacher else "None.",
-        "Held-out files": f"{table(reports)}\n\n{trade}\n\n{note()}\n\n![what was taken for what](confusion.png)",
+        "Data and split": _data(task),
+        "Teacher": _taught(task, teacher) if teacher else "None.",
+        "Held-out files": f"{_table(reports)}\n\n{trade}\n\n{_note()}\n\n![what was taken for what](confusion.png)",
         "Limits": LIMITS,
     }
     kind = "picture" if asked.task == "classify" else "window of readings"
     summary = f"Says which of {len(task.labels)} labels a {kind} shows: {', '.join(task.labels)}."
     card.write(asked.place, summary, sections, made_by=command, echo=False)
-    return figures(asked, task, teacher, reports, trade)
+    return _figures(asked, task, teacher, reports, trade)
 
 
-def figures(
+def _figures(
     asked: ViewOptions, task: Task, teacher: distil.Teacher | None, reports: dict[str, Report], trade: str
 ) -> dict[str, Any]:
     sides = [("train", False), ("test", True)]
@@ -52,13 +52,13 @@ def figures(
         "files": {side: sum(file.test == test and file.label >= 0 for file in task.files) for side, test in sides},
         "unlabelled": sum(file.label < 0 for file in task.files),
         "capped": task.capped,
-        "teacher": teacher and {"name": teacher.package.name, "labels": dict(teacher.columns), **heard(task, teacher)},
+        "teacher": teacher and {"name": teacher.package.name, "labels": dict(teacher.columns), **_heard(task, teacher)},
         "networks": {name: report._asdict() for name, report in reports.items()},
         "trade": trade,
     }
 
 
-def data(task: Task) -> str:
+def _data(task: Task) -> str:
     rows = []
     for number, label in enumerate(task.labels):
         counts = [sum(file.label == number and file.test == test for file in task.files) for test in (False, True)]
@@ -76,7 +76,7 @@ def data(task: Task) -> str:
     return "\n\n".join(lines)
 
 
-def heard(task: Task, teacher: distil.Teacher) -> dict[str, int]:
+def _heard(task: Task, teacher: distil.Teacher) -> dict[str, int]:
     """What the teacher alone says of the labelled samples: those to learn from, and the held-out ones."""
     told = {}
     for side, test in (("train", False), ("test", True)):
@@ -85,8 +85,8 @@ def heard(task: Task, teacher: distil.Teacher) -> dict[str, int]:
     return told
 
 
-def taught(task: Task, teacher: distil.Teacher) -> str:
-    told = heard(task, teacher)
+def _taught(task: Task, teacher: distil.Teacher) -> str:
+    told = _heard(task, teacher)
     known = "; ".join(f"its '{theirs}' is '{task.labels[ours]}'" for theirs, ours in teacher.columns.items())
     rest = f"; '{task.labels[teacher.rest]}' is when it finds nothing" if teacher.rest >= 0 else ""
     without = [label for number, label in enumerate(task.labels) if number not in distil.covered(teacher)]
@@ -101,7 +101,7 @@ def taught(task: Task, teacher: distil.Teacher) -> str:
     )
 
 
-def table(reports: dict[str, Report]) -> str:
+def _table(reports: dict[str, Report]) -> str:
     rows = []
     for name, each in reports.items():
         shares = card.percent(each.right, each.of), card.percent(each.files_right, each.files_of)
@@ -109,13 +109,13 @@ def table(reports: dict[str, Report]) -> str:
     return card.table(("", "bytes", "ms an inference", "samples named rightly", "whole files named rightly"), rows)
 
 
-def trade_of(reports: dict[str, Report]) -> str:
+def _trade_of(reports: dict[str, Report]) -> str:
     """Against the float network before pruning, the distilled one where there is one."""
     whole, small = reports.get("distilled", reports["float"]), reports["INT8"]
     return card.trade((whole.bytes, small.bytes), (whole.right, small.right), whole.of, (whole.ms, small.ms))
 
 
-def note() -> str:
+def _note() -> str:
     return (
         f"One thread, {card.processor()}. Pruned: half of the channels of each layer. INT8 is the pruned one, quantised;\n"
         "it is what this package has. Intervals are 95 %; samples of one file are alike, so the files' are the honest ones."

@@ -47,11 +47,11 @@ def spread(count: int, most: int) -> Array:
 def judged(scores: Array, known: Examples) -> tuple[int, int, int, int]:
     """scores [n, labels] of labelled samples: right, of, files right, files of."""
     right = scores.argmax(axis=1) == known.labels
-    files = [bool(mean.argmax() == label) for mean, label in by_file(scores, known)]
+    files = [bool(mean.argmax() == label) for mean, label in _by_file(scores, known)]
     return int(right.sum()), len(right), sum(files), len(files)
 
 
-def by_file(scores: Array, known: Examples) -> Iterator[tuple[Array, int]]:
+def _by_file(scores: Array, known: Examples) -> Iterator[tuple[Array, int]]:
     for number in np.unique(known.files):
         rows = known.files == number
         yield scores[rows].mean(axis=0), int(known.labels[rows][0])

@@ -38,23 +38,23 @@ def listing(folder: Path, suffixes: Iterable[str], seed: int) -> tuple[list[str]
             f"{folder}: {len(labels)} sub-folders that name labels; make one for each label, 2 to {MAX_LABELS}"
         )
     kinds = tuple(suffixes)
-    found = {label: usable(folder / label, kinds) for label in labels}
+    found = {label: _usable(folder / label, kinds) for label in labels}
     for label, paths in found.items():
         if len(paths) < LEAST:
             raise DataError(
                 f"{folder / label}: {len(paths) or 'no'} files ({', '.join(kinds)}); a label needs {LEAST} or more: "
                 "whole files are held out for the test"
             )
-    unique(found)
-    files = [file for number, label in enumerate(labels) for file in split(found[label], number, seed)]
+    _unique(found)
+    files = [file for number, label in enumerate(labels) for file in _split(found[label], number, seed)]
     if UNLABELLED in (part.name for part in parts):
-        files += [File(path, -1) for path in usable(folder / UNLABELLED, kinds)]
+        files += [File(path, -1) for path in _usable(folder / UNLABELLED, kinds)]
     if len(files) > MAX_FILES:
         raise DataError(f"{folder}: {len(files):,} files; at most {MAX_FILES:,} are read: take a choice of them")
     return labels, files
 
 
-def usable(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+def _usable(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     good = [path for path in paths if path.suffix.lower() in suffixes]
     if len(good) < len(paths):
@@ -62,17 +62,17 @@ def usable(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return good
 
 
-def unique(found: dict[str, list[Path]]) -> None:
+def _unique(found: dict[str, list[Path]]) -> None:
     """A copy of a file on the other side of the split would be a test that proves nothing. Raises DataError."""
     seen: dict[tuple[int, bytes], Path] = {}
     for path in (path for paths in found.values() for path in paths):
-        mark = path.stat().st_size, digest(path)
+        mark = path.stat().st_size, _digest(path)
         if mark in seen:
             raise DataError(f"{path} is the same as {seen[mark]}: remove one, as copies would be learned and tested")
         seen[mark] = path
 
 
-def digest(path: Path) -> bytes:
+def _digest(path: Path) -> bytes:
     """Of the first megabyte; the size counts, too."""
     try:
         with path.open("rb") as file:
@@ -81,7 +81,7 @@ def digest(path: Path) -> bytes:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def split(paths: list[Path], label: int, seed: int) -> list[File]:
+def _split(paths: list[Path], label: int, seed: int) -> list[File]:
     """A quarter of a label's files, at least one, is held out; whole files, as parts of one recording are too alike."""
     order = np.random.default_rng(seed).permutation(len(paths))
     held = {int(number) for number in order[: max(1, round(TEST_SHARE * len(paths)))]}

@@ -45,7 +45,7 @@ class Views(tf.keras.utils.PyDataset):
     def __init__(self, task: Task, known: Examples, targets: Array) -> None:
         super().__init__()
         self.task, self.inputs, self.targets = task, known.inputs, targets
-        self.weights = weights(known.labels, len(task.labels))
+        self.weights = _weights(known.labels, len(task.labels))
         self.batch = int(np.clip(len(self.inputs) // 8, SMALL, LARGE))
         self.random = np.random.default_rng(SEED)
         self.on_epoch_end()
@@ -90,7 +90,7 @@ def fit(
     return model
 
 
-def weights(labels: Array, count: int) -> Array:
+def _weights(labels: Array, count: int) -> Array:
     """Each label weighs the same, however many samples it has; a sample without label as much as the average one."""
     numbers = np.bincount(labels[labels >= 0], minlength=count)
     each = (labels >= 0).sum() / (count * np.maximum(numbers, 1))

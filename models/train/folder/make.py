@@ -39,14 +39,14 @@ class ViewOptions(NamedTuple):
 
 def make(asked: ViewOptions) -> dict[str, Any]:
     """Writes the package; its figures. Raises DataError."""
-    check(asked)
+    _check(asked)
     engine.steady(SEED)
-    task, teacher = (classify if asked.task == "classify" else sequence)(asked)
-    networks, inputs = trained(task, teacher, asked.epochs)
+    task, teacher = (_classify if asked.task == "classify" else _sequence)(asked)
+    networks, inputs = _trained(task, teacher, asked.epochs)
     contents = {name: engine.to_float(model) for name, model in networks.items()}
     contents["INT8"] = engine.to_int8(networks["pruned"], inputs)
     held = task.examples.part(task.examples.test)
-    reports = {name: report(content, task.real(held.inputs), held) for name, content in contents.items()}
+    reports = {name: _report(content, task.real(held.inputs), held) for name, content in contents.items()}
     shipped = Network(contents["INT8"])
     golden = shipped.quantised(task.golden(held.inputs))
     asked.place.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def make(asked: ViewOptions) -> dict[str, Any]:
     return figures
 
 
-def check(asked: ViewOptions) -> None:
+def _check(asked: ViewOptions) -> None:
     """Raises DataError."""
     place = asked.place
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", asked.name):
@@ -67,12 +67,12 @@ def check(asked: ViewOptions) -> None:
         raise DataError(f"{place} exists already: remove it, or give another --name")
 
 
-def classify(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
+def _classify(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
     labels, listed = files.listing(asked.folder, pictures.STILLS + pictures.CLIPS, SEED)
-    listed = with_use(listed, asked)
+    listed = _with_use(listed, asked)
     teacher = distil.teacher(asked.teacher, labels, pictures=True) if asked.teacher else None
     examples, capped = pictures.load(listed, labels, distil.sees(teacher) if teacher else None)
-    facts = {**facts_of(asked, labels, listed), "decoder": "classify", "picture": pictures.PICTURE}
+    facts = {**_facts_of(asked, labels, listed), "decoder": "classify", "picture": pictures.PICTURE}
     return Task(
         examples,
         labels,
@@ -87,16 +87,16 @@ def classify(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
     ), teacher
 
 
-def sequence(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
+def _sequence(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
     labels, listed = files.listing(asked.folder, readings.SUFFIXES, SEED)
-    listed = with_use(listed, asked)
+    listed = _with_use(listed, asked)
     teacher = distil.teacher(asked.teacher, labels, pictures=False) if asked.teacher else None
     teach = (lambda channels: distil.reads(teacher, channels)) if teacher else None
     examples, channels, capped = readings.load(listed, labels, teach)
     mean, std = readings.scale(examples.inputs[~examples.test])
     length = examples.inputs.shape[1]
     window = {"channels": list(channels), "length": length, "hop": 1, "mean": mean.tolist(), "std": std.tolist()}
-    facts = {**facts_of(asked, labels, listed), "decoder": "sequence", "window": window}
+    facts = {**_facts_of(asked, labels, listed), "decoder": "sequence", "window": window}
 
     def real(windows: Array) -> Array:
         return readings.real(windows, mean, std)
@@ -115,7 +115,7 @@ def sequence(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
     ), teacher
 
 
-def with_use(listed: list[files.File], asked: ViewOptions) -> list[files.File]:
+def _with_use(listed: list[files.File], asked: ViewOptions) -> list[files.File]:
     """Without a teacher nothing can be learned from files that have no label."""
     useful = [file for file in listed if file.label >= 0 or asked.teacher]
     if len(useful) < len(listed):
@@ -123,7 +123,7 @@ def with_use(listed: list[files.File], asked: ViewOptions) -> list[files.File]:
     return useful
 
 
-def facts_of(asked: ViewOptions, labels: list[str], listed: list[files.File]) -> dict[str, Any]:
+def _facts_of(asked: ViewOptions, labels: list[str], listed: list[files.File]) -> dict[str, Any]:
     taught = f", taught by {Path(asked.teacher).name}" if asked.teacher else ""
     return {
         "version": "1.0.0",
@@ -134,7 +134,7 @@ def facts_of(asked: ViewOptions, labels: list[str], listed: list[files.File]) ->
     }
 
 
-def trained(task: Task, teacher: distil.Teacher | None, epochs: int) -> tuple[dict[str, Any], Array]:
+def _trained(task: Task, teacher: distil.Teacher | None, epochs: int) -> tuple[dict[str, Any], Array]:
     """Networks by stage, and the inputs that show the quantiser every range. Distilled where there is a teacher."""
     known = task.examples.part(~task.examples.test)
     labelled = known.part(known.labels >= 0)
@@ -150,6 +150,6 @@ def trained(task: Task, teacher: distil.Teacher | None, epochs: int) -> tuple[di
     return networks, task.real(heard.inputs[learn.some(len(heard.inputs), engine.CALIBRATION)])
 
 
-def report(content: bytes, inputs: Array, held: Examples) -> Report:
+def _report(content: bytes, inputs: Array, held: Examples) -> Report:
     network = Network(content)
     return Report(len(content), network.median_ms(inputs, 300), *judged(network(inputs), held))

@@ -68,7 +68,7 @@ def frames(path: Path, most: int, capped: set[str]) -> Iterator[Array]:
     if path.stat().st_size > MAX_MB[suffix] * 1e6:
         raise DataError(f"{path}: larger than {MAX_MB[suffix]} MB: shrink or cut it")
     if suffix in CLIPS:
-        yield from clip(path, most, capped)
+        yield from _clip(path, most, capped)
         return
     try:
         picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
@@ -79,10 +79,10 @@ def frames(path: Path, most: int, capped: set[str]) -> Iterator[Array]:
     yield picture
 
 
-def clip(path: Path, most: int, capped: set[str]) -> Iterator[Array]:
+def _clip(path: Path, most: int, capped: set[str]) -> Iterator[Array]:
     """At most `most` frames, evenly over the clip, as far as MAX_READ."""
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")  # a playlist may name others
-    length = grabbed(path)
+    length = _grabbed(path)
     if not length:
         raise DataError(f"{path}: cannot be read as a video: repair or remove it")
     if length == MAX_READ:
@@ -99,7 +99,7 @@ def clip(path: Path, most: int, capped: set[str]) -> Iterator[Array]:
                 yield frame
 
 
-def grabbed(path: Path) -> int:
+def _grabbed(path: Path) -> int:
     """Frames that can really be read; what the file says of its length is often wrong."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     count = 0

@@ -53,7 +53,7 @@ def load(
 def read(path: Path) -> tuple[tuple[str, ...], Array]:
     """Channels and rows, float32 [n, channels]. A column t_s is time and no channel. Raises DataError."""
     try:
-        names, _, rows = load_csv(Options(path=str(path), rate_hz=None if timed(path) else 1.0, max_mb=MAX_MB))
+        names, _, rows = load_csv(Options(path=str(path), rate_hz=None if _timed(path) else 1.0, max_mb=MAX_MB))
     except DeviceError as error:
         raise DataError(str(error)) from error
     except csv.Error as error:  # of a NUL, until Python 3.10
@@ -63,7 +63,7 @@ def read(path: Path) -> tuple[tuple[str, ...], Array]:
     return names, rows
 
 
-def timed(path: Path) -> bool:
+def _timed(path: Path) -> bool:
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         return TIME in [name.strip() for name in next(csv.reader(file), [])]
 
@@ -91,10 +91,10 @@ def scale(windows: Array) -> tuple[Array, Array]:
     """mean and standard deviation of each channel, float64, as a manifest shows them; 1 where a channel never changes."""
     rows = windows.reshape(-1, windows.shape[-1]).astype(np.float64)
     spreads = rows.std(axis=0)
-    return digits(rows.mean(axis=0)), digits(np.where(spreads > 0, spreads, 1.0))
+    return _digits(rows.mean(axis=0)), _digits(np.where(spreads > 0, spreads, 1.0))
 
 
-def digits(values: Array) -> Array:
+def _digits(values: Array) -> Array:
     return np.array([float(f"{value:.6g}") for value in values])
 
 

@@ -34,7 +34,7 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     try:
         opened = open_package(folder)
         records = {
-            path.stem: record(opened, path)
+            path.stem: _record(opened, path)
             for path in sorted(place.glob("*.hea"))
             if path.with_suffix(".atr").is_file()
         }
@@ -47,7 +47,7 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     }
 
 
-def record(opened: Package, header: Path) -> dict[str, Any]:
+def _record(opened: Package, header: Path) -> dict[str, Any]:
     """Each signal of one record."""
     told = load_header(header)
     truth = atr.read(header.with_suffix(".atr"))
@@ -56,10 +56,10 @@ def record(opened: Package, header: Path) -> dict[str, Any]:
     scale = rate / told.rate_hz
     rows = resample(rows, told.rate_hz, rate)
     moved = atr.Annotations(truth.beats * scale, truth.fibrillation * scale)
-    return {one.name: channel(opened, rows[:, n], moved) for n, one in enumerate(told.signals)}
+    return {one.name: _channel(opened, rows[:, n], moved) for n, one in enumerate(told.signals)}
 
 
-def channel(opened: Package, ecg: Array, truth: atr.Annotations) -> dict[str, Any]:
+def _channel(opened: Package, ecg: Array, truth: atr.Annotations) -> dict[str, Any]:
     """ecg: float32 [n] at the package's rate; truth in its samples."""
     assert opened.manifest.window
     rate, length, hop = opened.manifest.options["rate_hz"], opened.manifest.window.length, opened.manifest.window.hop
@@ -71,11 +71,11 @@ def channel(opened: Package, ecg: Array, truth: atr.Annotations) -> dict[str, An
     found = stitched(ecg, rate, length, hop)
     at = truth.beats.astype(int)
     counts = matched(found[~wild[found]], at[~wild[at]], TOLERANCE_S * rate)
-    seen = list(alarms(opened, ecg, length, hop))
+    seen = list(_alarms(opened, ecg, length, hop))
     return {
         "minutes": round(len(ecg) / rate / 60, 2),
-        **shares(*counts),
-        **alarmed(seen, truth.fibrillation, wild, opened),
+        **_shares(*counts),
+        **_alarmed(seen, truth.fibrillation, wild, opened),
     }
 
 
@@ -105,7 +105,7 @@ def matched(found: Array, truth: Array, tolerance: float) -> tuple[int, int, int
     return right, len(truth) - right, len(found) - right
 
 
-def shares(right: int, missed: int, false: int) -> dict[str, Any]:
+def _shares(right: int, missed: int, false: int) -> dict[str, Any]:
     """With Wilson's 95 % interval."""
     sensitivity, precision = wilson(right, right + missed), wilson(right, right + false)
     return {
@@ -120,7 +120,7 @@ def shares(right: int, missed: int, false: int) -> dict[str, Any]:
     }
 
 
-def alarms(opened: Package, ecg: Array, length: int, hop: int) -> Iterator[tuple[int, list[Finding]]]:
+def _alarms(opened: Package, ecg: Array, length: int, hop: int) -> Iterator[tuple[int, list[Finding]]]:
     """(newest sample, alarms that are due) of each window."""
     for end in range(length, len(ecg) + 1, hop):
         opened.engine.input(0)[0, :, 0] = ecg[end - length : end]
@@ -128,7 +128,7 @@ def alarms(opened: Package, ecg: Array, length: int, hop: int) -> Iterator[tuple
         yield end - 1, [one for one in opened.findings() if one.label != "heart-rate" and one.score >= ALARM]
 
 
-def alarmed(seen: list[tuple[int, list[Finding]]], episodes: Array, wild: Array, opened: Package) -> dict[str, Any]:
+def _alarmed(seen: list[tuple[int, list[Finding]]], episodes: Array, wild: Array, opened: Package) -> dict[str, Any]:
     """Windows with an alarm where nothing is the matter, and how long after the onset of fibrillation the first came."""
     rate = opened.manifest.options["rate_hz"]
     calm = [found for at, found in seen if not wild[at]]

@@ -22,12 +22,14 @@ TROUBLES = ("rate", "flat_line", "fibrillation", "lead_off")
 
 
 def make(place: Path) -> None:
-    write(place, "heart", ["ecg"], WINDOW_S * RATE_HZ, HOP, {"rate_hz": RATE_HZ, "hop": HOP}, ecg_windows())
-    write(place.parent / "heart-strap", "heart_strap", list(CHANNELS), STRAP_ROWS, 1, {"rate_hz": 1.0}, strap_windows())
+    _write(place, "heart", ["ecg"], WINDOW_S * RATE_HZ, HOP, {"rate_hz": RATE_HZ, "hop": HOP}, ecg_windows())
+    _write(
+        place.parent / "heart-strap", "heart_strap", list(CHANNELS), STRAP_ROWS, 1, {"rate_hz": 1.0}, strap_windows()
+    )
     print(f"wrote {place} and {place.parent / 'heart-strap'}")
 
 
-def write(
+def _write(
     place: Path, decoder: str, channels: list[str], length: int, hop: int, options: dict[str, Any], examples: Array
 ) -> None:
     place.mkdir(exist_ok=True)
@@ -63,10 +65,10 @@ def write(
 
 def ecg_windows() -> Array:
     """float32 [n, length, 1]: a healthy window, and one at the end of each trouble."""
-    return np.stack([window(kind) for kind in ("", *TROUBLES)])
+    return np.stack([_window(kind) for kind in ("", *TROUBLES)])
 
 
-def window(kind: str) -> Array:
+def _window(kind: str) -> Array:
     faults = [{"kind": kind, "at_s": 2.0, "for_s": 60.0}] if kind else []
     source = open_source("sensor.sim_heart", {"pace": "fast", "seed": 1, "faults": faults}, "heart")
     source.open()

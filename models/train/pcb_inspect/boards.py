@@ -46,17 +46,17 @@ class Pair(NamedTuple):
 def load(data: Path) -> list[Pair]:
     """Every pair below `data`, by name. Raises DataError."""
     folder = find(data, NAME, "group*/*/*_test.jpg")
-    return [pair(path) for path in sorted(folder.glob("group*/*/*_test.jpg"))]
+    return [_pair(path) for path in sorted(folder.glob("group*/*/*_test.jpg"))]
 
 
-def pair(test: Path) -> Pair:
+def _pair(test: Path) -> Pair:
     """groupX/X/N_test.jpg goes with N_temp.jpg beside it and groupX/X_not/N.txt."""
     name = test.name.removesuffix("_test.jpg")
     labels = test.parent.with_name(f"{test.parent.name}_not") / f"{name}.txt"
-    return Pair(name, test.parent.parent.name, grey(test), grey(test.with_name(f"{name}_temp.jpg")), defects(labels))
+    return Pair(name, test.parent.parent.name, _grey(test), _grey(test.with_name(f"{name}_temp.jpg")), defects(labels))
 
 
-def grey(path: Path) -> Array:
+def _grey(path: Path) -> Array:
     picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
     if picture is None or picture.shape != (SIDE, SIDE):
         raise DataError(f"{path}: expected a picture of {SIDE} x {SIDE} pixels")

@@ -76,21 +76,21 @@ def write(
         place,
         SUMMARY,
         {
-            "Data and split": f"{DATA.strip()}\n{split(known, unseen)}",
-            "Boards it never saw": f"{READING.strip()}\n\n{beside(folds, held, own)}\n\n{by_kind(total(held[-1]))}\n\n"
+            "Data and split": f"{DATA.strip()}\n{_split(known, unseen)}",
+            "Boards it never saw": f"{READING.strip()}\n\n{_beside(folds, held, own)}\n\n{_by_kind(total(held[-1]))}\n\n"
             "![what was taken for what](confusion.png)",
-            "Size and time": f"{trade(files, took, folds, held)}\n\nOne thread, {card.processor()}; a whole board an inference. "
+            "Size and time": f"{_trade(files, took, folds, held)}\n\nOne thread, {card.processor()}; a whole board an inference. "
             "Medians of 100, on a machine that was busy with other work, too.",
-            "Limits": f"{kinds(total(score for fold in folds for score in fold[-1]))}\n{LIMITS.strip()}",
+            "Limits": f"{_kinds(total(score for fold in folds for score in fold[-1]))}\n{LIMITS.strip()}",
         },
     )
 
 
-def split(known: Sequence[Pair], unseen: Sequence[Pair]) -> str:
+def _split(known: Sequence[Pair], unseen: Sequence[Pair]) -> str:
     """Which board was used for what."""
-    folds = "; ".join(named(fold) for fold in FOLDS)
+    folds = "; ".join(_named(fold) for fold in FOLDS)
     return (
-        f"- {named(HELD_OUT)} ({len(unseen)} pairs) are held out: not trained on, and judged when the recipe was fixed.\n"
+        f"- {_named(HELD_OUT)} ({len(unseen)} pairs) are held out: not trained on, and judged when the recipe was fixed.\n"
         "  (Once, by a test, an early network had been judged on them; nothing was chosen by that.)\n"
         f"- The network that ships is trained on the other six boards ({len(known)} pairs).\n"
         f"- By cross-validation inside these six (left out in turn: {folds}) were chosen:\n"
@@ -99,21 +99,21 @@ def split(known: Sequence[Pair], unseen: Sequence[Pair]) -> str:
     )
 
 
-def named(groups: Sequence[str]) -> str:
+def _named(groups: Sequence[str]) -> str:
     return ", ".join(group.removeprefix("group") for group in groups)
 
 
-def beside(folds: Sequence[Sequence[Sequence[Score]]], held: Sequence[Sequence[Score]], own: Sequence[Score]) -> str:
+def _beside(folds: Sequence[Sequence[Sequence[Score]]], held: Sequence[Sequence[Score]], own: Sequence[Score]) -> str:
     """What ships, on the held out boards and in cross-validation, beside the authors' figure."""
-    rows = [("**held out**: " + named(HELD_OUT), *cells(held[-1]))]
-    rows += [(f"left out: {named(groups)}", *cells(fold[-1])) for groups, fold in zip(FOLDS, folds)]
-    rows.append(("all left out in turn", *cells([score for fold in folds for score in fold[-1]])))
-    rows.append(("what ships, on the boards it was trained on", *cells(own)))
+    rows = [("**held out**: " + _named(HELD_OUT), *_cells(held[-1]))]
+    rows += [(f"left out: {_named(groups)}", *_cells(fold[-1])) for groups, fold in zip(FOLDS, folds)]
+    rows.append(("all left out in turn", *_cells([score for fold in folds for score in fold[-1]])))
+    rows.append(("what ships, on the boards it was trained on", *_cells(own)))
     rows.append((f"DeepPCB's authors: {AUTHORS}", 499, "", f"{PUBLISHED:.3f}", "", "", ""))
     return card.table(("boards", "pairs", "defects", "F box", "F place", "F tile", "F tile, any kind"), rows)
 
 
-def cells(scores: Sequence[Score]) -> list[object]:
+def _cells(scores: Sequence[Score]) -> list[object]:
     """A row of the table."""
     one = total(scores)
     fs = [
@@ -123,7 +123,7 @@ def cells(scores: Sequence[Score]) -> list[object]:
     return [one.pairs, one.box.right + one.box.missed, *fs]
 
 
-def by_kind(score: Score) -> str:
+def _by_kind(score: Score) -> str:
     """Held out defects, kind by kind."""
     rows = []
     for number, kind in enumerate(KINDS):
@@ -133,7 +133,7 @@ def by_kind(score: Score) -> str:
     return card.table(("held out", "there", "found and named", "of those named so, right", "F"), rows)
 
 
-def kinds(score: Score) -> str:
+def _kinds(score: Score) -> str:
     """The kind that is mistaken most often, and for which."""
     wrong = score.matrix[:-1, :-1] * (1 - np.eye(len(KINDS), dtype=int))
     was, said = np.unravel_index(wrong.argmax(), wrong.shape)
@@ -144,7 +144,7 @@ def kinds(score: Score) -> str:
     )
 
 
-def trade(
+def _trade(
     files: Sequence[bytes],
     took: Sequence[float],
     folds: Sequence[Sequence[Sequence[Score]]],

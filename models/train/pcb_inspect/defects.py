@@ -25,13 +25,13 @@ def add(copper: Array, taken: Array, kind: int, random: np.random.Generator) -> 
         copper[...] = 1 - negative
         return drawn and drawn._replace(kind=kind)
     inside = cv2.distanceTransform(copper, cv2.DIST_L2, 3)
-    spots = np.flatnonzero(candidates(inside, kind))
+    spots = np.flatnonzero(_candidates(inside, kind))
     for _ in range(TRIES if len(spots) else 0):
         y, x = divmod(int(spots[random.integers(len(spots))]), copper.shape[1])
         part = slice(max(0, y - REACH), y + REACH), slice(max(0, x - REACH), x + REACH)
         middle = x - part[1].start, y - part[0].start
-        gone = stroke(copper[part].shape, middle, float(inside[y, x]), kind, random) & copper[part]
-        if name(gone, copper[part], inside[part]) == kind and not (around(gone) & taken[part]).any():
+        gone = _stroke(copper[part].shape, middle, float(inside[y, x]), kind, random) & copper[part]
+        if _name(gone, copper[part], inside[part]) == kind and not (around(gone) & taken[part]).any():
             copper[part] -= gone
             taken[part] |= around(gone)
             left, top, width, height = cv2.boundingRect(gone)
@@ -45,7 +45,7 @@ def around(gone: Array) -> Array:
     return np.asarray(cv2.dilate(gone, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)))
 
 
-def candidates(inside: Array, kind: int) -> Array:
+def _candidates(inside: Array, kind: int) -> Array:
     """Where such a defect may have its middle: for an open the middle of a trace, for a mousebite an edge."""
     if kind == MOUSEBITE:
         return np.asarray((inside > 0) & (inside < 2.0))
@@ -54,7 +54,7 @@ def candidates(inside: Array, kind: int) -> Array:
     return np.asarray((inside > 1.5) & (inside < 26.0) & (inside >= cv2.dilate(inside, RING) - 0.5))
 
 
-def stroke(
+def _stroke(
     shape: tuple[int, ...], middle: tuple[int, int], room: float, kind: int, random: np.random.Generator
 ) -> Array:
     """A ragged blob, longer than wide, uint8 0 or 1. room: pixels from the middle to the nearest edge."""
@@ -72,7 +72,7 @@ def stroke(
     return drawn
 
 
-def name(gone: Array, copper: Array, inside: Array) -> int | None:
+def _name(gone: Array, copper: Array, inside: Array) -> int | None:
     """What taking `gone` away from the copper makes of it; None for nothing that has a name.
 
     Along its rim, a pin-hole meets only copper, a mousebite one stretch of copper and one of gap, an open two of each.
@@ -80,7 +80,7 @@ def name(gone: Array, copper: Array, inside: Array) -> int | None:
     if gone.sum() < LEAST_AREA or inside[gone > 0].max() < LEAST_DEPTH:
         return None
     rim = cv2.dilate(gone, RING) - gone
-    metal, gap = stretches(rim & copper), stretches(rim & (1 - copper))
+    metal, gap = _stretches(rim & copper), _stretches(rim & (1 - copper))
     if gap == 0 and metal == 1:
         return PIN_HOLE
     if gap == 1 and metal == 1:
@@ -88,7 +88,7 @@ def name(gone: Array, copper: Array, inside: Array) -> int | None:
     return OPEN if gap >= 2 and metal >= 2 else None
 
 
-def stretches(rim: Array) -> int:
+def _stretches(rim: Array) -> int:
     """Connected pieces of a rim; a single pixel is none."""
     count, _, pieces, _ = cv2.connectedComponentsWithStats(rim, connectivity=8)
     return int((pieces[1:count, cv2.CC_STAT_AREA] >= 2).sum())

@@ -21,9 +21,9 @@ PUBLISHED = 0.982  # the authors' F: box and kind right; a GPU, 1,000 pairs to t
 def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     """Apart for boards (groups) that it was trained on, "seen", and for others, "unseen". Raises DataError, PackageError."""
     opened, pairs = open_package(folder), load(data)
-    look, taken = inspector(opened)
+    look, taken = _inspector(opened)
     parts = {"seen": [p for p in pairs if p.group in TRAINED], "unseen": [p for p in pairs if p.group not in TRAINED]}
-    told = {name: figures(judge(part, look)) for name, part in parts.items() if part}
+    told = {name: _figures(judge(part, look)) for name, part in parts.items() if part}
     boards = {name: sorted({pair.group for pair in part}) for name, part in parts.items()}
     return {
         "package": opened.name,
@@ -34,7 +34,7 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     }
 
 
-def inspector(opened: Package) -> tuple[Callable[[Pair], Sequence[Finding]], list[float]]:
+def _inspector(opened: Package) -> tuple[Callable[[Pair], Sequence[Finding]], list[float]]:
     """What a lane would find on a pair, and a list that gets the ms of each invoke."""
     engine, picture = opened.engine, opened.manifest.picture
     assert picture is not None and picture.reference, "pcb-inspect compares pictures"
@@ -50,22 +50,22 @@ def inspector(opened: Package) -> tuple[Callable[[Pair], Sequence[Finding]], lis
     return look, taken
 
 
-def figures(scores: Sequence[Score]) -> dict[str, Any]:
+def _figures(scores: Sequence[Score]) -> dict[str, Any]:
     """JSON-able."""
     score = total(scores)
-    by_kind = {kind: tally(of_kind(score, number)) for number, kind in enumerate(KINDS)}
+    by_kind = {kind: _tally(of_kind(score, number)) for number, kind in enumerate(KINDS)}
     return {
         "pairs": score.pairs,
         "defects": int(score.box.right + score.box.missed),
-        "box_and_kind": {**tally(score.box), "f_95": [round(end, 4) for end in interval(scores, "box")]},
-        "box_any_kind": tally(score.place),
-        "tile_and_kind": tally(score.tile),
-        "tile_any_kind": tally(score.tile_place),
+        "box_and_kind": {**_tally(score.box), "f_95": [round(end, 4) for end in interval(scores, "box")]},
+        "box_any_kind": _tally(score.place),
+        "tile_and_kind": _tally(score.tile),
+        "tile_any_kind": _tally(score.tile_place),
         "kinds": by_kind,
     }
 
 
-def tally(one: Tally) -> dict[str, Any]:
+def _tally(one: Tally) -> dict[str, Any]:
     return {
         "f": round(one.f, 4),
         "precision": round(one.precision, 4),

@@ -65,23 +65,23 @@ def make(place: Path) -> None:
     pairs = load(SHARED)
     known, unseen = ([pair for pair in pairs if (pair.group in TRAINED) == side] for side in (True, False))
     views = seen_of(known)
-    folds = [crossed(known, views, groups) for groups in FOLDS]
-    files = trained(views, known)
+    folds = [_crossed(known, views, groups) for groups in FOLDS]
+    files = _trained(views, known)
     golden = golden_inputs(Network(files.int8))
     pack(place, files.int8, FACTS, golden, Network(files.int8).raws(golden))
-    held = [judge(unseen, looker(content)) for content in files]
-    own = judge(known, looker(files.int8))
+    held = [judge(unseen, _looker(content)) for content in files]
+    own = judge(known, _looker(files.int8))
     card.write(place, files, folds, held, own, known, unseen, whole(unseen))
 
 
-def crossed(known: Sequence[Pair], views: Views, groups: Sequence[str]) -> list[list[Score]]:
+def _crossed(known: Sequence[Pair], views: Views, groups: Sequence[str]) -> list[list[Score]]:
     """Scores of each form on the pairs of `groups`, trained on the others."""
     others = ~np.isin(views.boards, groups)
-    files = trained(Views(*(part[others] for part in views)), [pair for pair in known if pair.group not in groups])
-    return [judge([pair for pair in known if pair.group in groups], looker(content)) for content in files]
+    files = _trained(Views(*(part[others] for part in views)), [pair for pair in known if pair.group not in groups])
+    return [judge([pair for pair in known if pair.group in groups], _looker(content)) for content in files]
 
 
-def trained(views: Views, pairs: Sequence[Pair]) -> Trained:
+def _trained(views: Views, pairs: Sequence[Pair]) -> Trained:
     model = train(network(), views, STEPS)
     smaller = train(slim(model, KEEP), views, AGAIN, AGAIN_RATE)
     less = exported(smaller)
@@ -95,7 +95,7 @@ def seen_of(pairs: Sequence[Pair]) -> Views:
     return Views(*(np.stack(part) for part in zip(*drawn)))
 
 
-def looker(content: bytes) -> Callable[[Pair], Sequence[Finding]]:
+def _looker(content: bytes) -> Callable[[Pair], Sequence[Finding]]:
     """What a network finds on a pair."""
     run, decoder = (
         Network(content),
@@ -106,10 +106,10 @@ def looker(content: bytes) -> Callable[[Pair], Sequence[Finding]]:
 
 def whole(pairs: Sequence[Pair]) -> Array:
     """float32 [n, SIDE, SIDE, 2]: test and template as the network takes them."""
-    return real(np.stack([np.stack([pair.test, pair.template], axis=2) for pair in pairs]))
+    return _real(np.stack([np.stack([pair.test, pair.template], axis=2) for pair in pairs]))
 
 
-def real(pictures: Array) -> Array:
+def _real(pictures: Array) -> Array:
     return pictures.astype(np.float32) / np.float32(255.0)
 
 
@@ -120,14 +120,14 @@ def network() -> tf.keras.Model:
     """
     layers = tf.keras.layers
     pictures = layers.Input((None, None, 2))
-    x = unit(unit(unit(pictures, 16, 4, 4), 32, 3, 2), 48, 3)
-    around = unit(unit(unit(x, 64, 3, 2), 64, 3), 64, 3)
-    around = layers.UpSampling2D(2)(unit(around, 48, 1))
-    x = unit(layers.Add()([x, around]), 48, 3)
-    return comparing(tf.keras.Model(pictures, layers.Softmax()(layers.Conv2D(1 + len(KINDS), 1)(x))))
+    x = _unit(_unit(_unit(pictures, 16, 4, 4), 32, 3, 2), 48, 3)
+    around = _unit(_unit(_unit(x, 64, 3, 2), 64, 3), 64, 3)
+    around = layers.UpSampling2D(2)(_unit(around, 48, 1))
+    x = _unit(layers.Add()([x, around]), 48, 3)
+    return _comparing(tf.keras.Model(pictures, layers.Softmax()(layers.Conv2D(1 + len(KINDS), 1)(x))))
 
 
-def comparing(model: tf.keras.Model) -> tf.keras.Model:
+def _comparing(model: tf.keras.Model) -> tf.keras.Model:
     """The same with the first layer's first half set to differences of the two pictures, to begin with."""
     first = model.layers[1]
     kernel = first.get_weights()[0]  # [rows, columns, pictures, channels]
@@ -137,7 +137,7 @@ def comparing(model: tf.keras.Model) -> tf.keras.Model:
     return model
 
 
-def unit(x: tf.Tensor, channels: int, size: int, stride: int = 1) -> tf.Tensor:
+def _unit(x: tf.Tensor, channels: int, size: int, stride: int = 1) -> tf.Tensor:
     """ReLU6: INT8 needs values that are bounded."""
     layers = tf.keras.layers
     x = layers.Conv2D(channels, size, strides=stride, padding="same", use_bias=False)(x)
@@ -156,16 +156,16 @@ def train(model: tf.keras.Model, views: Views, steps: int, rate: float = RATE) -
     random = np.random.default_rng(SEED)
     _, board, count = np.unique(views.boards, return_inverse=True, return_counts=True)
     share = count[board] ** -0.5
-    model.compile(tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(rate, steps)), known_cells)
+    model.compile(tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(rate, steps)), _known_cells)
     for _ in tqdm(range(steps), "train", mininterval=5):
         picked = random.choice(len(share), BATCH, p=share / share.sum())
         looks = [varied(views.pictures[number], views.cells[number], random) for number in picked]
         pictures, cells = (np.stack(part) for part in zip(*looks))
-        model.train_on_batch(real(pictures), cells)
+        model.train_on_batch(_real(pictures), cells)
     return model
 
 
-def known_cells(truth: tf.Tensor, guess: tf.Tensor) -> tf.Tensor:
+def _known_cells(truth: tf.Tensor, guess: tf.Tensor) -> tf.Tensor:
     """Cross entropy of the cells whose kind is known, in a sum: most cells are empty and soon cost nothing."""
     truth = tf.cast(truth, tf.int32)
     weight = tf.cast(truth >= 0, tf.float32) + tf.cast(truth > 0, tf.float32)
@@ -184,4 +184,4 @@ def golden_inputs(network: Network) -> Array:
         for kind in range(len(KINDS)):
             defects.add(copper, taken, kind, random)
         made.append(255 * (1 - np.stack([copper, good], axis=2)))
-    return network.quantised(real(np.stack(made)))
+    return network.quantised(_real(np.stack(made)))

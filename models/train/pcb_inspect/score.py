@@ -53,7 +53,7 @@ class Score(NamedTuple):
 
 def judge(pairs: Iterable[Pair], inspect: Callable[[Pair], Sequence[Finding]]) -> list[Score]:
     """One for each pair. inspect: findings on it, boxes as shares of the picture."""
-    return [one(pair.defects, [placed(finding) for finding in inspect(pair)]) for pair in pairs]
+    return [one(pair.defects, [_placed(finding) for finding in inspect(pair)]) for pair in pairs]
 
 
 def total(scores: Iterable[Score]) -> Score:
@@ -80,22 +80,22 @@ def one(truth: Sequence[Defect], said: Sequence[Said]) -> Score:
     """The score of one pair."""
     return Score(
         1,
-        boxes(truth, said, True),
-        boxes(truth, said, False),
+        _boxes(truth, said, True),
+        _boxes(truth, said, False),
         tiles(truth, said, True),
         tiles(truth, said, False),
-        confusion(truth, said),
+        _confusion(truth, said),
     )
 
 
-def placed(finding: Finding) -> Said:
+def _placed(finding: Finding) -> Said:
     box = finding.box
     assert box is not None, "the grid decoder gives every finding a box"
     edges = (edge * SIDE for edge in (box.left, box.top, box.right, box.bottom))
     return Defect(KINDS.index(finding.label), *edges), finding.score
 
 
-def overlap(a: Defect, b: Defect) -> float:
+def _overlap(a: Defect, b: Defect) -> float:
     """Intersection over union."""
     wide, high = min(a.right, b.right) - max(a.left, b.left), min(a.bottom, b.bottom) - max(a.top, b.top)
     if wide <= 0 or high <= 0:
@@ -104,11 +104,11 @@ def overlap(a: Defect, b: Defect) -> float:
     return wide * high / (areas - wide * high)
 
 
-def matches(truth: Sequence[Defect], said: Sequence[Said], kinds: bool) -> list[tuple[Defect, Defect]]:
+def _matches(truth: Sequence[Defect], said: Sequence[Said], kinds: bool) -> list[tuple[Defect, Defect]]:
     """(true, said) that belong together, each once: the surest box first takes the nearest of what is left."""
     left, found = list(truth), []
     for box, _ in sorted(said, key=lambda one: -one[1]):
-        near = [(overlap(one, box), one) for one in left if one.kind == box.kind or not kinds]
+        near = [(_overlap(one, box), one) for one in left if one.kind == box.kind or not kinds]
         best = max(near, default=(0.0, box))
         if best[0] >= OVERLAP:
             left.remove(best[1])
@@ -116,15 +116,15 @@ def matches(truth: Sequence[Defect], said: Sequence[Said], kinds: bool) -> list[
     return found
 
 
-def boxes(truth: Sequence[Defect], said: Sequence[Said], kinds: bool) -> Tally:
-    right = len(matches(truth, said, kinds))
+def _boxes(truth: Sequence[Defect], said: Sequence[Said], kinds: bool) -> Tally:
+    right = len(_matches(truth, said, kinds))
     return Tally(right, len(said) - right, len(truth) - right)
 
 
-def confusion(truth: Sequence[Defect], said: Sequence[Said]) -> Array:
+def _confusion(truth: Sequence[Defect], said: Sequence[Said]) -> Array:
     """int [7, 7]: rows what it was, columns what was said in that place, the last of each nothing."""
     matrix, none = np.zeros((len(KINDS) + 1,) * 2, int), len(KINDS)
-    pairs = matches(truth, said, False)
+    pairs = _matches(truth, said, False)
     for true, box in pairs:
         matrix[true.kind, box.kind] += 1
     for kind in range(none):
@@ -135,14 +135,14 @@ def confusion(truth: Sequence[Defect], said: Sequence[Said]) -> Array:
 
 def tiles(truth: Sequence[Defect], said: Sequence[Said], kinds: bool) -> Tally:
     """Tiles of TILE pixels, for each kind or of any. A tile into which only a box's margin reaches counts neither way."""
-    true, edge = touched(truth, MARGIN), touched(truth, 0)
-    told = touched([box for box, _ in said], MARGIN)
+    true, edge = _touched(truth, MARGIN), _touched(truth, 0)
+    told = _touched([box for box, _ in said], MARGIN)
     if not kinds:
         true, edge, told = (one.any(axis=0) for one in (true, edge, told))
     return Tally(int((true & told).sum()), int((told & ~edge).sum()), int((true & ~told).sum()))
 
 
-def touched(found: Sequence[Defect], margin: int) -> Array:
+def _touched(found: Sequence[Defect], margin: int) -> Array:
     """bool [kinds, rows, columns]: tiles that a box less its margin reaches into."""
     grid = np.zeros((len(KINDS), SIDE // TILE, SIDE // TILE), bool)
     for one in found:

@@ -35,15 +35,15 @@ def view(pair: Pair, random: np.random.Generator) -> tuple[Array, Array]:
     template = moved(pair.template, way)
     real = random.random() < 0.7
     found = carried(pair.defects, way) if real else []
-    test = moved(pair.test if real else pair.template, shaken(way, random))
+    test = moved(pair.test if real else pair.template, _shaken(way, random))
     if real and random.random() < 0.1:  # a reference with odd shapes in it: what it shows is no defect
         template, found = test.copy(), []
     if not real or random.random() < 0.3:
-        test = rough(test, random)
+        test = _rough(test, random)
     copper = (test < 128).astype(np.uint8)
-    found += drawn(copper, found, random)
+    found += _drawn(copper, found, random)
     pictures, cells = np.stack([255 * (1 - copper), template], axis=2), grid(found)
-    return (developed(pictures, random) if random.random() < 0.3 else pictures), cells
+    return (_developed(pictures, random) if random.random() < 0.3 else pictures), cells
 
 
 def varied(pictures: Array, cells: Array, random: np.random.Generator) -> tuple[Array, Array]:
@@ -66,7 +66,7 @@ def placed(random: np.random.Generator) -> Array:
     return way
 
 
-def shaken(way: Array, random: np.random.Generator) -> Array:
+def _shaken(way: Array, random: np.random.Generator) -> Array:
     """The same way, out of register: mostly by a pixel, at times by up to SHIFT, as the set's are."""
     turn = random.normal(0.0, 0.1) / 57.3
     shake = np.array([[np.cos(turn), -np.sin(turn), 0.0], [np.sin(turn), np.cos(turn), 0.0]])
@@ -93,7 +93,7 @@ def carried(found: Sequence[Defect], way: Array) -> list[Defect]:
     return gone
 
 
-def rough(picture: Array, random: np.random.Generator) -> Array:
+def _rough(picture: Array, random: np.random.Generator) -> Array:
     """Etched a little more or less, with ragged edges."""
     soft = cv2.GaussianBlur(picture, (0, 0), random.uniform(0.7, 2.2)).astype(np.float32)
     grain = cv2.GaussianBlur(random.standard_normal(picture.shape, np.float32), (0, 0), random.uniform(0.8, 2.0))
@@ -101,7 +101,7 @@ def rough(picture: Array, random: np.random.Generator) -> Array:
     return np.where(soft < level, 0, 255).astype(np.uint8)
 
 
-def drawn(copper: Array, found: Sequence[Defect], random: np.random.Generator) -> list[Defect]:
+def _drawn(copper: Array, found: Sequence[Defect], random: np.random.Generator) -> list[Defect]:
     """Defects added to the copper, in place, clear of those there are."""
     taken = np.zeros_like(copper)
     for one in found:
@@ -118,7 +118,7 @@ def negative(pictures: Array, cells: Array) -> tuple[Array, Array]:
     return 255 - pictures, swap[cells]
 
 
-def developed(pictures: Array, random: np.random.Generator) -> Array:
+def _developed(pictures: Array, random: np.random.Generator) -> Array:
     """As a camera sees it: soft, unevenly black and white, noisy."""
     seen = []
     for number in range(pictures.shape[2]):

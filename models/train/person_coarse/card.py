@@ -141,55 +141,55 @@ def write(
 ) -> None:
     """files: float and INT8, trained on all clips. unseen: what both kinds said of scenes that they were not trained on."""
     chosen = folds.choices(clips, unseen[1])
-    card.draw(cells(clips, unseen[1], chosen), ("nobody", "person"), place / "confusion.png")
+    card.draw(_cells(clips, unseen[1], chosen), ("nobody", "person"), place / "confusion.png")
     trained = ",\n".join(f"{clip.name} {len(clip.truths)} (1 in {CLIPS[clip.name]})" for clip in clips)
-    totals = [total(clips, outputs, chosen) for outputs in unseen]
+    totals = [_total(clips, outputs, chosen) for outputs in unseen]
     ms = tuple(Network(file).median_ms(real(clips[0].inputs[:100]), 500) for file in files)
     card.write(
         place,
         SUMMARY,
         {
             "Data": f"{DATA.strip()}\n\nThe package was trained on all of it, frames: {trained}.",
-            "A scene left out": f"{scenes(clips, unseen[1], chosen, choice)}\n\n{note(choice)}\n\n![cells](confusion.png)",
-            "Size and time": trade(files, totals, (ms[0], ms[1])),
-            "Nothing to see": levels(Network(files[1])),
+            "A scene left out": f"{_scenes(clips, unseen[1], chosen, choice)}\n\n{_note(choice)}\n\n![cells](confusion.png)",
+            "Size and time": _trade(files, totals, (ms[0], ms[1])),
+            "Nothing to see": _levels(Network(files[1])),
             "Tried": TRIED,
-            "Asked": asked(files[1], totals[1], ms[1]),
+            "Asked": _asked(files[1], totals[1], ms[1]),
             "Limits": LIMITS,
         },
     )
 
 
-def total(clips: Sequence[Clip], outputs: Outputs, chosen: dict[str, Choice]) -> Score:
+def _total(clips: Sequence[Clip], outputs: Outputs, chosen: dict[str, Choice]) -> Score:
     summed = Score()
     for scene in SCENES:
         summed = add(summed, folds.tally(clips, outputs, scene, chosen[scene]))
     return summed
 
 
-def scenes(clips: Sequence[Clip], outputs: Outputs, chosen: dict[str, Choice], choice: Choice) -> str:
+def _scenes(clips: Sequence[Clip], outputs: Outputs, chosen: dict[str, Choice], choice: Choice) -> str:
     """INT8, scene by scene; all of them once more at the package's choice, to which these same figures led."""
     head = ("left out", "threshold, cells", "frames", "found", "boxed", "either", "false boxes a frame", "overlap")
     rows = []
     for scene in SCENES:
         each = folds.tally(clips, outputs, scene, chosen[scene])
-        rows.append((scene, f"{chosen[scene].threshold:g}, {chosen[scene].min_cells}", each.frames, *columns(each)))
+        rows.append((scene, f"{chosen[scene].threshold:g}, {chosen[scene].min_cells}", each.frames, *_columns(each)))
     own = dict.fromkeys(SCENES, choice)
     for name, which, each in (
-        ("all", "", total(clips, outputs, chosen)),
-        ("all *", choice, total(clips, outputs, own)),
+        ("all", "", _total(clips, outputs, chosen)),
+        ("all *", choice, _total(clips, outputs, own)),
     ):
-        rows.append((name, f"{which[0]:g}, {which[1]}" if which else "", each.frames, *columns(each)))
+        rows.append((name, f"{which[0]:g}, {which[1]}" if which else "", each.frames, *_columns(each)))
     return card.table(head, rows)
 
 
-def columns(each: Score) -> tuple[str, ...]:
+def _columns(each: Score) -> tuple[str, ...]:
     counts = each.found, each.boxed, each.either
     hits = [card.percent(count, each.there) if each.there else "none there" for count in counts]
     return *hits, f"{each.false / max(each.frames, 1):.3f}", f"{each.overlap / max(each.there, 1):.2f}"
 
 
-def note(choice: Choice) -> str:
+def _note(choice: Choice) -> str:
     return (
         "INT8. Four trainings, each without the scene (factory and road together). Found: a box lies by "
         f"{ON_PERSON:.0%} or more in\nthe teachers'; boxed: intersection over union of {BOXED:g} or more; "
@@ -200,9 +200,9 @@ def note(choice: Choice) -> str:
     )
 
 
-def trade(files: tuple[bytes, bytes], totals: Sequence[Score], ms: tuple[float, float]) -> str:
+def _trade(files: tuple[bytes, bytes], totals: Sequence[Score], ms: tuple[float, float]) -> str:
     rows = [
-        (name, f"{len(file):,}", f"{each_ms:.3f}", *columns(each)[:-1])
+        (name, f"{len(file):,}", f"{each_ms:.3f}", *_columns(each)[:-1])
         for name, file, each, each_ms in zip(("float", "INT8"), files, totals, ms)
     ]
     table = card.table(
@@ -213,7 +213,7 @@ def trade(files: tuple[bytes, bytes], totals: Sequence[Score], ms: tuple[float, 
     return f"{table}\n\nOne thread, {card.processor()}.\n\n{line}\n\n{NOT_PRUNED.strip()}"
 
 
-def asked(file: bytes, each: Score, ms: float) -> str:
+def _asked(file: bytes, each: Score, ms: float) -> str:
     """Each bar, and whether it is reached."""
     there, frames = max(each.there, 1), max(each.frames, 1)
     bars = [
@@ -225,17 +225,17 @@ def asked(file: bytes, each: Score, ms: float) -> str:
         (f"at most {FALSE:g} false boxes a frame", f"{each.false / frames:.3f}", each.false <= FALSE * frames),
     ]
     rows = [(bar, value, "reached" if reached else "not reached") for bar, value, reached in bars]
-    return f"{card.table(('asked, on clips not trained on', 'measured', ''), rows)}\n\n{boxes_note()}"
+    return f"{card.table(('asked, on clips not trained on', 'measured', ''), rows)}\n\n{_boxes_note()}"
 
 
-def boxes_note() -> str:
+def _boxes_note() -> str:
     return (
         f"A frame's boxes take about 40 bytes each as MessagePack, of {LEAST_BYTES:,} asked; the largest frame of any clips "
         "is among\nthe figures of `python -m models.train evaluate person-coarse --data DIR`."
     )
 
 
-def levels(network: Network) -> str:
+def _levels(network: Network) -> str:
     """The network's highest score in pictures of one grey each, which show nobody."""
     greys = np.linspace(0, 1, 52, dtype=np.float32)
     noise = np.random.default_rng(0).normal(DARK, DARK, (20, INPUT, INPUT, 3)).clip(0, 1).astype(np.float32)
@@ -248,7 +248,7 @@ def levels(network: Network) -> str:
     )
 
 
-def cells(clips: Sequence[Clip], outputs: Outputs, chosen: dict[str, Choice]) -> Array:
+def _cells(clips: Sequence[Clip], outputs: Outputs, chosen: dict[str, Choice]) -> Array:
     """Confusion of single cells that the teachers are sure about, in scenes left out."""
     matrix = np.zeros((2, 2), int)
     for scene in SCENES:

@@ -37,16 +37,16 @@ def empty(clip: Clip) -> Room:
     often = np.zeros((SIDE, SIDE))
     for number, truth in enumerate(clip.truths):
         for box in [*truth.people, *truth.doubts]:
-            stack.mask[number][wide(box, MARGIN / 2)] = True
+            stack.mask[number][_wide(box, MARGIN / 2)] = True
         for box in truth.people:
-            often[wide(box, MARGIN)] += 1 / len(clip.truths)
+            often[_wide(box, MARGIN)] += 1 / len(clip.truths)
     view = np.ma.median(stack, axis=0)
     never = np.ma.getmaskarray(view)[..., 0].astype(np.uint8)
     painted = cv2.inpaint(view.filled(128).astype(np.uint8), never, 5, cv2.INPAINT_TELEA)
-    return Room(painted, lasting(often > OFTEN))
+    return Room(painted, _lasting(often > OFTEN))
 
 
-def lasting(often: Array) -> list[Box]:
+def _lasting(often: Array) -> list[Box]:
     """The box around bool [SIDE, SIDE]: what the median may have kept of somebody who stayed in place."""
     rows, columns = np.flatnonzero(often.any(axis=1)), np.flatnonzero(often.any(axis=0))
     if not len(rows):
@@ -54,7 +54,7 @@ def lasting(often: Array) -> list[Box]:
     return [Box(*(np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]) / SIDE).tolist())]
 
 
-def wide(box: Box, margin: float) -> tuple[slice, slice]:
+def _wide(box: Box, margin: float) -> tuple[slice, slice]:
     """Rows and columns of a box in a picture of SIDE pixels."""
     left, top, right, bottom = (np.array(box) + [-margin, -margin, margin, margin]).clip(0, 1) * SIDE
     return slice(int(top), int(np.ceil(bottom))), slice(int(left), int(np.ceil(right)))
@@ -64,17 +64,17 @@ def cut(clip: Clip, room: Array) -> list[Cutout]:
     """The clip's persons, from evenly many frames."""
     alone = [number for number, truth in enumerate(clip.truths) if len(truth.people) == 1]
     picked = [alone[round(at)] for at in np.linspace(0, len(alone) - 1, min(MOST, len(alone)))] if alone else []
-    found = [outline(clip.pictures[number], room, clip.truths[number].people[0]) for number in picked]
+    found = [_outline(clip.pictures[number], room, clip.truths[number].people[0]) for number in picked]
     return [each for each in found if each is not None]
 
 
-def outline(picture: Array, room: Array, box: Box) -> Cutout | None:
+def _outline(picture: Array, room: Array, box: Box) -> Cutout | None:
     """GrabCut (Rother et al. 2004) from what differs from the empty room; None where no plausible outline comes of it."""
-    part = wide(box, MARGIN)
+    part = _wide(box, MARGIN)
     pixels, behind = np.ascontiguousarray(picture[part]), room[part]
     differs = cv2.GaussianBlur(cv2.absdiff(pixels, behind).max(axis=2), (0, 0), 1.5)
     inner = np.zeros((SIDE, SIDE), bool)
-    inner[wide(box, MARGIN / 3)] = True
+    inner[_wide(box, MARGIN / 3)] = True
     mask = np.where(differs > PERSON, cv2.GC_PR_FGD, np.where(differs < NOT, cv2.GC_BGD, cv2.GC_PR_BGD)).astype(
         np.uint8
     )
@@ -83,10 +83,10 @@ def outline(picture: Array, room: Array, box: Box) -> Cutout | None:
         return None
     cv2.setRNGSeed(0)
     cv2.grabCut(pixels, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
-    return trimmed(pixels, ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8))
+    return _trimmed(pixels, ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8))
 
 
-def trimmed(pixels: Array, mask: Array) -> Cutout | None:
+def _trimmed(pixels: Array, mask: Array) -> Cutout | None:
     """The largest piece of the mask, closed and softened, cropped to itself."""
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     _, marks, shapes, _ = cv2.connectedComponentsWithStats(mask)

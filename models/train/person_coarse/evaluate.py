@@ -43,8 +43,8 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     opened, found = open_package(folder), paths(data)
     models = data / PUBLIC if (data / PUBLIC).is_dir() else SHARED / PUBLIC
     teachers = Teachers(models)
-    look = looker(opened)
-    told = {path: of_clip(path, look, teachers) for path in found}
+    look = _looker(opened)
+    told = {path: _of_clip(path, look, teachers) for path in found}
     parts: dict[str, list[Path]] = {"seen": [], "unseen": []}
     for path in found:
         parts["seen" if path.stem in CLIPS else "unseen"].append(path)
@@ -56,12 +56,12 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
         "boxed": f"intersection over union of {BOXED:g} or more",
         "invoke_ms": {"median": round(float(np.median(ms)), 3), "p99": round(float(np.percentile(ms, 99)), 3)},
         "largest_frame_bytes": max(each.largest for each in told.values()),
-        **{name: figures([told[path] for path in part]) for name, part in parts.items() if part},
-        "clips": {path.name: figures([each]) for path, each in told.items()},
+        **{name: _figures([told[path] for path in part]) for name, part in parts.items() if part},
+        "clips": {path.name: _figures([each]) for path, each in told.items()},
     }
 
 
-def looker(opened: Package) -> Look:
+def _looker(opened: Package) -> Look:
     """What a lane would find in a frame, and the ms of the inference alone."""
     engine, picture = opened.engine, opened.manifest.picture
     assert picture is not None, "person-coarse looks at pictures"
@@ -77,7 +77,7 @@ def looker(opened: Package) -> Look:
     return look
 
 
-def of_clip(path: Path, look: Look, teachers: Teachers) -> Told:
+def _of_clip(path: Path, look: Look, teachers: Teachers) -> Told:
     staged = STAGED.match(path.stem) is not None
     agreed, alone, number, ms, largest = Score(), Score(), 0, [], 0
     every = max(1, round(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) / MOST))
@@ -88,7 +88,7 @@ def of_clip(path: Path, look: Look, teachers: Teachers) -> Told:
         ms.append(taken)
         largest = max(largest, len(packed(findings)))
         boxes, seen = [one.box for one in findings if one.box], teachers(frame)
-        alone = add(alone, judge(boxes, by_itself(seen)))
+        alone = add(alone, judge(boxes, _by_itself(seen)))
         # One whom a single teacher sees does for learning where somebody is known to be, not for judging.
         truth = agree(seen)
         if useful(truth, staged):
@@ -96,7 +96,7 @@ def of_clip(path: Path, look: Look, teachers: Teachers) -> Told:
     return Told(agreed, alone, number + 1, ms, largest)
 
 
-def by_itself(seen: Seen) -> Truth:
+def _by_itself(seen: Seen) -> Truth:
     return Truth([box for score, box in apart(seen.ssd) if score >= ALONE], [])
 
 
@@ -105,19 +105,19 @@ def packed(findings: Sequence[Finding]) -> bytes:
     return bytes(msgpack.packb([(*one[:2], *(one.box or ())) for one in findings], use_single_float=True))
 
 
-def figures(told: Sequence[Told]) -> dict[str, Any]:
+def _figures(told: Sequence[Told]) -> dict[str, Any]:
     """JSON-able."""
     agreed, alone = Score(), Score()
     for each in told:
         agreed, alone = add(agreed, each.agreed), add(alone, each.alone)
     return {
         "frames": sum(each.frames for each in told),
-        **shares(agreed),
-        "against_the_ssd_alone": shares(alone),
+        **_shares(agreed),
+        "against_the_ssd_alone": _shares(alone),
     }
 
 
-def shares(one: Score) -> dict[str, Any]:
+def _shares(one: Score) -> dict[str, Any]:
     there = max(one.there, 1)
     return {
         "judged": one.frames,

@@ -44,12 +44,12 @@ def choose(clips: Sequence[Clip], outputs: Outputs, scenes: Sequence[str]) -> Ch
     """Where the scenes together fall least short of what is asked; each counts the same."""
 
     def short(choice: Choice) -> float:
-        return sum(shortfall(tally(clips, outputs, scene, choice)) for scene in scenes)
+        return sum(_shortfall(tally(clips, outputs, scene, choice)) for scene in scenes)
 
     return min((Choice(float(threshold), cells) for threshold, cells in product(THRESHOLDS, CELLS)), key=short)
 
 
-def shortfall(one: Score) -> float:
+def _shortfall(one: Score) -> float:
     """Of both meanings of found and of the false boxes, in shares of 1."""
     missed = sum(max(0.0, FOUND - hits / one.there) for hits in (one.found, one.boxed)) if one.there else 0.0
     return missed + max(0.0, one.false / one.frames - FALSE)

@@ -35,7 +35,7 @@ def make(place: Path) -> None:
     steady(SEED)
     teachers, known = Teachers(SHARED / PUBLIC), trunk.wake_words(SHARED / PUBLIC)
     clips = [load(path, teachers, CLIPS[path.stem]) for path in tqdm(training_paths(SHARED), "teach")]
-    unseen = leave_out(clips, known)
+    unseen = _leave_out(clips, known)
     choice = folds.choose(clips, unseen[1], list(SCENES))
     files = learn(clips, known)
     ship(place, files[1], choice)
@@ -44,7 +44,7 @@ def make(place: Path) -> None:
 
 def ship(place: Path, content: bytes, choice: folds.Choice) -> None:
     network = Network(content)
-    golden = network.quantised(blots(network))
+    golden = network.quantised(_blots(network))
     facts = {**FACTS, "options": choice._asdict()}
     pack(place, content, facts, golden, network.raws(golden))
 
@@ -56,7 +56,7 @@ def learn(clips: Sequence[Clip], known: trunk.Weights) -> tuple[bytes, bytes]:
     return to_float(model), to_int8(model, real(np.concatenate([frames, pictures[: len(frames)]])))
 
 
-def leave_out(clips: Sequence[Clip], known: trunk.Weights) -> tuple[folds.Outputs, folds.Outputs]:
+def _leave_out(clips: Sequence[Clip], known: trunk.Weights) -> tuple[folds.Outputs, folds.Outputs]:
     """What float and INT8 networks say of the scenes that they were not trained on."""
     said: tuple[dict[str, list[Array]], dict[str, list[Array]]] = {}, {}
     for fold in tqdm(folds.FOLDS, "scenes left out"):
@@ -67,14 +67,14 @@ def leave_out(clips: Sequence[Clip], known: trunk.Weights) -> tuple[folds.Output
     return said
 
 
-def blots(network: Network) -> Array:
+def _blots(network: Network) -> Array:
     """Pictures for the golden outputs: of 400 random ones those with most to say. No frame of a clip is handed on."""
     random = np.random.default_rng(SEED)
-    pictures = np.stack([squares(random.random((8, 8, 3), np.float32)) for _ in range(400)])
+    pictures = np.stack([_squares(random.random((8, 8, 3), np.float32)) for _ in range(400)])
     says = network(pictures).max(axis=(1, 2, 3))
     return np.asarray(pictures[np.argsort(says)[-GOLDEN:]])
 
 
-def squares(colours: Array) -> Array:
+def _squares(colours: Array) -> Array:
     """Each value as a square of pixels: a file of them packs well."""
     return np.asarray(cv2.resize(colours, (INPUT, INPUT), interpolation=cv2.INTER_NEAREST))

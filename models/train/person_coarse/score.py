@@ -39,11 +39,11 @@ def score(outputs: Array, truths: Sequence[Truth], threshold: float, min_cells: 
 def judge(guesses: list[Box], truth: Truth) -> Score:
     """One frame. A box that lies where the teachers doubt is neither right nor false."""
     best = [max((shared(person, guess) for guess in guesses), default=0.0) for person in truth.people]
-    found = [any(inside(guess, person) for guess in guesses) for person in truth.people]
+    found = [any(_inside(guess, person) for guess in guesses) for person in truth.people]
     boxed = [one >= BOXED for one in best]
     either = sum(map(max, found, boxed))
     known = [*truth.people, *truth.doubts]
-    false = sum(not any(inside(guess, box) or shared(guess, box) >= BOXED for box in known) for guess in guesses)
+    false = sum(not any(_inside(guess, box) or shared(guess, box) >= BOXED for box in known) for guess in guesses)
     return Score(1, len(truth.people), sum(found), sum(boxed), false, sum(best), either)
 
 
@@ -51,5 +51,5 @@ def add(one: Score, other: Score) -> Score:
     return Score(*map(sum, zip(one, other)))
 
 
-def inside(guess: Box, person: Box) -> bool:
+def _inside(guess: Box, person: Box) -> bool:
     return common(guess, person) >= ON_PERSON * area(guess)

@@ -54,20 +54,20 @@ class Teachers:
 
     def __call__(self, frame: Array) -> Seen:
         """frame: uint8 rgb [height, width, 3]."""
-        return Seen(self.see_ssd(frame), self.see_nanodet(frame), self.see_pose(frame))
+        return Seen(self._see_ssd(frame), self._see_nanodet(frame), self._see_pose(frame))
 
-    def see_ssd(self, frame: Array) -> Detections:
+    def _see_ssd(self, frame: Array) -> Detections:
         places, kinds, scores = run(self.ssd, cv2.resize(frame, (300, 300)))[:3]
         persons = (kinds[0] == 0) & (scores[0] > FAINT)
         found = zip(places[0][persons].clip(0, 1).tolist(), scores[0][persons].tolist())
         return [(score, Box(left, top, right, bottom)) for (top, left, bottom, right), score in found]
 
-    def see_nanodet(self, frame: Array) -> Detections:
+    def _see_nanodet(self, frame: Array) -> Detections:
         pixels = (cv2.resize(frame, (416, 416))[..., ::-1].astype(np.float32) - MEAN) / STD
         found = self.places(run(self.nanodet, pixels.transpose(2, 0, 1)))
         return [(one.score, one.box) for one in found if one.label == "person" and one.box]
 
-    def see_pose(self, frame: Array) -> Box | None:
+    def _see_pose(self, frame: Array) -> Box | None:
         """MoveNet takes a square: the frame goes into its middle, as it was trained."""
         height, width = frame.shape[:2]
         side = max(height, width)

@@ -63,11 +63,11 @@ def train(clips: Sequence[Clip], known: trunk.Weights) -> tuple[tf.keras.Model, 
 
 def fit(model: tf.keras.Model, bank: Bank, rate: float) -> None:
     falling = tf.keras.optimizers.schedules.CosineDecay(rate, len(bank))
-    model.compile(tf.keras.optimizers.AdamW(falling, weight_decay=DECAY), known_cells)
+    model.compile(tf.keras.optimizers.AdamW(falling, weight_decay=DECAY), _known_cells)
     model.fit(bank, epochs=1, verbose=0, shuffle=False)
 
 
-def known_cells(target: tf.Tensor, guess: tf.Tensor) -> tf.Tensor:
+def _known_cells(target: tf.Tensor, guess: tf.Tensor) -> tf.Tensor:
     """Cross entropy of the cells that are labelled. A missed person weighs as much as two false cells."""
     known = tf.cast(target >= 0.0, tf.float32)
     weight = known * (1.0 + tf.maximum(target, 0.0))

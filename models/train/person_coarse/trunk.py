@@ -39,9 +39,9 @@ def network(known: Weights) -> tf.keras.Model:
         x = layers.DepthwiseConv2D(3, strides=stride, padding="same", activation="relu", name=f"depth_{number}")(x)
         x = layers.Conv2D(channels, 1, activation="relu", name=f"point_{number}")(x)
         fine = x if number == FINE else fine
-    x = layers.UpSampling2D(2)(unit(layers.Conv2D(WIDE, 1, use_bias=False)(separable(x, AROUND))))
+    x = layers.UpSampling2D(2)(_unit(layers.Conv2D(WIDE, 1, use_bias=False)(_separable(x, AROUND))))
     x = layers.Concatenate()([x, fine])
-    x = separable(unit(layers.Conv2D(WIDE, 1, use_bias=False)(x)), WIDE)
+    x = _separable(_unit(layers.Conv2D(WIDE, 1, use_bias=False)(x)), WIDE)
     x = layers.Dropout(0.2)(x)
     model = tf.keras.Model(picture, layers.Conv2D(1, 1, activation="sigmoid")(x), name="net")
     for name, weights in known.items():
@@ -49,13 +49,13 @@ def network(known: Weights) -> tf.keras.Model:
     return model
 
 
-def separable(x: tf.Tensor, channels: int) -> tf.Tensor:
+def _separable(x: tf.Tensor, channels: int) -> tf.Tensor:
     layers = tf.keras.layers
-    x = unit(layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x))
-    return unit(layers.Conv2D(channels, 1, use_bias=False)(x))
+    x = _unit(layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x))
+    return _unit(layers.Conv2D(channels, 1, use_bias=False)(x))
 
 
-def unit(x: tf.Tensor) -> tf.Tensor:
+def _unit(x: tf.Tensor) -> tf.Tensor:
     """ReLU6: INT8 needs values that are bounded."""
     layers = tf.keras.layers
     return layers.ReLU(6.0)(layers.BatchNormalization()(x))
@@ -75,17 +75,17 @@ def wake_words(models: Path) -> Weights:
         name, shape = detail["name"], detail["shape"]
         if "Relu" not in name and "depthwise_conv2d" in name and len(shape) == 4:
             kernel = interpreter.get_tensor(detail["index"]) * scales
-            kernels[f"depth_{ordinal(name, 'depthwise_conv2d')}"] = kernel.transpose(1, 2, 3, 0)
+            kernels[f"depth_{_ordinal(name, 'depthwise_conv2d')}"] = kernel.transpose(1, 2, 3, 0)
         elif name.endswith("Conv2D") and len(shape) == 4:
             kernel = interpreter.get_tensor(detail["index"]) * scales[:, None, None, None]
-            number = ordinal(name, "conv2d")
+            number = _ordinal(name, "conv2d")
             kernels[f"point_{number - 1}" if number else "stem"] = kernel.transpose(1, 2, 3, 0)
         elif "Relu" in name and len(shape) == 1:
-            biases[ordinal(name, "activation")] = interpreter.get_tensor(detail["index"]) * scales
+            biases[_ordinal(name, "activation")] = interpreter.get_tensor(detail["index"]) * scales
     order = ["stem", *(f"{kind}_{number}" for number in range(len(BLOCKS)) for kind in ("depth", "point"))]
     return {name: [kernels[name], biases[number]] for number, name in enumerate(order)}
 
 
-def ordinal(name: str, layer: str) -> int:
+def _ordinal(name: str, layer: str) -> int:
     """Keras numbers layers of a kind: conv2d, conv2d_1 ..."""
     return int(name.split(layer)[1].split("/")[0].lstrip("_") or 0)

@@ -31,30 +31,30 @@ def agree(seen: Seen, one_is_there: bool = False) -> Truth:
     sure += [(POSE, seen.pose, "movenet")] if seen.pose else []
     while sure:
         score, best, _ = max(sure, key=lambda one: one[0])
-        mine = [one for one in sure if same(one[1], best)]
-        sure = [one for one in sure if not same(one[1], best)]
+        mine = [one for one in sure if _same(one[1], best)]
+        sure = [one for one in sure if not _same(one[1], best)]
         enough = len({teacher for _, _, teacher in mine}) >= 2 or score >= CERTAIN
-        (people if enough else doubts).append(around([box for _, box, _ in mine]))
+        (people if enough else doubts).append(_around([box for _, box, _ in mine]))
     if one_is_there and not people and doubts:
         people, doubts = doubts[:1], doubts[1:]
     faint = [box for score, box in seen.ssd + seen.nanodet if score < SURE]
-    return Truth(people, doubts + [box for box in faint if not any(same(box, person) for person in people)])
+    return Truth(people, doubts + [box for box in faint if not any(_same(box, person) for person in people)])
 
 
 def apart(found: Detections) -> Detections:
     """Those that share half of their area with a better one left out: the SSD takes legs for one more person."""
     kept: Detections = []
     for score, box in sorted(found, reverse=True):
-        if not any(same(box, other) for _, other in kept):
+        if not any(_same(box, other) for _, other in kept):
             kept.append((score, box))
     return kept
 
 
-def same(a: Box, b: Box) -> bool:
+def _same(a: Box, b: Box) -> bool:
     return common(a, b) >= SAME * min(area(a), area(b)) > 0
 
 
-def around(boxes: list[Box]) -> Box:
+def _around(boxes: list[Box]) -> Box:
     left, top, right, bottom = zip(*boxes)
     return Box(min(left), min(top), max(right), max(bottom))
 

@@ -54,37 +54,37 @@ def make(stock: Stock, random: np.random.Generator) -> tuple[Array, Array]:
     """A new view and its grid: uint8 rgb [INPUT, INPUT, 3] and float32 [CELLS, CELLS, 1]."""
     kind = random.random()
     if kind < FRAME:
-        view = of_frame(stock, random)
+        view = _of_frame(stock, random)
     else:
-        view = of_room(stock, random)
+        view = _of_room(stock, random)
     backdrops.furnish(view.picture, view.people + view.doubts, random)
-    for _ in range(how_many(kind, random)):
-        paste(view, stock, random)
-    return recolour(view.picture, random), grid(view)
+    for _ in range(_how_many(kind, random)):
+        _paste(view, stock, random)
+    return _recolour(view.picture, random), _grid(view)
 
 
-def how_many(kind: float, random: np.random.Generator) -> int:
+def _how_many(kind: float, random: np.random.Generator) -> int:
     """Persons to put into a view."""
     if kind < FRAME:
         return int(random.random() < 0.25)
     return int(random.choice((1, 2, 3), p=(0.6, 0.3, 0.1))) if kind < PASTED else 0
 
 
-def of_frame(stock: Stock, random: np.random.Generator) -> View:
+def _of_frame(stock: Stock, random: np.random.Generator) -> View:
     clip = stock.clips[random.integers(len(stock.clips))]
     number = random.integers(len(clip.pictures))
     truth = clip.truths[number]
-    return moved(clip.pictures[number], truth.people, truth.doubts, stock, random)
+    return _moved(clip.pictures[number], truth.people, truth.doubts, stock, random)
 
 
-def of_room(stock: Stock, random: np.random.Generator) -> View:
+def _of_room(stock: Stock, random: np.random.Generator) -> View:
     if random.random() < 0.5:
         room = stock.rooms[random.integers(len(stock.rooms))]
-        return moved(room.picture, [], room.doubts, stock, random)
-    return moved(stock.drawn[random.integers(len(stock.drawn))], [], [], stock, random)
+        return _moved(room.picture, [], room.doubts, stock, random)
+    return _moved(stock.drawn[random.integers(len(stock.drawn))], [], [], stock, random)
 
 
-def moved(
+def _moved(
     picture: Array, people: Sequence[Box], doubts: Sequence[Box], stock: Stock, random: np.random.Generator
 ) -> View:
     """Zoomed, stretched, mirrored, tilted, shifted; what comes in at the borders is drawn."""
@@ -95,26 +95,26 @@ def moved(
     way[:, 2] = INPUT / 2 + random.uniform(-reach, reach, 2) * INPUT - way[:, :2] @ [SIDE / 2, SIDE / 2]
     canvas = cv2.resize(stock.drawn[random.integers(len(stock.drawn))], (INPUT, INPUT))
     cv2.warpAffine(picture, way, (INPUT, INPUT), canvas, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
-    view = View(canvas, [], [carried(box, way) for box in doubts])
+    view = View(canvas, [], [_carried(box, way) for box in doubts])
     for box in people:
-        add(view, carried(box, way))
+        _add(view, _carried(box, way))
     return view
 
 
-def carried(box: Box, way: Array) -> Array:
+def _carried(box: Box, way: Array) -> Array:
     """Where a box of a picture of SIDE pixels goes."""
     corners = np.array([[x, y, 1.0 / SIDE] for x in box[::2] for y in box[1::2]]) * SIDE @ way.T
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
 
 
-def add(view: View, box: Array) -> None:
+def _add(view: View, box: Array) -> None:
     """A person, or a doubt where little of it is left in the picture."""
     inside = box.clip(0, INPUT)
     share = np.prod(inside[2:] - inside[:2]) / max(np.prod(box[2:] - box[:2]), 1e-9)
     (view.people if share >= VISIBLE else view.doubts).append(inside)
 
 
-def paste(view: View, stock: Stock, random: np.random.Generator) -> None:
+def _paste(view: View, stock: Stock, random: np.random.Generator) -> None:
     """A cut-out person stands, sits or lies somewhere else, in other clothes, with the feet hidden at times."""
     if not stock.cutouts:
         return
@@ -133,7 +133,7 @@ def paste(view: View, stock: Stock, random: np.random.Generator) -> None:
         cover[int(height * random.uniform(0.5, 0.9)) :] = 0.0
     flags = {"flags": cv2.INTER_AREA if size < 0.5 else cv2.INTER_LINEAR}
     there = cv2.warpAffine(cover, way, (INPUT, INPUT), **flags)
-    worn = cv2.warpAffine(dressed(pixels, random), way, (INPUT, INPUT), **flags)
+    worn = cv2.warpAffine(_dressed(pixels, random), way, (INPUT, INPUT), **flags)
     rows, columns = np.flatnonzero((there > 0.5).any(axis=1)), np.flatnonzero((there > 0.5).any(axis=0))
     if len(rows) < 6 or len(columns) < 4:
         return
@@ -141,11 +141,11 @@ def paste(view: View, stock: Stock, random: np.random.Generator) -> None:
     part = slice(max(0, rows[0] - 2), rows[-1] + 3), slice(max(0, columns[0] - 2), columns[-1] + 3)
     soft = there[part][..., None]
     view.picture[part] = view.picture[part] * (1 - soft) + worn[part] * soft
-    hide(view, box)
+    _hide(view, box)
     view.people.append(box)
 
 
-def hide(view: View, box: Array) -> None:
+def _hide(view: View, box: Array) -> None:
     """Whoever stands behind somebody else is not judged any more."""
     for other in list(view.people):
         common = np.minimum(other[2:], box[2:]) - np.maximum(other[:2], box[:2])
@@ -154,7 +154,7 @@ def hide(view: View, box: Array) -> None:
             view.doubts.append(other)
 
 
-def dressed(pixels: Array, random: np.random.Generator) -> Array:
+def _dressed(pixels: Array, random: np.random.Generator) -> Array:
     """Shirt and trousers take other colours and keep their folds: ten persons wear too few clothes to learn from."""
     values = pixels.astype(np.float32)
     if random.random() < 0.6:
@@ -167,24 +167,24 @@ def dressed(pixels: Array, random: np.random.Generator) -> Array:
     return np.asarray(np.clip(values * random.uniform(0.7, 1.3), 0, 255).astype(np.uint8))
 
 
-def grid(view: View) -> Array:
+def _grid(view: View) -> Array:
     """float32 [CELLS, CELLS, 1]: 1 a person, 0 none, -1 not known; read at the middle of each cell."""
     cells = np.zeros((CELLS, CELLS), np.float32)
     for box in [*view.doubts, *view.people]:
-        fill(cells, box, -1.0)
+        _fill(cells, box, -1.0)
     for box in view.people:
-        fill(cells, core(box), 1.0)
+        _fill(cells, _core(box), 1.0)
         x, y = ((box[:2] + box[2:]) / 2 / INPUT * CELLS).astype(int).clip(0, CELLS - 1)
         cells[y, x] = 1.0
     return cells[..., None]
 
 
-def core(box: Array) -> Array:
+def _core(box: Array) -> Array:
     middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * CORE
     return np.concatenate([middle - half, middle + half])
 
 
-def fill(cells: Array, box: Array, value: float) -> None:
+def _fill(cells: Array, box: Array, value: float) -> None:
     """The cells whose middle is in the box."""
     left, top, right, bottom = np.ceil(box / INPUT * CELLS - 0.5).astype(int).clip(0, CELLS)
     cells[top:bottom, left:right] = value
@@ -192,10 +192,12 @@ def fill(cells: Array, box: Array, value: float) -> None:
 
 def mapped(people: Sequence[Box], doubts: Sequence[Box] = ()) -> Array:
     """The grid of a picture as it is."""
-    return grid(View(np.empty(0), [np.array(box) * INPUT for box in people], [np.array(box) * INPUT for box in doubts]))
+    return _grid(
+        View(np.empty(0), [np.array(box) * INPUT for box in people], [np.array(box) * INPUT for box in doubts])
+    )
 
 
-def recolour(picture: Array, random: np.random.Generator) -> Array:
+def _recolour(picture: Array, random: np.random.Generator) -> Array:
     """Other light, other walls and clothes, another sensor; at times night, grey, or out of focus."""
     if random.random() < 0.2:
         picture = cv2.GaussianBlur(picture, (0, 0), random.uniform(0.5, 1.3))

@@ -27,66 +27,66 @@ class Scene(NamedTuple):
 
 def climb(seed: int) -> Scene:
     """Up to a wall of 1.5 to 3 m, up it hand over hand at 0.25 to 1 m/s, over the top, and gone from the label's view."""
-    s = begin(seed)
+    s = _begin(seed)
     wall = s.random.uniform(1.5, 3.0)
     s.walk(s.random.uniform(0.5, 2.0), s.random.uniform(0.6, 1.3))
     s.hold(s.random.uniform(0.0, 1.5), STANDING)
-    s.move(varied(s, HANG), s.random.uniform(0.3, 1.0), STANDING, STANDING)
+    s.move(_varied(s, HANG), s.random.uniform(0.3, 1.0), STANDING, STANDING)
     s.hold(s.random.uniform(0.1, 0.8), STANDING)
     s.onset = s.moments()
     speed, height = s.random.uniform(0.25, 1.0), float(s.place[2])
     while height < wall - 0.2:  # then the hands are on the top, beside the hips
         rise = min(s.random.uniform(0.2, 0.45), max(wall - height, 0.1))
         height += rise
-        limbs = varied(s, STEP)
+        limbs = _varied(s, STEP)
         limbs[RIGHT_LEG] = unit(HANG[RIGHT_LEG] + s.random.normal(0, 0.08, (2, 3)))
         s.move(mirrored(limbs) if s.random.random() < 0.5 else limbs, rise / speed, CLIMBING, CLIMBING, hips=height)
         if s.random.random() < 0.3:
             s.hold(s.random.uniform(0.1, 0.5), CLIMBING)
-    s.move(varied(s, SUPPORT), s.random.uniform(0.5, 1.2), CLIMBING, CLIMBING, hips=wall + 0.15)
+    s.move(_varied(s, SUPPORT), s.random.uniform(0.5, 1.2), CLIMBING, CLIMBING, hips=wall + 0.15)
     s.hold(s.random.uniform(0.3, 1.5), CLIMBING)
     return Scene(s.play(), wall)
 
 
-def begin(seed: int, heading: float | None = None) -> Story:
+def _begin(seed: int, heading: float | None = None) -> Story:
     s = Story(np.random.default_rng(seed))
     s.heading = s.heading if heading is None else heading
     s.hold(s.random.uniform(0.5, 1.5), STANDING)
     return s
 
 
-def varied(s: Story, limbs: Array) -> Array:
+def _varied(s: Story, limbs: Array) -> Array:
     return unit(limbs + s.random.normal(0, 0.08, limbs.shape))
 
 
 # -- what must not be taken for it ---------------------------------------------------------------------------------------
 
 
-def walk_away(seed: int) -> Scene:
-    return walked(seed, -1)
+def _walk_away(seed: int) -> Scene:
+    return _walked(seed, -1)
 
 
-def walk_near(seed: int) -> Scene:
-    return walked(seed, 1)
+def _walk_near(seed: int) -> Scene:
+    return _walked(seed, 1)
 
 
-def walk_away_hands_up(seed: int) -> Scene:
-    return walked(seed, -1, hands_up=True)
+def _walk_away_hands_up(seed: int) -> Scene:
+    return _walked(seed, -1, hands_up=True)
 
 
-def walked(seed: int, to_camera: int, hands_up: bool = False) -> Scene:
-    s = begin(seed, heading=0.0)
+def _walked(seed: int, to_camera: int, hands_up: bool = False) -> Scene:
+    s = _begin(seed, heading=0.0)
     if hands_up:
-        s.move(varied(s, HANG), 0.7, STANDING, STANDING)
+        s.move(_varied(s, HANG), 0.7, STANDING, STANDING)
     s.walk(s.random.uniform(3.0, 5.0), s.random.uniform(0.7, 1.6))
     return Scene(s.play(), 0.0, to_camera)
 
 
-def jump(seed: int) -> Scene:
+def _jump(seed: int) -> Scene:
     """Once, hands up in half of them; the hips rise by 0.25 to 0.5 m."""
-    s = begin(seed)
+    s = _begin(seed)
     s.move(s.vary("squat"), 0.5, STANDING, STANDING)
-    up = varied(s, HANG) if s.random.random() < 0.5 else s.vary("stand")
+    up = _varied(s, HANG) if s.random.random() < 0.5 else s.vary("stand")
     top = float(hip_height(up, s.height)) + s.random.uniform(0.25, 0.5)
     s.move(up, 0.3, STANDING, STANDING, hips=top)
     s.move(up, 0.3, STANDING, STANDING)
@@ -96,39 +96,39 @@ def jump(seed: int) -> Scene:
 
 def reach_up(seed: int) -> Scene:
     """On the toes, to a shelf."""
-    s = begin(seed)
-    limbs = varied(s, HANG)
+    s = _begin(seed)
+    limbs = _varied(s, HANG)
     s.move(limbs, 0.8, STANDING, STANDING, hips=float(hip_height(limbs, s.height)) + 0.08)
     s.hold(s.random.uniform(1.0, 4.0), STANDING)
     s.move(s.vary("stand"), 0.8, STANDING, STANDING)
     return Scene(s.play())
 
 
-def rise_reaching(seed: int) -> Scene:
+def _rise_reaching(seed: int) -> Scene:
     """Up from a chair or the floor, arms up: a stretch."""
-    s = begin(seed)
+    s = _begin(seed)
     low = str(s.random.choice(["chair", "long sit", "supine", "squat"]))
     s.move(s.vary(low), 1.2, STANDING, STANDING, hips=s.seat if low == "chair" else None)
     s.hold(s.random.uniform(1.0, 2.0), STANDING)
-    s.move(varied(s, HANG), s.random.uniform(0.8, 2.0), STANDING, STANDING)
+    s.move(_varied(s, HANG), s.random.uniform(0.8, 2.0), STANDING, STANDING)
     s.hold(s.random.uniform(1.0, 2.5), STANDING)
     return Scene(s.play())
 
 
 def stairs(seed: int) -> Scene:
     """15 to 18 steps of 0.17 m, at 0.3 to 0.5 m/s upwards, hands low."""
-    return stepped(seed, hands_up=False)
+    return _stepped(seed, hands_up=False)
 
 
-def stairs_hands_up(seed: int) -> Scene:
+def _stairs_hands_up(seed: int) -> Scene:
     """The same with something carried on the head: by our signs a climb."""
-    return stepped(seed, hands_up=True)
+    return _stepped(seed, hands_up=True)
 
 
-def stepped(seed: int, hands_up: bool) -> Scene:
-    s = begin(seed)
+def _stepped(seed: int, hands_up: bool) -> Scene:
+    s = _begin(seed)
     if hands_up:
-        s.move(varied(s, HANG), 0.7, STANDING, STANDING)
+        s.move(_varied(s, HANG), 0.7, STANDING, STANDING)
     seconds = s.random.uniform(5.0, 8.0)
     s.walk(seconds, s.random.uniform(0.5, 0.8))
     limbs, places, labels = s.parts[-1]
@@ -136,17 +136,17 @@ def stepped(seed: int, hands_up: bool) -> Scene:
     return Scene(s.play())
 
 
-def onto_a_chair(seed: int) -> Scene:
+def _onto_a_chair(seed: int) -> Scene:
     """To change a lamp: 0.45 m up, arms up."""
-    s = begin(seed)
-    limbs = varied(s, STEP)
+    s = _begin(seed)
+    limbs = _varied(s, STEP)
     limbs[RIGHT_LEG] = HANG[RIGHT_LEG]
     s.move(limbs, 0.8, STANDING, STANDING)
-    up = varied(s, HANG)
+    up = _varied(s, HANG)
     s.move(up, 1.0, STANDING, STANDING, hips=float(hip_height(up, s.height)) + 0.45)
     s.hold(s.random.uniform(2.0, 4.0), STANDING)
     return Scene(s.play())
 
 
-OTHERS = (walk_away, walk_near, walk_away_hands_up, jump, reach_up, rise_reaching, stairs)
-ALIKE = (stairs_hands_up, onto_a_chair)  # no wall, and yet what the signs mean
+OTHERS = (_walk_away, _walk_near, _walk_away_hands_up, _jump, reach_up, _rise_reaching, stairs)
+ALIKE = (_stairs_hands_up, _onto_a_chair)  # no wall, and yet what the signs mean

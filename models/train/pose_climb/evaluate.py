@@ -36,29 +36,29 @@ TUNE, TEST = range(5_000_000, 5_000_100), range(6_000_000, 6_000_200)
 
 def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     """Raises DataError, PackageError."""
-    clips_without = real(package.open_package(folder), data)
+    clips_without = _real(package.open_package(folder), data)
     return {
         "rule": "climbing >= 0.5 in 3 of 4 pictures",
         "seen": "no real climb was available: climbs and most else are simulated; the limits were chosen on other seeds",
-        "simulated": simulated(package.open_package(folder), TEST),
+        "simulated": _simulated(package.open_package(folder), TEST),
         "real_clips_without_a_climb": clips_without,
     }
 
 
-def simulated(opened: Package, seeds: range) -> dict[str, Any]:
+def _simulated(opened: Package, seeds: range) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "climbs": climbs(opened, seeds, 0.0),
-        "climbs_a_fifth_of_keypoints_missing": climbs(opened, seeds, 0.2),
-        "climbs_two_fifths_missing": climbs(opened, seeds, 0.4),
+        "climbs": _climbs(opened, seeds, 0.0),
+        "climbs_a_fifth_of_keypoints_missing": _climbs(opened, seeds, 0.2),
+        "climbs_two_fifths_missing": _climbs(opened, seeds, 0.4),
     }
     for act in OTHERS + ALIKE:
-        told[act.__name__] = disturbed(opened, (watch(act(seed), seed) for seed in seeds))
-    told["daily"] = disturbed(opened, (watch_room(draw(seed, falls=False), seed) for seed in seeds))
-    told["falls"] = disturbed(opened, (watch_room(draw(seed, falls=True), seed) for seed in seeds))
+        told[act.__name__] = _disturbed(opened, (watch(act(seed), seed) for seed in seeds))
+    told["daily"] = _disturbed(opened, (watch_room(draw(seed, falls=False), seed) for seed in seeds))
+    told["falls"] = _disturbed(opened, (watch_room(draw(seed, falls=True), seed) for seed in seeds))
     return told
 
 
-def climbs(opened: Package, seeds: range, missing: float) -> dict[str, Any]:
+def _climbs(opened: Package, seeds: range, missing: float) -> dict[str, Any]:
     """How many are called, from when the hips rise until a moment after the top; by height of the wall."""
     low, high, delays = [], [], []
     early = 0
@@ -72,47 +72,47 @@ def climbs(opened: Package, seeds: range, missing: float) -> dict[str, Any]:
         delays.append(delay)
     found = [delay for delay in delays if np.isfinite(delay)]
     return {
-        **counted("called", len(found), len(delays)),
+        **_counted("called", len(found), len(delays)),
         "called_before": early,
         "walls_below_2_25_m": f"{np.isfinite(low).sum()} of {len(low)}",
         "higher": f"{np.isfinite(high).sum()} of {len(high)}",
-        "after_s_median": rounded(np.median(found)),
-        "after_s_90_percent": rounded(np.quantile(found, 0.9)),
+        "after_s_median": _rounded(np.median(found)),
+        "after_s_90_percent": _rounded(np.quantile(found, 0.9)),
     }
 
 
-def disturbed(opened: Package, recordings: Iterable[Seen]) -> dict[str, Any]:
+def _disturbed(opened: Package, recordings: Iterable[Seen]) -> dict[str, Any]:
     """Recordings with a call in which nobody climbs."""
     hits, count, seconds = 0, 0, 0.0
     for seen in recordings:
         hits += bool(calls(opened, seen.times, seen.points, seen.aspect))
         count, seconds = count + 1, seconds + float(seen.times[-1])
-    return {**counted("called", hits, count), "minutes": rounded(seconds / 60)}
+    return {**_counted("called", hits, count), "minutes": _rounded(seconds / 60)}
 
 
-def real(opened: Package, data: Path) -> dict[str, Any]:
+def _real(opened: Package, data: Path) -> dict[str, Any]:
     """Every clip through MoveNet on the whole picture and the lane's own window."""
     pose, posture = movenet(data), package.open_package(package.find("pose-fall"))
     told, seconds, total = {}, 0.0, 0
     for clip in clips(data):
         played = play(clip.path, pose, posture)
         alarms = calls(opened, played.times, played.points, played.aspect)
-        scores = highest(opened, played.times, played.points, played.aspect)
+        scores = _highest(opened, played.times, played.points, played.aspect)
         told[clip.path.stem] = {
             "pictures": len(played.times),
             "false_alarms": len(alarms),
-            "highest_score": rounded(scores),
+            "highest_score": _rounded(scores),
         }
         seconds, total = seconds + float(played.times[-1]), total + len(alarms)
     return {
         "false_alarms": total,
-        "seconds": rounded(seconds),
-        "at_most_an_hour_95": rounded(at_most(total, seconds / 3600)),
+        "seconds": _rounded(seconds),
+        "at_most_an_hour_95": _rounded(at_most(total, seconds / 3600)),
         "clips": told,
     }
 
 
-def said(opened: Package, times: Array, points: Array, aspect: float) -> list[tuple[int, float]]:
+def _said(opened: Package, times: Array, points: Array, aspect: float) -> list[tuple[int, float]]:
     """(ns, score) of each picture, by the window that a lane reads."""
     second = SecondModel(opened)
     stamps = [int(time * 1e9) + 1 for time in times]
@@ -124,19 +124,19 @@ def calls(opened: Package, times: Array, points: Array, aspect: float) -> list[f
     """Seconds at which the rule began to call."""
     scene = Evidences(Rules({"climb": RuleConfig.model_validate(RULE)}, {"guard": "quiet"}))
     begun = []
-    for now, score in said(opened, times, points, aspect):
+    for now, score in _said(opened, times, points, aspect):
         evidence = [Evidence("fence", LABELS[0], score, now)] if score else []
         begun += [now / 1e9 for decision in scene.decide("fence", now, evidence) if decision.verb == "call"]
     return begun
 
 
-def highest(opened: Package, times: Array, points: Array, aspect: float) -> float:
-    return max(score for _, score in said(opened, times, points, aspect))
+def _highest(opened: Package, times: Array, points: Array, aspect: float) -> float:
+    return max(score for _, score in _said(opened, times, points, aspect))
 
 
-def counted(name: str, hits: int, of: int) -> dict[str, Any]:
-    return {name: hits, "of": of, f"{name}_95": [rounded(value) for value in wilson(hits, of)]}
+def _counted(name: str, hits: int, of: int) -> dict[str, Any]:
+    return {name: hits, "of": of, f"{name}_95": [_rounded(value) for value in wilson(hits, of)]}
 
 
-def rounded(value: Any) -> float:
+def _rounded(value: Any) -> float:
     return round(float(value), 3)

@@ -23,7 +23,7 @@ def make(place: Path) -> None:
     place.mkdir(exist_ok=True)
     content = yaml({"input": [1, LENGTH, CHANNELS]}).encode()
     (place / "window.yaml").write_bytes(content)
-    examples = windows()
+    examples = _windows()
     np.savez_compressed(place / "golden.npz", input_0=examples, output_0=examples)
     (place / "manifest.yaml").write_text(
         yaml(
@@ -45,12 +45,12 @@ def make(place: Path) -> None:
     print(f"wrote {place}")
 
 
-def windows() -> Array:
+def _windows() -> Array:
     """float32 [n, LENGTH, CHANNELS]: the newest window of a climb's middle, of a reach and of stairs."""
-    return np.stack([middle(act(1)) for act in (climb, reach_up, stairs)])
+    return np.stack([_middle(act(1)) for act in (climb, reach_up, stairs)])
 
 
-def middle(scene: Scene) -> Array:
+def _middle(scene: Scene) -> Array:
     seen = watch(scene, 1)
     row = 2 * len(seen.times) // 3
     asked = seen.times[row] + np.arange(1 - LENGTH, 1) * EVERY_MS / 1000

@@ -21,7 +21,7 @@ def watch(scene: Scene, seed: int, missing: float = 0.0) -> Seen:
     rows = np.unique(np.clip(ticks + random.normal(0, 0.15, len(ticks)), 0, len(play.labels) - 1).astype(int))
     body = keypoints(play.limbs[rows], play.height) + play.hips[rows, None]
     aspect = random.choice([4 / 3, 16 / 9])
-    flat, depth = project(body, aspect, scene, random)
+    flat, depth = _project(body, aspect, scene, random)
     # The fault model takes low joints for a person who lies; above a wall's foot nobody does.
     above = body[..., 2] - body[..., 2].min(axis=1, keepdims=True)
     points = doubt(flat, depth, above, rate, aspect, random)
@@ -30,7 +30,7 @@ def watch(scene: Scene, seed: int, missing: float = 0.0) -> Seen:
     return Seen(rows / RATE, points.astype(np.float32), play.labels[rows], onset, float(aspect))
 
 
-def project(body: Array, aspect: float, scene: Scene, random: np.random.Generator) -> tuple[Array, Array]:
+def _project(body: Array, aspect: float, scene: Scene, random: np.random.Generator) -> tuple[Array, Array]:
     """Pinhole camera 4 to 10 m off and 1 to 4 m high, from any side, that sees wall and person. As pose_fall's `project`."""
     low, high = body.reshape(-1, 3).min(axis=0), body.reshape(-1, 3).max(axis=0)
     middle, reach = (low + high) / 2, float(np.linalg.norm(high - low))

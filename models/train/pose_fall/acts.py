@@ -22,24 +22,24 @@ from models.train.pose_fall.story import (
 # -- daily activity: each begins and ends as its name's first and last word says -----------------------------------------
 
 
-def stand(s: Story) -> None:
+def _stand(s: Story) -> None:
     s.move(s.vary("stand", gesture=True), s.random.uniform(0.3, 1.0), STANDING, STANDING)
     s.hold(s.random.uniform(0.3, 2.5), STANDING)
 
 
-def stroll(s: Story) -> None:
+def _stroll(s: Story) -> None:
     s.move(s.vary("stand", gesture=s.random.random() < 0.4), 0.3, STANDING, WALKING)
     s.walk(s.random.uniform(1.0, 3.5), s.random.uniform(0.4, 1.3))
 
 
-def pick_up(s: Story) -> None:
+def _pick_up(s: Story) -> None:
     low = s.vary(str(s.random.choice(["bend", "bend", "squat", "kneel"])))
     s.move(low, s.random.uniform(0.5, 1.5), STANDING, STANDING)
     s.hold(s.random.uniform(0.1, 1.5), STANDING)
     s.move(s.vary("stand", gesture=True), s.random.uniform(0.5, 1.5), STANDING, STANDING)
 
 
-def exercise(s: Story) -> None:
+def _exercise(s: Story) -> None:
     for _ in range(s.random.integers(2, 5)):
         pose = s.vary(str(s.random.choice(["stand", "bend", "squat", "stand"])), 0.2, True)
         s.move(pose, s.random.uniform(0.5, 1.5), STANDING, STANDING)
@@ -47,7 +47,7 @@ def exercise(s: Story) -> None:
     s.move(s.vary("stand"), s.random.uniform(0.5, 1.5), STANDING, STANDING)
 
 
-def push_ups(s: Story) -> None:
+def _push_ups(s: Story) -> None:
     s.move(s.vary("squat"), s.random.uniform(0.6, 1.2), STANDING, NEITHER)
     s.move(s.vary(str(s.random.choice(["fours", "kneel"]))), s.random.uniform(0.6, 1.5), NEITHER, NEITHER)
     s.move(s.vary("plank"), s.random.uniform(0.6, 1.5), NEITHER, NEITHER)
@@ -58,7 +58,7 @@ def push_ups(s: Story) -> None:
     s.move(s.vary("stand"), s.random.uniform(0.6, 1.5), NEITHER, STANDING)
 
 
-def sit_chair(s: Story, stay: bool = False) -> None:
+def _sit_chair(s: Story, stay: bool = False) -> None:
     quick = s.random.uniform(0.6, 2.0)
     s.move(s.vary("chair", gesture=True), quick, STANDING, SITTING, hips=s.seat, travel=(-0.15, 0))
     s.hold(s.random.uniform(0.3, 3.0), SITTING)
@@ -72,11 +72,11 @@ def sit_chair(s: Story, stay: bool = False) -> None:
         s.move(s.vary("stand"), s.random.uniform(0.7, 2.0), SITTING, STANDING, travel=(0.15, 0))
 
 
-def lie_bed(s: Story, stay: bool = False) -> None:
+def _lie_bed(s: Story, stay: bool = False) -> None:
     """Down on a bed's edge, over on the side or the back; from sitting this may take half a second."""
     s.move(s.vary("chair", gesture=True), s.random.uniform(0.7, 2.0), STANDING, SITTING, hips=s.seat, travel=(-0.15, 0))
     s.hold(s.random.uniform(0.2, 2.0), SITTING)
-    lie(
+    _lie(
         s, str(s.random.choice(["supine", "supine knees", "side", "side", "prone"])), s.random.uniform(0.6, 3.0), s.seat
     )
     s.hold(s.random.uniform(0.5, 4.0), LYING)
@@ -85,14 +85,14 @@ def lie_bed(s: Story, stay: bool = False) -> None:
         s.move(s.vary("stand"), s.random.uniform(0.8, 2.0), SITTING, STANDING)
 
 
-def lie(s: Story, name: str, seconds: float, support: float) -> None:
+def _lie(s: Story, name: str, seconds: float, support: float) -> None:
     """On a bed or on the floor (support 0), without haste."""
     limbs = s.vary(name)
     hips = hip_height(limbs, s.height) + (support - 0.03 if support else 0.0)
     s.move(limbs, seconds, SITTING, LYING, hips=float(hips), travel=(0.0, s.random.normal(0, 0.3)))
 
 
-def sit_floor(s: Story, stay: bool = False) -> None:
+def _sit_floor(s: Story, stay: bool = False) -> None:
     seat = str(s.random.choice(["long sit", "tailor", "knees up"]))
     if s.random.random() < 0.6:
         s.move(s.vary("squat"), s.random.uniform(0.5, 1.3), STANDING, STANDING)
@@ -102,7 +102,7 @@ def sit_floor(s: Story, stay: bool = False) -> None:
     s.hold(s.random.uniform(0.5, 3.0), SITTING)
     if s.random.random() < 0.3:
         s.move(s.vary("prop"), s.random.uniform(0.6, 1.5), SITTING, SITTING)
-        lie(s, str(s.random.choice(["supine", "supine knees", "side"])), s.random.uniform(0.8, 2.5), 0.0)
+        _lie(s, str(s.random.choice(["supine", "supine knees", "side"])), s.random.uniform(0.8, 2.5), 0.0)
         s.hold(s.random.uniform(0.5, 3.0), LYING)
         s.move(s.vary(seat), s.random.uniform(0.8, 2.0), LYING, SITTING)
     if not stay:
@@ -111,18 +111,18 @@ def sit_floor(s: Story, stay: bool = False) -> None:
 
 
 DAILY = (
-    stand,
-    stroll,
-    stroll,
-    pick_up,
-    exercise,
-    push_ups,
-    sit_chair,
-    sit_chair,
-    lie_bed,
-    lie_bed,
-    sit_floor,
-    sit_floor,
+    _stand,
+    _stroll,
+    _stroll,
+    _pick_up,
+    _exercise,
+    _push_ups,
+    _sit_chair,
+    _sit_chair,
+    _lie_bed,
+    _lie_bed,
+    _sit_floor,
+    _sit_floor,
 )
 
 
@@ -132,17 +132,17 @@ DAILY = (
 BEFORE = ("stand", "stand", "stroll", "stroll", "chair", "chair", "bed", "floor", "bend")
 
 
-def fall(s: Story) -> None:
+def _fall(s: Story) -> None:
     """Out of an activity to the ground, then lie there. S1's staged falls take 0.7 to 1.2 s to the ground; some only crumple."""
     start = str(s.random.choice(BEFORE))
-    lead_in(s, start)
+    _lead_in(s, start)
     s.onset = s.moments()
     first = len(s.parts)
     way = s.random.choice(["topple", "crumple", "knees"], p=[0.5, 0.35, 0.15])
-    end = landing(s)
+    end = _landing(s)
     away = s.random.uniform(0.0, 0.9) * end[TORSO, :2]
     if start == "floor" or way == "topple":
-        topple(s, end, away, s.random.uniform(0.35, 0.9) if start == "floor" else s.random.uniform(0.5, 1.2))
+        _topple(s, end, away, s.random.uniform(0.35, 0.9) if start == "floor" else s.random.uniform(0.5, 1.2))
     elif way == "crumple":
         seat = s.vary(str(s.random.choice(["knees up", "long sit", "squat", "prop"])), 0.15)
         s.move(
@@ -153,7 +153,7 @@ def fall(s: Story) -> None:
             ease=s.random.uniform(1.2, 2.2),
             travel=tuple(0.3 * away),
         )
-        topple(s, end, 0.7 * away, s.random.uniform(0.3, 1.1))
+        _topple(s, end, 0.7 * away, s.random.uniform(0.3, 1.1))
     else:
         s.move(
             s.vary(str(s.random.choice(["kneel", "fours"])), 0.15),
@@ -162,29 +162,29 @@ def fall(s: Story) -> None:
             FALLING,
             ease=1.8,
         )
-        topple(s, end, away, s.random.uniform(0.3, 0.9))
+        _topple(s, end, away, s.random.uniform(0.3, 0.9))
     if s.random.random() < 0.3:  # it rolls or stretches
-        s.move(landing(s), s.random.uniform(0.4, 1.2), FALLING, LYING)
-    mark(s, first)
+        s.move(_landing(s), s.random.uniform(0.4, 1.2), FALLING, LYING)
+    _mark(s, first)
     s.hold(s.random.uniform(1.0, 4.0), LYING)
 
 
-def lead_in(s: Story, start: str) -> None:
+def _lead_in(s: Story, start: str) -> None:
     if start == "stroll":
-        stroll(s)
+        _stroll(s)
     elif start == "chair":
-        sit_chair(s, stay=True)
+        _sit_chair(s, stay=True)
     elif start == "bed":
-        lie_bed(s, stay=s.random.random() < 0.6)
+        _lie_bed(s, stay=s.random.random() < 0.6)
     elif start == "floor":
-        sit_floor(s, stay=True)
+        _sit_floor(s, stay=True)
     else:
-        stand(s)
+        _stand(s)
         if start == "bend":
             s.move(s.vary("bend"), s.random.uniform(0.6, 1.5), STANDING, STANDING)
 
 
-def landing(s: Story) -> Array:
+def _landing(s: Story) -> Array:
     """Lying somehow: on the back, the belly, a side or between."""
     names = ["supine", "supine knees", "prone", "side", "side"]
     one, other = (s.vary(str(s.random.choice(names)), 0.15) for _ in range(2))
@@ -195,7 +195,7 @@ def landing(s: Story) -> Array:
     return unit(limbs)
 
 
-def topple(s: Story, end: Array, away: Array, seconds: float) -> None:
+def _topple(s: Story, end: Array, away: Array, seconds: float) -> None:
     """Ever faster, as a pole does that falls over; the arms look for hold on the way."""
     flail = s.random.normal(0, 0.8, (4, 3))
     middle = unit(s.limbs + 0.35 * (end - s.limbs))
@@ -205,7 +205,7 @@ def topple(s: Story, end: Array, away: Array, seconds: float) -> None:
     s.move(end, 0.45 * seconds, FALLING, FALLING, ease=s.random.uniform(0.9, 1.3), travel=tuple(0.65 * away))
 
 
-def mark(s: Story, first: int) -> None:
+def _mark(s: Story, first: int) -> None:
     """The beginning of the fall is unclear, and it is over 0.9 s after it reached the ground."""
     labels = np.concatenate([part[2] for part in s.parts[first:]])
     labels[: min(int(0.4 * (labels == FALLING).sum()), int(0.6 * RATE)) + 1] = UNCLEAR
@@ -223,7 +223,7 @@ def draw(seed: int, falls: bool) -> Play:
     if falls:
         if s.random.random() < 0.4:
             DAILY[s.random.integers(len(DAILY))](s)
-        fall(s)
+        _fall(s)
     else:
         while s.moments() < s.random.uniform(6, 12) * RATE:
             DAILY[s.random.integers(len(DAILY))](s)

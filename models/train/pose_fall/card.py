@@ -61,14 +61,14 @@ def write(place: Path, files: tuple[bytes, bytes, bytes]) -> None:
         SUMMARY,
         {
             "Data": DATA,
-            "Real clips, none of them trained on": real(place),
-            "Simulated recordings of other seeds": f"{simulated(place, files)}\n\n![postures](confusion.png)",
+            "Real clips, none of them trained on": _real(place),
+            "Simulated recordings of other seeds": f"{_simulated(place, files)}\n\n![postures](confusion.png)",
             "Limits": LIMITS,
         },
     )
 
 
-def simulated(place: Path, files: tuple[bytes, bytes, bytes]) -> str:
+def _simulated(place: Path, files: tuple[bytes, bytes, bytes]) -> str:
     """The three networks side by side; draws the confusion of what ships."""
     recordings = [record(seed) for seed in tqdm(TEST, "test", mininterval=2)]
     inputs = [windows(seen, np.arange(len(seen.times))) for seen in recordings]
@@ -79,23 +79,23 @@ def simulated(place: Path, files: tuple[bytes, bytes, bytes]) -> str:
     guesses = [np.concatenate(each).argmax(axis=1) for each in said]
     right = [int((guess == truth)[known].sum()) for guess in guesses]
     ms = [network.median_ms(np.concatenate(inputs[:20])) for network in networks]
-    alarms = [count(recordings, each) for each in said]
+    alarms = [_count(recordings, each) for each in said]
     card.draw(card.confusion(truth[known], guesses[2][known], len(LABELS)), LABELS, place / "confusion.png")
     rows = [
-        (name, f"{len(content):,}", f"{took:.3f}", card.percent(hits, int(known.sum())), *told(tally))
+        (name, f"{len(content):,}", f"{took:.3f}", card.percent(hits, int(known.sum())), *_told(tally))
         for name, content, took, hits, tally in zip(("float", "pruned", "pruned, INT8"), files, ms, right, alarms)
     ]
     head = ("", "bytes", "ms", "pictures right", f"falls alarmed within {IN_TIME_S:g} s", "daily recordings disturbed")
     trade = card.trade((len(files[0]), len(files[2])), (right[0], right[2]), int(known.sum()), (ms[0], ms[2]))
-    return f"{card.table(head, rows)}\n\n{note(alarms[2])}\n\n{trade}"
+    return f"{card.table(head, rows)}\n\n{_note(alarms[2])}\n\n{trade}"
 
 
-def count(recordings: list[Seen], said: list[Array]) -> Alarms:
+def _count(recordings: list[Seen], said: list[Array]) -> Alarms:
     """The rule over recordings at their own pace."""
     falls = in_time = early = daily = disturbed = 0
     seconds = 0.0
     for seen, scores in zip(recordings, said):
-        times = seen.times[starts(scores)]
+        times = seen.times[_starts(scores)]
         if np.isnan(seen.onset):
             daily, disturbed, seconds = daily + 1, disturbed + bool(len(times)), seconds + seen.times[-1]
         else:
@@ -105,24 +105,24 @@ def count(recordings: list[Seen], said: list[Array]) -> Alarms:
     return Alarms(falls, in_time, early, daily, disturbed, seconds / 3600)
 
 
-def starts(scores: Array) -> Array:
+def _starts(scores: Array) -> Array:
     """Rows at which the rule begins to hold."""
     hot = np.convolve(scores[:, FALLING] >= SCORE, np.ones(OF))[: len(scores)] >= HITS
     return np.flatnonzero(hot & ~np.concatenate([[False], hot[:-1]]))
 
 
-def told(alarms: Alarms) -> tuple[str, str]:
+def _told(alarms: Alarms) -> tuple[str, str]:
     return card.percent(alarms.in_time, alarms.falls), card.percent(alarms.disturbed, alarms.daily)
 
 
-def note(alarms: Alarms) -> str:
+def _note(alarms: Alarms) -> str:
     return (
         f"One thread, {card.processor()}. {alarms.early} of the {alarms.falls} falls had an alarm before the fall, too.\n"
         f"The daily activity, {60 * alarms.hours:.0f} minutes, is all changes of posture, one after another: a day has fewer."
     )
 
 
-def real(place: Path, look: Callable[[Path, Path], dict] = evaluate) -> str:
+def _real(place: Path, look: Callable[[Path, Path], dict] = evaluate) -> str:
     try:
         figures = look(place, SHARED)
     except DataError as error:
@@ -151,11 +151,11 @@ def real(place: Path, look: Callable[[Path, Path], dict] = evaluate) -> str:
     )
     return (
         f"Rule: {figures['rule']}. Falls in time: {falls}.\n\n{people}\n\n{clips}\n\n"
-        f"The same clips made harder: {harder}.\n\n{matrix(every)}"
+        f"The same clips made harder: {harder}.\n\n{_matrix(every)}"
     )
 
 
-def matrix(every: dict) -> str:
+def _matrix(every: dict) -> str:
     """Confusion of the real pictures, as a table."""
     names = every["posture_labels"]
     rows = [(name, *line) for name, line in zip(names, every["posture_confusion"])]

@@ -81,11 +81,11 @@ def clips(data: Path) -> list[Clip]:
         table = folder / f"{group}.csv"
         if not table.is_file():
             raise DataError(f"{table}: missing: it says when {path.name} shows what")
-        found.append(Clip(path, spans(line_of(table, number))))
+        found.append(Clip(path, spans(_line_of(table, number))))
     return found
 
 
-def line_of(table: Path, number: str) -> str:
+def _line_of(table: Path, number: str) -> str:
     with table.open(newline="", encoding="utf-8", errors="replace") as file:
         for row in csv.reader(file):
             if row and row[0].strip().lstrip("0") == f"{number}.mp4".lstrip("0"):

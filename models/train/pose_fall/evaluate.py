@@ -34,36 +34,36 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
         "unseen": summary(played),
         "subjects": {name: summary(some) for name, some in sorted(by_subject.items())},
         "robustness": {
-            name: short(summary([(clip, harder(one, posture)) for clip, one in played]))
+            name: _short(summary([(clip, harder(one, posture)) for clip, one in played]))
             for name, harder in HARDER.items()
         },
         "clips": {clip.path.stem: verdict(clip, one) for clip, one in played},
     }
 
 
-def mirrored(played: RecordedEngine, posture: Package) -> RecordedEngine:
+def _mirrored(played: RecordedEngine, posture: Package) -> RecordedEngine:
     points = played.points[:, SWAPPED] * np.array([1, -1, 1]) + np.array([0, 1, 0])
     return again(played, np.arange(len(played.times)), points, posture)
 
 
-def ten_a_second(played: RecordedEngine, posture: Package) -> RecordedEngine:
+def _ten_a_second(played: RecordedEngine, posture: Package) -> RecordedEngine:
     """The picture nearest to each tenth of a second."""
     wanted = np.arange(0, played.times[-1], 0.1)
     rows = np.unique(np.abs(played.times[:, None] - wanted).argmin(axis=0))
     return again(played, rows, played.points[rows], posture)
 
 
-def a_fifth_missing(played: RecordedEngine, posture: Package) -> RecordedEngine:
+def _a_fifth_missing(played: RecordedEngine, posture: Package) -> RecordedEngine:
     """Keypoints lost at random, each for a fifth of the pictures."""
     points = played.points.copy()
     points[np.random.default_rng(0).random(points.shape[:2]) < 0.2, 2] = 0.01
     return again(played, np.arange(len(points)), points, posture)
 
 
-HARDER = {"mirrored": mirrored, "ten_a_second": ten_a_second, "a_fifth_of_keypoints_missing": a_fifth_missing}
+HARDER = {"mirrored": _mirrored, "ten_a_second": _ten_a_second, "a_fifth_of_keypoints_missing": _a_fifth_missing}
 
 
-def short(told: dict[str, Any]) -> dict[str, Any]:
+def _short(told: dict[str, Any]) -> dict[str, Any]:
     return {key: told[key] for key in ("falls_in_time", "daily_clips_with_false_alarm", "alarms_before_a_fall")}
 
 
@@ -93,14 +93,14 @@ def summary(played: Iterable[tuple[Clip, RecordedEngine]]) -> dict[str, Any]:
     daily = [(clip, one) for clip, one in both if np.isnan(clip.fall_s)]
     caught = sum(lateness(clip, one) <= IN_TIME_S for clip, one in falls)
     disturbed = sum(bool(false_alarms(clip, one)) for clip, one in daily)
-    matrix = postures(both)
+    matrix = _postures(both)
     return {
         "falls": len(falls),
         "falls_in_time": caught,
-        "falls_in_time_interval": rounded(wilson(caught, len(falls))),
+        "falls_in_time_interval": _rounded(wilson(caught, len(falls))),
         "daily_clips": len(daily),
         "daily_clips_with_false_alarm": disturbed,
-        "daily_false_alarm_interval": rounded(wilson(disturbed, len(daily))),
+        "daily_false_alarm_interval": _rounded(wilson(disturbed, len(daily))),
         "alarms_before_a_fall": sum(len(false_alarms(clip, one)) for clip, one in falls),
         "posture_accuracy": round(float(np.trace(matrix) / max(matrix.sum(), 1)), 4),
         "posture_labels": list(LABELS),
@@ -108,7 +108,7 @@ def summary(played: Iterable[tuple[Clip, RecordedEngine]]) -> dict[str, Any]:
     }
 
 
-def postures(played: Iterable[tuple[Clip, RecordedEngine]]) -> Array:
+def _postures(played: Iterable[tuple[Clip, RecordedEngine]]) -> Array:
     """Confusion over the pictures whose label the annotation tells; row is the truth."""
     matrix = np.zeros((len(LABELS), len(LABELS)), int)
     for clip, one in played:
@@ -118,5 +118,5 @@ def postures(played: Iterable[tuple[Clip, RecordedEngine]]) -> Array:
     return matrix
 
 
-def rounded(pair: tuple[float, float]) -> list[float]:
+def _rounded(pair: tuple[float, float]) -> list[float]:
     return [round(value, 3) for value in pair]

@@ -39,7 +39,7 @@ def make(place: Path) -> None:
     pruned = train(slim(whole, KEEP), known, validation, EPOCHS // 2)
     files = to_float(whole), to_float(pruned), to_int8(pruned, known[0])
     shipped = Network(files[2])
-    golden = shipped.quantised(some_of_each(*validation))
+    golden = shipped.quantised(_some_of_each(*validation))
     pack(place, files[2], FACTS, golden, shipped.raws(golden))
     card.write(place, files)
 
@@ -74,7 +74,7 @@ def train(
     return model
 
 
-def some_of_each(inputs: Array, labels: Array) -> Array:
+def _some_of_each(inputs: Array, labels: Array) -> Array:
     """GOLDEN windows of all labels in turn."""
     rows = [np.flatnonzero(labels == number % len(LABELS))[number // len(LABELS)] for number in range(GOLDEN)]
     return np.asarray(inputs[rows])

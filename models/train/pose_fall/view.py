@@ -32,17 +32,17 @@ def watch(play: Play, seed: int) -> Seen:
     rows = np.unique(ticks.astype(int))
     body = keypoints(play.limbs[rows], play.height) + play.hips[rows, None]
     aspect = random.choice([4 / 3, 4 / 3, 16 / 9, 1.0])
-    flat, depth = project(body, aspect, random)
+    flat, depth = _project(body, aspect, random)
     points, labels = doubt(flat, depth, body[..., 2], rate, aspect, random), play.labels[rows].copy()
     onset = play.onset / RATE if play.onset >= 0 else np.nan
-    gone = nobody(len(rows), np.searchsorted(rows, play.onset), play.onset >= 0, rate, random)
-    points[gone] = furniture(int(gone.sum()), rate, random)
+    gone = _nobody(len(rows), np.searchsorted(rows, play.onset), play.onset >= 0, rate, random)
+    points[gone] = _furniture(int(gone.sum()), rate, random)
     if play.onset < 0:
         labels[gone] = NEITHER
     return Seen(rows / RATE, points.astype(np.float32), labels, onset, aspect)
 
 
-def nobody(n: int, fallen: int, falls: bool, rate: float, random: np.random.Generator) -> Array:
+def _nobody(n: int, fallen: int, falls: bool, rate: float, random: np.random.Generator) -> Array:
     """bool [n]: MoveNet has no person to look at: before one enters or after one leaves; or it has lost one who lies."""
     gone = np.zeros(n, bool)
     if falls and random.random() < 0.3:
@@ -54,7 +54,7 @@ def nobody(n: int, fallen: int, falls: bool, rate: float, random: np.random.Gene
     return gone
 
 
-def furniture(n: int, rate: float, random: np.random.Generator) -> Array:
+def _furniture(n: int, rate: float, random: np.random.Generator) -> Array:
     """What MoveNet makes of a room without a person: points here and there that jump, now and then rather sure. [n, 17, 3]"""
     points = np.zeros((n, 17, 3))
     spots = np.clip(
@@ -67,7 +67,7 @@ def furniture(n: int, rate: float, random: np.random.Generator) -> Array:
     return points
 
 
-def project(body: Array, aspect: float, random: np.random.Generator) -> tuple[Array, Array]:
+def _project(body: Array, aspect: float, random: np.random.Generator) -> tuple[Array, Array]:
     """Pinhole camera somewhere in the room that looks roughly at the scene. [n, 17, 3] m to [n, 17, 2] (y, x) and distance."""
     middle = body.reshape(-1, 3).mean(axis=0)
     distance, yaw = random.uniform(2.2, 6.0), random.uniform(-np.pi, np.pi)
@@ -98,28 +98,28 @@ def doubt(flat: Array, depth: Array, height: Array, rate: float, aspect: float, 
     sure = skill * (0.75 - 0.35 * low[:, None] * random.uniform(0.2, 1.3) - 0.12 * speed[:, None]) - 0.6 * np.maximum(
         behind, 0
     )
-    sure = sure + slow(random, n, 17, rate) * 0.1 + random.normal(0, 0.07, (n, 17))
+    sure = sure + _slow(random, n, 17, rate) * 0.1 + random.normal(0, 0.07, (n, 17))
     outside = (flat < 0.0).any(axis=-1) | (flat > 1.0).any(axis=-1)
     sure = np.where(outside, sure * 0.35, sure)
     if random.random() < 0.3:  # furniture before the legs
         sure[:, 13:] -= random.uniform(0.1, 0.5)
     spread = (0.01 + 0.05 * np.clip(0.6 - sure, 0, 1)) * random.uniform(0.5, 1.6)
-    noise = (slow(random, n, 34, rate).reshape(n, 17, 2) + random.normal(0, 0.7, (n, 17, 2))) * spread[..., None]
+    noise = (_slow(random, n, 34, rate).reshape(n, 17, 2) + random.normal(0, 0.7, (n, 17, 2))) * spread[..., None]
     placed = flat + noise * size[:, None, None] * [1.0, 1.0 / aspect]
-    placed, sure = lose(placed, sure, low, speed, rate, random)
-    swap = np.flatnonzero(bursts(random, n, 0.05 * np.ones(n), rate))
+    placed, sure = _lose(placed, sure, low, speed, rate, random)
+    swap = np.flatnonzero(_bursts(random, n, 0.05 * np.ones(n), rate))
     placed[swap] = placed[swap][:, SWAPPED]
     return np.concatenate([placed.clip(-0.02, 1.02), sure.clip(0.01, 0.9)[..., None]], axis=-1)
 
 
-def lose(
+def _lose(
     placed: Array, sure: Array, low: Array, speed: Array, rate: float, random: np.random.Generator
 ) -> tuple[Array, Array]:
     """For moments some points, or all, sit on furniture or are heaped on a part of the body, with low scores."""
     n = len(placed)
     ghost = np.clip(random.uniform(0.2, 0.8, 2) + random.normal(0, 0.12, (17, 2)), 0, 1)
-    lost = bursts(random, n, random.uniform(0, 1.2) * (0.05 + low**2 + 0.2 * np.minimum(speed, 2)), rate)
-    for begin, end in stretches(lost):
+    lost = _bursts(random, n, random.uniform(0, 1.2) * (0.05 + low**2 + 0.2 * np.minimum(speed, 2)), rate)
+    for begin, end in _stretches(lost):
         which = random.random(17) < random.choice([0.3, 0.6, 0.95])
         heap = placed[begin:end].mean(axis=1, keepdims=True) + random.normal(0, 0.04, (end - begin, 17, 2))
         there = heap if random.random() < 0.4 else ghost + random.normal(0, 0.02, (end - begin, 17, 2))
@@ -128,7 +128,7 @@ def lose(
     return placed, sure
 
 
-def bursts(random: np.random.Generator, n: int, per_second: Array, rate: float) -> Array:
+def _bursts(random: np.random.Generator, n: int, per_second: Array, rate: float) -> Array:
     """bool [n]: spells that begin so often and last 0.1 to 0.8 s."""
     on = np.zeros(n, bool)
     for begin in np.flatnonzero(random.random(n) < per_second / rate):
@@ -136,12 +136,12 @@ def bursts(random: np.random.Generator, n: int, per_second: Array, rate: float) 
     return on
 
 
-def stretches(on: Array) -> list[tuple[int, int]]:
+def _stretches(on: Array) -> list[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(np.concatenate([[0], on.astype(int), [0]])))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2])]
 
 
-def slow(random: np.random.Generator, n: int, channels: int, rate: float) -> Array:
+def _slow(random: np.random.Generator, n: int, channels: int, rate: float) -> Array:
     """Noise that takes about 0.4 s to change, of unit size: [n, channels]."""
     keep = np.exp(-1.0 / (0.4 * rate))
     steps = random.normal(0, np.sqrt(1 - keep * keep), (n, channels))

@@ -33,10 +33,10 @@ def record(seed: int) -> Seen:
     return watch(draw(seed, falls=seed % 2 == 0), seed)
 
 
-def example(seed: int) -> tuple[Array, Array]:
+def _example(seed: int) -> tuple[Array, Array]:
     """Windows and labels of some moments of one recording, most of them near its fall. It may begin anywhere."""
     random, seen = np.random.default_rng(seed + 7_000_000_000), record(seed)
-    seen = joined(seen, random) if np.isnan(seen.onset) and random.random() < 0.15 else seen
+    seen = _joined(seen, random) if np.isnan(seen.onset) and random.random() < 0.15 else seen
     rate = len(seen.times) / max(seen.times[-1], 0.1)
     first = random.integers(0, max(1, len(seen.times) // 2)) if random.random() < 0.5 else 0
     if np.isfinite(seen.onset):
@@ -48,7 +48,7 @@ def example(seed: int) -> tuple[Array, Array]:
     return windows(seen, rows).astype(np.float16), seen.labels[rows].astype(np.int8)
 
 
-def joined(seen: Seen, random: np.random.Generator) -> Seen:
+def _joined(seen: Seen, random: np.random.Generator) -> Seen:
     """MoveNet follows one person; with two in the picture it jumps from one to the other."""
     other = record(int(random.integers(10**8, 10**9)) * 2 + 1)
     half, rate = len(seen.times) // 2, len(seen.times) / max(seen.times[-1], 0.1)
@@ -63,7 +63,7 @@ def joined(seen: Seen, random: np.random.Generator) -> Seen:
 def examples(seeds: range, processes: int = 2) -> tuple[Array, Array]:
     """float32 [n, LENGTH, CHANNELS] and labels int8 [n]; the same whatever the number of processes."""
     with get_context("spawn").Pool(processes) as pool:
-        parts = list(tqdm(pool.imap(example, seeds, 32), "simulate", len(seeds), mininterval=2))
+        parts = list(tqdm(pool.imap(_example, seeds, 32), "simulate", len(seeds), mininterval=2))
     inputs, labels = (np.concatenate(each) for each in zip(*parts))
     return inputs.astype(np.float32), labels
 

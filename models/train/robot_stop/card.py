@@ -55,18 +55,18 @@ class Result(NamedTuple):
 def write(place: Path, result: Result, trained: Trained) -> None:
     sections = {
         "Data": DATA,
-        "Split": split_text(result),
-        "Useful?": verdict(result),
-        "First part, cross-validated": block(result, result.known, TARGETS[0], result.crossed),
-        "Last part, never seen": "\n\n".join(block(result, result.last, *judged) for judged in result.judged.items()),
-        "What is in it": reading(result),
-        "Size and time": sizes(result, trained),
+        "Split": _split_text(result),
+        "Useful?": _verdict(result),
+        "First part, cross-validated": _block(result, result.known, TARGETS[0], result.crossed),
+        "Last part, never seen": "\n\n".join(_block(result, result.last, *judged) for judged in result.judged.items()),
+        "What is in it": _reading(result),
+        "Size and time": _sizes(result, trained),
         "Limits": LIMITS,
     }
-    card.write(place, summary(result), sections)
+    card.write(place, _summary(result), sections)
 
 
-def summary(result: Result) -> str:
+def _summary(result: Result) -> str:
     if score.useful(result.called, result.gained):
         return (
             f"Is a protective stop or the loss of the part ahead within {HORIZON} s? Reads {LENGTH} s of a UR3 at 1 Hz."
@@ -78,7 +78,7 @@ def summary(result: Result) -> str:
     )
 
 
-def split_text(result: Result) -> str:
+def _split_text(result: Result) -> str:
     trouble = result.recording.trouble(TARGETS[0])
     truth, inside, lines = ahead(trouble), incidents(trouble), []
     for name, rows in (("First part", result.known), ("Last part", result.last)):
@@ -91,7 +91,7 @@ def split_text(result: Result) -> str:
     return "\n".join(lines)
 
 
-def verdict(result: Result) -> str:
+def _verdict(result: Result) -> str:
     called, (low, high) = result.called, result.gained
     yes = score.useful(called, result.gained)
     return (
@@ -99,11 +99,11 @@ def verdict(result: Result) -> str:
         f"incidents announced {card.percent(called.announced, called.incidents)},\n"
         f"{called.false_per_hour:.1f} alarms an hour that nothing follows.\n"
         f"Average precision above the clock's: {low:+.3f} to {high:+.3f}. **{'Useful' if yes else 'Not useful'}.**\n\n"
-        f"{matrix(result)}"
+        f"{_matrix(result)}"
     )
 
 
-def matrix(result: Result) -> str:
+def _matrix(result: Result) -> str:
     """Counts as text: without a package there is no picture."""
     truth = ahead(result.recording.trouble(TARGETS[0]))[result.last].astype(int)
     loud = (result.judged[TARGETS[0]][NETWORK] >= result.threshold).astype(int)
@@ -112,7 +112,7 @@ def matrix(result: Result) -> str:
     return card.table(("rows of the last part", "no alarm", "alarm"), [(names[n], *counts[n]) for n in range(2)])
 
 
-def block(result: Result, rows: Array, target: str, found: Mapping[str, Array]) -> str:
+def _block(result: Result, rows: Array, target: str, found: Mapping[str, Array]) -> str:
     truth = ahead(result.recording.trouble(target))[rows]
     lines = [score.row(name, score.figures(rows, truth, scores)) for name, scores in found.items()]
     header = (
@@ -124,9 +124,9 @@ def block(result: Result, rows: Array, target: str, found: Mapping[str, Array]) 
     return card.table(header, lines)
 
 
-def reading(result: Result) -> str:
+def _reading(result: Result) -> str:
     """Where the foresight comes from."""
-    stops, losses = (of_last(result, target) for target in TARGETS[1:])
+    stops, losses = (_of_last(result, target) for target in TARGETS[1:])
     apart = np.median(np.diff(stops))
     again = sum(result.recording.lost[max(0, row - RETRY) : row - HORIZON].any() for row in losses)
     truth = ahead(result.recording.trouble(TARGETS[2]))[result.last]
@@ -141,13 +141,13 @@ def reading(result: Result) -> str:
     )
 
 
-def of_last(result: Result, target: str) -> Array:
+def _of_last(result: Result, target: str) -> Array:
     """Rows of the last part in which an incident begins."""
     rows = incidents(result.recording.trouble(target))
     return rows[(rows > result.last[0]) & (rows <= result.last[-1] + HORIZON)]
 
 
-def sizes(result: Result, trained: Trained) -> str:
+def _sizes(result: Result, trained: Trained) -> str:
     truth = ahead(result.recording.trouble(TARGETS[0]))[result.last]
     files = [getattr(trained, form) for form in FORMS]
     samples = np.random.default_rng(0).normal(size=(50, *Network(files[0]).input["shape"][1:])).astype(np.float32)

@@ -62,7 +62,9 @@ def make(place: Path) -> None:
     recording = read(SHARED)
     known, last = split(np.flatnonzero(usable(recording)), SHARE, len(recording.seconds))
     truth = ahead(recording.trouble(TARGETS[0]))
-    crossed = {name: out_of_fold(fit, recording, known, truth) for name, fit in tqdm(METHODS.items(), "cross-validate")}
+    crossed = {
+        name: _out_of_fold(fit, recording, known, truth) for name, fit in tqdm(METHODS.items(), "cross-validate")
+    }
     threshold = score.recall_at(truth[known], crossed[card.NETWORK])[1]
     trained = {
         target: train_all(recording, known, ahead(recording.trouble(target))) for target in tqdm(TARGETS, "train")
@@ -107,7 +109,7 @@ def ship(place: Path, trained: Trained, samples: Array, useful: bool) -> None:
 # -- the methods, each: recording, rows to learn from, truth of all rows -> scorer --
 
 
-def boosted(recording: Recording, rows: Array, truth: Array, channels: tuple[str, ...] = CHANNELS) -> Scorer:
+def _boosted(recording: Recording, rows: Array, truth: Array, channels: tuple[str, ...] = CHANNELS) -> Scorer:
     """scikit-learn's gradient boosting on the window's readings and their mean, deviation, least, most and change."""
     columns = [CHANNELS.index(name) for name in channels]
 
@@ -124,11 +126,11 @@ def boosted(recording: Recording, rows: Array, truth: Array, channels: tuple[str
     return lambda at: np.asarray(model.predict_proba(features(at))[:, 1])
 
 
-def boosted_cold(recording: Recording, rows: Array, truth: Array) -> Scorer:
-    return boosted(recording, rows, truth, INPUT)
+def _boosted_cold(recording: Recording, rows: Array, truth: Array) -> Scorer:
+    return _boosted(recording, rows, truth, INPUT)
 
 
-def clock(recording: Recording, rows: Array, truth: Array) -> Scorer:
+def _clock(recording: Recording, rows: Array, truth: Array) -> Scorer:
     """How often an incident followed at this second of the cycle: what one knows without any sensor."""
     second = np.minimum(phase(recording.cycle), 60)
     seen, hits = (np.bincount(second[which], minlength=61) for which in (rows, rows[truth[rows]]))
@@ -136,14 +138,14 @@ def clock(recording: Recording, rows: Array, truth: Array) -> Scorer:
     return lambda at: np.asarray(shares[second[at]])
 
 
-def convolved(recording: Recording, rows: Array, truth: Array) -> Scorer:
-    return scorer(recording, train_all(recording, rows, truth), "int8")
+def _convolved(recording: Recording, rows: Array, truth: Array) -> Scorer:
+    return _scorer(recording, train_all(recording, rows, truth), "int8")
 
 
-METHODS = {card.CLOCK: clock, card.BOOSTING: boosted, card.COLD: boosted_cold, card.NETWORK: convolved}
+METHODS = {card.CLOCK: _clock, card.BOOSTING: _boosted, card.COLD: _boosted_cold, card.NETWORK: _convolved}
 
 
-def out_of_fold(
+def _out_of_fold(
     fit: Callable[[Recording, Array, Array], Scorer], recording: Recording, rows: Array, truth: Array
 ) -> Array:
     """Scores of rows, each by a model that learned from other stretches of time."""
@@ -154,7 +156,7 @@ def judge(recording: Recording, known: Array, last: Array, target: str, trained:
     """Scores of each method on the last part; of the network in each form."""
     truth = ahead(recording.trouble(target))
     scores = {name: fit(recording, known, truth)(last) for name, fit in METHODS.items() if name != card.NETWORK}
-    return {**scores, **{name: scorer(recording, trained, form)(last) for form, name in card.FORMS.items()}}
+    return {**scores, **{name: _scorer(recording, trained, form)(last) for form, name in card.FORMS.items()}}
 
 
 # -- the network --
@@ -171,7 +173,7 @@ def network() -> tf.keras.Model:
     return tf.keras.Model(window, layers.Dense(len(LABELS), activation="softmax")(layers.Dropout(0.3)(x)))
 
 
-def train(model: tf.keras.Model, inputs: Array, truth: Array, epochs: int, rate: float = RATE) -> tf.keras.Model:
+def _train(model: tf.keras.Model, inputs: Array, truth: Array, epochs: int, rate: float = RATE) -> tf.keras.Model:
     steps = -(-len(inputs) // BATCH)
     falling = tf.keras.optimizers.schedules.CosineDecay(rate, epochs * steps)
     loss = tf.keras.losses.CategoricalCrossentropy(label_smoothing=0.05)
@@ -186,8 +188,8 @@ def train_all(recording: Recording, rows: Array, truth: Array) -> Trained:
     readings = recording.readings[rows][:, [CHANNELS.index(name) for name in INPUT]]
     shell = Trained(b"", b"", b"", readings.mean(axis=0), RANGE * readings.std(axis=0) + 1e-3)
     inputs = prepared(recording, rows, shell)
-    model = train(network(), inputs, truth[rows], EPOCHS)
-    smaller = train(slim(model, KEEP), inputs, truth[rows], AGAIN, RATE / 2)
+    model = _train(network(), inputs, truth[rows], EPOCHS)
+    smaller = _train(slim(model, KEEP), inputs, truth[rows], AGAIN, RATE / 2)
     return shell._replace(full=to_float(model), pruned=to_float(smaller), int8=to_int8(smaller, inputs))
 
 
@@ -196,7 +198,7 @@ def prepared(recording: Recording, rows: Array, trained: Trained) -> Array:
     return windows(np.clip((readings - trained.mean) / trained.std, -1.0, 1.0).astype(np.float32), rows)
 
 
-def scorer(recording: Recording, trained: Trained, form: str) -> Scorer:
+def _scorer(recording: Recording, trained: Trained, form: str) -> Scorer:
     """form: a field of Trained, of a network."""
     run = Network(getattr(trained, form))
     return lambda at: run(prepared(recording, at, trained))[:, 1]

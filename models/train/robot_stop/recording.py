@@ -50,7 +50,7 @@ def read(data: Path) -> Recording:
         _, _, rows = load_csv(options)
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [line for line in csv.DictReader(file) if any(line.values())]
-        seconds = np.array([when(line[CLOCK]) for line in lines])
+        seconds = np.array([_when(line[CLOCK]) for line in lines])
         lost = np.array([line[LOST].strip().lower() in ("true", "1", "1.0") for line in lines])
     except (DeviceError, KeyError, ValueError) as error:
         raise DataError(f"{path}: {error}: expected a file laid out like {FILE} of '{SET}'") from error
@@ -59,7 +59,7 @@ def read(data: Path) -> Recording:
     return Recording(seconds, rows[:, : len(CHANNELS)], rows[:, -2] > 0.5, lost, rows[:, -1])
 
 
-def when(text: str) -> float:
+def _when(text: str) -> float:
     return datetime.fromisoformat(text.strip(' "').replace("Z", "+00:00")).timestamp()  # some rows are quoted twice
 
 

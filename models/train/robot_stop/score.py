@@ -69,7 +69,7 @@ def alarms(scores: Array, rows: Array, truth: Array, trouble: Array, threshold: 
     return Alarms(precision, recall, announced, len(starts), runs / max(len(rows), 1) * 3600)
 
 
-def bootstrap(rows: Array, statistic: Callable[[Array], float], times: int = 1000) -> tuple[float, float]:
+def _bootstrap(rows: Array, statistic: Callable[[Array], float], times: int = 1000) -> tuple[float, float]:
     """95 % interval; statistic: of indices into rows. Blocks of time are drawn with replacement, not rows."""
     random = np.random.default_rng(0)
     blocks = (rows - rows[0]) // BLOCK
@@ -82,7 +82,7 @@ def bootstrap(rows: Array, statistic: Callable[[Array], float], times: int = 100
 
 def gain(rows: Array, truth: Array, scores: Array, other: Array) -> tuple[float, float]:
     """95 % interval of the average precision above another's on the same rows."""
-    return bootstrap(
+    return _bootstrap(
         rows, lambda at: average_precision(truth[at], scores[at]) - average_precision(truth[at], other[at])
     )
 
@@ -97,7 +97,7 @@ def figures(rows: Array, truth: Array, scores: Array) -> dict[str, Any]:
     """Everything that needs no threshold."""
     return {
         "average_precision": round(average_precision(truth, scores), 4),
-        "interval_95": [round(end, 4) for end in bootstrap(rows, lambda at: average_precision(truth[at], scores[at]))],
+        "interval_95": [round(end, 4) for end in _bootstrap(rows, lambda at: average_precision(truth[at], scores[at]))],
         "roc_auc": round(roc_auc(truth, scores), 4),
         "recall_at_half_precision": round(recall_at(truth, scores)[0], 4),
     }
