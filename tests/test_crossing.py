@@ -27,10 +27,7 @@ CROSSING = {
         "road": {
             "source": {"driver": "camera.file", "path": str(DATA / CLIP), "pace": "fast"},
             "model": "motion-blobs",
-            "zones": {
-                "up": [[0.38, 0], [1, 0], [1, 1], [0.38, 1]],
-                "down": [[0, 0], [0.38, 0], [0.38, 1], [0, 1]],
-            },
+            "zones": {"up": [[0.38, 0], [1, 0], [1, 1], [0.38, 1]], "down": [[0, 0], [0.38, 0], [0.38, 1], [0, 1]]},
         }
     },
     "actuators": {"up": {"rest": "people"}, "down": {"rest": "people"}, "board": {"rest": "free"}},

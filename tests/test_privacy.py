@@ -404,11 +404,7 @@ def of_recordings(name: str, folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "known pictures",
-        pytest.param("campus", marks=needs_recordings),
-        pytest.param("bedside", marks=needs_recordings),
-    ],
+    ["known pictures", pytest.param("campus", marks=needs_recordings), pytest.param("bedside", marks=needs_recordings)],
 )
 def test_no_picture_and_no_sound_leaves(name: str, tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the same search finds them all in the recording of a box that was told to keep them."""

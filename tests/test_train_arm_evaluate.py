@@ -15,17 +15,7 @@ from drivers.sensor._arm import CHANNELS, LABELS, UNCLEAR, Run
 from models.train.__main__ import main
 from models.train.arm_deviation import evaluate as road
 from models.train.arm_deviation import stops
-from models.train.arm_deviation.windows import (
-    ANY,
-    HEALTHY_TEST,
-    KNOWN,
-    MILD,
-    SEARCH,
-    TEST,
-    TRAIN,
-    VALIDATE,
-    run_of,
-)
+from models.train.arm_deviation.windows import ANY, HEALTHY_TEST, KNOWN, MILD, SEARCH, TEST, TRAIN, VALIDATE, run_of
 from models.train.data import DataError
 from models.train.network import Network
 

@@ -100,14 +100,7 @@ def test_the_choice(offered: list[Offer], wanted: str, width: int, chosen: str |
 
 
 @pytest.mark.parametrize(
-    "width, height, holds",
-    [
-        (48, 32, True),
-        (64, 48, True),
-        (50, 32, False),
-        (48, 34, False),
-        (4000, 32, False),
-    ],
+    "width, height, holds", [(48, 32, True), (64, 48, True), (50, 32, False), (48, 34, False), (4000, 32, False)]
 )
 def test_a_range_of_sizes_has_steps(width: int, height: int, holds: bool) -> None:
     assert Size(48, 3840, 16, 32, 2160, 16).holds(width, height) is holds

@@ -90,10 +90,7 @@ def test_without_permission_the_group_is_named(kernel: FakeKernel, monkeypatch: 
 
 @pytest.mark.parametrize(
     "capabilities, words",
-    [
-        (abi.CAP_STREAMING, "next lower number"),
-        (abi.CAP_STREAMING | abi.CAP_CAPTURE_MPLANE, "multi-planar"),
-    ],
+    [(abi.CAP_STREAMING, "next lower number"), (abi.CAP_STREAMING | abi.CAP_CAPTURE_MPLANE, "multi-planar")],
 )
 def test_a_node_that_does_not_capture_is_a_fault(kernel: FakeKernel, capabilities: int, words: str) -> None:
     kernel.capabilities = capabilities

@@ -17,18 +17,7 @@ from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, run_tool
 from agent.field.status import wrapped
 
 # The slow and noisy ones last: timers are measured when nothing else of ours runs.
-SUBJECTS = (
-    "leftovers",
-    "software",
-    "rights",
-    "clocks",
-    "devices",
-    "sources",
-    "storage",
-    "heat",
-    "network",
-    "timers",
-)
+SUBJECTS = ("leftovers", "software", "rights", "clocks", "devices", "sources", "storage", "heat", "network", "timers")
 EXIT = {GOOD: 0, SKIP: 0, WARN: 1, BAD: 2}
 
 

@@ -96,8 +96,7 @@ def load_csv(options: Options) -> tuple[tuple[str, ...], npt.NDArray[np.int64], 
 
 
 def _parse(
-    lines: Iterator[list[str]],
-    options: Options,
+    lines: Iterator[list[str]], options: Options
 ) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     header = [name.strip() for name in next(lines, [])]
     names = options.channels or tuple(name for name in header if name != TIME)

@@ -110,11 +110,7 @@ def _figures(told: Sequence[Told]) -> dict[str, Any]:
     agreed, alone = Score(), Score()
     for each in told:
         agreed, alone = add(agreed, each.agreed), add(alone, each.alone)
-    return {
-        "frames": sum(each.frames for each in told),
-        **_shares(agreed),
-        "against_the_ssd_alone": _shares(alone),
-    }
+    return {"frames": sum(each.frames for each in told), **_shares(agreed), "against_the_ssd_alone": _shares(alone)}
 
 
 def _shares(one: Score) -> dict[str, Any]:

@@ -6,18 +6,7 @@ import numpy as np
 
 from agent.data import Array
 from models.train.pose_fall.body import ARM_L, ARM_R, FORE_L, FORE_R, NECK, TORSO, hip_height, unit
-from models.train.pose_fall.story import (
-    FALLING,
-    LYING,
-    NEITHER,
-    RATE,
-    SITTING,
-    STANDING,
-    UNCLEAR,
-    WALKING,
-    Play,
-    Story,
-)
+from models.train.pose_fall.story import FALLING, LYING, NEITHER, RATE, SITTING, STANDING, UNCLEAR, WALKING, Play, Story
 
 # -- daily activity: each begins and ends as its name's first and last word says -----------------------------------------
 
