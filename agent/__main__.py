@@ -10,12 +10,12 @@ EXIT_BUG, EXIT_CONFIG = 1, 2  # systemd restarts after 1 and not after 2
 def main() -> None:
     """Run a command of `reflexd` and exit."""
     from agent.cli import cli
-    from agent.errors import ConfigError, PackageError
+    from agent.errors import ConfigError, DataError, PackageError
 
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except (ConfigError, PackageError) as error:
+    except (ConfigError, DataError, PackageError) as error:
         print(error, file=sys.stderr)
         sys.exit(EXIT_CONFIG)
     except OSError as error:

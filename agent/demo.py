@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from agent import ledger, package
+from agent import ledger, ledger_text, package
 from agent.config.load import load_config
 from agent.errors import ConfigError
 from agent.scenes import catalog
@@ -56,7 +56,7 @@ def _play(path: Path, folder: Path, seconds: float) -> int:
         signal.signal(signal.SIGTERM, before)
     click.echo()
     for snapshot in ledger.read_all(folder):
-        click.echo(ledger.table(snapshot))
+        click.echo(ledger_text.table(snapshot))
     return codes[0]
 
 

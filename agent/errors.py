@@ -13,3 +13,7 @@ class ConfigError(Exception):
 
 class PackageError(Exception):
     """This package cannot be used; the text says which file, what is wrong and what to do."""
+
+
+class DataError(Exception):
+    """Recordings or training data are missing or not laid out as they must be; the text says which file and what to do."""

@@ -110,7 +110,7 @@ class Lane:
     def play(self, scene: Scene) -> Iterator[tuple[Sample, list[Decision]]]:
         """A recording that carries its own time, as fast as it goes: each sample with what changes because of it."""
         self.open()
-        for sample in self.source.rest():
+        for sample in self.source.remaining_samples():
             yield sample, self.step(sample, scene) or []
 
     # -- the line -----------------------------------------------------------------------------------------------------

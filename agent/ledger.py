@@ -1,4 +1,4 @@
-"""Where the milliseconds went: one row of time stamps per sample, and a count of everything that was dropped.
+"""A lane's account: one row of time stamps for each sample, and a count of everything that was dropped.
 
 The ledger of a lane is a memory-mapped file. The lane writes it without a lock or a system call; `status`, `bench`
 and the metrics process read it from outside, also when the daemon is dead.
@@ -29,7 +29,7 @@ ROW = struct.Struct(f"={len(STAMPS)}q")
 ROW_TYPE = np.dtype([(name, np.int64) for name in STAMPS])
 APPLIED = ROW.size - 8  # where in the row the acknowledgement writes
 
-# What is counted. From "lost" on these are reasons why a sample or a decision went no further.
+# What is counted. From "lost" on: reasons why a sample or a decision was dropped.
 COUNTERS = (
     "samples",
     "inferences",
@@ -88,20 +88,21 @@ class Ledger:
         self.cells[STATE] = state
 
     def next_row(self) -> int:
-        """Where the next `write` will go, for commands that leave before their sample is booked."""
+        """Where the next `write` will go, for commands that leave before their sample is written."""
         return HEADER + (self.head % ROWS) * ROW.size
 
     def write(
         self, sequence: int, capture: int, asked: int, read: int, prepared: int, inferred: int, decided: int, sent: int
     ) -> None:
-        """Book one sample. sent: 0 where no command left."""
+        """Write the row of one sample. sent: 0 where no command left."""
         ROW.pack_into(
             self.memory, self.next_row(), sequence, capture, asked, read, prepared, inferred, decided, sent, 0
         )
         self.head += 1
         self.cells[HEAD] = self.head
 
-    def book_applied(self, at: int, t_applied: int) -> None:
+    def record_applied(self, at: int, t_applied: int) -> None:
+        """at: the row, as `next_row` returned it."""
         struct.pack_into("=q", self.memory, at + APPLIED, t_applied)
 
     def note_evidence(self, label: str, score: float, t_capture: int) -> None:
@@ -117,15 +118,15 @@ class Ledger:
 def new_file(path: Path, size: int) -> mmap.mmap:
     """A mapped file of zeros whose blocks exist, so that a full disk shows here and not as SIGBUS in the lane."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    unfinished = path.with_suffix(".new")
+    fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
         _allocate(fd, size, path)
         # Populated: the first write to a page must not be a page fault in the lane.
         memory = mmap.mmap(fd, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
     finally:
         os.close(fd)
-    os.replace(fresh, path)  # readers of the old run keep the old file
+    os.replace(unfinished, path)  # readers of the old run keep the old file
     return memory
 
 
@@ -150,7 +151,7 @@ class LedgerSnapshot(NamedTuple):
     budget_ms: float
     critical: bool
     state: str
-    t_progress: int  # when the lane's loop last made progress, CLOCK_MONOTONIC ns
+    t_progress: int  # when the lane's loop last made progress, ns of CLOCK_MONOTONIC
     head: int  # rows written since the start, of which the newest are kept
     counts: dict[str, int]
     label: str
@@ -160,7 +161,7 @@ class LedgerSnapshot(NamedTuple):
 
 
 def read(path: Path) -> LedgerSnapshot:
-    """Raises OSError, ValueError when it is no ledger."""
+    """Raises OSError; ValueError where the file is not a ledger of this version."""
     with open(path, "rb") as file:
         raw = file.read()
     if len(raw) != HEADER + ROWS * ROW.size or raw[:8] != MAGIC:
@@ -169,7 +170,7 @@ def read(path: Path) -> LedgerSnapshot:
 
 
 def read_all(run_dir: Path) -> Iterator[LedgerSnapshot]:
-    """Every ledger of a run_dir; not one that is just being made, or of another version."""
+    """Every ledger of a run_dir, without those that are just being created or are of another version."""
     for path in sorted(run_dir.glob("*.ledger")):
         try:
             yield read(path)
@@ -212,50 +213,23 @@ def parts(rows: Array) -> dict[str, npt.NDArray[np.float64]]:
     queueing: ready while the lane was busy; transport: device to lane; preprocess: into the input tensor; inference:
     model and decoder; decision: rules, wire, actuator until applied. Rows without an acknowledgement end at `decided`.
     """
-    capture, taken, prepared, inferred = (rows[name] for name in ("capture", "read", "prepared", "inferred"))
+    capture, read_at, prepared, inferred = (rows[name] for name in ("capture", "read", "prepared", "inferred"))
     queued = np.clip(rows["asked"] - capture, 0, None)
     end = np.where(rows["applied"] > 0, rows["applied"], rows["decided"])
-    nanoseconds = (
-        queued,
-        taken - capture - queued,
-        prepared - taken,
-        inferred - prepared,
-        end - inferred,
-        end - capture,
-    )
-    return {name: part / 1e6 for name, part in zip((*PARTS, "total"), nanoseconds)}
+    nanoseconds = {
+        "queueing": queued,
+        "transport": read_at - capture - queued,
+        "preprocess": prepared - read_at,
+        "inference": inferred - prepared,
+        "decision": end - inferred,
+        "total": end - capture,
+    }
+    return {name: part / 1e6 for name, part in nanoseconds.items()}
 
 
 def quantiles(values: npt.NDArray[np.float64]) -> dict[str, float]:
-    """p50, p99, p99.9 and max of milliseconds; empty of nothing."""
+    """p50, p99, p99.9 and max of milliseconds; empty where there are no values."""
     if not len(values):
         return {}
     p50, p99, p999 = np.percentile(values, (50, 99, 99.9))
     return {"p50": float(p50), "p99": float(p99), "p99.9": float(p999), "max": float(values.max())}
-
-
-def table(snapshot: LedgerSnapshot) -> str:
-    """One lane as text: counts, drops by reason, the five parts, the worst sample explained."""
-    counts = snapshot.counts
-    kept = ", ".join(f"{counts[name]} {name}" for name in COUNTERS[:5])
-    drops = ", ".join(f"{counts[name]} {name}" for name in DROPS if counts[name]) or "none"
-    lines = [f"lane {snapshot.lane}: {kept}", f"  dropped: {drops}"]
-    if not len(snapshot.rows):
-        return "\n".join(lines)
-    latencies, answered = parts(snapshot.rows), snapshot.rows["applied"] > 0
-    of_commands = {"decision": "commands, decoded to applied", "total": "commands, captured to applied"}
-    lines.append(f"  {'ms':<16}{'p50':>9}{'p99':>9}{'p99.9':>9}{'max':>9}   of")
-    for name, values in latencies.items():
-        counted = values[answered] if name in of_commands else values
-        figures = "".join(f"{value:9.3f}" for value in quantiles(counted).values())
-        if figures:
-            lines.append(f"  {name:<16}{figures}   {len(counted)} {of_commands.get(name, 'samples')}")
-    return "\n".join([*lines, _worst(snapshot, latencies)])
-
-
-def _worst(snapshot: LedgerSnapshot, latencies: dict[str, npt.NDArray[np.float64]]) -> str:
-    """The slowest sample in the ring, part by part, largest first."""
-    at = int(latencies["total"].argmax())
-    split = sorted(((float(latencies[part][at]), part) for part in PARTS), reverse=True)
-    listed = ", ".join(f"{part} {ms:.3f}" for ms, part in split if ms > 0.0005)
-    return f"  worst: sample {snapshot.rows['sequence'][at]}, {latencies['total'][at]:.3f} ms: {listed}"

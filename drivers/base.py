@@ -1,4 +1,4 @@
-"""What every driver is: its options, its errors, and how a name in the config finds its file.
+"""The base classes of drivers, their options and errors, and how a driver's name finds its file.
 
 A driver is one file with one `Options` and one `Driver`. It is plain and blocking: no asyncio, no ZeroMQ, no config.
 """
@@ -26,11 +26,11 @@ KINDS = ("camera", "sensor", "audio", "actuator", "modem", "board")
 
 
 class DeviceError(Exception):
-    """Trouble with a device. The text says what, where and what to do; the runner retries with back-off."""
+    """A device fails. The text says what, where and what to do; the runner retries with back-off."""
 
 
 class DeviceMissing(DeviceError):
-    """Not there, or gone: unplugged, no permission, nobody listening."""
+    """Not there, or gone: unplugged, no permission, no peer that answers."""
 
 
 class DeviceTimeout(DeviceError):
@@ -38,7 +38,7 @@ class DeviceTimeout(DeviceError):
 
 
 class DeviceFault(DeviceError):
-    """There, and talking nonsense: wrong format, broken checksum, an error status."""
+    """There, and sends invalid data: wrong format, wrong checksum, an error status."""
 
 
 class DriverError(Exception):
@@ -52,15 +52,19 @@ class DriverOptions(BaseModel):
 
 
 class SourceOptions(DriverOptions):
+    """Base of the options of cameras, microphones and streaming sensors."""
+
     timeout_ms: float = Field(500.0, gt=0, le=600_000, description="silence after which the source counts as stale")
 
 
 class SensorOptions(SourceOptions):
+    """Base of the options of a sensor that is polled."""
+
     rate_hz: float = Field(10.0, gt=0, le=10_000, description="how often the sensor is read")
 
 
 class Driver(ABC):
-    """Life of a driver: made once, then open and close any number of times, always from one thread."""
+    """A driver is made once, then opened and closed any number of times, always from one thread."""
 
     def __init__(self, options: Any, name: str = "") -> None:
         self.options = options
@@ -72,26 +76,26 @@ class Driver(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the device. Never raises; harmless when not open."""
+        """Release the device. Never raises; harmless when not open."""
 
 
 class Stream(Driver):
-    """A source that keeps its own pace. Cameras, microphones and streaming sensors derive from it."""
+    """A source that sets its own pace. Cameras, microphones and streaming sensors derive from it."""
 
     rate_hz: float = 0.0  # nominal; known once open
 
     @abstractmethod
     def read(self, wait_s: float) -> Sample | None:
-        """The newest sample, waiting at most wait_s for one; None when there is nothing new yet.
+        """The newest sample, waiting at most wait_s for it; None when there is nothing new yet.
 
-        From one sample to the next `sequence` grows by the readings handed out and skipped; by more where some were lost;
-        not at all when the device repeats itself.
-        Raises DeviceMissing when the device is gone, DeviceTimeout after `options.timeout_ms` of silence,
-        DeviceFault when it talks nonsense. Raises EOFError at the end of a recording.
+        From one sample to the next `sequence` grows by the readings delivered and skipped; by more where readings were
+        lost; not at all when the device repeats a sample.
+        Raises DeviceMissing when the device is gone, DeviceTimeout after `options.timeout_ms` without a sample,
+        DeviceFault when the data are invalid. Raises EOFError at the end of a recording.
         """
 
-    def rest(self) -> Iterator[Sample]:
-        """Once open: sample after sample to the end of the recording, then closed."""
+    def remaining_samples(self) -> Iterator[Sample]:
+        """Once open: every sample up to the end of the recording; then closes."""
         try:
             while True:
                 sample = self.read(5.0)
@@ -112,42 +116,42 @@ class Camera(Stream):
 
 
 class SensorStream(Stream):
-    """Samples are float32 [k, len(channels)]: every reading since the last sample, none left out."""
+    """Samples are float32 [k, len(channels)]: every reading since the last sample, without gaps."""
 
     channels: tuple[str, ...] = ()  # known once open
 
 
 class Microphone(Stream):
-    """Samples are float32 [k], one channel, -1..1: every value since the last sample, none left out.
+    """Samples are float32 [k], one channel, -1..1: every value since the last sample, without gaps.
 
     `sequence` counts values; `t_capture` is the moment of the newest one.
     """
 
 
 class Sensor(Driver):
-    """A slow device that is asked: the runner polls it at `options.rate_hz` and stamps the answer."""
+    """A slow device that is polled: the runner reads it at `options.rate_hz` and stamps the reading."""
 
     @abstractmethod
     def read(self) -> Mapping[str, float]:
-        """One reading in SI units or as the key's suffix says (temperature_c, load_percent)."""
+        """One reading in SI units or in the unit of the key's suffix (temperature_c, load_percent)."""
 
 
 class Actuator(Driver):
-    """Moves something. Only `agent/commands/host.py` calls apply and safe."""
+    """Moves or switches something. Only `agent/commands/server.py` calls apply and safe."""
 
-    verbs: tuple[str, ...] = ()  # () takes any verb
+    verbs: tuple[str, ...] = ()  # () accepts any verb
 
     @abstractmethod
     def apply(self, verb: str, arguments: Arguments) -> None:
-        """Do it now and return when the device has it. Raises DeviceError when it does not."""
+        """Carry out the command now; return when the device has accepted it. Raises DeviceError when it has not."""
 
     @abstractmethod
     def safe(self) -> None:
-        """Go to the safe state now. May be called at any time while open, and twice. Raises DeviceError when it cannot."""
+        """Go to the safe state now. May be called at any time while open, also twice. Raises DeviceError on failure."""
 
 
 class Polled(SensorStream):
-    """Makes a stream of a Sensor: one reading every 1/rate_hz, stamped when asked."""
+    """A Sensor as a stream: one reading every 1/rate_hz, stamped when it is requested."""
 
     def __init__(self, sensor: Sensor) -> None:
         super().__init__(sensor.options, sensor.name)
@@ -170,8 +174,8 @@ class Polled(SensorStream):
         if ahead > 0:
             time.sleep(ahead)
         now = time.monotonic_ns()
-        found = self.sensor.read()
-        self.row[0] = [found.get(channel, math.nan) for channel in self.channels]
+        reading = self.sensor.read()
+        self.row[0] = [reading.get(channel, math.nan) for channel in self.channels]
         missed = max(0, (now - self.due) // self.period)
         self.due += (missed + 1) * self.period
         self.sequence += missed + 1
@@ -182,9 +186,9 @@ class Polled(SensorStream):
 
 
 def load(name: str) -> ModuleType:
-    """The module of driver `name`: "sensor.lm75" is drivers/sensor/lm75.py, any other dotted path anybody's.
+    """The module of driver `name`: "sensor.lm75" is drivers/sensor/lm75.py, any other dotted path a module of your own.
 
-    Raises DriverError that tells "no such driver" from "its library is missing".
+    Raises DriverError, whose text distinguishes "no such driver" from "its library is missing".
     """
     if not re.fullmatch(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)+", name):
         raise DriverError(f"'{name}' is not a driver name: write kind.name, such as camera.v4l2")
@@ -199,25 +203,26 @@ def load(name: str) -> ModuleType:
     except (ImportError, SyntaxError) as error:
         raise DriverError(f"driver '{name}' cannot be loaded: {error}") from error
     if not hasattr(module, "Driver") or not hasattr(module, "Options"):
-        raise DriverError(f"'{path}' is no driver: it has no Options and Driver")
+        raise DriverError(f"'{path}' is not a driver: it must define Options and Driver")
     return module
 
 
 def _nearest(name: str) -> str:
     """A hint for a misspelt driver: the closest names, or all of its kind."""
     known = names()
-    close = get_close_matches(name, known, 3, 0.6) or [one for one in known if one.split(".")[0] == name.split(".")[0]]
+    kind = name.split(".")[0]
+    close = get_close_matches(name, known, 3, 0.6) or [driver for driver in known if driver.split(".")[0] == kind]
     return f"; did you mean {', '.join(close)}?" if close else f"; kinds are {', '.join(KINDS)}"
 
 
 def names() -> list[str]:
-    """Every driver that is shipped, by file name."""
-    found = []
+    """Every shipped driver, by file name."""
+    drivers = []
     for kind in KINDS:
         spec = importlib.util.find_spec(f"drivers.{kind}")
-        for place in (spec.submodule_search_locations or []) if spec else []:
-            found += [f"{kind}.{m.name}" for m in pkgutil.iter_modules([place]) if not m.name.startswith("_")]
-    return sorted(found)
+        for folder in (spec.submodule_search_locations or []) if spec else []:
+            drivers += [f"{kind}.{m.name}" for m in pkgutil.iter_modules([folder]) if not m.name.startswith("_")]
+    return sorted(drivers)
 
 
 def open_source(name: str, options: Mapping[str, Any], lane: str) -> Stream:
@@ -227,5 +232,5 @@ def open_source(name: str, options: Mapping[str, Any], lane: str) -> Stream:
     if isinstance(driver, Sensor):
         return Polled(driver)
     if not isinstance(driver, Stream):
-        raise DriverError(f"driver '{name}' is no source of samples: a lane reads a camera, sensor or microphone")
+        raise DriverError(f"driver '{name}' is not a source of samples: a lane reads a camera, sensor or microphone")
     return driver

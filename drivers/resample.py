@@ -1,4 +1,4 @@
-"""A recording at one rate into the same at another, once, before it is played."""
+"""Resamples a recording to another rate, once, before it is played."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agent.data import Array
 CROSSINGS = 24  # zero crossings of the sinc on each side
 BETA = 9.0  # of the Kaiser window: stop band below -90 dB
 PASS = 0.9  # of the lower Nyquist frequency; the transition band ends where that begins to fold
-FINEST = 200_000  # denominator of the ratio of two rates; rates in whole Hz need 192,000
+MAX_DENOMINATOR = 200_000  # denominator of the ratio of two rates; rates in whole Hz need 192,000
 
 
 def resample(values: Array, before_hz: float, after_hz: float, *, silence: bool = False) -> Array:
@@ -20,12 +20,12 @@ def resample(values: Array, before_hz: float, after_hz: float, *, silence: bool 
 
     Band-limited interpolation with a Kaiser-windowed sinc, one set of taps for each phase between two input values
     (J. O. Smith, "Digital Audio Resampling Home Page", CCRMA).
-    silence: zeros lie before and after, so the result fills as much time; else what lies there is not known, and it ends at
-    the last value at the latest.
+    silence: zeros precede and follow the values, so the result lasts as long as the input; else the values there are
+    unknown, and the result ends at the last input value or before.
     """
     if before_hz == after_hz or not len(values):
         return values
-    ratio = (Fraction(after_hz) / Fraction(before_hz)).limit_denominator(FINEST)
+    ratio = (Fraction(after_hz) / Fraction(before_hz)).limit_denominator(MAX_DENOMINATOR)
     up, down = ratio.numerator, ratio.denominator
     cutoff = PASS * min(1.0, after_hz / before_hz)
     half = int(np.ceil(CROSSINGS / cutoff))
@@ -36,9 +36,9 @@ def resample(values: Array, before_hz: float, after_hz: float, *, silence: bool 
     offsets = np.arange(-half + 1, half + 1)
     for phase in range(min(up, count)):
         first, fraction = divmod(phase * down, up)
-        mine = out[phase::up]
+        outputs = out[phase::up]
         # every up-th output lies `down` inputs further on, at the same phase
-        mine[:] = windows[first::down][: len(mine)] @ _taps(offsets - fraction / up, cutoff, half)
+        outputs[:] = windows[first::down][: len(outputs)] @ _taps(offsets - fraction / up, cutoff, half)
     return out
 
 

@@ -8,20 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from agent import ledger
 from agent.package import BUNDLED
 from tests.shared import DATA, MOVENET, ROOT
+from tests.waiting import DEADLINE_S, until
 
-DEADLINE_S = 20.0  # of a busy box; what is awaited comes in tens of ms on an idle one
 SAFE_AFTER_MS = 100.0
-# What the scheduler of a busy box without real-time rights may add to a safe state.
-SLACK_MS = 150.0
 
 PERSON = BUNDLED / "person-coarse"
 PICTURES = PERSON if (PERSON / "manifest.yaml").is_file() else MOVENET
@@ -29,18 +26,6 @@ needs_pictures = pytest.mark.skipif(
     PICTURES == MOVENET and not DATA.is_dir(),
     reason="neither models/person-coarse nor ../shared/data is here: no picture model",
 )
-
-Found = TypeVar("Found")
-
-
-def until(what: str | Callable[[], str], condition: Callable[[], Found], seconds: float = DEADLINE_S) -> Found:
-    """The first true answer of `condition`; the test fails when there is none in time."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > end:
-            pytest.fail(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
-        time.sleep(0.005)
-    return found
 
 
 class Process:
@@ -69,7 +54,7 @@ class Process:
             ended = self.popen.poll() is not None
             return len(self.lines(part)) >= times or ended
 
-        until(lambda: f"{times} lines with '{part}' in:\n{self.text}", said)
+        until(said, lambda: f"{times} lines with '{part}' in:\n{self.text}")
         assert len(self.lines(part)) >= times, f"ended without '{part}':\n{self.text}"
         return self.lines(part)[-1]
 
@@ -79,11 +64,11 @@ class Process:
         os.kill(self.popen.pid, sign)
         return now
 
-    def exit_code(self, seconds: float = DEADLINE_S) -> int:
+    def exit_code(self) -> int:
         try:
-            return self.popen.wait(seconds)
+            return self.popen.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
-            pytest.fail(f"did not end within {seconds:g} s:\n{self.text}")
+            pytest.fail(f"did not end within {DEADLINE_S:g} s:\n{self.text}")
 
     def stop(self) -> int:
         self.signal(signal.SIGTERM)
@@ -157,7 +142,7 @@ class Cell:
         def gone() -> dict[str, Any] | None:
             return next((one for one in self.records()[after:] if one["verb"] == verb), None)
 
-        return until(lambda: f"'{verb}' after {after} movements; it did {self.verbs()}; logs:\n{self.logs()}", gone)
+        return until(gone, lambda: f"'{verb}' after {after} movements; it did {self.verbs()}; logs:\n{self.logs()}")
 
     def logs(self) -> str:
         return "\n".join(process.text for process in self.processes)
@@ -172,7 +157,7 @@ class Cell:
             count = self.counts(lane)[counter]
             return count if count >= least else 0
 
-        return until(lambda: f"{least} {counter} of lane {lane}: {self.counts(lane)}\n{self.logs()}", enough)
+        return until(enough, lambda: f"{least} {counter} of lane {lane}: {self.counts(lane)}\n{self.logs()}")
 
 
 def robot(device: dict[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 
@@ -30,16 +27,3 @@ def mistakes(path: Path, text: str) -> list[str]:
     except ConfigError as error:
         return [one.removeprefix(f"{path}:") for one in error.mistakes]
     return []
-
-
-DEADLINE_S = 10.0
-Found = TypeVar("Found")
-
-
-def until(condition: Callable[[], Found]) -> Found:
-    """The first true answer of `condition`; the test fails when there is none in time."""
-    end = time.monotonic() + DEADLINE_S
-    while not (found := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.002)
-    return found

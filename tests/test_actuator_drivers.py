@@ -20,8 +20,8 @@ from drivers.actuator import log, serial_relay, sim
 from drivers.actuator.serial_relay import encode
 from drivers.base import DeviceFault, DeviceMissing, DeviceTimeout, load
 from drivers.faults import Faults
+from tests.waiting import DEADLINE_S
 
-DEADLINE_S = 5.0
 STOP, RUN = bytes.fromhex("a00100a1 a00201a3"), bytes.fromhex("a00101a2")
 
 
@@ -35,12 +35,11 @@ class Board:
 
     def received(self, count):
         """What has come, once so many bytes have, or the deadline is over; the kernel passes them on in the background."""
-        got, until = b"", time.monotonic() + DEADLINE_S
+        got = b""
         came = select.poll()
         came.register(self.far, select.POLLIN)
-        while len(got) < count and time.monotonic() < until:
-            if came.poll(100):
-                got += os.read(self.far, 1000)
+        while len(got) < count and came.poll(DEADLINE_S * 1000):
+            got += os.read(self.far, 1000)
         return got
 
     def answer(self, data, with_bytes):
@@ -204,7 +203,7 @@ def test_relay_is_locked_and_knows_its_verbs(relay):
         ({"channels": {"stop": {0: True}}}, "greater than or equal"),
         ({"channels": {"stop": {}}}, "at least 1"),
         ({"channels": {"stop": {1: "perhaps"}}}, "boolean"),
-        ({"url": "http://x"}, "no serial port"),
+        ({"url": "http://x"}, "not a serial port"),
     ],
 )
 def test_relay_options_that_make_no_sense(options, complaint):

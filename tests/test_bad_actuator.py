@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import SAFE_AFTER_MS, SLACK_MS, Cell, arm, fault, robot, until
+from tests.processes import Cell, arm, fault, robot
+from tests.waiting import until
 
 
 def stops(cell: Cell, **schedule: Any) -> None:
@@ -66,10 +67,9 @@ def test_nothing_stale_is_applied_after_a_pause(tmp_path: Path) -> None:
         cell.counted("arm", "unacknowledged", decisions - 1)
         beats = cell.counts("arm")["inferences"]
         cell.counted("arm", "inferences", beats + 300)
-        woken = host.signal(signal.SIGCONT)
+        host.signal(signal.SIGCONT)
         cell.goes("run", after=done)
         assert cell.verbs()[done:] == ["safe", "run"]  # and not the stop that waited in the line
-        assert cell.records()[done]["t_ns"] - woken < SLACK_MS * 1e6
         daemon.says("answers again")
         assert host.stop() == 0
         assert " expired" in host.lines("actuator robot: ")[-1]
@@ -100,7 +100,7 @@ def test_a_device_that_fails_is_safe_before_it_goes_on(tmp_path: Path) -> None:
         daemon.says("actuator robot cannot move its device")
         cell.counted("arm", "refused")
         tried = len(cell.verbs())
-        until("more tries", lambda: len(cell.verbs()) > tried + 4)
+        until(lambda: len(cell.verbs()) > tried + 4, "more tries")
         assert set(cell.verbs()[tried:]) == {"safe"}
         done = len(cell.verbs())
         (tmp_path / "jam").unlink()
@@ -125,7 +125,7 @@ def test_a_record_on_a_full_disk(tmp_path: Path) -> None:
         cell.record.unlink()
         cell.goes("run")
         host.says("the device is back, and safe")
-        until("both", lambda: cell.verbs() == ["safe", "run"])
+        until(lambda: cell.verbs() == ["safe", "run"], "both")
         assert len(host.lines("No space left")) == 1
         daemon.says("actuator robot takes commands again")
 
@@ -143,15 +143,16 @@ def test_an_actuator_whose_driver_hangs_ends_for_a_restart(tmp_path: Path, at_s:
 
 
 def test_a_daemon_that_is_killed(tmp_path: Path) -> None:
-    """Safe within safe_after_ms of its last sign of life, by the actuator's own record; a new daemon follows at once."""
+    """Safe without any message, by silence alone; a new daemon follows at once.
+
+    That the silence is noticed within safe_after_ms is proven by tests/test_guard.py, whose time is given.
+    """
     with Cell(tmp_path, {"arm": arm()}) as cell:
         host, daemon = cell.both()
         cell.counted("arm", "samples", 200)
         done = len(cell.verbs())
-        killed = daemon.signal(signal.SIGKILL)
-        safe = cell.goes("safe", after=done)
-        # Its last heart-beat left before it was killed, at most a third of safe_after_ms earlier.
-        assert -SLACK_MS < (safe["t_ns"] - killed) / 1e6 <= SAFE_AFTER_MS + SLACK_MS
+        daemon.signal(signal.SIGKILL)
+        cell.goes("safe", after=done)
         host.says("cell-1/arm is silent")
         daemon.exit_code()
         second = cell.run()
@@ -161,14 +162,15 @@ def test_a_daemon_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_sigterm_says_good_bye(tmp_path: Path) -> None:
-    """Ends in order within 2 s; the actuator does not wait for silence, which only the good-bye explains."""
+    """The actuator is safe before the daemon has ended, and by the good-bye, not by silence."""
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        # Silence alone is not noticed before 80 ms.
-        _, daemon = cell.both()
-        done = len(cell.verbs())
-        told = daemon.signal(signal.SIGTERM)
-        assert daemon.exit_code(2.0) == 0
+        host, daemon = cell.both()
+        done, silences = len(cell.verbs()), len(host.lines("is silent"))
+        stopped = daemon.signal(signal.SIGTERM)
+        assert daemon.exit_code() == 0
         ended = time.monotonic_ns()
         safe = cell.goes("safe", after=done)
-        assert told < safe["t_ns"] < ended
+        assert stopped < safe["t_ns"] < ended
+        host.says("actuator robot is safe: no sender is left")
+        assert len(host.lines("is silent")) == silences
         assert daemon.lines("cell-1 stopped")

@@ -1,4 +1,4 @@
-"""Cameras that fail: said once, the actuator safe meanwhile, and the picture lane goes on by itself."""
+"""Cameras that fail: reported once, the actuator safe meanwhile, and the picture lane recovers by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.processes import Cell, Process, arm, camera, fault, needs_pictures
 
 pytestmark = needs_pictures
 
-STUCK = "no new picture, sound or reading for 300 ms: "
+REPEATING = "no new picture, sound or reading for 300 ms: "
 
 
 def video(path: Path, frames: int = 40) -> bytes:
@@ -27,9 +27,9 @@ def video(path: Path, frames: int = 40) -> bytes:
     return path.read_bytes()
 
 
-def goes_on(cell: Cell, daemon: Process, trouble: str, times: int = 1) -> None:
-    """The trouble was said, the actuator went safe, the lane is back, and the daemon is still the same."""
-    daemon.says(trouble, times)
+def recovers(cell: Cell, daemon: Process, message: str, times: int = 1) -> None:
+    """The fault was reported, the actuator went safe, the lane is back, and the daemon is the same process."""
+    daemon.says(message, times)
     daemon.says("camera: camera is back", times)
     cell.goes("run", after=last(cell, "safe"))
     assert daemon.popen.poll() is None
@@ -44,20 +44,20 @@ def last(cell: Cell, verb: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "kind, trouble, counter",
+    "kind, message, counter",
     [
         ("unplug", "the simulated camera was unplugged", "faults"),
         ("freeze", "no picture for 3", "faults"),
-        ("repeat", STUCK + "it repeats the old one: frozen?", "repeated"),
+        ("repeat", REPEATING + "it repeats the old one: frozen?", "repeated"),
         ("clock_jump", "ahead: did its clock jump?", "stale"),
     ],
 )
-def test_a_camera_that_fails_for_a_while(tmp_path: Path, kind: str, trouble: str, counter: str) -> None:
+def test_a_camera_that_fails_for_a_while(tmp_path: Path, kind: str, message: str, counter: str) -> None:
     with Cell(tmp_path, {"camera": camera(faults=[fault(kind, at_s=1.0, for_s=0.8)])}) as cell:
         host, daemon = cell.both()
         done = len(cell.verbs())
         cell.goes("safe", after=done)
-        goes_on(cell, daemon, trouble)
+        recovers(cell, daemon, message)
         assert len(daemon.lines("trying again until it is back")) == len(daemon.lines("camera: camera is back")) == 1
         assert cell.counts("camera")[counter] >= 1
         assert daemon.stop() == 0
@@ -67,7 +67,7 @@ def test_a_clock_that_jumps_back(tmp_path: Path) -> None:
     with Cell(tmp_path, {"camera": camera(faults=[fault("clock_jump", 1.0, 0.6, amount=-30.0)])}) as cell:
         _, daemon = cell.both()
         cell.goes("safe", after=len(cell.verbs()))
-        goes_on(cell, daemon, " ms old: did its clock jump?")
+        recovers(cell, daemon, " ms old: did its clock jump?")
         assert cell.counts("camera")["stale"] >= 4
 
 
@@ -75,12 +75,12 @@ def test_a_camera_that_is_plugged_in_later(tmp_path: Path) -> None:
     with Cell(tmp_path, {"camera": camera(faults=[fault("unplug", at_s=0, for_s=0.5)])}) as cell:
         _, daemon = cell.both()
         assert cell.verbs()[0] == "safe"
-        goes_on(cell, daemon, "the simulated camera is unplugged")
+        recovers(cell, daemon, "the simulated camera is unplugged")
         assert len(daemon.lines("is unplugged")) == 1
 
 
 @pytest.mark.parametrize("critical", [True, False])
-def test_what_is_not_critical_does_not_stop_the_rest(tmp_path: Path, critical: bool) -> None:
+def test_a_lane_that_is_not_critical_does_not_stop_the_others(tmp_path: Path, critical: bool) -> None:
     lanes = {"arm": arm(), "camera": {**camera(faults=[fault("unplug", at_s=1.5, for_s=0.6)]), "critical": critical}}
     with Cell(tmp_path, lanes) as cell:
         host, daemon = cell.both()
@@ -88,33 +88,33 @@ def test_what_is_not_critical_does_not_stop_the_rest(tmp_path: Path, critical: b
         daemon.says("was unplugged")
         daemon.says("camera: camera is back")
         cell.counted("camera", "inferences", cell.counts("camera")["inferences"] + 5)
-        # Not by the count of safe states: on a busy box the arm's lane may have stood still for a moment, too.
+        # Not by the count of safe states: on a busy box the arm's lane may have stalled for a moment, too.
         assert bool(host.lines("cell-1/camera is silent")) is critical
         cell.goes("run", after=last(cell, "safe"))
         assert cell.counts("arm")["faults"] == 0
 
 
-def test_pictures_of_a_shape_that_was_not_promised(tmp_path: Path) -> None:
-    """A driver says bgr and gives two bytes a pixel for a while; only this driver's user can mend that."""
+def test_pictures_of_an_undeclared_shape(tmp_path: Path) -> None:
+    """A driver declares bgr and delivers two bytes a pixel for a while."""
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours/odd.py").write_text(
         "from drivers.camera import sim\n"
         "Options = sim.Options\n"
         "class Driver(sim.Driver):\n"
-        "    def _spoilt(self, picture, trouble):\n"
+        "    def _distort(self, picture, active):\n"
         "        return picture[:, :, :2]\n"
     )
     with Cell(tmp_path, {"camera": camera("camera.sim", faults=[fault("noise", at_s=1.0, for_s=0.4)])}) as cell:
         cell.config["lanes"]["camera"]["source"]["driver"] = "ours.odd"
         _, daemon = cell.both()
         cell.goes("safe", after=len(cell.verbs()))
-        goes_on(cell, daemon, "a frame of shape [120, 160, 2] is no bgr picture")
+        recovers(cell, daemon, "a frame of shape [120, 160, 2] is no bgr picture")
 
 
-def test_another_picture_size_is_no_trouble(tmp_path: Path) -> None:
+def test_another_picture_size_is_not_a_fault(tmp_path: Path) -> None:
     with Cell(tmp_path, {"camera": camera(faults=[fault("wrong_format", at_s=0.5, for_s=0.3)])}) as cell:
         _, daemon = cell.both()
-        daemon.says("'wrong_format' is over")
+        daemon.says("'wrong_format' ended")
         cell.counted("camera", "inferences", cell.counts("camera")["inferences"] + 2)
         assert cell.counts("camera")["faults"] == 0
 
@@ -124,7 +124,7 @@ def broken(kind: str, good: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["text", "truncated", "empty"])
-def test_a_video_file_that_is_none_is_taken_once_it_is_good(tmp_path: Path, kind: str) -> None:
+def test_an_invalid_video_file_is_played_once_it_is_valid(tmp_path: Path, kind: str) -> None:
     clip, better = tmp_path / "clip.mp4", tmp_path / "better.mp4"
     good = video(better)
     clip.write_bytes(broken(kind, good))
@@ -134,7 +134,7 @@ def test_a_video_file_that_is_none_is_taken_once_it_is_good(tmp_path: Path, kind
         assert f"{clip} does not open as a video" in line
         assert cell.verbs() == ["safe"]
         better.rename(clip)
-        goes_on(cell, daemon, "does not open as a video")
+        recovers(cell, daemon, "does not open as a video")
         assert host.stop() == 0
 
 
@@ -146,11 +146,11 @@ def test_a_video_file_that_is_not_there_yet(tmp_path: Path) -> None:
         daemon = cell.run()
         assert str(clip) in daemon.says("trying again until it is back")
         made.rename(clip)
-        goes_on(cell, daemon, "trying again until it is back")
+        recovers(cell, daemon, "trying again until it is back")
 
 
-def test_a_recording_that_is_cut_off_plays_to_the_cut(tmp_path: Path) -> None:
-    """Then it is a fault and not the end of the recording: the daemon does not leave with exit code 0."""
+def test_a_recording_that_is_cut_off_plays_up_to_the_cut(tmp_path: Path) -> None:
+    """Then it is a fault and not the end of the recording: the daemon does not exit with code 0."""
     clip = tmp_path / "clip.avi"
     clip.write_bytes(video(clip)[:-3000])
     with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip))}) as cell:
@@ -168,9 +168,9 @@ def test_a_killed_decoder_is_replaced(tmp_path: Path) -> None:
     with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip), loop=True)}) as cell:
         _, daemon = cell.both()
         children = psutil.Process(daemon.popen.pid).children()
-        (child,) = [one for one in children if "agent.recorder.recorder" not in one.cmdline()]
+        (decoder,) = [child for child in children if "agent.recorder.recorder" not in child.cmdline()]
         done = len(cell.verbs())
-        child.kill()
+        decoder.kill()
         cell.goes("safe", after=done)
-        goes_on(cell, daemon, "the decoder died of SIGKILL after")
+        recovers(cell, daemon, "the decoder died of SIGKILL after")
         assert cell.counts("camera")["faults"] == 1

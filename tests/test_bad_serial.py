@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import threading
-import time
 import tty
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,14 +183,11 @@ def test_half_a_frame_does_not_hold_up_the_reader(controller: Arm) -> None:
     """A lane has heart-beats to send, also while a slow line trickles."""
     controller.mode = "trickle"
     driver = serial.Driver(
-        serial.Options(url=str(controller.link), rate_hz=RATE_HZ, channels=["a"], timeout_ms=60_000), "arm"
+        serial.Options(url=str(controller.link), rate_hz=RATE_HZ, channels=["a"], timeout_ms=600_000), "arm"
     )
     driver.open()
-    took = []
     for _ in range(10):
-        start = time.monotonic()
+        # A byte comes every 5 ms. If each restarted the wait, this call would return only with the end of the test:
+        # the frame never ends, and the device's own timeout is longer than the test's.
         assert driver.read(0.02) is None
-        took.append(time.monotonic() - start)
     driver.close()
-    # A byte comes every 5 ms; each used to start the wait anew.
-    assert min(took) < 0.04

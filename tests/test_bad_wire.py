@@ -13,7 +13,8 @@ import zmq
 
 from agent.commands import wire
 from agent.data import Ack, Command
-from tests.processes import Cell, Process, arm, robot, until
+from tests.processes import Cell, Process, arm, robot
+from tests.waiting import DEADLINE_S, until
 
 SEED = 7
 
@@ -35,7 +36,7 @@ def recorded(cell: Cell, messages: int) -> list[bytes]:
     with sockets(f"ipc://{cell.run_dir}/robot.sock", zmq.ROUTER) as socket:
         frames = []
         while len(frames) < messages:
-            assert socket.poll(10_000), "the daemon says nothing"
+            assert socket.poll(DEADLINE_S * 1000), "the daemon says nothing"
             frames.append(socket.recv_multipart()[1])
         return frames
 
@@ -45,7 +46,7 @@ def answers(socket: zmq.Socket[bytes], frames: list[bytes]) -> list[str]:
     verdicts = []
     for frame in frames:
         socket.send(frame)
-        assert socket.poll(10_000), f"no answer to {frame!r}"
+        assert socket.poll(DEADLINE_S * 1000), f"no answer to {frame!r}"
         ack = wire.unpack(socket.recv())
         assert isinstance(ack, Ack)
         verdicts.append(wire.VERDICTS[ack.verdict])
@@ -165,4 +166,4 @@ def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
         # Whichever comes first after the silence: the guard's tick, or the other box's next message.
         assert cell.verbs()[done:] in (["safe", "run"], ["run"])
         # On a stalling box the second may fall silent in its turn, and lose to the first again.
-        until(cell.logs, lambda: first.lines("obeys another daemon") or len(second.lines("obeys another daemon")) > 1)
+        until(lambda: first.lines("obeys another daemon") or len(second.lines("obeys another daemon")) > 1, cell.logs)

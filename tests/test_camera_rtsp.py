@@ -21,8 +21,12 @@ from agent.data import Sample
 from drivers.base import DeviceMissing, DeviceTimeout
 from drivers.camera.rtsp import Driver, Options
 from tests.test_camera import HEIGHT, WIDTH, number_of, numbered, samples
+from tests.waiting import until
 
-SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 0 RTP/AVP 26\r\na=control:track0\r\n"
+SDP = (
+    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\n"
+    "t=0 0\r\nm=video 0 RTP/AVP 26\r\na=control:track0\r\n"
+)
 LOGIN = base64.b64encode(b"user:secret").decode()
 JPEG = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
 
@@ -104,11 +108,11 @@ class Server(threading.Thread):
 
 
 def read_request(lines: BinaryIO) -> dict[str, str]:
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for line in iter(lambda: lines.readline().decode().strip(), ""):
         name, _, value = line.partition(": ")
-        found |= {name.lower(): value} if found else {"verb": line.split()[0]}
-    return found
+        fields |= {name.lower(): value} if fields else {"verb": line.split()[0]}
+    return fields
 
 
 def interleaved_in(client: socket.socket) -> Callable[[bytes], None]:
@@ -155,15 +159,14 @@ def test_a_late_reader_gets_the_newest(server: Server) -> None:
     camera.open()
     first = next(samples(camera, 1))
     offset = number_of(first.payload) - first.sequence
-    while max(server.sent) < offset + first.sequence + 20:
-        time.sleep(0.01)
+    until(lambda: max(server.sent) >= offset + first.sequence + 20)
     late = next(samples(camera, 1))
     assert late.skipped > 0 and late.sequence == first.sequence + 1 + late.skipped
     assert number_of(late.payload) == offset + late.sequence
     camera.close()
 
 
-def test_a_silent_server_is_a_timeout_and_may_go_on(server: Server) -> None:
+def test_a_silent_server_is_a_timeout_and_may_continue(server: Server) -> None:
     camera = camera_of(server, timeout_ms=200)
     camera.open()
     server.flowing.clear()
@@ -175,7 +178,7 @@ def test_a_silent_server_is_a_timeout_and_may_go_on(server: Server) -> None:
 
 
 def patient(camera: Driver) -> Sample:
-    """The next sample, whatever the silence before; the time limit of the test ends the wait."""
+    """The next sample, however long it takes; the time limit of the test ends the wait."""
     while True:
         with suppress(DeviceTimeout):
             return next(samples(camera, 1))
@@ -203,13 +206,13 @@ def test_a_server_that_sends_nothing_is_missing_after_a_while(server: Server) ->
 
 
 @pytest.mark.parametrize("login", ["", "user:wrong-secret@"])
-def test_a_wrong_password_is_not_told(server: Server, login: str) -> None:
+def test_a_wrong_password_is_not_in_the_error(server: Server, login: str) -> None:
     with pytest.raises(DeviceMissing, match="check host, path, user and password") as refused:
         camera_of(server, login).open()
     assert "secret" not in str(refused.value) and "user:" not in str(refused.value)
 
 
-def test_nobody_listening_is_missing(server: Server) -> None:
+def test_a_closed_port_is_missing(server: Server) -> None:
     server.stop()
     with pytest.raises(DeviceMissing, match="does not answer"):
         camera_of(server).open()
@@ -220,8 +223,8 @@ def test_the_password_is_not_in_the_process_list(server: Server, caplog: pytest.
     camera.open()
     assert camera.child is not None
     process = Path(f"/proc/{camera.child.process.pid}")
-    seen = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-    assert b"drivers.camera._decode" in seen and b"secret" not in seen
+    visible = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+    assert b"drivers.camera._decode" in visible and b"secret" not in visible
     assert "secret" not in repr(camera.options) + camera.options.model_dump_json() + caplog.text
     camera.close()
 

@@ -1,4 +1,4 @@
-"""The simulated camera's faults, on its own clock: pace fast counts the time instead of waiting for it."""
+"""The simulated camera's faults, on its own clock: `pace: fast` advances it by one period per read."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ S = 1_000_000_000
 
 
 def camera_with(*faults: dict[str, object], **options: object) -> Driver:
-    asked = {"width": 64, "height": 48, "fps": FPS, "pace": "fast", "faults": faults, **options}
-    camera = Driver(Options.model_validate(asked), "sim")
+    values = {"width": 64, "height": 48, "fps": FPS, "pace": "fast", "faults": faults, **options}
+    camera = Driver(Options.model_validate(values), "sim")
     camera.open()
     return camera
 
@@ -35,28 +35,28 @@ def ticks(camera: Driver, count: int) -> list[Sample | None]:
     return [camera.read(0.0) for _ in range(count)]
 
 
-def sure(samples: list[Sample | None]) -> Iterator[Sample]:
+def present(samples: list[Sample | None]) -> Iterator[Sample]:
     for sample in samples:
         assert sample is not None
         yield sample
 
 
 def test_without_faults_every_tick_is_a_sample() -> None:
-    samples = list(sure(ticks(camera_with(), 100)))
+    samples = list(present(ticks(camera_with(), 100)))
     assert [sample.sequence for sample in samples] == list(range(100))
     assert {sample.t_capture - before.t_capture for before, sample in zip(samples, samples[1:])} == {S // 10}
 
 
 def test_the_seed_draws_the_scene_and_it_moves() -> None:
-    one, same, other = (list(sure(ticks(camera_with(seed=seed), 5))) for seed in (1, 1, 2))
-    assert all(np.array_equal(a.payload, b.payload) for a, b in zip(one, same))
-    assert not np.array_equal(one[0].payload, other[0].payload)
-    assert not np.array_equal(one[0].payload, one[1].payload)
+    first, same, other = (list(present(ticks(camera_with(seed=seed), 5))) for seed in (1, 1, 2))
+    assert all(np.array_equal(a.payload, b.payload) for a, b in zip(first, same))
+    assert not np.array_equal(first[0].payload, other[0].payload)
+    assert not np.array_equal(first[0].payload, first[1].payload)
 
 
-def test_freeze_is_silence_then_a_timeout_then_the_next_number() -> None:
+def test_freeze_gives_no_sample_then_a_timeout_then_the_next_number() -> None:
     camera = camera_with(at("freeze", for_s=1.0), timeout_ms=550)
-    before = list(sure(ticks(camera, 10)))
+    before = list(present(ticks(camera, 10)))
     assert ticks(camera, 5) == [None] * 5
     for _ in range(5):
         with pytest.raises(DeviceTimeout, match="no picture for"):
@@ -66,35 +66,35 @@ def test_freeze_is_silence_then_a_timeout_then_the_next_number() -> None:
     assert after.t_capture - before[-1].t_capture == 11 * S // 10
 
 
-def test_repeat_hands_out_the_same_sample_again() -> None:
-    samples = list(sure(ticks(camera_with(at("repeat")), 17)))
+def test_repeat_delivers_the_same_sample_again() -> None:
+    samples = list(present(ticks(camera_with(at("repeat")), 17)))
     assert all(sample is samples[9] for sample in samples[10:15])
     assert [sample.sequence for sample in samples[15:]] == [10, 11]
 
 
 def test_clock_jump_moves_the_stamps_only() -> None:
-    samples = list(sure(ticks(camera_with(at("clock_jump", amount=-2.5)), 17)))
+    samples = list(present(ticks(camera_with(at("clock_jump", amount=-2.5)), 17)))
     start = samples[0].t_capture
-    offs = [sample.t_capture - start - sample.sequence * S // 10 for sample in samples]
-    assert offs == [0] * 10 + [-5 * S // 2] * 5 + [0] * 2
+    offsets = [sample.t_capture - start - sample.sequence * S // 10 for sample in samples]
+    assert offsets == [0] * 10 + [-5 * S // 2] * 5 + [0] * 2
     assert [sample.sequence for sample in samples] == list(range(17))
 
 
-def test_noise_has_the_deviation_asked_for() -> None:
+def test_noise_has_the_configured_deviation() -> None:
     clean, noisy = camera_with(), camera_with(at("noise", amount=10.0))
-    for index, (a, b) in enumerate(zip(sure(ticks(clean, 17)), sure(ticks(noisy, 17)))):
-        off = b.payload.astype(int) - a.payload
-        assert off.std() == (pytest.approx(10.0, rel=0.1) if 10 <= index < 15 else 0)
+    for index, (a, b) in enumerate(zip(present(ticks(clean, 17)), present(ticks(noisy, 17)))):
+        difference = b.payload.astype(int) - a.payload
+        assert difference.std() == (pytest.approx(10.0, rel=0.1) if 10 <= index < 15 else 0)
 
 
 def test_wrong_format_is_another_shape() -> None:
-    shapes = [sample.payload.shape for sample in sure(ticks(camera_with(at("wrong_format")), 17))]
+    shapes = [sample.payload.shape for sample in present(ticks(camera_with(at("wrong_format")), 17))]
     assert shapes == [(48, 64, 3)] * 10 + [(24, 32, 3)] * 5 + [(48, 64, 3)] * 2
 
 
-def test_unplug_refuses_to_open_until_it_is_over() -> None:
+def test_unplug_refuses_to_open_until_it_ends() -> None:
     camera = camera_with(at("unplug", for_s=1.0))
-    last = list(sure(ticks(camera, 10)))[-1]
+    last = list(present(ticks(camera, 10)))[-1]
     with pytest.raises(DeviceMissing, match="was unplugged"):
         camera.read(0.0)
     refused = 0
@@ -110,15 +110,15 @@ def test_unplug_refuses_to_open_until_it_is_over() -> None:
     assert sample is not None and sample.sequence == 0 and sample.t_capture >= last.t_capture + S
 
 
-def test_the_schedule_goes_on_over_a_reopen() -> None:
+def test_the_schedule_continues_over_a_reopen() -> None:
     camera = camera_with(at("noise"))
     ticks(camera, 8)
     camera.close()
     camera.open()
-    again = list(sure(ticks(camera, 8)))
-    clean = list(sure(ticks(camera_with(), 8)))
-    spoilt = [not np.array_equal(a.payload, b.payload) for a, b in zip(again, clean)]
-    assert spoilt == [False, False, True, True, True, True, True, False]
+    again = list(present(ticks(camera, 8)))
+    clean = list(present(ticks(camera_with(), 8)))
+    noisy = [not np.array_equal(a.payload, b.payload) for a, b in zip(again, clean)]
+    assert noisy == [False, False, True, True, True, True, True, False]
 
 
 def test_real_pace_shows_faults_on_the_wall_clock() -> None:
@@ -128,11 +128,15 @@ def test_real_pace_shows_faults_on_the_wall_clock() -> None:
             assert camera.read(0.01) is None
 
 
-def test_the_log_tells_when_faults_begin_and_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_start_and_end_of_faults_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         ticks(camera_with(at("noise", amount=3.0), at("repeat", at_s=1.15)), 30)
-    told = [re.sub(r"[^a-z_ ]", "", record.message.split("'", 1)[1]).split()[:2] for record in caplog.records]
-    assert told == [["noise", "begins"], ["repeat", "begins"], ["noise", "is"], ["repeat", "is"]]
+    assert [re.sub(r"at \d", "at N", record.message) for record in caplog.records] == [
+        "sim: injecting fault 'noise' at N.000 s, amount 3",
+        "sim: injecting fault 'repeat' at N.200 s",
+        "sim: injected fault 'noise' ended at N.500 s",
+        "sim: injected fault 'repeat' ended at N.700 s",
+    ]
 
 
 def test_overlapping_faults_of_one_kind_last_until_the_later_end() -> None:
@@ -151,6 +155,6 @@ def test_overlapping_faults_of_one_kind_last_until_the_later_end() -> None:
         {"kind": "freeze", "at_s": 1},
     ],
 )
-def test_a_schedule_that_makes_no_sense_is_refused(fault: dict[str, object]) -> None:
+def test_an_invalid_schedule_is_refused(fault: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Options.model_validate({"faults": [fault]})

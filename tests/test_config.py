@@ -324,7 +324,7 @@ def test_a_module_that_is_no_driver(tmp_path, monkeypatch):
     (tmp_path / "mine" / "thing.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     (said,) = mistakes(tmp_path, changed("sensor.sim_arm", "mine.thing"))
-    assert said == "5: 'mine.thing' is no driver: it has no Options and Driver"
+    assert said == "5: 'mine.thing' is not a driver: it must define Options and Driver"
 
 
 # -- model packages beside the configuration --------------------------------------------------------------------------

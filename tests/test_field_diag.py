@@ -1,4 +1,4 @@
-"""`reflexd diag`: everything for a ticket, within bounds, and no secret in any corner of it."""
+"""`reflexd diag`: everything for a ticket, within bounds, and no secret anywhere in it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from agent import keys
 from agent.field import collect, diag
 from agent.field.checks import timers
 from agent.recorder import redact
-from tests.fielders import code, configuration, reflexd, write_ledger
-from tests.processes import Cell, arm, until
+from tests.field_fixtures import configuration, exit_code, reflexd, write_ledger
+from tests.processes import Cell, arm
+from tests.waiting import until
 
 SECRETS = (
     "hunter2-cam",
@@ -31,35 +32,35 @@ SECRETS = (
 
 
 @pytest.fixture(autouse=True)
-def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_timers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timers, "SECONDS", 0.05)
 
 
 def unpacked(path: Path) -> dict[str, bytes]:
     with tarfile.open(path) as archive:
-        found = {one.name.partition("/")[2]: archive.extractfile(one) for one in archive.getmembers()}
-        return {name: file.read() for name, file in found.items() if file}
+        files = {member.name.partition("/")[2]: archive.extractfile(member) for member in archive.getmembers()}
+        return {name: file.read() for name, file in files.items() if file}
 
 
 def everything(path: Path) -> bytes:
-    """Names and contents, as grep would see them."""
+    """Names and contents, as grep would read them."""
     return b"\n".join(name.encode() + b"\n" + content for name, content in unpacked(path).items())
 
 
-def take(folder: Path, path: Path, *words: str) -> dict[str, bytes]:
+def diagnose(folder: Path, path: Path, *options: str) -> dict[str, bytes]:
     out = folder / "ticket.tar.gz"
-    result = reflexd("diag", "-c", str(path), "-o", str(out), *words)
-    assert code(result) == 0 and str(out) in result.stdout and " MB; " in result.stdout
+    result = reflexd("diag", "-c", str(path), "-o", str(out), *options)
+    assert exit_code(result) == 0 and str(out) in result.stdout and " MB; " in result.stdout
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     return unpacked(out)
 
 
 def journal(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """A journalctl that says this."""
+    """A journalctl that prints this text."""
     (folder / "bin").mkdir()
-    (folder / "said").write_text(text, encoding="utf-8")
+    (folder / "journal").write_text(text, encoding="utf-8")
     tool = folder / "bin/journalctl"
-    tool.write_text(f"#!/bin/sh\ncat {folder}/said\n", encoding="utf-8")
+    tool.write_text(f"#!/bin/sh\ncat {folder}/journal\n", encoding="utf-8")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
 
@@ -113,34 +114,36 @@ def test_no_planted_secret_is_anywhere_in_the_archive(tmp_path: Path, monkeypatc
     )
     write_ledger(tmp_path, "yard")
     (tmp_path / "run/key.ledger").write_text(private)  # no ledger
-    found = take(tmp_path, path)
-    whole = everything(tmp_path / "ticket.tar.gz")
+    files = diagnose(tmp_path, path)
+    content = everything(tmp_path / "ticket.tar.gz")
     for secret in [*secrets, "b3BlbnNzaC1rZXk", "abcdefghijkl"]:
-        assert secret.encode() not in whole, secret
-    config = found["reflexd.yaml"].decode()
+        assert secret.encode() not in content, secret
+    config = files["reflexd.yaml"].decode()
     assert f"own: {tmp_path}/keys/box.key_secret" in config and "rtsp://***@10.0.0.9:554/***" in config
     assert "user: box" in config and "model: person-coarse" in config
-    assert b"open rtsp://***@10.0.0.9/*** failed" in found["journal.txt"]
-    json.loads(found["status.json"]), json.loads(found["doctor.json"])
+    assert b"open rtsp://***@10.0.0.9/*** failed" in files["journal.txt"]
+    json.loads(files["status.json"]), json.loads(files["doctor.json"])
 
 
 @pytest.mark.parametrize("end", ["lanes: {a: [\n", "x: *nobody\n", "\tx: 1\n"])
-def test_nor_of_a_configuration_that_is_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+def test_no_secret_of_a_configuration_that_is_not_yaml_is_in_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
     path, secrets = planted(tmp_path)
     path.write_text(path.read_text(encoding="utf-8") + end, encoding="utf-8")
     journal(tmp_path, monkeypatch, "login hunter2-cam\nTr0ub4dor\n")
-    found = take(tmp_path, path)
-    whole = everything(tmp_path / "ticket.tar.gz")
+    files = diagnose(tmp_path, path)
+    content = everything(tmp_path / "ticket.tar.gz")
     for secret in secrets:
-        assert secret.encode() not in whole, secret
-    assert b"driver: camera.rtsp" in found["reflexd.yaml"] and found["mistakes.txt"] != b"none\n"
+        assert secret.encode() not in content, secret
+    assert b"driver: camera.rtsp" in files["reflexd.yaml"] and files["mistakes.txt"] != b"none\n"
 
 
 def test_beside_a_running_daemon_it_has_everything(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         cell.both()
-        until("samples", lambda: cell.counts("arm")["inferences"])
-        found = take(tmp_path, cell.write())
+        until(lambda: cell.counts("arm")["inferences"], "samples")
+        files = diagnose(tmp_path, cell.write())
     assert {
         "reflexd.yaml",
         "mistakes.txt",
@@ -151,21 +154,21 @@ def test_beside_a_running_daemon_it_has_everything(tmp_path: Path) -> None:
         "ledgers.txt",
         "ledgers/arm.ledger",
         "LACKS.txt",
-    } <= set(found)
-    assert json.loads(found["status.json"])["running"] and found["mistakes.txt"] == b"none\n"
-    assert b"numpy==" in found["versions.txt"] and b"lane arm: " in found["ledgers.txt"]
-    (tmp_path / "again.ledger").write_bytes(found["ledgers/arm.ledger"])
+    } <= set(files)
+    assert json.loads(files["status.json"])["running"] and files["mistakes.txt"] == b"none\n"
+    assert b"numpy==" in files["versions.txt"] and b"lane arm: " in files["ledgers.txt"]
+    (tmp_path / "again.ledger").write_bytes(files["ledgers/arm.ledger"])
     assert collect.ledger.read(tmp_path / "again.ledger").lane == "arm"
 
 
-def test_with_nothing_there_it_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_nothing_to_collect_it_lists_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))  # no journalctl, no dmesg
-    lacks = take(tmp_path, configuration(tmp_path))["LACKS.txt"].decode()
+    missing = diagnose(tmp_path, configuration(tmp_path))["LACKS.txt"].decode()
     for part in ("journal.txt: ", "dmesg.txt: ", "recordings.txt: ", str(tmp_path / "run")):
-        assert part in lacks
+        assert part in missing
     (tmp_path / "ticket.tar.gz").unlink()
     (tmp_path / "reflexd.yaml").unlink()
-    assert b"reflexd.yaml: " in take(tmp_path, tmp_path / "reflexd.yaml")["LACKS.txt"]
+    assert b"reflexd.yaml: " in diagnose(tmp_path, tmp_path / "reflexd.yaml")["LACKS.txt"]
 
 
 def test_the_newest_recording_that_is_small_enough(tmp_path: Path) -> None:
@@ -175,19 +178,19 @@ def test_the_newest_recording_that_is_small_enough(tmp_path: Path) -> None:
         (folder / f"{number}.mcap").write_bytes(bytes(size))
         os.utime(folder / f"{number}.mcap", (number, number))
     path = configuration(tmp_path)
-    found = take(tmp_path, path)
-    assert [name for name in found if name.endswith(".mcap")] == ["recordings/1.mcap"]
-    assert found["recordings.txt"].decode().splitlines()[0].endswith("2.mcap") and b"2.mcap" in found["recordings.txt"]
+    files = diagnose(tmp_path, path)
+    assert [name for name in files if name.endswith(".mcap")] == ["recordings/1.mcap"]
+    assert files["recordings.txt"].decode().splitlines()[0].endswith("2.mcap") and b"2.mcap" in files["recordings.txt"]
     (tmp_path / "ticket.tar.gz").unlink()
-    assert not [name for name in take(tmp_path, path, "--no-recording") if name.endswith(".mcap")]
+    assert not [name for name in diagnose(tmp_path, path, "--no-recording") if name.endswith(".mcap")]
 
 
-def test_it_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diag, "TOTAL", 1_000_000)
     write_ledger(tmp_path)  # 2.4 MB
-    found = take(tmp_path, configuration(tmp_path))
-    assert "ledgers/arm.ledger" not in found and b"ledgers/arm.ledger: 2.4 MB, more than is left" in found["LACKS.txt"]
-    assert sum(map(len, found.values())) <= diag.TOTAL + len(found["LACKS.txt"])
+    files = diagnose(tmp_path, configuration(tmp_path))
+    assert "ledgers/arm.ledger" not in files and b"ledgers/arm.ledger: 2.4 MB, more than is left" in files["LACKS.txt"]
+    assert sum(map(len, files.values())) <= diag.TOTAL + len(files["LACKS.txt"])
 
 
 def test_a_long_log_keeps_its_end(tmp_path: Path) -> None:
@@ -195,14 +198,14 @@ def test_a_long_log_keeps_its_end(tmp_path: Path) -> None:
     archive.text("log", "a" * diag.TEXT + "the end")
     archive.close()
     (content,) = unpacked(tmp_path / "a.tar.gz").values()
-    assert len(content) == diag.TEXT and content.endswith(b"the end") and archive.lacks == ["log: only its last 5 MB"]
+    assert len(content) == diag.TEXT and content.endswith(b"the end") and archive.missing == ["log: only its last 5 MB"]
 
 
-def test_a_file_with_a_secret_in_it_stays_here(tmp_path: Path) -> None:
+def test_a_file_with_a_secret_in_it_is_left_out(tmp_path: Path) -> None:
     archive = diag.Archive(tmp_path / "a.tar.gz", ["Tr0ub4dor"])
     archive.data("recording", b"\0\1Tr0ub4dor\2")
     archive.close()
-    assert unpacked(tmp_path / "a.tar.gz") == {} and archive.lacks == ["recording: holds a secret"]
+    assert unpacked(tmp_path / "a.tar.gz") == {} and archive.missing == ["recording: holds a secret"]
 
 
 def test_an_older_archive_is_not_overwritten(tmp_path: Path) -> None:
@@ -217,7 +220,7 @@ def test_text_is_masked_at_its_place() -> None:
         ("mqtts://me:pa%40ss@broker:8883", "mqtts://***@broker:8883"),
         ('{"password": "a\\"b", "x": 1}', '{"password": "***", "x": 1}'),
         ("PASSWORD=abc other=1", "PASSWORD=*** other=1"),
-        ("saw person 0.98, 12 ms ago", "saw person 0.98, 12 ms ago"),
+        ("evidence person 0.98, 12 ms ago", "evidence person 0.98, 12 ms ago"),
         ("broker_token-2 : abc", "broker_token-2 : ***"),
         ("a" * 300_000, "a" * 300_000),
         ("a-" * 100_000, "a-" * 100_000),
@@ -229,7 +232,7 @@ def test_text_is_masked_at_its_place() -> None:
     assert redact.text("pin 4711, t=14711, 0.4711", ["4711"]) == "pin ***, t=14711, 0.4711"
 
 
-def test_which_values_are_secret() -> None:
+def test_values_that_are_secret() -> None:
     z85 = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
     tree = {
         "own": "/etc/reflexd/box.key_secret",

@@ -17,8 +17,9 @@ import pytest
 
 from agent.field import board, status, top
 from agent.field.top import Line
-from tests.fielders import code, configuration, reflexd, write_ledger
-from tests.processes import Cell, arm, until
+from tests.field_fixtures import exit_code, configuration, reflexd, write_ledger
+from tests.processes import Cell, arm
+from tests.waiting import until
 
 textual = pytest.importorskip("textual", reason="textual is not installed: pip install 'reflexd[top]'")
 
@@ -27,7 +28,7 @@ def test_once_prints_and_leaves(tmp_path: Path) -> None:
     for number in range(8):
         write_ledger(tmp_path, f"lane{number}", count=500, every_ms=20)
     shown = reflexd("top", "--once", "-c", str(configuration(tmp_path, lanes={}, rules={})))
-    assert code(shown) == status.DEAD
+    assert exit_code(shown) == status.DEAD
     lines = shown.stdout.splitlines()
     assert max(map(len, lines)) <= 80 and len(lines) <= 24
     assert sum("stopped" in line for line in lines) == 8 and "saw normal 0.90" in shown.stdout and "█" in shown.stdout
@@ -54,7 +55,7 @@ def test_a_terminal_without_blocks_gets_plain_characters(monkeypatch: pytest.Mon
 
 def test_a_line_of_trouble_stands_out(tmp_path: Path) -> None:
     write_ledger(tmp_path, "slow", stages=(0, 1, 1, 9, 1))
-    lines = top.lines(status.take(configuration(tmp_path, lanes={}, rules={}), board.Board()))
+    lines = top.lines(status.read_status(configuration(tmp_path, lanes={}, rules={}), board.BoardMonitor()))
     assert [line.tone for line in lines if line.text.startswith("slow")] == ["bad"]
     assert lines[0].tone == "bad" and "NOT RUNNING" in lines[0].text
 
@@ -79,12 +80,13 @@ def test_the_live_view_fits_80_by_24_and_leaves_with_q(tmp_path: Path) -> None:
 
     async def look() -> list[str]:
         async with app.run_test(size=(80, 24)) as pilot:
-            end = time.monotonic() + 20
-            while len(app.query_one(Sheet).lines) < 10 and time.monotonic() < end:
-                await pilot.pause(0.05)
+            sheet = app.query_one(Sheet)
+            while len(sheet.lines) < 10:
+                await pilot.pause(0.01)
             first = app.export_screenshot()
             await pilot.press("end")  # 12 lanes take more than 24 lines
-            await pilot.pause(0.5)
+            while sheet.scroll_offset.y < sheet.max_scroll_y:
+                await pilot.pause(0.01)
             last = app.export_screenshot()
             await pilot.press("q")
         return [first.replace("&#160;", " "), last.replace("&#160;", " ")]
@@ -118,7 +120,7 @@ def watch(path: Path, seconds: int = 8) -> tuple[list[bytes], int]:
         drawn = [receive(master, 20.0, b"LANE")]
         drawn += [receive(master, 1.0) for _ in range(seconds)]
         os.write(master, b"q")
-        until("the end after q", lambda: receive(master, 0.05) is not None and process.poll() is not None)
+        until(lambda: receive(master, 0.05) is not None and process.poll() is not None, "the end after q")
         return drawn, process.returncode
     finally:
         if process.poll() is None:

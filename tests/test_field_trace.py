@@ -14,8 +14,9 @@ from agent import ledger
 from agent.errors import ConfigError
 from agent.field import perfetto, trace
 from agent.ledger import Ledger
-from tests.fielders import MS, code, configuration, reflexd, write_ledger
-from tests.processes import Cell, arm, until
+from tests.field_fixtures import MS, exit_code, configuration, reflexd, write_ledger
+from tests.processes import Cell, arm
+from tests.waiting import until
 
 
 def traced(path: Path, *words: str) -> Result:
@@ -73,14 +74,14 @@ def test_ledgers_that_are_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/arm.ledger").write_bytes(content)
     result = traced(path)
-    assert code(result) == 1 and "not a ledger" in result.stdout and "no samples" in result.stdout
-    assert code(traced(path, "--perfetto", str(tmp_path / "t.json"))) == 1
+    assert exit_code(result) == 1 and "not a ledger" in result.stdout and "no samples" in result.stdout
+    assert exit_code(traced(path, "--perfetto", str(tmp_path / "t.json"))) == 1
     assert json.loads((tmp_path / "t.json").read_text())["traceEvents"] == []
 
 
 def test_no_run_dir(tmp_path: Path) -> None:
     result = traced(configuration(tmp_path))
-    assert code(result) == 1 and "No such file" in result.stdout
+    assert exit_code(result) == 1 and "No such file" in result.stdout
 
 
 def test_a_row_that_was_half_overwritten_is_left_out(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_perfettos_tracks_and_spans(tmp_path: Path) -> None:
     write_ledger(tmp_path, "arm", stages=(3, 1, 2, 9, 1), count=2, every_ms=100, sent=True)
     write_ledger(tmp_path, "leg", count=1)
     result = traced(configuration(tmp_path), "--perfetto", str(tmp_path / "t.json"))
-    assert code(result) == 0 and "ui.perfetto.dev" in result.stdout
+    assert exit_code(result) == 0 and "ui.perfetto.dev" in result.stdout
     found = events(tmp_path / "t.json")
     assert {(one["tid"], one["args"]["name"]) for one in found if one["ph"] == "M"} == {
         (0, "reflexd cell-1"),
@@ -137,7 +138,7 @@ def test_spans_of_a_track_nest_and_do_not_overlap(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         cell.both()
         cell.counted("arm", "inferences", 500)
-        until("a trace", lambda: code(traced(cell.write(), "--perfetto", str(tmp_path / "t.json"))) == 0)
+        until(lambda: exit_code(traced(cell.write(), "--perfetto", str(tmp_path / "t.json"))) == 0, "a trace")
     spans = [one for one in events(tmp_path / "t.json") if one["ph"] == "X"]
     assert len(spans) > 2000
     samples = [one for one in spans if one["name"].startswith("sample")]

@@ -1,4 +1,4 @@
-"""Fusion: k of n, weights of evidence, what is missing, and why it was decided."""
+"""Fusion: k of n, weights of evidence, missing lanes, and the explanation of a decision."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ def rule(**section: Any) -> RuleConfig:
 
 
 class Room:
-    """Three lanes that all speak every 100 ms, unless silenced."""
+    """Three lanes that all infer every 100 ms, except the missing ones."""
 
-    def __init__(self, section: RuleConfig, silent: tuple[str, ...] = ()) -> None:
+    def __init__(self, section: RuleConfig, missing: tuple[str, ...] = ()) -> None:
         self.scene = Scene(Rules({"help": section}, {"nurse": "quiet"}))
-        self.silent = silent
+        self.missing = missing
         self.decisions: list[Decision] = []
 
-    def play(self, said: dict[tuple[int, str], Evidence], until_ms: int = 3000) -> list[tuple[int, str]]:
-        """said: by time and lane. (ms, verb) of all that changed."""
-        told = []
+    def play(self, events: dict[tuple[int, str], Evidence], until_ms: int = 3000) -> list[tuple[int, str]]:
+        """events: evidence by time and lane. Returns (ms, verb) of all decisions."""
+        verbs = []
         for at in range(0, until_ms, 100):
             for lane in ("camera", "microphone", "heart"):
-                if lane in self.silent:
+                if lane in self.missing:
                     continue
-                one = said.get((at, lane))
-                for decision in self.scene.decide(lane, at * MS, [one] if one else []):
-                    told.append((at, decision.verb))
+                item = events.get((at, lane))
+                for decision in self.scene.decide(lane, at * MS, [item] if item else []):
+                    verbs.append((at, decision.verb))
                     self.decisions.append(decision)
-        return told
+        return verbs
 
 
 def evidence(at: int, lane: str, label: str, score: float, mark: str = "") -> Evidence:
@@ -62,29 +62,29 @@ ALL = {
 
 def test_two_of_three_in_a_window_whatever_their_order() -> None:
     for order in itertools.permutations(ALL.values()):
-        said = {
-            (1000 + 400 * n, one.lane): one._replace(t_capture=(1000 + 400 * n) * MS) for n, one in enumerate(order)
+        events = {
+            (1000 + 400 * n, item.lane): item._replace(t_capture=(1000 + 400 * n) * MS) for n, item in enumerate(order)
         }
-        assert Room(rule(some=SENSES, at_least=2)).play(said)[:2] == [(0, "quiet"), (1400, "call")]
+        assert Room(rule(some=SENSES, at_least=2)).play(events)[:2] == [(0, "quiet"), (1400, "call")]
 
 
 def test_two_that_are_too_far_apart_are_not_two() -> None:
-    said = {(0, "camera"): ALL[1000, "camera"]._replace(t_capture=0), (2500, "heart"): ALL[1400, "heart"]}
-    assert Room(rule(some=SENSES, at_least=2)).play(said) == [(0, "quiet")]
+    events = {(0, "camera"): ALL[1000, "camera"]._replace(t_capture=0), (2500, "heart"): ALL[1400, "heart"]}
+    assert Room(rule(some=SENSES, at_least=2)).play(events) == [(0, "quiet")]
 
 
-def test_what_is_kept_ends() -> None:
+def test_memory_ms_ends() -> None:
     assert Room(rule(any=[FALL])).play(ALL, 5000) == [(0, "quiet"), (1000, "call"), (3100, "quiet")]
 
 
-def test_weights_of_evidence_add_up_and_say_why() -> None:
+def test_weights_of_evidence_add_up() -> None:
     room = Room(rule(sum=SENSES, prior=0.2, confidence=0.85))
     assert room.play(ALL)[:2] == [(0, "quiet"), (1300, "call")]
     odds = log_odds(0.2) + log_odds(0.91) + log_odds(0.74)
     assert room.decisions[1].confidence == pytest.approx(probability(odds)) == pytest.approx(0.878, abs=0.001)
 
 
-def test_the_reason_is_spelled_out() -> None:
+def test_the_decision_is_explained() -> None:
     room = Room(rule(sum=SENSES, prior=0.2, confidence=0.95))
     room.play(ALL)
     call = room.decisions[1]
@@ -94,55 +94,65 @@ def test_the_reason_is_spelled_out() -> None:
     assert explain(room.decisions[0]) == "no rule holds"
 
 
-@pytest.mark.parametrize("silent", ["microphone", "heart", "camera"])
-def test_a_missing_source_lowers_the_confidence_by_what_was_stated(silent: str) -> None:
-    said = {at: one for at, one in ALL.items() if one.lane != silent}
-    senses = [one | {"missing_penalty": 0.7} for one in SENSES]
+@pytest.mark.parametrize("missing", ["microphone", "heart", "camera"])
+def test_a_missing_source_lowers_the_confidence_by_its_penalty(missing: str) -> None:
+    events = {at: item for at, item in ALL.items() if item.lane != missing}
+    senses = [condition | {"missing_penalty": 0.7} for condition in SENSES]
 
-    def sure(room: Room) -> float:
-        room.play(said, 1500)
+    def confidence(room: Room) -> float:
+        room.play(events, 1500)
         return room.decisions[-1].confidence
 
     open_ = rule(sum=senses, prior=0.3, confidence=0.01, every_sample=True)
-    there, gone = Room(open_), Room(open_, (silent,))
-    assert log_odds(sure(gone)) == pytest.approx(log_odds(sure(there)) - 0.7, abs=1e-6)
-    assert gone.decisions[-1].lacking == (silent,) and f"; without {silent};" in explain(gone.decisions[-1])
+    complete, partial = Room(open_), Room(open_, (missing,))
+    assert log_odds(confidence(partial)) == pytest.approx(log_odds(confidence(complete)) - 0.7, abs=1e-6)
+    assert partial.decisions[-1].lacking == (missing,)
+    assert f"; without {missing};" in explain(partial.decisions[-1])
 
 
-def test_a_source_that_looks_and_finds_nothing_takes_off_what_was_stated() -> None:
-    def sure(quiet: float) -> float:
-        room = Room(rule(sum=[FALL, GROAN | {"absent_penalty": quiet}], prior=0.3, confidence=0.01, every_sample=True))
+def test_a_source_without_a_hit_lowers_the_confidence_by_its_penalty() -> None:
+    def odds(penalty: float) -> float:
+        room = Room(
+            rule(sum=[FALL, GROAN | {"absent_penalty": penalty}], prior=0.3, confidence=0.01, every_sample=True)
+        )
         room.play({(1000, "camera"): ALL[1000, "camera"]}, 1200)
         return log_odds(room.decisions[-1].confidence)
 
-    assert sure(0.0) - sure(1.5) == pytest.approx(1.5, abs=1e-6)
+    assert odds(0.0) - odds(1.5) == pytest.approx(1.5, abs=1e-6)
 
 
-def test_nothing_seen_is_never_enough_however_likely_before() -> None:
+def test_a_prior_alone_is_never_enough() -> None:
     assert Room(rule(sum=SENSES, prior=0.99, confidence=0.5)).play({}) == [(0, "quiet")]
 
 
 SCORES = st.floats(0, 1)
 MAYBE = st.one_of(st.none(), SCORES)
-LOSS = st.floats(0, 5)
+PENALTY = st.floats(0, 5)
 
 
-@given(st.tuples(MAYBE, MAYBE, MAYBE), st.tuples(LOSS, LOSS, LOSS), st.tuples(LOSS, LOSS, LOSS), st.floats(0.01, 0.99))
-def test_no_source_that_goes_raises_the_confidence(scores: Any, missing: Any, quiet: Any, prior: float) -> None:
-    """Whatever a lane says, the same without that lane is never surer, when missing costs no less than finding nothing."""
+@given(
+    st.tuples(MAYBE, MAYBE, MAYBE),
+    st.tuples(PENALTY, PENALTY, PENALTY),
+    st.tuples(PENALTY, PENALTY, PENALTY),
+    st.floats(0.01, 0.99),
+)
+def test_a_source_that_goes_missing_never_raises_the_confidence(
+    scores: Any, missing: Any, absent: Any, prior: float
+) -> None:
+    """Whatever a lane reports, where the penalty for missing is no less than that for being absent."""
     lanes = ("camera", "microphone", "heart")
-    costs = [{"missing_penalty": max(m, q), "absent_penalty": q, "score": 0.01} for m, q in zip(missing, quiet)]
-    section = rule(sum=[one | cost for one, cost in zip(SENSES, costs)], prior=prior, confidence=0.001)
+    costs = [{"missing_penalty": max(m, a), "absent_penalty": a, "score": 0.01} for m, a in zip(missing, absent)]
+    section = rule(sum=[condition | cost for condition, cost in zip(SENSES, costs)], prior=prior, confidence=0.001)
 
-    def sure(present: tuple[str, ...]) -> float:
+    def confidence(present: tuple[str, ...]) -> float:
         rules = Rules({"help": section}, {"nurse": "quiet"})
         for lane, label, score in zip(lanes, ("fall", "groan", "heart-rate-jump"), scores):
             if lane in present:
                 rules.decide(lane, MS, MS, [Evidence(lane, label, score, MS)] if score is not None else [])
         return rules.rules[0].confidence
 
-    for gone in lanes:
-        assert sure(tuple(lane for lane in lanes if lane != gone)) <= sure(lanes) + 1e-9
+    for missing_lane in lanes:
+        assert confidence(tuple(lane for lane in lanes if lane != missing_lane)) <= confidence(lanes) + 1e-9
 
 
 @given(st.floats(allow_nan=False), st.floats(0, 1))
@@ -152,7 +162,7 @@ def test_odds_and_probability(odds: float, share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "section, says",
+    "section, message",
     [
         ({"some": [FALL], "at_least": 2}, "2 of 1 conditions can never hold"),
         ({"some": SENSES, "all": SENSES}, "one of 'any', 'all', 'some' and 'sum'"),
@@ -161,6 +171,6 @@ def test_odds_and_probability(odds: float, share: float) -> None:
         ({"sum": [FALL], "confidence": 1}, "less than 1"),
     ],
 )
-def test_what_makes_no_rule(section: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValidationError, match=says):
+def test_an_impossible_rule_is_refused(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         rule(**section)

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from agent.backends.base import Tensor
-from agent.benches import senses
+from agent.benches import gating
 from agent.data import Array, Box, Sample
 from agent.decoders.base import Finding
-from agent.gates import fit
 from agent.gates.config import GateConfig
-from agent.gates.pictures import PictureGate, inside
+from agent.gates.fit import fit_gate
+from agent.gates.pictures import PictureGate
 from agent.gates.readings import ReadingGate
 from agent.manifest import Picture, Window
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
+from agent.prepare.region import region_around
 from tests.processes import Cell, camera, needs_pictures
 from tests.shared import DATA, needs_recordings
 
@@ -31,10 +32,10 @@ TENSOR = Tensor("input", (1, 96, 96, 1), "uint8", 0.0, 0)
 PERSON = [Finding("person", 0.9, Box(0.4, 0.4, 0.6, 0.6))]
 
 
-def eye(layout: str = "grey", fit: str = "stretch", **section: Any) -> PictureGate:
-    made = fit.fit(GateConfig.model_validate(section), Pixels(Picture(colour="grey", fit=fit), TENSOR, layout))
-    assert isinstance(made, PictureGate)
-    return made
+def picture_gate(layout: str = "grey", fit: str = "stretch", **section: Any) -> PictureGate:
+    gate = fit_gate(GateConfig.model_validate(section), Pixels(Picture(colour="grey", fit=fit), TENSOR, layout))
+    assert isinstance(gate, PictureGate)
+    return gate
 
 
 def empty(layout: str = "grey") -> Array:
@@ -48,122 +49,124 @@ def with_square(left: int, top: int = 100, side: int = 40, layout: str = "grey")
     return picture
 
 
-class Show:
-    """Pictures to a gate, 100 ms apart; `found` is what its model says to those that it lets through."""
+class Feed:
+    """Pictures to a gate, 100 ms apart; `findings` are its model's in those that it lets through."""
 
     def __init__(self, gate: PictureGate) -> None:
         self.gate = gate
         self.now = 0
         self.view = np.zeros((1, 96, 96, 1), np.uint8)
 
-    def __call__(self, picture: Array, found: list[Finding] | None = None, after_ms: float = 100) -> bool:
+    def __call__(self, picture: Array, findings: list[Finding] | None = None, after_ms: float = 100) -> bool:
         self.now += int(after_ms * MS)
         through = self.gate(Sample("cam", self.now, self.now, picture), self.view)
         assert through is not self.gate.held
         if through:
-            self.gate.saw(found or [])
+            self.gate.note_findings(findings or [])
         return through
 
 
 @pytest.mark.parametrize("layout", ["grey", "bgr", "yuyv"])
 @pytest.mark.parametrize("part", ["keyframe", "motion"])
-def test_a_still_picture_is_looked_at_once_a_silence(part: str, layout: str) -> None:
-    show = Show(eye(layout, **{part: {}}, idle_interval_ms=1000))
-    assert [show(empty(layout)) for _ in range(31)] == [True] + ([False] * 9 + [True]) * 3
+def test_a_still_picture_is_inferred_once_an_idle_interval(part: str, layout: str) -> None:
+    feed = Feed(picture_gate(layout, **{part: {}}, idle_interval_ms=1000))
+    assert [feed(empty(layout)) for _ in range(31)] == [True] + ([False] * 9 + [True]) * 3
 
 
 @pytest.mark.parametrize("layout", ["grey", "bgr", "yuyv"])
-def test_whatever_appears_is_seen_at_once(layout: str) -> None:
-    show = Show(eye(layout, motion={}))
+def test_an_object_that_appears_is_inferred_at_once(layout: str) -> None:
+    feed = Feed(picture_gate(layout, motion={}))
     for _ in range(6):
-        show(empty(layout))
-    assert show(with_square(100, layout=layout))
+        feed(empty(layout))
+    assert feed(with_square(100, layout=layout))
 
 
-def test_what_is_smaller_than_asked_for_is_no_motion() -> None:
-    show = Show(eye(motion={"min_area": 0.05}))
+def test_a_part_smaller_than_min_area_is_no_motion() -> None:
+    feed = Feed(picture_gate(motion={"min_area": 0.05}))
     for _ in range(5):
-        show(empty())
-    assert not show(with_square(100, side=20))
-    assert show(with_square(100, side=90))
+        feed(empty())
+    assert not feed(with_square(100, side=20))
+    assert feed(with_square(100, side=90))
 
 
-def test_a_keyframe_differs_from_the_last_one_looked_at_and_not_from_the_one_before() -> None:
-    show = Show(eye(keyframe={"min_changed": 0.1}, idle_interval_ms=60_000))
-    assert show(empty())
-    steps = [show(with_square(0, 0, side)) for side in range(4, 120, 4)]  # each differs by a little from the one before
+def test_a_keyframe_differs_from_the_last_inferred_one_and_not_from_the_one_before() -> None:
+    feed = Feed(picture_gate(keyframe={"min_changed": 0.1}, idle_interval_ms=60_000))
+    assert feed(empty())
+    steps = [feed(with_square(0, 0, side)) for side in range(4, 120, 4)]  # each differs by a little from the one before
     first = steps.index(True)
     assert (4 * (first + 1)) ** 2 == pytest.approx(0.1 * HEIGHT * WIDTH, rel=0.15)
 
 
-def test_while_something_is_found_and_stays_there_it_is_looked_at_in_beats() -> None:
-    show = Show(eye(motion={}, active_interval_ms=400, idle_interval_ms=5000, burst_ms=300))
-    show(empty())
-    show(empty())
-    looks = [show(with_square(120), PERSON) for _ in range(23)]
-    assert looks[:3] == [True] * 3  # it begins: rules that count hits shall not wait for beats
-    assert looks[3:] == [False, False, False, True] * 5
+def test_with_findings_that_stay_in_place_it_is_inferred_once_an_active_interval() -> None:
+    feed = Feed(picture_gate(motion={}, active_interval_ms=400, idle_interval_ms=5000, burst_ms=300))
+    feed(empty())
+    feed(empty())
+    inferred = [feed(with_square(120), PERSON) for _ in range(23)]
+    assert inferred[:3] == [True] * 3  # findings begin: rules that count hits must not wait for the interval
+    assert inferred[3:] == [False, False, False, True] * 5
 
 
-def test_something_found_that_moves_on_is_looked_at_again_before_the_beat() -> None:
-    show = Show(eye(motion={"min_change": 0.5}, active_interval_ms=60_000, idle_interval_ms=60_000, burst_ms=0))
+def test_a_finding_that_moves_on_is_inferred_before_the_active_interval_ends() -> None:
+    feed = Feed(
+        picture_gate(motion={"min_change": 0.5}, active_interval_ms=60_000, idle_interval_ms=60_000, burst_ms=0)
+    )
     for _ in range(5):
-        show(empty())
-    looks = [show(with_square(40 + 8 * n), PERSON) for n in range(24)]
-    assert looks[0] and 3 <= sum(looks) <= 12
+        feed(empty())
+    inferred = [feed(with_square(40 + 8 * n), PERSON) for n in range(24)]
+    assert inferred[0] and 3 <= sum(inferred) <= 12
 
 
-def test_the_end_of_an_event_is_seen_and_said() -> None:
-    show = Show(eye(motion={}, active_interval_ms=400, idle_interval_ms=5000, burst_ms=200))
+def test_the_end_of_an_event_is_inferred_and_confirmed() -> None:
+    feed = Feed(picture_gate(motion={}, active_interval_ms=400, idle_interval_ms=5000, burst_ms=200))
     for _ in range(3):
-        show(empty())
+        feed(empty())
     for _ in range(20):
-        show(with_square(100), PERSON)
-    gone = [show(empty()) for _ in range(8)]
-    assert True in gone[:4]  # no later than a beat
-    assert gone[gone.index(True) + 1]  # and once more, to be sure
+        feed(with_square(100), PERSON)
+    gone = [feed(empty()) for _ in range(8)]
+    assert True in gone[:4]  # no later than an active interval
+    assert gone[gone.index(True) + 1]  # and once more, for rules that count hits
 
 
 @given(st.lists(st.tuples(st.integers(1, 700), st.booleans(), st.integers(0, 280)), min_size=1, max_size=60))
-def test_no_silence_is_longer_than_asked_for(steps: list[tuple[int, bool, int]]) -> None:
-    show = Show(eye(motion={}, keyframe={}, idle_interval_ms=1000, active_interval_ms=300))
-    looked, found = None, False
-    for after, says, left in steps:
-        through = show(with_square(left), PERSON if says else [], after)
+def test_no_time_without_an_inference_is_longer_than_its_interval(steps: list[tuple[int, bool, int]]) -> None:
+    feed = Feed(picture_gate(motion={}, keyframe={}, idle_interval_ms=1000, active_interval_ms=300))
+    t_inferred, found = None, False
+    for after, finds, left in steps:
+        through = feed(with_square(left), PERSON if finds else [], after)
         if through:
-            looked, found = show.now, says
-        assert looked is not None
-        assert show.now - looked < (300 if found else 1000) * MS
+            t_inferred, found = feed.now, finds
+        assert t_inferred is not None
+        assert feed.now - t_inferred < (300 if found else 1000) * MS
 
 
 def test_a_clock_that_went_back_does_not_close_the_gate() -> None:
-    show = Show(eye(motion={}, idle_interval_ms=1000))
-    show(empty(), after_ms=10_000_000)
-    show.now = 0
-    assert show(empty())
+    feed = Feed(picture_gate(motion={}, idle_interval_ms=1000))
+    feed(empty(), after_ms=10_000_000)
+    feed.now = 0
+    assert feed(empty())
 
 
-def test_a_crop_shows_the_part_that_moved_and_boxes_come_back_to_the_frame() -> None:
-    gate = eye(motion={"crop": True, "pad": 0.02})
-    show = Show(gate)
+def test_a_crop_has_the_part_that_moved_and_boxes_are_mapped_to_the_frame() -> None:
+    gate = picture_gate(motion={"crop": True, "pad": 0.02})
+    feed = Feed(gate)
     for _ in range(8):
-        show(empty())
+        feed(empty())
     square = with_square(200, 60, side=60)
-    assert show(square)
+    assert feed(square)
     left, top, width, height = gate.pixels.region
     assert left <= 200 and top <= 60 and left + width >= 260 and top + height >= 120
     assert width * height < 0.3 * WIDTH * HEIGHT and width / height == pytest.approx(WIDTH / HEIGHT, rel=0.05)
-    rows, columns = np.nonzero(show.view[0, :, :, 0] > 150)
-    seen = gate.pixels.unmap(Box(columns.min() / 96, rows.min() / 96, (columns.max() + 1) / 96, (rows.max() + 1) / 96))
-    assert np.allclose(seen, (200 / WIDTH, 60 / HEIGHT, 260 / WIDTH, 120 / HEIGHT), atol=0.02)
+    rows, columns = np.nonzero(feed.view[0, :, :, 0] > 150)
+    box = gate.pixels.unmap(Box(columns.min() / 96, rows.min() / 96, (columns.max() + 1) / 96, (rows.max() + 1) / 96))
+    assert np.allclose(box, (200 / WIDTH, 60 / HEIGHT, 260 / WIDTH, 120 / HEIGHT), atol=0.02)
 
 
-def test_a_crop_keeps_in_view_what_was_found_and_stands_still() -> None:
-    gate = eye(motion={"crop": True, "pad": 0.0}, burst_ms=0, active_interval_ms=60_000)
-    show = Show(gate)
+def test_a_crop_keeps_findings_that_stand_still() -> None:
+    gate = picture_gate(motion={"crop": True, "pad": 0.0}, burst_ms=0, active_interval_ms=60_000)
+    feed = Feed(gate)
     for _ in range(8):
-        show(empty(), [Finding("person", 0.9, Box(0.0, 0.0, 0.2, 0.3))])
-    assert show(with_square(160, 100))
+        feed(empty(), [Finding("person", 0.9, Box(0.0, 0.0, 0.2, 0.3))])
+    assert feed(with_square(160, 100))
     left, top, width, height = gate.pixels.region
     assert (left, top) == (0, 0) and left + width >= 200 and top + height >= 140
 
@@ -174,36 +177,35 @@ def test_a_crop_keeps_in_view_what_was_found_and_stands_still() -> None:
     st.integers(2, 2000).map(lambda n: 2 * n),
     st.integers(2, 2000),
 )
-def test_a_region_lies_in_the_frame_and_begins_at_a_whole_pair_of_pixels(
+def test_a_region_lies_in_the_frame_and_starts_at_a_whole_pair_of_pixels(
     corners: Any, share: float, width: int, height: int
 ) -> None:
-    left, top, wide, high = inside(Box(*corners), share, width, height)
+    left, top, wide, high = region_around(
+        Box(*corners), round(share * width / 2) * 2, round(share * height), (height, width)
+    )
     assert 0 <= left <= left + wide <= width and 0 <= top <= top + high <= height
     assert left % 2 == 0 and wide % 2 == 0
 
 
-# -- readings -------------------------------------------------------------------------------------------------------------
-
-
-def feel(length: int = 4, **section: Any) -> tuple[ReadingGate, Array]:
+def reading_gate(length: int = 4, **section: Any) -> tuple[ReadingGate, Array]:
     tensor = Tensor("input", (1, length, 2), "float32", 0.0, 0)
     window = Window(channels=["angle", "speed"], length=length, mean=[0.0, 0.0], std=[1.0, 1.0])
-    made = fit.fit(GateConfig.model_validate(section), Readings(window, tensor, ("angle", "speed")))
-    assert isinstance(made, ReadingGate)
-    return made, np.zeros((1, length, 2), np.float32)
+    gate = fit_gate(GateConfig.model_validate(section), Readings(window, tensor, ("angle", "speed")))
+    assert isinstance(gate, ReadingGate)
+    return gate, np.zeros((1, length, 2), np.float32)
 
 
 def through(gate: ReadingGate, view: Array, angles: list[float], batch: int = 1) -> list[bool]:
-    """At 1 kHz."""
-    said = []
+    """Which of these batches the gate lets through, at 1 kHz."""
+    passed = []
     for at in range(0, len(angles), batch):
         rows = np.array([[angle, 0.0] for angle in angles[at : at + batch]], np.float32)
-        said.append(gate(Sample("arm", at, (at + 1) * MS, rows), view))
-    return said
+        passed.append(gate(Sample("arm", at, (at + 1) * MS, rows), view))
+    return passed
 
 
-def test_only_angles_beyond_five_degrees_pass_with_hysteresis_and_the_reading_that_ends_it() -> None:
-    gate, view = feel(
+def test_only_outliers_pass_with_hysteresis_and_the_reading_that_ends_them() -> None:
+    gate, view = reading_gate(
         1, outlier={"angle": {"center": 0.0, "tolerance": 5.0, "hysteresis": 4.0}}, idle_interval_ms=60_000, burst_ms=0
     )
     angles = [0.0, 3.0, -4.9, 5.0, 6.0, 4.5, 4.1, 3.9, 3.0, -7.0, 0.0, 0.0]
@@ -212,8 +214,10 @@ def test_only_angles_beyond_five_degrees_pass_with_hysteresis_and_the_reading_th
 
 
 @pytest.mark.parametrize("batch", [1, 3, 7])
-def test_no_reading_is_lost_and_none_off_the_reference_in_a_hop_is_missed(batch: int) -> None:
-    gate, view = feel(4, outlier={"angle": {"center": 0.0, "tolerance": 5.0}}, idle_interval_ms=60_000, burst_ms=0)
+def test_no_reading_is_lost_and_no_outlier_within_a_hop_is_missed(batch: int) -> None:
+    gate, view = reading_gate(
+        4, outlier={"angle": {"center": 0.0, "tolerance": 5.0}}, idle_interval_ms=60_000, burst_ms=0
+    )
     angles = [float(n % 4) for n in range(42)]
     angles[23] = 9.0
     windows = []
@@ -225,8 +229,8 @@ def test_no_reading_is_lost_and_none_off_the_reference_in_a_hop_is_missed(batch:
         assert window == angles[end - 4 : end]
 
 
-def test_a_ramp_is_foretold_and_a_jump_is_not() -> None:
-    gate, view = feel(
+def test_a_ramp_is_predicted_and_a_jump_is_not() -> None:
+    gate, view = reading_gate(
         1, outlier={"angle": {"center": "predicted", "tolerance": 2.0}}, idle_interval_ms=60_000, burst_ms=0
     )
     ramp = [0.5 * n for n in range(200)]
@@ -234,16 +238,13 @@ def test_a_ramp_is_foretold_and_a_jump_is_not() -> None:
     assert gate(Sample("arm", 200, 201 * MS, np.array([[110.0, 0.0]], np.float32)), view)
 
 
-def test_readings_within_their_bounds_are_looked_at_once_a_silence() -> None:
-    gate, view = feel(1, outlier={"angle": {"center": 0.0, "tolerance": 5.0}}, idle_interval_ms=10, burst_ms=0)
+def test_readings_within_the_tolerance_are_inferred_once_an_idle_interval() -> None:
+    gate, view = reading_gate(1, outlier={"angle": {"center": 0.0, "tolerance": 5.0}}, idle_interval_ms=10, burst_ms=0)
     assert sum(through(gate, view, [1.0] * 100)) == 10
 
 
-# -- in a lane, in a box, on a clip -----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
-    "section, says",
+    "section, message",
     [
         ({}, "a gate has 'keyframe' or 'motion'"),
         ({"motion": {}, "outlier": {"a": {"tolerance": 1}}}, "a gate has 'keyframe' or 'motion'"),
@@ -252,13 +253,13 @@ def test_readings_within_their_bounds_are_looked_at_once_a_silence() -> None:
         ({"keyframe": {"min_changed": 2}}, "less than or equal to 1"),
     ],
 )
-def test_what_makes_no_gate(section: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValidationError, match=says):
+def test_an_impossible_gate_is_refused(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         GateConfig.model_validate(section)
 
 
 @needs_pictures
-def test_a_gated_camera_keeps_its_actuator_alive_and_counts_what_it_held_back(tmp_path: Path) -> None:
+def test_a_gated_camera_keeps_its_actuator_alive_and_counts_the_samples_held_back(tmp_path: Path) -> None:
     gate = {"keyframe": {"min_changed": 0.9}, "idle_interval_ms": 450}
     with Cell(tmp_path, {"cam": {**camera(), "gate": gate}}) as cell:
         cell.config["rules"]["cam-never"]["any"][0]["within_ms"] = 1000
@@ -271,7 +272,7 @@ def test_a_gated_camera_keeps_its_actuator_alive_and_counts_what_it_held_back(tm
 
 @needs_recordings
 def test_most_of_a_clip_is_not_inferred_and_every_person_is_found_within_two_frames() -> None:
-    told = senses.gates(DATA)
-    assert told["appearances"] == 6
-    assert told["not_inferred_percent"] >= 70
-    assert told["latest_frames"] is not None and told["latest_frames"] <= 2
+    report = gating.measure(DATA)
+    assert report["appearances"] == 6
+    assert report["not_inferred_percent"] >= 70
+    assert report["latest_frames"] is not None and report["latest_frames"] <= 2

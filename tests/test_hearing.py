@@ -114,7 +114,7 @@ def heard(folder: Path, driver: str, hop_ms: float | None = None, **options: Any
     lane = offline_lane("hall", driver, options, Perception(opened))
     scene = Scene(Rules({}, {}))
     lane.open()
-    for sample in lane.source.rest():
+    for sample in lane.source.remaining_samples():
         assert lane.fresh(sample, sample.t_capture)
         if lane.step(sample, scene) is not None:
             assert lane.evidence is not None

@@ -131,9 +131,9 @@ def test_beats_are_where_the_experts_say(name: str) -> None:
         "sensor.wfdb", {"path": str(DATA / "ecg/100"), "signals": {"ecg": name}, "rate_hz": 250}, "bed"
     )
     source.open()
-    found = evaluate.stitched(getattr(source, "rows")[:, 0], 250, 2000, 62)
+    found = evaluate.detect_beats(getattr(source, "rows")[:, 0], 250, 2000, 62)
     truth = atr.read(DATA / "ecg/100.atr").beats * (250 / 360)
-    right, missed, false = evaluate.matched(found, truth, evaluate.TOLERANCE_S * 250)
+    right, missed, false = evaluate.match_beats(found, truth, evaluate.TOLERANCE_S * 250)
     assert right + missed == 2273
     assert right / (right + missed) >= 0.99 and right / (right + false) >= 0.99
 
@@ -165,5 +165,5 @@ def test_evaluation_says_what_it_misses(tmp_path: Path) -> None:
 
 
 def test_each_beat_is_matched_once() -> None:
-    right, missed, false = evaluate.matched(np.array([10, 12, 50, 90]), np.array([11, 49, 70]), 3)
+    right, missed, false = evaluate.match_beats(np.array([10, 12, 50, 90]), np.array([11, 49, 70]), 3)
     assert (right, missed, false) == (2, 1, 2)

@@ -24,7 +24,7 @@ from agent.rules.engine import Rules
 from agent.rules.scene import Scene
 from drivers.base import open_source
 from models.train.heart.make import ecg_windows, make, strap_windows
-from tests.shared import until
+from tests.waiting import until
 
 HEART, STRAP = BUNDLED / "heart", BUNDLED / "heart-strap"
 

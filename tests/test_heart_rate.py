@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from drivers.base import DeviceFault, DeviceTimeout, SensorStream, open_source
 from drivers.sensor._checksum import total
-from drivers.sensor._measurement import OFF, ON, UNSAID, measurement
+from drivers.sensor._measurement import OFF, ON, UNKNOWN, parse_measurement
 from drivers.sensor.heart_rate import CHANNELS, PacketParser
-from tests.shared import until
+from tests.waiting import until
 
 # -- one packet ----------------------------------------------------------------------------------------------------------
 
@@ -24,24 +24,24 @@ from tests.shared import until
 @pytest.mark.parametrize(
     "packet, rate, contact, rr_ms",
     [
-        ("00 48", 72, UNSAID, ()),  # flags 0: one byte of rate and nothing else
-        ("02 48", 72, UNSAID, ()),  # 0b01: contact not supported either
+        ("00 48", 72, UNKNOWN, ()),  # flags 0: one byte of rate and nothing else
+        ("02 48", 72, UNKNOWN, ()),  # 0b01: contact not supported either
         ("04 48", 72, OFF, ()),  # 0b10: supported, and none
         ("06 48", 72, ON, ()),  # 0b11
         ("16 3C 00 04", 60, ON, (1000.0,)),  # 0x0400 = 1024 of 1/1024 s
-        ("10 4B 20 03 33 03", 75, UNSAID, (781.25, 799.8046875)),  # 800 and 819 of 1/1024 s
-        ("01 2C 01", 300, UNSAID, ()),  # 0x012C, low byte first
-        ("08 50 10 27", 80, UNSAID, ()),  # 10,000 J, passed over
+        ("10 4B 20 03 33 03", 75, UNKNOWN, (781.25, 799.8046875)),  # 800 and 819 of 1/1024 s
+        ("01 2C 01", 300, UNKNOWN, ()),  # 0x012C, low byte first
+        ("08 50 10 27", 80, UNKNOWN, ()),  # 10,000 J, passed over
         ("1F 50 00 10 27 00 03", 80, ON, (750.0,)),  # all of it: wide rate, contact, energy, one interval
         ("E6 48", 72, ON, ()),  # reserved bits are ignored
-        ("10 48", 72, UNSAID, ()),  # may bring intervals, and brings none
+        ("10 48", 72, UNKNOWN, ()),  # may bring intervals, and brings none
         ("14 00", 0, OFF, ()),  # taken off
     ],
 )
 def test_a_packet_says_what_the_specification_says(
     packet: str, rate: float, contact: float, rr_ms: tuple[float, ...]
 ) -> None:
-    assert measurement(bytes.fromhex(packet)) == (rate, contact, rr_ms)
+    assert parse_measurement(bytes.fromhex(packet)) == (rate, contact, rr_ms)
 
 
 WRONG = ["", "00", "01 48", "08 48", "08 48 01", "10 48 00", "10 48 00 04 00", "00 48 00 04", "06 48 01"]
@@ -50,16 +50,16 @@ WRONG = ["", "00", "01 48", "08 48", "08 48 01", "10 48 00", "10 48 00 04 00", "
 @pytest.mark.parametrize("packet", WRONG)
 def test_a_packet_of_another_length_than_its_flags_say_is_refused(packet: str) -> None:
     with pytest.raises(ValueError, match="packet"):
-        measurement(bytes.fromhex(packet))
+        parse_measurement(bytes.fromhex(packet))
 
 
 @given(st.binary(max_size=600))
 def test_any_bytes_are_a_packet_or_refused(packet: bytes) -> None:
     try:
-        rate, contact, rr_ms = measurement(packet)
+        rate, contact, rr_ms = parse_measurement(packet)
     except ValueError:
         return
-    assert 0 <= rate <= 65_535 and contact in (UNSAID, OFF, ON)
+    assert 0 <= rate <= 65_535 and contact in (UNKNOWN, OFF, ON)
     assert all(0 <= one < 64_000 for one in rr_ms) and len(rr_ms) <= len(packet) // 2
 
 
@@ -98,7 +98,7 @@ def test_packets_come_out_of_every_framing(framing: Any, checksum: str) -> None:
 
 def test_the_newest_interval_of_a_packet_counts() -> None:
     parser = PacketParser("newline", "none")
-    assert parser.feed(b"\n10 4B 20 03 33 03\n") == [[75, UNSAID, 799.8046875]]
+    assert parser.feed(b"\n10 4B 20 03 33 03\n") == [[75, UNKNOWN, 799.8046875]]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_silence_and_nonsense_are_told_apart(line: tuple[int, str]) -> None:
     "wrong, complaint",
     [
         ({"framing": "cobs", "checksum": "nmea"}, "nmea belongs to"),
-        ({"url": "http://strap"}, "no serial port"),
+        ({"url": "http://strap"}, "not a serial port"),
         ({"channels": ["a"]}, "Extra inputs"),
     ],
 )

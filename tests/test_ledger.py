@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import ledger
-from agent.ledger import COUNTERS, PARTS, ROW_TYPE, ROWS, Ledger, parts, quantiles, read, snapshot, table
+from agent.ledger import COUNTERS, PARTS, ROW_TYPE, ROWS, Ledger, parts, quantiles, read, snapshot
+from agent.ledger_text import table
 
 MS = 1_000_000
 
@@ -76,7 +77,7 @@ def test_an_acknowledgement_completes_its_row(arm):
         book_row(arm, sequence, sent=1)
         if sequence == 1:
             wanted = at
-    arm.book_applied(wanted, 99 * MS)
+    arm.record_applied(wanted, 99 * MS)
     assert snapshot(arm.memory).rows["applied"].tolist() == [0, 99 * MS, 0]
 
 
@@ -271,7 +272,7 @@ def test_the_table_names_every_reason_and_part(arm):
         arm.count[number] = number + 1
     at = arm.next_row()
     book_row(arm, 1, sent=1)
-    arm.book_applied(at, 9 * MS)
+    arm.record_applied(at, 9 * MS)
     text = table(snapshot(arm.memory))
     for word in (*COUNTERS, *PARTS, "total", "lane arm"):
         assert word in text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from agent import ledger
 from agent.benches.programs import free_port
 from agent.metrics import LedgerCollector, application
+from tests.waiting import until
 
 
 def test_a_running_daemon_is_scraped_and_its_helper_ends_with_it(tmp_path: Path) -> None:
@@ -28,15 +28,16 @@ def test_a_running_daemon_is_scraped_and_its_helper_ends_with_it(tmp_path: Path)
     path.write_text(json.dumps(config), encoding="utf-8")
     daemon = subprocess.Popen([sys.executable, "-m", "agent", "run", "-c", str(path)])
     try:
-        text = until(lambda: fetch(port), lambda text: 'reflexd_lane_events_total{event="samples",lane="arm"}' in text)
+        until(lambda: 'reflexd_lane_events_total{event="samples",lane="arm"}' in fetch(port))
+        text = fetch(port)
         assert 'reflexd_lane_running{lane="arm"} 1.0' in text
         assert 'reflexd_lane_dropped_total{lane="arm",reason="stale"} 0.0' in text
         first = sample(text)
-        assert until(lambda: fetch(port), lambda text: sample(text) > first)
+        until(lambda: sample(fetch(port)) > first)
     finally:
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
-    until(lambda: fetch(port), lambda text: text == "")  # nobody listens any more
+    until(lambda: fetch(port) == "")  # the port is closed
 
 
 def test_the_ledger_of_a_dead_daemon_can_still_be_read(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def rows(arm: ledger.Ledger, *milliseconds: float) -> None:
     for number, ms in enumerate(milliseconds):
         at, end = arm.next_row(), 10**9 + int(ms * 1e6)
         arm.write(number, 10**9, 10**9, 10**9, 10**9, 10**9 + int(ms * 5e5), end, end)
-        arm.book_applied(at, end)
+        arm.record_applied(at, end)
 
 
 def histogram(ledgers: LedgerCollector, part: str) -> dict[str, float]:
@@ -124,14 +125,3 @@ def fetch(port: int) -> str:
 def sample(text: str) -> float:
     line = next((one for one in text.splitlines() if one.startswith('reflexd_lane_events_total{event="samples"')), "0")
     return float(line.split()[-1])
-
-
-def until(ask, enough, seconds: float = 20.0):
-    """Ask again until the answer is enough."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        answer = ask()
-        if enough(answer):
-            return answer
-        time.sleep(0.05)
-    raise AssertionError(f"not within {seconds} s; pid {os.getpid()}")

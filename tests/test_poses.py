@@ -1,4 +1,4 @@
-"""A second model on the keypoints of the first: its window, its memory, its place in a lane."""
+"""A second model on the keypoints of the first: its window, its memory, its configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from agent.data import Array
 from agent.errors import ConfigError, PackageError
 from agent.manifest import Picture, Poses
 from agent.prepare.pixels import Pixels
-from agent.vision.poses import REACH, PoseWindow, SecondModel, between, features
+from agent.vision.poses import MAX_FEATURE, PoseWindow, SecondModel, features, interpolate
 from tests.shared import MOVENET, PUBLIC, needs_recordings
 
 MS = 1_000_000
@@ -27,7 +27,7 @@ SECTION = Poses(length=8)
 
 
 def person(at_s: float = 0.0) -> Array:
-    """float32 [17, 3]: somebody who slowly sinks."""
+    """float32 [17, 3]: a person who slowly sinks."""
     random = np.random.default_rng(1)
     points = random.uniform(0.3, 0.6, (17, 3)).astype(np.float32)
     points[:, 0] += 0.1 * at_s
@@ -36,25 +36,25 @@ def person(at_s: float = 0.0) -> Array:
 
 
 def window(rate: float, seconds: float = 3.0, tensor: Tensor = FLOAT) -> Array:
-    """What the model sees after a camera gave so many pictures a second."""
-    made, view = PoseWindow(SECTION, tensor), np.zeros(tensor.shape, tensor.dtype)
+    """The model's input after `seconds` of a camera of `rate` pictures a second."""
+    track, view = PoseWindow(SECTION, tensor), np.zeros(tensor.shape, tensor.dtype)
     for number in range(int(seconds * rate) + 1):
-        made(10**9 + int(number / rate * 1e9), person(number / rate), 4 / 3, view)
+        track(10**9 + int(number / rate * 1e9), person(number / rate), 4 / 3, view)
     return view[0]
 
 
-def test_the_pace_of_the_camera_does_not_matter() -> None:
+def test_the_frame_rate_does_not_matter() -> None:
     assert np.allclose(window(10), window(30), atol=1e-3)
     assert np.allclose(window(10), window(12.5, 3.04), atol=0.02)
 
 
-def test_between_two_pictures_points_move_in_a_line() -> None:
+def test_points_are_interpolated_linearly_between_pictures() -> None:
     points = np.stack([np.zeros((17, 3)), np.ones((17, 3))]).astype(np.float32)
-    asked = between(np.array([0, 100]), points, np.array([-50, 0, 25, 100, 300]))
-    assert asked[:, 0, 0].tolist() == [0, 0, 0.25, 1, 1]
+    points_at = interpolate(np.array([0, 100]), points, np.array([-50, 0, 25, 100, 300]))
+    assert points_at[:, 0, 0].tolist() == [0, 0, 0.25, 1, 1]
 
 
-def test_place_distance_and_shape_of_the_picture_do_not_matter() -> None:
+def test_position_distance_and_aspect_of_the_picture_do_not_matter() -> None:
     rows = np.stack([person(second) for second in range(4)])
     moved = rows * np.array([0.5, 0.5, 1], np.float32) + np.array([0.1, 0.3, 0], np.float32)
     wide = rows * np.array([1, 0.75, 1], np.float32)
@@ -63,39 +63,39 @@ def test_place_distance_and_shape_of_the_picture_do_not_matter() -> None:
     assert np.allclose(plain, features(wide, 16 / 9, 0.2), atol=1e-5)
 
 
-def test_keypoints_that_are_not_seen_have_no_place() -> None:
+def test_keypoints_below_min_score_have_no_position() -> None:
     rows = np.stack([person()] * 4)
     rows[2, 5] = [9.0, 9.0, 0.1]
-    found = features(rows, 1.0, 0.2).reshape(4, 17, 3)
-    assert found[2, 5].tolist() == pytest.approx([0, 0, 0.1])
-    assert np.allclose(found[1], features(np.stack([person()] * 4), 1.0, 0.2).reshape(4, 17, 3)[1], atol=0.05)
+    result = features(rows, 1.0, 0.2).reshape(4, 17, 3)
+    assert result[2, 5].tolist() == pytest.approx([0, 0, 0.1])
+    assert np.allclose(result[1], features(np.stack([person()] * 4), 1.0, 0.2).reshape(4, 17, 3)[1], atol=0.05)
 
 
 @given(arrays.arrays(np.float32, (8, 17, 3), elements=st.floats(width=32)), st.floats(0.1, 10))
-def test_any_numbers_give_features_in_reach(rows: Array, aspect: float) -> None:
-    found = features(rows, aspect, 0.2)
-    assert found.shape == (8, 51)
-    assert (np.abs(found) <= REACH).all()
+def test_any_numbers_give_limited_features(rows: Array, aspect: float) -> None:
+    result = features(rows, aspect, 0.2)
+    assert result.shape == (8, 51)
+    assert (np.abs(result) <= MAX_FEATURE).all()
 
 
-def test_int8_stores_what_float_says() -> None:
+def test_int8_stores_the_values_of_float() -> None:
     stored = window(10, tensor=INT8).astype(float)
     assert np.allclose((stored - 3) * 0.02, np.clip(window(10), -2.62, 2.48), atol=0.0101)
 
 
-def test_a_pause_or_a_jump_of_the_clock_begins_a_new_track() -> None:
-    made, view = PoseWindow(SECTION, FLOAT), np.zeros(FLOAT.shape, np.float32)
+def test_a_pause_or_a_jump_of_the_clock_starts_a_new_track() -> None:
+    track, view = PoseWindow(SECTION, FLOAT), np.zeros(FLOAT.shape, np.float32)
     for time in (1000, 1100, 1200):
-        made(time * MS, person(time / 1000), 1.0, view)
-    assert made.seen == 3
-    made(1900 * MS, person(1.9), 1.0, view)
-    assert made.seen == 1
+        track(time * MS, person(time / 1000), 1.0, view)
+    assert track.frames == 3
+    track(1900 * MS, person(1.9), 1.0, view)
+    assert track.frames == 1
     assert np.ptp(view[0], axis=0).max() == 0
-    made(1500 * MS, person(1.5), 1.0, view)
-    assert made.seen == 1
+    track(1500 * MS, person(1.5), 1.0, view)
+    assert track.frames == 1
 
 
-def test_letterboxed_keypoints_come_back_to_the_frame() -> None:
+def test_letterboxed_keypoints_are_mapped_to_the_frame() -> None:
     picture = Picture(fit="letterbox")
     pixels = Pixels(picture, Tensor("in", (1, 192, 192, 3), np.uint8, 0.0, 0), "bgr")
     pixels(np.zeros((240, 320, 3), np.uint8), np.zeros((1, 192, 192, 3), np.uint8))
@@ -104,14 +104,11 @@ def test_letterboxed_keypoints_come_back_to_the_frame() -> None:
     assert pixels.aspect == pytest.approx(4 / 3)
 
 
-# -- the bundled one ---------------------------------------------------------------------------------------------------
-
-
 def bundled() -> SecondModel:
     return SecondModel(package.open_package(package.find("pose-fall")))
 
 
-STANDING = [  # y, x of somebody upright in the middle of the picture
+STANDING = [  # y, x of a person upright in the middle of the picture
     (0.20, 0.50),
     (0.19, 0.51),
     (0.19, 0.49),
@@ -147,36 +144,34 @@ def lying(share: float = 1.0) -> Array:
 
 def feed(model: SecondModel, poses: list[Array], start_s: float = 0.0) -> list[str]:
     """The first label after each picture, 15 a second."""
-    return [model(int((start_s + n / 15) * 1e9) + 1, one, 4 / 3)[0].label for n, one in enumerate(poses)]
+    return [model(int((start_s + n / 15) * 1e9) + 1, pose, 4 / 3)[0].label for n, pose in enumerate(poses)]
 
 
-def test_somebody_stands_topples_and_lies_lost_or_not() -> None:
+def test_a_person_stands_falls_and_lies_detected_or_not() -> None:
     model = bundled()
     assert set(feed(model, [standing()] * 45)[15:]) == {"standing"}
-    said = feed(model, [lying(share) for share in np.linspace(0, 1, 12) ** 1.5] + [lying()] * 15, 3.0)
-    assert said.count("falling") >= 8
+    labels = feed(model, [lying(share) for share in np.linspace(0, 1, 12) ** 1.5] + [lying()] * 15, 3.0)
+    assert labels.count("falling") >= 8
     assert set(feed(model, [lying()] * 45, 4.8)[-5:]) == {"lying"}
     faint = lying() * np.array([1, 1, 0.1], np.float32)
     assert set(feed(model, [faint] * 15 * 20, 7.8)) == {"lying"}
 
 
-def test_what_was_remembered_ends() -> None:
+def test_the_memory_of_a_lying_person_ends() -> None:
     model = bundled()
     feed(model, [lying()] * 60)
     faint = lying() * np.array([1, 1, 0.1], np.float32)
     model.poses = model.poses.model_copy(update={"memory_s": 1.0})
     model(int(4.2e9), faint, 4 / 3)
-    assert model.remember(int(4.9e9))
-    assert not model.remember(int(5.2e9))
+    assert model.recall(int(4.9e9))
+    assert not model.recall(int(5.2e9))
 
 
-def test_nobody_is_remembered_who_did_not_lie() -> None:
+def test_a_standing_person_is_not_remembered() -> None:
     model = bundled()
     feed(model, [standing()] * 30)
-    assert not model.remember(int(2.1e9))
+    assert not model.recall(int(2.1e9))
 
-
-# -- in a configuration --------------------------------------------------------------------------------------------------
 
 ROOM = """\
 lanes:
@@ -194,7 +189,7 @@ rules:
 """
 
 
-def mistake(folder: Path, model: str, then: str) -> str:
+def error_of(folder: Path, model: str, then: str) -> str:
     path = folder / "reflexd.yaml"
     path.write_text(ROOM.replace("MODEL", model).replace("THEN", then))
     with pytest.raises(ConfigError) as caught:
@@ -203,16 +198,18 @@ def mistake(folder: Path, model: str, then: str) -> str:
 
 
 def test_a_first_model_without_keypoints(tmp_path: Path) -> None:
-    assert "model 'person-coarse' finds no keypoints for 'pose-fall'" in mistake(tmp_path, "person-coarse", "pose-fall")
+    assert "model 'person-coarse' finds no keypoints for 'pose-fall'" in error_of(
+        tmp_path, "person-coarse", "pose-fall"
+    )
 
 
-def test_a_second_model_that_is_not_there(tmp_path: Path) -> None:
-    assert "no model package 'pose-fal'" in mistake(tmp_path, "person-coarse", "pose-fal")
+def test_a_second_model_that_does_not_exist(tmp_path: Path) -> None:
+    assert "no model package 'pose-fal'" in error_of(tmp_path, "person-coarse", "pose-fal")
 
 
 @needs_recordings
 def test_a_second_model_that_reads_pictures(tmp_path: Path) -> None:
-    assert "model 'person-coarse' reads no keypoints" in mistake(tmp_path, str(MOVENET), "person-coarse")
+    assert "model 'person-coarse' reads no keypoints" in error_of(tmp_path, str(MOVENET), "person-coarse")
 
 
 @needs_recordings
@@ -225,7 +222,7 @@ def test_a_good_pair_has_the_labels_of_both(tmp_path: Path) -> None:
         load_config(path)
 
 
-def test_poses_alone_are_no_lane(tmp_path: Path) -> None:
+def test_a_pose_model_alone_cannot_be_a_lane(tmp_path: Path) -> None:
     from agent.lane import Lane, Limits
     from agent.ledger import Ledger
     from agent.perception import Perception
@@ -251,11 +248,11 @@ def test_a_window_of_another_length_is_refused(tmp_path: Path) -> None:
 
 
 @needs_recordings
-@pytest.mark.parametrize("clip", ["S1-Fall-13", "S1-Fall-15", "S2-Fall-12"])
-def test_a_fall_is_called_out_in_time(clip: str) -> None:
-    from models.train.pose_fall import clips, evaluate
+@pytest.mark.parametrize("name", ["S1-Fall-13", "S1-Fall-15", "S2-Fall-12"])
+def test_a_fall_is_called_in_time(name: str) -> None:
+    from agent.benches import falls, recordings
 
-    found = next(one for one in clips.clips(PUBLIC.parent) if one.path.stem == clip)
-    played = clips.play(found.path, clips.movenet(PUBLIC.parent), package.open_package(package.find("pose-fall")))
-    assert evaluate.verdict(found, played)["in_time"]
-    assert not evaluate.false_alarms(found, played)
+    clip = next(clip for clip in falls.clips(PUBLIC.parent) if clip.path.stem == name)
+    played = falls.play(clip.path, recordings.movenet(PUBLIC.parent), package.open_package(package.find("pose-fall")))
+    assert falls.lateness(clip, played) <= falls.IN_TIME_S
+    assert not falls.false_alarms(clip, played)

@@ -1,4 +1,4 @@
-"""Into the tensor: every pixel layout and number type against the formula, every window against its history."""
+"""Input tensors: every pixel layout and number type against the formula, every window against its history."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from agent.backends.base import Tensor
 from agent.data import Box
 from agent.manifest import Picture, Window
-from agent.prepare.pixels import CHANNELS, Pixels, lookup
+from agent.prepare.pixels import CHANNELS, Pixels
+from agent.prepare.quantise import lookup_table
 from agent.prepare.readings import Readings
 from drivers.base import DeviceFault
 
@@ -47,17 +48,17 @@ def to_yuyv(rgb):
     return np.rint(np.stack([y, shared], axis=2)).astype(np.uint8)
 
 
-def as_camera(rgb, pixels):
-    if pixels == "grey":
+def as_camera(rgb, layout):
+    if layout == "grey":
         return cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    if pixels == "yuyv":
+    if layout == "yuyv":
         return to_yuyv(rgb)
-    return np.ascontiguousarray(rgb[:, :, ::-1]) if pixels == "bgr" else rgb
+    return np.ascontiguousarray(rgb[:, :, ::-1]) if layout == "bgr" else rgb
 
 
-def run(picture, where, pixels, frame):
+def run(picture, where, layout, frame):
     view = np.zeros(where.shape, where.dtype)
-    prepare = Pixels(picture, where, pixels)
+    prepare = Pixels(picture, where, layout)
     prepare(frame, view)
     return prepare, view
 
@@ -72,8 +73,6 @@ def corners(view):
     ]
 
 
-# -- the table ----------------------------------------------------------------------------------------------------------
-
 PIXEL = np.arange(256.0)
 
 
@@ -83,7 +82,7 @@ PIXEL = np.arange(256.0)
     [(np.uint8, 1 / 255, 0), (np.int8, 1 / 128, 0), (np.int8, 0.02, -14), (np.float32, 0.0, 0)],
 )
 def test_the_table_follows_the_formula(dtype, scale, zero_point, mean, std):
-    table = lookup(Picture(mean=mean, std=std), tensor((1, 4, 4, 3), dtype, scale, zero_point))
+    table = lookup_table(Picture(mean=mean, std=std), tensor((1, 4, 4, 3), dtype, scale, zero_point))
     real = (PIXEL - mean) / std
     if dtype == np.float32:
         assert np.allclose(table, real, rtol=1e-6)
@@ -98,11 +97,11 @@ def test_the_table_follows_the_formula(dtype, scale, zero_point, mean, std):
 
 def test_each_colour_may_have_its_own_mean_and_std():
     mean, std = [10.0, 20.0, 30.0], [1.0, 2.0, 4.0]
-    table = lookup(Picture(mean=mean, std=std), tensor((1, 4, 4, 3), np.float32))
+    table = lookup_table(Picture(mean=mean, std=std), tensor((1, 4, 4, 3), np.float32))
     assert table.shape == (1, 256, 3)
     for colour in range(3):
         assert np.allclose(table[0, :, colour], (PIXEL - mean[colour]) / std[colour])
-    quantised = lookup(Picture(mean=mean, std=1.0), tensor((1, 4, 4, 3), np.int8, 1.0, -128))
+    quantised = lookup_table(Picture(mean=mean, std=1.0), tensor((1, 4, 4, 3), np.int8, 1.0, -128))
     assert quantised[0, 200].tolist() == [62, 52, 42]
 
 
@@ -110,35 +109,32 @@ def test_each_colour_may_have_its_own_mean_and_std():
     "scale, zero_point, mean, std", [(0.0, 0, 0.0, 1.0), (1 / 255, 0, 0.0, 255.0), (1 / 127.5, 127, 127.0, 127.5)]
 )
 def test_pixels_that_are_stored_as_they_are_need_no_table(scale, zero_point, mean, std):
-    assert lookup(Picture(mean=mean, std=std), tensor((1, 4, 4, 3), np.uint8, scale, zero_point)) is None
+    assert lookup_table(Picture(mean=mean, std=std), tensor((1, 4, 4, 3), np.uint8, scale, zero_point)) is None
 
 
 def test_values_outside_the_type_are_clipped():
-    table = lookup(Picture(), tensor((1, 4, 4, 3), np.int8, 1.0, 0))
+    table = lookup_table(Picture(), tensor((1, 4, 4, 3), np.int8, 1.0, 0))
     assert (table[127], table[128], table[255]) == (127, 127, 127)
 
 
-# -- pictures -----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("colour", ["rgb", "bgr", "grey"])
-@pytest.mark.parametrize("pixels", sorted(CHANNELS))
-def test_every_layout_becomes_every_colour(pixels, colour):
+@pytest.mark.parametrize("layout", sorted(CHANNELS))
+def test_every_layout_becomes_every_colour(layout, colour):
     planes = 1 if colour == "grey" else 3
-    _, view = run(Picture(colour=colour), tensor((1, 40, 48, planes)), pixels, as_camera(quarters(), pixels))
-    for found, rgb in zip(corners(view), COLOURS):
-        if "grey" in (pixels, colour):
+    _, view = run(Picture(colour=colour), tensor((1, 40, 48, planes)), layout, as_camera(quarters(), layout))
+    for value, rgb in zip(corners(view), COLOURS):
+        if "grey" in (layout, colour):
             # YUYV's own grey is its Y in studio range, 16..235
-            grey = 16 + luma(rgb) * 219 / 255 if (pixels, colour) == ("yuyv", "grey") else luma(rgb)
+            grey = 16 + luma(rgb) * 219 / 255 if (layout, colour) == ("yuyv", "grey") else luma(rgb)
             expected = [grey] * planes
         else:
             expected = rgb if colour == "rgb" else rgb[::-1]
-        assert np.abs(found - expected).max() <= 3
+        assert np.abs(value - expected).max() <= 3
 
 
 @pytest.mark.parametrize("dtype, scale, zero_point", [(np.uint8, 0.0, 0), (np.int8, 1 / 128, 0), (np.float32, 0.0, 0)])
 @pytest.mark.parametrize("colour", ["rgb", "grey"])
-def test_planes_come_first_where_the_model_wants_them_so(dtype, scale, zero_point, colour):
+def test_planes_come_first_where_the_model_needs_that(dtype, scale, zero_point, colour):
     picture = Picture(colour=colour, mean=128.0, std=128.0) if scale else Picture(colour=colour)
     planes = 1 if colour == "grey" else 3
     _, last = run(picture, tensor((1, 40, 48, planes), dtype, scale, zero_point), "rgb", quarters())
@@ -160,23 +156,23 @@ def test_a_grey_picture_for_a_grey_float_model():
     assert np.allclose(view, 0.2)
 
 
-def test_a_frame_of_another_size_is_fitted_anew():
+def test_buffers_follow_a_frame_of_another_size():
     where = tensor((1, 16, 16, 3))
     prepare, view = run(Picture(), where, "rgb", np.full((32, 32, 3), 10, np.uint8))
     prepare(np.full((48, 64, 3), 20, np.uint8), view)
     assert (view == 20).all()
 
 
-@pytest.mark.parametrize("pixels", sorted(CHANNELS))
-def test_a_frame_is_never_written_to(pixels):
-    frame = as_camera(quarters(), pixels)
+@pytest.mark.parametrize("layout", sorted(CHANNELS))
+def test_a_frame_is_never_written_to(layout):
+    frame = as_camera(quarters(), layout)
     before = frame.copy()
-    run(Picture(fit="letterbox"), tensor((1, 40, 40, 3)), pixels, frame)
+    run(Picture(fit="letterbox"), tensor((1, 40, 40, 3)), layout, frame)
     assert np.array_equal(frame, before)
 
 
 @pytest.mark.parametrize(
-    "pixels, shape",
+    "layout, shape",
     [
         ("bgr", (8, 8)),
         ("bgr", (8, 8, 2)),
@@ -189,9 +185,9 @@ def test_a_frame_is_never_written_to(pixels):
         ("rgb", (1, 8, 8, 3)),
     ],
 )
-def test_what_is_no_picture_of_the_cameras_layout_is_a_fault(pixels, shape):
+def test_a_frame_that_is_not_of_the_cameras_layout_is_a_fault(layout, shape):
     with pytest.raises(DeviceFault, match="is no"):
-        run(Picture(), tensor((1, 4, 4, 3)), pixels, np.zeros(shape, np.uint8))
+        run(Picture(), tensor((1, 4, 4, 3)), layout, np.zeros(shape, np.uint8))
 
 
 @given(
@@ -201,14 +197,11 @@ def test_what_is_no_picture_of_the_cameras_layout_is_a_fault(pixels, shape):
     st.sampled_from(["stretch", "letterbox"]),
     st.sampled_from(["linear", "area"]),
 )
-def test_any_size_fits(pixels, height, half_width, fit, resize):
+def test_any_size_fits(layout, height, half_width, fit, resize):
     rgb = np.full((height, 2 * half_width, 3), 90, np.uint8)
-    prepare, view = run(Picture(fit=fit, resize=resize), tensor((1, 24, 32, 3)), pixels, as_camera(rgb, pixels))
+    prepare, view = run(Picture(fit=fit, resize=resize), tensor((1, 24, 32, 3)), layout, as_camera(rgb, layout))
     x, y = prepare.corner
     assert np.abs(view[0, y + prepare.inner[1] // 2, x + prepare.inner[0] // 2].astype(int) - 90).max() <= 2
-
-
-# -- letterbox ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -238,18 +231,18 @@ def test_the_edges_of_a_letterbox_are_black_to_the_model():
 
 
 @given(st.integers(4, 700), st.integers(4, 700), st.lists(st.floats(0, 1), min_size=4, max_size=4))
-def test_a_box_on_the_input_is_found_on_the_frame(height, width, edges):
+def test_a_box_on_the_input_is_mapped_to_the_frame(height, width, edges):
     prepare = Pixels(Picture(fit="letterbox"), tensor((1, 192, 256, 3)), "rgb")
     prepare.fit((height, width, 3))
     (x, y), (w, h) = prepare.corner, prepare.inner
-    wanted = Box(*edges)
-    seen = Box(
-        (x + wanted.left * w) / 256,
-        (y + wanted.top * h) / 192,
-        (x + wanted.right * w) / 256,
-        (y + wanted.bottom * h) / 192,
+    expected = Box(*edges)
+    on_input = Box(
+        (x + expected.left * w) / 256,
+        (y + expected.top * h) / 192,
+        (x + expected.right * w) / 256,
+        (y + expected.bottom * h) / 192,
     )
-    assert np.allclose(prepare.unmap(seen), wanted, atol=1e-9)
+    assert np.allclose(prepare.unmap(on_input), expected, atol=1e-9)
 
 
 def test_a_box_stays_where_the_picture_was_stretched():
@@ -257,16 +250,14 @@ def test_a_box_stays_where_the_picture_was_stretched():
     assert prepare.unmap(Box(0.1, 0.2, 0.3, 0.4)) == Box(0.1, 0.2, 0.3, 0.4)
 
 
-def test_a_bright_spot_is_where_the_box_says():
+def test_a_bright_spot_is_inside_its_box():
     frame = np.zeros((100, 300, 3), np.uint8)
     frame[40:60, 200:240] = 255
     prepare, view = run(Picture(fit="letterbox"), tensor((1, 96, 96, 3)), "rgb", frame)
     rows, columns = np.nonzero(view[0, :, :, 0] > 127)
-    seen = Box(columns.min() / 96, rows.min() / 96, (columns.max() + 1) / 96, (rows.max() + 1) / 96)
-    assert np.allclose(prepare.unmap(seen), (200 / 300, 40 / 100, 240 / 300, 60 / 100), atol=0.05)
+    box = Box(columns.min() / 96, rows.min() / 96, (columns.max() + 1) / 96, (rows.max() + 1) / 96)
+    assert np.allclose(prepare.unmap(box), (200 / 300, 40 / 100, 240 / 300, 60 / 100), atol=0.05)
 
-
-# -- readings -----------------------------------------------------------------------------------------------------------
 
 AB = ("a", "b")
 
@@ -282,32 +273,32 @@ def rows(first, count):
     return np.stack([numbers, -numbers], axis=1)
 
 
-def made(which, dtype=np.float32, scale=0.0, zero_point=0, channels=AB):
-    where = tensor((1, which.length, len(which.channels)), dtype, scale, zero_point)
-    return Readings(which, where, channels), np.zeros(where.shape, where.dtype)
+def make(section, dtype=np.float32, scale=0.0, zero_point=0, channels=AB):
+    where = tensor((1, section.length, len(section.channels)), dtype, scale, zero_point)
+    return Readings(section, where, channels), np.zeros(where.shape, where.dtype)
 
 
 def test_a_window_is_due_when_full_and_then_at_every_reading():
-    readings, view = made(window(3))
+    readings, view = make(window(3))
     assert [readings(rows(n, 1), view) for n in range(5)] == [False, False, True, True, True]
     assert view[0].tolist() == rows(2, 3).tolist()
 
 
 def test_a_hop_leaves_readings_between_inferences():
-    readings, view = made(window(3, hop=4))
+    readings, view = make(window(3, hop=4))
     assert [n for n in range(20) if readings(rows(n, 1), view)] == [3, 7, 11, 15, 19]
 
 
 @given(st.integers(1, 9), st.integers(1, 12), st.lists(st.integers(1, 40), min_size=1, max_size=30))
-def test_batches_of_any_size_show_the_same_window_at_the_same_reading(length, hop, sizes):
-    batched, view = made(window(length, hop))
-    single, alone = made(window(length, hop))
+def test_batches_of_any_size_give_the_same_window_at_the_same_reading(length, hop, sizes):
+    batched, view = make(window(length, hop))
+    single, single_view = make(window(length, hop))
     n = 0
     for size in sizes:
         due = batched(rows(n, size), view)
-        shown = [at for at in range(n, n + size) if single(rows(at, 1), alone)]
+        due_at = [at for at in range(n, n + size) if single(rows(at, 1), single_view)]
         n += size
-        assert due == bool(shown)
+        assert due == bool(due_at)
         if due:
             assert view[0].tolist() == rows(n - length, length).tolist()
 
@@ -319,7 +310,7 @@ def test_readings_are_quantised_by_the_formula(dtype, scale, zero_point):
     dice = np.random.default_rng(1)
     values = dice.normal(0, 20, (50, 2)).astype(np.float32)
     mean, std = [1.5, -3.0], [2.0, 8.0]
-    readings, view = made(window(50, mean=mean, std=std), dtype, scale, zero_point)
+    readings, view = make(window(50, mean=mean, std=std), dtype, scale, zero_point)
     assert readings(values, view)
     real = (values.astype(float) - mean) / std
     if dtype == np.float32:
@@ -331,27 +322,27 @@ def test_readings_are_quantised_by_the_formula(dtype, scale, zero_point):
 
 
 def test_readings_far_outside_are_clipped():
-    readings, view = made(window(1), np.int8, 0.1, 5)
+    readings, view = make(window(1), np.int8, 0.1, 5)
     readings(np.array([[1e30, -1e30]], np.float32), view)
     assert view[0].tolist() == [[127, -128]]
 
 
-def test_channels_are_put_in_the_models_order():
-    readings, view = made(window(2, channels=("b", "a"), mean=[0.0, 100.0]), channels=("a", "spare", "b"))
+def test_channels_are_reordered_for_the_model():
+    readings, view = make(window(2, channels=("b", "a"), mean=[0.0, 100.0]), channels=("a", "spare", "b"))
     assert readings(np.array([[1, 2, 3], [4, 5, 6]], np.float32), view)
     assert view[0].tolist() == [[3, -99], [6, -96]]
 
 
 def test_a_channel_the_source_does_not_have_is_a_fault():
     with pytest.raises(DeviceFault, match="needs channel 'b'; the source has a, c"):
-        made(window(), channels=("a", "c"))
+        make(window(), channels=("a", "c"))
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("dtype, scale", [(np.float32, 0.0), (np.int8, 0.1)])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_reading_that_is_no_number_is_a_fault_that_names_the_channel(bad, dtype, scale):
-    readings, view = made(window(2), dtype, scale)
+def test_a_reading_that_is_not_finite_is_a_fault_that_names_the_channel(bad, dtype, scale):
+    readings, view = make(window(2), dtype, scale)
     batch = rows(0, 6)
     batch[2, 1] = bad
     with pytest.raises(DeviceFault, match="channel 'b' is not a number"):
@@ -360,26 +351,26 @@ def test_a_reading_that_is_no_number_is_a_fault_that_names_the_channel(bad, dtyp
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_opposite_infinities_are_a_fault_of_the_first():
-    readings, view = made(window(2))
+    readings, view = make(window(2))
     with pytest.raises(DeviceFault, match="channel 'b'"):
         readings(np.array([[0, np.inf], [0, -np.inf]], np.float32), view)
 
 
-def test_a_channel_the_model_does_not_look_at_may_be_anything():
-    readings, view = made(window(1), channels=("a", "spare", "b"))
+def test_a_channel_that_the_model_does_not_read_may_have_any_value():
+    readings, view = make(window(1), channels=("a", "spare", "b"))
     assert readings(np.array([[1, np.nan, 2]], np.float32), view)
     with pytest.raises(DeviceFault, match="channel 'b'"):
         readings(np.array([[1, np.nan, np.nan]], np.float32), view)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_large_numbers_are_numbers():
-    readings, view = made(window(4))
+def test_large_numbers_are_accepted():
+    readings, view = make(window(4))
     assert readings(np.full((4, 2), 3e38, np.float32), view)
 
 
-def test_after_a_fault_the_window_goes_on():
-    readings, view = made(window(2))
+def test_after_a_fault_the_window_continues():
+    readings, view = make(window(2))
     readings(rows(0, 1), view)
     with pytest.raises(DeviceFault):
         readings(np.full((1, 2), np.nan, np.float32), view)
@@ -387,8 +378,8 @@ def test_after_a_fault_the_window_goes_on():
     assert view[0].tolist() == rows(0, 2).tolist()
 
 
-def test_reset_forgets_what_came_before():
-    readings, view = made(window(3))
+def test_reset_drops_the_readings_before():
+    readings, view = make(window(3))
     readings(rows(0, 3), view)
     readings.reset()
     assert [readings(rows(n, 1), view) for n in (10, 11, 12)] == [False, False, True]

@@ -39,15 +39,15 @@ from agent.recorder.recording import Recording
 from agent.rules.scene import Scene
 from agent.scenes import catalog
 from agent.tape import TapeHeader
-from agent.view import command
+from agent.view.source import with_source
 from drivers.camera._scene import walk
-from tests.fielders import reflexd
-from tests.processes import Process, until
+from tests.field_fixtures import reflexd
+from tests.processes import Process
 from tests.shared import DATA, needs_recordings
 from tests.test_scenes import orders
 from tests.test_wire import STOP
+from tests.waiting import until
 
-PATIENCE_S = 60.0
 EVIDENCE = 1024  # bytes of what is said about one frame
 FILES = ("running:r/", "ended:s/recordings/", CLIPS := "ended:s/events/", ".tar.gz/")
 
@@ -186,7 +186,7 @@ def what_is_seen(config: Config, beside: Path, folder: Path) -> dict[str, Array]
     """By cameras and microphones in their first ten seconds, raw and in their models' inputs."""
     seen = Seen()
     for name in senses(config):
-        lane = make_lane(name, command.staged(config, name, None, folder), beside, 0)
+        lane = make_lane(name, with_source(config, name, None, folder), beside, 0)
         start, inferred = -1, 0
         for number, (sample, _) in enumerate(lane.play(Scene(rules_of(config)))):
             start = sample.t_capture if start < 0 else start
@@ -306,7 +306,7 @@ class Watched:
 
     def listen(self) -> None:
         """While it runs."""
-        self.hay["metrics"] = until("/metrics", self.scraped, PATIENCE_S)
+        self.hay["metrics"] = until(self.scraped, "/metrics")
         for number, request in enumerate([{"do": "status"}, {"do": "picture"}]):
             answer = control.ask(self.run_dir, request, 10.0)
             assert answer
@@ -365,7 +365,7 @@ def watched(folder: Path, scene: dict[str, Any], pictures: bool, enough: Callabl
     """From its start to its end."""
     one = Watched(folder, scene, pictures)
     try:
-        until(lambda: one.daemon.text + one.host.text, lambda: enough(one) and one.recorded(), PATIENCE_S)
+        until(lambda: enough(one) and one.recorded(), lambda: one.daemon.text + one.host.text)
         one.listen()
         one.end()
     finally:

@@ -16,8 +16,9 @@ from urllib.request import urlopen
 import pytest
 
 from agent.benches.programs import free_port
-from tests.processes import Cell, arm, until
+from tests.processes import Cell, arm
 from tests.shared import ROOT
+from tests.waiting import until
 
 FOLDER = ROOT / "systemd/prometheus"
 
@@ -63,7 +64,7 @@ def served(tmp_path: Path) -> Iterator[int]:
         cell.config["rules"] = {"off-plan": {"any": [condition], "actuator": "robot", "verb": "stop"}}
         cell.both()
         cell.counted("arm", "applied", 2)
-        until(cell.logs, lambda: text(port))
+        until(lambda: text(port), cell.logs)
         yield port
 
 
@@ -95,8 +96,8 @@ def test_a_prometheus_that_scrapes_can_answer_every_question_of_rules_and_dashbo
     with open(tmp_path / "prometheus.log", "wb") as log:
         server = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
     try:
-        until((tmp_path / "prometheus.log").read_text, lambda: ask(port, 'up{job="reflexd"} == 1'), 60)
-        until("two scrapes", lambda: ask(port, 'rate(reflexd_lane_events_total{event="samples"}[1m]) > 0'), 60)
+        until(lambda: ask(port, 'up{job="reflexd"} == 1'), (tmp_path / "prometheus.log").read_text)
+        until(lambda: ask(port, 'rate(reflexd_lane_events_total{event="samples"}[1m]) > 0'), "two scrapes")
         assert ask(port, 'sum(reflexd_health{level="good"})')[0]["value"][1] == "1"
         assert float(ask(port, 'reflexd_lane_latency_seconds_count{part="total"}')[0]["value"][1]) >= 2
         for question in questions():

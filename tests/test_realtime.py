@@ -8,13 +8,13 @@ import resource
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 import zmq
 
 from agent.box import realtime
 from tests.shared import ROOT
+from tests.waiting import until
 
 PR_CAPBSET_DROP, CAP_IPC_LOCK, CAP_SYS_NICE = 24, 14, 23
 
@@ -57,12 +57,14 @@ def test_zeromq_threads_run_before_lanes() -> None:
     before = set(scheduling(os.getpid()))
     context = realtime.context(True)
     context.socket(zmq.PAIR).close()  # the first socket starts the threads
-    end = time.monotonic() + 5
-    made: list[tuple[int, int]] = []
-    while (os.SCHED_FIFO, realtime.IO_PRIORITY) not in made and time.monotonic() < end:  # each sets itself once it runs
-        made = [how for thread, how in scheduling(os.getpid()).items() if thread not in before]
+
+    def raised() -> bool:
+        """Each thread raises its own priority once it runs."""
+        threads = scheduling(os.getpid())
+        return any(threads[name] == (os.SCHED_FIFO, realtime.IO_PRIORITY) for name in threads.keys() - before)
+
+    until(raised, "a ZeroMQ thread with the priority of input and output")
     context.term()
-    assert (os.SCHED_FIFO, realtime.IO_PRIORITY) in made
     assert realtime.IO_PRIORITY > realtime.LANE_PRIORITY
 
 

@@ -1,4 +1,4 @@
-"""A model that compares with the picture of a good part: from the file to the lane's decision, and every wrong file."""
+"""A model that compares with the picture of a good part: from the file to the decision, and every wrong file."""
 
 from __future__ import annotations
 
@@ -60,14 +60,11 @@ def saved(path: Path, picture: Array) -> Path:
     return path
 
 
-# -- into the tensor ------------------------------------------------------------------------------------------------------
-
-
-def as_camera(grey: Array, pixels: str) -> Array:
-    """What a camera of this layout gives of a grey picture; YUYV's Y is taken for grey as it is."""
-    if pixels == "grey":
+def as_camera(grey: Array, layout: str) -> Array:
+    """A grey picture in a camera's layout; YUYV's Y is the grey value as it is."""
+    if layout == "grey":
         return grey
-    if pixels == "yuyv":
+    if layout == "yuyv":
         return np.stack([grey, np.full_like(grey, 128)], axis=2)
     return np.ascontiguousarray(grey[..., None].repeat(3, axis=2))
 
@@ -76,21 +73,21 @@ def tensor(shape: tuple[int, ...], dtype: Any = np.int8, scale: float = 1 / 255,
     return Tensor("input", shape, dtype, scale, zero_point)
 
 
-@pytest.mark.parametrize("pixels", sorted(CHANNELS))
+@pytest.mark.parametrize("layout", sorted(CHANNELS))
 @pytest.mark.parametrize(
     "dtype, scale, zero_point", [(np.int8, 1 / 255, -128), (np.uint8, 1 / 255, 0), (np.float32, 0.0, 0)]
 )
 def test_the_frame_is_channel_0_and_the_reference_channel_1(
-    pixels: str, dtype: Any, scale: float, zero_point: int
+    layout: str, dtype: Any, scale: float, zero_point: int
 ) -> None:
     frame, good = np.full((48, 64), 200, np.uint8), np.tile(np.arange(64, dtype=np.uint8), (48, 1))
     view = np.zeros((1, 48, 64, 2), dtype)
-    prepare = Pixels(GREY, tensor(view.shape, dtype, scale, zero_point), pixels, good)
+    prepare = Pixels(GREY, tensor(view.shape, dtype, scale, zero_point), layout, good)
     for _ in range(2):
-        prepare(as_camera(frame, pixels), view)
-        seen = (view[0].astype(float) - zero_point) * (scale or 1.0) * 255
-        assert np.abs(seen[:, :, 0] - 200).max() <= 2
-        assert np.abs(seen[:, :, 1] - good).max() <= 1
+        prepare(as_camera(frame, layout), view)
+        grey = (view[0].astype(float) - zero_point) * (scale or 1.0) * 255
+        assert np.abs(grey[:, :, 0] - 200).max() <= 2
+        assert np.abs(grey[:, :, 1] - good).max() <= 1
 
 
 def test_a_planar_model_has_its_channels_apart() -> None:
@@ -111,14 +108,14 @@ def test_both_lie_in_the_same_place_of_a_letterbox() -> None:
 
 
 def test_the_reference_is_written_once() -> None:
-    """The engine keeps its input; what is written to channel 1 afterwards stays."""
+    """The engine keeps its input: values written to channel 1 afterwards stay."""
     view = np.zeros((1, 32, 32, 2), np.int8)
     prepare = Pixels(GREY, tensor(view.shape), "grey", np.full((32, 32), 90, np.uint8))
     prepare(np.zeros((32, 32), np.uint8), view)
     view[..., 1] = 7
     prepare(np.zeros((32, 32), np.uint8), view)
     assert (view[..., 1] == 7).all()
-    prepare(np.zeros((64, 64), np.uint8), view)  # other frames, other places: anew
+    prepare(np.zeros((64, 64), np.uint8), view)  # another frame size: written again
     assert (view[..., 1] == 90 - 128).all()
 
 
@@ -129,9 +126,9 @@ def test_a_frame_makes_no_garbage() -> None:
     tracemalloc.start()
     for _ in range(20):
         prepare(frame, view)
-    most = tracemalloc.get_traced_memory()[1]
+    peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert most < 20_000  # a picture of the input's size has 65,536 bytes
+    assert peak < 20_000  # a picture of the input's size has 65,536 bytes
 
 
 def test_a_camera_of_another_shape_is_a_fault() -> None:
@@ -149,12 +146,9 @@ def test_model_and_lane_must_agree_on_a_reference(picture: Picture, good: Array 
         Pixels(picture, tensor((1, 8, 8, 2 if picture.reference else 1)), "grey", good)
 
 
-# -- the package ----------------------------------------------------------------------------------------------------------
-
-
 def changed(folder: Path, name: str, old: str, new: str) -> Path:
     """A copy of a bundled package with another manifest."""
-    copy = Path(shutil.copytree(BUNDLED / name, folder / "mine"))
+    copy = Path(shutil.copytree(BUNDLED / name, folder / "changed"))
     manifest = (copy / "manifest.yaml").read_text()
     assert old in manifest
     (copy / "manifest.yaml").write_text(manifest.replace(old, new))
@@ -162,7 +156,7 @@ def changed(folder: Path, name: str, old: str, new: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name, old, new, words",
+    "name, old, new, message",
     [
         (
             "pcb-inspect",
@@ -179,17 +173,14 @@ def changed(folder: Path, name: str, old: str, new: str) -> Path:
         ),
     ],
 )
-def test_a_manifest_that_does_not_fit_the_input(tmp_path: Path, name: str, old: str, new: str, words: str) -> None:
+def test_a_manifest_that_does_not_fit_the_input(tmp_path: Path, name: str, old: str, new: str, message: str) -> None:
     with pytest.raises(PackageError) as refused:
         package.open_package(changed(tmp_path, name, old, new))
-    assert words in str(refused.value)
-
-
-# -- the road -------------------------------------------------------------------------------------------------------------
+    assert message in str(refused.value)
 
 
 def verbs(folder: Path, good: Array | None, *frames: Array) -> list[str]:
-    """Decisions about frames that a camera shows one after the other."""
+    """Decisions on frames that a camera delivers one after the other."""
     for number, frame in enumerate(frames):
         saved(folder / f"{number}.png", frame)
     perception = Perception(package.open_package(PCB), reference=good)
@@ -209,7 +200,7 @@ def test_a_cut_trace_is_rejected_and_a_good_board_passes(tmp_path: Path) -> None
     ]
 
 
-def test_it_compares_and_does_not_know_boards_by_heart(tmp_path: Path) -> None:
+def test_the_model_compares_with_the_reference_it_is_given(tmp_path: Path) -> None:
     """Against the picture of the cut board, the cut one is good."""
     assert verbs(tmp_path, board(gap=True), board(gap=True)) == ["pass"]
 
@@ -219,15 +210,12 @@ def test_without_its_reference_a_lane_does_not_open(tmp_path: Path) -> None:
         verbs(tmp_path, None, board())
 
 
-# -- wrong files ----------------------------------------------------------------------------------------------------------
-
-
 def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def bomb() -> bytes:
-    """A PNG that promises ten billion pixels in a few bytes."""
+    """A PNG of ten billion pixels in a few bytes."""
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
     return reference.PNG + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
 
@@ -237,7 +225,7 @@ def encoded(suffix: str) -> bytes:
 
 
 def damaged(suffix: str) -> bytes:
-    """Zeros in its middle; a JPEG decoder would go on with made-up pixels."""
+    """Zeros in its middle; a JPEG decoder makes up pixels there."""
     raw = bytearray(encoded(suffix))
     middle = len(raw) // 2
     raw[middle : middle + 300] = bytes(300)
@@ -246,7 +234,7 @@ def damaged(suffix: str) -> bytes:
 
 BAD = {
     "empty": (b"", "no PNG or JPEG"),
-    "text": (b"a picture, they said", "no PNG or JPEG"),
+    "text": (b"a picture, allegedly", "no PNG or JPEG"),
     "bmp": (encoded(".bmp"), "no PNG or JPEG"),
     "header": (encoded(".png")[:20], "no PNG or JPEG"),
     "marker": (encoded(".jpg")[:4], "no PNG or JPEG"),
@@ -260,18 +248,18 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", sorted(BAD))
-def test_a_file_that_is_no_reference(tmp_path: Path, name: str) -> None:
-    raw, words = BAD[name]
+def test_a_bad_reference_file_is_refused(tmp_path: Path, name: str) -> None:
+    raw, message = BAD[name]
     (tmp_path / name).write_bytes(raw)
     with pytest.raises(BadReference) as refused:
         reference.read(tmp_path / name)
-    assert words in str(refused.value) and name in str(refused.value)
+    assert message in str(refused.value) and name in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_a_damaged_file_is_a_picture_or_a_mistake(tmp_path: Path, suffix: str) -> None:
-    """Nothing else comes out, whatever bytes are changed."""
+def test_a_damaged_file_is_read_or_refused(tmp_path: Path, suffix: str) -> None:
+    """No other outcome, whatever bytes are changed."""
     random, good, refused = np.random.default_rng(4), encoded(suffix), 0
     for _ in range(60):
         raw = bytearray(good)
@@ -285,15 +273,15 @@ def test_a_damaged_file_is_a_picture_or_a_mistake(tmp_path: Path, suffix: str) -
     assert refused > 10
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_a_path_that_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for name, words in (
+    for name, message in (
         ("none.png", "does not exist"),
         (".", "is no file"),
         ("pipe", "is no file"),
         ("m" * 300, "not exist"),
     ):
-        with pytest.raises(BadReference, match=words):
+        with pytest.raises(BadReference, match=message):
             reference.read(tmp_path / name)
 
 
@@ -307,11 +295,9 @@ def test_a_file_too_large(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_a_good_file_of_either_kind(tmp_path: Path, suffix: str) -> None:
     for picture in (board(), cv2.cvtColor(board(), cv2.COLOR_GRAY2BGR)):
-        found = reference.read(saved(tmp_path / f"good{suffix}", picture))
-        assert np.abs(found.astype(int) - board()).mean() < 2
+        picture_read = reference.read(saved(tmp_path / f"good{suffix}", picture))
+        assert np.abs(picture_read.astype(int) - board()).mean() < 2
 
-
-# -- the configuration ----------------------------------------------------------------------------------------------------
 
 CONFIG = """\
 run_dir: run
@@ -340,7 +326,7 @@ def test_a_good_configuration_and_each_mistake_in_one_line(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("command", ["check", "run"])
-def test_a_damaged_reference_is_told_before_anything_moves(tmp_path: Path, command: str) -> None:
+def test_a_damaged_reference_is_reported_before_any_device_moves(tmp_path: Path, command: str) -> None:
     (tmp_path / "good.png").write_bytes(BAD["damaged"][0])
     with Cell(tmp_path, {}) as cell:
         path = tmp_path / "reflexd.yaml"
@@ -351,7 +337,7 @@ def test_a_damaged_reference_is_told_before_anything_moves(tmp_path: Path, comma
     assert line == f"{path}:6: '{tmp_path}/good.png' does not decode: it is damaged; save it again"
 
 
-def test_the_daemon_hands_the_reference_to_its_lane(tmp_path: Path) -> None:
+def test_the_daemon_gives_the_reference_to_its_lane(tmp_path: Path) -> None:
     """No device fault, and inferences are counted."""
     saved(tmp_path / "good.png", board())
     with Cell(tmp_path, {}) as cell:

@@ -26,15 +26,15 @@ from agent.rules.fusion import explain
 from agent.rules.scene import Scene
 from agent.scenes import catalog
 from agent.scenes.catalog import MARK
-from agent.view import command
-from tests.processes import Process, until
+from agent.view.source import with_source
+from tests.processes import Process
 from tests.shared import DATA, ROOT, needs_recordings
 from tests.test_crossing import PASSES
 from tests.test_heart import VF_S
+from tests.waiting import until
 
 NAMES = catalog.names()
 OVERLAY: dict[str, Any] = yamlfile.read(catalog.HERE / f"{catalog.RECORDINGS}.yaml").data
-PATIENCE_S = 60.0  # of a busy box, on which all scenes start at once
 
 
 # -- whole ------------------------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def plays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Play]]
 @pytest.mark.parametrize("name", [*NAMES, pytest.param("campus on recordings", marks=needs_recordings)])
 def test_a_rule_moves_the_actuator_and_the_end_is_in_order(plays: dict[str, Play], name: str) -> None:
     play = plays[name]
-    until(lambda: play.text, play.ordered, PATIENCE_S)
+    until(play.ordered, lambda: play.text)
     assert play.stop() == 0
     assert re.search(r"is safe: \S+ has left", play.text)  # good-byes, not silence
     (*_, table) = play.text.rpartition("\nlane ")
@@ -210,7 +210,7 @@ def watched(config: Config, beside: Path, lanes: list[str], seconds: float = 1e9
     """The scene's own lanes, fast: sample after sample of all of them in the order of their times, from 0 on."""
     scene = Scene(rules_of(config))
     actuator = next(iter(config.actuators))
-    made = [make_lane(name, command.staged(config, name, None, beside), beside, 0) for name in lanes]
+    made = [make_lane(name, with_source(config, name, None, beside), beside, 0) for name in lanes]
     starts, heads = {}, {}
     try:
         for lane in made:

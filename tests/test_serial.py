@@ -19,8 +19,7 @@ from drivers.base import DeviceFault, DeviceMissing, DeviceTimeout
 from drivers.sensor._checksum import total
 from drivers.sensor._frames import FLOAT32_MAX, FrameOptions, FrameParser, cobs_decode
 from drivers.sensor.serial import Driver, Options, explain
-
-DEADLINE_S = 5.0
+from tests.waiting import until
 
 
 def cobs_encode(data):
@@ -104,12 +103,10 @@ def opened():
 
 def collect(driver, rows):
     """Samples until so many readings have come."""
-    samples, until = [], time.monotonic() + DEADLINE_S
+    samples = []
     while sum(len(sample.payload) for sample in samples) < rows:
-        assert time.monotonic() < until, f"only {samples} came"
-        sample = driver.read(0.05)
-        if sample:
-            samples.append(sample._replace(payload=sample.payload.copy()))
+        sample = until(lambda: driver.read(0.05), lambda: f"{rows} readings; {samples} were read")
+        samples.append(sample._replace(payload=sample.payload.copy()))
     return samples
 
 
@@ -119,10 +116,8 @@ def values(driver, rows):
 
 def outcome(driver):
     """The error that reading ends with."""
-    until = time.monotonic() + DEADLINE_S
     with pytest.raises((DeviceFault, DeviceMissing, DeviceTimeout)) as caught:
-        while time.monotonic() < until:
-            driver.read(0.05)
+        until(lambda: driver.read(0.05) and False, "an error")
     return caught.value
 
 
@@ -364,10 +359,10 @@ def test_close_is_harmless(line, opened):
         ({"framing": "cobs", "layout": "<hh", "checksum": "nmea"}, "newline"),
         ({"layout": "<hh"}, "cobs"),
         ({"channels": ["a", "a"]}, "same name"),
-        ({"channels": ["_", "_"]}, "no channel is left"),
+        ({"channels": ["_", "_"]}, "no channel with a reading"),
         ({"sequence": {"channel": "n"}}, "not among"),
-        ({"channels": ["n"], "sequence": {"channel": "n"}}, "no channel is left"),
-        ({"url": "http://x"}, "no serial port"),
+        ({"channels": ["n"], "sequence": {"channel": "n"}}, "no channel with a reading"),
+        ({"url": "http://x"}, "not a serial port"),
         ({"separator": "*"}, "Input should be"),
     ],
 )

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from drivers.actuator import signal
 from drivers.actuator._signal_plan import LAMPS, PHASES, Plan, Times
 from drivers.base import DeviceFault, DeviceMissing
-from tests.shared import until
+from tests.waiting import until
 
 RELAYS = {lamp: number for number, lamp in enumerate(LAMPS, 1)}
 TIMES = Times(green_min=7.0, green_max=30.0, yellow=3.0, all_red=1.0, people_clear=5.0)
@@ -416,7 +416,7 @@ def test_as_json_lines_flashing_is_one_of_them(tmp_path):
         ({"url": "/dev/ttyUSB0"}, "vehicle_red has none"),
         ({"url": "/dev/ttyUSB0", "relays": RELAYS | {"people_green": 1}}, "two lamps hang on one relay"),
         ({"url": "/dev/ttyUSB0", "relays": RELAYS | {"people_yellow": 9}}, "people_yellow"),
-        ({"url": "http://x", "relays": RELAYS}, "no serial port"),
+        ({"url": "http://x", "relays": RELAYS}, "not a serial port"),
         ({"safe": "dark"}, "all_red"),
     ],
 )

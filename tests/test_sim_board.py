@@ -1,4 +1,4 @@
-"""The simulated inspection camera: same seed, same boards; a truth that pictures show; the scene's verdicts."""
+"""The simulated inspection camera: same seed, same boards; pictures show the true defects; the scene's verdicts."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def camera(**options: Any) -> sim_board.Driver:
 
 def test_the_same_seed_draws_the_same_boards() -> None:
     for number in range(4):
-        (one, truth), (same, again), (other, _) = board(number, 3, 0.5), board(number, 3, 0.5), board(number, 4, 0.5)
-        assert np.array_equal(one, same) and truth == again
-        assert not np.array_equal(one, other)
+        (first, truth), (same, same_truth) = board(number, 3, 0.5), board(number, 3, 0.5)
+        assert np.array_equal(first, same) and truth == same_truth
+        assert not np.array_equal(first, board(number, 4, 0.5)[0])
 
 
 def test_a_good_board_differs_from_the_good_one_only_at_its_edges() -> None:
@@ -44,7 +44,7 @@ def test_a_good_board_differs_from_the_good_one_only_at_its_edges() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_defect_changes_the_copper_where_it_says_and_nowhere_else(kind: str) -> None:
+def test_each_defect_changes_the_copper_at_its_place_and_nowhere_else(kind: str) -> None:
     for seed in range(20):
         copper = good()
         x, y = KINDS[kind](copper, np.random.default_rng(seed))
@@ -81,26 +81,26 @@ def test_the_bundled_reference_is_the_good_board() -> None:
     assert np.array_equal(reference.read(REFERENCE), 255 * (1 - good()))
 
 
-def test_the_scene_rejects_what_is_bad_and_accepts_what_is_good(tmp_path: Path) -> None:
+def test_the_scene_rejects_defective_boards_and_accepts_good_ones(tmp_path: Path) -> None:
     """60 boards, half of them with defects, through the scene's own lane and rules: a verdict for each."""
-    told = load_config(catalog.find("inspection"))
-    section = told.lanes["board"]
+    config = load_config(catalog.find("inspection"))
+    section = config.lanes["board"]
     options = {**section.source.options, "pace": "fast", "pictures": 60, "defective": 0.5, "seed": 5}
-    told = told.model_copy(
+    config = config.model_copy(
         update={
             "run_dir": tmp_path,
             "lanes": {"board": section.model_copy(update={"source": section.source.model_copy(update=options)})},
         }
     )
-    lane = make_lane("board", told, catalog.HERE, 0)
+    lane = make_lane("board", config, catalog.HERE, 0)
     assert isinstance(lane.source, sim_board.Driver)
-    scene, right = Scene(rules_of(told)), 0
+    scene, correct = Scene(rules_of(config)), 0
     for number, (sample, decisions) in enumerate(lane.play(scene)):
         (verdict,) = decisions
-        right += verdict.verb == ("reject" if lane.source.truth(sample.sequence) else "accept")
+        correct += verdict.verb == ("reject" if lane.source.truth(sample.sequence) else "accept")
         if number == 59:
             break
-    assert right >= 58
+    assert correct >= 58
 
 
 def test_a_picture_is_black_and_white() -> None:

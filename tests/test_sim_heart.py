@@ -50,9 +50,7 @@ def test_is_a_stream_of_one_channel() -> None:
 def test_real_pace_waits_no_longer_than_asked_and_a_late_lane_gets_all() -> None:
     driver = heart(pace="real")
     first = take(driver)
-    until = time.monotonic_ns() + 30_000_000
-    while time.monotonic_ns() < until:
-        assert driver.options.pace == "real"
+    driver.due -= 30_000_000  # as if 30 ms had passed
     late = take(driver)
     assert len(late.payload) >= 7 and late.sequence == first.sequence + len(late.payload)
     assert late.t_capture <= time.monotonic_ns()

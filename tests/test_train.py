@@ -15,8 +15,8 @@ def test_intervals_stay_honest_at_the_ends():
     low, high = card.wilson(100, 100)
     assert 0.95 < low < 0.97
     assert high == pytest.approx(1.0)
-    assert card.at_most(0, 2.0) == pytest.approx(1.5, abs=0.05)
-    assert card.at_most(3, 1.0) == pytest.approx(7.75, abs=0.1)
+    assert card.rate_bound(0, 2.0) == pytest.approx(1.5, abs=0.05)
+    assert card.rate_bound(3, 1.0) == pytest.approx(7.75, abs=0.1)
 
 
 def test_a_package_can_be_read_back(tmp_path):
@@ -55,7 +55,7 @@ def test_a_package_of_somebody_else_has_their_licence(tmp_path):
     ],
 )
 def test_the_trade_is_told_as_it_is(sizes, right, ms, said):
-    assert card.trade(sizes, right, 100, ms).endswith(said)
+    assert card.int8_tradeoff(sizes, right, 100, ms).endswith(said)
 
 
 def test_a_card_says_how_it_was_made(tmp_path, capsys):
@@ -75,7 +75,7 @@ def test_yaml_indents_what_is_inside():
 def test_a_tiny_network_learns_and_keeps_it_in_int8(tensorflow, capsys):
     from models.train import engine
 
-    engine.steady(1)
+    engine.make_reproducible(1)
     random = np.random.default_rng(1)
     inputs = random.uniform(-1, 1, (600, 8, 2)).astype(np.float32)
     truth = (inputs[:, -1, 0] > 0).astype(int)

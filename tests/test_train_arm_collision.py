@@ -225,7 +225,7 @@ def test_the_wrists_road_in_small(tensorflow, tmp_path, monkeypatch):
 
     for name, value in {"EPOCHS": 12, "AGAIN": 12, "REPEATS": 1, "FOLDS": 2, "COPIES": 3}.items():
         monkeypatch.setattr(make, name, value)
-    make.steady(1)
+    make.make_reproducible(1)
     told = windows.load(laid_out(tmp_path / "set", made()))
     known, held, seed = next(make.folds(told, windows.groups(told)))
     assert not set(known) & set(held)

@@ -216,7 +216,7 @@ def test_views_stay_pictures() -> None:
 
 def test_labels_match_by_any_of_their_names() -> None:
     known = ["background", "tabby, tabby cat", "Hot-Dog", "dog"]
-    assert distil.match(known, ["tabby_cat", "hot dog"]) == {"tabby, tabby cat": 0, "Hot-Dog": 1}
+    assert distil.match_labels(known, ["tabby_cat", "hot dog"]) == {"tabby, tabby cat": 0, "Hot-Dog": 1}
 
 
 @pytest.mark.parametrize(
@@ -232,21 +232,21 @@ def test_a_teacher_that_cannot_teach_this_is_said_so(
     name: str, labels: list[str], takes_pictures: bool, why: str
 ) -> None:
     with pytest.raises(DataError, match=why):
-        distil.teacher(name, labels, takes_pictures)
+        distil.open_teacher(name, labels, takes_pictures)
 
 
 def test_a_classifier_adds_up_and_a_detector_counts_its_best() -> None:
-    arm = distil.teacher("arm-deviation", ["collision", "normal", "odd"], pictures=False)
-    assert distil.covered(arm) == [0, 1]
+    arm = distil.open_teacher("arm-deviation", ["collision", "normal", "odd"], pictures=False)
+    assert distil.covered_labels(arm) == [0, 1]
     sure = [Finding("normal", 0.6), Finding("collision", 0.2), Finding("overspeed", 0.2)]
-    assert distil.opinion(arm, sure) == pytest.approx([0.25, 0.75, 0])
-    assert not distil.opinion(arm, [Finding("overspeed", 0.9), Finding("normal", 0.1)]).any()
-    person = distil.teacher("person-coarse", ["nobody", "person"], pictures=True)
-    assert distil.covered(person) == [0, 1]
+    assert distil.soft_labels(arm, sure) == pytest.approx([0.25, 0.75, 0])
+    assert not distil.soft_labels(arm, [Finding("overspeed", 0.9), Finding("normal", 0.1)]).any()
+    person = distil.open_teacher("person-coarse", ["nobody", "person"], pictures=True)
+    assert distil.covered_labels(person) == [0, 1]
     two = [Finding("person", 0.6, Box(0, 0, 1, 1)), Finding("person", 0.7, Box(0, 0, 1, 1))]
-    assert distil.opinion(person, two) == pytest.approx([0.3, 0.7])
-    assert distil.opinion(person, []).tolist() == [1, 0]
-    assert not np.isnan(distil.opinion(person, [Finding("person", float("nan"))])).any()
+    assert distil.soft_labels(person, two) == pytest.approx([0.3, 0.7])
+    assert distil.soft_labels(person, []).tolist() == [1, 0]
+    assert not np.isnan(distil.soft_labels(person, [Finding("person", float("nan"))])).any()
 
 
 def test_soft_labels_are_the_teachers_logits_at_the_temperature() -> None:
@@ -268,11 +268,11 @@ def test_a_teacher_is_heard_only_where_it_is_right_or_nobody_knows() -> None:
     assert (wanted[:, 2:].sum(axis=1) > 0).tolist() == [True, False, False, True, True, True, True]
     said[3] = said[2]  # now it is right in 3 of 5: not TRUSTED
     assert not distil.targets(labels, said, [0, 1])[6].any()
-    assert not distil.believed(0, 0)
+    assert not distil.is_trusted(0, 0)
 
 
 def test_a_teacher_reads_as_in_a_lane() -> None:
-    arm = distil.teacher("arm-deviation", ["normal", "deviation", "collision", "overspeed"], pictures=False)
+    arm = distil.open_teacher("arm-deviation", ["normal", "deviation", "collision", "overspeed"], pictures=False)
     fault = {"kind": "deviation", "at_s": 0.1, "for_s": 1}
     lane = offline_lane(
         "arm", "sensor.sim_arm", {"faults": [fault]}, Perception(package.open_package(package.find("arm-deviation")))
@@ -281,17 +281,17 @@ def test_a_teacher_reads_as_in_a_lane() -> None:
     for sample, _ in islice(lane.play(Scene(Rules({}, {}))), 300):
         samples.append(sample.payload.copy())
         scores.append(lane.evidence or [])
-    said = distil.reads(arm, lane.source.channels)(np.concatenate(samples))
+    said = distil.recording_labeller(arm, lane.source.channels)(np.concatenate(samples))
     assert not said[:31].any() and said[31:].sum(axis=1) == pytest.approx(1, abs=1e-5)
     for evidence, row in zip(scores[31:], said[31:]):
         assert evidence[0].label == ("normal", "deviation", "collision", "overspeed")[row.argmax()]
     with pytest.raises(DataError, match="needs channel 'e1'"):
-        distil.reads(arm, ("x", "y"))
+        distil.recording_labeller(arm, ("x", "y"))
 
 
 def test_a_teacher_sees_as_in_a_lane() -> None:
-    person = distil.teacher("person-coarse", ["nothing", "person"], pictures=True)
-    shares = distil.sees(person)(np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8))
+    person = distil.open_teacher("person-coarse", ["nothing", "person"], pictures=True)
+    shares = distil.picture_labeller(person)(np.random.default_rng(1).integers(0, 256, (240, 320, 3), np.uint8))
     assert shares.shape == (2,) and shares.sum() == pytest.approx(1)
 
 

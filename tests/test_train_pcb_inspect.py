@@ -293,16 +293,16 @@ def test_boards_it_never_saw():
 
 def test_the_boards_road_in_small(tensorflow, tmp_path, monkeypatch):
     """Boards of one trace; what is trained in seconds already sees where they differ, and a lane would."""
-    from models.train.engine import steady
+    from models.train.engine import make_reproducible
     from models.train.pack import pack
     from models.train.pcb_inspect import make
 
-    steady(1)
+    make_reproducible(1)
     monkeypatch.setattr(make, "VIEWS", 4)
-    model = make.train(make.slim(make.network(), 0.5), make.seen_of([pair()]), 1)
+    model = make.train(make.prune(make.network(), 0.5), make.seen_of([pair()]), 1)
     content = make.to_int8(make.exported(model), make.whole([pair()]))
     golden = make.golden_inputs(make.Network(content))[:1]
-    pack(tmp_path / "tiny", content, make.FACTS, golden, np.stack([make.Network(content).raw(golden[0])]))
+    pack(tmp_path / "tiny", content, make.FACTS, golden, np.stack([make.Network(content).run(golden[0])]))
     opened = open_package(tmp_path / "tiny")
     assert opened.engine.outputs[0].shape == (1, SIDE // views.STRIDE, SIDE // views.STRIDE, len(KINDS))
     told = evaluate(Path(tmp_path / "tiny"), on_disk(tmp_path / "data"))

@@ -1,4 +1,4 @@
-"""person-coarse: its teachers, its cut-outs and views, its score and folds, its figures on other clips, its road in small."""
+"""person-coarse: teachers, cut-outs and views, score and folds, figures on other clips, and a small training."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from agent.rules.scene import Scene
 from models.train.data import DataError
 from models.train.person_coarse import backdrops, clips, cutouts, evaluate, folds, score, teachers, views
 from models.train.person_coarse.clips import INPUT, SIDE, Clip
-from models.train.person_coarse.teachers import Seen
-from models.train.person_coarse.truth import Truth, agree
+from models.train.person_coarse.teachers import TeacherOutputs
+from models.train.person_coarse.truth import Truth, area, consensus, intersection, intersection_over_union
 from tests.shared import PUBLIC, needs_recordings
 
 WHOLE, LEGS, ELSEWHERE = Box(0.2, 0.1, 0.4, 0.9), Box(0.2, 0.6, 0.4, 0.9), Box(0.7, 0.7, 0.9, 0.9)
 
 
 def walk(name: str = "tiny", frames: int = 12, there: bool = True) -> Clip:
-    """A red bar walks through a room with a mottled wall: what the teachers would be sure of."""
+    """A red bar moves through a room with a mottled wall; the truths are exact."""
     room = cv2.resize(np.random.default_rng(4).integers(90, 130, (12, 12, 3), np.uint8), (SIDE, SIDE))
     pictures, truths = np.stack([room] * frames), []
     for number in range(frames):
@@ -40,39 +40,39 @@ def walk(name: str = "tiny", frames: int = 12, there: bool = True) -> Clip:
     return Clip(name, pictures, inputs, truths, np.ones(frames, bool))
 
 
-# -- teachers -------------------------------------------------------------------------------------------------------------
+# -- teachers ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_person_is_where_two_teachers_agree() -> None:
-    assert agree(Seen([(0.4, WHOLE)], [(0.4, LEGS)], None)).people == [WHOLE]
-    assert agree(Seen([(0.4, LEGS)], [], WHOLE)).people == [WHOLE]
-    assert agree(Seen([], [], None)) == Truth([], [])
+    assert consensus(TeacherOutputs([(0.4, WHOLE)], [(0.4, LEGS)], None)).people == [WHOLE]
+    assert consensus(TeacherOutputs([(0.4, LEGS)], [], WHOLE)).people == [WHOLE]
+    assert consensus(TeacherOutputs([], [], None)) == Truth([], [])
 
 
-def test_one_teacher_alone_is_a_doubt_unless_it_is_certain() -> None:
-    assert agree(Seen([(0.4, WHOLE)], [], None)) == Truth([], [WHOLE])
-    assert agree(Seen([(0.7, WHOLE), (0.5, LEGS)], [], None)).people == [WHOLE]
-    assert agree(Seen([], [], WHOLE)) == Truth([], [WHOLE])
-    assert agree(Seen([(0.7, WHOLE), (0.3, ELSEWHERE)], [], None)) == Truth([WHOLE], [ELSEWHERE])
+def test_one_teacher_alone_is_uncertain_unless_its_score_is_high() -> None:
+    assert consensus(TeacherOutputs([(0.4, WHOLE)], [], None)) == Truth([], [WHOLE])
+    assert consensus(TeacherOutputs([(0.7, WHOLE), (0.5, LEGS)], [], None)).people == [WHOLE]
+    assert consensus(TeacherOutputs([], [], WHOLE)) == Truth([], [WHOLE])
+    assert consensus(TeacherOutputs([(0.7, WHOLE), (0.3, ELSEWHERE)], [], None)) == Truth([WHOLE], [ELSEWHERE])
 
 
-def test_where_somebody_is_known_to_be_one_teacher_will_do() -> None:
-    assert agree(Seen([(0.4, LEGS)], [], ELSEWHERE), one_is_there=True) == Truth([ELSEWHERE], [LEGS])
-    assert agree(Seen([], [], None), one_is_there=True) == Truth([], [])
+def test_one_teacher_is_enough_where_a_person_is_known_to_be() -> None:
+    assert consensus(TeacherOutputs([(0.4, LEGS)], [], ELSEWHERE), person_present=True) == Truth([ELSEWHERE], [LEGS])
+    assert consensus(TeacherOutputs([], [], None), person_present=True) == Truth([], [])
     assert not clips.useful(Truth([], []), staged=True)
     assert clips.useful(Truth([], []), staged=False)
     assert not clips.useful(Truth([], [WHOLE]), staged=False)
 
 
-def test_a_pose_of_few_joints_is_nobody() -> None:
+def test_a_pose_of_few_joints_is_no_person() -> None:
     joints = np.zeros((17, 3))
     joints[:5] = 0.5
-    assert teachers.posed(joints) is None
+    assert teachers.pose_box(joints) is None
     joints[5:8] = [0.2, 0.3, 0.9]
-    assert teachers.posed(joints) == pytest.approx((0.25, 0.15, 0.55, 0.55))
+    assert teachers.pose_box(joints) == pytest.approx((0.25, 0.15, 0.55, 0.55))
 
 
-def test_missing_data_is_said_in_one_line(tmp_path: Path) -> None:
+def test_missing_data_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"no teacher network {teachers.SSD}"):
         teachers.Teachers(tmp_path)
     with pytest.raises(DataError, match="no clip"):
@@ -87,16 +87,16 @@ def test_missing_data_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 @needs_recordings
-def test_the_public_teachers_see_who_squats() -> None:
+def test_the_public_teachers_detect_a_squatting_person() -> None:
     pytest.importorskip("onnxruntime")
     frame = np.ascontiguousarray(cv2.imread(str(PUBLIC / "squat.bmp"))[..., ::-1])
-    (person,) = agree(teachers.Teachers(PUBLIC)(frame)).people
-    assert score.shared(person, Box(0.15, 0.15, 0.85, 0.95)) > 0.3
+    (person,) = consensus(teachers.Teachers(PUBLIC)(frame)).people
+    assert intersection_over_union(person, Box(0.15, 0.15, 0.85, 0.95)) > 0.3
     cats = cv2.imread(str(PUBLIC / "cats_and_dogs.jpg"))[..., ::-1]
-    assert agree(teachers.Teachers(PUBLIC)(np.ascontiguousarray(cats))).people == []
+    assert consensus(teachers.Teachers(PUBLIC)(np.ascontiguousarray(cats))).people == []
 
 
-# -- views ----------------------------------------------------------------------------------------------------------------
+# -- views -------------------------------------------------------------------------------------------------------------
 
 
 def test_every_scene_is_left_out_once_with_all_its_clips() -> None:
@@ -107,34 +107,34 @@ def test_every_scene_is_left_out_once_with_all_its_clips() -> None:
 
 def test_a_person_who_walks_is_cut_from_the_room() -> None:
     clip = walk()
-    room = cutouts.empty(clip)
-    assert room.picture[..., 0].max() < 150 and room.doubts == []
-    found = cutouts.cut(clip, room.picture)
-    assert len(found) == len(clip.pictures)
-    for pixels, cover in found:
+    room = cutouts.empty_room(clip)
+    assert room.picture[..., 0].max() < 150 and room.uncertain == []
+    persons = cutouts.cut(clip, room.picture)
+    assert len(persons) == len(clip.pictures)
+    for pixels, cover in persons:
         assert pixels[cover > 0.9][:, 0].min() > 150  # red, and nothing of the wall
         assert cover.shape[0] == pytest.approx(110, abs=8) and cover.shape[1] == pytest.approx(21, abs=8)
 
 
-def test_who_never_moves_may_be_left_in_the_room() -> None:
+def test_a_person_who_never_moves_may_be_left_in_the_room() -> None:
     clip = walk()
     still = clip._replace(truths=clip.truths[:1] * len(clip.truths))
-    (box,) = cutouts.empty(still).doubts
-    assert score.common(box, clip.truths[0].people[0]) == pytest.approx(score.area(clip.truths[0].people[0]))
+    (box,) = cutouts.empty_room(still).uncertain
+    assert intersection(box, clip.truths[0].people[0]) == pytest.approx(area(clip.truths[0].people[0]))
 
 
-def test_a_grid_knows_person_nobody_and_edge() -> None:
-    cells = views.mapped([Box(0.25, 0.25, 0.75, 0.75)], [Box(0.9, 0.9, 1.0, 1.0)])[..., 0]
+def test_a_grid_has_person_no_person_and_unknown_edge() -> None:
+    cells = views.truth_grid([Box(0.25, 0.25, 0.75, 0.75)], [Box(0.9, 0.9, 1.0, 1.0)])[..., 0]
     assert cells.shape == (views.CELLS, views.CELLS)
     assert cells[8, 8] == 1 and cells[0, 0] == 0 and cells[4, 8] == -1 and cells[15, 15] == -1
-    assert views.mapped([Box(0.5, 0.5, 0.52, 0.52)]).sum() == 1  # too small to hold a cell's middle
+    assert views.truth_grid([Box(0.5, 0.5, 0.52, 0.52)]).sum() == 1  # too small to hold a cell's middle
 
 
 def test_views_move_picture_and_grid_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "recolour", lambda picture, random: picture)
-    monkeypatch.setattr(views, "dressed", lambda pixels, random: pixels)
-    monkeypatch.setattr(backdrops, "furnish", lambda picture, taken, random: None)
-    monkeypatch.setattr(backdrops, "muted", lambda random, count: np.full((count, 3), 100.0))
+    monkeypatch.setattr(views, "_vary_light", lambda picture, random: picture)
+    monkeypatch.setattr(views, "_change_clothes", lambda pixels, random: pixels)
+    monkeypatch.setattr(backdrops, "furnish", lambda picture, persons, random: None)
+    monkeypatch.setattr(backdrops, "_muted_colours", lambda random, count: np.full((count, 3), 100.0))
     random = np.random.default_rng(3)
     stock = views.stock([walk()], random)
     hits = 0
@@ -155,7 +155,7 @@ def test_blank_pictures_are_dark_bright_and_between() -> None:
     assert levels.min() < 10 and levels.max() > 245 and ((levels > 60) & (levels < 200)).any()
 
 
-def test_backdrops_differ_and_have_things_only_beside_people() -> None:
+def test_backdrops_differ_and_have_objects_only_beside_people() -> None:
     random = np.random.default_rng(5)
     assert not np.array_equal(backdrops.draw(64, random), backdrops.draw(64, random))
     picture = np.zeros((INPUT, INPUT, 3), np.uint8)
@@ -164,36 +164,38 @@ def test_backdrops_differ_and_have_things_only_beside_people() -> None:
     assert picture.any() and not picture[40:90, 40:90].any()
 
 
-# -- score ----------------------------------------------------------------------------------------------------------------
+# -- score -------------------------------------------------------------------------------------------------------------
 
 
-def test_found_and_boxed_and_false_are_three_things() -> None:
-    person, doubt = Box(0, 0, 0.5, 1), Box(0.9, 0, 1, 1)
-    truth = Truth([person], [doubt])
-    assert score.judge([Box(0, 0, 0.5, 0.8)], truth) == score.Score(1, 1, 1, 1, 0, pytest.approx(0.8), 1)
-    bit, wide = score.judge([Box(0, 0, 0.1, 0.2)], truth), score.judge([Box(0.1, 0, 0.92, 1)], truth)
-    assert bit[:5] == (1, 1, 1, 0, 0) and wide[:5] == (1, 1, 0, 1, 0) and bit.either == wide.either == 1
-    assert score.judge([Box(0, 0, 1, 1)], truth)[:5] == (1, 1, 1, 1, 0)  # too large, but a good half of it
+def test_found_boxed_and_false_are_counted_separately() -> None:
+    person, uncertain = Box(0, 0, 0.5, 1), Box(0.9, 0, 1, 1)
+    truth = Truth([person], [uncertain])
+    assert score.judge([Box(0, 0, 0.5, 0.8)], truth) == score.Score(
+        frames=1, persons=1, found=1, boxed=1, false=0, overlap=pytest.approx(0.8), either=1
+    )
+    small, wide = score.judge([Box(0, 0, 0.1, 0.2)], truth), score.judge([Box(0.1, 0, 0.92, 1)], truth)
+    assert small[:5] == (1, 1, 1, 0, 0) and wide[:5] == (1, 1, 0, 1, 0) and small.either == wide.either == 1
+    assert score.judge([Box(0, 0, 1, 1)], truth)[:5] == (1, 1, 1, 1, 0)  # too large, but half of it lies on the person
     assert score.judge([Box(0.6, 0, 0.8, 1)], truth)[:5] == (1, 1, 0, 0, 1)
-    assert score.judge([doubt], truth)[:5] == (1, 1, 0, 0, 0)
-    assert score.judge([], Truth([], [])) == score.Score(1)
+    assert score.judge([uncertain], truth)[:5] == (1, 1, 0, 0, 0)
+    assert score.judge([], Truth([], [])) == score.Score(frames=1)
 
 
-def test_the_least_shortfall_is_chosen_by_the_other_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_choice_with_the_least_shortfall_is_made_by_the_other_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folds, "SCENES", {"a": ("one",), "b": ("two",), "c": ("three",)})
     monkeypatch.setattr(folds, "FOLDS", (("a",), ("b", "c")))
     outputs: dict[str, list[Array]] = {}
-    known = [walk("one", 4), walk("two", 4), walk("three", 4, there=False)]
-    for scene, clip, ghost in zip("abc", known, (0.3, 0.62, 0.62)):
-        cells = np.stack([np.where(views.mapped(truth.people) == 1, 0.71, 0.0) for truth in clip.truths])
-        cells[:, :2, -4:] = ghost
+    played = [walk("one", 4), walk("two", 4), walk("three", 4, there=False)]
+    for scene, clip, false_score in zip("abc", played, (0.3, 0.62, 0.62)):
+        cells = np.stack([np.where(views.truth_grid(truth.people) == 1, 0.71, 0.0) for truth in clip.truths])
+        cells[:, :2, -4:] = false_score
         outputs[scene] = [cells]
-    chosen = folds.choices(known, outputs)
-    assert chosen["a"].threshold == pytest.approx(0.625)  # by b and c, where a ghost stands with 0.62
-    assert chosen["b"] == chosen["c"] == folds.Choice(0.4, 2)  # by a, where all are as good: the first
-    assert folds.tally(known, outputs, "a", chosen["a"])[:5] == (4, 4, 4, 4, 0)
-    assert folds.tally(known, outputs, "b", chosen["b"])[:5] == (4, 4, 4, 4, 4)
-    assert folds.choose(known, outputs, "abc").threshold == pytest.approx(0.625)
+    chosen = folds.choices(played, outputs)
+    assert chosen["a"].threshold == pytest.approx(0.625)  # by b and c, where a false group has 0.62
+    assert chosen["b"] == chosen["c"] == folds.Choice(0.4, 2)  # by a, where all are equal: the first
+    assert folds.tally(played, outputs, "a", chosen["a"])[:5] == (4, 4, 4, 4, 0)
+    assert folds.tally(played, outputs, "b", chosen["b"])[:5] == (4, 4, 4, 4, 4)
+    assert folds.choose(played, outputs, "abc").threshold == pytest.approx(0.625)
 
 
 def grid(scores: Array, **options: float) -> list[Finding]:
@@ -213,14 +215,14 @@ def test_touching_cells_are_one_box() -> None:
     assert len(grid(scores, min_cells=2)) == 1
 
 
-def test_a_grid_of_anything_is_no_crash() -> None:
+def test_a_grid_of_nan_or_infinity_does_not_crash() -> None:
     assert grid(np.full((4, 4), np.nan)) == []
     assert grid(np.full((4, 4), np.inf))[0].score == 1.0
     with pytest.raises(decoders.DecoderError):
         decoders.make("grid", ["person", "car"], {}, [(1, 4, 4, 1)])
 
 
-# -- figures --------------------------------------------------------------------------------------------------------------
+# -- figures -----------------------------------------------------------------------------------------------------------
 
 
 def film(path: Path, clip: Clip) -> None:
@@ -231,25 +233,25 @@ def film(path: Path, clip: Clip) -> None:
     writer.release()
 
 
-def test_figures_of_clips_seen_and_unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Teachers who see the red bar: the real ones and the real clips are not needed to count."""
+def test_figures_are_separate_for_training_clips_and_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stub teachers that detect the red bar: the real ones and the real clips are not needed for counting."""
 
-    def see(frame: Array) -> Seen:
+    def detect_bar(frame: Array) -> TeacherOutputs:
         columns = np.flatnonzero((frame[100, :, 0].astype(int) - frame[100, :, 1]) > 100)
         if not len(columns):
-            return Seen([], [], None)
+            return TeacherOutputs([], [], None)
         box = Box(columns[0] / SIDE, 40 / SIDE, columns[-1] / SIDE, 160 / SIDE)
-        return Seen([(0.9, box)], [(0.9, box)], None)
+        return TeacherOutputs([(0.9, box)], [(0.9, box)], None)
 
-    monkeypatch.setattr(evaluate, "Teachers", lambda models: see)
+    monkeypatch.setattr(evaluate, "Teachers", lambda models: detect_bar)
     film(tmp_path / "video-fall-gmdcsa24" / "S1-Fall-13.avi", walk())
     film(tmp_path / "video-intel" / "store.avi", walk(there=False))
-    told = evaluate.evaluate(package.find("person-coarse"), tmp_path)
-    assert list(told["clips"]) == ["S1-Fall-13.avi", "store.avi"]
-    assert (told["seen"]["persons"], told["unseen"]["persons"], told["unseen"]["judged"]) == (12, 0, 12)
-    assert told["seen"]["against_the_ssd_alone"]["persons"] == 12
-    assert told["bytes"] <= 200_000 and told["largest_frame_bytes"] <= 1024
-    assert 0 < told["invoke_ms"]["median"] <= told["invoke_ms"]["p99"]
+    figures = evaluate.evaluate(package.find("person-coarse"), tmp_path)
+    assert list(figures["clips"]) == ["S1-Fall-13.avi", "store.avi"]
+    assert (figures["seen"]["persons"], figures["unseen"]["persons"], figures["unseen"]["judged"]) == (12, 0, 12)
+    assert figures["seen"]["against_the_ssd_alone"]["persons"] == 12
+    assert figures["bytes"] <= 200_000 and figures["largest_frame_bytes"] <= 1024
+    assert 0 < figures["invoke_ms"]["median"] <= figures["invoke_ms"]["p99"]
 
 
 def test_ten_boxes_of_a_frame_are_below_a_kilobyte() -> None:
@@ -257,44 +259,46 @@ def test_ten_boxes_of_a_frame_are_below_a_kilobyte() -> None:
     assert len(evaluate.packed(boxes)) == 1 + 10 * (1 + 7 + 5 * 5)
 
 
-# -- the road -------------------------------------------------------------------------------------------------------------
+# -- the training ------------------------------------------------------------------------------------------------------
 
 
-def test_the_persons_road_in_small(tensorflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.train.engine import steady
+def test_a_small_training_becomes_a_package_that_a_lane_runs(
+    tensorflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from models.train.engine import make_reproducible
     from models.train.person_coarse import make, train
 
-    steady(1)
+    make_reproducible(1)
     monkeypatch.setattr(train, "VIEWS", 32)
-    monkeypatch.setattr(train, "TOP", (64, 32, 1e-3))
-    monkeypatch.setattr(train, "GENTLE", (32, 32, 1e-4))
-    files = make.learn([walk(), walk(there=False)], {})
+    monkeypatch.setattr(train, "HEAD", train.Stage(64, 32, 1e-3))
+    monkeypatch.setattr(train, "FINE_TUNING", train.Stage(32, 32, 1e-4))
+    files = make.trained_files([walk(), walk(there=False)], {})
     assert len(files[1]) < 0.4 * len(files[0])
     place = tmp_path / "red-bar"
-    make.ship(place, files[1], folds.Choice(0.01, 1))  # three steps teach nothing: any cell will do
+    make.write_package(place, files[1], folds.Choice(0.01, 1))  # three steps teach nothing: any cell must do
     assert package.compare_golden(package.open_package(place)) == 0.0
     film(tmp_path / "new.avi", walk(frames=5))
     assert verbs(place, tmp_path / "new.avi")[-1:] == ["stop"]
-    make.ship(place, files[1], folds.Choice(1.0, 1))
+    make.write_package(place, files[1], folds.Choice(1.0, 1))
     assert "stop" not in verbs(place, tmp_path / "new.avi")
 
 
-def test_a_gentle_batch_has_blank_pictures_without_anybody(tensorflow) -> None:
+def test_a_batch_has_blank_pictures_with_empty_grids(tensorflow) -> None:
     from models.train.person_coarse import train
 
     pictures, grids = np.full((4, INPUT, INPUT, 3), 77, np.uint8), np.ones((4, views.CELLS, views.CELLS, 1), np.float32)
-    shown, cells = train.Bank(pictures, grids, 16, 8, 3)[0]
+    shown, cells = train.ViewBatches(pictures, grids, train.Stage(16, 8, 1e-3), 3)[0]
     assert not cells[:3].any() and cells[3:].all() and shown.shape == (8, INPUT, INPUT, 3)
     assert (shown[3:] == np.float32(77 / 255)).all() and not (shown[:3] == np.float32(77 / 255)).all(
         axis=(1, 2, 3)
     ).any()
-    assert (pictures == 77).all() and grids.all()  # the views themselves stay
+    assert (pictures == 77).all() and grids.all()  # the views themselves do not change
 
 
 def verbs(place: Path, clip: Path) -> list[str]:
-    """What a lane with the package makes a belt do."""
-    seen = {"lane": "cam", "label": "person", "score": 0.01}
-    rule = RuleConfig.model_validate({"any": [seen], "actuator": "belt", "verb": "stop"})
+    """The commands of a lane with the package to a belt."""
+    condition = {"lane": "cam", "label": "person", "score": 0.01}
+    rule = RuleConfig.model_validate({"any": [condition], "actuator": "belt", "verb": "stop"})
     lane = offline_lane("cam", "camera.file", {"path": clip}, Perception(package.open_package(place)))
-    played = lane.play(Scene(Rules({"seen": rule}, {"belt": "run"})))
-    return [one.verb for _, decisions in played for one in decisions]
+    played = lane.play(Scene(Rules({"person": rule}, {"belt": "run"})))
+    return [decision.verb for _, decisions in played for decision in decisions]

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from agent import package
+from agent.benches import falls as clips
+from agent.benches.falls import FALLING, LABELS, LYING, SITTING, STANDING, WALKING
 from agent.vision.poses import SecondModel
 from models.train.data import DataError
-from models.train.pose_fall import body, clips, evaluate, view, windows
+from models.train.pose_fall import body, evaluate, view, windows
 from models.train.pose_fall.acts import draw
-from models.train.pose_fall.story import FALLING, LABELS, LYING, SITTING, STANDING, UNCLEAR, WALKING
+from models.train.pose_fall.story import UNCLEAR
 from tests.shared import DATA, needs_recordings
 
 LIMBS = [(5, 7, body.ARM), (8, 10, body.FORE), (11, 13, body.THIGH), (14, 16, body.SHIN), (11, 12, 2 * body.HIP)]
@@ -98,7 +100,7 @@ def test_an_alarm_in_time_too_late_too_early() -> None:
     empty = np.zeros(0)
 
     def told(*alarms: float) -> tuple[object, object]:
-        one = evaluate.verdict(fall, clips.RecordedEngine(empty, empty, empty, list(alarms)))
+        one = evaluate.verdict(fall, clips.PlayedClip(empty, empty, empty, list(alarms)))
         return one["in_time"], one["false_alarms"]
 
     assert told(4.0) == (True, 0)
@@ -106,7 +108,7 @@ def test_an_alarm_in_time_too_late_too_early() -> None:
     assert told(1.0, 4.0) == (True, 1)
     assert told() == (False, 0)
     daily = clips.Clip(Path("S9-ADL-1.mp4"), [(SITTING, 0.0, 3.0)])
-    assert evaluate.false_alarms(daily, clips.RecordedEngine(empty, empty, empty, [1.0])) == [1.0]
+    assert clips.false_alarms(daily, clips.PlayedClip(empty, empty, empty, [1.0])) == [1.0]
 
 
 def test_folders_that_are_no_clips(tmp_path: Path) -> None:
@@ -132,19 +134,19 @@ def test_every_real_clip_has_its_annotation() -> None:
 
 
 def test_the_road_in_small(tensorflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.train.engine import steady, to_int8
+    from models.train.engine import make_reproducible, to_int8
     from models.train.network import Network
     from models.train.pack import pack
     from models.train.pose_fall import make
 
-    steady(1)
+    make_reproducible(1)
     known = windows.examples(range(60), processes=1)
     model = make.train(make.network(), known, known, 2)
     content = to_int8(model, known[0])
     network = Network(content)
     assert (network(known[0]).argmax(axis=1) == known[1])[known[1] >= 0].mean() > 0.45
     golden = network.quantised(known[0][:8])
-    pack(tmp_path / "tiny", content, make.FACTS, golden, np.stack([network.raw(one) for one in golden]))
+    pack(tmp_path / "tiny", content, make.FACTS, golden, np.stack([network.run(one) for one in golden]))
     second = SecondModel(package.open_package(tmp_path / "tiny"))
     seen = windows.record(2)
     heard = [second(int(time * 1e9) + 1, points, seen.aspect) for time, points in zip(seen.times, seen.points)]

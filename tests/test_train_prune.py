@@ -12,7 +12,7 @@ from models.train.network import Network
 def layers(tensorflow):
     from models.train import engine
 
-    engine.steady(5)
+    engine.make_reproducible(5)
     return tensorflow.keras.layers
 
 
@@ -62,21 +62,21 @@ def assert_same(model, smaller, shape):
 
 
 def test_the_small_network_is_the_large_one_with_channels_silent(tensorflow, layers):
-    from models.train.prune import slim
+    from models.train.prune import prune
 
     picture = layers.Input((16, 16, 3))
     x = layers.ReLU(6.0)(layers.ZeroPadding2D(1)(layers.Conv2D(16, 3)(picture)))
     x = layers.MaxPooling2D()(x)
     x = layers.Dense(24, activation="relu")(layers.Flatten()(x))
     model = model_of(tensorflow, picture, layers.Dense(3)(x))
-    smaller = slim(model, 0.5)
+    smaller = prune(model, 0.5)
     assert [layer.kernel.shape[-1] for layer in smaller.layers if hasattr(layer, "kernel")] == [8, 12, 3]
     silence(model, smaller)
     assert_same(model, smaller, (16, 16, 3))
 
 
 def test_branches_that_are_added_keep_the_same_channels(tensorflow, layers):
-    from models.train.prune import slim
+    from models.train.prune import prune
 
     picture = layers.Input((8, 8, 3))
     first = layers.Conv2D(16, 3, padding="same", activation="relu", name="first")(picture)
@@ -84,7 +84,7 @@ def test_branches_that_are_added_keep_the_same_channels(tensorflow, layers):
     both = layers.Concatenate()([layers.Add()([first, second]), layers.UpSampling2D()(layers.MaxPooling2D()(second))])
     end = layers.GlobalAveragePooling2D()(layers.Conv2D(12, 1, activation="relu", name="third")(both))
     model = model_of(tensorflow, picture, layers.Dense(2)(end))
-    smaller = slim(model, 0.5)
+    smaller = prune(model, 0.5)
     assert smaller.get_layer("third").kernel.shape == (1, 1, 16, 8)
     kept = [
         np.isin(model.get_layer(name).get_weights()[1], smaller.get_layer(name).get_weights()[1])
@@ -97,23 +97,23 @@ def test_branches_that_are_added_keep_the_same_channels(tensorflow, layers):
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
 def test_recurrent_cells_lose_units(tensorflow, layers, kind):
-    from models.train.prune import slim
+    from models.train.prune import prune
 
     make = getattr(layers, kind)
     readings = layers.Input((10, 4))
     last = make(8)(make(16, return_sequences=True)(readings))
     model = model_of(tensorflow, readings, layers.Dense(2)(last))
-    smaller = slim(model, 0.5)
+    smaller = prune(model, 0.5)
     assert [layer.units for layer in smaller.layers if hasattr(layer, "units")] == [8, 4, 2]
     assert smaller.predict(np.ones((1, 10, 4)), verbose=0).shape == (1, 2)
 
 
 def test_an_lstm_reads_its_kept_units_only(tensorflow, layers):
-    from models.train.prune import slim
+    from models.train.prune import prune
 
     readings = layers.Input((6, 2))
     model = model_of(tensorflow, readings, layers.Dense(2)(layers.LSTM(8, name="lstm")(readings)))
-    smaller = slim(model, 0.5)
+    smaller = prune(model, 0.5)
     kernel, recurrent, bias = model.get_layer("lstm").get_weights()
     gone = ~np.isin(bias, smaller.get_layer("lstm").get_weights()[2])
     assert gone.reshape(4, 8).all(axis=0).sum() == gone.reshape(4, 8).any(axis=0).sum() == 4
@@ -138,10 +138,10 @@ def separable_net(tensorflow, layers):
 
 def test_pruned_int8_is_smaller_and_multiplies_less(tensorflow, layers):
     from models.train import engine
-    from models.train.prune import slim
+    from models.train.prune import prune
 
     model = separable_net(tensorflow, layers)
-    smaller = slim(model, 0.5)
+    smaller = prune(model, 0.5)
     assert smaller.count_params() < 0.4 * model.count_params()
     assert multiplications(smaller) < 0.4 * multiplications(model)
     samples = np.random.default_rng(1).normal(0, 1, (20, 24, 24, 3)).astype(np.float32)
@@ -151,17 +151,17 @@ def test_pruned_int8_is_smaller_and_multiplies_less(tensorflow, layers):
 
 
 def test_all_kept_is_a_copy(tensorflow, layers):
-    from models.train.prune import slim
+    from models.train.prune import prune
 
     model = separable_net(tensorflow, layers)
-    copy = slim(model, 1.0)
+    copy = prune(model, 1.0)
     assert_same(model, copy, (24, 24, 3))
     copy.layers[1].set_weights([weight * 0 for weight in copy.layers[1].get_weights()])
     assert model.layers[1].get_weights()[0].any()
 
 
 def test_a_sequential_model_stays_one(tensorflow, layers):
-    from models.train.prune import slim
+    from models.train.prune import prune
 
     model = tensorflow.keras.Sequential(
         [
@@ -174,35 +174,35 @@ def test_a_sequential_model_stays_one(tensorflow, layers):
             layers.Dense(4),
         ]
     )
-    smaller = slim(model, 0.5)
+    smaller = prune(model, 0.5)
     assert isinstance(smaller, tensorflow.keras.Sequential)
     assert [layer.kernel.shape[-1] for layer in smaller.layers if hasattr(layer, "kernel")] == [12, 16, 24, 4]
     model.compile("adam", lambda truth, guess: tensorflow.reduce_mean((truth - guess) ** 2, axis=-1))
-    assert not slim(model, 0.5).compiled and not slim(tensorflow.keras.Model(model.inputs, model.outputs), 0.5).compiled
+    assert not prune(model, 0.5).compiled and not prune(tensorflow.keras.Model(model.inputs, model.outputs), 0.5).compiled
     smaller.compile("adam", "mse")
     smaller.fit(np.ones((2, 32, 6)), np.ones((2, 4)), verbose=0)
 
 
 def test_channels_behind_a_small_normalisation_go_first(tensorflow, layers):
-    from models.train.prune import slim
+    from models.train.prune import prune
 
     readings = layers.Input((8, 2))
     x = layers.BatchNormalization()(layers.Conv1D(8, 3, use_bias=False, name="conv")(readings))
     model = model_of(tensorflow, readings, layers.Dense(1)(layers.GlobalAveragePooling1D()(x)))
     normalise = model.layers[2]
     normalise.set_weights([np.array([0.01, 1.0] * 4), *normalise.get_weights()[1:]])
-    kept = slim(model, 0.5).get_layer("conv").get_weights()[0]
+    kept = prune(model, 0.5).get_layer("conv").get_weights()[0]
     assert np.array_equal(kept, model.get_layer("conv").get_weights()[0][..., 1::2])
 
 
 def test_a_network_used_on_two_inputs_is_pruned_once(tensorflow, layers):
-    from models.train.prune import slim
+    from models.train.prune import prune
 
     pair = layers.Input((8, 8, 1)), layers.Input((8, 8, 1))
     shared = layers.Conv2D(8, 3, activation="relu")
     difference = layers.Subtract()([shared(pair[0]), shared(pair[1])])
     model = model_of(tensorflow, pair, layers.Dense(1)(layers.Flatten()(difference)))
-    smaller = slim(model, 0.5)
+    smaller = prune(model, 0.5)
     silence(model, smaller)
     inputs = [np.random.default_rng(seed).normal(0, 1, (2, 8, 8, 1)) for seed in (1, 2)]
     np.testing.assert_allclose(
@@ -211,7 +211,7 @@ def test_a_network_used_on_two_inputs_is_pruned_once(tensorflow, layers):
 
 
 def test_what_cannot_be_pruned_is_named(tensorflow, layers):
-    from models.train.prune import slim
+    from models.train.prune import prune
 
     sizes = layers.Input((4, 4))
     for layer, why in (
@@ -221,13 +221,13 @@ def test_what_cannot_be_pruned_is_named(tensorflow, layers):
         (layers.BatchNormalization(axis=1, name="odd"), "axis"),
     ):
         with pytest.raises(ValueError, match=f"layer 'odd' .*{why}"):
-            slim(tensorflow.keras.Model(sizes, layers.Dense(2)(layer(sizes))), 0.5)
+            prune(tensorflow.keras.Model(sizes, layers.Dense(2)(layer(sizes))), 0.5)
     with pytest.raises(ValueError, match="keep"):
-        slim(tensorflow.keras.Model(sizes, layers.Dense(2)(sizes)), 0.0)
+        prune(tensorflow.keras.Model(sizes, layers.Dense(2)(sizes)), 0.0)
 
 
 def test_widths_suit_the_kernels(tensorflow):
-    from models.train.prune import width
+    from models.train.prune import kept_width
 
-    assert [width(64, keep) for keep in (1.0, 0.7, 0.5, 0.25, 0.01)] == [64, 48, 32, 16, 1]
-    assert [width(channels, 0.5) for channels in (1, 3, 6, 10, 24, 48)] == [1, 2, 3, 4, 12, 24]
+    assert [kept_width(64, keep) for keep in (1.0, 0.7, 0.5, 0.25, 0.01)] == [64, 48, 32, 16, 1]
+    assert [kept_width(channels, 0.5) for channels in (1, 3, 6, 10, 24, 48)] == [1, 2, 3, 4, 12, 24]

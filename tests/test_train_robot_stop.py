@@ -183,7 +183,7 @@ def test_the_stops_road_in_small(tensorflow, tmp_path, monkeypatch):
 
     monkeypatch.setattr(make, "EPOCHS", 40)
     monkeypatch.setattr(make, "AGAIN", 20)
-    make.steady(1)
+    make.make_reproducible(1)
     told = recording.read(log_of(tmp_path, made(1000)))
     known, last = recording.split(np.flatnonzero(recording.usable(told)), make.SHARE, 1000)
     truth = recording.ahead(told.stops)

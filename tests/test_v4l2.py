@@ -1,4 +1,4 @@
-"""Reading from a V4L2 camera: newest only, every frame accounted for, the kernel's stamps, broken pictures."""
+"""Reading from a V4L2 camera: newest only, every frame counted, the kernel's stamps, broken pictures."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from tests.test_v4l2_kernel import HEIGHT, LINE, WIDTH, FakeKernel, camera_of, j
 def opened(kernel: FakeKernel) -> Iterator[Callable[..., Driver]]:
     cameras = []
 
-    def one(**options: object) -> Driver:
+    def open_camera(**options: object) -> Driver:
         cameras.append(camera_of(kernel, **options))
         cameras[-1].open()
         return cameras[-1]
 
-    yield one
+    yield open_camera
     for camera in cameras:
         camera.close()
 
 
-def told(sample: Sample | None) -> tuple[int, int, int]:
+def values(sample: Sample | None) -> tuple[int, int, int]:
     """sequence, skipped, grey level"""
     assert sample is not None
     return sample.sequence, sample.skipped, int(sample.payload.flat[0])
 
 
-def test_only_the_newest_comes_and_the_others_go_back(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+def test_only_the_newest_is_delivered_and_the_others_return(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
     camera = opened(buffers=4)
     assert camera.read(0.0) is None
     for level in (10, 11, 12):
         kernel.deliver(yuyv(level))
-    assert told(camera.read(0.0)) == (2, 2, 12)
+    assert values(camera.read(0.0)) == (2, 2, 12)
     assert sorted(kernel.queued) == [0, 1, 3]
     kernel.deliver(yuyv(13))
-    assert told(camera.read(0.0)) == (3, 0, 13)
+    assert values(camera.read(0.0)) == (3, 0, 13)
     assert camera.read(0.0) is None
     assert sorted(kernel.queued) == [0, 1, 2, 3]
 
@@ -81,31 +81,31 @@ def test_a_stamp_of_another_clock_or_of_the_future_is_replaced(
     assert sample is not None and before <= sample.t_capture <= time.monotonic_ns()
 
 
-def test_what_the_bus_lost_is_a_gap_and_not_skipped(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+def test_frames_lost_on_the_bus_are_a_gap_and_not_skipped(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
     camera = opened()
     kernel.deliver(yuyv(1))
-    assert told(camera.read(0.0)) == (0, 0, 1)
+    assert values(camera.read(0.0)) == (0, 0, 1)
     kernel.deliver(yuyv(2), lost=3)
-    assert told(camera.read(0.0)) == (4, 0, 2)
+    assert values(camera.read(0.0)) == (4, 0, 2)
 
 
-def test_what_found_no_free_buffer_is_skipped(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+def test_frames_without_a_free_buffer_are_skipped(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
     camera = opened()
     for level in range(6):
         kernel.deliver(yuyv(level))
-    assert told(camera.read(0.0)) == (2, 2, 2)
+    assert values(camera.read(0.0)) == (2, 2, 2)
     kernel.deliver(yuyv(6))
-    assert told(camera.read(0.0)) == (6, 3, 6)
+    assert values(camera.read(0.0)) == (6, 3, 6)
 
 
-def test_a_lane_that_was_late_waits_for_a_fresh_picture(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+def test_a_late_reader_waits_for_a_new_picture(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
     camera = opened()
     kernel.deliver(yuyv(0))
     camera.read(0.0)
     for level in range(1, 6):
         kernel.deliver(yuyv(level), age_ms=400 - 40 * level)
     kernel.while_waiting = [lambda: kernel.deliver(yuyv(6))]
-    assert told(camera.read(1.0)) == (6, 5, 6)
+    assert values(camera.read(1.0)) == (6, 5, 6)
 
 
 def test_a_camera_that_does_not_count_or_wraps_is_counted(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
@@ -114,29 +114,29 @@ def test_a_camera_that_does_not_count_or_wraps_is_counted(kernel: FakeKernel, op
     for number in (0, 0, 0, 0xFFFFFFFE, 0xFFFFFFFF, 0, 1):
         kernel.sequence = number - 1
         kernel.deliver(yuyv(1))
-        numbers.append(told(camera.read(0.0))[0])
+        numbers.append(values(camera.read(0.0))[0])
     assert numbers == [0, 1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("trouble", [{"flags": abi.FLAG_ERROR}, {"used": LINE * (HEIGHT - 1) + 63}])
-def test_broken_pictures_are_skipped_until_they_are_too_many(
-    kernel: FakeKernel, opened: Callable[..., Driver], trouble: dict[str, int]
+@pytest.mark.parametrize("defect", [{"flags": abi.FLAG_ERROR}, {"used": LINE * (HEIGHT - 1) + 63}])
+def test_broken_pictures_are_skipped_up_to_a_limit(
+    kernel: FakeKernel, opened: Callable[..., Driver], defect: dict[str, int]
 ) -> None:
     camera = opened()
     for _ in range(BROKEN_LIMIT - 1):
-        kernel.deliver(yuyv(9), **trouble)
+        kernel.deliver(yuyv(9), **defect)
         assert camera.read(0.0) is None
     kernel.deliver(yuyv(1))
-    assert told(camera.read(0.0)) == (BROKEN_LIMIT - 1, BROKEN_LIMIT - 1, 1)
+    assert values(camera.read(0.0)) == (BROKEN_LIMIT - 1, BROKEN_LIMIT - 1, 1)
     with pytest.raises(DeviceFault, match="10 broken pictures in a row"):
         for _ in range(BROKEN_LIMIT):
-            kernel.deliver(yuyv(9), **trouble)
+            kernel.deliver(yuyv(9), **defect)
             assert camera.read(0.0) is None
     assert len(kernel.queued) == 3
 
 
 @pytest.mark.parametrize("reduce", [1, 2, 4, 8])
-def test_mjpg_is_decoded_and_its_buffer_goes_back_at_once(
+def test_mjpg_is_decoded_and_its_buffer_returns_at_once(
     kernel: FakeKernel, opened: Callable[..., Driver], reduce: int
 ) -> None:
     camera = opened(format="mjpg", reduce=reduce)

@@ -1,4 +1,4 @@
-"""The V4L2 structures against the numbers that the C compiler gives for linux/videodev2.h on x86-64 and arm64."""
+"""The V4L2 structures have the sizes and offsets of linux/videodev2.h, compiled in C on x86-64 and arm64."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_sizes(structure: type[ctypes.Structure], size: int) -> None:
         (abi.PixelFormat.bytesperline, 16),
     ],
 )
-def test_offsets(field: "ctypes._CField", offset: int) -> None:
+def test_offsets(field: ctypes._CField, offset: int) -> None:
     assert field.offset == offset
 
 
@@ -76,7 +76,7 @@ def test_numbers(number: int, value: int) -> None:
 
 def test_fourcc_reads_back() -> None:
     assert abi.fourcc_text(abi.fourcc("MJPG")) == "MJPG"
-    assert abi.fourcc_text(abi.fourcc("Y16 ") | 1 << 31) == "Y16 "  # the top bit says big-endian
+    assert abi.fourcc_text(abi.fourcc("Y16 ") | 1 << 31) == "Y16 "  # the top bit means big-endian
 
 
 @pytest.mark.parametrize(
@@ -95,18 +95,18 @@ def test_fourcc_reads_back() -> None:
     ],
 )
 def test_the_choice(offered: list[Offer], wanted: str, width: int, chosen: str | None) -> None:
-    got = choose(offered, wanted, width, {640: 480, 1280: 720}[width], 30)
-    assert (got.fourcc if got else None) == chosen
+    offer = choose(offered, wanted, width, {640: 480, 1280: 720}[width], 30)
+    assert (offer.fourcc if offer else None) == chosen
 
 
 @pytest.mark.parametrize(
-    "width, height, holds", [(48, 32, True), (64, 48, True), (50, 32, False), (48, 34, False), (4000, 32, False)]
+    "width, height, contained", [(48, 32, True), (64, 48, True), (50, 32, False), (48, 34, False), (4000, 32, False)]
 )
-def test_a_range_of_sizes_has_steps(width: int, height: int, holds: bool) -> None:
-    assert Size(48, 3840, 16, 32, 2160, 16).holds(width, height) is holds
+def test_a_range_of_sizes_has_steps(width: int, height: int, contained: bool) -> None:
+    assert Size(48, 3840, 16, 32, 2160, 16).contains(width, height) is contained
 
 
-def test_what_is_offered_reads_well() -> None:
+def test_the_description_of_the_offers() -> None:
     offered = [Offer("YUYV", (VGA, HD), 30), Offer("NV12", (Size(48, 3840, 2, 32, 2160, 2),), 30), Offer("GREY", (), 0)]
     assert describe(offered) == "yuyv 640x480, 1280x720; grey any size; formats not read here: NV12"
     assert describe([Offer("GREY", (Size(48, 3840, 2, 32, 2160, 2),), 0)]) == "grey 48x32 to 3840x2160"

@@ -24,20 +24,20 @@ def camera() -> Iterator[Driver]:
     camera.close()
 
 
-def test_every_frame_is_accounted_for(camera: Driver) -> None:
-    sequence, t_capture, begin = -1, 0, time.monotonic_ns()
+def test_every_frame_is_counted(camera: Driver) -> None:
+    sequence, t_capture, start = -1, 0, time.monotonic_ns()
     while sequence < 100:
         sample = camera.read(1.0)
         assert sample is not None
-        assert sample.sequence >= sequence + 1 + sample.skipped  # more is what the bus lost
+        assert sample.sequence >= sequence + 1 + sample.skipped  # more where the bus lost frames
         assert t_capture < sample.t_capture <= time.monotonic_ns()
         assert sample.payload.shape[:2] == (camera.height, camera.width)
         sequence, t_capture = sample.sequence, sample.t_capture
-    seconds = (t_capture - begin) / 1e9
+    seconds = (t_capture - start) / 1e9
     assert sequence / seconds == pytest.approx(camera.rate_hz, rel=0.2)
 
 
-def test_a_late_reader_gets_a_fresh_frame(camera: Driver) -> None:
+def test_a_late_reader_gets_a_new_frame(camera: Driver) -> None:
     assert camera.read(1.0) is not None
     time.sleep(10 / camera.rate_hz)
     sample = camera.read(1.0)
@@ -45,9 +45,9 @@ def test_a_late_reader_gets_a_fresh_frame(camera: Driver) -> None:
     assert time.monotonic_ns() - sample.t_capture < 2e9 / camera.rate_hz
 
 
-def test_a_raw_picture_stays_as_it_is_until_the_next_read(camera: Driver) -> None:
+def test_a_raw_picture_does_not_change_until_the_next_read(camera: Driver) -> None:
     if camera.pixels == "bgr":
-        pytest.skip("this camera gives JPEG")
+        pytest.skip("this camera sends JPEG")
     sample = camera.read(1.0)
     assert sample is not None
     before = sample.payload.copy()
@@ -63,13 +63,13 @@ def test_it_opens_again_while_a_picture_is_still_held(camera: Driver) -> None:
     assert sample is not None and again is not None and again.sequence == again.skipped
 
 
-def test_a_second_reader_is_told_that_it_is_in_use(camera: Driver) -> None:
+def test_a_second_reader_gets_an_error_that_it_is_in_use(camera: Driver) -> None:
     assert camera.read(1.0) is not None
     with pytest.raises(DeviceMissing, match="in use"):
         Driver(Options(device=DEVICE), "second").open()
     assert camera.read(1.0) is not None
 
 
-def test_an_odd_size_is_answered_with_the_offers() -> None:
+def test_the_error_for_an_odd_size_lists_the_offers() -> None:
     with pytest.raises(DeviceFault, match=r"it offers: .*\d+x\d+"):
         Driver(Options(device=DEVICE, width=17, height=16), "front").open()

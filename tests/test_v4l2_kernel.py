@@ -1,4 +1,4 @@
-"""A kernel with one camera that follows a script; its buffers lie in an ordinary file, so the driver's mapping is real."""
+"""A scripted kernel with one camera; its buffers are in an ordinary file, so the driver's mapping is real."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MS = 1_000_000
 
 
 class FakeKernel:
-    """One camera. It refuses what the kernel would refuse, and loses pictures when no buffer is queued."""
+    """One camera. It refuses the calls that the kernel would refuse, and loses pictures when no buffer is queued."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,7 +58,7 @@ class FakeKernel:
         self.done.append((index, len(content) if used is None else used, flags | self.stamps, self.sequence, stamp))
 
     def ioctl(self, fd: int, request: int, argument: ctypes.Structure) -> None:
-        os.fstat(fd)  # a closed descriptor is a bug of the driver
+        os.fstat(fd)  # fails on a closed descriptor: a bug of the driver
         if request in self.refuse:
             raise OSError(self.refuse[request], os.strerror(self.refuse[request]))
         getattr(self, {number: name for name, number in vars(abi).items() if name.isupper()}[request].lower())(argument)
@@ -70,8 +70,8 @@ class FakeKernel:
             time.sleep(wait_s)
         return self.events or (select.POLLIN if self.done else 0)
 
-    def querycap(self, found: abi.Capability) -> None:
-        found.card, found.capabilities, found.device_caps = b"Fake", abi.CAP_DEVICE_CAPS, self.capabilities
+    def querycap(self, reply: abi.Capability) -> None:
+        reply.card, reply.capabilities, reply.device_caps = b"Fake", abi.CAP_DEVICE_CAPS, self.capabilities
 
     def enum_fmt(self, entry: abi.FormatDescription) -> None:
         entry.pixelformat = abi.fourcc(self._nth(list(self.modes), entry.index))
@@ -96,8 +96,8 @@ class FakeKernel:
     def s_parm(self, wanted: abi.StreamParameters) -> None:
         wanted.parm.capture.numerator, wanted.parm.capture.denominator = 1, 25
 
-    def reqbufs(self, asked: abi.RequestBuffers) -> None:
-        self.count = asked.count
+    def reqbufs(self, request: abi.RequestBuffers) -> None:
+        self.count = request.count
 
     def querybuf(self, buffer: abi.Buffer) -> None:
         buffer.length, buffer.m.offset = LENGTH, buffer.index * LENGTH
@@ -105,7 +105,7 @@ class FakeKernel:
     def qbuf(self, buffer: abi.Buffer) -> None:
         taken = [*self.queued, *(entry[0] for entry in self.done)]
         if buffer.index in taken or buffer.index >= self.count or buffer.type != abi.CAPTURE:
-            raise OSError(errno.EINVAL, "the buffer is the kernel's already")
+            raise OSError(errno.EINVAL, "the kernel has the buffer already")
         self.queued.append(buffer.index)
 
     def dqbuf(self, buffer: abi.Buffer) -> None:
@@ -135,7 +135,7 @@ def jpeg(level: int, width: int = WIDTH, height: int = HEIGHT) -> bytes:
     return cv2.imencode(".jpg", np.full((height, width, 3), level, np.uint8))[1].tobytes()
 
 
-def test_the_script_keeps_the_kernels_rules(tmp_path: Path) -> None:
+def test_the_script_follows_the_rules_of_the_kernel(tmp_path: Path) -> None:
     kernel = FakeKernel(tmp_path / "video0")
     kernel.reqbufs(abi.RequestBuffers(count=2))
     kernel.qbuf(abi.Buffer(index=0, type=abi.CAPTURE))
@@ -143,8 +143,8 @@ def test_the_script_keeps_the_kernels_rules(tmp_path: Path) -> None:
         kernel.qbuf(abi.Buffer(index=0, type=abi.CAPTURE))
     kernel.deliver(yuyv(1))
     kernel.deliver(yuyv(2))
-    taken = abi.Buffer()
-    kernel.dqbuf(taken)
-    assert (taken.index, taken.sequence, taken.bytesused) == (0, 0, LINE * HEIGHT)
+    buffer = abi.Buffer()
+    kernel.dqbuf(buffer)
+    assert (buffer.index, buffer.sequence, buffer.bytesused) == (0, 0, LINE * HEIGHT)
     with pytest.raises(BlockingIOError):
-        kernel.dqbuf(taken)
+        kernel.dqbuf(buffer)

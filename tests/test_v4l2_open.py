@@ -1,4 +1,4 @@
-"""Opening a V4L2 camera, and losing it."""
+"""Opening and unplugging a V4L2 camera."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_poll_error_without_a_picture_is_missing(kernel: FakeKernel) -> None:
     camera.close()
 
 
-def test_silence_is_a_timeout(kernel: FakeKernel) -> None:
+def test_no_picture_is_a_timeout(kernel: FakeKernel) -> None:
     camera = camera_of(kernel, timeout_ms=30)
     camera.open()
     with pytest.raises(DeviceTimeout, match="no picture for"):
@@ -98,15 +98,15 @@ def test_a_node_that_does_not_capture_is_a_fault(kernel: FakeKernel, capabilitie
         camera_of(kernel).open()
 
 
-def test_a_size_that_is_not_offered_is_answered_with_the_offers(kernel: FakeKernel) -> None:
+def test_the_error_for_a_size_that_is_not_offered_lists_the_offers(kernel: FakeKernel) -> None:
     with pytest.raises(DeviceFault, match="does not offer auto 48x16; it offers: yuyv 32x16; mjpg 32x16"):
         camera_of(kernel, width=48).open()
     kernel.answer_width = 64
-    with pytest.raises(DeviceFault, match="asked for YUYV 32x16, got YUYV 64x16"):
+    with pytest.raises(DeviceFault, match="requested YUYV 32x16, got YUYV 64x16"):
         camera_of(kernel).open()
 
 
-def test_an_ordinary_file_is_no_camera(tmp_path: Path) -> None:
+def test_an_ordinary_file_is_not_a_camera(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(DeviceFault, match="not a video device"):
         Driver(Options(device=str(tmp_path / "file")), "front").open()

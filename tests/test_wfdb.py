@@ -111,7 +111,7 @@ def test_looping_goes_on_one_step_after_the_end(tmp_path: Path) -> None:
 def test_holes_are_refused_or_filled_as_asked(tmp_path: Path) -> None:
     data = np.array([5, -32_768, -32_768, 7], "<i2").tobytes()
     path = written(tmp_path, "toy 1 100 4\ntoy.dat 16 1 16 0 5\n", data)
-    with pytest.raises(DeviceFault, match="no sample at 0.010 s: holes: hold"):
+    with pytest.raises(DeviceFault, match="no sample at 0.010 s: set 'holes: hold'"):
         player(path)
     assert rows(player(path, holes="hold"))[:, 0].tolist() == [5, 5, 5, 7]
 
@@ -160,7 +160,7 @@ def test_resampling_keeps_a_constant_and_the_number_of_channels() -> None:
         ("toy 1 100\ntoy.dat 16x4\n", "one sample a frame"),
         ("toy 1 100\ntoy.dat 16:7\n", "no skew"),
         ("toy 1 100\ntoy.dat 16 nan\n", "not a signal line"),
-        ("toy 1 100\ntoy.dat 16 1e-40\n", "gain 1e-40 is not credible"),
+        ("toy 1 100\ntoy.dat 16 1e-40\n", "gain 1e-40 is not plausible"),
         ("toy 1 100\ntoy.dat 16 200 12 x\n", "'x' is not a whole number"),
         ("toy 1 100 999\ntoy.dat 16\n", "cut short: 'signal-0' has 6 of 999 samples"),
         ("toy 1 100 6\ntoy.dat 16 200 16 0 0 1\n", "the header says 1: the file is damaged"),
@@ -184,7 +184,7 @@ def test_files_that_are_not_there_or_too_large(tmp_path: Path) -> None:
         player(path)
     with pytest.raises(DeviceFault, match="larger than 1 bytes"):
         player(written(tmp_path), max_mb=1e-6)
-    with pytest.raises(DeviceFault, match="start_s 9 is behind its end at 0.0 s"):
+    with pytest.raises(DeviceFault, match="start_s 9 is after its end at 0.0 s"):
         player(written(tmp_path), start_s=9)
 
 

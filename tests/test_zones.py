@@ -239,10 +239,10 @@ def test_what_a_recording_keeps_of_the_configuration_has_the_zones(tmp_path):
     assert rule.config == known.config
 
 
-# -- the editor ------------------------------------------------------------------------------------------------------------
+# -- the sketch ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_sketch_shows_grid_and_zones_where_they_are():
+def test_the_sketch_has_grid_and_zones_at_their_coordinates():
     grey = np.full((360, 640, 3), 90, np.uint8)
     plain, drawn = zone_sketch.sketch(grey, {}), zone_sketch.sketch(grey, {"stop": SQUARE})
     assert plain.shape == drawn.shape == (720, 1280, 3)
@@ -253,27 +253,28 @@ def test_the_sketch_shows_grid_and_zones_where_they_are():
     assert abs(rows[[0, -1]] / 719 - (0.2, 0.6)).max() < 0.01
 
 
-def test_a_picture_of_the_lane_for_its_owner_only(tmp_path):
+def test_the_sketch_is_readable_for_its_owner_only(tmp_path):
     load(tmp_path)
     out = tmp_path / "still.png"
-    told = CliRunner().invoke(cli, ["zones", "-c", str(tmp_path / "road.yaml"), "-o", str(out)], catch_exceptions=False)
-    assert told.exit_code == 0, told.output
-    assert "lane road, frames of 640 x 480, zones: stop" in told.output
-    assert "stop: [[0, 0.5], [1, 0.5], [1, 1], [0, 1]]" in told.output
+    arguments = ["zones", "-c", str(tmp_path / "road.yaml"), "-o", str(out)]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "lane road, frames of 640 x 480, zones: stop" in result.output
+    assert "stop: [[0, 0.5], [1, 0.5], [1, 1], [0, 1]]" in result.output
     assert cv2.imread(str(out)).shape[1] == 1280
     assert out.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
-    "arguments, said",
+    "arguments, message",
     [
         (["-o", "x.gif"], "x.gif: expected a file named *.png, *.jpg, *.jpeg"),
         (["/nowhere.mp4", "-o", "x.png"], "/nowhere.mp4: no such file, folder or camera"),
         (["-o", "x.png", "--lane", "raod"], "no camera lane 'raod' in this configuration: there is road"),
     ],
 )
-def test_what_cannot_be_drawn(tmp_path, arguments, said):
+def test_a_sketch_that_cannot_be_drawn(tmp_path, arguments, message):
     load(tmp_path)
-    told = CliRunner().invoke(cli, ["zones", "-c", str(tmp_path / "road.yaml"), *arguments])
-    assert told.exit_code == 1 and said in told.output
+    result = CliRunner().invoke(cli, ["zones", "-c", str(tmp_path / "road.yaml"), *arguments])
+    assert result.exit_code == 1 and message in result.output
     assert not (tmp_path / "x.png").exists()

@@ -1,4 +1,4 @@
-"""`reflexd bench ...`: each imports what it needs."""
+"""`reflexd bench ...`: the options of each; a bench is imported when it runs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ import click
 
 from agent.options import json_option
 
+short_option = click.option("--short", is_flag=True, help="Fewer repeats: two minutes at most.")
+
 
 @click.group()
 def bench() -> None:
     """Measure on this machine."""
 
 
-def _tell(result: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
+def _report(result: dict[str, Any], text: Callable[[dict[str, Any]], str], as_json: bool) -> None:
     click.echo(json.dumps(result, indent=2) if as_json else text(result))
 
 
 @bench.command("arc")
 @click.option("--model", help="Package for the camera lane.  [default: person-coarse]")
 @click.option("--samples", default=600, show_default=True, help="Counted samples of each program and lane, at least.")
-@click.option("--busy", is_flag=True, help="Also with metrics scraped and configuration re-validated all the while.")
+@click.option("--busy", is_flag=True, help="Also with metrics scraped and configuration validated all the time.")
 @click.option("--recorder", is_flag=True, help="Also with recorder and metrics against neither.")
+@short_option
 @json_option
 def bench_arc(**options: Any) -> None:
     """Camera and sensor lane against a bare script, in alternating runs: capture to applied in ms."""
@@ -33,51 +36,55 @@ def bench_arc(**options: Any) -> None:
 
     as_json = options.pop("as_json")
     result = arc.measure(**options)
-    _tell(result, arc.text, as_json)
+    _report(result, arc.text, as_json)
 
 
 @bench.command("soak")
-@click.option("--samples", default=1_000_000, show_default=True, help="Through one lane, as fast as they go.")
+@click.option("--samples", default=1_000_000, show_default=True, help="Through one lane, as fast as possible.")
+@short_option
 @json_option
-def bench_soak(samples: int, as_json: bool) -> None:
-    """Memory, open files and threads of the daemon along a million samples."""
+def bench_soak(samples: int, short: bool, as_json: bool) -> None:
+    """Memory, open files and threads of the daemon over a million samples."""
     from agent.benches import soak
 
-    result = soak.measure(samples)
-    _tell(result, soak.text, as_json)
+    result = soak.measure(samples, short)
+    _report(result, soak.text, as_json)
 
 
 @bench.command("faults")
-@click.option("--times", default=100, show_default=True, help="Each simulated fault so often.")
+@click.option("--times", default=100, show_default=True, help="How often each simulated fault is injected.")
 @click.option("--seed", default=0, show_default=True, help="Of the random moments.")
+@short_option
 @json_option
-def bench_faults(times: int, seed: int, as_json: bool) -> int:
-    """Inject every simulated fault at random. Exit code 1 if something did not come back, was lost, or was safe too late."""
+def bench_faults(times: int, seed: int, short: bool, as_json: bool) -> int:
+    """Inject every simulated fault at random. Exit code 1: a lane not recovered, a decision lost, or safe too late."""
     from agent.benches import faults
 
-    result = faults.measure(times, seed)
-    _tell(result, faults.text, as_json)
-    return int(bool(result["lanes_not_back"] or result["decisions_uncounted"] or result["safe_too_late"]))
+    result = faults.measure(times, seed, short)
+    _report(result, faults.text, as_json)
+    return int(bool(result["lanes_not_recovered"] or result["decisions_uncounted"] or result["safe_too_late"]))
 
 
 @bench.command("restart")
-@click.option("--times", default=10, show_default=True, help="Kill it so often.")
+@click.option("--times", default=10, show_default=True, help="How often the daemon is killed.")
+@short_option
 @json_option
-def bench_restart(times: int, as_json: bool) -> None:
-    """kill -9 of the daemon until the actuator is safe, and until it decides again."""
+def bench_restart(times: int, short: bool, as_json: bool) -> None:
+    """Kill the daemon (kill -9): time until the actuator is safe, and until the new daemon decides."""
     from agent.benches import restart
 
-    result = restart.measure(times)
-    _tell(result, restart.text, as_json)
+    result = restart.measure(times, short)
+    _report(result, restart.text, as_json)
 
 
 @bench.command("senses")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Recordings, laid out like ../shared/data.  [default: those]"
 )
+@short_option
 @json_option
-def bench_senses(data: Path | None, as_json: bool) -> None:
-    """What gates, ladder, coarse-to-fine and fusion save and cost on real recordings."""
+def bench_senses(data: Path | None, short: bool, as_json: bool) -> None:
+    """What gates, reduced decoding, coarse models and fusion save and cost on real recordings."""
     from agent.benches import senses
 
-    _tell(senses.measure(data or senses.DATA), senses.text, as_json)
+    _report(senses.measure(data, short), senses.text, as_json)

@@ -1,4 +1,4 @@
-"""Cars of a real clip from above: boxes and counts of motion-blobs against what a person reads off the frames."""
+"""Cars on a real clip from above: boxes and counts of motion-blobs against what a person read off the frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agent.rules.scene import Scene
 from agent.vision.tracks import overlap
 
 CLIP = "video-intel/car-detection.mp4"
-# Cars of car-detection.mp4 by eye, in percent of the frame: left, top, right, bottom; mirrors are in, shadows are not.
+# Cars of car-detection.mp4 by eye, in percent of the frame: left, top, right, bottom; with mirrors, without shadows.
 CARS: dict[int, list[tuple[float, float, float, float]]] = {
     20: [],
     130: [],
@@ -59,29 +59,29 @@ CARS: dict[int, list[tuple[float, float, float, float]]] = {
     342: [(15.1, 62.5, 38.6, 100)],
     346: [(15, 89, 37.8, 100)],
 }
-TUNED = 150  # what was chosen was chosen on the frames before this one
-# First and last frame by eye in which a part of it is seen: white, blue-green, red, white.
+TUNED = 150  # parameters were chosen on the frames before this one
+# First and last frame, by eye, that show a part of each car: white, blue-green, red, white.
 PASSES = [(55, 107), (182, 228), (188, 237), (316, 347)]
 
 
 def measure(data: Path, gate: GateConfig | None) -> dict[str, Any]:
-    """Boxes in the labelled frames that nothing was tuned on, and how many cars there are, in every frame."""
+    """Boxes in the labelled frames that were not used for tuning; the number of cars in every frame."""
     perception = Perception(package.open_package(package.find("motion-blobs")), gate=gate)
     lane = offline_lane("road", "camera.file", {"path": data / CLIP}, perception)
     evidence: list[Sequence[Evidence]] = []
-    standing: Sequence[Evidence] = []  # what a gate holds back leaves the answer before in force
-    looked = 0
+    in_force: Sequence[Evidence] = []  # where a gate holds a frame back, the evidence before it
+    inferred = 0
     for _ in lane.play(Scene(Rules({}, {}))):
         if lane.evidence is not None:
-            looked, standing = looked + 1, lane.evidence
-        evidence.append(standing)
+            inferred, in_force = inferred + 1, lane.evidence
+        evidence.append(in_force)
     right, cars, boxes = hits(evidence, [number for number in CARS if number >= TUNED])
-    counted = [sum(one.label == "vehicle" for one in frame) for frame in evidence]
+    counted = [sum(each.label == "vehicle" for each in frame) for frame in evidence]
     by_eye = [sum(first <= number <= last for first, last in PASSES) for number in range(len(evidence))]
-    same = sum(found == there for found, there in zip(counted, by_eye))
+    same = sum(count == expected for count, expected in zip(counted, by_eye))
     return {
-        "frames_looked_at_percent": round(100 * looked / len(evidence), 1),
-        "labelled_frames": sum(one >= TUNED for one in CARS),
+        "frames_inferred_percent": round(100 * inferred / len(evidence), 1),
+        "labelled_frames": sum(number >= TUNED for number in CARS),
         "cars": cars,
         "precision": round(right / max(boxes, 1), 3),
         "recall": round(right / max(cars, 1), 3),
@@ -90,16 +90,18 @@ def measure(data: Path, gate: GateConfig | None) -> dict[str, Any]:
 
 
 def hits(evidence: Sequence[Sequence[Evidence]], frames: Sequence[int]) -> tuple[int, int, int]:
-    """Boxes that overlap a car's by half or more, one to one; cars; boxes."""
+    """(boxes that overlap a car's by half or more, one to one; cars; boxes)."""
     right = cars = boxes = 0
     for number in frames:
         truth = [Box(*(side / 100 for side in car)) for car in CARS[number]]
-        found = [one.box for one in evidence[number] if one.box]
-        pairs = sorted(((overlap(a, b), n, m) for n, a in enumerate(truth) for m, b in enumerate(found)), reverse=True)
+        detected = [each.box for each in evidence[number] if each.box]
+        pairs = sorted(
+            ((overlap(a, b), n, m) for n, a in enumerate(truth) for m, b in enumerate(detected)), reverse=True
+        )
         used: set[tuple[str, int]] = set()
         for share, n, m in pairs:
             if share >= 0.5 and not used & {("car", n), ("box", m)}:
                 used |= {("car", n), ("box", m)}
                 right += 1
-        cars, boxes = cars + len(truth), boxes + len(found)
+        cars, boxes = cars + len(truth), boxes + len(detected)
     return right, cars, boxes

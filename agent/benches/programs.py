@@ -23,14 +23,15 @@ from agent import ledger
 from agent.package import Package
 
 WARM = {"camera": 30, "sensor": 500}  # samples at the start of a run that are not counted, in both programs
-MORE = {"camera": 2, "sensor": 200}  # a window fills first, and readings that came together make one command
+SPARE = {"camera": 2, "sensor": 200}  # a window fills first, and readings that arrive together make one command
+CAMERA_MODEL, SENSOR_MODEL = "person-coarse", "arm-deviation"
 RATE_HZ = {"camera": 30.0, "sensor": 1000.0}
 
 Milliseconds = npt.NDArray[np.float64]
 
 
 class Run(NamedTuple):
-    """What one run of reflexd gave. ms: capture to applied of the counted samples."""
+    """Figures of one run of reflexd. ms: capture to applied of the counted samples."""
 
     ms: Milliseconds
     snapshots: list[ledger.LedgerSnapshot]
@@ -40,12 +41,13 @@ class Run(NamedTuple):
     def lost(self) -> int:
         """Readings that never became a command that was applied."""
         return sum(
-            a.counts["lost"] + a.counts["skipped"] + a.counts["undelivered"] + a.counts["unacknowledged"]
-            for a in self.snapshots
+            snapshot.counts[reason]
+            for snapshot in self.snapshots
+            for reason in ("lost", "skipped", "undelivered", "unacknowledged")
         )
 
 
-def bare(kind: str, model: Path, samples: int, folder: Path) -> Milliseconds:
+def run_bare(kind: str, model: Path, samples: int, folder: Path) -> Milliseconds:
     """One run of the bare script; capture to received in ms."""
     endpoint = f"ipc://{folder}/bare.sock"
     total = samples + WARM[kind]
@@ -53,27 +55,30 @@ def bare(kind: str, model: Path, samples: int, folder: Path) -> Milliseconds:
     assert sink.stdout is not None
     sink.stdout.readline()
     script = spawn(["agent.benches.bare", kind, str(model), endpoint, str(total)])
-    out, _ = sink.communicate(timeout=60 + 2 * total / RATE_HZ[kind])
+    stdout, _ = sink.communicate(timeout=60 + 2 * total / RATE_HZ[kind])
     script.wait(10)
-    return np.array(out.split(), np.float64)[WARM[kind] :] / 1e6
+    return np.array(stdout.split(), np.float64)[WARM[kind] :] / 1e6
 
 
-class Beside(NamedTuple):
-    """What runs beside the lanes. scrapes_s: between scrapes of /metrics, 0 for no metrics; checks: of the configuration."""
+class Load(NamedTuple):
+    """What runs beside the lanes. scrape_s: interval between scrapes of /metrics, 0 for no metrics.
+
+    check_config: validate the configuration in another process every second.
+    """
 
     recorder: bool = True
-    scrapes_s: float = 0.0
-    checks: bool = False
+    scrape_s: float = 0.0
+    check_config: bool = False
 
 
-USUAL, ALONE = Beside(), Beside(recorder=False)
-WATCHED, HARRIED = Beside(scrapes_s=1.0), Beside(scrapes_s=0.1, checks=True)
+INSTALLED, MINIMAL = Load(), Load(recorder=False)
+MONITORED, BUSY = Load(scrape_s=1.0), Load(scrape_s=0.1, check_config=True)
 
 
 def _configuration(
-    kind: str, package: Package, folder: Path, lanes: int, rate_hz: float, beside: Beside, port: int
+    kind: str, package: Package, folder: Path, lanes: int, rate_hz: float, load: Load, port: int
 ) -> dict[str, Any]:
-    """Lanes on simulated sources; every sample becomes a command, whatever the model says."""
+    """Lanes on simulated sources; every sample becomes a command, whatever the model reports."""
     sources = {
         "camera": {"driver": "camera.sim", "width": 640, "height": 480, "fps": rate_hz},
         "sensor": {"driver": "sensor.sim_arm", "rate_hz": rate_hz},
@@ -84,7 +89,7 @@ def _configuration(
         "run_dir": str(folder),
         "state_dir": str(folder / "state"),
         "metrics": {"port": port},
-        "recorder": {"enabled": beside.recorder, "files": 3},
+        "recorder": {"enabled": load.recorder, "files": 3},
         "lanes": {},
         "actuators": {},
         "rules": {},
@@ -104,38 +109,43 @@ def _configuration(
     return config
 
 
-def reflexd(
+def run_reflexd(
     kind: str,
     package: Package,
     samples: int,
     folder: Path,
     lanes: int = 1,
     rate_hz: float = 0.0,
-    beside: Beside = USUAL,
+    load: Load = INSTALLED,
 ) -> Run:
-    """One run of `reflexd run` and `reflexd actuate`; figures from the ledgers they leave."""
+    """One run of `reflexd run` and `reflexd actuate`; figures from the ledgers that they leave."""
     rate_hz = rate_hz or RATE_HZ[kind]
-    port = free_port() if beside.scrapes_s else 0
+    port = free_port() if load.scrape_s else 0
     path = folder / "bench.yaml"
-    path.write_text(json.dumps(_configuration(kind, package, folder, lanes, rate_hz, beside, port)), encoding="utf-8")
-    host = actuate(path)
-    total = samples + WARM[kind] + MORE[kind]
+    path.write_text(json.dumps(_configuration(kind, package, folder, lanes, rate_hz, load, port)), encoding="utf-8")
+    host = start_host(path)
+    total = samples + WARM[kind] + SPARE[kind]
     started = time.monotonic_ns()
     daemon = spawn(["agent", "run", "-c", str(path), "--samples", str(total)], stderr=subprocess.DEVNULL)
     try:
-        with _nuisance(beside, port, path):
-            rss_mb = _watch(daemon, 60 + 2 * total / rate_hz)
+        with _background(load, port, path):
+            rss_mb = _wait(daemon, 60 + 2 * total / rate_hz)
     finally:
-        end(daemon)
-        end(host)
+        stop(daemon)
+        stop(host)
     snapshots = [ledger.read(folder / f"{kind}{number}.ledger") for number in range(lanes)]
-    first_s = (min(int(a.rows["sent"][a.rows["sent"] > 0][0]) for a in snapshots) - started) / 1e9
-    rows = np.concatenate([a.rows[WARM[kind] : WARM[kind] + samples] for a in snapshots])
+    first_s = (min(_first_sent(snapshot) for snapshot in snapshots) - started) / 1e9
+    rows = np.concatenate([snapshot.rows[WARM[kind] : WARM[kind] + samples] for snapshot in snapshots])
     return Run(ledger.parts(rows[rows["applied"] > 0])["total"], snapshots, rss_mb, first_s)
 
 
-def actuate(path: Path) -> subprocess.Popen[bytes]:
-    """The host of a configuration's actuators, listening."""
+def _first_sent(snapshot: ledger.LedgerSnapshot) -> int:
+    sent = snapshot.rows["sent"]
+    return int(sent[sent > 0][0])
+
+
+def start_host(path: Path) -> subprocess.Popen[bytes]:
+    """Start `reflexd actuate` and wait until its first actuator accepts connections."""
     host = spawn(["agent", "actuate", "-c", str(path)], stderr=subprocess.PIPE)
     assert host.stderr is not None
     while b"listens" not in host.stderr.readline():
@@ -145,8 +155,8 @@ def actuate(path: Path) -> subprocess.Popen[bytes]:
     return host
 
 
-def _watch(daemon: subprocess.Popen[bytes], timeout_s: float) -> float:
-    """Wait for the end; the largest resident memory seen, MB."""
+def _wait(daemon: subprocess.Popen[bytes], timeout_s: float) -> float:
+    """Wait for the end; the largest resident memory, MB."""
     process, largest = psutil.Process(daemon.pid), 0.0
     end_at = time.monotonic() + timeout_s
     while daemon.poll() is None and time.monotonic() < end_at:
@@ -159,33 +169,33 @@ def _watch(daemon: subprocess.Popen[bytes], timeout_s: float) -> float:
 
 
 @contextmanager
-def _nuisance(beside: Beside, port: int, path: Path) -> Iterator[None]:
-    """Scrape /metrics and validate the configuration once a second, as asked, until left."""
-    stop = threading.Event()
-    threads = [threading.Thread(target=_scrape, args=(port, beside.scrapes_s, stop))] if port else []
-    threads += [threading.Thread(target=_revalidate, args=(path, stop))] if beside.checks else []
+def _background(load: Load, port: int, path: Path) -> Iterator[None]:
+    """Scrape /metrics and validate the configuration, as `load` asks, until the block ends."""
+    done = threading.Event()
+    threads = [threading.Thread(target=_scrape, args=(port, load.scrape_s, done))] if port else []
+    threads += [threading.Thread(target=_revalidate, args=(path, done))] if load.check_config else []
     for thread in threads:
         thread.start()
     try:
         yield
     finally:
-        stop.set()
+        done.set()
         for thread in threads:
             thread.join()
 
 
-def _scrape(port: int, every_s: float, stop: threading.Event) -> None:
+def _scrape(port: int, interval_s: float, done: threading.Event) -> None:
     from urllib.request import urlopen
 
-    while not stop.wait(every_s):
+    while not done.wait(interval_s):
         try:
             urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read()
         except OSError:
             continue  # not up yet
 
 
-def _revalidate(path: Path, stop: threading.Event) -> None:
-    while not stop.wait(1.0):
+def _revalidate(path: Path, done: threading.Event) -> None:
+    while not done.wait(1.0):
         spawn(["agent", "check", "-c", str(path)], stdout=subprocess.DEVNULL).wait()
 
 
@@ -197,7 +207,7 @@ def _drain(stream: Any) -> None:
     threading.Thread(target=stream.read, daemon=True).start()
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:

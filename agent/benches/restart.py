@@ -1,4 +1,4 @@
-"""`reflexd bench restart`: kill -9 of the daemon until it decides again, under a supervisor that starts it as systemd would."""
+"""`reflexd bench restart`: kill -9 of the daemon until it decides again; restarted after a pause as by systemd."""
 
 from __future__ import annotations
 
@@ -13,57 +13,74 @@ from typing import Any
 
 import numpy as np
 
-from agent.benches.arc import machine
-from agent.benches.programs import actuate, end, spawn
-from agent.benches.soak import configuration
+from agent.benches.programs import spawn, start_host, stop
+from agent.benches.soak import arm_configuration
+from agent.box.machine import machine
 
 RESTART_S = 0.5  # RestartSec= of systemd/reflexd.service
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
+SHORT_TIMES = 3
 
 
-def measure(times: int) -> dict[str, Any]:
-    """Seconds from the kill to the actuator's first movement by a command of the new daemon, and to its safe state."""
-    again, safe = [], []
+def measure(times: int, short: bool = False) -> dict[str, Any]:
+    """Seconds from the kill to the actuator's safe state, and to its first movement by a command of the new daemon."""
+    times = min(times, SHORT_TIMES) if short else times
     with tempfile.TemporaryDirectory(prefix="reflexd-restart-") as name:
         folder = Path(name)
         record, path = folder / "robot.jsonl", folder / "restart.yaml"
-        config = configuration(folder)
-        config["lanes"]["arm"]["source"] = {"driver": "sensor.sim_arm"}
-        config["actuators"]["robot"]["device"] = {"driver": "actuator.log", "path": str(record)}
-        path.write_text(json.dumps(config), encoding="utf-8")
-        host = actuate(path)
-        daemon = _start(path)
-        try:
-            _moved(record, "run", 0)
-            for _ in range(times):
-                killed = time.monotonic_ns()
-                os.kill(daemon.pid, signal.SIGKILL)
-                daemon.wait()
-                time.sleep(RESTART_S)
-                daemon = _start(path)
-                safe.append((_moved(record, "safe", killed) - killed) / 1e9)
-                again.append((_moved(record, "run", killed) - killed) / 1e9)
-        finally:
-            end(daemon)
-            end(host)
-    return {"machine": machine(), "times": times, "again_s": _figures(again), "safe_s": _figures(safe)}
+        path.write_text(json.dumps(_configuration(folder, record)), encoding="utf-8")
+        safe, deciding = _kill_repeatedly(path, record, times)
+    return {
+        "machine": machine(),
+        "short": short,
+        "times": times,
+        "deciding_s": _figures(deciding),
+        "safe_s": _figures(safe),
+    }
+
+
+def _configuration(folder: Path, record: Path) -> dict[str, Any]:
+    config = arm_configuration(folder)
+    config["lanes"]["arm"]["source"] = {"driver": "sensor.sim_arm"}
+    config["actuators"]["robot"]["device"] = {"driver": "actuator.log", "path": str(record)}
+    return config
+
+
+def _kill_repeatedly(path: Path, record: Path, times: int) -> tuple[list[float], list[float]]:
+    """(until safe, until deciding again), seconds after each kill."""
+    safe, deciding = [], []
+    host = start_host(path)
+    daemon = _start(path)
+    try:
+        _wait_for(record, "run", 0)
+        for _ in range(times):
+            killed = time.monotonic_ns()
+            os.kill(daemon.pid, signal.SIGKILL)
+            daemon.wait()
+            time.sleep(RESTART_S)
+            daemon = _start(path)
+            safe.append((_wait_for(record, "safe", killed) - killed) / 1e9)
+            deciding.append((_wait_for(record, "run", killed) - killed) / 1e9)
+    finally:
+        stop(daemon)
+        stop(host)
+    return safe, deciding
 
 
 def _start(path: Path) -> subprocess.Popen[bytes]:
     return spawn(["agent", "run", "-c", str(path)], stderr=subprocess.DEVNULL)
 
 
-def _moved(record: Path, verb: str, after_ns: int) -> int:
-    """When the actuator first did so after that; waits for it."""
-    until = time.monotonic() + PATIENCE_S
+def _wait_for(record: Path, verb: str, after_ns: int) -> int:
+    """The time of the actuator's first `verb` after that moment, CLOCK_MONOTONIC ns; waits for it."""
+    until = time.monotonic() + TIMEOUT_S
     while time.monotonic() < until:
-        lines = record.read_text().splitlines() if record.exists() else []
-        for line in lines:
-            one = json.loads(line)
-            if one["verb"] == verb and one["t_ns"] > after_ns:
-                return int(one["t_ns"])
+        for line in record.read_text().splitlines() if record.exists() else []:
+            movement = json.loads(line)
+            if movement["verb"] == verb and movement["t_ns"] > after_ns:
+                return int(movement["t_ns"])
         time.sleep(0.005)
-    raise RuntimeError(f"the actuator did not go '{verb}' within {PATIENCE_S:g} s")
+    raise RuntimeError(f"the actuator did not go '{verb}' within {TIMEOUT_S:g} s")
 
 
 def _figures(seconds: list[float]) -> dict[str, float]:
@@ -71,8 +88,9 @@ def _figures(seconds: list[float]) -> dict[str, float]:
 
 
 def text(result: dict[str, Any]) -> str:
-    again, safe = result["again_s"], result["safe_s"]
+    deciding, safe = result["deciding_s"], result["safe_s"]
     return (
-        f"{result['machine']}\nkill -9, {result['times']} times: safe after {safe['median']} s (longest {safe['max']}), "
-        f"deciding again after {again['median']} s (longest {again['max']})"
+        f"{result['machine']}\n"
+        f"kill -9, {result['times']} times: safe after {safe['median']} s (longest {safe['max']}), "
+        f"deciding again after {deciding['median']} s (longest {deciding['max']})"
     )

@@ -10,10 +10,12 @@ import signal
 import sys
 import threading
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import zmq
+
+if TYPE_CHECKING:
+    import zmq  # only where it is used: `reflexd status` must start quickly
 
 LANE_PRIORITY = 50
 IO_PRIORITY = 51  # ZeroMQ's own thread must run for a lane's message to leave
@@ -122,6 +124,8 @@ def place(index: int, chosen: list[int], realtime: bool) -> list[int]:
 
 def context(realtime: bool, cores: list[int] | None = None) -> zmq.Context[zmq.Socket[bytes]]:
     """A ZeroMQ context whose I/O thread runs before the lanes, so that a message leaves at once."""
+    import zmq
+
     made: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
     if realtime and fifo_setting().on:  # libzmq aborts the process where it may not
         made.set(zmq.THREAD_SCHED_POLICY, os.SCHED_FIFO)

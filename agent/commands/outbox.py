@@ -123,7 +123,7 @@ class Link:
             if ack.verdict == APPLIED:
                 self.ledger.count[ledger.ACKNOWLEDGED] += 1
                 # On another box its clock says nothing here: the time of the answer is an upper bound.
-                self.ledger.book_applied(row, ack.t_applied if ack.clock == self.clock else now)
+                self.ledger.record_applied(row, ack.t_applied if ack.clock == self.clock else now)
             elif ack.verdict != SEEN:
                 self.ledger.count[ledger.REFUSED] += 1
         if ack.verdict != self.verdict and ack.verdict != SEEN:

@@ -1,4 +1,4 @@
-"""The board's heat, load and power in one line."""
+"""The board's temperature, load and power in one line."""
 
 from __future__ import annotations
 
@@ -11,14 +11,23 @@ from drivers.base import DeviceMissing
 from drivers.board.linux import Driver, Options
 
 SETTLE_S = 0.2  # the kernel's load counters tick at 100 Hz
+# Reading, its text, the divisor into the text's unit. Temperature first: a cabinet may stand in the sun.
+PARTS = (
+    ("temperature_c", "{:.1f} C", 1),
+    ("load_percent", "load {:.0f} %", 1),
+    ("gpu_load_percent", "GPU {:.0f} %", 1),
+    ("power_w", "{:.1f} W", 1),
+    ("memory_available_mb", "{:.1f} GB free", 1024),
+    ("cpu_mhz", "{:.0f} MHz", 1),
+)
 
 
-class Board:
-    """Empty readings where the kernel tells nothing."""
+class BoardMonitor:
+    """Reads the board by the files of the kernel; no readings where it has none."""
 
     def __init__(self, root: str = "/") -> None:
         self.driver: Driver | None = Driver(Options.model_validate({"root": root}))
-        self.since = time.monotonic()
+        self.t_read = time.monotonic()
         try:
             self.driver.open()
         except DeviceMissing:
@@ -27,26 +36,16 @@ class Board:
     def read(self) -> dict[str, float]:
         if self.driver is None:
             return {}
-        time.sleep(max(0.0, self.since + SETTLE_S - time.monotonic()))
-        self.since = time.monotonic()
+        time.sleep(max(0.0, self.t_read + SETTLE_S - time.monotonic()))
+        self.t_read = time.monotonic()
         return {key: round(value, 2) for key, value in self.driver.read().items() if not math.isnan(value)}
 
 
-def line(found: Mapping[str, float]) -> str:
-    """What a cabinet in the sun is asked first."""
-    said = []
-    for key, text, size in (
-        ("temperature_c", "{:.1f} C", 1),
-        ("load_percent", "load {:.0f} %", 1),
-        ("gpu_load_percent", "GPU {:.0f} %", 1),
-        ("power_w", "{:.1f} W", 1),
-        ("memory_available_mb", "{:.1f} GB free", 1024),
-        ("cpu_mhz", "{:.0f} MHz", 1),
-    ):
-        if key in found:
-            said.append(text.format(found[key] / size))
-    if found.get("throttled"):
-        said.append("THROTTLED")
-    if found.get("throttle_count"):
-        said.append(f"throttled {found['throttle_count']:.0f} times")
-    return format.clip("board  " + (", ".join(said) or "the kernel tells nothing about it"))
+def line(readings: Mapping[str, float]) -> str:
+    """80 columns of what BoardMonitor.read returned."""
+    parts = [text.format(readings[key] / size) for key, text, size in PARTS if key in readings]
+    if readings.get("throttled"):
+        parts.append("THROTTLED")
+    if readings.get("throttle_count"):
+        parts.append(f"throttled {readings['throttle_count']:.0f} times")
+    return format.clip("board  " + (", ".join(parts) or "no readings from the kernel"))

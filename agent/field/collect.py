@@ -1,4 +1,4 @@
-"""What goes into the archive of `reflexd diag`, not yet redacted unless it says so."""
+"""The texts in the archive of `reflexd diag`, before redaction; only the configuration is redacted here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from agent import ledger, yamlfile
+from agent import ledger_text, yamlfile
 from agent.config.load import load_config
 from agent.errors import ConfigError
 from agent.field.checks.base import Tool
@@ -24,6 +24,7 @@ BEFORE_SECRET = re.compile(r"([\w-]+)[\"']?\s*[:=](?!//)|://")
 
 
 def parsed(path: Path) -> dict[str, Any] | None:
+    """None where the file is absent or not valid YAML."""
     try:
         return yamlfile.read(path).data
     except YamlError:
@@ -31,40 +32,45 @@ def parsed(path: Path) -> dict[str, Any] | None:
 
 
 def configuration(path: Path) -> tuple[str | None, str]:
-    """(redacted, why not). Written anew from its values: comments, which may hold anything, stay here."""
+    """(redacted text or None, why not). Written from its values: comments may hold anything and are left out."""
     data = parsed(path)
     if data is not None:
-        from ruamel.yaml import YAML
-
-        out = io.StringIO()
-        writer = YAML(typ="safe", pure=True)
-        writer.default_flow_style, writer.width = False, 4096
-        writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-        writer.dump(redact.tree(data), out)
-        return f"# {path}, without comments and secrets\n{out.getvalue()}", ""
+        return f"# {path}, without comments and secrets\n{_yaml(redact.tree(data))}", ""
     try:
         raw = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return None, f"{path}: {error.strerror}"
-    return f"# {path}, which is no YAML; without comments, secrets as far as they could be told\n{_bare(raw)}", ""
+    return f"# {path}, not valid YAML; without comments, and without secrets that were recognised\n{_masked(raw)}", ""
 
 
-def _bare(raw: str) -> str:
+def _yaml(data: Any) -> str:
+    from ruamel.yaml import YAML
+
+    out = io.StringIO()
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style, writer.width = False, 4096
+    # ruamel declares the attribute as None, and reads it as a bool
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.dump(data, out)
+    return out.getvalue()
+
+
+def _masked(raw: str) -> str:
     """Lines of a file that cannot be parsed: no comments, and after a secret's name nothing until the next key."""
-    kept, hidden = [], False
+    lines, hidden = [], False
     for line in raw.splitlines():
         line = re.sub(r"(^|\s)#.*", "", line)
         if hidden and CONTINUED.match(line):
-            kept.append(redact.MASK)
+            lines.append(redact.MASK)
             continue
-        end = next((one.end() for one in BEFORE_SECRET.finditer(line) if _hides(one[1])), 0)
+        end = next((match.end() for match in BEFORE_SECRET.finditer(line) if _hides(match[1])), 0)
         hidden = bool(end)
-        kept.append(f"{line[:end]} {redact.MASK}" if hidden else line)
-    return "\n".join(kept) + "\n"
+        lines.append(f"{line[:end]} {redact.MASK}" if hidden else line)
+    return "\n".join(lines) + "\n"
 
 
 def _hides(name: str | None) -> bool:
-    """Is what comes after this name, or after the :// of a URL, secret?"""
+    """Is the text after this name, or after the :// of a URL, secret?"""
     return name is None or bool(redact.SECRET_NAME.search(name) or redact.KEY_NAME.search(name))
 
 
@@ -78,11 +84,12 @@ def mistakes(path: Path) -> str:
 
 def versions() -> str:
     """As pip freeze would write it, with the machine."""
-    kernel = os.uname()
-    head = [f"# Python {sys.version.splitlines()[0]}", f"# {' '.join(kernel)}"]
+    head = [f"# Python {sys.version.splitlines()[0]}", f"# {' '.join(os.uname())}"]
     head += [f"# {line}" for line in (read("/etc/nv_tegra_release"), read("/proc/device-tree/model")) if line]
-    found = {f"{one.metadata['Name']}=={one.version}" for one in metadata.distributions() if one.metadata["Name"]}
-    return "\n".join([*head, *sorted(found, key=str.lower)]) + "\n"
+    packages = {
+        f"{each.metadata['Name']}=={each.version}" for each in metadata.distributions() if each.metadata["Name"]
+    }
+    return "\n".join([*head, *sorted(packages, key=str.lower)]) + "\n"
 
 
 def read(path: str) -> str | None:
@@ -93,29 +100,31 @@ def read(path: str) -> str | None:
 
 
 def journal(tool: Tool) -> tuple[str | None, str]:
-    told = tool(["journalctl", "-u", "reflexd*", "-n", "5000", "--no-pager", "-o", "short-iso"])
-    if told is None:
-        return None, "journalctl gives no answer: no systemd, or not permitted (sudo reflexd diag)"
-    return told, ""
+    """(log or None, why not)."""
+    log = tool(["journalctl", "-u", "reflexd*", "-n", "5000", "--no-pager", "-o", "short-iso"])
+    return (
+        log,
+        "" if log is not None else "journalctl gives no answer: no systemd, or not permitted (sudo reflexd diag)",
+    )
 
 
 def summary(view: View) -> str:
-    tables = [ledger.table(one) for one in view.snapshots.values()]
-    return (
-        "\n\n".join([*tables, *view.troubles]) + "\n" if tables or view.troubles else f"no ledgers in {view.run_dir}\n"
-    )
+    """A table for each ledger."""
+    tables = [ledger_text.table(snapshot) for snapshot in view.ledgers.values()]
+    return "\n\n".join([*tables, *view.troubles] or [f"no ledgers in {view.run_dir}"]) + "\n"
 
 
 def recordings(view: View) -> list[Path]:
     """Newest first."""
-    found = view.config.state_dir.glob("recordings/*.mcap")
-    return sorted((one for one in found if one.is_file()), key=lambda one: one.stat().st_mtime, reverse=True)
+    files = [path for path in view.config.state_dir.glob("recordings/*.mcap") if path.is_file()]
+    return sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
-def listing(found: list[Path]) -> str | None:
+def listing(paths: list[Path]) -> str | None:
+    """Time, bytes and path of each file; None without any."""
     lines = []
-    for path in found:
-        told = path.stat()
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(told.st_mtime))
-        lines.append(f"{when} {told.st_size:>12} {path}")
+    for path in paths:
+        entry = path.stat()
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.st_mtime))
+        lines.append(f"{when} {entry.st_size:>12} {path}")
     return "\n".join(lines) + "\n" if lines else None

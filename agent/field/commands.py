@@ -1,4 +1,4 @@
-"""The commands of the field engineer: thin, so that `reflexd --help` stays quick."""
+"""The commands for diagnostics in the field; what they import is imported on call, so `reflexd --help` stays quick."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import click
 
 from agent.options import config_option, json_option
 
+OUTPUT_HELP = "The archive.  [default: reflexd-diag-NODE-TIME.tar.gz]"
+
 
 @click.command()
 @config_option
@@ -16,7 +18,7 @@ def status(path: Path, as_json: bool) -> int:
     """The daemon, its lanes, actuators and board on one screen.
 
     Exit code 0: every lane runs. 1: degraded. 3: the daemon does not run; figures are of its last run.
-    4: this user may not see it.
+    4: this user may not read its files.
     """
     from agent.field import status as field
 
@@ -25,9 +27,9 @@ def status(path: Path, as_json: bool) -> int:
 
 @click.command()
 @config_option
-@click.option("--once", is_flag=True, help="Print one look and leave.")
+@click.option("--once", is_flag=True, help="Print the screen once and exit.")
 def top(path: Path, once: bool) -> int:
-    """The same, live: once a second, with each lane's p99 of the newest seconds. q quits."""
+    """The status, updated once a second, with each lane's p99 of the newest seconds. q quits."""
     from agent.field import top as field
 
     return field.show(path, once)
@@ -39,7 +41,7 @@ def top(path: Path, once: bool) -> int:
 def doctor(path: Path, as_json: bool) -> int:
     """Check this box: engines and models, rights, clocks, devices, disk, heat, keys, timers. Takes ten seconds.
 
-    Each finding says its cause, its effect and the command that mends it. Exit code 0: good. 1: warnings. 2: bad.
+    Each check reports its cause, its effect and the command that mends it. Exit code 0: good. 1: warnings. 2: bad.
     """
     from agent.field import doctor as field
 
@@ -49,8 +51,10 @@ def doctor(path: Path, as_json: bool) -> int:
 @click.command()
 @config_option
 @click.option("--lane", help="Only this lane.")
-@click.option("--worst", default=5, show_default=True, type=click.IntRange(1, 1000), help="So many samples.")
-@click.option("--minutes", default=5.0, show_default=True, type=click.FloatRange(0.01), help="Of the newest samples.")
+@click.option("--worst", default=5, show_default=True, type=click.IntRange(1, 1000), help="Number of samples.")
+@click.option(
+    "--minutes", default=5.0, show_default=True, type=click.FloatRange(0.01), help="Only samples of the last minutes."
+)
 @click.option("--perfetto", type=click.Path(path_type=Path), help="Write a trace for ui.perfetto.dev instead.")
 @json_option
 def trace(path: Path, lane: str | None, worst: int, minutes: float, perfetto: Path | None, as_json: bool) -> int:
@@ -62,10 +66,8 @@ def trace(path: Path, lane: str | None, worst: int, minutes: float, perfetto: Pa
 
 @click.command()
 @config_option
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="The file.  [default: reflexd-diag-NODE-TIME.tar.gz]"
-)
-@click.option("--no-recording", is_flag=True, help="Leave the newest recording out: it may show people.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help=OUTPUT_HELP)
+@click.option("--no-recording", is_flag=True, help="Without the newest recording, which may show people.")
 def diag(path: Path, output: Path | None, no_recording: bool) -> int:
     """One archive for a support ticket, without secrets: configuration, log, ledgers, doctor, newest recording."""
     from agent.field import diag as field

@@ -1,4 +1,4 @@
-"""`reflexd doctor`: what is wrong with this box, what that does to the lanes, and the command that mends it."""
+"""`reflexd doctor`: the faults of this box, their effect on the lanes, and the command that mends each."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 
 import click
 
-from agent.field import format, snapshot
+from agent.field import format
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, run_tool
-from agent.field.status import wrapped
+from agent.field.format import wrapped
+from agent.field.snapshot import read_snapshot
 
 # The slow and noisy ones last: timers are measured when nothing else of ours runs.
 SUBJECTS = ("leftovers", "software", "rights", "clocks", "devices", "sources", "storage", "heat", "network", "timers")
@@ -22,49 +23,47 @@ EXIT = {GOOD: 0, SKIP: 0, WARN: 1, BAD: 2}
 
 
 def show(path: Path, as_json: bool) -> int:
-    box = Box(snapshot.look(path), Path("/"), run_tool)
-    found: list[Check] = []
-    for one in examine(box):
-        found.append(one)
+    box = Box(read_snapshot(path), Path("/"), run_tool)
+    checks: list[Check] = []
+    for check in examine(box):
+        checks.append(check)
         if not as_json:
-            click.echo("\n".join(lines(one)))
-    click.echo(json.dumps(as_dict(found), indent=2) if as_json else _summary(found))
-    return _exit_code(found)
+            click.echo("\n".join(lines(check)))
+    click.echo(json.dumps(as_dict(checks), indent=2) if as_json else _summary(checks))
+    return _exit_code(checks)
 
 
 def examine(box: Box) -> Iterator[Check]:
-    """Every finding, as soon as it is known."""
+    """Every check, as soon as it is done."""
     for subject in SUBJECTS:
         try:
             yield from importlib.import_module(f"agent.field.checks.{subject}").checks(box)
         except Exception as error:
-            # A bug, or a kernel file nobody has seen yet: the other checks are worth having all the more.
+            # A bug, or an unknown format of a kernel file: the other checks are worth having all the more.
             logging.getLogger("reflexd.doctor").debug("%s", subject, exc_info=True)
-            cause = f"the check itself failed: {type(error).__name__}: {error}"
-            yield Check(
-                subject, WARN, cause, "nothing is known about it", "reflexd -v doctor says more; please report it"
-            )
+            cause, effect = f"the check itself failed: {type(error).__name__}: {error}", f"{subject} was not checked"
+            yield Check(subject, WARN, cause, effect, "reflexd -v doctor shows the traceback; please report it")
 
 
-def _exit_code(found: list[Check]) -> int:
-    return max((EXIT[one.state] for one in found), default=0)
+def _exit_code(checks: list[Check]) -> int:
+    return max((EXIT[check.state] for check in checks), default=0)
 
 
-def as_dict(found: list[Check]) -> dict[str, Any]:
-    count = Counter(one.state for one in found)
+def as_dict(checks: list[Check]) -> dict[str, Any]:
+    count = Counter(check.state for check in checks)
     counts = {state: count[state] for state in EXIT}
-    return {"exit_code": _exit_code(found), **counts, "checks": [one._asdict() for one in found]}
+    return {"exit_code": _exit_code(checks), **counts, "checks": [check._asdict() for check in checks]}
 
 
-def lines(one: Check) -> list[str]:
-    """80 columns; what is good takes one or two lines."""
-    first = one.state.upper() if one.state == BAD else one.state
-    found = wrapped(format.plain(f"{one.name}: {one.cause}"), f"{first:<5}")
-    if one.state in (WARN, BAD):
-        found += wrapped(format.plain(one.effect), "       so: ") + wrapped(format.plain(one.mend), "       do: ")
-    return found
+def lines(check: Check) -> list[str]:
+    """80 columns; a good one takes one or two lines."""
+    state = check.state.upper() if check.state == BAD else check.state
+    first = wrapped(format.plain(f"{check.name}: {check.cause}"), f"{state:<5}")
+    if check.state in (WARN, BAD):
+        first += wrapped(format.plain(check.effect), "       so: ") + wrapped(format.plain(check.mend), "       do: ")
+    return first
 
 
-def _summary(found: list[Check]) -> str:
-    count = Counter(one.state for one in found)
+def _summary(checks: list[Check]) -> str:
+    count = Counter(check.state for check in checks)
     return f"{count[GOOD]} good, {count[WARN]} to watch, {count[BAD]} bad, {count[SKIP]} not checked"

@@ -1,6 +1,8 @@
-"""Figures and times as a tired person reads them, in few columns."""
+"""Figures and times in few columns, readable at a glance."""
 
 from __future__ import annotations
+
+import textwrap
 
 WIDTH = 80
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -21,16 +23,11 @@ def rate(hertz: float) -> str:
 
 
 def ms(value: float | None) -> str:
-    """Two figures behind the point below 10 ms; a reflex is shorter."""
-    return (
-        "-"
-        if value is None
-        else f"{value:.2f}"
-        if value < 9.995
-        else f"{value:.1f}"
-        if value < 999.5
-        else f"{value:.0f}"
-    )
+    """Two decimals below 10 ms, where a reflex is; then fewer."""
+    if value is None:
+        return "-"
+    decimals = 2 if value < 9.995 else 1 if value < 999.5 else 0
+    return f"{value:.{decimals}f}"
 
 
 def bar(share: float, width: int) -> str:
@@ -42,13 +39,19 @@ def bar(share: float, width: int) -> str:
 def sparkline(values: list[float | None], top: float) -> str:
     """A column each, from nothing to `top` and above; a gap where there was nothing."""
     steps = len(SPARKS) - 1
-    return "".join(" " if one is None else SPARKS[min(steps, max(0, int(one / top * steps + 0.5)))] for one in values)
+    levels = [None if value is None else min(steps, max(0, int(value / top * steps + 0.5))) for value in values]
+    return "".join(" " if level is None else SPARKS[level] for level in levels)
 
 
 def clip(text: str, width: int = WIDTH) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
+def wrapped(text: str, first: str) -> list[str]:
+    """Lines of at most 80 columns: `first` begins the first one and indents the others; none of an empty text."""
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first)) if text else []
+
+
 def plain(text: str) -> str:
-    """Without the characters that would steer a terminal: labels and messages come from files and devices."""
-    return "".join(one if one.isprintable() else "?" for one in text)
+    """Without the characters that would control a terminal: labels and messages come from files and devices."""
+    return "".join(character if character.isprintable() else "?" for character in text)

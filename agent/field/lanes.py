@@ -1,4 +1,4 @@
-"""A lane as its ledger, the configuration and the daemon tell of it."""
+"""The status of a lane, from its ledger, the configuration and the daemon's reply."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from agent import health, ledger
-from agent.config.models import LaneConfig
 from agent.field.snapshot import View
 from agent.ledger import LedgerSnapshot
 
@@ -19,16 +18,16 @@ SPARK_S = 18  # what is left of 80 columns
 Rows = npt.NDArray[Any]  # of ledger.ROW_TYPE
 
 
-class LaneNow(NamedTuple):
-    """rate: inferences a second. p50, p99: captured to decided, or to applied where a command left, of the newest minute.
+class LaneStatus(NamedTuple):
+    """Rate: inferences a second. p50, p99: captured to decided, or to applied where a command left; newest minute.
 
-    state: a key of health.EFFECTS, "stopped" when the daemon is, or "unknown" without a ledger. ages: None = never, or of
-    another boot. spark: p99 of each of the newest seconds, None where there was no sample.
+    state: a key of health.EFFECTS, "stopped" when the daemon is, or "unknown" without a ledger. reason: why it does not
+    run. ages: None = never, or of another boot. spark: p99 of each of the newest seconds, None without a sample.
     """
 
     name: str
     state: str
-    why: str
+    reason: str
     model: str
     driver: str
     critical: bool
@@ -46,93 +45,94 @@ class LaneNow(NamedTuple):
     spark: list[float | None] = []
 
 
-def lanes(view: View) -> list[LaneNow]:
+def lane_statuses(view: View) -> list[LaneStatus]:
     """Those that run first, then those only configured, then those that only left a ledger."""
-    told: dict[str, dict[str, Any]] = view.said.get("lanes") or {}
-    names = dict.fromkeys([*told, *view.config.lanes, *view.snapshots])
-    return [
-        lane(name, view.snapshots.get(name), view.config.lanes.get(name), told.get(name, {}), view) for name in names
-    ]
+    names = dict.fromkeys([*(view.reply.get("lanes") or {}), *view.config.lanes, *view.ledgers])
+    return [lane_status(name, view) for name in names]
 
 
-def lane(
-    name: str, told: LedgerSnapshot | None, section: LaneConfig | None, said: dict[str, Any], view: View
-) -> LaneNow:
-    model = str(said.get("model") or (section.model if section else ""))
-    driver = str(said.get("driver") or (section.source.driver if section else ""))
-    if told is None:
-        state = str(said.get("state") or ("unknown" if view.pid else "stopped"))
-        critical = bool(said.get("critical", section.critical if section else True))
-        return LaneNow(name, state, "no ledger", model, driver, critical, float(said.get("budget_ms") or 0))
-    other = told.t_progress > view.now or newest(told) > view.now
-    now = newest(told) if other or not view.pid else view.now
-    rows = told.rows[told.rows["read"] > now - NEWEST_NS]
+def lane_status(name: str, view: View) -> LaneStatus:
+    reply: dict[str, Any] = (view.reply.get("lanes") or {}).get(name, {})
+    section, snapshot = view.config.lanes.get(name), view.ledgers.get(name)
+    status = LaneStatus(
+        name=name,
+        state=str(reply.get("state") or ("unknown" if view.pid else "stopped")),
+        reason="no ledger",
+        model=str(reply.get("model") or (section.model if section else "")),
+        driver=str(reply.get("driver") or (section.source.driver if section else "")),
+        critical=bool(reply.get("critical", section.critical if section else True)),
+        budget_ms=float(reply.get("budget_ms") or 0),
+    )
+    return _with_ledger(status, snapshot, str(reply.get("reason") or ""), view) if snapshot else status
+
+
+def _with_ledger(status: LaneStatus, snapshot: LedgerSnapshot, reason: str, view: View) -> LaneStatus:
+    """reason: the daemon's, for a lane that does not run."""
+    other_boot = snapshot.t_progress > view.now or newest(snapshot) > view.now
+    now = newest(snapshot) if other_boot or not view.pid else view.now
+    rows = snapshot.rows[snapshot.rows["read"] > now - NEWEST_NS]
     figures = ledger.quantiles(ledger.parts(rows)["total"])
-    state = _state_of(told, view)
-    return LaneNow(
-        name,
-        state,
-        why(state, said, view),
-        model,
-        driver,
-        told.critical,
-        told.budget_ms,
-        _rate(told, now),
-        figures.get("p50"),
-        figures.get("p99"),
-        {key: told.counts[key] for key in ledger.COUNTERS[:5]},
-        {key: told.counts[key] for key in ledger.DROPS if told.counts[key]},
-        told.label,
-        told.score,
-        None if other else _age(told.t_evidence, view.now),
-        None if other else _age(newest(told), view.now),
-        other,
-        spark(rows, now),
+    state = _state_of(snapshot, view)
+    return status._replace(
+        state=state,
+        reason=_reason(state, reason, view),
+        critical=snapshot.critical,
+        budget_ms=snapshot.budget_ms,
+        rate_hz=_rate(snapshot, now),
+        p50_ms=figures.get("p50"),
+        p99_ms=figures.get("p99"),
+        counts={name: snapshot.counts[name] for name in ledger.COUNTERS[:5]},
+        drops={name: snapshot.counts[name] for name in ledger.DROPS if snapshot.counts[name]},
+        label=snapshot.label,
+        score=snapshot.score,
+        evidence_age_s=None if other_boot else _age(snapshot.t_evidence, view.now),
+        newest_age_s=None if other_boot else _age(newest(snapshot), view.now),
+        other_boot=other_boot,
+        spark=_spark(rows, now),
     )
 
 
-def _state_of(told: LedgerSnapshot, view: View) -> str:
+def _state_of(snapshot: LedgerSnapshot, view: View) -> str:
     if not view.pid:
-        return "failed" if told.state == "failed" else "stopped"
-    return "stopped" if told.pid != view.pid else health.event(told, view.now)
+        return "failed" if snapshot.state == "failed" else "stopped"
+    return "stopped" if snapshot.pid != view.pid else health.event(snapshot, view.now)
 
 
-def why(state: str, said: dict[str, Any], view: View) -> str:
+def _reason(state: str, reason: str, view: View) -> str:
     if state == "running":
         return ""
     if state == "stopped":
         return "left by an earlier run" if view.pid else ""
-    reason = str(said.get("why") or "")
     return health.EFFECTS[state][2] + (f": {reason}" if reason else "")
 
 
-def newest(told: LedgerSnapshot) -> int:
-    """When the newest sample came into the lane's hands; 0 for never."""
-    return int(told.rows["read"].max()) if len(told.rows) else 0
+def newest(snapshot: LedgerSnapshot) -> int:
+    """When the lane read its newest sample; 0 for never."""
+    return int(snapshot.rows["read"].max()) if len(snapshot.rows) else 0
 
 
 def _age(then: int, now: int) -> float | None:
     return (now - then) / 1e9 if 0 < then <= now else None
 
 
-def _rate(told: LedgerSnapshot, now: int) -> float:
+def _rate(snapshot: LedgerSnapshot, now: int) -> float:
     """Over five seconds, or since the first sample."""
-    if not len(told.rows):
+    if not len(snapshot.rows):
         return 0.0
-    since = max(now - RATE_NS, int(told.rows["read"][0]) if told.head <= ledger.ROWS else 0)
-    count = int((told.rows["read"] > since).sum())
+    since = max(now - RATE_NS, int(snapshot.rows["read"][0]) if snapshot.head <= ledger.ROWS else 0)
+    count = int((snapshot.rows["read"] > since).sum())
     return count / max(0.5, (now - since) / 1e9)
 
 
-def spark(rows: Rows, now: int) -> list[float | None]:
+def _spark(rows: Rows, now: int) -> list[float | None]:
     """p99 of each of the newest whole seconds, oldest first."""
-    back = (now - rows["read"]) // 1_000_000_000
+    seconds_ago = (now - rows["read"]) // 1_000_000_000
     total = ledger.parts(rows)["total"]
-    found: list[float | None] = []
+    p99s: list[float | None] = []
     for second in range(SPARK_S - 1, -1, -1):
-        here = total[back == second]
-        found.append(float(np.percentile(here, 99)) if len(here) else None)
-    return found
+        values = total[seconds_ago == second]
+        p99s.append(float(np.percentile(values, 99)) if len(values) else None)
+    return p99s
 
 
 def wall_clock(t: int, now: int) -> float:

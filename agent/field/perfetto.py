@@ -10,51 +10,60 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agent.field.lanes import Rows
 
 Event = dict[str, Any]
 PROCESS = 1
-# What a lane does one after the other; times are columns of the ledger's rows.
-STAGES = (("transport", 3), ("preprocess", 4), ("inference", 5), ("decide", 6), ("send", 7))
+# The stages of a lane in their order, each with the time stamp at its end.
+STAGES = (
+    ("transport", "read"),
+    ("preprocess", "prepared"),
+    ("inference", "inferred"),
+    ("decide", "decided"),
+    ("send", "sent"),
+)
 LONGEST_NS = 60_000_000_000  # a row that was overwritten while it was read
 
 
 def events(node: str, lanes: Mapping[str, Rows]) -> Iterator[Event]:
-    """All of them on one clock, CLOCK_MONOTONIC. Nothing where no lane has a sample."""
-    full = {name: rows for name, rows in lanes.items() if len(rows)}
-    if full:
-        yield _named("process_name", 0, f"reflexd {node}")
-    for track, (name, rows) in enumerate(full.items(), 1):
-        yield _named("thread_name", track, name)
+    """Events of all lanes on one clock, CLOCK_MONOTONIC. None where no lane has a sample."""
+    sampled = {name: rows for name, rows in lanes.items() if len(rows)}
+    if sampled:
+        yield _metadata("process_name", 0, f"reflexd {node}")
+    for track, (name, rows) in enumerate(sampled.items(), 1):
+        yield _metadata("thread_name", track, name)
         for row in rows:
-            yield from sample(track, row.tolist())
+            yield from sample(track, row)
 
 
-def _named(what: str, track: int, name: str) -> Event:
-    return {"ph": "M", "name": what, "pid": PROCESS, "tid": track, "args": {"name": name}}
+def _metadata(kind: str, track: int, name: str) -> Event:
+    return {"ph": "M", "name": kind, "pid": PROCESS, "tid": track, "args": {"name": name}}
 
 
-def sample(track: int, row: list[int]) -> list[Event]:
-    """The sample as a span with its stages inside.
+def sample(track: int, row: np.void) -> list[Event]:
+    """The sample as a span with its stages inside. row: of ledger.ROW_TYPE.
 
     It begins when the lane asked, or at the capture if that was later: before, the lane was busy with another sample,
     and spans of one track must not overlap.
     """
-    sequence, capture, asked, _, _, _, decided, sent, applied = row
-    begin, end = max(capture, asked), sent or decided
+    stamps = dict(zip(row.dtype.names or (), row.item()))  # plain integers: a trace has many thousands of rows
+    begin, end = max(stamps["capture"], stamps["asked"]), stamps["sent"] or stamps["decided"]
     if not 0 <= end - begin < LONGEST_NS:
         return []
-    args = {"sequence": sequence, "captured_ms_before": (begin - capture) / 1e6}
+    args = {"sequence": stamps["sequence"], "captured_ms_before": (begin - stamps["capture"]) / 1e6}
+    applied = stamps["applied"]
     if applied:
-        args["captured_to_applied_ms"] = (applied - capture) / 1e6
-    found = [_span(track, f"sample {sequence}", begin, end, args)]
-    for name, column in STAGES:
-        if row[column]:  # 0: no command left
-            found.append(_span(track, name, begin, row[column]))
-            begin = row[column]
+        args["captured_to_applied_ms"] = (applied - stamps["capture"]) / 1e6
+    spans = [_span(track, f"sample {stamps['sequence']}", begin, end, args)]
+    for name, stamp in STAGES:
+        if stamps[stamp]:  # 0: no command left
+            spans.append(_span(track, name, begin, stamps[stamp]))
+            begin = stamps[stamp]
     if applied:
-        found.append({"ph": "i", "name": "applied", "s": "t", "pid": PROCESS, "tid": track, "ts": applied / 1e3})
-    return found
+        spans.append({"ph": "i", "name": "applied", "s": "t", "pid": PROCESS, "tid": track, "ts": applied / 1e3})
+    return spans
 
 
 def _span(track: int, name: str, begin: int, end: int, args: Mapping[str, float] | None = None) -> Event:
@@ -63,18 +72,18 @@ def _span(track: int, name: str, begin: int, end: int, args: Mapping[str, float]
     return {**event, "args": dict(args)} if args else event
 
 
-def write(path: Path, found: Iterable[Event]) -> int:
-    """An event a line; how many. One after the other: all of them would take more memory than a small box has to spare."""
+def write(path: Path, events: Iterable[Event]) -> int:
+    """An event a line; how many. Written one by one: all of them would take more memory than a small box can spare."""
     count = 0
     with open(path, "w", encoding="utf-8") as file:
         file.write('{"displayTimeUnit":"ms","traceEvents":[')
-        for count, one in enumerate(found, 1):
-            file.write(("\n" if count == 1 else ",\n") + json.dumps(one, separators=(",", ":")))
+        for count, event in enumerate(events, 1):
+            file.write(("\n" if count == 1 else ",\n") + json.dumps(event, separators=(",", ":")))
         file.write("\n]}\n")
     return count
 
 
-def said(path: Path, count: int) -> str:
+def report(path: Path, count: int) -> str:
     if not count:
         return f"{path}: written, and empty: no ledger has a sample"
     size = path.stat().st_size / 1e6

@@ -1,4 +1,4 @@
-"""What can be known of a daemon from outside, also of a dead one: configuration, lock, ledgers, and what it says itself."""
+"""The state of a daemon from outside, also of a dead one: configuration, lock, ledgers, and its reply on the socket."""
 
 from __future__ import annotations
 
@@ -19,34 +19,44 @@ SYSTEM_RUN_DIR = Path("/run/reflexd")
 
 
 class View(NamedTuple):
-    """One look. pid: of the daemon, 0 when none runs. said: its answer to "status", {} when it gives none."""
+    """State at one moment. pid: of the daemon, 0 when none runs. reply: to the request "status", {} without any."""
 
     path: Path
-    config: Config  # what is good of it
-    mistakes: list[str]  # what is not
+    config: Config  # its valid parts
+    mistakes: list[str]  # its invalid ones
     run_dir: Path
     pid: int
-    said: dict[str, Any]
-    snapshots: dict[str, LedgerSnapshot]
+    reply: dict[str, Any]
+    ledgers: dict[str, LedgerSnapshot]  # by the lane's name
     troubles: list[str]  # files and folders that could not be read
     now: int  # CLOCK_MONOTONIC, ns
 
     @property
-    def blind(self) -> bool:
-        """May this user not see whether it runs?"""
+    def forbidden(self) -> bool:
+        """Whether the daemon runs cannot be known: this user may not read run_dir."""
         return not self.pid and os.path.isdir(self.run_dir) and not os.access(self.run_dir, os.R_OK | os.X_OK)
 
 
-def look(path: Path) -> View:
+def read_snapshot(path: Path) -> View:
+    """path: of the configuration."""
     config, mistakes, run_dir = read_config(path)
-    snapshots, troubles = read_ledgers(run_dir)
-    said = control.ask(run_dir, {"do": "status"}) or {}
-    pid = int(said.get("pid") or 0) or holder(run_dir / "reflexd.lock")
-    return View(path, config, mistakes, run_dir, pid, said, snapshots, troubles, time.monotonic_ns())
+    ledgers, troubles = read_ledgers(run_dir)
+    reply = control.ask(run_dir, {"do": "status"}) or {}
+    return View(
+        path=path,
+        config=config,
+        mistakes=mistakes,
+        run_dir=run_dir,
+        pid=int(reply.get("pid") or 0) or lock_holder(run_dir / "reflexd.lock"),
+        reply=reply,
+        ledgers=ledgers,
+        troubles=troubles,
+        now=time.monotonic_ns(),
+    )
 
 
 def read_config(path: Path) -> tuple[Config, list[str], Path]:
-    """(what is good of it, what is not, run_dir). A broken file must not hide the ledgers of the daemon that runs."""
+    """(its valid parts, its mistakes, run_dir). A broken file must not hide the ledgers of the daemon that runs."""
     try:
         data = yamlfile.read(path).data
     except YamlError as error:
@@ -59,47 +69,47 @@ def read_config(path: Path) -> tuple[Config, list[str], Path]:
 
 
 def _salvage(data: dict[str, Any]) -> Config:
-    """The good lanes, actuators, rules and sections of a configuration; without those that are wrong."""
-    left = {key: dict(value) if isinstance(value, dict) else value for key, value in data.items()}
+    """The valid lanes, actuators, rules and sections of a configuration."""
+    rest = {key: dict(value) if isinstance(value, dict) else value for key, value in data.items()}
     while True:
         try:
-            return Config.model_validate(left)
+            return Config.model_validate(rest)
         except ValidationError as error:
-            for one in error.errors():
-                _drop(left, [str(step) for step in one["loc"]])
+            for mistake in error.errors():
+                _drop(rest, [str(step) for step in mistake["loc"]])
 
 
 def _drop(data: dict[str, Any], place: list[str]) -> None:
-    """Take out what is wrong at a place: one lane, not all of them."""
-    whole = data.get(place[0])
-    if place[0] in ("lanes", "actuators", "rules") and len(place) > 1 and isinstance(whole, dict):
-        whole.pop(place[1], None)
+    """Remove the invalid part at a place: one lane, not all of them."""
+    section = data.get(place[0])
+    if place[0] in ("lanes", "actuators", "rules") and len(place) > 1 and isinstance(section, dict):
+        section.pop(place[1], None)
     else:
         data.pop(place[0], None)
 
 
 def _guess_run_dir(path: Path) -> str:
-    """The run_dir of a file that is no YAML."""
+    """The run_dir of a file that is not valid YAML."""
     try:
-        found = re.search(r"^run_dir:\s*[\"']?([^\"'#\n]+)", path.read_text(errors="replace"), re.MULTILINE)
+        match = re.search(r"^run_dir:\s*[\"']?([^\"'#\n]+)", path.read_text(errors="replace"), re.MULTILINE)
     except OSError:
         return ""
-    return found[1].strip() if found else ""
+    return match[1].strip() if match else ""
 
 
 def _run_dir_of(data: dict[str, Any]) -> Path:
-    """The configured one; else where a daemon of this user, or the system's, would have left its traces."""
-    given = data.get("run_dir")
-    if isinstance(given, str) and given:
-        return Path(given)
-    mine = default_run_dir()
-    here = os.path.exists(mine / "reflexd.lock") or not os.path.isdir(SYSTEM_RUN_DIR)
-    return mine if here else SYSTEM_RUN_DIR
+    """The configured one; else the default one of this user or of the system's service, whichever is in use."""
+    configured = data.get("run_dir")
+    if isinstance(configured, str) and configured:
+        return Path(configured)
+    of_user = default_run_dir()
+    used = os.path.exists(of_user / "reflexd.lock") or not os.path.isdir(SYSTEM_RUN_DIR)
+    return of_user if used else SYSTEM_RUN_DIR
 
 
 def read_ledgers(run_dir: Path) -> tuple[dict[str, LedgerSnapshot], list[str]]:
-    """Every ledger of a run_dir by its lane's name, and what could not be read."""
-    found: dict[str, LedgerSnapshot] = {}
+    """Every ledger of a run_dir by its lane's name, and a line for each file that could not be read."""
+    ledgers: dict[str, LedgerSnapshot] = {}
     troubles: list[str] = []
     try:
         paths = sorted(run_dir / name for name in os.listdir(run_dir) if name.endswith(".ledger"))
@@ -107,35 +117,35 @@ def read_ledgers(run_dir: Path) -> tuple[dict[str, LedgerSnapshot], list[str]]:
         return {}, [_trouble(run_dir, error)]
     for path in paths:
         try:
-            found[path.stem] = ledger.read(path)
+            ledgers[path.stem] = ledger.read(path)
         except OSError as error:
             troubles.append(_trouble(path, error))
         except ValueError as error:
             troubles.append(str(error))
-    return found, troubles
+    return ledgers, troubles
 
 
 def _trouble(path: Path, error: OSError) -> str:
     return f"{path}: {error.strerror}" + (": try sudo" if isinstance(error, PermissionError) else "")
 
 
-def holder(path: Path, locks: Path = Path("/proc/locks")) -> int:
-    """The process that holds a lock file, 0 for none. Trying the lock instead would be in the way of a daemon that starts."""
+def lock_holder(path: Path, locks: Path = Path("/proc/locks")) -> int:
+    """The process that holds a lock file, 0 for none. Trying the lock instead would hinder a daemon that starts."""
     try:
         file, lines = path.stat(), locks.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return 0
+    device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:"
     for line in lines:  # 1: FLOCK  ADVISORY  WRITE 27331 fe:00:2149665 0 EOF
-        words = line.split()
-        if len(words) > 5 and words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(file.st_ino):
-            # btrfs and overlays number their devices otherwise in stat(2) than here; then the name must do
-            where = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}"
-            if words[5].startswith(f"{where}:") or _is_ours(int(words[4])):
-                return int(words[4])
+        fields = line.split()
+        if len(fields) > 5 and fields[1] == "FLOCK" and fields[5].rpartition(":")[2] == str(file.st_ino):
+            # btrfs and overlays number their devices otherwise in stat(2) than here; then the process's name decides
+            if fields[5].startswith(device) or _is_reflexd(int(fields[4])):
+                return int(fields[4])
     return 0
 
 
-def _is_ours(pid: int) -> bool:
+def _is_reflexd(pid: int) -> bool:
     try:
         return bool(re.search(rb"reflexd|agent", Path(f"/proc/{pid}/cmdline").read_bytes()))
     except OSError:

@@ -1,4 +1,4 @@
-"""`reflexd top`: the look of `status` once a second, with the p99 of the newest seconds; `--once` prints it and leaves."""
+"""`reflexd top`: `status` once a second, with the p99 of each of the newest seconds; `--once` prints it and exits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import NamedTuple
 import click
 
 from agent.field import board, format, status
-from agent.field.lanes import SPARK_S, LaneNow
+from agent.field.board import BoardMonitor
+from agent.field.lanes import SPARK_S, LaneStatus
 from agent.field.status import Status
 
 MISSING = "reflexd top needs textual: pip install 'reflexd[top]' (without it: reflexd top --once)"
 BAR = 8
 PLAIN_SPARKS = " .:-=+*#"  # a serial console has no block elements
+HEAD = f"{status.LANE_HEAD:<{61}} P99 OF {SPARK_S} s"
 
 
 class Line(NamedTuple):
@@ -27,9 +29,9 @@ class Line(NamedTuple):
 
 def show(path: Path, once: bool) -> int:
     if once or not sys.stdout.isatty():
-        status_now = status.take(path, board.Board())
-        click.echo("\n".join(printable(line.text for line in lines(status_now))))
-        return status.exit_code(status_now)
+        current = status.read_status(path, BoardMonitor())
+        click.echo("\n".join(printable(line.text for line in lines(current))))
+        return status.exit_code(current)
     try:
         from agent.field import top_view
     except ModuleNotFoundError as error:
@@ -46,34 +48,31 @@ def printable(texts: Iterable[str]) -> list[str]:
     return [text.translate(table) for text in texts]
 
 
-def lines(now: Status) -> list[Line]:
+def lines(current: Status) -> list[Line]:
     """At most 80 columns; two lines a lane, so that eight lanes fit on 24 lines."""
-    head, config, _ = status.head(now)
-    well = now.view.pid and now.health == "good"
-    found = [Line(head, "head" if well else "bad"), Line(board.line(now.board), "dim"), Line(HEAD, "head")]
-    for one in now.lanes:
-        found += _lane_lines(one)
-    found += [Line(format.clip(format.plain(f"! {reason}")), "bad") for reason in now.reasons]
-    if now.actuators:
-        found.append(Line(status.ACTUATOR_HEAD, "head"))
-        found += [Line(status.actuator_line(one), "bad" if one.host == 0 else "") for one in now.actuators]
-    off = ", ".join(setting.name for setting in now.settings if not setting.on)
+    head, config = status.head(current)
+    good = current.view.pid and current.health == "good"
+    screen = [Line(head, "head" if good else "bad"), Line(board.line(current.board), "dim"), Line(HEAD, "head")]
+    for lane in current.lanes:
+        screen += _lane_lines(lane)
+    screen += [_clipped(f"! {reason}", "bad") for reason in current.reasons]
+    if current.actuators:
+        screen.append(Line(status.ACTUATOR_HEAD, "head"))
+        screen += [Line(status.actuator_line(each), "bad" if each.host == 0 else "") for each in current.actuators]
+    off = ", ".join(setting.name for setting in current.settings if not setting.on)
     if off:
-        found.append(Line(format.clip(f"off    {off}: see 'reflexd doctor'"), "dim"))
-    found += [
-        Line(format.clip(format.plain(f"note   {text}")), "dim") for text in (*now.view.mistakes, *now.view.troubles)
-    ]
-    return [*found, Line(config, "dim")]
+        screen.append(_clipped(f"off    {off}: see 'reflexd doctor'", "dim"))
+    screen += [_clipped(f"note   {text}", "dim") for text in (*current.view.mistakes, *current.view.troubles)]
+    return [*screen, Line(config, "dim")]
 
 
-HEAD = f"{status.LANE_HEAD:<{61}} P99 OF {SPARK_S} s"
+def _clipped(text: str, tone: str) -> Line:
+    return Line(format.clip(format.plain(text)), tone)
 
 
-def _lane_lines(one: LaneNow) -> list[Line]:
-    slow = one.budget_ms > 0 and (one.p99_ms or 0.0) > one.budget_ms
-    first = f"{status.figures(one, BAR)} {format.sparkline(one.spark, one.budget_ms or 1.0)}"
-    second = f"  {status.evidence(one)}; {status.drops(one)}"
-    return [
-        Line(first.rstrip(), "" if one.state == "running" and not slow else "bad"),
-        Line(format.clip(second), "dim"),
-    ]
+def _lane_lines(lane: LaneStatus) -> list[Line]:
+    slow = lane.budget_ms > 0 and (lane.p99_ms or 0.0) > lane.budget_ms
+    first = f"{status.figures(lane, BAR)} {format.sparkline(lane.spark, lane.budget_ms or 1.0)}"
+    second = f"  {status.evidence(lane)}; {status.drops(lane)}"
+    tone = "" if lane.state == "running" and not slow else "bad"
+    return [Line(first.rstrip(), tone), Line(format.clip(second), "dim")]

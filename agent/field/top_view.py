@@ -15,7 +15,8 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from agent.field import board, status
+from agent.field import status
+from agent.field.board import BoardMonitor
 from agent.field.top import Line, lines
 
 PERIOD_S = 1.0
@@ -29,20 +30,20 @@ QUIT = Line("q quits", "dim")
 
 
 class Sheet(ScrollView, can_focus=True):
-    """Lines of text."""
+    """Lines of text that scroll."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines: list[Line] = [Line("looking ...")]
+        self.lines: list[Line] = [Line("reading ...")]
 
-    def replace(self, fresh: list[Line]) -> None:
+    def replace(self, lines: list[Line]) -> None:
         """Redraw the columns that differ, line by line."""
-        old, self.lines = self.lines, fresh
-        if len(old) != len(fresh):
-            self.virtual_size = Size(max(len(one.text) for one in fresh), len(fresh))
+        old, self.lines = self.lines, lines
+        if len(old) != len(lines):
+            self.virtual_size = Size(max(len(line.text) for line in lines), len(lines))
             self.refresh()
             return
-        for y, (before, after) in enumerate(zip(old, fresh)):
+        for y, (before, after) in enumerate(zip(old, lines)):
             for start, end in changes(before, after):
                 self.refresh(Region(start - self.scroll_offset.x, y - self.scroll_offset.y, end - start, 1))
 
@@ -50,9 +51,9 @@ class Sheet(ScrollView, can_focus=True):
         x, top = self.scroll_offset
         if not 0 <= y + top < len(self.lines):
             return Strip.blank(self.size.width)
-        one = self.lines[y + top]
-        text = one.text[x : x + self.size.width].ljust(self.size.width)
-        return Strip([Segment(text, TONES[one.tone])], self.size.width)
+        line = self.lines[y + top]
+        text = line.text[x : x + self.size.width].ljust(self.size.width)
+        return Strip([Segment(text, TONES[line.tone])], self.size.width)
 
 
 def changes(before: Line, after: Line, gap: int = 8) -> list[tuple[int, int]]:
@@ -61,48 +62,50 @@ def changes(before: Line, after: Line, gap: int = 8) -> list[tuple[int, int]]:
     if before.tone != after.tone:
         return [(0, width)]
     a, b = before.text.ljust(width), after.text.ljust(width)
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for x in range(width):
         if a[x] != b[x]:
-            near = found and x - found[-1][1] < gap
-            start = found.pop()[0] if near else x
-            found.append((start, x + 1))
-    return found
+            near = spans and x - spans[-1][1] < gap
+            start = spans.pop()[0] if near else x
+            spans.append((start, x + 1))
+    return spans
 
 
 class Top(App[int]):
+    """The application; it returns the exit code of the last status."""
+
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "leave", "Quit"), Binding("ctrl+c", "leave", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "exit", "Quit"), Binding("ctrl+c", "exit", show=False)]
     CSS = "Screen, Sheet { background: ansi_default; } Sheet { scrollbar-size: 0 0; }"
 
     def __init__(self, path: Path) -> None:
         super().__init__(ansi_color=True)
         self.animation_level = "none"
         self.path = path
-        self.box = board.Board()
+        self.monitor = BoardMonitor()
         self.code = status.RUNNING
 
     def compose(self) -> ComposeResult:
         yield Sheet()
 
     def on_mount(self) -> None:
-        self.run_worker(self.follow(), exclusive=True)
+        self.run_worker(self._update(), exclusive=True)
 
-    async def follow(self) -> None:
-        """A look a second; it may take a while, so it has a thread of its own."""
+    async def _update(self) -> None:
+        """Read and draw the status each second; reading may take long, so it runs on another thread."""
         sheet = self.query_one(Sheet)
         sheet.focus()
         while True:
-            now = await asyncio.to_thread(status.take, self.path, self.box)
-            self.code = status.exit_code(now)
-            sheet.replace([*lines(now), QUIT])
+            current = await asyncio.to_thread(status.read_status, self.path, self.monitor)
+            self.code = status.exit_code(current)
+            sheet.replace([*lines(current), QUIT])
             await asyncio.sleep(PERIOD_S)
 
-    def action_leave(self) -> None:
+    def action_exit(self) -> None:
         self.exit(self.code)
 
 
 def run(path: Path) -> int:
     os.nice(10)  # never ahead of a lane
-    # Mouse reports would go back and forth over the link for nothing.
+    # Mouse reports would only load the link.
     return Top(path).run(mouse=False) or status.RUNNING

@@ -12,16 +12,16 @@ import numpy as np
 
 from agent import ledger
 from agent.errors import ConfigError
-from agent.field import format, lanes, perfetto, snapshot
+from agent.field import format, lanes, perfetto
 from agent.field.lanes import Rows
-from agent.field.snapshot import View
+from agent.field.snapshot import View, read_snapshot
 from agent.ledger import PARTS, LedgerSnapshot
 
 BAR = 48
 
 
-class Slow(NamedTuple):
-    """One sample. t: captured, CLOCK_MONOTONIC ns; clock: the same as time of day, s, None when of another boot."""
+class SlowSample(NamedTuple):
+    """t: captured, CLOCK_MONOTONIC ns; clock: the same as time of day, s, None when of another boot. parts: ms."""
 
     lane: str
     sequence: int
@@ -35,98 +35,96 @@ class Slow(NamedTuple):
 
 def show(path: Path, lane: str | None, worst: int, minutes: float, out: Path | None, as_json: bool) -> int:
     """0, or 1 where no ledger has a sample. Raises ConfigError: no such lane."""
-    view = snapshot.look(path)
-    chosen = _choose(view, lane)
-    newest = {name: _recent(told, minutes, view.now) for name, told in chosen.items()}
+    view = read_snapshot(path)
+    ledgers = _choose(view, lane)
+    recent = {name: _recent(snapshot, minutes, view.now) for name, snapshot in ledgers.items()}
     if out is not None:
-        count = perfetto.write(out, perfetto.events(view.said.get("node") or view.config.node, newest))
-        click.echo(json.dumps({"file": str(out), "events": count}) if as_json else perfetto.said(out, count))
-        return 0 if count else 1
-    found = sorted(
-        (one for name in chosen for one in _slowest(chosen[name], newest[name], worst, view.now)), key=_slowness
-    )
+        return _write_perfetto(out, view, recent, as_json)
+    samples = [each for name in ledgers for each in _slowest(ledgers[name], recent[name], worst, view.now)]
+    samples = sorted(samples, key=_slowness)[:worst]
     if as_json:
-        click.echo(json.dumps({"worst": [one._asdict() for one in found[:worst]], "troubles": view.troubles}, indent=2))
+        worst_first = [sample._asdict() for sample in samples]
+        click.echo(json.dumps({"worst": worst_first, "troubles": view.troubles}, indent=2))
     else:
-        click.echo("\n".join(text(found[:worst], view, minutes)))
-    return 0 if found else 1
+        click.echo("\n".join(text(samples, view, minutes)))
+    return 0 if samples else 1
+
+
+def _write_perfetto(out: Path, view: View, rows: dict[str, Rows], as_json: bool) -> int:
+    count = perfetto.write(out, perfetto.events(view.reply.get("node") or view.config.node, rows))
+    click.echo(json.dumps({"file": str(out), "events": count}) if as_json else perfetto.report(out, count))
+    return 0 if count else 1
 
 
 def _choose(view: View, lane: str | None) -> dict[str, LedgerSnapshot]:
     if lane is None:
-        return view.snapshots
-    if lane not in view.snapshots:
-        there = ", ".join(view.snapshots) or "none"
-        raise ConfigError([f"{view.run_dir}: no ledger of a lane '{lane}'; there is: {there}"])
-    return {lane: view.snapshots[lane]}
+        return view.ledgers
+    if lane not in view.ledgers:
+        names = ", ".join(view.ledgers) or "none"
+        raise ConfigError([f"{view.run_dir}: no ledger of a lane '{lane}'; there is: {names}"])
+    return {lane: view.ledgers[lane]}
 
 
-def _recent(told: LedgerSnapshot, minutes: float, now: int) -> Rows:
+def _recent(snapshot: LedgerSnapshot, minutes: float, now: int) -> Rows:
     """Rows of the last minutes; of a daemon that is dead, or of another boot, the last minutes that it lived."""
-    last = lanes.newest(told)
+    last = lanes.newest(snapshot)
     end = now if now - last < 60e9 * minutes and last <= now else last
-    # A row that was overwritten while the file was read may be out of order, or half new.
-    whole = told.rows["decided"] >= told.rows["read"]
-    rows = told.rows[(told.rows["read"] > end - int(60e9 * minutes)) & whole]
+    # A row that was overwritten while the file was read may be out of order, or half of it new.
+    whole = snapshot.rows["decided"] >= snapshot.rows["read"]
+    rows = snapshot.rows[(snapshot.rows["read"] > end - int(60e9 * minutes)) & whole]
     ordered: Rows = rows[np.argsort(rows["capture"], kind="stable")]
     return ordered
 
 
-def _slowness(one: Slow) -> float:
-    return -one.total_ms
+def _slowness(sample: SlowSample) -> float:
+    return -sample.total_ms
 
 
-def _slowest(told: LedgerSnapshot, rows: Rows, count: int, now: int) -> list[Slow]:
+def _slowest(snapshot: LedgerSnapshot, rows: Rows, count: int, now: int) -> list[SlowSample]:
     parts = ledger.parts(rows)
-    found = []
-    for at in np.argsort(-parts["total"], kind="stable")[:count]:
-        row = rows[at]
-        t = int(row["capture"])
-        clock = lanes.wall_clock(t, now) if lanes.newest(told) <= now else None
-        split = {name: round(float(parts[name][at]), 3) for name in PARTS}
-        total = round(float(parts["total"][at]), 3)
-        found.append(
-            Slow(
-                lane=told.lane,
-                sequence=int(row["sequence"]),
-                t=t,
-                clock=clock,
-                total_ms=total,
-                budget_ms=told.budget_ms,
-                applied=bool(row["applied"]),
-                parts=split,
-            )
+    of_this_boot = lanes.newest(snapshot) <= now
+    return [
+        SlowSample(
+            lane=snapshot.lane,
+            sequence=int(rows["sequence"][row]),
+            t=int(rows["capture"][row]),
+            clock=lanes.wall_clock(int(rows["capture"][row]), now) if of_this_boot else None,
+            total_ms=round(float(parts["total"][row]), 3),
+            budget_ms=snapshot.budget_ms,
+            applied=bool(rows["applied"][row]),
+            parts={name: round(float(parts[name][row]), 3) for name in PARTS},
         )
-    return found
+        for row in np.argsort(-parts["total"], kind="stable")[:count]
+    ]
 
 
-def text(found: list[Slow], view: View, minutes: float) -> list[str]:
+def text(samples: list[SlowSample], view: View, minutes: float) -> list[str]:
     lines = [f"note: {trouble}" for trouble in view.troubles]
-    if not found:
+    if not samples:
         return [*lines, f"no samples in the ledgers of {view.run_dir}: has the daemon run since boot?"]
     lines.append(f"the slowest of the last {minutes:g} minutes{'' if view.pid else ' that the daemon lived'}, ms")
-    for one in found:
-        lines += ["", *_sample_lines(one, view.now)]
+    for sample in samples:
+        lines += ["", *_sample_lines(sample, view.now)]
     return lines
 
 
-def _sample_lines(one: Slow, now: int) -> list[str]:
+def _sample_lines(sample: SlowSample, now: int) -> list[str]:
     """Each stage's bar begins where the one before ended."""
-    over = "over" if one.total_ms > one.budget_ms else "of"
-    end = "captured to applied" if one.applied else "captured to decided"
-    lines = [format.plain(f"lane {one.lane}, sample {one.sequence}{_when(one, now)}")]
+    over = "over" if sample.total_ms > sample.budget_ms else "of"
+    end = "captured to applied" if sample.applied else "captured to decided"
+    lines = [format.plain(f"lane {sample.lane}, sample {sample.sequence}{_when(sample, now)}")]
     begin = 0.0
-    scale = BAR / one.total_ms if one.total_ms > 0 else 0.0
-    for name, ms in one.parts.items():
+    scale = BAR / sample.total_ms if sample.total_ms > 0 else 0.0
+    for name, ms in sample.parts.items():
         first = min(BAR - 1, int(begin * scale))
         length = min(BAR - first, max(1 if ms >= 0.0005 else 0, int(ms * scale + 0.5)))
         lines.append(f"  {name:<11}{ms:>9.3f}  {' ' * first}{'#' * length}".rstrip())
         begin += ms
-    return [*lines, f"  {'total':<11}{one.total_ms:>9.3f}  {over} {one.budget_ms:g}, {end}"]
+    return [*lines, f"  {'total':<11}{sample.total_ms:>9.3f}  {over} {sample.budget_ms:g}, {end}"]
 
 
-def _when(one: Slow, now: int) -> str:
-    if one.clock is None:
+def _when(sample: SlowSample, now: int) -> str:
+    if sample.clock is None:
         return ", of another boot"
-    clock = time.strftime("%H:%M:%S", time.localtime(one.clock)) + f"{one.clock % 1:.3f}"[1:]
-    return f", {clock}, {format.ago((now - one.t) / 1e9)} ago"
+    clock = time.strftime("%H:%M:%S", time.localtime(sample.clock)) + f"{sample.clock % 1:.3f}"[1:]
+    return f", {clock}, {format.ago((now - sample.t) / 1e9)} ago"

@@ -1,4 +1,4 @@
-"""What a lane's `gate` section may say. Apart from the code, so that reading a configuration imports no OpenCV."""
+"""A lane's `gate` section. Apart from the code, so that reading a configuration imports no OpenCV."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ class Keyframe(Section):
 
 
 class Motion(Section):
-    """Pictures in which something differs from what a fixed camera has seen there before."""
+    """Pictures that differ somewhere from the background of a fixed camera."""
 
     min_area: float = Field(0.005, gt=0, le=1, description="share of the picture that the smallest moving part covers")
     threshold: float = Field(20.0, gt=0, lt=255, description="grey levels by which a pixel has changed")
     settle_s: float = Field(
-        1.0, gt=0, le=3600, description="what stays for some times as long belongs to the background"
+        1.0, gt=0, le=3600, description="what stays for a few times this long becomes part of the background"
     )
     min_change: float = Field(
         0.5,
         ge=0,
         lt=1,
-        description="while something is found: infer again when the moving part overlaps by less than 1 - min_change with the one before",
+        description="with findings: infer again when the moving part overlaps the one before by less than"
+        " 1 - min_change",
     )
-    crop: bool = Field(False, description="show the model only the part that moved and what was found last")
+    crop: bool = Field(False, description="give the model only the part that moved and the last findings")
     pad: float = Field(0.1, ge=0, le=1, description="margin around that part, share of the picture")
 
 
 class Outlier(Section):
-    """Readings away from their center."""
+    """Readings far from their center."""
 
     center: float | Literal["predicted"] = Field(
         "predicted", description="a value, or what is predicted from the readings before"
@@ -46,7 +47,7 @@ class Outlier(Section):
     )
 
     @model_validator(mode="after")
-    def inside_tolerance(self) -> Outlier:
+    def _hysteresis_within_tolerance(self) -> Outlier:
         if self.hysteresis is not None and self.hysteresis > self.tolerance:
             raise ValueError(f"hysteresis: {self.hysteresis:g} is above tolerance: {self.tolerance:g}")
         return self
@@ -58,16 +59,14 @@ class GateConfig(Section):
     keyframe: Keyframe | None = None
     motion: Motion | None = None
     outlier: dict[str, Outlier] = Field({}, max_length=64, description="by channel")
-    idle_interval_ms: float = Field(1000.0, gt=0, le=3.6e6, description="infer at least so often")
-    active_interval_ms: float = Field(
-        400.0, gt=0, le=3.6e6, description="while the model finds something, infer at least so often"
-    )
+    idle_interval_ms: float = Field(1000.0, gt=0, le=3.6e6, description="longest time without an inference")
+    active_interval_ms: float = Field(400.0, gt=0, le=3.6e6, description="the same while the model has findings")
     burst_ms: float = Field(
-        300.0, ge=0, le=3.6e6, description="infer on every sample for so long once something begins or ends"
+        300.0, ge=0, le=3.6e6, description="infer on every sample for this long once findings begin or end"
     )
 
     @model_validator(mode="after")
-    def something(self) -> GateConfig:
+    def _for_one_kind_of_source(self) -> GateConfig:
         if bool(self.outlier) == bool(self.keyframe or self.motion):
             raise ValueError("a gate has 'keyframe' or 'motion' or both (pictures), or 'outlier' (readings)")
         return self

@@ -1,4 +1,4 @@
-"""What stands before a lane's preparation, fitted to it when the source opens."""
+"""The gate for a lane's preparation, made when the source opens."""
 
 from __future__ import annotations
 

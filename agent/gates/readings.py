@@ -1,4 +1,4 @@
-"""The gate of a sensor: readings off their reference."""
+"""The gate of a sensor: readings far from their center."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ from agent.gates.base import Gate
 from agent.gates.config import GateConfig, Outlier
 from agent.prepare.readings import Readings
 
-ALPHA, BETA = (
-    0.5,
-    0.1,
-)  # of the alpha-beta filter (Benedict and Bordner 1962): half of an error is the place, a tenth the speed
+# Of the alpha-beta filter (Benedict and Bordner 1962): shares of an error that correct the value and its slope.
+ALPHA, BETA = 0.5, 0.1
 
 
 class ReadingGate(Gate):
-    """Every reading goes into the window; whether the window is worth an inference is what this gate says."""
+    """Every reading enters the window; the gate decides whether the window is worth an inference."""
 
     def __init__(self, config: GateConfig, readings: Readings) -> None:
         super().__init__(config)
         self.readings = readings
-        self.watched = [OutlierDetector(readings.channel(name), one) for name, one in config.outlier.items()]
-        self.outside = True  # since the last inference; the first one is always worth it
+        self.detectors = [OutlierDetector(readings.channel(name), section) for name, section in config.outlier.items()]
+        self.outside = True  # since the last inference; the first window is always worth one
 
     def __call__(self, sample: Sample, view: Array) -> bool:
-        for drift in self.watched:
-            for reading in sample.payload[:, drift.column].tolist():
-                self.outside |= drift.outside  # the reading that ends it, too
-                self.outside |= drift(reading)
+        for detector in self.detectors:
+            for reading in sample.payload[:, detector.column].tolist():
+                self.outside |= detector.outside  # the reading that ends it, too
+                self.outside |= detector(reading)
         due = self.readings(sample.payload, view)
         self.held = due and not self.outside and not self.due(sample.t_capture)
         if not due or self.held:
@@ -36,28 +34,28 @@ class ReadingGate(Gate):
 
 
 class OutlierDetector:
-    """Whether one channel is off its reference. NaN is: the preparation behind refuses it with a clear word."""
+    """Whether one channel is far from its center. NaN is: the preparation refuses it with a clear message."""
 
     def __init__(self, column: int, config: Outlier) -> None:
         self.column = column
         self.tolerance = config.tolerance
         self.hysteresis = 0.8 * config.tolerance if config.hysteresis is None else config.hysteresis
         self.fixed = None if config.center == "predicted" else config.center
-        self.place = self.speed = 0.0
-        self.begun = False
+        self.value = self.slope = 0.0  # of the filter; slope per reading
+        self.started = False
         self.outside = False
 
     def __call__(self, reading: float) -> bool:
-        off = abs(reading - self.fixed) if self.fixed is not None else abs(self._surprise(reading))
+        off = abs(reading - self.fixed) if self.fixed is not None else abs(self._prediction_error(reading))
         self.outside = not off < (self.hysteresis if self.outside else self.tolerance)
         return self.outside
 
-    def _surprise(self, reading: float) -> float:
-        """Reading less what the filter foretold, which then learns from it."""
-        if not self.begun:
-            self.place, self.begun = reading, True
-        self.place += self.speed
-        error = reading - self.place
-        self.place += ALPHA * error
-        self.speed += BETA * error
+    def _prediction_error(self, reading: float) -> float:
+        """Reading less the filter's prediction, by which the filter is then corrected."""
+        if not self.started:
+            self.value, self.started = reading, True
+        self.value += self.slope
+        error = reading - self.value
+        self.value += ALPHA * error
+        self.slope += BETA * error
         return error

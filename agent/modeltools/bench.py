@@ -88,7 +88,7 @@ def _plain(value: Any) -> str:
 
 def bench(names: Sequence[str], as_json: bool) -> int:
     """0 when every package runs, fast enough or not; 2 when one does not. Raises PackageError."""
-    from agent.benches.arc import machine
+    from agent.box.machine import machine
 
     folders = [package.find(name) for name in names] or _found(())
     told: list[dict[str, Any]] = []

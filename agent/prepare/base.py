@@ -1,4 +1,4 @@
-"""What a preparation is: samples of one kind of source in, the interpreter's input tensor filled. One file per kind."""
+"""The contract of a preparation: payloads of one kind of source in, the engine's input filled. One file per kind."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from agent.data import Array, Box
 
 
 class Preparation(ABC):
-    """Made when a source has opened and says what it delivers."""
+    """Made when a source has opened and its format is known."""
 
     rows = False  # a payload is a batch of readings, not one picture
     aspect = 1.0  # width / height of the frame
-    region: Sequence[int] = (0, 0, 0, 0)  # part of the frame that the model sees: left, top, width, height; pixels
+    region: Sequence[int] = (0, 0, 0, 0)  # part of the frame given to the model: left, top, width, height; pixels
 
     @abstractmethod
     def __call__(self, payload: Array, view: Array) -> bool:
-        """Take in a sample's payload; view: the input tensor [1, ...]. True when it is filled and an inference is due.
+        """Add a sample's payload; view: the input tensor [1, ...]. True when it is filled and an inference is due.
 
-        Raises DeviceFault when the payload is not what the source promised.
+        Raises DeviceFault when the payload is not of the source's format.
         """
 
-    def reset(self) -> None:
-        """After a gap: what came before is no neighbour of what comes next."""
+    def reset(self) -> None:  # noqa: B027 - a default: not every kind keeps samples
+        """Start again after a gap: the samples before it do not precede those after it."""
 
     def unmap(self, box: Box) -> Box:
         """A box on the model's input as a box on the frame."""

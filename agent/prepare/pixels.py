@@ -1,8 +1,6 @@
-"""Pixels of any frame into the interpreter's input tensor, quantised, without a copy in between."""
+"""Frames of any size into the engine's input: resized, in the model's colour, quantised, without extra copies."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,13 +9,15 @@ from agent.backends.base import Tensor
 from agent.data import Array, Box
 from agent.manifest import Picture
 from agent.prepare.base import Preparation
-from agent.prepare.ladder import Ladder
+from agent.prepare.quantise import lookup_table
+from agent.prepare.region import Region
+from agent.prepare.shrink import ShrinkChoice
 from drivers.base import DeviceFault
 
 CHANNELS = {"bgr": 3, "rgb": 3, "grey": 1, "yuyv": 2}
-SHAPES_DIFFER = 0.02  # share by which width / height of frame and reference may differ
+MAX_ASPECT_ERROR = 0.02  # share by which width / height of frame and reference may differ
 
-# What turns source pixels into the model's colour; None where nothing is to do.
+# From the source's layout to the model's colour; a pair that is missing needs no conversion.
 CONVERSIONS = {
     ("bgr", "rgb"): cv2.COLOR_BGR2RGB,
     ("rgb", "bgr"): cv2.COLOR_RGB2BGR,
@@ -31,69 +31,61 @@ CONVERSIONS = {
 }
 
 
-class Region(NamedTuple):
-    """A part of a frame, in pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-
 class Pixels(Preparation):
-    """Resize, recolour and quantise one picture. Works for any frame size; the buffers follow the first one."""
+    """Resizes, converts and quantises one picture. Its buffers follow the shape of the frames."""
 
     def __init__(
-        self, picture: Picture, tensor: Tensor, pixels: str, reference: Array | None = None, shrink: int | None = 1
+        self, picture: Picture, tensor: Tensor, layout: str, reference: Array | None = None, shrink: int | None = 1
     ) -> None:
-        """pixels: the camera's layout, a key of CHANNELS. reference: uint8 [height, width] in grey, of a good part.
+        """layout: of the camera's pixels, a key of CHANNELS. reference: uint8 [height, width] in grey, of a good part.
 
-        shrink: take every so many pixels only, before anything else; None: as many as the first frames allow (`ladder.py`).
+        shrink: first take only every n-th pixel and row; None: as the first frames allow (`shrink.py`).
         Raises DeviceFault when the model compares with a reference and there is none, or the other way round.
         """
         if picture.reference != (reference is not None):
             raise DeviceFault(f"the model compares with {'a' if picture.reference else 'no'} reference picture")
         self.picture = picture
         self.reference = reference
-        self.asked = shrink
+        self.requested_shrink = shrink
         self.shrink = shrink or 1
-        self.ladder: Ladder | None = None  # while it chooses
+        self.shrink_choice: ShrinkChoice | None = None  # while it measures
         self.planar = tensor.shape[3] not in (1, 2, 3)
         self.size = (tensor.shape[1], tensor.shape[2]) if not self.planar else (tensor.shape[2], tensor.shape[3])
-        self.pixels = pixels
-        self.conversion = CONVERSIONS.get((pixels, picture.colour))
+        self.layout = layout
+        self.conversion = CONVERSIONS.get((layout, picture.colour))
         self.interpolation = cv2.INTER_AREA if picture.resize == "area" else cv2.INTER_LINEAR
-        self.table = lookup(picture, tensor)
+        self.table = lookup_table(picture, tensor)
         self.frame_shape: tuple[int, ...] = ()
-        self.compared = False  # the reference is in the tensor, which keeps it: engines write to no input
+        self.reference_written = False  # into the tensor, where it stays: engines write to no input
 
     def fit(self, shape: tuple[int, ...]) -> None:
-        """Make the buffers for frames of this shape. Raises DeviceFault when it is no picture of the camera's layout."""
+        """Make the buffers for frames of this shape. Raises DeviceFault when it is not one of the camera's layout."""
         channels = shape[2] if len(shape) == 3 else 1
-        halved = self.pixels == "yuyv" and len(shape) == 3 and shape[1] % 2  # two pixels share their colour
-        if len(shape) not in (2, 3) or channels != CHANNELS[self.pixels] or 0 in shape or halved:
-            raise DeviceFault(f"a frame of shape {list(shape)} is no {self.pixels} picture")
+        half_pair = self.layout == "yuyv" and len(shape) == 3 and shape[1] % 2  # two pixels share their colour
+        if len(shape) not in (2, 3) or channels != CHANNELS[self.layout] or 0 in shape or half_pair:
+            raise DeviceFault(f"a frame of shape {list(shape)} is no {self.layout} picture")
         if self.reference is not None:
             self._check_reference(shape)
         height, width = self.size
         colours = CHANNELS[self.picture.colour]
-        self.first = colours if self.pixels == "yuyv" else channels
-        self.thinned = np.zeros(shape[0] * shape[1] * channels if self.asked != 1 else 0, np.uint8)
-        self.full = np.zeros(shape[0] * shape[1] * self.first if self.pixels == "yuyv" else 0, np.uint8)
-        self.small = np.zeros(height * width * self.first, np.uint8)
-        self.coloured = np.zeros(2 * height * width * colours, np.uint8)
-        self.paired = np.zeros(4 * height * width if self.pixels == "yuyv" else 0, np.uint8)
+        yuyv = self.layout == "yuyv"
+        self.resized_channels = colours if yuyv else channels
+        self.thinned = np.zeros(shape[0] * shape[1] * channels if self.requested_shrink != 1 else 0, np.uint8)
+        self.full = np.zeros(shape[0] * shape[1] * self.resized_channels if yuyv else 0, np.uint8)
+        self.resized = np.zeros(height * width * self.resized_channels, np.uint8)
+        self.converted = np.zeros(2 * height * width * colours, np.uint8)
+        self.paired = np.zeros(4 * height * width if yuyv else 0, np.uint8)
         self.canvas = np.zeros((height, width, colours), np.uint8)
-        self.stored = np.zeros((height, width), np.uint8 if self.table is None else self.table.dtype)
-        self.frame_shape, self.compared, self.aspect = shape, False, shape[1] / shape[0]
+        self.quantised = np.zeros((height, width), np.uint8 if self.table is None else self.table.dtype)
+        self.frame_shape, self.reference_written, self.aspect = shape, False, shape[1] / shape[0]
         self.whole = Region(0, 0, shape[1], shape[0])
         self.region: Region = Region(0, 0, 0, 0)
         self.aim(self.whole)
-        if self.asked is None:
-            self.shrink, self.ladder = 1, Ladder(shape, self.inner)
+        if self.requested_shrink is None:
+            self.shrink, self.shrink_choice = 1, ShrinkChoice(shape, self.inner)
 
     def aim(self, region: Region) -> None:
-        """Look at this part of the frames from now on. YUYV: left and width are even."""
+        """Give the model this part of the frames from now on. YUYV: left and width are even."""
         if region == self.region:
             return
         height, width = self.size
@@ -104,7 +96,7 @@ class Pixels(Preparation):
             self.canvas.fill(0)
         x, y = (width - inner[0]) // 2, (height - inner[1]) // 2
         self.region, self.inner, self.corner = region, inner, (x, y)
-        self.place = self.canvas[y : y + inner[1], x : x + inner[0]]
+        self.inner_canvas = self.canvas[y : y + inner[1], x : x + inner[0]]
         # frame = model * gain + shift, both as shares; x and y
         frame_height, frame_width = self.frame_shape[:2]
         self.gain = width / inner[0] * region.width / frame_width, height / inner[1] * region.height / frame_height
@@ -114,109 +106,100 @@ class Pixels(Preparation):
         )
 
     def _check_reference(self, shape: tuple[int, ...]) -> None:
-        """Another shape is another view: nothing would lie where it lies in the reference."""
+        """Another aspect is another view: no part would lie where it lies in the reference."""
         assert self.reference is not None
         height, width = self.reference.shape
-        if abs(width * shape[0] / (height * shape[1]) - 1.0) > SHAPES_DIFFER:
+        if abs(width * shape[0] / (height * shape[1]) - 1.0) > MAX_ASPECT_ERROR:
             raise DeviceFault(
                 f"the camera gives {shape[1]}x{shape[0]}, the reference is {width}x{height}: take it with this camera"
             )
 
     def __call__(self, frame: Array, view: Array) -> bool:
-        """frame: uint8 as the camera gives it; view: the input tensor [1, ...]."""
+        """frame: uint8 in the camera's layout; view: the input tensor [1, ...]."""
         if frame.shape != self.frame_shape:
             self.fit(frame.shape)
         source = frame
         if self.region is not self.whole:
             left, top, width, height = self.region
             source = frame[top : top + height, left : left + width]
-        if self.ladder:
-            self.climb(self.ladder, source)
-        self.draw(self.thin(source, self.shrink) if self.shrink > 1 else source)
+        if self.shrink_choice:
+            self._probe_shrink(self.shrink_choice, source)
+        self._draw(self._thin(source, self.shrink) if self.shrink > 1 else source)
         if self.reference is None:
             self._quantise(view[0])
         else:
-            self.put(view[0], 0)
-            if not self.compared:
-                self.compare(view[0])
+            self._write_channel(view[0], 0)
+            if not self.reference_written:
+                self._write_reference(view[0])
         return True
 
-    def climb(self, ladder: Ladder, source: Array) -> None:
-        def drawn(rung: int) -> Array:
-            self.draw(self.thin(source, rung) if rung > 1 else source)
+    def _probe_shrink(self, choice: ShrinkChoice, source: Array) -> None:
+        def draw(factor: int) -> Array:
+            self._draw(self._thin(source, factor) if factor > 1 else source)
             return self.canvas
 
-        ladder.probe(drawn)
-        if ladder.chosen:
-            self.shrink, self.ladder = ladder.chosen, None
+        choice.probe(draw)
+        if choice.chosen:
+            self.shrink, self.shrink_choice = choice.chosen, None
 
-    def thin(self, source: Array, step: int) -> Array:
-        """Every step-th pixel and row; of YUYV every so many pairs, which share their colour."""
-        paired = self.pixels == "yuyv"
+    def _thin(self, source: Array, step: int) -> Array:
+        """Every step-th pixel and row; of YUYV every step-th pair, which shares its colour."""
+        paired = self.layout == "yuyv"
         source = _pairs(source) if paired else source
-        few = max(1, source.shape[1] // step), max(1, source.shape[0] // step)
-        channels = source.shape[2] if source.ndim == 3 else 1
-        out = cv2.resize(
-            source, few, dst=_part(self.thinned, few[1], few[0], channels), interpolation=cv2.INTER_NEAREST
-        )
-        return np.reshape(out, (few[1], 2 * few[0], 2)) if paired else out
+        width, height = max(1, source.shape[1] // step), max(1, source.shape[0] // step)
+        buffer = _part(self.thinned, height, width, source.shape[2] if source.ndim == 3 else 1)
+        thinned = cv2.resize(source, (width, height), dst=buffer, interpolation=cv2.INTER_NEAREST)
+        return np.reshape(thinned, (height, 2 * width, 2)) if paired else thinned
 
-    def draw(self, source: Array) -> None:
+    def _draw(self, source: Array) -> None:
         """Pixels of the camera's layout onto the canvas, resized and in the model's colour."""
-        if self.pixels == "yuyv" and self.conversion is not None:
+        if self.layout == "yuyv" and self.conversion is not None:
             self._draw_pairs(source, self.conversion)
             return
-        small = _part(self.small, self.inner[1], self.inner[0], self.first)
-        small = cv2.resize(source, self.inner, dst=small, interpolation=self.interpolation)
+        resized = _part(self.resized, self.inner[1], self.inner[0], self.resized_channels)
+        resized = cv2.resize(source, self.inner, dst=resized, interpolation=self.interpolation)
         if self.conversion is not None:
-            coloured = _part(self.coloured, self.inner[1], self.inner[0], CHANNELS[self.picture.colour])
-            small = cv2.cvtColor(small, self.conversion, dst=coloured)
-        self.place[...] = small.reshape(self.place.shape)
+            converted = _part(self.converted, self.inner[1], self.inner[0], CHANNELS[self.picture.colour])
+            resized = cv2.cvtColor(resized, self.conversion, dst=converted)
+        self.inner_canvas[...] = resized.reshape(self.inner_canvas.shape)
 
     def _draw_pairs(self, source: Array, conversion: int) -> None:
-        """YUYV: two pixels share their colour, as one of four bytes. Those are resized, and only what is left is recoloured.
+        """YUYV: two pixels share their colour in four bytes. These are resized, and only what remains is converted.
 
-        Of each pair that is left the first pixel is taken. A model wider than half the frame needs both: recoloured first.
+        Of each remaining pair the first pixel is used. A model wider than half the frame needs both: converted first.
         """
         width, height = self.inner
         if 2 * width > source.shape[1]:
-            full = cv2.cvtColor(source, conversion, dst=_part(self.full, source.shape[0], source.shape[1], self.first))
-            small = _part(self.small, height, width, self.first)
-            small = cv2.resize(full, self.inner, dst=small, interpolation=self.interpolation)
-            self.place[...] = small.reshape(self.place.shape)
+            full = _part(self.full, source.shape[0], source.shape[1], self.resized_channels)
+            full = cv2.cvtColor(source, conversion, dst=full)
+            resized = _part(self.resized, height, width, self.resized_channels)
+            resized = cv2.resize(full, self.inner, dst=resized, interpolation=self.interpolation)
+            self.inner_canvas[...] = resized.reshape(self.inner_canvas.shape)
             return
-        few = cv2.resize(
-            _pairs(source), self.inner, dst=_part(self.paired, height, width, 4), interpolation=self.interpolation
-        )
-        coloured = _part(self.coloured, height, 2 * width, self.first)
-        cv2.cvtColor(few.reshape(height, 2 * width, 2), conversion, dst=coloured)
-        self.place[...] = coloured.reshape(height, 2 * width, -1)[:, ::2]
+        paired = _part(self.paired, height, width, 4)
+        paired = cv2.resize(_pairs(source), self.inner, dst=paired, interpolation=self.interpolation)
+        converted = _part(self.converted, height, 2 * width, self.resized_channels)
+        cv2.cvtColor(paired.reshape(height, 2 * width, 2), conversion, dst=converted)
+        self.inner_canvas[...] = converted.reshape(height, 2 * width, -1)[:, ::2]
 
-    def compare(self, target: Array) -> None:
-        """The reference into the tensor, once, the same way as a frame."""
+    def _write_reference(self, target: Array) -> None:
+        """Once, the same way as a frame."""
         assert self.reference is not None
-        self.place[...] = cv2.resize(self.reference, self.inner, interpolation=self.interpolation)[..., None]
-        self.put(target, 1)
-        self.compared = True
+        self.inner_canvas[...] = cv2.resize(self.reference, self.inner, interpolation=self.interpolation)[..., None]
+        self._write_channel(target, 1)
+        self.reference_written = True
 
-    def put(self, target: Array, channel: int) -> None:
+    def _write_channel(self, target: Array, channel: int) -> None:
         """The canvas, in grey, into one channel of the tensor."""
-        grey = self.canvas[:, :, 0] if self.table is None else cv2.LUT(self.canvas, self.table, dst=self.stored)
+        grey = self.canvas[:, :, 0] if self.table is None else cv2.LUT(self.canvas, self.table, dst=self.quantised)
         if self.planar:
             target[channel] = grey
         else:
             cv2.insertChannel(grey, target, channel)
 
     def _quantise(self, target: Array) -> None:
-        if self.planar:
-            coloured = (
-                self.canvas if self.table is None else cv2.LUT(self.canvas, self.table).reshape(self.canvas.shape)
-            )
-            target[...] = coloured.transpose(2, 0, 1)
-        elif self.table is None:
-            target[...] = self.canvas
-        else:
-            target[...] = cv2.LUT(self.canvas, self.table).reshape(target.shape)
+        values = self.canvas if self.table is None else cv2.LUT(self.canvas, self.table).reshape(self.canvas.shape)
+        target[...] = values.transpose(2, 0, 1) if self.planar else values
 
     def unmap(self, box: Box) -> Box:
         if not self.frame_shape:
@@ -237,25 +220,6 @@ def _pairs(frame: Array) -> Array:
 
 
 def _part(buffer: Array, height: int, width: int, channels: int) -> Array:
-    """The beginning of a flat buffer as a picture. OpenCV wants those of one channel without the channel axis."""
+    """The start of a flat buffer as a picture. OpenCV needs those of one channel without the channel axis."""
     shape = (height, width) if channels == 1 else (height, width, channels)
     return buffer[: height * width * channels].reshape(shape)
-
-
-def lookup(picture: Picture, tensor: Tensor) -> Array | None:
-    """Stored input value of each pixel value, [256] or [1, 256, 3]; None when a pixel is stored as it is.
-
-    stored = round((pixel - mean) / std / scale + zero_point), clipped to the type (quantised), else the real value.
-    """
-    pixel = np.arange(256, dtype=np.float64)[:, None]
-    real = (pixel - np.atleast_1d(picture.mean)) / np.atleast_1d(picture.std)
-    dtype = np.dtype(tensor.dtype)
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        scale = tensor.scale or 1.0
-        table = np.clip(np.rint(real / scale + tensor.zero_point), limits.min, limits.max).astype(dtype)
-    else:
-        table = real.astype(dtype)
-    if dtype == np.uint8 and (table == pixel.astype(np.uint8)).all():
-        return None
-    return table[:, 0] if table.shape[1] == 1 else np.ascontiguousarray(table[None])

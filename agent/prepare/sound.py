@@ -12,7 +12,7 @@ from drivers.base import DeviceFault
 
 
 class Sound(Preparation):
-    """A ring of the window's length, stored as the tensor wants it, so that a value is converted once however small the hop."""
+    """A ring of the window's length, stored as the tensor needs it, so that each value is converted once."""
 
     rows = True
 
@@ -26,44 +26,44 @@ class Sound(Preparation):
         self.length, self.hop = sound.length, sound.hop
         dtype = np.dtype(tensor.dtype)
         self.gain = np.float32(sound.full_scale / (tensor.scale or 1.0))
-        self.zero = np.float32(tensor.zero_point if tensor.scale else 0)
+        self.zero_point = np.float32(tensor.zero_point if tensor.scale else 0)
         self.limits = np.iinfo(dtype) if dtype.kind in "iu" else None
         self.ring = np.zeros(self.length, dtype)
         self.work = np.zeros(self.length, np.float32)
         self.reset()
 
     def reset(self) -> None:
-        self.at = 0  # where the next value goes, which is where the oldest lies
-        self.lacking = self.length  # values until the next inference
+        self.at = 0  # index of the next value, which is that of the oldest
+        self.remaining = self.length  # values until the next inference
 
     def __call__(self, payload: Array, view: Array) -> bool:
-        """payload: float32 [k], -1..1; view: [length] or [1, length(, 1)]. Due when the window is full, then every hop."""
+        """payload: float32 [k], -1..1; view: [length] or [1, length(, 1)]. Due when it is full, then every hop."""
         if payload.ndim != 1:
             raise DeviceFault(f"sound of shape {list(payload.shape)}: a microphone gives one channel, [values]")
-        self.lacking -= len(payload)
-        self.append(self.stored(payload[-self.length :]))
-        if self.lacking > 0:
+        self.remaining -= len(payload)
+        self._append(self._quantise(payload[-self.length :]))
+        if self.remaining > 0:
             return False
-        self.lacking += (-self.lacking // self.hop + 1) * self.hop
+        self.remaining += (-self.remaining // self.hop + 1) * self.hop
         flat, rest = view.reshape(-1), self.length - self.at
         flat[:rest] = self.ring[self.at :]
         flat[rest:] = self.ring[: self.at]
         return True
 
-    def append(self, values: Array) -> None:
+    def _append(self, values: Array) -> None:
         """values: at most a window of them."""
         first = min(len(values), self.length - self.at)
         self.ring[self.at : self.at + first] = values[:first]
         self.ring[: len(values) - first] = values[first:]
         self.at = (self.at + len(values)) % self.length
 
-    def stored(self, values: Array) -> Array:
-        """stored = value * full_scale / scale + zero point, rounded and clipped for integer tensors."""
+    def _quantise(self, values: Array) -> Array:
+        """Stored = value * full_scale / scale + zero point, rounded and clipped for integer tensors."""
         work: Array = np.multiply(values, self.gain, out=self.work[: len(values)])
         if not np.isfinite(work).all():
-            raise DeviceFault("the microphone gives what is no number")
+            raise DeviceFault("a value of the microphone is not a number")
         if self.limits is not None:
-            work += self.zero
+            work += self.zero_point
             np.rint(work, out=work)
             np.clip(work, self.limits.min, self.limits.max, out=work)
         return work

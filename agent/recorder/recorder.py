@@ -1,13 +1,12 @@
 """The flight recorder: lanes' tapes into MCAP files of bounded size and number, by a process beside the daemon.
 
-A file holds one topic a lane with JSON messages (schema inside, so Foxglove opens it) and, as metadata, the configuration
-and the models' checksums: `reflexd replay FILE` needs nothing else.
+A file holds a topic per lane with JSON messages (schema inside, so Foxglove opens it) and, as metadata, the
+configuration and the models' checksums: `reflexd replay FILE` needs nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import logging
 import os
@@ -18,8 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from agent import package
 from agent.box import realtime
 from agent.box.signals import StopSignal, StopSignals
@@ -27,83 +24,83 @@ from agent.config.load import load_config
 from agent.config.models import Config
 from agent.errors import ConfigError, PackageError
 from agent.recorder import redact
-from agent.recorder.events import Clips, prune
+from agent.recorder.events import EventClips, prune
+from agent.recorder.messages import make_message
 from agent.recorder.recording import Recording
-from agent.tape import DISCONTINUITY, INFERRED, MORE, REFINE_SKIPPED, REFINED, Reader, Record, TapeHeader, nbytes
+from agent.tape import MORE, Reader, Record, TapeHeader
 
 log = logging.getLogger("reflexd.record")
-LOOK_S = 0.05  # so often the tapes are read
-LEAVING_S = 120  # a disk that takes no more holds up nobody's end
-NEWS_S = 1.0  # so often new lanes are looked for, and the file's size
-KEPT = {
-    "evidence": ["label", "score", "box", "mark"],
-    "decisions": ["number", "rule", "actuator", "verb", "dropped", "explanation"],
-}
+POLL_S = 0.05  # how often the tapes are read
+CHECK_S = 1.0  # how often new tapes and the file's size are checked
+SHUTDOWN_S = 120  # a disk that accepts nothing more must not delay the shutdown beyond this
 
 
 class Recorder:
     """All tapes of a run_dir into files of one folder."""
 
     def __init__(self, config: Config, path: Path) -> None:
+        """path: of the configuration."""
         self.config = config
         self.path = path
-        self.folder = config.state_dir / "recordings"
-        self.facts = _about(config, path)
-        self.stale = False  # the daemon has taken over another configuration
+        self.reload_requested = False  # the daemon has reloaded its configuration
         self.readers: dict[str, Reader] = {}
-        self.parts: dict[str, list[bytes]] = {}  # readings that go on in the next slot
-        self.in_force: dict[str, list[Any]] = {}  # the newest decision of each actuator
         self.recording: Recording | None = None
+        self._folder = config.state_dir / "recordings"
+        self._header = _header(config, path)
+        self._parts: dict[str, list[bytes]] = {}  # readings that go on in the next slot
+        self._in_force: dict[str, list[Any]] = {}  # the newest decision of each actuator
         events = config.recorder.events
-        self.clips = Clips(events, config.state_dir / "events", config.node, self.facts) if events.rules else None
-        self.lost = 0
-        self.places = config.run_dir / "recorder.json"
-        self.before = places(self.places)
-        self.offset = time.time_ns() - time.monotonic_ns()
+        self._clips: EventClips | None = None
+        if events.rules:
+            self._clips = EventClips(events, config.state_dir / "events", config.node, self._header)
+        self._lost = 0
+        self._positions_path = config.run_dir / "recorder.json"
+        self._old_positions = read_positions(self._positions_path)
+        self._wall_offset = time.time_ns() - time.monotonic_ns()
 
-    def run(self, leave: StopSignal) -> None:
-        """Until told to stop; then once more, for what is still there."""
+    def run(self, stop: StopSignal) -> None:
+        """Until asked to stop; then once more, for what is left on the tapes."""
         checked = 0.0
         while True:
-            ending = leave.wait(LOOK_S)
-            if self.stale:
-                self.stale = False
-                self.adopt()
-            if time.monotonic() - checked > NEWS_S or ending:
+            stopping = stop.wait(POLL_S)
+            if self.reload_requested:
+                self.reload_requested = False
+                self._reload()
+            if time.monotonic() - checked > CHECK_S or stopping:
                 checked = time.monotonic()
-                self.find_tapes(ending)
-                self.turn_over()
-                self.save_places()
-            for _ in range(2 if ending else 1):  # the second look takes what had just come at the first
-                self.look()
-            if ending:
+                self.find_tapes(stopping)
+                self.rotate()
+                self.save_positions()
+            for _ in range(2 if stopping else 1):  # the second read gets what was not settled at the first
+                self.read_tapes()
+            if stopping:
                 break
         if self.recording:
             self.recording.close()
 
-    def adopt(self) -> None:
-        """What comes belongs to the configuration as it is now, and into a file of its own."""
+    def _reload(self) -> None:
+        """From now on samples belong to the configuration as it is now, and into another file."""
         try:
             config = load_config(self.path)
-            facts = _about(config, self.path)
-        except (ConfigError, PackageError) as error:
-            log.warning("recordings go on under the configuration before: %s", error)  # it was edited again just now
+            header = _header(config, self.path)
+        except (ConfigError, PackageError) as error:  # it was edited again since
+            log.warning("configuration rejected, recording continues with the previous one: %s", error)
             return
-        for _ in range(2):  # what was done under the one before
-            self.look()
+        for _ in range(2):  # what was done under the previous one
+            self.read_tapes()
         for lane in self.readers.keys() - config.lanes.keys():
             self.readers.pop(lane).close()
-        self.config, self.facts = config, facts
-        if self.clips:
-            self.clips.about = facts
+        self.config, self._header = config, header
+        if self._clips:
+            self._clips.header = header
         if self.recording:
             self.recording.close()
             self.recording = None
         self.find_tapes()
-        self.turn_over()
+        self.rotate()
 
-    def find_tapes(self, ending: bool = False) -> None:
-        """Of lanes that the recording's configuration knows: what an earlier daemon called otherwise cannot be replayed."""
+    def find_tapes(self, stopping: bool = False) -> None:
+        """Open new tapes, of lanes in the configuration only: a replay could not know others."""
         for path in self.config.run_dir.glob("*.tape"):
             lane = path.stem
             if lane not in self.config.lanes:
@@ -113,129 +110,104 @@ class Recorder:
             except (OSError, ValueError):
                 continue  # being made, or of another version
             old = self.readers.get(lane)
-            if old and (
-                ending or old.started == reader.started
-            ):  # at the end, another one is the next daemon's already
+            if old and (stopping or old.started == reader.started):  # while stopping, another tape is the next daemon's
                 reader.close()
                 continue
-            if old:  # the lane began anew: first the rest of what it did before
-                self._look_at(lane, old)
-                self._look_at(lane, old)
-            begun, number = self.before.pop(lane, (0, 0))
-            if begun == reader.started:
+            if old:  # the lane was started again: first the rest of its old tape
+                self._read_tape(lane, old)
+                self._read_tape(lane, old)
+            started, number = self._old_positions.pop(lane, (0, 0))
+            if started == reader.started:
                 reader.next = number
             self.readers[lane] = reader
 
-    def save_places(self) -> None:
-        """How far each tape is recorded, for the process that goes on when this one has died."""
-        told = {lane: (reader.started, reader.next) for lane, reader in self.readers.items()}
-        fresh = self.places.with_suffix(".new")
-        fresh.write_text(json.dumps(told), encoding="utf-8")
-        fresh.replace(self.places)
+    def save_positions(self) -> None:
+        """How far each tape is recorded, for the process that continues when this one has died."""
+        positions = {lane: (reader.started, reader.next) for lane, reader in self.readers.items()}
+        new = self._positions_path.with_suffix(".new")
+        new.write_text(json.dumps(positions), encoding="utf-8")
+        new.replace(self._positions_path)
 
-    def turn_over(self) -> None:
-        """A new file when there is none or this one is full; the oldest go."""
+    def rotate(self) -> None:
+        """Start a new file when there is none or this one is full; delete the oldest."""
         if self.recording and self.recording.size() < self.config.recorder.file_mb * 1e6:
             return
         if self.recording:
             self.recording.close()
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.time_ns() // 1_000_000 % 1000:03d}"
-        state = {"in_force": json.dumps(self.in_force), "lost_before": str(self.lost)}
-        self.recording = Recording(self.folder / f"{self.config.node}-{stamp}.mcap", {**self.facts, **state})
-        prune(self.folder, self.config.node, self.config.recorder.files)
+        state = {"in_force": json.dumps(self._in_force), "lost_before": str(self._lost)}
+        self.recording = Recording(self._folder / f"{self.config.node}-{stamp}.mcap", {**self._header, **state})
+        prune(self._folder, self.config.node, self.config.recorder.files)
 
-    def look(self) -> None:
+    def read_tapes(self) -> None:
+        """Record what is new on every tape."""
         for lane, reader in self.readers.items():
-            self._look_at(lane, reader)
+            self._read_tape(lane, reader)
 
-    def _look_at(self, lane: str, reader: Reader) -> None:
-        before = reader.lost
+    def _read_tape(self, lane: str, reader: Reader) -> None:
+        lost_before = reader.lost
         for record in reader.read():
-            self.take(lane, reader.header, record)
-        if reader.lost > before and self.recording:
-            self.lost += reader.lost - before
-            self.recording.note("lost", {"lane": lane, "samples": str(reader.lost - before)})
-            log.warning("lane %s: %d samples were not recorded: the recorder is too slow", lane, reader.lost - before)
+            self._add(lane, reader.header, record)
+        lost = reader.lost - lost_before
+        if lost and self.recording:
+            self._lost += lost
+            self.recording.note("lost", {"lane": lane, "samples": str(lost)})
+            log.warning("lane %s: %d samples were not recorded: the recorder is too slow", lane, lost)
 
-    def take(self, lane: str, facts: TapeHeader, record: Record) -> None:
+    def _add(self, lane: str, tape: TapeHeader, record: Record) -> None:
         if record.flags & MORE:
-            self.parts.setdefault(lane, []).append(record.body)
+            self._parts.setdefault(lane, []).append(record.body)
             return
-        body = b"".join([*self.parts.pop(lane, []), record.body])
+        body = b"".join([*self._parts.pop(lane, []), record.body])
         for decision in record.decisions:
-            self.in_force[decision[2]] = decision
-        said, time_ns = _message(facts, record, body), record.t_capture + self.offset
+            self._in_force[decision[2]] = decision
+        message, time_ns = make_message(tape, record, body), record.t_capture + self._wall_offset
         if self.recording:
-            self.recording.add(facts, said, time_ns)
-        if self.clips:
-            self.clips.take(facts, said, time_ns, 1000 + 2 * len(body))
+            self.recording.add(tape, message, time_ns)
+        if self._clips:
+            self._clips.add(tape, message, time_ns, 1000 + 2 * len(body))
 
 
-def places(path: Path) -> dict[str, tuple[int, int]]:
-    """Of each lane: which tape, and the number of its next record. Nothing where no recorder ran before."""
+def read_positions(path: Path) -> dict[str, tuple[int, int]]:
+    """Of each lane: which tape, and the number of its next record. Empty where no recorder ran before."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return {lane: (int(started), int(number)) for lane, (started, number) in told.items()}
+        positions = json.loads(path.read_text(encoding="utf-8"))
+        return {lane: (int(started), int(number)) for lane, (started, number) in positions.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def _message(facts: TapeHeader, record: Record, body: bytes) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "order": record.order,
-        "sequence": record.sequence,
-        "t_capture": record.t_capture,
-        "skipped": record.skipped,
-        "discontinuity": bool(record.flags & DISCONTINUITY),
-        "inferred": bool(record.flags & INFERRED),
-    }
-    if facts.channels:
-        told["readings"] = np.frombuffer(body, np.float32).reshape(-1, len(facts.channels)).tolist()
-    else:
-        told["frame"], told["region"] = list(record.frame), list(record.region)
-        told["refined"], told["refine_skipped"] = bool(record.flags & REFINED), bool(record.flags & REFINE_SKIPPED)
-        told["outputs"], rest = _tensors(facts.outputs, body)
-        told["inputs"], _ = _tensors(facts.inputs, rest)
-    for name, keys in KEPT.items():
-        told[name] = [dict(zip(keys, one)) for one in getattr(record, name)]
-    return told
-
-
-def _tensors(kinds: list[tuple[str, list[int]]], body: bytes) -> tuple[list[dict[str, Any]], bytes]:
-    """Each tensor as dtype, shape and base64; and what is left of the body."""
-    found = []
-    for kind in kinds:
-        size = nbytes(kind)
-        found.append({"dtype": kind[0], "shape": kind[1], "data": base64.b64encode(body[:size]).decode()})
-        body = body[size:]
-    return found, body
-
-
-def _about(config: Config, path: Path) -> dict[str, str]:
-    """What a replay must know: the configuration without passwords, where it lay, which models."""
+def _header(config: Config, path: Path) -> dict[str, str]:
+    """What a replay needs: the configuration without passwords, its path, the models' checksums, our version."""
     beside = path.resolve().parent
-    sums = {
+    checksums = {
         model: package.read(package.find(model, beside)).sha256
         for lane in config.lanes.values()
         for model in lane.models
     }
-    plain = json.dumps(redact.tree(config.model_dump(mode="json")))
-    return {"config": plain, "path": str(path.resolve()), "models": json.dumps(sums), "version": version("reflexd")}
+    redacted = json.dumps(redact.tree(config.model_dump(mode="json")))
+    return {
+        "config": redacted,
+        "path": str(path.resolve()),
+        "models": json.dumps(checksums),
+        "version": version("reflexd"),
+    }
 
 
 def main() -> None:
+    """The recorder's process, which the daemon starts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     path = parser.parse_args().config
     os.nice(10)  # never ahead of a lane
     logging.basicConfig(format="%(message)s")
-    leave = StopSignals(LEAVING_S)
+    stop = StopSignals(SHUTDOWN_S)
     realtime.die_with_parent()
     try:
         recorder = Recorder(load_config(path), path)
-        signal.signal(signal.SIGHUP, lambda *_: setattr(recorder, "stale", True))
+        signal.signal(signal.SIGHUP, lambda *_: setattr(recorder, "reload_requested", True))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # agent/box/child.py blocked it
-        recorder.run(leave)
+        recorder.run(stop)
     except OSError as error:
         sys.exit(f"recorder: {error.filename or 'recordings'}: {error.strerror}")
     except (ConfigError, PackageError) as error:

@@ -1,4 +1,4 @@
-"""A recording on disk: MCAP with one topic a lane, JSON messages and their schema inside."""
+"""A recording on disk: MCAP with a topic per lane, JSON messages and their schema inside."""
 
 from __future__ import annotations
 
@@ -17,9 +17,19 @@ from zstandard import ZstdError
 
 from agent.tape import TapeHeader
 
-CHUNK = 1 << 18  # bytes that a power cut may cost
+CHUNK = 1 << 18  # bytes that a power cut may destroy
 # What reading raises where a file was cut or changed
-BROKEN = (McapError, ZstdError, ValueError, LookupError, TypeError, EOFError, OverflowError, MemoryError, struct.error)
+READ_ERRORS = (
+    McapError,
+    ZstdError,
+    ValueError,
+    LookupError,
+    TypeError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
 
 SCHEMA = {
     "type": "object",
@@ -51,57 +61,58 @@ SCHEMA = {
 class Recording:
     """One file being written."""
 
-    def __init__(self, path: Path, facts: dict[str, str]) -> None:
+    def __init__(self, path: Path, header: dict[str, str]) -> None:
+        """header: what a replay needs (agent/recorder/recorder.py). Raises OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self.file: IO[bytes] = open(path, "xb")
-        self.writer = Writer(self.file, chunk_size=CHUNK, compression=CompressionType.ZSTD)
-        self.writer.start("reflexd", f"reflexd {version('reflexd')}")
-        self.writer.add_metadata("reflexd", facts)
-        self.file.flush()
-        self.schema = self.writer.register_schema("reflexd.Sample", "jsonschema", json.dumps(SCHEMA).encode())
-        self.channels: dict[str, int] = {}
+        self._file: IO[bytes] = open(path, "xb")  # noqa: SIM115 - close() closes it
+        self._writer = Writer(self._file, chunk_size=CHUNK, compression=CompressionType.ZSTD)
+        self._writer.start("reflexd", f"reflexd {version('reflexd')}")
+        self._writer.add_metadata("reflexd", header)
+        self._file.flush()
+        self._schema = self._writer.register_schema("reflexd.Sample", "jsonschema", json.dumps(SCHEMA).encode())
+        self._channels: dict[str, int] = {}
 
-    def add(self, facts: TapeHeader, message: dict[str, Any], time_ns: int) -> None:
-        lane = facts.lane
-        if lane not in self.channels:
-            about = {"channels": json.dumps(facts.channels)}
-            self.channels[lane] = self.writer.register_channel(f"/{lane}", "json", self.schema, about)
+    def add(self, tape: TapeHeader, message: dict[str, Any], time_ns: int) -> None:
+        lane = tape.lane
+        if lane not in self._channels:
+            metadata = {"channels": json.dumps(tape.channels)}
+            self._channels[lane] = self._writer.register_channel(f"/{lane}", "json", self._schema, metadata)
         data = json.dumps(message, separators=(",", ":")).encode()
-        self.writer.add_message(self.channels[lane], time_ns, data, time_ns, message["sequence"] & 0xFFFFFFFF)
+        self._writer.add_message(self._channels[lane], time_ns, data, time_ns, message["sequence"] & 0xFFFFFFFF)
 
-    def note(self, name: str, facts: dict[str, str]) -> None:
-        self.writer.add_metadata(name, facts)
+    def note(self, name: str, values: dict[str, str]) -> None:
+        self._writer.add_metadata(name, values)
 
     def size(self) -> int:
-        self.file.flush()
-        return self.file.tell()
+        self._file.flush()
+        return self._file.tell()
 
     def close(self) -> None:
-        self.writer.finish()  # type: ignore[no-untyped-call]
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
+        self._writer.finish()  # type: ignore[no-untyped-call]
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
 
 
 class RecordingError(Exception):
-    """This file is no recording that can be used; the text says why and what to do."""
+    """A file that cannot be used as a recording; the text says why and what to do."""
 
 
 class RecordingContents(NamedTuple):
-    """facts: configuration, models and what was in force, as JSON (agent/recorder/recorder.py). messages: (lane, message) in the
+    """A recording as it was read.
 
-    order of the file. torn: it ends in the middle.
+    header: configuration, models and the decisions in force, as JSON (agent/recorder/recorder.py). messages: (lane,
+    message) in the order of the file. lost: samples that were not recorded. torn: the file has no end.
     """
 
-    facts: dict[str, str]
+    header: dict[str, str]
     messages: list[tuple[str, dict[str, Any]]]
     lost: int
     torn: bool
 
 
 def read(path: Path, stream: IO[bytes] | None = None) -> RecordingContents:
-    """Also of a file whose end is missing, after a power cut. stream: its content, if not in the file. Raises RecordingError."""
+    """Also where the end is missing, after a power cut. stream: the content, unless in path. Raises RecordingError."""
     try:
         with stream or open(path, "rb") as file:
             return _parse(path, file)
@@ -110,7 +121,7 @@ def read(path: Path, stream: IO[bytes] | None = None) -> RecordingContents:
 
 
 def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
-    facts: dict[str, str] = {}
+    header: dict[str, str] = {}
     messages: list[tuple[str, dict[str, Any]]] = []
     topics: dict[int, tuple[str, list[str]]] = {}
     lost, torn = 0, False
@@ -122,13 +133,13 @@ def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
                 lane, channels = topics[record.channel_id]
                 messages.append((lane, {**json.loads(record.data), "channels": channels}))
             elif isinstance(record, Metadata) and record.name == "reflexd":
-                facts = dict(record.metadata)
+                header = dict(record.metadata)
             elif isinstance(record, Metadata) and record.name == "lost":
                 lost += int(record.metadata["samples"])
-    except BROKEN as error:
-        if not facts:
+    except READ_ERRORS as error:
+        if not header:
             raise RecordingError(f"{path}: not a recording of reflexd: {error}") from error
         torn = True
-    if not facts:
+    if not header:
         raise RecordingError(f"{path}: not a recording of reflexd")
-    return RecordingContents(facts, messages, lost, torn)
+    return RecordingContents(header, messages, lost, torn)

@@ -1,4 +1,4 @@
-"""What must not leave this box in a support ticket: passwords, tokens, keys. Out of configuration and out of any text."""
+"""Mask what must not leave this box in a support ticket: passwords, tokens, keys, in configuration and in any text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECRET_NAME = re.compile(
 )
 KEY_NAME = re.compile(r"(^|_|-)key$", re.I)
 Z85 = r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}"
-SHORTEST = 4  # a shorter secret is also an ordinary word; it is masked at its own place only
+MIN_LENGTH = 4  # a shorter secret is also an ordinary word; it is masked in its own field only
 
 PEM = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 CURVE = re.compile(rf"(secret-?key\s*[=:]\s*)[\"']?{Z85}[\"']?", re.I)
@@ -34,7 +34,7 @@ BEARER = re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.I)
 
 
 def text(raw: str, known: list[str]) -> str:
-    """Any text: log, JSON, a file that is no YAML. known: secrets of this box, wherever they stand."""
+    """Any text: log, JSON, a file that is no YAML. known: secrets of this box, masked wherever they occur."""
     for secret in known:
         raw = _literal(secret).sub(MASK, raw)
     raw = PEM.sub(MASK, raw)
@@ -42,29 +42,29 @@ def text(raw: str, known: list[str]) -> str:
     raw = USERINFO.sub(rf"\1{MASK}@", raw)
     raw = RTSP_PATH.sub(rf"\1/{MASK}", raw)
     raw = QUERY.sub(rf"\1{MASK}", raw)
-    raw = NAMED.sub(_named, raw)
+    raw = NAMED.sub(_masked_value, raw)
     return BEARER.sub(rf"\1{MASK}", raw)
 
 
 def _literal(secret: str) -> re.Pattern[str]:
-    """The secret wherever it stands, also where a line was broken in it. Digits alone only as a number of their own."""
-    found = r"\s+".join(map(re.escape, secret.split()))
-    return re.compile(rf"(?<![\w.]){found}(?![\w.])" if secret.isdigit() else found)
+    """The secret anywhere in a text, also where a line breaks inside it; digits alone only as a whole number."""
+    pattern = r"\s+".join(map(re.escape, secret.split()))
+    return re.compile(rf"(?<![\w.]){pattern}(?![\w.])" if secret.isdigit() else pattern)
 
 
-def _named(found: re.Match[str]) -> str:
+def _masked_value(match: re.Match[str]) -> str:
     """In the quotes that it had, so that JSON stays JSON."""
-    quote = found[2][0] if found[2][0] in "\"'" else ""
-    return f"{found[1]}{quote}{MASK}{quote}"
+    quote = match[2][0] if match[2][0] in "\"'" else ""
+    return f"{match[1]}{quote}{MASK}{quote}"
 
 
 def tree(value: Any, name: str = "") -> Any:
-    """Plain YAML values. Paths of key files stay, everything that is itself secret goes."""
+    """Plain YAML values with every secret masked; paths of key files are none."""
     if isinstance(value, dict):
-        hidden = {key for key, one in value.items() if isinstance(one, dict) and SECRET_NAME.search(str(key))}
-        return {key: MASK if key in hidden else tree(one, str(key)) for key, one in value.items()}
+        hidden = {key for key, item in value.items() if isinstance(item, dict) and SECRET_NAME.search(str(key))}
+        return {key: MASK if key in hidden else tree(item, str(key)) for key, item in value.items()}
     if isinstance(value, list):
-        return [tree(one, name) for one in value]
+        return [tree(item, name) for item in value]
     if value is None or isinstance(value, bool):
         return value
     if _is_secret(name, str(value)):
@@ -80,13 +80,13 @@ def _is_secret(name: str, value: str) -> bool:
 
 
 def secrets(value: Any, name: str = "") -> Iterator[str]:
-    """Every secret that plain YAML values hold, so that it can be found again in the log."""
+    """Every secret in plain YAML values, so that it can be masked in the log, too."""
     if isinstance(value, dict):
-        for key, one in value.items():
-            yield from secrets(one, name if SECRET_NAME.search(name) else str(key))
+        for key, item in value.items():
+            yield from secrets(item, name if SECRET_NAME.search(name) else str(key))
     elif isinstance(value, list):
-        for one in value:
-            yield from secrets(one, name)
+        for item in value:
+            yield from secrets(item, name)
     elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
         if _is_secret(name, str(value)):
             yield str(value)
@@ -110,15 +110,15 @@ def _url_secrets(url: str) -> Iterator[str]:
 
 
 def raw_secrets(raw: str) -> Iterator[str]:
-    """Of a configuration that is no YAML: what follows a secret's name, and passwords in URLs."""
-    for found in NAMED.finditer(raw):
-        yield found[2].strip("\"'")
+    """Of a configuration that is no YAML: the text after a secret's name, and passwords in URLs."""
+    for match in NAMED.finditer(raw):
+        yield match[2].strip("\"'")
     for url in re.findall(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>]+", raw, re.I):
         yield from _url_secrets(url)
 
 
 def key_secrets(paths: list[Path]) -> Iterator[str]:
-    """The secret halves in key files, which stand in no file of ours and yet might in a log."""
+    """The secret keys in key files: no other file of ours has them, but a log might."""
     for path in paths:
         try:
             content = path.read_text(errors="replace")[:65_536]
@@ -127,6 +127,8 @@ def key_secrets(paths: list[Path]) -> Iterator[str]:
         yield from re.findall(rf"secret-key\s*=\s*\"({Z85})\"", content)
 
 
-def longest_first(found: Iterator[str]) -> list[str]:
-    """A secret that is part of another one must not break that one up."""
-    return sorted({one.strip() for one in found if len(one.strip()) >= SHORTEST}, key=len, reverse=True)
+def longest_first(all_secrets: Iterator[str]) -> list[str]:
+    """Each once, longest first: masking a secret that is part of another one would break that one up."""
+    return sorted(
+        {secret.strip() for secret in all_secrets if len(secret.strip()) >= MIN_LENGTH}, key=len, reverse=True
+    )

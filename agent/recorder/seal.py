@@ -1,6 +1,7 @@
-"""Files that this box can write and not read: sealed for the owner of a key pair from `reflexd keys`.
+"""Files that this box can write and not read: encrypted for the owner of a key pair from `reflexd keys`.
 
-X25519 with a fresh key per file, HKDF-SHA256, ChaCha20-Poly1305 (the construction of RFC 9180's base mode, without its framing).
+X25519 with a fresh key per file, HKDF-SHA256, ChaCha20-Poly1305 (the construction of RFC 9180's base mode, without
+its framing).
 """
 
 from __future__ import annotations
@@ -17,29 +18,30 @@ NONCE = bytes(12)  # each key is used once
 
 
 class SealError(Exception):
-    """This file cannot be opened with this key."""
+    """A file that cannot be decrypted with this key."""
 
 
-def close(plain: bytes, public: bytes) -> bytes:
-    """public: Z85, as in a .key file."""
-    once = X25519PrivateKey.generate()
-    theirs = X25519PublicKey.from_public_bytes(z85.decode(public))
-    mine = once.public_key().public_bytes_raw()
-    return MAGIC + mine + _cipher(once, theirs, mine).encrypt(NONCE, plain, MAGIC)
+def encrypt(plain: bytes, public: bytes) -> bytes:
+    """public: of the reader, Z85, as in a .key file."""
+    ephemeral = X25519PrivateKey.generate()
+    reader = X25519PublicKey.from_public_bytes(z85.decode(public))
+    ephemeral_public = ephemeral.public_key().public_bytes_raw()
+    return MAGIC + ephemeral_public + _cipher(ephemeral, reader, ephemeral_public).encrypt(NONCE, plain, MAGIC)
 
 
-def open(sealed: bytes, secret: bytes) -> bytes:
+def decrypt(sealed: bytes, secret: bytes) -> bytes:
     """secret: Z85, as in a .key_secret file. Raises SealError."""
     if not sealed.startswith(MAGIC) or len(sealed) < len(MAGIC) + 48:
         raise SealError("not a sealed file of reflexd")
-    mine, rest = sealed[len(MAGIC) :][:32], sealed[len(MAGIC) + 32 :]
-    own = X25519PrivateKey.from_private_bytes(z85.decode(secret))
+    ephemeral_public, rest = sealed[len(MAGIC) :][:32], sealed[len(MAGIC) + 32 :]
+    reader = X25519PrivateKey.from_private_bytes(z85.decode(secret))
+    ephemeral = X25519PublicKey.from_public_bytes(ephemeral_public)
     try:
-        return _cipher(own, X25519PublicKey.from_public_bytes(mine), mine).decrypt(NONCE, rest, MAGIC)
+        return _cipher(reader, ephemeral, ephemeral_public).decrypt(NONCE, rest, MAGIC)
     except (InvalidTag, ValueError) as error:
         raise SealError("it was sealed for another key, or is damaged") from error
 
 
-def _cipher(own: X25519PrivateKey, other: X25519PublicKey, salt: bytes) -> ChaCha20Poly1305:
-    shared = own.exchange(other)
+def _cipher(private: X25519PrivateKey, public: X25519PublicKey, salt: bytes) -> ChaCha20Poly1305:
+    shared = private.exchange(public)
     return ChaCha20Poly1305(HKDF(hashes.SHA256(), 32, salt, MAGIC).derive(shared))

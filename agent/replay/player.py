@@ -1,4 +1,4 @@
-"""A lane without a source, fed with what was recorded."""
+"""A lane without a source, fed with recorded samples."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from agent.ledger import Ledger
 from agent.package import Package
 from agent.perception import Perception
 from agent.prepare.base import Preparation
-from agent.prepare.pixels import Pixels, Region
+from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
+from agent.prepare.region import Region
 from agent.rules.scene import Scene
 from drivers.base import DriverOptions, Stream
 
 
 class RecordedEngine(Engine):
-    """An engine whose outputs were recorded, where its inputs were not."""
+    """Returns recorded outputs, where the inputs were not recorded."""
 
     def __init__(self, engine: Engine) -> None:
         self.inputs, self.outputs = engine.inputs, engine.outputs
         self.recorded: list[Array] = []
 
     def input(self, index: int) -> Array:
-        return np.zeros(0, np.uint8)  # nothing was recorded of it, and nothing is written to it
+        return np.zeros(0, np.uint8)  # nothing is written to it
 
     def invoke(self) -> None:
         pass
@@ -43,117 +44,118 @@ class RecordedEngine(Engine):
 
 
 class Player:
-    """A lane without a source: its models, fed with what was recorded."""
+    """The models of a lane, fed with its recorded messages."""
 
     def __init__(self, name: str, config: Config, beside: Path, scene: Scene) -> None:
-        self.section = config.lanes[name]
-        self.perception = ReplayPerception(open_models(self.section, beside))
-        self.lane = Lane(
-            name, NoSource(DriverOptions(), name), self.perception, Limits(0, 1.0), Ledger(None, name, 1.0)
-        )
-        self.manifest = self.perception.package.manifest
-        self.engines = self.perception.recorded_engines  # the real ones
-        self.scene = scene
-        self.fitted: Any = None  # to which channels or frame
+        """beside: the folder that the configuration's paths start from. Raises PackageError."""
+        self.perception = ReplayPerception(open_models(config.lanes[name], beside))
+        source, ledger = NoSource(DriverOptions(), name), Ledger(None, name, 1.0)
+        self.lane = Lane(name, source, self.perception, Limits(0, 1.0), ledger)
+        self._manifest = self.perception.package.manifest
+        self._engines = self.perception.recorded_engines  # the real ones
+        self._scene = scene
+        self._fitted: tuple[str, ...] | tuple[int, ...] | None = None  # to these channels or this shape of the frame
 
     def play(self, message: dict[str, Any]) -> list[Decision]:
+        """The decisions that follow from this sample. Damaged content raises LookupError, ValueError and the like."""
         if "readings" in message:
             payload = np.array(message["readings"], np.float32)
             self._fit_readings(tuple(message["channels"]))
             if message["discontinuity"]:
                 self.perception.preparation.reset()
         else:
-            payload = np.broadcast_to(np.uint8(0), message["frame"])  # nothing was recorded of it but its size
+            payload = np.broadcast_to(np.uint8(0), message["frame"])  # of a frame only the shape was recorded
             self._fit_picture(tuple(message["frame"]))
-            self.show(message)
-        self.perception._obey(message)
+            self._load_tensors(message)
+        self.perception.follow(message)
         sample = Sample("", message["sequence"], message["t_capture"], payload, message["skipped"])
-        found = self.lane.step(sample, self.scene) or []
-        dropped = {one["actuator"] for one in message["decisions"] if one["dropped"]}
-        for decision in found:
+        decisions = self.lane.step(sample, self._scene) or []
+        dropped = {decision["actuator"] for decision in message["decisions"] if decision["dropped"]}
+        for decision in decisions:
             if decision.actuator in dropped:
-                self.scene.withdraw(decision)
-        return found
+                self._scene.withdraw(decision)
+        return decisions
 
     def _fit_readings(self, channels: tuple[str, ...]) -> None:
-        if self.fitted == channels or not self.manifest.window:
+        if self._fitted == channels or not self._manifest.window:
             return
-        self.fitted = channels
-        self.perception.preparation = Readings(self.manifest.window, self.engines[0].inputs[0], channels)
+        self._fitted = channels
+        self.perception.preparation = Readings(self._manifest.window, self._engines[0].inputs[0], channels)
 
-    def _fit_picture(self, frame: tuple[int, ...]) -> None:
-        """Boxes and keypoints go back to this frame."""
-        if self.manifest.sound:
+    def _fit_picture(self, shape: tuple[int, ...]) -> None:
+        """Boxes and keypoints are mapped back to frames of this shape."""
+        if self._manifest.sound:
             self.perception.preparation = RecordedSound()
-        if self.fitted == frame or not self.manifest.picture:
+        if self._fitted == shape or not self._manifest.picture:
             return
-        self.fitted = frame
-        self.perception.preparation = RecordedPixels(self.perception.package, frame)
+        self._fitted = shape
+        self.perception.preparation = RecordedPixels(self.perception.package, shape)
         if self.perception.refine:
-            self.perception.refine.pixels = RecordedPixels(self.perception.refine.package, frame)
+            self.perception.refine.pixels = RecordedPixels(self.perception.refine.package, shape)
 
-    def show(self, message: dict[str, Any]) -> None:
-        """Into the inputs where they were kept, else into the outputs."""
-        self.aim(message["region"])
+    def _load_tensors(self, message: dict[str, Any]) -> None:
+        """Into the engines' inputs where these were recorded, else into their outputs."""
+        self._aim(message["region"])
         if message["inputs"]:
             tensors = iter(message["inputs"])
-            for engine in self.engines:
+            for engine in self._engines:
                 for index in range(len(engine.inputs)):
                     engine.input(index)[...] = _array(next(tensors))
             return
         tensors = iter(message["outputs"])
-        for holder, engine in zip((self.perception, self.perception.refine), self.engines):
+        for holder, engine in zip((self.perception, self.perception.refine), self._engines):
             assert holder
             if not isinstance(holder.engine, RecordedEngine):
                 holder.engine = holder.package.engine = RecordedEngine(engine)
             holder.engine.recorded = [_array(next(tensors)) for _ in engine.outputs]
 
-    def aim(self, region: Sequence[int]) -> None:
+    def _aim(self, region: Sequence[int]) -> None:
         if isinstance(self.perception.preparation, RecordedPixels) and region[2]:
             self.perception.preparation.aim(Region(*region))
 
 
 class ReplayPerception(Perception):
-    """Looks at what the lane had looked at; what stood before the models, and their clock, is not there any more."""
+    """Infers exactly when the lane did: what the gate decided on, and the refining model's clock, are not recorded."""
 
-    def __init__(self, like: Perception) -> None:
-        super().__init__(like.package, refine=like.refine, second=like.second)
-        self.gated = like.gate_config is not None
-        self.told: dict[str, Any] = {}
+    def __init__(self, original: Perception) -> None:
+        super().__init__(original.package, refine=original.refine, second=original.second)
+        self._gated = original.gate_config is not None
+        self._message: dict[str, Any] = {}
 
-    def _obey(self, message: dict[str, Any]) -> None:
-        self.told = message
+    def follow(self, message: dict[str, Any]) -> None:
+        """The next sample is this one."""
+        self._message = message
 
     def prepare(self, sample: Sample) -> bool:
         due = super().prepare(sample)
-        return self.told["inferred"] if self.gated else due
+        return self._message["inferred"] if self._gated else due
 
     def infer(self, sample: Sample, deadline: int) -> list[Finding]:
-        return super().infer(sample, 0 if self.told.get("refine_skipped") else NEVER)
+        return super().infer(sample, 0 if self._message.get("refine_skipped") else NEVER)
 
 
 class RecordedPixels(Pixels):
-    """Of a frame that is not there: what the model saw or said of it was recorded."""
+    """Of a frame that was not recorded: its tensors were."""
 
-    def __init__(self, opened: Package, frame: tuple[int, ...]) -> None:
+    def __init__(self, opened: Package, shape: tuple[int, ...]) -> None:
         assert opened.manifest.picture
         picture = opened.manifest.picture.model_copy(update={"reference": False, "colour": "grey"})
         super().__init__(picture, opened.engine.inputs[0], "grey")
-        self.fit(frame)
+        self.fit(shape)
 
     def __call__(self, frame: Array, view: Array) -> bool:
         return True
 
 
 class RecordedSound(Preparation):
-    """Of sound that was not kept: what the model made of it was."""
+    """Of sound that was not recorded: the model's outputs were."""
 
     def __call__(self, payload: Array, view: Array) -> bool:
         return True
 
 
 class NoSource(Stream):
-    """No source: samples come from the recording."""
+    """Never gives a sample: they come from the recording."""
 
     def open(self) -> None:
         pass

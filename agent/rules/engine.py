@@ -1,4 +1,4 @@
-"""Evidence -> decisions. Rules are data; per actuator the first one that holds wins, else it rests."""
+"""From evidence to decisions: for each actuator the first rule that holds decides; while none holds, it rests."""
 
 from __future__ import annotations
 
@@ -9,36 +9,38 @@ from agent.rules import fusion
 from agent.rules.conditions import Condition, RuleConfig
 from agent.rules.zones import Zone
 
-MS = 1_000_000
+MS = 1_000_000  # ns
+LONG_AGO = -(1 << 62)
 
 
 class ConditionState:
-    """A condition with its memory: one bit for each of the last `of` inferences."""
+    """A condition with its memory: one bit for each of the last `of` inferences, 1 for a hit."""
 
     def __init__(self, condition: Condition) -> None:
-        """condition: its zone is a polygon (agent/build.py puts it there for a name); a name would let anything in."""
+        """condition: its zone is empty or a polygon; agent/build.py resolves names, which would match anywhere here."""
         assert not condition.zone or not isinstance(condition.zone, str), condition.zone
         self.condition = condition
         corners = () if isinstance(condition.zone, str) else condition.zone
         self.zone = Zone(corners, condition.zone_by == "middle") if corners else None
         self.mask = (1 << condition.of) - 1
         self.history = 0
-        self.evidence: list[Evidence] = []  # of the newest inference that had enough
-        self._matching: list[Evidence] = []
+        self.evidence: list[Evidence] = []  # of the newest inference with at least `count` matches
+        self._matches: list[Evidence] = []  # the other of two lists that take turns: an update allocates none
         self.t_capture = -1  # of the lane's newest inference
-        self.t_hit = -(1 << 62)  # of the newest one that made it hold
+        self.t_hit = LONG_AGO  # of the newest inference at which the hits were enough
 
     def update(self, t_capture: int, evidence: Sequence[Evidence]) -> None:
-        label, score, zone, matching = self.condition.label, self.condition.score, self.zone, self._matching
+        """Add one inference of the condition's lane."""
+        label, score, zone, matches = self.condition.label, self.condition.score, self.zone, self._matches
         enough = False
-        matching.clear()
+        matches.clear()
         for item in evidence:
-            if item.label != label or not item.score >= score:
+            if item.label != label or not item.score >= score:  # NaN does not reach it
                 continue
             if zone is None or (item.box is not None and zone.contains(item.box)):
-                matching.append(item)
-                if len(matching) == self.condition.count:
-                    enough, self.evidence, self._matching = True, matching, self.evidence
+                matches.append(item)
+                if len(matches) == self.condition.count:
+                    enough, self.evidence, self._matches = True, matches, self.evidence
                     break
         self.history = (self.history << 1 | (enough is not self.condition.absent)) & self.mask
         self.t_capture = t_capture
@@ -46,13 +48,13 @@ class ConditionState:
             self.t_hit = t_capture
 
     def holds(self, now: int) -> bool:
-        """Its newest inference is recent and made it so, or one within memory_ms did."""
+        """The hits are enough at the lane's newest inference, or were at one within memory_ms."""
         if self.t_hit == self.t_capture and not self.missing(now):
             return True
         return now - self.t_hit <= self.condition.memory_ms * MS
 
     def missing(self, now: int) -> bool:
-        """Its lane has inferred nothing for too long, or never: broken, slow, not there."""
+        """Its lane has not inferred within within_ms, or never."""
         return self.t_capture < 0 or now - self.t_capture > self.condition.within_ms * MS
 
     @property
@@ -61,80 +63,86 @@ class ConditionState:
 
 
 class Rule:
+    """A rule with the state of its conditions and the reasons of its last decision."""
+
     def __init__(self, name: str, config: RuleConfig) -> None:
         self.name = name
         self.config = config
         self.states = [ConditionState(condition) for condition in config.conditions]
         self.needed = {"any": 1, "all": len(self.states), "some": config.at_least, "sum": 0}[config.kind]
         self.confidence = 0.0  # of a sum
-        self.lacking: tuple[str, ...] = ()  # lanes that were missing
-        self.until = -1
-        self.triggered = False
+        self.lacking: tuple[str, ...] = ()  # of a sum: lanes that are missing
+        self.hold_until = -1
+        self.triggered = False  # the newest evidence was of one of its lanes, and the conditions hold
         self.reasons: tuple[Evidence, ...] = ()
 
     def update(self, lane: str, now: int, t_capture: int, evidence: Sequence[Evidence]) -> bool:
-        """Give the conditions on this lane its evidence; True while the rule holds."""
-        triggering = False
+        """Add one inference of a lane; True while the rule is in force: its conditions hold, or did within hold_ms."""
+        concerned = False
         for state in self.states:
             if state.condition.lane == lane:
                 state.update(t_capture, evidence)
-                triggering = True
+                concerned = True
         holding = [state for state in self.states if state.holds(now)]
         holds = self._sum_holds(holding, now) if self.config.sum else len(holding) >= self.needed
-        self.triggered = holds and triggering
+        self.triggered = holds and concerned
         if holds:
-            self.until = now + int(self.config.hold_ms * MS)
+            self.hold_until = now + int(self.config.hold_ms * MS)
             self.reasons = tuple(item for state in holding if not state.condition.absent for item in state.evidence)
-        return holds or now < self.until
+        return holds or now < self.hold_until
 
     def _sum_holds(self, holding: Sequence[ConditionState], now: int) -> bool:
-        """Evidence for, less the penalties of lanes that find nothing or are missing: these never add."""
+        """Prior plus weighted evidence less penalties, so that a lane that is missing never raises the confidence."""
         odds = fusion.log_odds(self.config.prior)
         lacking = []
         for state in self.states:
-            c = state.condition
+            condition = state.condition
             if state in holding:
-                odds += c.weight * max(0.0, fusion.log_odds(state.score))
+                odds += condition.weight * max(0.0, fusion.log_odds(state.score))
             elif state.missing(now):
-                odds -= c.missing_penalty
-                lacking.append(c.lane)
+                odds -= condition.missing_penalty
+                lacking.append(condition.lane)
             else:
-                odds -= c.absent_penalty
+                odds -= condition.absent_penalty
         self.confidence, self.lacking = fusion.probability(odds), tuple(lacking)
         return bool(holding) and self.confidence >= self.config.confidence
 
 
 class Rules:
-    """All rules of a box with what is in force at each actuator. Pure: time comes with the evidence."""
+    """All rules of a box, in order of precedence, and the decision in force at each actuator.
+
+    Pure: time comes with the evidence.
+    """
 
     def __init__(self, rules: Mapping[str, RuleConfig], rest: Mapping[str, str]) -> None:
         """rest: the verb of each actuator while none of its rules holds."""
         self.rules = [Rule(name, config) for name, config in rules.items()]
         self.rest = dict(rest)
-        self.feeds: dict[str, list[str]] = {}
+        self.feeds: dict[str, list[str]] = {}  # lane -> actuators with a rule over it
         for config in rules.values():
             for condition in config.conditions:
-                fed = self.feeds.setdefault(condition.lane, [])
-                if config.actuator not in fed:
-                    fed.append(config.actuator)
+                actuators = self.feeds.setdefault(condition.lane, [])
+                if config.actuator not in actuators:
+                    actuators.append(config.actuator)
         self.in_force: dict[str, Decision] = {}
-        self.number = 0
+        self.number = 0  # of the newest decision
 
     def carry_over(self, old: Rules) -> None:
-        """Continue where another set of rules was: unchanged rules keep their state, and their decisions stay in force."""
+        """Continue where `old` ends: unchanged rules keep their state, and their decisions stay in force."""
         self.number = old.number  # an actuator applies each number once
-        known = {rule.name: rule for rule in old.rules}
+        previous = {rule.name: rule for rule in old.rules}
         self.rules = [
-            known[rule.name] if rule.name in known and known[rule.name].config == rule.config else rule
+            previous[rule.name] if rule.name in previous and previous[rule.name].config == rule.config else rule
             for rule in self.rules
         ]
-        kept = {rule.name for rule in self.rules if known.get(rule.name) is rule}
-        for actuator, in_force in old.in_force.items():
-            if in_force.rule in kept or (not in_force.rule and in_force.verb == self.rest.get(actuator)):
-                self.in_force[actuator] = in_force
+        unchanged = {rule.name for rule in self.rules if previous.get(rule.name) is rule}
+        for actuator, decision in old.in_force.items():
+            rests = not decision.rule and decision.verb == self.rest.get(actuator)
+            if decision.rule in unchanged or rests:
+                self.in_force[actuator] = decision
 
     def decide(self, lane: str, now: int, t_capture: int, evidence: Sequence[Evidence]) -> list[Decision]:
-        """What changes at the actuators that this lane feeds. evidence: of one inference, possibly none."""
+        """The new decisions for the actuators that this lane feeds. evidence: of one inference, possibly none."""
         winners: dict[str, Rule | None] = dict.fromkeys(self.feeds.get(lane, ()))
         for rule in self.rules:
             if rule.config.actuator not in winners:
@@ -146,10 +154,11 @@ class Rules:
             in_force = self.in_force.get(actuator)
             same = in_force is not None and in_force.rule == (winner.name if winner else "")
             if not same or (winner is not None and winner.triggered and winner.config.every_sample):
-                decisions.append(self._enforce(actuator, winner, now, t_capture))
+                decisions.append(self._enforce(actuator, winner, t_capture))
         return decisions
 
-    def _enforce(self, actuator: str, winner: Rule | None, now: int, t_capture: int) -> Decision:
+    def _enforce(self, actuator: str, winner: Rule | None, t_capture: int) -> Decision:
+        """Make the next decision, of the winner or to rest, and put it in force."""
         self.number += 1
         config = winner.config if winner else None
         decision = Decision(

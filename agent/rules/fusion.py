@@ -1,5 +1,7 @@
-"""Several sources, one confidence: weights of evidence add up as log-odds (I. J. Good, Probability and the Weighing of
-Evidence, 1950; naive Bayes: the sources err independently of each other)."""
+"""Several sources, one confidence: weights of evidence add up as log-odds.
+
+I. J. Good, Probability and the Weighing of Evidence, 1950; naive Bayes: the sources err independently of each other.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +9,28 @@ from math import exp, log
 
 from agent.data import Decision, Evidence
 
-SUREST = 0.99  # no single score counts for more: a network that says 1.0 errs, too
+MAX_PROBABILITY = 0.99  # no single score counts for more: a network with score 1.0 errs, too
 
 
 def log_odds(probability: float) -> float:
-    """Natural logarithm of p / (1 - p); what lies outside 0.01 .. 0.99 counts as these."""
-    p = min(max(probability, 1.0 - SUREST), SUREST)
+    """Natural logarithm of p / (1 - p), p limited to 0.01 .. 0.99."""
+    p = min(max(probability, 1.0 - MAX_PROBABILITY), MAX_PROBABILITY)
     return log(p / (1.0 - p))
 
 
 def probability(odds: float) -> float:
-    """The inverse, for any finite number."""
+    """The inverse of log_odds, for any finite number."""
     return 1.0 / (1.0 + exp(-min(max(odds, -500.0), 500.0)))
 
 
 def explain(decision: Decision) -> str:
-    """Why, for a person: "fall 0.91 at -420 ms, groan 0.74 at -120 ms, heart-rate-jump +38 bpm at 0 ms; confidence 0.97"."""
-    said = ", ".join(_described(item, decision.t_capture) for item in decision.evidence)
+    """Its reasons in words: "fall 0.91 at -420 ms, heart-rate-jump +38 bpm at 0 ms; confidence 0.97"."""
+    reasons = ", ".join(_describe(item, decision.t_capture) for item in decision.evidence)
     lacking = f"; without {', '.join(dict.fromkeys(decision.lacking))}" if decision.lacking else ""
-    sure = f"; confidence {decision.confidence:.2f}" if decision.confidence else ""
-    return (said or ("no evidence" if decision.rule else "no rule holds")) + lacking + sure
+    confidence = f"; confidence {decision.confidence:.2f}" if decision.confidence else ""
+    return (reasons or ("no evidence" if decision.rule else "no rule holds")) + lacking + confidence
 
 
-def _described(item: Evidence, t_capture: int) -> str:
-    amount = f" {item.mark}" if item.mark else ""
-    return f"{item.label} {item.score:.2f}{amount} at {round((item.t_capture - t_capture) / 1e6)} ms"
+def _describe(item: Evidence, t_capture: int) -> str:
+    mark = f" {item.mark}" if item.mark else ""
+    return f"{item.label} {item.score:.2f}{mark} at {round((item.t_capture - t_capture) / 1e6)} ms"

@@ -1,4 +1,4 @@
-"""The newest evidence of every lane, and the rules over it: fusion without a hop to another thread."""
+"""The rules over the evidence of all lanes, run on the lanes' own threads."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from agent.rules.engine import Rules
 
 
 class Scene:
-    """Shared by all lanes. The lane that has the newest evidence runs the rules, on its own thread."""
+    """Shared by all lanes. A lane with new evidence runs the rules itself: no hop to another thread."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.time = 0
         self.inferences = 0
-        self.order: dict[str, int] = {}  # of each lane's newest inference among those of all lanes
+        self.order: dict[str, int] = {}  # lane -> number of its newest inference among those of all lanes
         # Held for the few microseconds of the rules, never across I/O.
         self.lock = threading.Lock()
 
     def decide(self, lane: str, t_capture: int, evidence: Sequence[Evidence]) -> list[Decision]:
-        """Add one inference of a lane, also an empty one; return what changes for the actuators.
+        """Add one inference of a lane, also one without evidence; return the new decisions.
 
         Time is the newest capture time so far, so a slower lane never turns it back.
         """
@@ -32,7 +32,7 @@ class Scene:
             return self.rules.decide(lane, self.time, t_capture, evidence)
 
     def replace(self, rules: Rules) -> None:
-        """Other rules from the next evidence on."""
+        """Use these rules from the next evidence on."""
         with self.lock:
             rules.carry_over(self.rules)
             self.rules = rules
@@ -42,7 +42,7 @@ class Scene:
         return self.rules.in_force.get(actuator)
 
     def withdraw(self, decision: Decision) -> None:
-        """It was not sent: decide again with the next sample."""
+        """Not sent: decide again with the next sample."""
         with self.lock:
             if self.rules.in_force.get(decision.actuator) is decision:
                 del self.rules.in_force[decision.actuator]

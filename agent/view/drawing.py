@@ -1,7 +1,7 @@
-"""What a lane saw and what follows from it, drawn onto the frame it saw it in. Pure: pictures and numbers in, a picture out.
+"""What a lane detects and decides, drawn onto its frame. Pure: pictures and numbers in, a picture out.
 
-Colours are those of Okabe and Ito (jfly.uni-koeln.de/color, 2008), which people with any of the usual colour blindnesses
-can tell apart; what is acted upon is also drawn thicker.
+Colours are those of Okabe and Ito (jfly.uni-koeln.de/color, 2008), which people with any of the usual forms of colour
+blindness can tell apart; evidence that a rule in force counts is also drawn thicker.
 """
 
 from __future__ import annotations
@@ -18,21 +18,22 @@ from agent.data import Array, Box, Evidence
 
 Colour = tuple[int, int, int]  # blue, green, red
 
-WHITE, BLACK, DIM, NIGHT = (255, 255, 255), (0, 0, 0), (150, 150, 150), (28, 28, 28)
-SEEN = (233, 180, 86)  # sky blue
-ACTED = (0, 159, 230)  # orange: a rule in force counts it
+WHITE, BLACK, DIM, BAR = (255, 255, 255), (0, 0, 0), (150, 150, 150), (28, 28, 28)
+DETECTED = (233, 180, 86)  # sky blue
+COUNTED = (0, 159, 230)  # orange: a rule in force counts it
 LIMBS = (66, 228, 240)  # yellow
 ZONE = (167, 121, 204)  # reddish purple
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
-LEAST_SIDE = 360  # pixels; smaller frames are enlarged, else their text would be too small or hide them
-MOST_SIDE = 1920  # but not beyond this
+MIN_SIDE = 360  # pixels; smaller frames are enlarged, else their text would be too small or cover them
+MAX_SIDE = 1920  # but not beyond this
 TEXT = 1 / 36  # height of a capital, in heights of the frame
-LIMB_SCORE = 0.2  # keypoints below this are not seen
+LIMB_SCORE = 0.2  # keypoints below this are not drawn
 SHADE = 0.22  # of a zone
-LINES = 4  # actuators in the bar
+MAX_ACTUATORS = 4  # lines in the bar
 
-# Pairs of COCO keypoints that a bone joins: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles; left before right.
+# Pairs of COCO keypoints that a bone joins. Order: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles;
+# left before right.
 BONES = (
     (0, 1),
     (0, 2),
@@ -53,8 +54,8 @@ BONES = (
 )
 
 
-class Standing(NamedTuple):
-    """What is in force at an actuator, since age_s. verb: "" before the first decision. rule: "" while it rests."""
+class ActuatorState(NamedTuple):
+    """The decision in force at an actuator, since age_s. verb: "" before the first decision. rule: "" at rest."""
 
     actuator: str
     verb: str
@@ -62,37 +63,36 @@ class Standing(NamedTuple):
     age_s: float
 
 
-class Moment(NamedTuple):
-    """All there is to show of one frame.
+class FrameView(NamedTuple):
+    """Everything to draw on one frame.
 
-    evidence: of the newest frame that was looked at, boxes in shares of the frame. later: what the second model says.
+    inferred: the models ran on this frame; False where the gate held it back. age_s: of the evidence.
+    evidence: of the newest inference, boxes in shares of the frame. second_evidence: of the second model.
+    counted: the part of the evidence that a rule in force counts.
     points: float32 [n, 17, 3], y and x in shares of the frame, score. zones: corners (x, y) in shares of the frame.
-    looked: whether this frame was, or was held back by the gate. since_s: how old the evidence is.
-    acted: the part of the evidence that a rule in force counts.
     """
 
     time_s: float
-    looked: bool
+    inferred: bool
     evidence: Sequence[Evidence]
-    standing: Sequence[Standing]
+    actuators: Sequence[ActuatorState]
     zones: Mapping[str, Sequence[tuple[float, float]]] = {}
     points: Array | None = None
     prepare_ms: float = 0.0
     infer_ms: float = 0.0
-    since_s: float = 0.0
-    later: Sequence[Evidence] = ()
+    age_s: float = 0.0
+    second_evidence: Sequence[Evidence] = ()
     model: str = ""
-    second: str = ""
-    acted: frozenset[Evidence] = frozenset()
+    second_model: str = ""
+    counted: frozenset[Evidence] = frozenset()
 
 
 class Pen:
-    """Sizes that fit the frame."""
+    """Sizes of text and strokes that fit the frame."""
 
     def __init__(self, width: int, height: int) -> None:
-        size = max(
-            min(height, width * 3 / 4), LEAST_SIDE
-        )  # an upright frame has as many letters in a line as a lying one
+        # A portrait frame gets as many letters in a line as a landscape one.
+        size = max(min(height, width * 3 / 4), MIN_SIDE)
         (_, capital), _ = cv2.getTextSize("X", FONT, 1.0, 1)
         self.scale = size * TEXT / capital
         self.weight = 1 if self.scale < 1.0 else 2
@@ -100,142 +100,142 @@ class Pen:
         self.stroke = max(2, round(size / 240))
         self.margin = max(4, round(size / 80))
 
-    def width(self, words: str) -> int:
-        return int(cv2.getTextSize(words, FONT, self.scale, self.weight)[0][0])
+    def width(self, text: str) -> int:
+        return int(cv2.getTextSize(text, FONT, self.scale, self.weight)[0][0])
 
-    def fitted(self, words: str, room: int) -> str:
+    def fitted(self, text: str, room: int) -> str:
         """As much of it as fits into `room` pixels."""
-        if self.width(words) <= room:
-            return words
-        fits = bisect_right(range(len(words)), room, key=lambda count: self.width(words[:count] + "...")) - 1
-        return words[: max(fits, 0)] + "..."
+        if self.width(text) <= room:
+            return text
+        fits = bisect_right(range(len(text)), room, key=lambda count: self.width(text[:count] + "...")) - 1
+        return text[: max(fits, 0)] + "..."
 
-    def write(self, picture: Array, words: str, at: tuple[int, int], colour: Colour) -> None:
-        """at: left end of the line the letters stand on."""
-        cv2.putText(picture, words, at, FONT, self.scale, colour, self.weight, cv2.LINE_AA)
+    def write(self, picture: Array, text: str, at: tuple[int, int], colour: Colour) -> None:
+        """at: left end of the baseline."""
+        cv2.putText(picture, text, at, FONT, self.scale, colour, self.weight, cv2.LINE_AA)
 
 
-def compose(frame: Array, moment: Moment) -> Array:
-    """The frame, uint8 bgr [height, width, 3], with everything on it and a bar of text below: uint8 bgr, sides even."""
+def compose(frame: Array, view: FrameView) -> Array:
+    """The frame, uint8 bgr [height, width, 3], with everything on it and a bar of text below: uint8 bgr, even sides."""
     frame = _enlarged(frame)
     height, width = frame.shape[:2]
     pen = Pen(width, height)
-    lines = wording(moment)
+    lines = bar_lines(view)
     bar = pen.line * len(lines) + pen.margin
     # Codecs that halve the colour want even sides.
-    picture = np.full(((height + bar + 1) // 2 * 2, (width + 1) // 2 * 2, 3), NIGHT, np.uint8)
-    scene = picture[:height, :width]
-    scene[...] = frame
-    draw_zones(scene, moment.zones, pen)
-    if moment.points is not None and moment.looked:
-        _draw_skeletons(scene, moment.points, pen)
-    _draw_boxes(scene, moment, pen)
-    for number, (words, colour) in enumerate(lines, 1):
+    picture = np.full(((height + bar + 1) // 2 * 2, (width + 1) // 2 * 2, 3), BAR, np.uint8)
+    image = picture[:height, :width]
+    image[...] = frame
+    draw_zones(image, view.zones, pen)
+    if view.points is not None and view.inferred:
+        _draw_skeletons(image, view.points, pen)
+    _draw_boxes(image, view, pen)
+    for number, (text, colour) in enumerate(lines, 1):
         at = pen.margin, height + number * pen.line - pen.margin // 2
-        pen.write(picture, pen.fitted(words, width - 2 * pen.margin), at, colour)
+        pen.write(picture, pen.fitted(text, width - 2 * pen.margin), at, colour)
     return picture
 
 
 def _enlarged(frame: Array) -> Array:
     """By a whole number, where it is too small for text."""
     sides = frame.shape[:2]
-    times = min(-(-LEAST_SIDE // min(sides)), MOST_SIDE // max(sides))
+    times = min(-(-MIN_SIDE // min(sides)), MAX_SIDE // max(sides))
     if times <= 1:
         return frame
     bigger: Array = cv2.resize(frame, None, fx=times, fy=times, interpolation=cv2.INTER_LINEAR)
     return bigger
 
 
-def place(x: float, y: float, picture: Array) -> tuple[int, int]:
-    """Shares of the picture as a pixel; those far outside, near it, where OpenCV can still count."""
+def to_pixel(x: float, y: float, picture: Array) -> tuple[int, int]:
+    """Shares of the picture as a pixel; what lies far outside is moved near, where OpenCV's integers still reach."""
     height, width = picture.shape[:2]
     return round(min(max(x, -1.0), 2.0) * (width - 1)), round(min(max(y, -1.0), 2.0) * (height - 1))
 
 
 def draw_zones(picture: Array, zones: Mapping[str, Sequence[tuple[float, float]]], pen: Pen) -> None:
     for name, corners in zones.items():
-        outline = np.array([place(x, y, picture) for x, y in corners], np.int32)
+        outline = np.array([to_pixel(x, y, picture) for x, y in corners], np.int32)
         shade = picture.copy()
         cv2.fillPoly(shade, [outline], ZONE)
         cv2.addWeighted(shade, SHADE, picture, 1.0 - SHADE, 0.0, dst=picture)
         cv2.polylines(picture, [outline], True, ZONE, pen.stroke, cv2.LINE_AA)
         x, y = outline[int((outline[:, 1] * 4 + outline[:, 0]).argmin())].tolist()
-        _label(picture, name, (x, y + pen.line), ZONE, pen)
+        _draw_label(picture, name, (x, y + pen.line), ZONE, pen)
 
 
 def _draw_skeletons(picture: Array, points: Array, pen: Pen) -> None:
     """points: float32 [n, 17, 3]: y, x in shares of the picture, score."""
     for person in points.tolist():
-        seen = {
-            number: place(x, y, picture)
+        joints = {
+            number: to_pixel(x, y, picture)
             for number, (y, x, score) in enumerate(person)
             if score >= LIMB_SCORE and isfinite(x) and isfinite(y)
         }
-        for colour, thick in ((BLACK, pen.stroke + 2), (LIMBS, pen.stroke)):
-            for one, other in BONES:
-                if one in seen and other in seen:
-                    cv2.line(picture, seen[one], seen[other], colour, thick, cv2.LINE_AA)
-            for joint in seen.values():
-                cv2.circle(picture, joint, thick + 1, colour, -1, cv2.LINE_AA)
+        for colour, thickness in ((BLACK, pen.stroke + 2), (LIMBS, pen.stroke)):
+            for start, end in BONES:
+                if start in joints and end in joints:
+                    cv2.line(picture, joints[start], joints[end], colour, thickness, cv2.LINE_AA)
+            for joint in joints.values():
+                cv2.circle(picture, joint, thickness + 1, colour, -1, cv2.LINE_AA)
 
 
-def _draw_boxes(picture: Array, moment: Moment, pen: Pen) -> None:
-    """One frame for all labels of a box. Where this frame was not looked at, the boxes of the last look, dim and thin."""
+def _draw_boxes(picture: Array, view: FrameView, pen: Pen) -> None:
+    """One rectangle for all labels of a box. Without an inference on this frame: the newest boxes, dim and thin."""
     boxes: dict[Box, list[Evidence]] = {}
-    for one in moment.evidence:
-        if one.box and all(map(isfinite, one.box)):
-            boxes.setdefault(one.box, []).append(one)
-    for box, found in boxes.items():
-        acted = not moment.acted.isdisjoint(found)
-        colour = DIM if not moment.looked else ACTED if acted else SEEN
-        stroke = pen.stroke * (2 if acted and moment.looked else 1)
-        corner, other = place(box.left, box.top, picture), place(box.right, box.bottom, picture)
-        cv2.rectangle(picture, corner, other, BLACK, stroke + 2)
-        cv2.rectangle(picture, corner, other, colour, stroke)
-        edge = corner[0] - stroke // 2
-        _label(picture, _said(found), (edge, corner[1] if corner[1] >= pen.line else corner[1] + pen.line), colour, pen)
+    for item in view.evidence:
+        if item.box and all(map(isfinite, item.box)):
+            boxes.setdefault(item.box, []).append(item)
+    for box, evidence in boxes.items():
+        counted = view.inferred and not view.counted.isdisjoint(evidence)
+        colour = DIM if not view.inferred else COUNTED if counted else DETECTED
+        stroke = pen.stroke * (2 if counted else 1)
+        corner, opposite = to_pixel(box.left, box.top, picture), to_pixel(box.right, box.bottom, picture)
+        cv2.rectangle(picture, corner, opposite, BLACK, stroke + 2)
+        cv2.rectangle(picture, corner, opposite, colour, stroke)
+        bottom = corner[1] if corner[1] >= pen.line else corner[1] + pen.line
+        _draw_label(picture, _listed(evidence), (corner[0] - stroke // 2, bottom), colour, pen)
 
 
-def _label(picture: Array, words: str, at: tuple[int, int], colour: Colour, pen: Pen) -> None:
-    """Black words on a plate of that colour, its lower left corner there, moved inwards where it would leave the picture."""
+def _draw_label(picture: Array, text: str, at: tuple[int, int], colour: Colour, pen: Pen) -> None:
+    """Black text on a plate of that colour. at: its lower left corner, moved inwards where the plate would not fit."""
     height, width = picture.shape[:2]
-    pad = pen.margin // 2
-    words = pen.fitted(words, width - 2 * pad)
-    long, high = pen.width(words) + 2 * pad, pen.line
-    x, y = max(min(at[0], width - long), 0), max(min(at[1], height), high)
-    cv2.rectangle(picture, (x, y - high), (x + long, y), colour, -1)
-    pen.write(picture, words, (x + pad, y - round(high * 0.28)), BLACK)
+    padding = pen.margin // 2
+    text = pen.fitted(text, width - 2 * padding)
+    plate_width, plate_height = pen.width(text) + 2 * padding, pen.line
+    x, y = max(min(at[0], width - plate_width), 0), max(min(at[1], height), plate_height)
+    cv2.rectangle(picture, (x, y - plate_height), (x + plate_width, y), colour, -1)
+    pen.write(picture, text, (x + padding, y - round(plate_height * 0.28)), BLACK)
 
 
-def _said(found: Iterable[Evidence]) -> str:
-    return ", ".join(f"{one.label} {one.score:.2f}{f' ({one.mark})' if one.mark else ''}" for one in found)
+def _listed(evidence: Iterable[Evidence]) -> str:
+    return ", ".join(f"{item.label} {item.score:.2f}{f' ({item.mark})' if item.mark else ''}" for item in evidence)
 
 
-def wording(moment: Moment) -> list[tuple[str, Colour]]:
-    """The lines of the bar. Their number follows from the lane, not from what it sees, so that a clip keeps its size."""
-    m = moment
-    if m.looked:
-        took = f"prepare {m.prepare_ms:.2f} ms   inference {m.infer_ms:.2f} ms"
-        lines = [(f"{m.time_s:.2f} s   {took}", WHITE)]
+def bar_lines(view: FrameView) -> list[tuple[str, Colour]]:
+    """Text and colour of each line. Their number depends on the lane alone, so that a clip keeps its size."""
+    if view.inferred:
+        stages = f"prepare {view.prepare_ms:.2f} ms   inference {view.infer_ms:.2f} ms"
+        lines = [(f"{view.time_s:.2f} s   {stages}", WHITE)]
     else:
-        lines = [(f"{m.time_s:.2f} s   not looked at; the last look is {m.since_s:.2f} s old", DIM)]
-    lines.append(_heard(m, m.model, m.evidence))
-    if m.second:
-        lines.append(_heard(m, m.second, m.later))
-    shown = [_in_force(one) for one in m.standing[:LINES]]
-    if len(m.standing) > LINES:
-        words, colour = shown[-1]
-        shown[-1] = f"{words}; and {len(m.standing) - LINES} more", colour
-    return lines + shown
+        lines = [(f"{view.time_s:.2f} s   no inference (gated); newest {view.age_s:.2f} s old", DIM)]
+    lines.append(_model_line(view, view.model, view.evidence))
+    if view.second_model:
+        lines.append(_model_line(view, view.second_model, view.second_evidence))
+    actuators = [_actuator_line(state) for state in view.actuators[:MAX_ACTUATORS]]
+    if len(view.actuators) > MAX_ACTUATORS:
+        text, colour = actuators[-1]
+        actuators[-1] = f"{text}; and {len(view.actuators) - MAX_ACTUATORS} more", colour
+    return lines + actuators
 
 
-def _heard(moment: Moment, model: str, evidence: Sequence[Evidence]) -> tuple[str, Colour]:
-    acted = not moment.acted.isdisjoint(evidence)
-    return f"{model}: {_said(evidence) or 'nothing'}", DIM if not moment.looked else ACTED if acted else SEEN
+def _model_line(view: FrameView, model: str, evidence: Sequence[Evidence]) -> tuple[str, Colour]:
+    counted = not view.counted.isdisjoint(evidence)
+    colour = DIM if not view.inferred else COUNTED if counted else DETECTED
+    return f"{model}: {_listed(evidence) or 'nothing detected'}", colour
 
 
-def _in_force(one: Standing) -> tuple[str, Colour]:
-    if not one.verb:
-        return f"{one.actuator}: nothing decided yet", DIM
-    why = f"because of {one.rule}" if one.rule else "at rest"
-    return f"{one.actuator}: {one.verb}, {why}, for {one.age_s:.1f} s", ACTED if one.rule else DIM
+def _actuator_line(state: ActuatorState) -> tuple[str, Colour]:
+    if not state.verb:
+        return f"{state.actuator}: no decision yet", DIM
+    cause = f"by rule {state.rule}" if state.rule else "at rest"
+    return f"{state.actuator}: {state.verb}, {cause}, for {state.age_s:.1f} s", COUNTED if state.rule else DIM

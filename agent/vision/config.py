@@ -1,4 +1,4 @@
-"""What a lane's `refine` section may say. Apart from the code, so that reading a configuration imports no OpenCV."""
+"""A lane's `refine` section. Apart from the code, so that reading a configuration imports no OpenCV."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from agent.yamlfile import Section
 
 
 class RefineConfig(Section):
-    """Of a lane: which model looks again, at what, and when."""
+    """Of a lane: which model infers again, where, and when."""
 
     model: str = Field(description="a package that takes pictures")
-    label: str = Field(description="of the first model: what to look at again")
+    label: str = Field(description="of the first model: what to infer again")
     band: tuple[float, float] = Field((0.3, 1.0), description="scores of the first model that are in doubt")
-    # A coarse box often ends at neck and knees: with a quarter around it a pose network squeezes the body into what it is shown.
-    pad: float = Field(0.75, ge=0, le=2, description="margin around the place, share of its longer side")
+    # A coarse box often ends at neck and knees: with a quarter around it a pose network squeezes the body into it.
+    pad: float = Field(0.75, ge=0, le=2, description="margin around the box, share of its longer side")
     follow_s: float = Field(
-        2.0, ge=0, le=60, description="go on looking there for so long when the first model has lost it"
+        2.0, ge=0, le=60, description="continue there for this long after the first model last detected it"
     )
 
     @model_validator(mode="after")
-    def lowest_first(self) -> RefineConfig:
+    def _lowest_first(self) -> RefineConfig:
         if not 0 <= self.band[0] <= self.band[1] <= 1:
             raise ValueError(f"band: expected two scores from 0 to 1, the lower one first, found {list(self.band)}")
         return self

@@ -49,16 +49,16 @@ class Driver(Actuator):
 
     def open(self) -> None:
         self.faults.start(time.monotonic_ns())
-        self.faults.plugged(time.monotonic_ns())
+        self.faults.require_plugged(time.monotonic_ns())
 
     def apply(self, verb: str, arguments: Arguments) -> None:
-        if "refuse" in self.faults.plugged(time.monotonic_ns()):
+        if "refuse" in self.faults.require_plugged(time.monotonic_ns()):
             raise DeviceFault(f"{self.name}: the simulated actuator refuses '{verb}'")
         if self.options.reaction_ms:  # even a sleep of 0 costs the timer slack of 50 us
             time.sleep(self.options.reaction_ms / 1e3)
         while "stuck" in self.faults.active(time.monotonic_ns()):
             time.sleep(JAM_STEP_S)
-        self.faults.plugged(time.monotonic_ns())
+        self.faults.require_plugged(time.monotonic_ns())
         self._arrive(Movement(time.monotonic_ns(), verb, dict(arguments)))
 
     def safe(self) -> None:

@@ -70,7 +70,7 @@ class Driver(Microphone):
             self._compose()
         self.due = max(time.monotonic_ns(), self.due)
         self.faults.start(self.due)
-        self.faults.plugged(self.due)
+        self.faults.require_plugged(self.due)
         self.random = np.random.default_rng(self.options.seed)
         self.blocks = Blocks(self.options, self.options.pace == "fast", self.due)
         self.before = (self.due - self.faults.start_ns) * self.options.rate_hz // 1_000_000_000
@@ -83,7 +83,7 @@ class Driver(Microphone):
             return None
         self.blocks.done += count
         stamp = self.due = self.blocks.time(self.blocks.done)
-        on = self.faults.plugged(stamp)
+        on = self.faults.require_plugged(stamp)
         if "freeze" in on:
             self._silence(stamp)
             return None

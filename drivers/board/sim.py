@@ -39,7 +39,7 @@ class Driver(Sensor):
         self.read()
 
     def read(self) -> Mapping[str, float]:
-        on = self.faults.plugged(time.monotonic_ns())
+        on = self.faults.require_plugged(time.monotonic_ns())
         if "broken" in on:
             raise DeviceFault(f"{self.name}: the simulated board answers with an error")
         if "nan" in on:

@@ -1,4 +1,4 @@
-"""The parent's side of the decoding child: starts it, takes its pictures, and survives its death."""
+"""The parent's side of the decoding child: starts it, receives its pictures, and survives its crash."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agent.data import Array
-from drivers.camera import _mail as mail
+from drivers.camera import _decode_protocol as protocol
 
 ROOT = Path(__file__).parents[2]
 QUIET = {
-    # the decoders' chatter may name the url; what matters comes as a message
+    # the decoders' log may contain the url; errors arrive as messages
     "OPENCV_LOG_LEVEL": "SILENT",
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
     # numpy's idle threads count against the address space
@@ -32,6 +32,8 @@ QUIET = {
 
 
 class Message(NamedTuple):
+    """One entry of the message pipe; text only where kind is not PICTURE."""
+
     kind: int
     slot: int
     sequence: int
@@ -39,8 +41,8 @@ class Message(NamedTuple):
     text: str = ""
 
 
-class Died(Exception):
-    """The child is gone without a word. The text says of what."""
+class ChildDied(Exception):
+    """The child ended without a message. The text says of what it died."""
 
 
 class Child:
@@ -63,37 +65,37 @@ class Child:
         self.poller.register(self.inbox, select.POLLIN)
         # the cores of the main thread: those of the lane, whose thread this is, may be reserved
         limits = {"parent": os.getpid(), "cpus": sorted(os.sched_getaffinity(os.getpid()))}
-        self._order(json.dumps({**request, **limits}).encode() + b"\n")
+        self._write(json.dumps({**request, **limits}).encode() + b"\n")
 
     def wait(self, wait_s: float) -> None:
         """Until there is a message or the child is gone, at most wait_s."""
         self.poller.poll(wait_s * 1000)
 
     def receive(self) -> Message | None:
-        """The next message, None when there is none yet. Raises Died."""
-        self._give_back()
+        """The next message, None when there is none yet. Raises ChildDied."""
+        self._return_slot()
         try:
-            header = os.read(self.inbox, mail.MESSAGE.size)
+            header = os.read(self.inbox, protocol.MESSAGE.size)
         except BlockingIOError:
             return None
-        if len(header) < mail.MESSAGE.size:
-            raise Died(self._cause())
-        message = Message(*mail.MESSAGE.unpack(header))
-        if message.kind == mail.PICTURE:
+        if len(header) < protocol.MESSAGE.size:
+            raise ChildDied(self._cause())
+        message = Message(*protocol.MESSAGE.unpack(header))
+        if message.kind == protocol.PICTURE:
             self.held = message.slot
             return message
         return message._replace(text=os.read(self.inbox, message.slot).decode("utf-8", "replace"))
 
     def accept(self, width: int, height: int) -> None:
-        """Maps the slots and lets the child begin. Raises ValueError where the memory is not what was announced."""
-        # a child gone wrong must not pull the memory away: touching it would then kill this process
+        """Maps the slots and lets the child start. Raises ValueError where the memory has not the announced size."""
+        # a faulty child must not truncate the memory: touching it would then kill this process
         fcntl.fcntl(self.memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
         size = width * height * 3
-        if size <= 0 or os.fstat(self.memory).st_size != size * mail.SLOTS:
-            raise ValueError("the decoder announced another picture size than it has")
-        shared = mmap.mmap(self.memory, size * mail.SLOTS, mmap.MAP_SHARED, mmap.PROT_READ)
-        self.slots = [np.ndarray((height, width, 3), np.uint8, shared, slot * size) for slot in range(mail.SLOTS)]
-        self._order(mail.READY)
+        if size <= 0 or os.fstat(self.memory).st_size != size * protocol.SLOTS:
+            raise ValueError("the decoder announced one picture size and has another")
+        shared = mmap.mmap(self.memory, size * protocol.SLOTS, mmap.MAP_SHARED, mmap.PROT_READ)
+        self.slots = [np.ndarray((height, width, 3), np.uint8, shared, slot * size) for slot in range(protocol.SLOTS)]
+        self._write(protocol.READY)
 
     def stop(self) -> None:
         self.process.kill()
@@ -118,15 +120,15 @@ class Child:
             env={**os.environ, **QUIET, "OPENCV_FFMPEG_CAPTURE_OPTIONS": ffmpeg},
         )
 
-    def _order(self, order: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         assert self.process.stdin is not None
-        # of a dead child the mail pipe tells
+        # a dead child is reported when the message pipe is read
         with suppress(BrokenPipeError):
-            self.process.stdin.write(order)
+            self.process.stdin.write(data)
 
-    def _give_back(self) -> None:
+    def _return_slot(self) -> None:
         if self.held >= 0:
-            self._order(bytes((self.held,)))
+            self._write(bytes((self.held,)))
             self.held = -1
 
     def _cause(self) -> str:

@@ -10,21 +10,28 @@ from pydantic import Field
 
 from agent.data import Sample
 from drivers.base import Camera, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, SourceOptions
-from drivers.camera import _mail as mail
-from drivers.camera._child import Child, Died, Message
+from drivers.camera import _decode_protocol as protocol
+from drivers.camera._child import Child, ChildDied, Message
 
 
 class DecodedOptions(SourceOptions):
-    open_timeout_ms: float = Field(10_000.0, gt=0, le=600_000, description="for the first picture to come")
+    """Limits of the decoder: time, picture size, memory, threads."""
+
+    open_timeout_ms: float = Field(10_000.0, gt=0, le=600_000, description="time limit for the first picture")
     max_pixels: int = Field(4096 * 2160, ge=1, le=1 << 28, description="larger pictures are refused")
-    memory_mb: int = Field(1024, ge=512, le=65536, description="address space of the decoder; an empty one has 300")
+    memory_mb: int = Field(
+        1024,
+        ge=512,
+        le=65536,
+        description="address space of the decoder, of which 300 are used before the first picture",
+    )
     threads: int = Field(
-        1, ge=1, le=16, description="of the decoder; a live picture is late by one frame for each more than one"
+        1, ge=1, le=16, description="of the decoder; each one beyond the first delays a live picture by one frame"
     )
 
 
 class Decoded(Camera):
-    """A driver says by `request` and `ffmpeg` what to play, by `label` how to call it without credentials."""
+    """A driver defines what to play by `request` and `ffmpeg`, and its name without credentials by `label`."""
 
     options: DecodedOptions
     pixels = "bgr"
@@ -36,23 +43,23 @@ class Decoded(Camera):
 
     @abstractmethod
     def request(self) -> dict[str, Any]:
-        """source, pace ("live", "recorded" or "fast"), loop, and `closed`: what it means that nothing opens."""
+        """source, pace ("live", "recorded" or "fast"), loop, and open_failure: the error text when it does not open."""
 
     @abstractmethod
     def ffmpeg(self) -> str:
         """Options of the decoder library, "key;value|key;value"."""
 
-    def ended(self) -> Exception:
-        """What read raises when the source is over."""
-        return EOFError(f"{self.label()} is over after {self.sequence + 1} frames")
+    def end_error(self) -> Exception:
+        """What read raises when the source is at its end."""
+        return EOFError(f"{self.label()} ended after {self.sequence + 1} frames")
 
     def open(self) -> None:
         self.sequence = -1
-        self.over: Exception | None = None
+        self.final_error: Exception | None = None
         limits = self.options.model_dump(include={"max_pixels", "memory_mb", "threads", "open_timeout_ms"})
         try:
             self.child = Child({**self.request(), **limits}, self.ffmpeg())
-            self._meet(self.child)
+            self._await_first(self.child)
         except (OSError, ValueError) as error:
             self.close()
             raise DeviceFault(f"{self.label()}: {error}") from error
@@ -61,7 +68,7 @@ class Decoded(Camera):
             raise
 
     def read(self, wait_s: float) -> Sample | None:
-        """The picture is a view of memory shared with the decoder, which gets it back at the next read."""
+        """The picture is a view of memory shared with the decoder; it is valid until the next read."""
         assert self.child is not None, "read before open"
         deadline = time.monotonic() + min(wait_s, self.options.timeout_ms / 1000)
         while True:
@@ -70,7 +77,7 @@ class Decoded(Camera):
                 return self._sample(self.child, message)
             left = deadline - time.monotonic()
             if left <= 0:
-                self._check_silence()
+                self._check_timeout()
                 return None
             self.child.wait(left)
 
@@ -79,7 +86,7 @@ class Decoded(Camera):
             self.child.stop()
             self.child = None
 
-    def _meet(self, child: Child) -> None:
+    def _await_first(self, child: Child) -> None:
         deadline = time.monotonic() + self.options.open_timeout_ms / 1000
         while (hello := self._receive(child)) is None:
             left = deadline - time.monotonic()
@@ -89,34 +96,34 @@ class Decoded(Camera):
         width, height, rate_hz = hello.text.split()
         self.width, self.height, self.rate_hz = int(width), int(height), float(rate_hz)
         child.accept(self.width, self.height)
-        self.heard = time.monotonic_ns()
+        self.t_received = time.monotonic_ns()
 
     def _receive(self, child: Child) -> Message | None:
-        if self.over is not None:
-            raise self.over
+        if self.final_error is not None:
+            raise self.final_error
         try:
             message = child.receive()
-        except Died as died:
-            self.over = DeviceFault(f"{self.label()}: the decoder {died} after {self.sequence + 1} frames")
-            raise self.over from died
-        if message is None or message.kind in (mail.PICTURE, mail.HELLO):
+        except ChildDied as died:
+            self.final_error = DeviceFault(f"{self.label()}: the decoder {died} after {self.sequence + 1} frames")
+            raise self.final_error from died
+        if message is None or message.kind in (protocol.PICTURE, protocol.HELLO):
             return message
-        self.over = self._ending(message)
-        raise self.over
+        self.final_error = self._ending(message)
+        raise self.final_error
 
     def _ending(self, message: Message) -> Exception:
-        if message.kind == mail.END:
-            return self.ended()
-        kind = DeviceMissing if message.kind == mail.MISSING else DeviceFault
+        if message.kind == protocol.END:
+            return self.end_error()
+        kind = DeviceMissing if message.kind == protocol.MISSING else DeviceFault
         return kind(f"{self.label()} {message.text}")
 
     def _sample(self, child: Child, message: Message) -> Sample:
         skipped = message.sequence - self.sequence - 1
         self.sequence = message.sequence
-        self.heard = time.monotonic_ns()
+        self.t_received = time.monotonic_ns()
         return Sample(self.name, message.sequence, message.t_capture, child.slots[message.slot], skipped)
 
-    def _check_silence(self) -> None:
-        silent_ms = (time.monotonic_ns() - self.heard) / 1e6
+    def _check_timeout(self) -> None:
+        silent_ms = (time.monotonic_ns() - self.t_received) / 1e6
         if silent_ms > self.options.timeout_ms:
             raise DeviceTimeout(f"{self.label()}: no picture for {silent_ms:.0f} ms")

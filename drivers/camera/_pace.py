@@ -1,4 +1,4 @@
-"""The clock of a camera that has none of its own: absolute due times, so that the rate does not drift."""
+"""The clock of a camera without one: absolute due times, so that the rate does not drift."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import time
 
 
 class Pace:
-    """Ticks 1/rate_hz apart. `tick` is the newest that came due, -1 at first; `due` its time.
+    """Ticks 1/rate_hz apart. `tick` is the newest that is due, -1 at first; `due` its time.
 
-    fast: every tick comes due as soon as it is asked for; the times stay 1/rate_hz apart and run ahead of the clock.
+    fast: every tick is due as soon as it is requested; the times stay 1/rate_hz apart and run ahead of the clock.
     """
 
     def __init__(self, rate_hz: float, fast: bool, start_ns: int) -> None:
@@ -19,7 +19,7 @@ class Pace:
         self.due = start_ns
 
     def wait(self, wait_s: float) -> int:
-        """Sleeps until the next tick is due, at most wait_s. How many have come due: 0 is none yet, more than 1 is late."""
+        """Sleeps until the next tick is due, at most wait_s; how many are due then, more than 1 for a late call."""
         ahead_s = 0.0 if self.fast else (self.time(self.tick + 1) - time.monotonic_ns()) / 1e9
         if ahead_s > wait_s:
             time.sleep(wait_s)

@@ -16,7 +16,7 @@ Point = tuple[int, int]
 
 
 def walk(width: int, height: int, pictures: int, fps: float, seed: int) -> list[Array]:
-    """uint8 bgr [height, width, 3], read-only, 1/fps of walking apart, the middle of the walk in the middle of the room."""
+    """uint8 bgr [height, width, 3], read-only, 1/fps of walking apart; the walk is centred in the room."""
     rng = np.random.default_rng(seed)
     room = _room(width, height, rng)
     shirt = tuple(int(level) for level in rng.integers(40, 216, 3))
@@ -40,14 +40,14 @@ def _room(width: int, height: int, rng: np.random.Generator) -> Array:
     top, right, bottom = int(height * 0.12), left + width // 5, int(height * 0.45)
     cv2.rectangle(room, (left, top), (right, bottom), (235, 225, 205), -1)
     cv2.rectangle(room, (left, top), (right, bottom), (70, 70, 70), max(1, width // 160))
-    # the grain of a sensor in room light, so that pictures compress and blur like pictures
+    # the noise of an image sensor in room light, so that pictures compress and blur like real ones
     return np.clip(room + rng.normal(0, 3, room.shape), 0, 255).astype(np.uint8)
 
 
-def _figure(picture: Array, at: float, phase: float, shirt: tuple[int, ...]) -> None:
-    """A person 60 % of the picture high, `at` of its width; the limbs swing by `phase`."""
+def _figure(picture: Array, position: float, phase: float, shirt: tuple[int, ...]) -> None:
+    """A person, 60 % of the picture high, at `position` (share of its width); the limbs swing by `phase`."""
     height, width = picture.shape[:2]
-    tall, x, ground = 0.6 * height, at * width, 0.93 * height
+    tall, x, ground = 0.6 * height, position * width, 0.93 * height
     hip, shoulder = (x, ground - 0.5 * tall), (x, ground - 0.82 * tall)
     for side in (0.0, math.pi):
         swing = math.sin(phase + side)
@@ -65,7 +65,7 @@ def _limb(
     lower: float,
     length: float,
     thick: float,
-    colour: Point | tuple[int, int, int],
+    colour: tuple[int, int, int],
 ) -> None:
     """Two bones from `joint`, each at its angle from straight down."""
     x, y = joint

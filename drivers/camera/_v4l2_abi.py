@@ -1,6 +1,6 @@
 """The part of linux/videodev2.h that capture needs: structures, constants, ioctl numbers, and the two system calls.
 
-The layouts hold where `long` has 64 bits (x86-64, arm64); there the kernel's time stamp is 64 bits wide anyway.
+The layouts are valid where `long` has 64 bits (x86-64, arm64); there the kernel's time stamp is 64 bits wide anyway.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ DISCRETE = 1  # of frame sizes and intervals; 2 is continuous, 3 stepwise
 
 
 class Capability(Structure):
+    """struct v4l2_capability."""
+
     _fields_ = [
         ("driver", c_char * 16),
         ("card", c_char * 32),
@@ -38,6 +40,8 @@ class Capability(Structure):
 
 
 class FormatDescription(Structure):
+    """struct v4l2_fmtdesc."""
+
     _fields_ = [
         ("index", c_uint32),
         ("type", c_uint32),
@@ -50,7 +54,7 @@ class FormatDescription(Structure):
 
 
 class FrameSize(Structure):
-    """`size` is width, height where discrete; else min, max, step of the width, then of the height."""
+    """struct v4l2_frmsizeenum: `size` is width, height if discrete; else min, max, step of width, then of height."""
 
     _fields_ = [
         ("index", c_uint32),
@@ -62,7 +66,7 @@ class FrameSize(Structure):
 
 
 class FrameInterval(Structure):
-    """`interval` begins with the shortest one as numerator, denominator: seconds between two frames."""
+    """struct v4l2_frmivalenum: `interval` starts with the shortest, as numerator and denominator of seconds."""
 
     _fields_ = [
         ("index", c_uint32),
@@ -76,6 +80,8 @@ class FrameInterval(Structure):
 
 
 class PixelFormat(Structure):
+    """struct v4l2_pix_format."""
+
     _fields_ = [
         ("width", c_uint32),
         ("height", c_uint32),
@@ -98,10 +104,14 @@ class _FormatUnion(Union):
 
 
 class Format(Structure):
+    """struct v4l2_format."""
+
     _fields_ = [("type", c_uint32), ("fmt", _FormatUnion)]
 
 
 class RequestBuffers(Structure):
+    """struct v4l2_requestbuffers."""
+
     _fields_ = [
         ("count", c_uint32),
         ("type", c_uint32),
@@ -117,6 +127,8 @@ class _Memory(Union):
 
 
 class Buffer(Structure):
+    """struct v4l2_buffer."""
+
     _fields_ = [
         ("index", c_uint32),
         ("type", c_uint32),
@@ -152,6 +164,8 @@ class _ParametersUnion(Union):
 
 
 class StreamParameters(Structure):
+    """struct v4l2_streamparm."""
+
     _fields_ = [("type", c_uint32), ("parm", _ParametersUnion)]
 
 
@@ -183,7 +197,7 @@ def fourcc_text(code: int) -> str:
 
 
 def ioctl(fd: int, request: int, argument: Structure | c_int32) -> None:
-    """One call into the device, which reads and fills `argument`. Raises OSError."""
+    """One ioctl call; the device reads and fills `argument`. Raises OSError."""
     while True:
         try:
             fcntl.ioctl(fd, request, argument, True)
@@ -193,6 +207,6 @@ def ioctl(fd: int, request: int, argument: Structure | c_int32) -> None:
 
 
 def poll(poller: select.poll, wait_s: float) -> int:
-    """Waits for the one registered descriptor; its events, 0 after wait_s without any."""
+    """Waits for the registered descriptor; its events, 0 after wait_s without any."""
     ready = poller.poll(wait_s * 1000)
     return ready[0][1] if ready else 0

@@ -1,4 +1,4 @@
-"""What a V4L2 camera offers, and which of it to take."""
+"""The formats and sizes that a V4L2 camera offers, and the choice among them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from drivers.camera import _v4l2_abi as abi
 
-# the order of preference at equal frame rate: what needs no decoding first
+# in order of preference at equal frame rate: formats without decoding first
 READABLE = {"YUYV": "yuyv", "GREY": "grey", "MJPG": "mjpg", "JPEG": "mjpg"}
 
 
@@ -23,7 +23,7 @@ class Size(NamedTuple):
     height_max: int
     height_step: int
 
-    def holds(self, width: int, height: int) -> bool:
+    def contains(self, width: int, height: int) -> bool:
         return (
             self.width_min <= width <= self.width_max
             and (width - self.width_min) % self.width_step == 0
@@ -39,7 +39,7 @@ class Size(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """One pixel format, its sizes, its best rate at the size asked for. A device may not tell: then (), then 0."""
+    """One pixel format, its sizes (() if not reported), its best rate at the requested size (0 if not reported)."""
 
     fourcc: str
     sizes: tuple[Size, ...]
@@ -50,14 +50,14 @@ class Offer(NamedTuple):
 
 
 def choose(offered: Sequence[Offer], wanted: str, width: int, height: int, fps: float) -> Offer | None:
-    """The offer to take: of the wanted format ("auto": any), with that size, at the best rate up to fps."""
+    """The offer of the wanted format ("auto": any) and size with the best rate up to fps; None if none fits."""
     fits = [
         offer
         for fourcc, name in READABLE.items()
         for offer in offered
         if offer.fourcc == fourcc
         and wanted in ("auto", name)
-        and (not offer.sizes or any(size.holds(width, height) for size in offer.sizes))
+        and (not offer.sizes or any(size.contains(width, height) for size in offer.sizes))
     ]
     # a USB 2 camera often has large pictures raw at 5 fps and as JPEG at 30
     return max(fits, key=lambda offer: min(offer.fps or fps, fps), default=None)
@@ -70,12 +70,12 @@ def describe(offered: Sequence[Offer]) -> str:
 
 
 def offers(fd: int, width: int, height: int) -> list[Offer]:
-    """Everything the device says it can do."""
-    found = []
+    """Everything the device reports."""
+    offered = []
     for entry in _enumerate(fd, abi.ENUM_FMT, lambda i: abi.FormatDescription(index=i, type=abi.CAPTURE)):
         code = entry.pixelformat
-        found.append(Offer(abi.fourcc_text(code), tuple(_sizes(fd, code)), _best_fps(fd, code, width, height)))
-    return found
+        offered.append(Offer(abi.fourcc_text(code), tuple(_sizes(fd, code)), _best_fps(fd, code, width, height)))
+    return offered
 
 
 def _sizes(fd: int, code: int) -> Iterator[Size]:
@@ -95,16 +95,16 @@ def _best_fps(fd: int, code: int, width: int, height: int) -> float:
 
 
 def _enumerate(fd: int, request: int, entry: Callable[[int], Structure]) -> Iterator[Structure]:
-    """Asks index by index. The device ends the list with EINVAL; ENOTTY says that it keeps none."""
+    """Queries index by index. The device ends the list with EINVAL; ENOTTY: it has no list."""
     for index in range(256):
-        asked = entry(index)
+        query = entry(index)
         try:
-            abi.ioctl(fd, request, asked)
+            abi.ioctl(fd, request, query)
         except OSError as error:
             if error.errno in (EINVAL, ENOTTY):
                 return
             raise
-        yield asked
-        # a range instead of a list is told once
-        if request != abi.ENUM_FMT and asked.type != abi.DISCRETE:
+        yield query
+        # a range instead of a list is one entry
+        if request != abi.ENUM_FMT and query.type != abi.DISCRETE:
             return

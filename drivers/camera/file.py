@@ -13,20 +13,22 @@ from drivers.camera._decoded import Decoded, DecodedOptions
 
 
 class Options(DecodedOptions):
+    """The recording and its pace."""
+
     path: Path = Field(description="any container and codec that FFmpeg reads")
     pace: Literal["recorded", "fast"] = Field("recorded", description="fast: every frame, as fast as they are read")
     loop: bool = False
 
 
 class Driver(Decoded):
-    """t_capture is the time of open plus the frame's time in the recording, also where `fast` runs ahead of the clock."""
+    """t_capture is the time of open plus the frame's time in the recording, also where `fast` exceeds the clock."""
 
     options: Options
 
     def open(self) -> None:
         path = self.options.path
         if not path.exists() or not os.access(path, os.R_OK):
-            raise DeviceMissing(f"{path} is not there or may not be read")
+            raise DeviceMissing(f"{path} does not exist or is not readable")
         if not path.is_file():
             raise DeviceFault(f"{path} is not a file")
         super().open()
@@ -39,9 +41,9 @@ class Driver(Decoded):
             "source": os.path.abspath(self.options.path),
             "pace": self.options.pace,
             "loop": self.options.loop,
-            "closed": "does not open as a video",
+            "open_failure": "does not open as a video",
         }
 
     def ffmpeg(self) -> str:
-        # a file may be a playlist that names others, in the network too
+        # a file may be a playlist that names other files, also in the network
         return "protocol_whitelist;file"

@@ -17,13 +17,17 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 class Options(SourceOptions):
-    folder: Path = Field(description="holds png, jpg and bmp files of one size")
+    """The folder and the rate at which its pictures are played."""
+
+    folder: Path = Field(description="contains png, jpg and bmp files of one size")
     fps: float = Field(30.0, gt=0, le=1000)
     pace: Literal["real", "fast"] = Field("real", description="fast: every picture, as fast as they are read")
     loop: bool = False
 
 
 class Driver(Camera):
+    """A late reader gets the newest picture that is due. Ends with EOFError."""
+
     options: Options
     pixels = "bgr"
 
@@ -33,13 +37,13 @@ class Driver(Camera):
         self.height, self.width = first.shape[:2]
         self.rate_hz = self.options.fps
         self.pace = Pace(self.options.fps, self.options.pace == "fast", time.monotonic_ns())
-        self.ahead, self.picture = 0, first
+        self.decoded, self.picture = 0, first
 
     def read(self, wait_s: float) -> Sample | None:
         number = self.pace.tick + 1
         if number >= len(self.files) and not self.options.loop:
-            raise EOFError(f"{self.options.folder}: all {len(self.files)} pictures shown")
-        # decoding takes milliseconds, which fit in while waiting
+            raise EOFError(f"{self.options.folder}: all {len(self.files)} pictures played")
+        # decoding takes milliseconds: done while waiting
         self._decode(number)
         passed = self.pace.wait(wait_s)
         if not passed:
@@ -52,24 +56,24 @@ class Driver(Camera):
         pass
 
     def _decode(self, number: int) -> None:
-        if self.ahead == number:
+        if self.decoded == number:
             return
         file = self.files[number % len(self.files)]
         picture = _load(file)
         if picture.shape[:2] != (self.height, self.width):
             size = f"{picture.shape[1]}x{picture.shape[0]}"
             raise DeviceFault(f"{file} is {size}, the first picture {self.width}x{self.height}: one folder, one size")
-        self.ahead, self.picture = number, picture
+        self.decoded, self.picture = number, picture
 
 
 def _pictures(folder: Path) -> list[Path]:
     try:
-        found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+        pictures = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
     except OSError as error:
         raise DeviceMissing(f"{folder}: {error.strerror}") from error
-    if not found:
-        raise DeviceMissing(f"{folder} holds no {', '.join(SUFFIXES)} files")
-    return found
+    if not pictures:
+        raise DeviceMissing(f"{folder} contains no {', '.join(SUFFIXES)} files")
+    return pictures
 
 
 def _load(file: Path) -> Array:

@@ -1,4 +1,4 @@
-"""A simulated camera: somebody walks to and fro in a room; faults come on a schedule."""
+"""A simulated camera: a person walks to and fro in a room; faults follow a schedule."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from drivers.camera._pace import Pace
 from drivers.camera._scene import walk
 from drivers.faults import Fault, Faults
 
-REFUSED_S = 0.1  # how far a refused open moves the clock of a fast camera, which otherwise only reading moves
+REFUSED_S = 0.1  # by which a refused open advances the clock of a fast camera; otherwise only reads advance it
 
 
 class CameraFault(Fault):
@@ -25,18 +25,22 @@ class CameraFault(Fault):
 
 
 class Options(SourceOptions):
+    """Picture size, rate, pace and faults of the simulated camera."""
+
     width: int = Field(640, ge=32, le=4096)
     height: int = Field(480, ge=32, le=4096)
     fps: float = Field(30.0, gt=0, le=1000)
-    seed: int = Field(0, ge=0, description="the same seed draws the same room and the same walk")
-    pictures: int = Field(24, ge=1, le=500, description="drawn at open and shown forwards and backwards")
+    seed: int = Field(0, ge=0, description="the same seed gives the same room and the same walk")
+    pictures: int = Field(24, ge=1, le=500, description="drawn at open, played forwards and backwards")
     pace: Literal["real", "fast"] = Field(
-        "real", description="fast: as fast as it is read; time is counted, not waited for"
+        "real", description="fast: as fast as it is read; the clock advances by one period per read"
     )
     faults: tuple[CameraFault, ...] = Field((), description="kind, at_s after the first open, for_s, amount")
 
 
 class Driver(Camera):
+    """Faults count from the first open and continue while the camera is closed."""
+
     options: Options
     pixels = "bgr"
 
@@ -44,11 +48,11 @@ class Driver(Camera):
         super().__init__(options, name)
         self.faults = Faults(options.faults, name)
         self.pictures: list[Array] = []
-        self.clock = 0  # of a fast camera: its next tick
+        self.clock = 0  # of a fast camera: the time of its next tick
 
     def open(self) -> None:
         o = self.options
-        # drawing takes a while, so before the clock starts
+        # drawing takes time: before the clock starts
         self.pictures = self.pictures or walk(o.width, o.height, o.pictures, o.fps, o.seed)
         now = self._now()
         self.faults.start(now)
@@ -58,7 +62,7 @@ class Driver(Camera):
         self.width, self.height, self.rate_hz = o.width, o.height, o.fps
         self.noise = np.random.default_rng(o.seed)
         self.pace = Pace(o.fps, o.pace == "fast", now)
-        self.heard = now
+        self.t_received = now
         self.sequence = -1
         self.last: Sample | None = None
 
@@ -66,46 +70,46 @@ class Driver(Camera):
         passed = self.pace.wait(wait_s)
         now = self.pace.due if self.pace.fast else time.monotonic_ns()
         self.clock = self.pace.time(self.pace.tick + 1)
-        trouble = self.faults.active(now)
-        if "unplug" in trouble:
+        active = self.faults.active(now)
+        if "unplug" in active:
             raise DeviceMissing(f"{self.name}: the simulated camera was unplugged")
-        if not passed or "freeze" in trouble:
-            self._check_silence(now)
+        if not passed or "freeze" in active:
+            self._check_timeout(now)
             return None
-        self.heard = now
-        if "repeat" in trouble and self.last is not None:
+        self.t_received = now
+        if "repeat" in active and self.last is not None:
             return self.last
         self.sequence += passed
-        self.last = self._sample(trouble, passed - 1)
+        self.last = self._sample(active, passed - 1)
         return self.last
 
     def close(self) -> None:
         self.last = None
 
     def _now(self) -> int:
-        # a fast camera's clock goes on where it was closed
+        # the clock of a fast camera continues from where it was closed
         return self.clock if self.options.pace == "fast" and self.clock else time.monotonic_ns()
 
-    def _sample(self, trouble: Mapping[str, float], skipped: int) -> Sample:
-        picture, t_capture = self.pictures[self._shown()], self.pace.due
-        if trouble:
-            t_capture += int((trouble.get("clock_jump", 0.0) or "clock_jump" in trouble) * 1e9)
-            picture = self._spoilt(picture, trouble)
+    def _sample(self, active: Mapping[str, float], skipped: int) -> Sample:
+        picture, t_capture = self.pictures[self._index()], self.pace.due
+        if active:
+            t_capture += int((active.get("clock_jump", 0.0) or "clock_jump" in active) * 1e9)
+            picture = self._distort(picture, active)
         return Sample(self.name, self.sequence, t_capture, picture, skipped)
 
-    def _shown(self) -> int:
+    def _index(self) -> int:
         # 0 1 2 3 2 1 0 ...: no jump at the turn
         count = len(self.pictures)
         step = self.pace.tick % max(1, 2 * count - 2)
         return min(step, 2 * count - 2 - step) if count > 1 else 0
 
-    def _spoilt(self, picture: Array, trouble: Mapping[str, float]) -> Array:
-        if "noise" in trouble:
-            grain = self.noise.normal(0.0, trouble["noise"] or 25.0, picture.shape)
-            picture = np.clip(picture + grain, 0, 255).astype(np.uint8)
-        return picture[::2, ::2] if "wrong_format" in trouble else picture
+    def _distort(self, picture: Array, active: Mapping[str, float]) -> Array:
+        if "noise" in active:
+            noise = self.noise.normal(0.0, active["noise"] or 25.0, picture.shape)
+            picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
+        return picture[::2, ::2] if "wrong_format" in active else picture
 
-    def _check_silence(self, now: int) -> None:
-        silent_ms = (now - self.heard) / 1e6
+    def _check_timeout(self, now: int) -> None:
+        silent_ms = (now - self.t_received) / 1e6
         if silent_ms > self.options.timeout_ms:
             raise DeviceTimeout(f"{self.name}: no picture for {silent_ms:.0f} ms")

@@ -16,7 +16,7 @@ from drivers.camera._board import SIDE, Defect, board, good
 
 
 class Options(sim.Options):
-    """Boards are 640 x 640 pixels; `pictures` of them are drawn at open and come by again and again."""
+    """Boards are 640 x 640 pixels; `pictures` of them are drawn at open and repeat."""
 
     width: int = Field(SIDE, ge=SIDE, le=SIDE)
     height: int = Field(SIDE, ge=SIDE, le=SIDE)
@@ -26,6 +26,8 @@ class Options(sim.Options):
 
 
 class Driver(sim.Driver):
+    """Each picture is the next board; its defects are known from `truth`."""
+
     options: Options
     pixels = "grey"
 
@@ -36,16 +38,16 @@ class Driver(sim.Driver):
         super().open()
 
     def truth(self, sequence: int) -> list[Defect]:
-        """What is wrong with the board of that sample, since the first open."""
+        """The defects of the board in that sample."""
         o = self.options
         return board(sequence % o.pictures, o.seed, o.defective)[1]
 
-    def _shown(self) -> int:
+    def _index(self) -> int:
         return self.sequence % len(self.pictures)
 
 
 if __name__ == "__main__":
     path = Path(sys.argv[1] if len(sys.argv) > 1 else "reference.png")
     if not cv2.imwrite(str(path), 255 * (1 - good()), [cv2.IMWRITE_PNG_BILEVEL, 1]):
-        sys.exit(f"{path}: cannot be written")
+        sys.exit(f"{path}: cannot be written: does its folder exist, and is it a .png?")
     print(f"wrote {path}")

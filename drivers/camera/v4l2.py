@@ -1,4 +1,4 @@
-"""A local camera through Video4Linux: kernel buffers mapped into the process, newest frame only, the kernel's time stamps."""
+"""A local camera through Video4Linux: mapped kernel buffers, newest frame only, the kernel's time stamps."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ REDUCED = {
     4: cv2.IMREAD_REDUCED_COLOR_4,
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
-TROUBLE: dict[int, tuple[type[DeviceError], str]] = {
+ERRORS: dict[int, tuple[type[DeviceError], str]] = {
     errno.ENOENT: (DeviceMissing, "is not there: is it plugged in?"),
     errno.ENODEV: (DeviceMissing, "is gone: was it unplugged?"),
     errno.ENXIO: (DeviceMissing, "is gone: was it unplugged?"),
     errno.EIO: (DeviceMissing, "stopped working (I/O error): was it unplugged?"),
     errno.EACCES: (DeviceMissing, "may not be opened: add this user to the group 'video'"),
     errno.EPERM: (DeviceMissing, "may not be opened: add this user to the group 'video'"),
-    errno.EBUSY: (DeviceMissing, "is in use by another program (fuser -v tells which)"),
+    errno.EBUSY: (DeviceMissing, "is in use by another program (fuser -v shows which)"),
     errno.ENOTTY: (DeviceFault, "is not a video device"),
     errno.ENOSPC: (
         DeviceFault,
@@ -45,16 +45,20 @@ TROUBLE: dict[int, tuple[type[DeviceError], str]] = {
 
 
 class Options(SourceOptions):
-    device: str = Field("/dev/video0", description="prefer a name from /dev/v4l/by-id: numbers change")
+    """The device node and the mode in which it captures."""
+
+    device: str = Field("/dev/video0", description="prefer a name from /dev/v4l/by-id: the numbers can change")
     width: int = Field(640, ge=16, le=16384)
     height: int = Field(480, ge=16, le=16384)
     fps: float = Field(30.0, gt=0, le=1000)
     format: Literal["auto", "yuyv", "mjpg", "grey"] = "auto"
-    buffers: int = Field(3, ge=3, le=32, description="one with the lane, one ready, one being filled")
+    buffers: int = Field(3, ge=3, le=32, description="one in use by the lane, one ready, one being filled")
     reduce: Literal[1, 2, 4, 8] = Field(1, description="mjpg only: decode to 1/n of width and height, which is faster")
 
 
 class Driver(Camera):
+    """pixels: "yuyv" or "grey" as captured, "bgr" where the camera sends JPEG."""
+
     options: Options
     fd = -1
 
@@ -70,13 +74,13 @@ class Driver(Camera):
             self._start(line)
         except OSError as error:
             self.close()
-            raise self._trouble(error) from error
+            raise self._device_error(error) from error
         except DeviceError:
             self.close()
             raise
 
     def read(self, wait_s: float) -> Sample | None:
-        """yuyv and grey are views of the kernel's buffer, which goes back to the kernel at the next read."""
+        """Pictures in yuyv and grey are views of a kernel buffer, which returns to the kernel at the next read."""
         deadline = time.monotonic() + min(wait_s, self.options.timeout_ms / 1000)
         try:
             while True:
@@ -88,7 +92,7 @@ class Driver(Camera):
                 if left == 0.0:
                     return None
         except OSError as error:
-            raise self._trouble(error) from error
+            raise self._device_error(error) from error
 
     def close(self) -> None:
         if self.fd < 0:
@@ -99,16 +103,16 @@ class Driver(Camera):
         self.fd = -1
 
     def _check_capture(self) -> None:
-        found = abi.Capability()
-        abi.ioctl(self.fd, abi.QUERYCAP, found)
-        can = found.device_caps if found.capabilities & abi.CAP_DEVICE_CAPS else found.capabilities
-        if can & abi.CAP_CAPTURE and can & abi.CAP_STREAMING:
+        reply = abi.Capability()
+        abi.ioctl(self.fd, abi.QUERYCAP, reply)
+        capabilities = reply.device_caps if reply.capabilities & abi.CAP_DEVICE_CAPS else reply.capabilities
+        if capabilities & abi.CAP_CAPTURE and capabilities & abi.CAP_STREAMING:
             return
-        what = f"{self.options.device} ({found.card.decode('utf-8', 'replace')})"
-        if can & abi.CAP_CAPTURE_MPLANE:
-            raise DeviceFault(f"{what} is multi-planar, which this driver does not read")
+        device = f"{self.options.device} ({reply.card.decode('utf-8', 'replace')})"
+        if capabilities & abi.CAP_CAPTURE_MPLANE:
+            raise DeviceFault(f"{device} is multi-planar, which this driver does not read")
         # a USB camera registers a second node for its metadata, usually the next number
-        raise DeviceFault(f"{what} does not capture pictures: try the node with the next lower number")
+        raise DeviceFault(f"{device} does not capture pictures: try the node with the next lower number")
 
     def _choose(self) -> modes.Offer:
         o = self.options
@@ -121,17 +125,17 @@ class Driver(Camera):
         return chosen
 
     def _set_format(self, chosen: modes.Offer) -> int:
-        """The bytes from one line of the picture to the next."""
+        """Sets size and format; the bytes from one line of the picture to the next."""
         o, wanted = self.options, abi.Format(type=abi.CAPTURE)
         pix = wanted.fmt.pix
         pix.width, pix.height, pix.field = o.width, o.height, abi.PROGRESSIVE
         pix.pixelformat = abi.fourcc(chosen.fourcc)
         abi.ioctl(self.fd, abi.S_FMT, wanted)
-        # the kernel answers with the nearest it has instead of refusing
-        got = abi.fourcc_text(pix.pixelformat)
-        if (got, pix.width, pix.height) != (chosen.fourcc, o.width, o.height):
+        # instead of refusing the kernel answers with the nearest mode it has
+        actual = abi.fourcc_text(pix.pixelformat)
+        if (actual, pix.width, pix.height) != (chosen.fourcc, o.width, o.height):
             raise DeviceFault(
-                f"{o.device}: asked for {chosen.fourcc} {o.width}x{o.height}, got {got} {pix.width}x{pix.height}"
+                f"{o.device}: requested {chosen.fourcc} {o.width}x{o.height}, got {actual} {pix.width}x{pix.height}"
             )
         self.format = modes.READABLE[chosen.fourcc]
         self.pixels = PIXELS[self.format]
@@ -149,13 +153,13 @@ class Driver(Camera):
         self.rate_hz = rate.denominator / rate.numerator if rate.numerator and rate.denominator else self.options.fps
 
     def _start(self, line: int) -> None:
-        least = 1
+        min_bytes = 1
         if self.format != "mjpg":
-            least = line * (self.height - 1) + self.width * BYTES[self.format]
-            if least > min(len(memory) for memory in self.queue.memory):
+            min_bytes = line * (self.height - 1) + self.width * BYTES[self.format]
+            if min_bytes > min(len(memory) for memory in self.queue.memory):
                 raise DeviceFault(f"{self.options.device}: its buffers are too small for the picture")
         self.views = [_view(memory, self.format, self.width, self.height, line) for memory in self.queue.memory]
-        self.queue.start(least, int(1e9 / self.rate_hz))
+        self.queue.start(min_bytes, int(1e9 / self.rate_hz))
 
     def _sample(self) -> Sample | None:
         queue = self.queue
@@ -168,7 +172,7 @@ class Driver(Camera):
                 return None
             picture = decoded
             queue.give_back()
-        return Sample(self.name, queue.sequence, t_capture, picture, queue.hand_out())
+        return Sample(self.name, queue.sequence, t_capture, picture, queue.accept())
 
     def _decode(self, jpeg: Array) -> Array | None:
         try:
@@ -182,12 +186,12 @@ class Driver(Camera):
             raise DeviceFault(
                 f"{self.options.device}: {self.queue.broken} broken pictures in a row: cable or USB bandwidth?"
             )
-        silent_ms = (time.monotonic_ns() - self.queue.heard) / 1e6
+        silent_ms = (time.monotonic_ns() - self.queue.t_received) / 1e6
         if silent_ms > self.options.timeout_ms:
             raise DeviceTimeout(f"{self.options.device}: no picture for {silent_ms:.0f} ms")
 
-    def _trouble(self, error: OSError) -> DeviceError:
-        kind, text = TROUBLE.get(error.errno or 0, (DeviceFault, f"failed: {error.strerror}"))
+    def _device_error(self, error: OSError) -> DeviceError:
+        kind, text = ERRORS.get(error.errno or 0, (DeviceFault, f"failed: {error.strerror}"))
         return kind(f"{self.options.device} {text}")
 
 

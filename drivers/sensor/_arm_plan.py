@@ -1,4 +1,4 @@
-"""The healthy run of the simulated arm: pick-and-place moves, what disturbs the joints, what the wrist feels."""
+"""The fault-free run of the simulated arm: pick-and-place moves, disturbances of the joints, loads at the wrist."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from agent.data import Array
 UPPER_M, FORE_M, TOOL_KG, GRAVITY = 0.45, 0.40, 1.2, 9.81
 CENTRE_M = (0.02, 0.0, 0.10)  # centre of mass of tool and payload, seen from the wrist sensor
 TOP_SPEED, TOP_ACCELERATION = 180.0, 1500.0  # of the plan, deg/s and deg/s^2
-UNKNOWN_LOAD = 125.0  # deg/s^2 per kg and m: g / 1.5 kg m^2, of which a third is missing in the controller's model
+UNKNOWN_LOAD = 125.0  # deg/s^2 per kg and m: g / 1.5 kg m^2, a third of it missing in the controller's model
 
 # One sigma of a link encoder, of its difference quotient, of a 300 N wrist sensor: deg, deg/s, N, Nm.
 NOISE = np.array([0.01] * 3 + [0.4] * 3 + [0.6] * 3 + [0.03] * 3)
 
 
 class Setting(NamedTuple):
-    """What differs from one arm and job to the next. speed: share of the fastest plan; friction, noise: 1 is usual."""
+    """Parameters of one arm and job. speed: share of the fastest plan; friction, noise: 1 is typical."""
 
     payload_kg: float = 2.0
     friction: float = 1.0
@@ -28,19 +28,19 @@ class Setting(NamedTuple):
 
 
 def nominal(setting: Setting, seconds: float, rate_hz: float, seed: int) -> Array:
-    """float64 [n, 12]: disturbance of the joints in deg/s^2, their speeds in deg/s, force in N and torque in Nm at the wrist.
+    """float64 [n, 12]: joint disturbances in deg/s^2, joint speeds in deg/s, force in N and torque in Nm at the wrist.
 
-    Whole pick-and-place cycles, at least `seconds` long; the last row joins the first without a jump.
+    Whole pick-and-place cycles, at least `seconds` long; the last row continues at the first without a jump.
     """
     angles, held = _plan(setting.speed, seconds, rate_hz, np.random.default_rng(seed))
     speeds = _slope(angles, rate_hz)
     load = setting.payload_kg * held[:, None]
-    upset = _disturbance(angles, speeds, _slope(speeds, rate_hz), load, setting.friction)
-    return np.hstack([upset, speeds, _wrench(angles, TOOL_KG + load, rate_hz)])
+    disturbance = _disturbance(angles, speeds, _slope(speeds, rate_hz), load, setting.friction)
+    return np.hstack([disturbance, speeds, _wrench(angles, TOOL_KG + load, rate_hz)])
 
 
 def _plan(speed: float, seconds: float, rate_hz: float, random: np.random.Generator) -> tuple[Array, Array]:
-    """Joint angles [n, 3] in deg, and the share 0..1 of the payload that hangs at the tool [n]."""
+    """Joint angles [n, 3] in deg, and the share 0..1 of the payload that the tool carries [n]."""
     home = np.array([0.0, 40.0, -70.0])
     here, grasped = home, 0
     angles: list[Array] = [home[None]]
@@ -55,19 +55,19 @@ def _plan(speed: float, seconds: float, rate_hz: float, random: np.random.Genera
 
 
 def _cycle(random: np.random.Generator) -> list[tuple[Array, int]]:
-    """One pick and place: joint angles to go to, and whether the tool then holds the payload."""
+    """One pick and place: joint angles to move to, and whether the tool then holds the payload."""
     pick = np.array([-50.0, 25.0, -60.0]) + random.uniform(-20, 20, 3)
     place = np.array([50.0, 30.0, -65.0]) + random.uniform(-20, 20, 3)
     lift = np.array([0.0, random.uniform(10, 25), random.uniform(-10, 10)])
-    taking = [(pick + lift, 0), (pick, 0), (pick, 1), (pick + lift, 1)]
-    return taking + [(place + lift, 1), (place, 1), (place, 0), (place + lift, 0)]
+    picking = [(pick + lift, 0), (pick, 0), (pick, 1), (pick + lift, 1)]
+    return picking + [(place + lift, 1), (place, 1), (place, 0), (place + lift, 0)]
 
 
-def _duration(way: Array, speed: float) -> float:
-    """Seconds of a minimum-jerk move of `way` degrees: it peaks at 15/8 way/T and 5.77 way/T^2."""
-    far = float(np.abs(way).max())
-    by_speed = 1.875 * far / (TOP_SPEED * speed)
-    by_acceleration = sqrt(5.77 * far / (TOP_ACCELERATION * speed))
+def _duration(change: Array, speed: float) -> float:
+    """Seconds of a minimum-jerk move by `change` degrees: its peaks are 15/8 change/T and 5.77 change/T^2."""
+    largest = float(np.abs(change).max())
+    by_speed = 1.875 * largest / (TOP_SPEED * speed)
+    by_acceleration = sqrt(5.77 * largest / (TOP_ACCELERATION * speed))
     return max(0.12, by_speed, by_acceleration)  # the gripper alone needs 0.12 s
 
 
@@ -83,15 +83,15 @@ def _slope(series: Array, rate_hz: float) -> Array:
 
 
 def _disturbance(angles: Array, speeds: Array, accelerations: Array, load: Array, friction: float) -> Array:
-    """What the controller's model misses, as acceleration [n, 3] in deg/s^2: friction, part of the payload."""
+    """Errors of the controller's model, as acceleration [n, 3] in deg/s^2: friction, part of the payload."""
     upper, fore = np.radians(angles[:, 1]), np.radians(angles[:, 1] + angles[:, 2])
     lever = np.stack([0 * fore, UPPER_M * np.cos(upper) + FORE_M * np.cos(fore), FORE_M * np.cos(fore)], axis=1)
-    rubbing = friction * (40.0 * np.tanh(speeds / 2.0) + 0.6 * speeds)
-    return np.asarray(-rubbing - UNKNOWN_LOAD * load * lever - 0.03 * load * accelerations)
+    friction_terms = friction * (40.0 * np.tanh(speeds / 2.0) + 0.6 * speeds)
+    return np.asarray(-friction_terms - UNKNOWN_LOAD * load * lever - 0.03 * load * accelerations)
 
 
 def _wrench(angles: Array, mass: Array, rate_hz: float) -> Array:
-    """Force and torque [n, 6] at the wrist: tool and payload weigh and resist being moved."""
+    """Force and torque [n, 6] at the wrist: weight and inertia of tool and payload."""
     yaw, upper, fore = np.radians(angles[:, 0]), np.radians(angles[:, 1]), np.radians(angles[:, 1] + angles[:, 2])
     reach = UPPER_M * np.cos(upper) + FORE_M * np.cos(fore)
     height = UPPER_M * np.sin(upper) + FORE_M * np.sin(fore)
@@ -105,6 +105,6 @@ def _wrench(angles: Array, mass: Array, rate_hz: float) -> Array:
 
 
 def noise(setting: Setting, count: int, seed: int) -> Array:
-    """What the sensors add, float32 [count, 12]."""
+    """Noise of the sensors, float32 [count, 12]."""
     normal = np.random.default_rng(seed + 1).standard_normal((count, 12), np.float32)
     return np.asarray(normal * np.float32(setting.noise) * NOISE.astype(np.float32))

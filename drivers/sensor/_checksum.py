@@ -1,10 +1,11 @@
-"""Checksums at the end of a frame, in text and in binary; see `FrameOptions` for what each one is."""
+"""Checksums at the end of a frame, in text and in binary; `FrameOptions` describes each."""
 
 from __future__ import annotations
 
 from binascii import crc_hqx
 from functools import reduce
 from operator import xor
+from typing import Literal
 
 WIDTH = {"none": 0, "xor": 1, "nmea": 1, "crc16_ccitt": 2, "crc16_modbus": 2}  # bytes
 
@@ -15,10 +16,8 @@ def checked_text(line: bytes, checksum: str) -> bytes:
         return line
     body, _, digits = line.rpartition(b"*")
     covered = body[1:] if checksum == "nmea" and body[:1] in (b"$", b"!") else body
-    width = WIDTH[checksum]
-    if len(digits) != 2 * width or int.from_bytes(bytes.fromhex(digits.decode("ascii")), "big") != total(
-        covered, checksum
-    ):
+    sent = bytes.fromhex(digits.decode("ascii"))
+    if len(digits) != 2 * WIDTH[checksum] or int.from_bytes(sent, "big") != total(covered, checksum):
         raise ValueError("checksum")
     return covered
 
@@ -28,15 +27,15 @@ def checked_binary(data: bytes, checksum: str) -> bytes:
     width = WIDTH[checksum]
     if not width:
         return data
-    body, end = data[:-width], data[-width:]
-    if len(end) < width or int.from_bytes(end, "little" if checksum == "crc16_modbus" else "big") != total(
-        body, checksum
-    ):
+    body, sent = data[:-width], data[-width:]
+    order: Literal["little", "big"] = "little" if checksum == "crc16_modbus" else "big"
+    if len(sent) < width or int.from_bytes(sent, order) != total(body, checksum):
         raise ValueError("checksum")
     return body
 
 
 def total(data: bytes, checksum: str) -> int:
+    """The checksum of the data."""
     if checksum == "crc16_ccitt":
         return crc_hqx(data, 0xFFFF)
     if checksum == "crc16_modbus":

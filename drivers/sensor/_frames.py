@@ -1,4 +1,4 @@
-"""Finds frames in a stream of bytes and turns them into readings; pure, and safe against any input."""
+"""Finds frames in a stream of bytes and decodes them into readings; pure, and safe against any input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Reading = list[float]
 
 
 class Channel(DriverOptions):
-    """One field of a frame: value = raw * scale + offset. The name "_" passes over a field of any kind."""
+    """One field of a frame: value = raw * scale + offset. A field named "_" is ignored, whatever it contains."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     scale: float = Field(1.0, allow_inf_nan=False)
@@ -40,10 +40,10 @@ class Counter(DriverOptions):
 
 
 class FrameOptions(DriverOptions):
-    """How one frame is written.
+    """The format of one frame.
 
     newline: text, one frame a line, fields between separators. A checksum follows as `*` and hex digits;
-        nmea is xor, and a leading `$` or `!` belongs to nothing.
+        nmea is xor without a leading `$` or `!`.
     cobs: binary, ended by a zero byte, fields as in `layout`. The checksum is the last byte, or two.
     crc16_ccitt: CRC-16/CCITT-FALSE (poly 1021, init FFFF, not reflected; "123456789" gives 29B1), high byte first.
     crc16_modbus: CRC-16/MODBUS (poly 8005, init FFFF, reflected; "123456789" gives 4B37), low byte first in cobs.
@@ -53,7 +53,7 @@ class FrameOptions(DriverOptions):
     checksum: Literal["none", "xor", "nmea", "crc16_ccitt", "crc16_modbus"] = "none"
     separator: Literal[",", ";", "|", ":", "\t", " "] = Field(",", description="a space stands for any white space")
     layout: str = Field("", max_length=128, description="cobs: numbers as in Python's struct, such as '<Hhhf'")
-    max_frame: int = Field(256, ge=8, le=4096, description="bytes; a longer frame is a bad one")
+    max_frame: int = Field(256, ge=8, le=4096, description="bytes; a longer frame is bad")
     channels: tuple[Channel, ...] = Field(min_length=1, max_length=256)
     sequence: Counter | None = None
 
@@ -65,7 +65,7 @@ class FrameOptions(DriverOptions):
         if self.sequence and self.sequence.channel not in names:
             raise ValueError(f"sequence.channel '{self.sequence.channel}' is not among the channels")
         if not set(names) - {self.sequence.channel if self.sequence else UNUSED}:
-            raise ValueError("no channel is left to measure")
+            raise ValueError("no channel with a reading is left")
         if self.framing == "cobs":
             self._check_layout()
         elif self.layout:
@@ -86,10 +86,10 @@ class FrameOptions(DriverOptions):
 
 
 class FrameParser:
-    """Bytes in, readings out. Holds at most `max_frame` bytes between two calls.
+    """Bytes in, readings out. Keeps at most `max_frame` bytes between two calls.
 
-    sequence: number of the newest reading from 0; it counts those that the device numbered and that never came.
-    bad, bad_run: frames that were wrong, in all and since the last good one. worst: the start of the last of them.
+    sequence: number of the newest reading, from 0; it includes those that the device numbered and that never arrived.
+    bad, bad_run: bad frames, in total and since the last good one. last_bad: the first bytes of the last bad frame.
     """
 
     def __init__(self, form: FrameOptions) -> None:
@@ -99,46 +99,46 @@ class FrameParser:
         self.counter = next(
             (i for i in self.used if form.sequence and form.channels[i].name == form.sequence.channel), -1
         )
-        self.kept = [(i, form.channels[i].scale, form.channels[i].offset) for i in self.used if i != self.counter]
+        self.measured = [(i, form.channels[i].scale, form.channels[i].offset) for i in self.used if i != self.counter]
         self.size = struct.calcsize(form.layout) if form.layout else 0
-        self.names = tuple(form.channels[i].name for i, _, _ in self.kept)
+        self.names = tuple(form.channels[i].name for i, _, _ in self.measured)
         self.reset()
 
     def reset(self) -> None:
-        """As after opening the device: the first bytes may be the end of a frame, and "2.5" of "12.5" looks whole."""
-        self.rest = b""
-        self.hunting = True
+        """As after open: the first bytes may be the end of a frame, and "2.5" of "12.5" looks complete."""
+        self.pending = b""
+        self.synchronized = False
         self.number = -1
         self.sequence = -1
         self.bad = self.bad_run = 0
-        self.worst = b""
+        self.last_bad = b""
 
     def feed(self, data: bytes) -> list[Reading]:
         """The readings that these bytes complete, oldest first. Never raises."""
-        pieces = (self.rest + data).split(self.delimiter)
-        self.rest = pieces.pop()
-        if self.hunting and pieces:
-            self.hunting = False
-            del pieces[0]
+        frames = (self.pending + data).split(self.delimiter)
+        self.pending = frames.pop()
+        if frames and not self.synchronized:
+            self.synchronized = True
+            del frames[0]
         readings = []
-        for piece in pieces:
-            reading = self._take(piece)
+        for frame in frames:
+            reading = self._decode(frame)
             if reading is not None:
                 readings.append(reading)
-        if len(self.rest) > self.form.max_frame:
-            self._reject(self.rest)
-            self.rest = b""
-            self.hunting = True
+        if len(self.pending) > self.form.max_frame:
+            self._reject(self.pending)
+            self.pending = b""
+            self.synchronized = False
         return readings
 
-    def _take(self, frame: bytes) -> Reading | None:
+    def _decode(self, frame: bytes) -> Reading | None:
         if not frame or frame == b"\r":
             return None
         try:
             if len(frame) > self.form.max_frame:
                 raise ValueError("too long")
             raw = self._binary(frame) if self.form.layout else self._text(frame)
-            reading = [_in_range(raw[i] * scale + offset) for i, scale, offset in self.kept]
+            reading = [_in_range(raw[i] * scale + offset) for i, scale, offset in self.measured]
             gap = self._gap(raw[self.counter]) if self.counter >= 0 else 0
         except ValueError:
             self._reject(frame)
@@ -150,7 +150,7 @@ class FrameParser:
     def _reject(self, frame: bytes) -> None:
         self.bad += 1
         self.bad_run += 1
-        self.worst = frame[:EXCERPT]
+        self.last_bad = frame[:EXCERPT]
 
     def _text(self, frame: bytes) -> list[float]:
         body = checked_text(frame.rstrip(b"\r"), self.form.checksum)
@@ -169,11 +169,11 @@ class FrameParser:
         return struct.unpack(self.form.layout, body)
 
     def _gap(self, raw: float) -> int:
-        """Frames lost before this one. The same number again is an error: a device that repeats itself is stuck."""
+        """Frames lost before this one. The same number again is an error: a device that repeats a frame is stuck."""
         assert self.form.sequence
         modulus = self.form.sequence.modulus
         if not 0 <= raw < modulus or raw != int(raw):
-            raise ValueError("no such number")
+            raise ValueError("not a frame number")
         step = (int(raw) - self.number) % modulus if self.number >= 0 else 1
         if step == 0:
             raise ValueError("repeated")
@@ -182,21 +182,21 @@ class FrameParser:
 
 
 def _number(field: bytes) -> float:
-    # Python reads 1_000 as a thousand; on a wire it is damage
+    # Python accepts 1_000 as a thousand; on a wire it is damage
     if b"_" in field:
         raise ValueError("not a number")
     return float(field)
 
 
 def _in_range(value: float) -> float:
-    # one comparison that is false for NaN, for infinity and for what float32 cannot hold
+    # one comparison that is false for NaN, infinity and anything beyond the range of float32
     if not -FLOAT32_MAX <= value <= FLOAT32_MAX:
         raise ValueError("not a finite number")
     return value
 
 
 def cobs_decode(frame: bytes) -> bytes:
-    """Consistent overhead byte stuffing undone (Cheshire and Baker 1997). Raises ValueError for a cut frame."""
+    """Consistent overhead byte stuffing undone (Cheshire and Baker 1997). Raises ValueError for an incomplete frame."""
     out = bytearray()
     at = 0
     while at < len(frame):
@@ -206,7 +206,7 @@ def cobs_decode(frame: bytes) -> bytes:
             raise ValueError("cut")
         out += block
         at += code
-        # a block of 254 bytes has no zero behind it, and neither has the last one
+        # no zero follows a block of 254 bytes or the last block
         if code < 0xFF and at < len(frame):
             out.append(0)
     return bytes(out)

@@ -25,30 +25,30 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class Options(SourceOptions):
-    path: str = Field(min_length=1, description="CSV with a header; column t_s holds seconds that never step back")
-    rate_hz: float | None = Field(
-        None, gt=0, le=10_000, description="rows a second; needed where there is no column t_s"
-    )
+    """The file, its columns and the pace at which it is played."""
+
+    path: str = Field(min_length=1, description="CSV with a header; column t_s: seconds, never decreasing")
+    rate_hz: float | None = Field(None, gt=0, le=10_000, description="rows a second; required without a column t_s")
     channels: tuple[str, ...] = Field((), description="columns to play; all but t_s when empty")
-    pace: Literal["real", "fast"] = Field("real", description="fast: one row whenever asked, stamped as recorded")
-    loop: bool = Field(False, description="begin again at the end")
+    pace: Literal["real", "fast"] = Field("real", description="fast: one row per read, stamped as recorded")
+    loop: bool = Field(False, description="restart at the end")
     holes: Literal["refuse", "hold"] = Field(
-        "refuse", description="of empty cells: hold repeats the column's last value"
+        "refuse", description="empty cells: refuse the file, or hold: repeat the column's last value"
     )
-    max_mb: float = Field(64.0, gt=0, le=1024, description="a larger file is refused: it is held in memory")
+    max_mb: float = Field(64.0, gt=0, le=1024, description="a larger file is refused: it is kept in memory")
 
 
 class Driver(SensorStream):
-    """real: a row is there when its time has come, and a late reader gets every row since. Ends with EOFError."""
+    """real: a row is delivered when it is due, and a late reader gets every row since. Ends with EOFError."""
 
     def open(self) -> None:
         self.channels, self.times, self.rows = load_csv(self.options)
         steps = np.diff(self.times)
         step_ns = int(np.median(steps)) if len(steps) else 0
         self.rate_hz = self.options.rate_hz or (1e9 / step_ns if step_ns else 0.0)
-        # the next lap begins one step after the last row
+        # the next lap starts one step after the last row
         self.lap_ns = int(self.times[-1]) + max(step_ns, 1)
-        self.begin = time.monotonic_ns()
+        self.start = time.monotonic_ns()
         self.next = 0
         self.sequence = -1
 
@@ -57,25 +57,25 @@ class Driver(SensorStream):
             if not self.options.loop:
                 raise EOFError(f"{self.options.path}: end of the recording")
             self.next = 0
-            self.begin += self.lap_ns
-        due = self.begin + int(self.times[self.next])
+            self.start += self.lap_ns
+        due = self.start + int(self.times[self.next])
         if self.options.pace == "fast":
-            return self._hand_out(self.next + 1)
+            return self._deliver(self.next + 1)
         ahead = (due - time.monotonic_ns()) / 1e9
         if ahead > 0:
             time.sleep(min(ahead, wait_s))
         if ahead > wait_s:
             return None
-        passed = time.monotonic_ns() - self.begin
-        return self._hand_out(max(self.next + 1, int(np.searchsorted(self.times, passed, "right"))))
+        passed = time.monotonic_ns() - self.start
+        return self._deliver(max(self.next + 1, int(np.searchsorted(self.times, passed, "right"))))
 
     def close(self) -> None:
         self.next = 0
 
-    def _hand_out(self, end: int) -> Sample:
+    def _deliver(self, end: int) -> Sample:
         first, self.next = self.next, end
         self.sequence += end - first
-        return Sample(self.name, self.sequence, self.begin + int(self.times[end - 1]), self.rows[first:end])
+        return Sample(self.name, self.sequence, self.start + int(self.times[end - 1]), self.rows[first:end])
 
 
 def load_csv(options: Options) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
@@ -102,21 +102,20 @@ def _parse(
     names = options.channels or tuple(name for name in header if name != TIME)
     absent = [name for name in names if name not in header]
     if absent or not names or len(set(header)) < len(header):
-        raise DeviceFault(
-            f"{options.path}:1: {f'no column {absent[0]!r}' if absent else 'not a header of distinct names'}"
-        )
+        reason = f"no column {absent[0]!r}" if absent else "not a header of distinct names"
+        raise DeviceFault(f"{options.path}:1: {reason}")
     if TIME not in header and not options.rate_hz:
         raise DeviceFault(f"{options.path}:1: no column {TIME}; give rate_hz")
     columns = [header.index(name) for name in names]
     clock = header.index(TIME) if TIME in header else -1
     times, values = array("d"), array("f")  # lists of floats would take eight times the memory
-    held, last = 0, dict.fromkeys(columns, "")
+    filled, last = 0, dict.fromkeys(columns, "")
     for number, line in enumerate(lines, 2):
         if not line:
             continue
         try:
             if options.holes == "hold" and len(line) == len(header):
-                held += _fill(line, last)
+                filled += _fill(line, last)
             values.extend(_numbers(line, columns, len(header)))
             times.append(_seconds(line, clock, times, options.rate_hz))
         except ValueError as error:
@@ -125,22 +124,22 @@ def _parse(
         raise DeviceFault(f"{options.path}: no rows")
     table = np.array(values, np.float32).reshape(len(times), len(columns))
     table.flags.writeable = False
-    if held:
-        log.warning("%s: %d empty cells of %d repeat the value above", options.path, held, table.size)
+    if filled:
+        log.warning("%s: %d empty cells of %d repeat the value above", options.path, filled, table.size)
     return names, np.round((np.array(times) - times[0]) * 1e9).astype(np.int64), table
 
 
 def _fill(line: list[str], last: dict[int, str]) -> int:
-    """Put the column's last text into empty cells; how many. last: of each column that is played, brought up to date."""
-    held = 0
+    """Fills empty cells with the column's last text; how many. last: by column, updated here."""
+    filled = 0
     for column, before in last.items():
         if line[column].strip():
             last[column] = line[column]
         elif not before:
             raise ValueError("an empty cell, and no value above it to hold")
         else:
-            line[column], held = before, held + 1
-    return held
+            line[column], filled = before, filled + 1
+    return filled
 
 
 def _seconds(line: list[str], clock: int, before: array[float], rate_hz: float | None) -> float:
@@ -148,7 +147,7 @@ def _seconds(line: list[str], clock: int, before: array[float], rate_hz: float |
         return len(before) / (rate_hz or 1.0)
     now = _finite(line[clock])
     if before and now < before[-1]:
-        raise ValueError(f"{TIME} steps back from {before[-1]:g} to {now:g}")
+        raise ValueError(f"{TIME} decreases from {before[-1]:g} to {now:g}")
     if now - (before[0] if before else now) > 1e9:
         raise ValueError(f"{TIME} spans more than 30 years: is it in seconds?")
     return now

@@ -19,18 +19,20 @@ from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout,
 from drivers.sensor._frames import FrameOptions, FrameParser, Reading
 
 SCHEMES = ("loop", "socket", "rfc2217")
-CHUNK = 4096  # what the kernel's line discipline holds
+CHUNK = 4096  # size of the kernel's line buffer
 CHUNKS = 16  # a device faster than this reader must not keep it from returning
 PARITY = {"none": serial.PARITY_NONE, "even": serial.PARITY_EVEN, "odd": serial.PARITY_ODD}
 
 
 class Options(FrameOptions, SourceOptions):
+    """The port and the format of its frames."""
+
     url: str = Field(min_length=1, description="a device such as /dev/serial/by-id/usb-..., or socket://host:port")
     baud: int = Field(115_200, ge=50, le=12_000_000)
     parity: Literal["none", "even", "odd"] = "none"
     rate_hz: float = Field(gt=0, le=10_000, description="frames a second that the device sends")
     start_ms: float = Field(
-        0.0, ge=0, le=60_000, description="extra silence allowed after open: an Arduino restarts, 2000"
+        0.0, ge=0, le=60_000, description="extra time allowed after open; an Arduino restarts: 2000"
     )
     bad_run: int = Field(20, ge=1, le=100_000, description="bad frames in a row before the device counts as faulty")
     max_batch: int = Field(256, ge=1, le=65_536, description="readings in one sample; older ones are skipped")
@@ -64,19 +66,19 @@ class Driver(SensorStream):
         if self.fd >= 0:
             self.ready.register(self.fd, select.POLLIN)
         self.parser.reset()
-        self.heard = time.monotonic_ns() + int(self.options.start_ms * 1e6)
+        self.t_received = time.monotonic_ns() + int(self.options.start_ms * 1e6)
 
     def read(self, wait_s: float) -> Sample | None:
-        silent = self.heard + int(self.options.timeout_ms * 1e6)
-        until = min(time.monotonic_ns() + int(wait_s * 1e9), silent)
+        timeout = self.t_received + int(self.options.timeout_ms * 1e6)
+        until = min(time.monotonic_ns() + int(wait_s * 1e9), timeout)
         while True:
             sample = self._sample(max(0, until - time.monotonic_ns()) / 1e9)
             if sample:
                 return sample
             if self.parser.bad_run > self.options.bad_run:
-                raise self._nonsense()
+                raise self._bad_frames_error()
             now = time.monotonic_ns()
-            if now >= silent:
+            if now >= timeout:
                 raise DeviceTimeout(
                     f"{self.options.url}: no good frame for {self.options.timeout_ms:g} ms, "
                     f"{self.parser.bad} bad ones since open"
@@ -91,22 +93,22 @@ class Driver(SensorStream):
                 port.close()
 
     def _sample(self, wait_s: float) -> Sample | None:
-        """Empty the kernel's buffer; the newest frame has the stamp of the read that completed it."""
+        """Empties the kernel's buffer; the newest frame has the stamp of the read that completed it."""
         readings: list[Reading] = []
         until = time.monotonic() + wait_s
         for _ in range(CHUNKS):
-            # the bytes of half a frame must not start the wait anew: a lane has heart-beats to send
+            # the bytes of an incomplete frame must not restart the wait: a lane has heart-beats to send
             try:
                 data = self._receive(0.0 if readings else max(0.0, until - time.monotonic()))
             except DeviceMissing:
                 if readings:
-                    break  # what the device said last still counts; the next read finds it gone
+                    break  # the last readings are still valid; the next read reports the device as gone
                 raise
             stamp = time.monotonic_ns()
-            fresh = self.parser.feed(data)
-            if fresh:
-                readings += fresh
-                self.heard = stamp
+            new = self.parser.feed(data)
+            if new:
+                readings += new
+                self.t_received = stamp
             if not data:
                 break
         if not readings:
@@ -114,10 +116,10 @@ class Driver(SensorStream):
         kept = readings[-self.options.max_batch :]
         payload = self.rows[: len(kept)]
         payload[:] = kept
-        return Sample(self.name, self.parser.sequence, self.heard, payload, len(readings) - len(kept))
+        return Sample(self.name, self.parser.sequence, self.t_received, payload, len(readings) - len(kept))
 
     def _receive(self, wait_s: float) -> bytes:
-        """What has come, after waiting for the first byte; b"" when nothing did. Raises DeviceMissing."""
+        """The received bytes, after waiting for the first; b"" when none arrived. Raises DeviceMissing."""
         assert self.port is not None, "read before open"
         try:
             if self.fd < 0:
@@ -133,15 +135,15 @@ class Driver(SensorStream):
             raise DeviceMissing(f"{self.options.url}: gone, unplugged or closed at the other end")
         return data
 
-    def _nonsense(self) -> DeviceFault:
+    def _bad_frames_error(self) -> DeviceFault:
         return DeviceFault(
-            f"{self.options.url}: {self.parser.bad_run} bad frames in a row, the last one begins "
-            f"{self.parser.worst.hex(' ')}: check baud, framing and checksum"
+            f"{self.options.url}: {self.parser.bad_run} bad frames in a row, the last one starts with "
+            f"{self.parser.last_bad.hex(' ')}: check baud, framing and checksum"
         )
 
 
 def _receive_without_fd(port: serial.Serial, wait_s: float) -> bytes:
-    # loop:// and rfc2217:// keep a queue in this process; there is nothing to poll
+    # loop:// and rfc2217:// have a queue in this process and no descriptor to poll
     port.timeout = wait_s
     first: bytes = port.read(1)
     return first + port.read(min(port.in_waiting, CHUNK)) if first else b""
@@ -157,7 +159,7 @@ def open_port(url: str, baud: int, parity: str = "none", write_timeout_s: float 
         raise explain(url, error) from error
     except ValueError as error:
         raise DeviceFault(f"{url}: {error}") from error
-    # an FTDI chip keeps bytes back for up to 16 ms unless told otherwise; what has no such flag answers with ValueError
+    # an FTDI chip delays bytes by up to 16 ms without this setting; a port that lacks it raises ValueError
     with suppress(AttributeError, NotImplementedError, OSError, ValueError):
         port.set_low_latency_mode(True)
     return port
@@ -165,9 +167,9 @@ def open_port(url: str, baud: int, parity: str = "none", write_timeout_s: float 
 
 def explain(url: str, error: Exception) -> DeviceError:
     """Why a port did not open, and what to do about it."""
-    # pyserial does not always hand the number on; the error that it caught has it
-    known = [one.args[0] for one in (error, error.__context__) if one and one.args and isinstance(one.args[0], int)]
-    code = known[0] if known else 0
+    # pyserial does not always pass the errno on; then the error that it caught has it
+    causes = [cause for cause in (error, error.__context__) if cause and cause.args]
+    code = next((cause.args[0] for cause in causes if isinstance(cause.args[0], int)), 0)
     if code in (errno.EACCES, errno.EPERM):
         return DeviceMissing(f"{url}: no permission; add the service's user to the group dialout")
     if code in (errno.EBUSY, errno.EAGAIN):
@@ -188,9 +190,10 @@ def file_descriptor(port: serial.Serial) -> int:
 
 
 def checked_url(url: str) -> str:
+    """The URL itself. Raises ValueError for a scheme that is not a serial port."""
     scheme, mark, _ = url.partition("://")
     if mark and scheme not in SCHEMES:
         raise ValueError(
-            f"'{scheme}://' is no serial port; use a device path, {', '.join(name + '://' for name in SCHEMES)}"
+            f"'{scheme}://' is not a serial port; use a device path, {', '.join(name + '://' for name in SCHEMES)}"
         )
     return url

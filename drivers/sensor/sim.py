@@ -17,7 +17,7 @@ NOISE = 1.0
 
 
 class Wave(DriverOptions):
-    """offset + amplitude * sin(2 pi hz t + phase) + noise * N(0, 1)."""
+    """One channel: offset + amplitude * sin(2 pi hz t + phase) + noise * N(0, 1)."""
 
     offset: float = Field(0.0, allow_inf_nan=False)
     amplitude: float = Field(0.0, allow_inf_nan=False)
@@ -33,15 +33,19 @@ class SensorFault(Fault):
 
 
 class Options(SourceOptions):
+    """The channels, their rate and faults."""
+
     rate_hz: float = Field(100.0, gt=0, le=5000, description="readings a second")
     channels: dict[str, Wave] = Field(min_length=1, max_length=256)
-    seed: int = Field(0, ge=0, description="same seed, same readings")
-    pace: Literal["real", "fast"] = Field("real", description="fast: a reading whenever asked, on a clock of its own")
+    seed: int = Field(0, ge=0, description="the same seed gives the same readings")
+    pace: Literal["real", "fast"] = Field("real", description="fast: one reading per read, on a simulated clock")
     max_batch: int = Field(1000, ge=1, le=65_536, description="readings in one sample; older ones are skipped")
-    faults: tuple[SensorFault, ...] = Field((), description="troubles on a schedule")
+    faults: tuple[SensorFault, ...] = Field((), description="faults on a schedule")
 
 
 class Driver(Simulated):
+    """Readings of a late reader are computed together, at most max_batch of them."""
+
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
         self.channels = tuple(options.channels)
@@ -63,22 +67,22 @@ class Driver(Simulated):
         count = self._ready()
         self.tick += count
         self.due += count * self.period
-        on = self.faults.plugged(self.due - self.period)
-        if "freeze" in on:
-            self._silence()
+        active = self.faults.require_plugged(self.due - self.period)
+        if "freeze" in active:
+            self._check_timeout()
             return None
-        self.heard = self.due
-        if "repeat" in on and self.last:
-            return self.last._replace(t_capture=self._stamp(on))
+        self.t_delivered = self.due
+        if "repeat" in active and self.last:
+            return self.last._replace(t_capture=self._stamp(active))
         kept = min(count, len(self.rows))
-        payload = self._fill(kept, (on["noise"] or NOISE) if "noise" in on else 0.0)
-        if "nan" in on:
+        payload = self._fill(kept, (active["noise"] or NOISE) if "noise" in active else 0.0)
+        if "nan" in active:
             payload[:] = np.nan
-        self.last = Sample(self.name, self.tick - 1, self._stamp(on), payload, count - kept)
+        self.last = Sample(self.name, self.tick - 1, self._stamp(active), payload, count - kept)
         return self.last
 
     def _fill(self, count: int, extra: float) -> npt.NDArray[np.float32]:
-        """The newest `count` readings, `extra` noise on top."""
+        """The newest `count` readings with additional noise of sigma `extra`."""
         payload = self.rows[:count]
         angle = np.arange(self.tick - count, self.tick)[:, None] * self.step + self.phase
         payload[:] = self.offset + self.amplitude * np.sin(angle)

@@ -1,6 +1,6 @@
-"""`python -m models.train NAME` makes the bundled package models/NAME anew: same data, same seed, same package.
+"""`python -m models.train NAME` rebuilds the bundled package models/NAME: same data, same seed, same package.
 
-`python -m models.train evaluate NAME --data DIR` measures it on other data that is laid out alike.
+`python -m models.train evaluate NAME --data DIR` measures it on other data with the same layout.
 `python -m models.train --from-folder DIR --task classify|sequence` makes a package from your own files.
 """
 
@@ -19,12 +19,12 @@ from agent.errors import PackageError
 from models.train.data import SHARED, DataError
 
 HERE = Path(__file__).parent
-EXTRA = {"tensorflow", "sklearn", "matplotlib", "tqdm"}
+TRAINING_LIBRARIES = {"tensorflow", "sklearn", "matplotlib", "tqdm"}
 INSTALL = "VENV=.venv-train scripts/setup train, then .venv-train/bin/python -m models.train ..."
 
 
 def _recipes() -> list[str]:
-    """Each is a folder with make.py: make(package's folder), and evaluate.py: evaluate(package's folder, data) -> figures."""
+    """Folders with make.py: make(package folder), and evaluate.py: evaluate(package folder, data) -> figures."""
     return sorted(path.parent.name.replace("_", "-") for path in HERE.glob("*/make.py") if path.parent.name != "folder")
 
 
@@ -32,43 +32,45 @@ def _module(name: str, part: str) -> ModuleType:
     return importlib.import_module(f"models.train.{name.replace('-', '_')}.{part}")
 
 
-def make(name: str) -> None:
+def _make(name: str) -> None:
     _module(name, "make").make(HERE.parent / name)
 
 
-def evaluate(name: str, data: Path, as_json: bool) -> None:
+def _evaluate(name: str, data: Path, as_json: bool) -> None:
     figures = _module(name, "evaluate").evaluate(HERE.parent / name, data)
-    print(json.dumps(figures, indent=2) if as_json else "\n".join(_plain(figures)))
+    print(json.dumps(figures, indent=2) if as_json else "\n".join(_as_text(figures)))
 
 
-def _plain(figures: object, indent: str = "") -> list[str]:
-    """One line a figure; groups indented."""
+def _as_text(figures: object, indent: str = "") -> list[str]:
+    """One line for each figure; groups are indented."""
     if not isinstance(figures, dict):
         return [f"{indent}{figures}"]
     lines = []
     for key, value in figures.items():
         lines += (
-            [f"{indent}{key}:", *_plain(value, indent + "  ")]
+            [f"{indent}{key}:", *_as_text(value, indent + "  ")]
             if isinstance(value, dict)
             else [f"{indent}{key}: {value}"]
         )
     return lines
 
 
-def _from_folder(told: argparse.Namespace) -> None:
-    """A package from the user's own files."""
-    name = told.name or f"{told.folder.resolve().name}-model"
-    road = importlib.import_module("models.train.folder.make")
-    asked = road.ViewOptions(told.folder, told.task, told.teacher, told.into, name, told.epochs)
-    figures = road.make(asked)
-    if told.json:
+def _from_folder(arguments: argparse.Namespace) -> None:
+    """Make a package from the user's files."""
+    name = arguments.name or f"{arguments.folder.resolve().name}-model"
+    folder = importlib.import_module("models.train.folder.make")
+    asked = folder.ViewOptions(
+        arguments.folder, arguments.task, arguments.teacher, arguments.into, name, arguments.epochs
+    )
+    figures = folder.make(asked)
+    if arguments.json:
         print(json.dumps(figures, indent=2))
         return
     print((asked.place / "CARD.md").read_text())
-    print(f"wrote {asked.place}; now: reflexd model verify {asked.place}")
+    print(f"wrote {asked.place}; next: reflexd model verify {asked.place}")
 
 
-def _parse(words: list[str]) -> argparse.Namespace:
+def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m models.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -77,40 +79,53 @@ def _parse(words: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, default=SHARED, help="folder to evaluate on (default: ../shared/data)")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
-    own = parser.add_argument_group("from a folder with a sub-folder for each label")
-    own.add_argument("--from-folder", dest="folder", type=Path, metavar="DIR")
-    own.add_argument("--task", choices=("classify", "sequence"), help="pictures and clips, or csv files of readings")
-    own.add_argument(
-        "--teacher", default="", metavar="PACKAGE", help="learn from what it says, too, and of DIR/unlabelled"
+    folder = parser.add_argument_group("make a package from a folder with a sub-folder for each label")
+    folder.add_argument("--from-folder", dest="folder", type=Path, metavar="DIR")
+    folder.add_argument(
+        "--task", choices=("classify", "sequence"), help="classify: pictures and clips; sequence: csv files of readings"
     )
-    own.add_argument("--name", default="", help="of the new package (default: DIR's name and -model)")
-    own.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="where its folder goes (default: here)")
-    own.add_argument("--epochs", type=int, default=0, help="default: as many as take a minute or two")
-    told = parser.parse_args(words)
-    if told.folder:
-        if told.words or not told.task:
-            parser.error("--from-folder takes --task classify or sequence, and no NAME")
-    elif not told.words or told.words[-1] not in _recipes() or told.words[:-1] not in ([], ["evaluate"]):
+    folder.add_argument(
+        "--teacher",
+        default="",
+        metavar="PACKAGE",
+        help="a package that labels DIR/unlabelled and adds soft labels to the rest",
+    )
+    folder.add_argument("--name", default="", help="name of the new package (default: name of DIR, then -model)")
+    folder.add_argument(
+        "--into",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="write the package folder here (default: current folder)",
+    )
+    folder.add_argument(
+        "--epochs", type=int, default=0, help="training epochs (default: chosen for one to two minutes of training)"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.folder:
+        if arguments.words or not arguments.task:
+            parser.error("--from-folder needs --task classify or --task sequence, and no NAME")
+    elif not arguments.words or arguments.words[-1] not in _recipes() or arguments.words[:-1] not in ([], ["evaluate"]):
         parser.error(f"expected [evaluate] NAME, with NAME one of: {', '.join(_recipes())}; or --from-folder DIR")
-    return told
+    return arguments
 
 
-def main(words: list[str]) -> int:
-    told = _parse(words)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow tells what it found on this machine, at length
-    logging.getLogger("drivers.faults").setLevel(logging.ERROR)  # thousands of them are injected here
+def main(argv: list[str]) -> int:
+    arguments = _parse(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow logs at length what it detects on this machine
+    logging.getLogger("drivers.faults").setLevel(logging.ERROR)  # thousands of faults are injected here
     try:
-        if told.folder:
-            _from_folder(told)
-        elif told.words[0] == "evaluate":
-            evaluate(told.words[-1], told.data, told.json)
+        if arguments.folder:
+            _from_folder(arguments)
+        elif arguments.words[0] == "evaluate":
+            _evaluate(arguments.words[-1], arguments.data, arguments.json)
         else:
-            make(told.words[0])
+            _make(arguments.words[0])
     except (DataError, PackageError) as error:
         print(error, file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        if error.name not in EXTRA:
+        if error.name not in TRAINING_LIBRARIES:
             raise
         print(f"training needs {error.name}: {INSTALL}", file=sys.stderr)
         return 2

@@ -1,4 +1,4 @@
-"""The CARD.md of a package: figures with their uncertainty, and the matrix of what was taken for what."""
+"""The CARD.md of a package: figures with their uncertainty, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agent.data import Array
 
 
 def wilson(hits: int, of: int) -> tuple[float, float]:
-    """95 % confidence interval of a share (Wilson 1927): honest near 0 and 1, where the normal one is not."""
+    """95 % confidence interval of a share (Wilson 1927): valid near 0 and 1, where the normal approximation is not."""
     if not of:
         return 0.0, 1.0
     z, share = 1.96, hits / of
@@ -23,25 +23,25 @@ def wilson(hits: int, of: int) -> tuple[float, float]:
 
 
 def percent(hits: int, of: int) -> str:
-    """ "98.5 % (97.9 to 98.9, 1,970 of 2,000)"."""
+    """For example "98.5 % (97.9 to 98.9, 1,970 of 2,000)"."""
     low, high = wilson(hits, of)
     return f"{100 * hits / max(of, 1):.2f} % ({100 * low:.2f} to {100 * high:.2f}, {hits:,} of {of:,})"
 
 
-def at_most(count: int, hours: float) -> float:
-    """Upper 95 % bound of a rate per hour, of so many in so many hours (Poisson, exact at none: 3 / hours)."""
+def rate_bound(count: int, hours: float) -> float:
+    """Upper 95 % bound of a rate per hour, from `count` events in `hours` (Poisson; 3 / hours for no event)."""
     wilson_hilferty = (count + 1) * (1 - 1 / (9 * (count + 1)) + 1.645 / (3 * sqrt(count + 1))) ** 3
     return wilson_hilferty / hours
 
 
-def confusion(truth: Array, guess: Array, kinds: int) -> Array:
-    """int [kinds, kinds]: row is the truth, column the guess."""
+def confusion(truth: Array, predicted: Array, kinds: int) -> Array:
+    """Matrix int [kinds, kinds]: rows are the truth, columns the prediction."""
     matrix = np.zeros((kinds, kinds), int)
-    np.add.at(matrix, (truth, guess), 1)
+    np.add.at(matrix, (truth, predicted), 1)
     return matrix
 
 
-def draw(matrix: Array, labels: Sequence[str], path: Path) -> None:
+def draw_confusion(matrix: Array, labels: Sequence[str], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -67,27 +67,27 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def processor() -> str:
-    """Whose milliseconds these are."""
+    """The processor that the times were measured on."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
 
-def trade(sizes: tuple[int, int], right: tuple[int, int], of: int, ms: tuple[float, float]) -> str:
-    """What INT8 costs and saves. Each pair: of float, of what ships; right: so many of `of`."""
-    smaller, lost = 1 - sizes[1] / sizes[0], (right[0] - right[1]) / max(of, 1)
+def int8_tradeoff(sizes: tuple[int, int], correct: tuple[int, int], of: int, ms: tuple[float, float]) -> str:
+    """What INT8 costs and saves. Pairs: float network, shipped network; correct: number of right answers of `of`."""
+    smaller, lost = 1 - sizes[1] / sizes[0], (correct[0] - correct[1]) / max(of, 1)
     met = "met" if smaller >= 0.6 and lost <= 0.02 else "not met"
     slower = " On this machine INT8 is slower than float." if ms[1] > ms[0] else ""
     change = f"loses {100 * lost:.2f}" if lost >= 0 else f"gains {-100 * lost:.2f}"
     return (
-        f"Asked (R12): at least 60 % smaller than float, at most 2 points lost. What ships is {100 * smaller:.1f} % smaller "
-        f"and {change} points: {met}.{slower}"
+        "Target: at least 60 % smaller than float, at most 2 points lost. "
+        f"The shipped file is {100 * smaller:.1f} % smaller and {change} points: {met}.{slower}"
     )
 
 
 def write(place: Path, summary: str, sections: Mapping[str, str], made_by: str = "", echo: bool = True) -> None:
-    """CARD.md; the sections are printed, too, where `echo`. made_by: the command, where it is not the recipe's."""
+    """Write CARD.md; with `echo` also print it. made_by: the command, if it is not the one of the recipe."""
     body = "\n\n".join(f"## {title}\n{text.strip()}" for title, text in sections.items())
     made_by = made_by or f"python -m models.train {place.name}"
     text = f"# {place.name}\n\n{summary.strip()}\n\n{body}\n\nMade by `{made_by}`.\n"

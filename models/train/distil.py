@@ -1,7 +1,7 @@
-"""Learning from a larger network: what a teacher says of each sample, and how much of it a student takes over.
+"""Knowledge distillation: the soft labels that a teacher gives each sample, and their weight in the student's loss.
 
-A teacher is any package that a lane can run; it sees samples through the lane's own preparation and decoder.
-Soft labels at a temperature: Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015, arXiv:1503.02531.
+A teacher is any package that a lane can run; it gets samples through the same preparation and decoder as in a lane.
+Soft labels at a temperature: Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, arXiv 1503.02531.
 """
 
 from __future__ import annotations
@@ -24,167 +24,175 @@ from drivers.base import DeviceFault
 from models.train.data import DataError
 
 TEMPERATURE = 3.0
-SHARE = 0.5  # of the loss that is the teacher's, where a sample has a label, too
-LEAST = 0.01  # scores below this are not asked for
-TRUSTED = 0.8  # a teacher that names fewer of the labelled samples rightly is not believed about the others
-SILENT = 0.5  # an unlabelled sample is used where so much of what the teacher says concerns the student's labels
-REST = {
-    "background",
-    "empty",
-    "nobody",
-    "none",
-    "normal",
-    "nothing",
-    "other",
-}  # what a detector means by finding nothing
+TEACHER_SHARE = 0.5  # of the loss, for the teacher's soft labels of a sample that also has a label
+MIN_SCORE = 0.01  # the teacher does not report scores below this
+MIN_AGREEMENT = 0.8  # a teacher that is right in fewer of the labelled samples is not used for the others
+MIN_TOTAL = 0.5  # an unlabelled sample is used if the teacher gives the student's labels at least this score together
+# names of the label that a detector means when it detects nothing
+BACKGROUND = {"background", "empty", "nobody", "none", "normal", "nothing", "other"}
 
 
 class Teacher(NamedTuple):
-    """columns: the teacher's label to the number of the student's. rest: the student's label for nothing found, or -1."""
+    """An open teacher. columns: number of the student's label, by the teacher's label.
+
+    background: number of the student's label for "nothing detected", or -1. size: number of the student's labels.
+    """
 
     package: Package
     decoder: Decoder
     columns: dict[str, int]
-    rest: int
+    background: int
     size: int
 
 
-def teacher(name: str, labels: Sequence[str], pictures: bool) -> Teacher:
-    """Open the package `name` for a student with these labels. Raises DataError: unusable, wrong kind, no label matches."""
+def open_teacher(name: str, labels: Sequence[str], pictures: bool) -> Teacher:
+    """Open package `name` for a student with these labels. Raises DataError: unusable, wrong input, no common label."""
     try:
         folder = find(name)
         package = open_package(folder)
         known = labels_of(folder)
     except PackageError as error:
         raise DataError(f"teacher: {error}") from error
-    manifest = package.manifest
-    takes = "pictures" if manifest.picture else "readings" if manifest.window else "keypoints"
-    takes += " and a reference" if manifest.picture and manifest.picture.reference else ""
+    needed = _input_kind(package)
     wanted = "pictures" if pictures else "readings"
-    if takes != wanted:
+    if needed != wanted:
         raise DataError(
-            f"teacher {package.name} takes {takes}, your samples are {wanted}: take another teacher or task"
+            f"teacher {package.name} needs {needed}, your samples are {wanted}: choose another teacher or task"
         )
-    columns = match(known, labels)
+    columns = match_labels(known, labels)
     if not columns:
-        some = ", ".join(dict.fromkeys(known[:12])) + (" ..." if len(known) > 12 else "")
+        names = ", ".join(dict.fromkeys(known[:12])) + (" ..." if len(known) > 12 else "")
         raise DataError(
-            f"teacher {package.name} knows none of your labels ({', '.join(labels)}): name folders as it does: {some}"
+            f"teacher {package.name} knows none of your labels ({', '.join(labels)}): "
+            f"give the folders the names of its labels: {names}"
         )
-    others = [number for number, label in enumerate(labels) if _key(label) in REST and number not in columns.values()]
-    return Teacher(package, _eager(package), columns, others[0] if others else -1, len(labels))
+    background = [
+        number for number, label in enumerate(labels) if _key(label) in BACKGROUND and number not in columns.values()
+    ]
+    return Teacher(package, _sensitive_decoder(package), columns, background[0] if background else -1, len(labels))
 
 
-def covered(by: Teacher) -> list[int]:
-    """The student's labels that this teacher can tell."""
-    return sorted({*by.columns.values(), by.rest} - {-1})
+def _input_kind(package: Package) -> str:
+    """What the package reads: pictures, readings or keypoints."""
+    manifest = package.manifest
+    if manifest.picture:
+        return "pictures and a reference" if manifest.picture.reference else "pictures"
+    return "readings" if manifest.window else "keypoints"
 
 
-def match(known: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
-    """Each known label that is a wanted one, by any of its names between commas; case, dashes and blanks do not count."""
+def covered_labels(teacher: Teacher) -> list[int]:
+    """The student's labels that this teacher can predict."""
+    return sorted({*teacher.columns.values(), teacher.background} - {-1})
+
+
+def match_labels(known: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
+    """Number of the wanted label, by known label; any comma-separated name counts, case, dashes and spaces do not."""
     places = {_key(label): number for number, label in enumerate(wanted)}
-    found = {label: [places[_key(name)] for name in label.split(",") if _key(name) in places] for label in known}
-    return {label: numbers[0] for label, numbers in found.items() if numbers}
+    matches = {label: [places[_key(name)] for name in label.split(",") if _key(name) in places] for label in known}
+    return {label: numbers[0] for label, numbers in matches.items() if numbers}
 
 
 def _key(label: str) -> str:
     return re.sub(r"[\W_]+", "", label.lower())
 
 
-def _eager(package: Package) -> Decoder:
-    """The package's decoder, that reports weak scores, too: they are what a student learns most from."""
+def _sensitive_decoder(package: Package) -> Decoder:
+    """The package's decoder, set to report weak scores, too: a student learns most from them."""
     manifest = package.manifest
     fields = decoders.load(manifest.decoder).Decoder.Options.model_fields
-    more = {name: value for name, value in {"min_score": LEAST, "top": 1000}.items() if name in fields}
+    more = {name: value for name, value in {"min_score": MIN_SCORE, "top": 1000}.items() if name in fields}
     shapes = [tensor.shape for tensor in package.engine.outputs]
     return decoders.make(manifest.decoder, manifest.labels, {**manifest.options, **more}, shapes)
 
 
-def sees(by: Teacher) -> Callable[[Array], Array]:
-    """A function: picture uint8 bgr [height, width, 3] of any size to the opinion of `by`."""
-    assert by.package.manifest.picture
-    pixels = Pixels(by.package.manifest.picture, by.package.engine.inputs[0], "bgr")
+def picture_labeller(teacher: Teacher) -> Callable[[Array], Array]:
+    """A function: picture uint8 bgr [height, width, 3] of any size to the soft labels of the teacher."""
+    assert teacher.package.manifest.picture
+    pixels = Pixels(teacher.package.manifest.picture, teacher.package.engine.inputs[0], "bgr")
 
-    def ask(frame: Array) -> Array:
-        pixels(frame, by.package.engine.input(0))
-        return opinion(by, _think(by))
+    def label(frame: Array) -> Array:
+        pixels(frame, teacher.package.engine.input(0))
+        return soft_labels(teacher, _infer(teacher))
 
-    return ask
+    return label
 
 
-def reads(by: Teacher, channels: tuple[str, ...]) -> Callable[[Array], Array]:
-    """A function: recording float32 [n, channels] to opinions [n, labels], 0 until its window is full. Raises DataError."""
-    engine, window = by.package.engine, by.package.manifest.window
+def recording_labeller(teacher: Teacher, channels: tuple[str, ...]) -> Callable[[Array], Array]:
+    """A function: recording float32 [n, channels] to soft labels [n, labels], 0 until its window is full.
+
+    Raises DataError.
+    """
+    engine, window = teacher.package.engine, teacher.package.manifest.window
     assert window
     try:
         readings = Readings(window, engine.inputs[0], channels)
     except DeviceFault as error:
-        raise DataError(f"teacher {by.package.name}: {error}") from error
+        raise DataError(f"teacher {teacher.package.name}: {error}") from error
 
-    def ask(rows: Array) -> Array:
+    def label(rows: Array) -> Array:
         readings.reset()
-        said = np.zeros((len(rows), by.size), np.float32)
+        soft = np.zeros((len(rows), teacher.size), np.float32)
         for number in range(len(rows)):
             if readings(rows[number : number + 1], engine.input(0)):
-                said[number] = opinion(by, _think(by))
+                soft[number] = soft_labels(teacher, _infer(teacher))
             elif number:
-                said[number] = said[number - 1]  # between hops its last word holds
-        return said
+                soft[number] = soft[number - 1]  # between hops the last result stays valid
+        return soft
 
-    return ask
+    return label
 
 
-def _think(by: Teacher) -> list[Finding]:
-    engine = by.package.engine
+def _infer(teacher: Teacher) -> list[Finding]:
+    engine = teacher.package.engine
     engine.invoke()
-    return by.decoder([engine.real(place) for place in range(len(engine.outputs))])
+    return teacher.decoder([engine.real(place) for place in range(len(engine.outputs))])
 
 
-def opinion(by: Teacher, findings: Sequence[Finding]) -> Array:
-    """Share of each of the student's labels, float32 [labels], sum 1; all 0 where the teacher knows nothing to say.
+def soft_labels(teacher: Teacher, findings: Sequence[Finding]) -> Array:
+    """Share of each of the student's labels, float32 [labels], sum 1; all 0 where the teacher gives too little score.
 
-    A classifier's scores of one label add up; of a detector's boxes the best one counts.
+    A classifier's scores for one label are added; of a detector's boxes the highest score counts.
     """
-    scores = np.zeros(by.size, np.float32)
+    scores = np.zeros(teacher.size, np.float32)
     for finding in findings:
-        if finding.label in by.columns and np.isfinite(finding.score):
-            column = by.columns[finding.label]
-            adds = by.package.manifest.decoder in ("classify", "sequence")
+        if finding.label in teacher.columns and np.isfinite(finding.score):
+            column = teacher.columns[finding.label]
+            adds = teacher.package.manifest.decoder in ("classify", "sequence")
             scores[column] = scores[column] + finding.score if adds else max(scores[column], finding.score)
-    if by.rest >= 0:
-        scores[by.rest] = max(0.0, 1.0 - (scores.sum() if scores.sum() <= 1.0 else scores.max()))
+    if teacher.background >= 0:
+        scores[teacher.background] = max(0.0, 1.0 - (scores.sum() if scores.sum() <= 1.0 else scores.max()))
     total = float(scores.sum())
-    return scores / total if total >= SILENT else np.zeros(by.size, np.float32)
+    return scores / total if total >= MIN_TOTAL else np.zeros(teacher.size, np.float32)
 
 
-def targets(labels: Array, said: Array, covered: Sequence[int], temperature: float = TEMPERATURE) -> Array:
-    """What `loss` compares with: [n, 2 * labels], hard labels, then the teacher's at this temperature, each weighted.
+def targets(labels: Array, soft: Array, covered: Sequence[int], temperature: float = TEMPERATURE) -> Array:
+    """Targets for `loss`: [n, 2 * labels], hard labels, then soft labels at this temperature, each weighted.
 
-    labels: int [n], -1 where there is none. said: opinions [n, labels]. covered: labels the teacher can tell. It is not
-    heard where it contradicts a label, nor about samples without one where it is not TRUSTED.
+    labels: int [n], -1 where there is none. soft: soft labels [n, labels]. covered: labels the teacher can predict.
+    The teacher is ignored where it contradicts a label, and for samples without a label unless it is trusted.
     """
-    trusted = believed(*agreement(labels, said, covered))
-    hard = (labels[:, None] == np.arange(said.shape[1])).astype(np.float32)
-    heard = (said.sum(axis=1) > 0) & ((said.argmax(axis=1) == labels) | (labels < 0) & trusted)
-    soft = np.where(heard[:, None], soften(said, covered, temperature), 0.0)
-    share = np.where(heard, SHARE, 0.0)[:, None]
+    trusted = is_trusted(*agreement(labels, soft, covered))
+    hard = (labels[:, None] == np.arange(soft.shape[1])).astype(np.float32)
+    used = (soft.sum(axis=1) > 0) & ((soft.argmax(axis=1) == labels) | (labels < 0) & trusted)
+    softened = np.where(used[:, None], soften(soft, covered, temperature), 0.0)
+    share = np.where(used, TEACHER_SHARE, 0.0)[:, None]
     # T^2 keeps the teacher's part of the gradient as large as at temperature 1 (Hinton et al. 2015, section 2.1)
-    return np.concatenate([hard * (1.0 - share), soft * share * temperature**2], axis=1).astype(np.float32)
+    return np.concatenate([hard * (1.0 - share), softened * share * temperature**2], axis=1).astype(np.float32)
 
 
-def agreement(labels: Array, said: Array, covered: Sequence[int]) -> tuple[int, int]:
-    """Of the labelled samples that the teacher can tell and speaks about: how many it names rightly, how many there are."""
-    asked = np.isin(labels, covered) & (said.sum(axis=1) > 0)
-    return int((said.argmax(axis=1) == labels)[asked].sum()), int(asked.sum())
+def agreement(labels: Array, soft: Array, covered: Sequence[int]) -> tuple[int, int]:
+    """Of the labelled samples that the teacher covers and labels: how many it labels correctly, how many there are."""
+    labelled = np.isin(labels, covered) & (soft.sum(axis=1) > 0)
+    return int((soft.argmax(axis=1) == labels)[labelled].sum()), int(labelled.sum())
 
 
-def believed(right: int, of: int) -> bool:
-    """Whether it may speak alone."""
-    return of > 0 and right >= TRUSTED * of
+def is_trusted(correct: int, of: int) -> bool:
+    """Whether the teacher may label samples that have no label."""
+    return of > 0 and correct >= MIN_AGREEMENT * of
 
 
 def soften(shares: Array, covered: Sequence[int], temperature: float) -> Array:
-    """softmax(logits / T) from shares = softmax(logits): their T-th root, summing to 1. An 8-bit zero is not quite none."""
+    """softmax(logits / T) from shares = softmax(logits): T-th root, sum 1 again. An 8-bit 0 can be a small value."""
     floor = np.zeros(shares.shape[1])
     floor[list(covered)] = 1e-3
     roots = np.maximum(shares, floor) ** (1.0 / temperature)
@@ -193,11 +201,11 @@ def soften(shares: Array, covered: Sequence[int], temperature: float) -> Array:
 
 def loss(temperature: float = TEMPERATURE) -> Callable[[Any, Any], Any]:
     """Cross entropy of a softmax output with `targets`."""
-    import tensorflow as tf  # the teacher's side is used without it
+    import tensorflow as tf  # teachers run without it
 
-    def entropy(wanted: Any, guess: Any) -> Any:
+    def entropy(wanted: Any, predicted: Any) -> Any:
         hard, soft = tf.split(wanted, 2, axis=-1)
-        logs = tf.math.log(guess + 1e-7)
+        logs = tf.math.log(predicted + 1e-7)
         return -tf.reduce_sum(hard * logs + soft * tf.nn.log_softmax(logs / temperature), axis=-1)
 
     return entropy

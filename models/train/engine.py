@@ -1,23 +1,26 @@
-"""TensorFlow's part: a reproducible start, and float to INT8."""
+"""TensorFlow: reproducible training, and conversion of a Keras model to a float or INT8 file."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from agent.data import Array
 
+KerasModel = Any  # TensorFlow ships no types
+Converter = Any
 CALIBRATION = 500  # samples that show the converter the range of every tensor
 
 
-def steady(seed: int) -> None:
-    """Same seed, same weights: needs one thread, too, as the order of a sum changes its last bits.
+def make_reproducible(seed: int) -> None:
+    """Same seed, same weights. Uses one thread, because the order of a sum changes its last bits.
 
-    Layers are numbered from one again, as their names get into the file.
+    Restarts the numbers in the names of layers, which are stored in the file.
     """
     tf.keras.backend.clear_session()
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -26,14 +29,14 @@ def steady(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def to_float(model: tf.keras.Model) -> bytes:
-    return _convert(converter(model))
+def to_float(model: KerasModel) -> bytes:
+    return _convert(_converter(model))
 
 
-def to_int8(model: tf.keras.Model, samples: Array) -> bytes:
-    """Weights, activations, input and output in INT8. samples: float32 [n, ...], as diverse as in use."""
+def to_int8(model: KerasModel, samples: Array) -> bytes:
+    """Weights, activations, input and output in INT8. samples: float32 [n, ...], as diverse as in operation."""
     picked = np.random.default_rng(0).choice(len(samples), min(CALIBRATION, len(samples)), replace=False)
-    quantiser = converter(model)
+    quantiser = _converter(model)
     quantiser.optimizations = [tf.lite.Optimize.DEFAULT]
     quantiser.representative_dataset = lambda: ([samples[i : i + 1].astype(np.float32)] for i in picked)
     quantiser.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -41,14 +44,14 @@ def to_int8(model: tf.keras.Model, samples: Array) -> bytes:
     return _convert(quantiser)
 
 
-def _convert(converter: tf.lite.TFLiteConverter) -> bytes:
-    """Without the list of endpoints that Keras prints where the figures go."""
+def _convert(converter: Converter) -> bytes:
+    """Convert without the list of endpoints that Keras prints to stdout, where the figures go."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs")  # they come from the samples
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs")  # the ranges come from the samples
         return bytes(converter.convert())
 
 
-def converter(model: tf.keras.Model) -> tf.lite.TFLiteConverter:
-    """The batch is pinned to 1: a free one leaves shape arithmetic in the graph that costs more than the network."""
+def _converter(model: KerasModel) -> Converter:
+    """A converter for batch size 1: a free one adds shape arithmetic to the graph that costs more than the network."""
     single = tf.keras.Input(batch_shape=(1, *model.input_shape[1:]))
     return tf.lite.TFLiteConverter.from_keras_model(tf.keras.Model(single, model(single)))

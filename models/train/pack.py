@@ -1,4 +1,4 @@
-"""Writes a model package: the file, what the file cannot say, and outputs to compare with at load."""
+"""Writes a model package: model file, manifest, and golden outputs to compare with at load."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 
 from agent.data import Array
 
-GOLDEN = 8  # pairs of input and output
+GOLDEN = 8  # pairs of input and output in golden.npz
 
 
 def pack(place: Path, content: bytes, facts: Mapping[str, Any], inputs: Array, outputs: Array) -> None:
-    """facts: what goes into the manifest besides file names and checksum. inputs, outputs: raw values of GOLDEN samples."""
+    """facts: manifest keys besides file names and checksum. inputs, outputs: raw values of GOLDEN samples."""
     place.mkdir(exist_ok=True)
     file = f"{place.name}.tflite"
     (place / file).write_bytes(content)
@@ -33,7 +33,7 @@ def pack(place: Path, content: bytes, facts: Mapping[str, Any], inputs: Array, o
 
 
 def yaml(facts: Mapping[str, Any], indent: str = "") -> str:
-    """One line a key; a mapping is indented below its key. Strings and lists are written as in JSON, which is YAML."""
+    """One line for each key; a mapping is indented below its key. Strings and lists are JSON, which YAML includes."""
     lines = []
     for key, value in facts.items():
         if isinstance(value, Mapping):

@@ -47,7 +47,7 @@ print(whole, edits[-1] if edits else 0)
 # begun just before the cut may be empty.
 TAPES = r"""
 from pathlib import Path
-from agent import recording
+from agent.recorder import recording
 read, torn, fresh, bad = 0, 0, 0, []
 for path in sorted(Path("/var/lib/reflexd/recordings").glob("*.mcap")):
     try:

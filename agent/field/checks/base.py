@@ -1,4 +1,4 @@
-"""What a check of the doctor gets to see, and what it says."""
+"""What a check of the doctor receives and what it returns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Tool = Callable[[Sequence[str]], "str | None"]
 
 
 class Check(NamedTuple):
-    """cause: what was found. effect: what it does to the lanes. mend: a command, or what to change where."""
+    """cause: the state that was read or measured. effect: on the lanes. mend: a command, or what to change where."""
 
     name: str
     state: str
@@ -29,7 +29,7 @@ class Check(NamedTuple):
 
 
 class Box(NamedTuple):
-    """root: where sys, proc and dev are found. tool: output of a program, None where it is absent or fails."""
+    """root: the folder of sys, proc and dev. tool: output of a program, None where it is absent or fails."""
 
     view: View
     root: Path
@@ -48,54 +48,51 @@ class Box(NamedTuple):
                 yield f"actuator {name}", actuator.device
 
     def text(self, path: str) -> str:
-        """Of a file of the kernel, "" where there is none."""
-        return read(self.root / path)
+        """Content of a file of the kernel, "" where there is none."""
+        return read_text(self.root / path)
 
     def glob(self, pattern: str) -> list[Path]:
         return sorted(self.root.glob(pattern))
 
 
-def read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Empty where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
 
 
-def number(path: Path) -> float:
+def read_number(path: Path) -> float:
     """NaN where there is none."""
     try:
-        return float(read(path))
+        return float(read_text(path))
     except ValueError:
         return math.nan
 
 
 def run_tool(command: Sequence[str]) -> str | None:
-    """Standard output and error; a tool that hangs must not take the doctor with it."""
+    """Standard output and error; a tool that hangs must not block the doctor."""
+    english = {**os.environ, "LC_ALL": "C"}
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=5, env=_plain_language()
-        )
+        process = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=5, env=english)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout + done.stderr if done.returncode == 0 else None
+    return process.stdout + process.stderr if process.returncode == 0 else None
 
 
-def _plain_language() -> dict[str, str]:
-    return {**os.environ, "LC_ALL": "C"}
-
-
-def span(cores: Sequence[int]) -> str:
+def core_ranges(cores: Sequence[int]) -> str:
     """0-3, 5 of 0 1 2 3 5."""
-    found: list[list[int]] = []
+    ranges: list[list[int]] = []
     for core in sorted(cores):
-        if found and core == found[-1][1] + 1:
-            found[-1][1] = core
+        if ranges and core == ranges[-1][1] + 1:
+            ranges[-1][1] = core
         else:
-            found.append([core, core])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
+            ranges.append([core, core])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
 
 
 def listed(values: Sequence[Any], most: int = 4) -> str:
-    said = ", ".join(map(str, values[:most]))
-    return said + (f" and {len(values) - most} more" if len(values) > most else "")
+    """The first `most` values and how many more there are."""
+    text = ", ".join(map(str, values[:most]))
+    return text + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -1,4 +1,4 @@
-"""How fast the cores are clocked, what time it is, and what it costs to ask."""
+"""Clock rates of the cores and the GPU, the time of day, and the cost of reading the clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from agent.field.checks.base import GOOD, SKIP, WARN, Box, Check, number, read, span
+from agent.field.checks.base import GOOD, SKIP, WARN, Box, Check, core_ranges, read_number, read_text
 
 CHEAP = ("tsc", "arch_sys_counter", "kvm-clock", "xen", "hyperv_clocksource_tsc_page", "riscv_clocksource")
 TIMEX = 208  # bytes of struct timex where `long` has 64 bits
@@ -27,19 +27,19 @@ def governor(box: Box) -> Check:
     capped = []
     for folder in box.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq"):
         core = int(folder.parent.name[3:])
-        cores.setdefault(read(folder / "scaling_governor"), []).append(core)
-        if number(folder / "scaling_max_freq") < number(folder / "cpuinfo_max_freq"):
+        cores.setdefault(read_text(folder / "scaling_governor"), []).append(core)
+        if read_number(folder / "scaling_max_freq") < read_number(folder / "cpuinfo_max_freq"):
             capped.append(core)
     if not cores:
-        return Check("cpu governor", SKIP, "the kernel does not steer the clock (virtual machine?)")
-    slow = {name: found for name, found in cores.items() if name != "performance"}
+        return Check("cpu governor", SKIP, "no clock control by the kernel (virtual machine?)")
+    slow = {name: numbers for name, numbers in cores.items() if name != "performance"}
     if slow:
-        cause = "; ".join(f"cores {span(found)}: {name or 'unknown'}" for name, found in slow.items())
+        cause = "; ".join(f"cores {core_ranges(numbers)}: {name or 'unknown'}" for name, numbers in slow.items())
         effect = "the clock is low when a sample comes and climbs too late: inference takes up to several times as long"
         mend = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         return Check("cpu governor", WARN, cause, effect, mend)
     if capped:
-        cause = f"cores {span(capped)}: kept below their full clock"
+        cause = f"cores {core_ranges(capped)}: limited below their full clock"
         mend = "for f in /sys/devices/system/cpu/cpu*/cpufreq; do sudo cp $f/cpuinfo_max_freq $f/scaling_max_freq; done"
         return Check("cpu governor", WARN, cause, "inference takes longer", mend)
     return Check("cpu governor", GOOD, "performance on every core")
@@ -47,8 +47,7 @@ def governor(box: Box) -> Check:
 
 def nvpmodel(box: Box) -> Check:
     """Jetson's power mode: `nvpmodel -q` prints "NV Power Mode: MAXN" and its number."""
-    told = box.tool(["nvpmodel", "-q"])
-    mode = re.search(r"NV Power Mode:\s*(\S+)", told or "")
+    mode = re.search(r"NV Power Mode:\s*(\S+)", box.tool(["nvpmodel", "-q"]) or "")
     if not mode:
         return Check("power mode", SKIP, "no nvpmodel here: no Jetson, or it gives no answer")
     if mode[1].startswith("MAXN"):
@@ -60,30 +59,32 @@ def nvpmodel(box: Box) -> Check:
 
 def gpu_clock(box: Box) -> Check:
     # a Jetson calls it 17000000.gpu, .gv11b (Xavier) or .ga10b (Orin)
-    folders = [one for one in box.glob("sys/class/devfreq/*") if re.search("gpu|gv11b|ga10b", one.name)]
+    folders = [folder for folder in box.glob("sys/class/devfreq/*") if re.search("gpu|gv11b|ga10b", folder.name)]
     if not folders:
-        return Check("gpu clock", SKIP, "no GPU whose clock the kernel steers")
-    loose = [folder.name for folder in folders if number(folder / "min_freq") < number(folder / "max_freq")]
-    if loose:
+        return Check("gpu clock", SKIP, "no GPU clock controlled by the kernel")
+    variable = [
+        folder.name for folder in folders if read_number(folder / "min_freq") < read_number(folder / "max_freq")
+    ]
+    if variable:
         effect = "the first inferences after a pause run at a low clock"
-        return Check("gpu clock", WARN, f"{', '.join(loose)} floats", effect, "sudo jetson_clocks (on a Jetson)")
+        return Check("gpu clock", WARN, f"{', '.join(variable)} varies", effect, "sudo jetson_clocks (on a Jetson)")
     return Check("gpu clock", GOOD, f"{', '.join(folder.name for folder in folders)} at its full clock")
 
 
 def clock_source(box: Box) -> Check:
     place = "sys/devices/system/clocksource/clocksource0"
-    now = box.text(f"{place}/current_clocksource")
-    if not now:
-        return Check("clock source", SKIP, "the kernel does not tell")
-    if now.startswith(CHEAP):
-        return Check("clock source", GOOD, now)
-    effect = "asking for the time is a slow bus access, and a lane asks nine times a sample"
-    mend = f"dmesg | grep -i clocksource says why; there is: {box.text(f'{place}/available_clocksource')}"
-    return Check("clock source", WARN, now, effect, mend)
+    current = box.text(f"{place}/current_clocksource")
+    if not current:
+        return Check("clock source", SKIP, "not reported by the kernel")
+    if current.startswith(CHEAP):
+        return Check("clock source", GOOD, current)
+    effect = "reading the time is a slow bus access, and a lane reads it nine times a sample"
+    mend = f"dmesg | grep -i clocksource gives the reason; available: {box.text(f'{place}/available_clocksource')}"
+    return Check("clock source", WARN, current, effect, mend)
 
 
 def adjtimex() -> tuple[int, int, float]:
-    """(state, status, largest error in s) of the kernel's clock, adjtimex(2). Mode 0 only reads; state -1: forbidden."""
+    """State, status and largest error in s of the kernel's clock (man 2: mode 0 only reads). State -1: not allowed."""
     memory = ctypes.create_string_buffer(TIMEX)
     state = ctypes.CDLL(None, use_errno=True).adjtimex(memory)
     # modes, offset, freq, maxerror (us), esterror, status
@@ -92,21 +93,19 @@ def adjtimex() -> tuple[int, int, float]:
 
 
 def time_of_day(box: Box, kernel: tuple[int, int, float]) -> Check:
-    """The kernel's own word; the tools only tell who keeps it."""
+    """The kernel knows whether it is synchronised; the tools only name the service that does it."""
     state, status, error_s = kernel
     if state < 0:
         return Check("time", SKIP, "adjtimex(2) is not allowed here")
     if state != TIME_ERROR and not status & STA_UNSYNC:
-        return Check("time", GOOD, f"synchronised{_keeper(box)}, at most {error_s * 1e3:.0f} ms off")
-    effect = (
-        "log and recordings bear a wrong time, certificates may seem invalid; lanes and commands count on another clock"
-    )
+        return Check("time", GOOD, f"synchronised{_time_service(box)}, at most {error_s * 1e3:.0f} ms off")
+    effect = "log and recordings bear a wrong time, certificates may seem invalid; lanes and commands use another clock"
     mend = "sudo timedatectl set-ntp true; then: timedatectl timesync-status, or chronyc tracking"
-    return Check("time", WARN, f"not synchronised{_keeper(box)}", effect, mend)
+    return Check("time", WARN, f"not synchronised{_time_service(box)}", effect, mend)
 
 
-def _keeper(box: Box) -> str:
+def _time_service(box: Box) -> str:
     if (box.root / "run/systemd/timesync").exists():
         return " (systemd-timesyncd)"
-    told = re.search(r"Reference ID\s*:\s*(\S+)(?: \((.*)\))?", box.tool(["chronyc", "-n", "tracking"]) or "")
-    return f" (chrony, {told[2] or told[1]})" if told else ""
+    server = re.search(r"Reference ID\s*:\s*(\S+)(?: \((.*)\))?", box.tool(["chronyc", "-n", "tracking"]) or "")
+    return f" (chrony, {server[2] or server[1]})" if server else ""

@@ -1,4 +1,4 @@
-"""The files in /dev that the configuration names: are they there, and may the service use them?"""
+"""The files in /dev that the configuration names: do they exist, and may the service use them?"""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from agent.field.checks.base import BAD, GOOD, SERVICE_USER, SKIP, Box, Check, l
 
 def checks(box: Box) -> Iterator[Check]:
     user = service_user(box.view.pid)
-    none = True
-    for name, device in box.devices():
-        for path in paths(device):
-            none = False
-            yield usable(name, path, box.root, user)
-    if none:
+    used = [(name, path) for name, device in box.devices() for path in paths(device)]
+    for name, path in used:
+        yield usable(name, path, box.root, user)
+    if not used:
         yield Check("devices", SKIP, "the configuration names no file in /dev")
 
 
@@ -29,7 +27,7 @@ def paths(device: Device) -> list[str]:
 
 
 def service_user(pid: int) -> str:
-    """Who opens the devices: the daemon's user, else the service's, else ours."""
+    """The user that opens the devices: the daemon's user, else the service's, else ours."""
     uid = os.geteuid()
     try:
         uid = os.stat(f"/proc/{pid}").st_uid if pid else pwd.getpwnam(SERVICE_USER).pw_uid
@@ -44,19 +42,20 @@ def service_user(pid: int) -> str:
 def usable(name: str, path: str, root: Path, user: str) -> Check:
     file, title = root / path[1:], f"{name}: {path}"
     try:
-        found = file.stat()
+        entry = file.stat()
     except OSError:
-        there = _like(path, root)
-        mend = f"plug it in; there is: {listed(there)}" if there else "plug it in; then: dmesg | tail"
-        return Check(title, BAD, "is not there", "nothing comes from it, nothing reaches it", mend)
+        similar = _similar(path, root)
+        mend = f"plug it in; present: {listed(similar)}" if similar else "plug it in; then: dmesg | tail"
+        return Check(title, BAD, "does not exist", "nothing comes from it, nothing reaches it", mend)
     uid, groups = _identity(user)
-    if allowed(found.st_uid, found.st_gid, S_IMODE(found.st_mode), uid, groups):
+    mode = S_IMODE(entry.st_mode)
+    if allowed(entry.st_uid, entry.st_gid, mode, uid, groups):
         return Check(title, GOOD, f"user {user} may read and write it")
-    group = _group_name(found.st_gid)
+    group = _group_name(entry.st_gid)
     mend = f"sudo usermod -aG {group} {user}; then: sudo systemctl restart reflexd"
-    if group == "root" or not S_IMODE(found.st_mode) & 0o060 == 0o060:
+    if group == "root" or mode & 0o060 != 0o060:
         mend = f'a udev rule that gives it to a group: KERNEL=="{file.name}", GROUP="dialout", MODE="0660"'
-    cause = f"user {user} may not read and write it (mode {S_IMODE(found.st_mode):04o}, group {group})"
+    cause = f"user {user} may not read and write it (mode {mode:04o}, group {group})"
     return Check(title, BAD, cause, "the device cannot be opened", mend)
 
 
@@ -83,9 +82,9 @@ def _group_name(gid: int) -> str:
         return str(gid)
 
 
-def _like(path: str, root: Path) -> list[str]:
-    """Devices of the same kind that are there; names by-id stay the same when numbers change."""
+def _similar(path: str, root: Path) -> list[str]:
+    """Existing devices of the same kind; names by-id stay the same when numbers change."""
     kind = Path(path).name.rstrip("0123456789") if "/by-" not in path else "video" if "v4l" in path else "tty"
     folder = "v4l" if kind == "video" else "serial" if kind.startswith("tty") else "none"
-    found = sorted(root.glob(f"dev/{folder}/by-id/*")) or sorted(root.glob(f"dev/{kind}[0-9]*"))
-    return ["/" + str(one.relative_to(root)) for one in found]
+    files = sorted(root.glob(f"dev/{folder}/by-id/*")) or sorted(root.glob(f"dev/{kind}[0-9]*"))
+    return ["/" + str(file.relative_to(root)) for file in files]

@@ -1,12 +1,13 @@
-"""Is the board too hot, and is it slowed down for that?"""
+"""Is the board too hot, and is it slowed down because of it?"""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, number, read
+from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, read_number, read_text
 from drivers.board import linux
 
 NEAR_C = 5.0
@@ -15,43 +16,49 @@ COOLING = "the kernel slows the cores down to cool them: inference takes longer"
 MEND = "clean the fan and the heat sink, shade the cabinet; sudo nvpmodel -m to a smaller mode (Jetson)"
 
 
+class Zone(NamedTuple):
+    """A thermal zone, C. passive: where it slows down; hot: where it switches off; infinity without such a trip."""
+
+    name: str
+    now: float
+    passive: float
+    hot: float
+
+
 def checks(box: Box) -> Iterator[Check]:
     yield temperature(box)
     yield cooling(box)
     yield counters(box)
 
 
-def _trips(box: Box) -> dict[str, tuple[float, float, float]]:
-    """Zone -> (now, where slowing down begins, where it is hot), C; infinity for a trip that it has not."""
-    found = {}
-    for zone in box.glob("sys/class/thermal/thermal_zone*"):
-        now = number(zone / "temp") / 1000
+def _zones(box: Box) -> Iterator[Zone]:
+    for folder in box.glob("sys/class/thermal/thermal_zone*"):
+        now = read_number(folder / "temp") / 1000
         if not linux.COLDEST_C < now < linux.HOTTEST_C:
             continue
-        points: dict[str, float] = {}
-        for file in zone.glob("trip_point_*_type"):
-            kind, at = read(file), number(file.with_name(file.name.replace("_type", "_temp"))) / 1000
-            if at > 0:  # 0 and below: switched off
-                points[kind] = min(at, points.get(kind, math.inf))
-        hot = min(points.get("hot", math.inf), points.get("critical", math.inf))
-        found[f"{zone.name[12:]} {read(zone / 'type')}"] = now, points.get("passive", math.inf), hot
-    return found
+        trips: dict[str, float] = {}
+        for file in folder.glob("trip_point_*_type"):
+            kind, limit = read_text(file), read_number(file.with_name(file.name.replace("_type", "_temp"))) / 1000
+            if limit > 0:  # 0 and below: switched off
+                trips[kind] = min(limit, trips.get(kind, math.inf))
+        hot = min(trips.get("hot", math.inf), trips.get("critical", math.inf))
+        yield Zone(f"{folder.name[12:]} {read_text(folder / 'type')}", now, trips.get("passive", math.inf), hot)
 
 
 def temperature(box: Box) -> Check:
-    found = _trips(box)
+    zones = list(_zones(box))
     hottest = linux.temperatures(box.root).get("temperature_c", math.nan)
     if math.isnan(hottest):
-        return Check("temperature", SKIP, "no sensor that the kernel knows")
-    cause = f"the hottest sensor reads {hottest:.1f} C"
-    for name, (now, passive, hot) in found.items():
-        if now > hot - NEAR_C:
-            cause = f"zone {name} {now:.1f} C, switches off at {hot:.0f} C"
+        return Check("temperature", SKIP, "no sensor known to the kernel")
+    for zone in zones:
+        if zone.now > zone.hot - NEAR_C:
+            cause = f"zone {zone.name} {zone.now:.1f} C, switches off at {zone.hot:.0f} C"
             return Check("temperature", BAD, cause, "this box switches off", MEND)
-        if now > passive - NEAR_C:
-            cause = f"zone {name} {now:.1f} C, slows down at {passive:.0f} C"
+        if zone.now > zone.passive - NEAR_C:
+            cause = f"zone {zone.name} {zone.now:.1f} C, slows down at {zone.passive:.0f} C"
             return Check("temperature", WARN, cause, COOLING, MEND)
-    if not found or all(math.isinf(passive) and math.isinf(hot) for _, passive, hot in found.values()):
+    cause = f"the hottest sensor reads {hottest:.1f} C"
+    if all(math.isinf(zone.passive) and math.isinf(zone.hot) for zone in zones):
         if hottest > HOT_C:
             return Check("temperature", BAD, cause, "this box may switch off", MEND)
         if hottest > WARM_C:
@@ -63,12 +70,12 @@ def cooling(box: Box) -> Check:
     """A fan that turns is no trouble; a core that is slowed down is."""
     active, known = [], False
     for device in box.glob("sys/class/thermal/cooling_device*"):
-        kind = read(device / "type")
+        kind = read_text(device / "type")
         if not re.search(r"processor|cpu|gpu|devfreq|throttle", kind, re.IGNORECASE):
             continue
         known = True
-        if number(device / "cur_state") > 0:
-            active.append(f"{kind} {read(device / 'cur_state')} of {read(device / 'max_state')}")
+        if read_number(device / "cur_state") > 0:
+            active.append(f"{kind} {read_text(device / 'cur_state')} of {read_text(device / 'max_state')}")
     if not known:
         return Check("throttling", SKIP, "nothing that the kernel would slow down")
     if active:
@@ -77,15 +84,15 @@ def cooling(box: Box) -> Check:
 
 
 def counters(box: Box) -> Check:
-    """What has happened since boot: Intel's counters, Raspberry Pi's flags, Jetson's over-current events."""
-    found = linux.throttling(box.root)
-    current = {file.name: number(file) for file in box.glob("sys/class/hwmon/hwmon*/oc*_event_cnt")}
-    if not found and not current:
-        return Check("throttled before", SKIP, "the kernel does not count it here")
-    said = [f"{found['throttle_count']:.0f} thermal events"] if found.get("throttle_count") else []
-    said += ["under-voltage or heat, now (vcgencmd get_throttled)"] if found.get("throttled") else []
-    said += [f"{count:.0f} over-current events ({name})" for name, count in current.items() if count > 0]
-    if said:
+    """Events since boot: Intel's counters, Raspberry Pi's flags, Jetson's over-current events."""
+    counts = linux.throttling(box.root)
+    current = {file.name: read_number(file) for file in box.glob("sys/class/hwmon/hwmon*/oc*_event_cnt")}
+    if not counts and not current:
+        return Check("throttled before", SKIP, "not counted by the kernel here")
+    events = [f"{counts['throttle_count']:.0f} thermal events"] if counts.get("throttle_count") else []
+    events += ["under-voltage or heat, now (vcgencmd get_throttled)"] if counts.get("throttled") else []
+    events += [f"{count:.0f} over-current events ({name})" for name, count in current.items() if count > 0]
+    if events:
         effect = "while it lasts, cores and GPU run at a low clock"
-        return Check("throttled before", WARN, "since boot: " + ", ".join(said), effect, MEND + "; a stronger supply")
+        return Check("throttled before", WARN, "since boot: " + ", ".join(events), effect, MEND + "; a stronger supply")
     return Check("throttled before", GOOD, "never since boot")

@@ -1,4 +1,4 @@
-"""Ports, keys, and whether the mark that a 5G or TSN network sorts by survives."""
+"""Ports, keys, and whether the DSCP mark by which a 5G or TSN network sorts packets survives."""
 
 from __future__ import annotations
 
@@ -25,37 +25,36 @@ def checks(box: Box) -> Iterator[Check]:
 
 
 def ports(box: Box) -> Iterator[Check]:
-    """Those that we serve are free or ours; those of other boxes answer."""
-    config, alive = box.config, bool(box.view.pid)
-    if config.metrics.port:
-        yield served("metrics", config.metrics.host, config.metrics.port, alive)
-    for name, actuator in config.actuators.items():
-        if not actuator.endpoint.startswith("tcp://"):
-            continue
-        host, _, port = actuator.endpoint.removeprefix("tcp://").rpartition(":")
-        if actuator.device is None:
+    """Served ports are free or used by the daemon; those of other boxes accept connections."""
+    metrics = box.config.metrics
+    if metrics.port:
+        yield served("metrics", metrics.host, metrics.port, bool(box.view.pid))
+    for name, actuator in box.config.actuators.items():
+        if actuator.endpoint.startswith("tcp://") and actuator.device is None:
+            host, _, port = actuator.endpoint.removeprefix("tcp://").rpartition(":")
             yield remote(name, host.strip("[]"), int(port))
 
 
-def served(name: str, host: str, port: int, alive: bool) -> Check:
+def served(name: str, host: str, port: int, running: bool) -> Check:
+    """running: the daemon runs."""
     title, where = f"port of {name}", f"{host}:{port}"
-    answers = _reachable(host, port)
-    if alive and not answers:
+    connected = _reachable(host, port)
+    if running and not connected:
         mend = f"is the port taken? sudo ss -ltnp 'sport = :{port}'; then: journalctl -u reflexd"
-        return Check(title, WARN, f"{where}: the daemon runs and nobody answers", "nobody can read it", mend)
-    if not alive and answers:
-        mend = f"sudo ss -ltnp 'sport = :{port}' tells who; choose another port"
-        return Check(title, WARN, f"{where}: taken by another program", "it cannot be served", mend)
-    return Check(title, GOOD, f"{where}: {'answers' if alive else 'free'}")
+        return Check(title, WARN, f"{where}: the daemon runs, no connection", f"{name} cannot be read", mend)
+    if not running and connected:
+        mend = f"sudo ss -ltnp 'sport = :{port}' names it; choose another port"
+        return Check(title, WARN, f"{where}: taken by another program", f"{name} cannot be served", mend)
+    return Check(title, GOOD, f"{where}: {'accepts connections' if running else 'free'}")
 
 
 def remote(name: str, host: str, port: int) -> Check:
     title = f"port of actuator {name}"
     if _reachable(host, port):
-        return Check(title, GOOD, f"{host}:{port} answers")
+        return Check(title, GOOD, f"{host}:{port} accepts connections")
     effect = "no command arrives; the actuator is in its safe state"
     mend = f"on that box: reflexd actuate; from here: ping {host}; firewall: port {port}/tcp"
-    return Check(title, BAD, f"{host}:{port}: nobody answers", effect, mend)
+    return Check(title, BAD, f"{host}:{port}: no connection", effect, mend)
 
 
 def _reachable(host: str, port: int) -> bool:
@@ -69,11 +68,11 @@ def _reachable(host: str, port: int) -> bool:
 def insecure(config: Config) -> Check:
     if not config.insecure:
         return Check("insecure", GOOD, "network endpoints need keys")
-    open_ones = [name for name in config.actuators if not is_local(config.endpoint(name))]
-    cause, effect = "'insecure: true', and nothing needs it", "a later endpoint would be open to everybody"
-    if open_ones:
-        cause = f"'insecure: true': {listed(open_ones)} can be reached without keys"
-        effect = "whoever is in that network can move the machine"
+    unprotected = [name for name in config.actuators if not is_local(config.endpoint(name))]
+    cause, effect = "'insecure: true', and nothing needs it", "an endpoint added later would accept every box"
+    if unprotected:
+        cause = f"'insecure: true': {listed(unprotected)} can be reached without keys"
+        effect = "every box in that network can move the machine"
     return Check("insecure", WARN, cause, effect, "reflexd keys DIR; set 'keys' and 'server_key'; remove 'insecure'")
 
 
@@ -83,7 +82,7 @@ def key_files(box: Box) -> Iterator[Check]:
         yield Check("keys", SKIP, "the configuration names none")
         return
     yield secret(config.keys.own)
-    if any(one.device and not is_local(config.endpoint(name)) for name, one in config.actuators.items()):
+    if any(actuator.device and not is_local(config.endpoint(name)) for name, actuator in config.actuators.items()):
         yield authorised(config.keys.authorized)
     for name, actuator in config.actuators.items():
         if actuator.server_key:
@@ -100,33 +99,31 @@ def secret(path: Path) -> Check:
     except OSError as error:
         return Check(title, BAD, str(error), effect, f"reflexd keys {path.parent}")
     if mode & 0o077:
-        effect = "others on this box can take the key and command the actuators"
-        mend = f"chmod 600 {path}; better: new keys, as it may be known"
+        effect = "other users of this box can copy the key and command the actuators"
+        mend = f"chmod 600 {path}; better: new keys, as it may have been copied"
         return Check(title, BAD, f"{path}: mode {mode:04o}, not 0600", effect, mend)
     return Check(title, GOOD, f"{path}: mode {mode:04o}")
 
 
 def authorised(folder: Path | None) -> Check:
-    title, effect = "authorised keys", "nobody may command the actuators of this box"
+    title, effect = "authorised keys", "no other box may command the actuators of this box"
     if folder is None or not folder.is_dir():
-        mend = "set keys.authorized; put the other boxes' .key files there"
+        mend = "set keys.authorized; copy the .key files of the other boxes there"
         return Check(title, BAD, f"no folder '{folder}'", effect, mend)
-    found, secrets = sorted(folder.glob("*.key")), sorted(folder.glob("*_secret"))
-    if not found:
-        return Check(
-            title, BAD, f"{folder}: no .key file", effect, f"copy the public key of each commanding box to {folder}"
-        )
+    publics, secrets = sorted(folder.glob("*.key")), sorted(folder.glob("*_secret"))
+    if not publics:
+        mend = f"copy the public key of each commanding box to {folder}"
+        return Check(title, BAD, f"{folder}: no .key file", effect, mend)
     try:
-        for path in found:
+        for path in publics:
             keys.read(path)
     except OSError as error:
         return Check(title, BAD, str(error), "its box may not command", "copy it again: scp BOX:DIR/NAME.key")
     if secrets:
         cause = f"secret keys lie in {folder}: {listed([path.name for path in secrets])}"
-        return Check(
-            title, WARN, cause, "a secret key that travels is none", "remove them there; make new keys on that box"
-        )
-    return Check(title, GOOD, f"{len(found)} in {folder}")
+        mend = "remove them there; make new keys on that box"
+        return Check(title, WARN, cause, "a secret key that was copied is secret no more", mend)
+    return Check(title, GOOD, f"{len(publics)} in {folder}")
 
 
 def public(title: str, path: Path) -> Check:
@@ -139,26 +136,27 @@ def public(title: str, path: Path) -> Check:
 
 def loopback_tos(value: int) -> int:
     """The type-of-service byte that arrives when `value` is sent; raises OSError."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as to, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as of:
-        to.bind(("127.0.0.1", 0))
-        to.settimeout(TIMEOUT_S)
-        to.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
-        of.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, value)
-        of.sendto(b"?", to.getsockname())
-        _, told, _, _ = to.recvmsg(1, socket.CMSG_SPACE(4))
-    return next((data[0] for level, kind, data in told if (level, kind) == (socket.IPPROTO_IP, socket.IP_TOS)), -1)
+    udp = socket.AF_INET, socket.SOCK_DGRAM
+    with socket.socket(*udp) as receiver, socket.socket(*udp) as sender:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(TIMEOUT_S)
+        receiver.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)
+        sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, value)
+        sender.sendto(b"?", receiver.getsockname())
+        _, ancillary, _, _ = receiver.recvmsg(1, socket.CMSG_SPACE(4))
+    tos = (socket.IPPROTO_IP, socket.IP_TOS)
+    return next((data[0] for level, kind, data in ancillary if (level, kind) == tos), -1)
 
 
 def dscp(measure: Callable[[int], int]) -> Check:
-    """measure: what arrives of a type-of-service byte."""
+    """measure: the type-of-service byte that arrives when one is sent."""
     try:
         arrived = measure(EXPEDITED << 2)
     except OSError as error:
         return Check("DSCP", SKIP, f"loopback cannot be tried: {error}")
+    cause = f"{EXPEDITED} sent, {arrived >> 2} arrived on loopback"
     if arrived == EXPEDITED << 2:
-        return Check(
-            "DSCP", GOOD, f"{EXPEDITED} sent, {EXPEDITED} arrived on loopback; the network beyond is not seen here"
-        )
+        return Check("DSCP", GOOD, f"{cause}; the network beyond is not checked")
     effect = "the network cannot tell commands from other traffic: no slice, no priority"
     mend = "sudo nft list ruleset | grep -i dscp; sudo iptables -t mangle -S"
-    return Check("DSCP", WARN, f"{EXPEDITED} sent, {arrived >> 2} arrived on loopback", effect, mend)
+    return Check("DSCP", WARN, cause, effect, mend)

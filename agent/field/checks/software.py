@@ -1,4 +1,4 @@
-"""Are the interpreter, the engines and the models the ones that this box shall run?"""
+"""Are the interpreter, the engines and the models the ones that this box needs?"""
 
 from __future__ import annotations
 
@@ -28,35 +28,33 @@ def checks(box: Box) -> Iterator[Check]:
 
 
 def _version(distribution: str) -> str:
-    """ "" where it is not installed."""
+    """Empty where it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return ""
 
 
-def python(found: tuple[int, ...] = tuple(sys.version_info[:3])) -> Check:
-    text = ".".join(map(str, found))
-    if found < (3, 10):
-        return Check(
-            "python", BAD, f"Python {text}", "reflexd needs 3.10 or newer", "make the venv with a newer python3"
-        )
+def python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Check:
+    text = ".".join(map(str, version))
+    if version < (3, 10):
+        mend = "make the venv with a newer python3"
+        return Check("python", BAD, f"Python {text}", "reflexd needs 3.10 or newer", mend)
     return Check("python", GOOD, f"{platform.python_implementation()} {text} on {platform.machine()}")
 
 
 def libraries(installed: Callable[[str], str]) -> Check:
-    found = {name: installed(name) for name in LIBRARIES}
-    missing = [name for name, text in found.items() if not text]
+    """installed: version of a distribution, "" where it is not installed."""
+    versions = {name: installed(name) for name in LIBRARIES}
+    missing = [name for name, version in versions.items() if not version]
     if missing:
-        effect = "the daemon, or a driver, does not start"
-        return Check(
-            "libraries", BAD, f"not installed: {', '.join(missing)}", effect, f"pip install {' '.join(missing)}"
-        )
-    return Check("libraries", GOOD, ", ".join(f"{name} {text}" for name, text in found.items()))
+        cause, effect = f"not installed: {', '.join(missing)}", "the daemon, or a driver, does not start"
+        return Check("libraries", BAD, cause, effect, f"pip install {' '.join(missing)}")
+    return Check("libraries", GOOD, ", ".join(f"{name} {version}" for name, version in versions.items()))
 
 
 def _configured(box: Box) -> Check:
-    """As `reflexd check` would say it."""
+    """The same mistakes as `reflexd check` reports."""
     path = box.view.path
     try:
         config = load_config(path)
@@ -77,22 +75,23 @@ def _folders(box: Box) -> Iterator[tuple[str, Path]]:
 
 
 def _manifests(box: Box) -> list[Manifest]:
-    found = []
+    manifests = []
     for _, folder in _folders(box):
         try:
-            found.append(package.read(folder))
+            manifests.append(package.read(folder))
         except PackageError:
-            continue  # said by `models`
-    return found
+            continue  # reported by `model`
+    return manifests
 
 
 def _engines(box: Box) -> Iterator[Check]:
-    wanted = _manifests(box)
-    backends = {one.backend for one in wanted} or {"litert"}
+    manifests = _manifests(box)
+    backends = {manifest.backend for manifest in manifests} or {"litert"}
     if "litert" in backends:
         yield litert(_version)
     if "onnx" in backends:
-        yield onnx({one.provider or "cpu" for one in wanted if one.backend == "onnx"}, _version, _providers)
+        providers = {manifest.provider or "cpu" for manifest in manifests if manifest.backend == "onnx"}
+        yield onnx(providers, _version, _providers)
 
 
 def litert(installed: Callable[[str], str]) -> Check:
@@ -113,24 +112,26 @@ def _providers() -> list[str]:
         from agent.backends.onnx import PROVIDERS
     except ImportError as error:
         raise EngineError(str(error)) from error
-    here = onnxruntime.get_available_providers()
-    return [name for name, provider in PROVIDERS.items() if provider in here]
+    available = onnxruntime.get_available_providers()
+    return [name for name, provider in PROVIDERS.items() if provider in available]
 
 
-def onnx(wanted: set[str], installed: Callable[[str], str], present: Callable[[], list[str]]) -> Check:
+def onnx(wanted: set[str], installed: Callable[[str], str], available: Callable[[], list[str]]) -> Check:
+    """wanted: providers of the models. available: providers of ONNX Runtime, or EngineError."""
     names = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-cann")
-    found = ", ".join(f"{name} {installed(name)}" for name in names if installed(name)) or "ONNX Runtime"
+    versions = ", ".join(f"{name} {installed(name)}" for name in names if installed(name)) or "ONNX Runtime"
     try:
-        here = present()
+        providers = available()
     except EngineError as error:
         effect = "models of backend onnx do not run"
         return Check("engine onnx", BAD, f"does not load: {error}", effect, "pip install 'reflexd[onnx]'")
-    missing = sorted(wanted - set(here))
+    missing = sorted(wanted - set(providers))
     if missing:
+        cause = f"{versions} has {', '.join(providers)}, not {', '.join(missing)}"
         effect = "the models that ask for it do not load"
         mend = "install the ONNX Runtime of this board's SDK, or change 'provider' in the manifest"
-        return Check("engine onnx", BAD, f"{found} has {', '.join(here)}, not {', '.join(missing)}", effect, mend)
-    return Check("engine onnx", GOOD, f"{found} with {', '.join(here)}")
+        return Check("engine onnx", BAD, cause, effect, mend)
+    return Check("engine onnx", GOOD, f"{versions} with {', '.join(providers)}")
 
 
 def _models(box: Box) -> Iterator[Check]:
@@ -146,8 +147,8 @@ def model(name: str, folder: Path) -> Check:
         opened = package.open_package(folder)
         worst = opened.golden
     except PackageError as error:
-        effect = "its lane does not start"
-        return Check(f"model {name}", BAD, listed(str(error).splitlines()), effect, f"reflexd model verify {folder}")
+        mend = f"reflexd model verify {folder}"
+        return Check(f"model {name}", BAD, listed(str(error).splitlines()), "its lane does not start", mend)
     if worst is None:
         cause = f"version {opened.manifest.version}, sha256 good; it has no golden outputs to compare with"
         return Check(f"model {name}", GOOD, cause)

@@ -1,4 +1,4 @@
-"""Cameras and serial lines, listened to for a moment; only those that nobody else has open. Nothing is moved."""
+"""Cameras and serial lines, each read for a moment unless another program has it open. No actuator is moved."""
 
 from __future__ import annotations
 
@@ -10,72 +10,71 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent.config.models import Device
-from agent.field import lanes, snapshot
+from agent.field import snapshot
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check
 from agent.field.checks.devices import service_user
-from agent.field.lanes import LaneNow
+from agent.field.lanes import LaneStatus, lane_status
 from drivers import base as drivers
 from drivers.base import Camera, DeviceError, DriverError, Stream
 from drivers.camera import _v4l2_modes as modes
 from drivers.sensor.serial import open_port
 
 LIVE = ("camera.v4l2", "camera.rtsp", "sensor.serial")
-LISTEN_S = 2.0
-FEWER = 0.9  # of the frames that were asked for
+MEASURE_S = 2.0
+FEWEST = 0.9  # of the wanted rate
+NO_INPUT = "its lane has no input to decide on"
 
 
 def checks(box: Box) -> Iterator[Check]:
-    none = True
-    for name, lane in box.config.lanes.items():
-        if lane.source.driver in LIVE:
-            none = False
-            yield from _source(box, name, lane.source)
-    for name, actuator in box.config.actuators.items():
-        if actuator.device and actuator.device.driver == "actuator.serial_relay":
-            none = False
-            yield relay(name, actuator.device, snapshot.holder(Path(box.config.endpoint(name)[6:] + ".lock")))
-    if none:
-        yield Check("cameras, serial lines", SKIP, "the configuration names none that is real")
+    lanes = {name: lane for name, lane in box.config.lanes.items() if lane.source.driver in LIVE}
+    relays = {
+        name: actuator.device
+        for name, actuator in box.config.actuators.items()
+        if actuator.device and actuator.device.driver == "actuator.serial_relay"
+    }
+    for name, lane in lanes.items():
+        yield _source(box, name, lane.source)
+    for name, device in relays.items():
+        yield relay(name, device, snapshot.lock_holder(Path(box.config.endpoint(name)[6:] + ".lock")))
+    if not lanes and not relays:
+        yield Check("cameras, serial lines", SKIP, "the configuration names only simulated ones, or none")
 
 
-def _source(box: Box, name: str, device: Device) -> Iterator[Check]:
+def _source(box: Box, name: str, device: Device) -> Check:
     title = f"lane {name}: {device.driver}"
-    told = box.view.snapshots.get(name)
-    if box.view.pid and told and told.pid == box.view.pid:  # its lane has it open, or tries to all the time
-        yield _held(title, lanes.lane(name, told, None, box.view.said.get("lanes", {}).get(name, {}), box.view), device)
-        return
+    ledger = box.view.ledgers.get(name)
+    if box.view.pid and ledger and ledger.pid == box.view.pid:  # its lane has it open, or tries to all the time
+        return _from_lane(title, lane_status(name, box.view), device)
     try:
         stream = drivers.open_source(device.driver, device.options, name)
     except (DriverError, ValidationError) as error:
-        yield Check(
-            title, BAD, str(error).splitlines()[0], "its lane does not start", f"reflexd check -c {box.view.path}"
-        )
-        return
-    yield listen(title, stream, LISTEN_S)
+        mend = f"reflexd check -c {box.view.path}"
+        return Check(title, BAD, str(error).splitlines()[0], "its lane does not start", mend)
+    return measure(title, stream, MEASURE_S)
 
 
-def _held(title: str, now: LaneNow, device: Device) -> Check:
-    """What the daemon gets from it."""
-    if now.state == "running":
-        return judge(title, now.rate_hz, float(device.options.get("fps") or 0), "the daemon has it open: ")
-    return Check(title, BAD, now.why or now.state, "its lane has nothing to decide on", _advice(now.why))
+def _from_lane(title: str, lane: LaneStatus, device: Device) -> Check:
+    """Judged by the rate at which the daemon reads it."""
+    if lane.state == "running":
+        return judge(title, lane.rate_hz, float(device.options.get("fps") or 0), "the daemon has it open: ")
+    return Check(title, BAD, lane.reason or lane.state, NO_INPUT, _advice(lane.reason))
 
 
-def listen(title: str, stream: Stream, seconds: float) -> Check:
-    """Open, count for a while, close."""
-    offered = ""
+def measure(title: str, stream: Stream, seconds: float) -> Check:
+    """Open, count samples for some seconds, close."""
+    mode = ""
     try:
         stream.open()
-        offered = _offers(stream)
-        hertz = count(stream, seconds)
+        mode = _modes(stream)
+        hertz = measure_rate(stream, seconds)
     except (DeviceError, EOFError) as error:
-        return Check(title, BAD, str(error) or "it ended", "its lane has nothing to decide on", _advice(str(error)))
+        return Check(title, BAD, str(error) or "it ended", NO_INPUT, _advice(str(error)))
     finally:
         stream.close()
-    return judge(title, hertz, stream.rate_hz, offered)
+    return judge(title, hertz, stream.rate_hz, mode)
 
 
-def count(stream: Stream, seconds: float) -> float:
+def measure_rate(stream: Stream, seconds: float) -> float:
     """Pictures or readings a second. The first ones of a camera come late, so the clock starts with the first."""
     first, last, samples, end = 0, 0, 0, time.monotonic() + 2 * seconds
     while time.monotonic() < end:
@@ -90,8 +89,8 @@ def count(stream: Stream, seconds: float) -> float:
     return samples / ((last - first) / 1e9) if samples and last > first else 0.0
 
 
-def _offers(stream: Any) -> str:
-    """What a local camera can do."""
+def _modes(stream: Any) -> str:
+    """The mode that a local camera was set to, and those that it offers."""
     if not hasattr(stream, "queue"):
         return ""
     try:
@@ -104,10 +103,8 @@ def _offers(stream: Any) -> str:
 def judge(title: str, hertz: float, wanted: float, before: str = "") -> Check:
     cause = f"{before}{hertz:.1f} a second" + (f", {wanted:g} wanted" if wanted else "")
     if hertz <= 0:
-        return Check(
-            title, BAD, cause, "its lane has nothing to decide on", "cable, power, baud and format: see the log"
-        )
-    if wanted and hertz < FEWER * wanted:
+        return Check(title, BAD, cause, NO_INPUT, "check cable, power, baud and format; see the log")
+    if wanted and hertz < FEWEST * wanted:
         effect = "a reflex waits for the next picture or reading, and there are fewer of them"
         mend = "more light (a dim picture is exposed longer), smaller picture, format mjpg, another USB port; baud"
         return Check(title, WARN, cause, effect, mend)
@@ -115,23 +112,24 @@ def judge(title: str, hertz: float, wanted: float, before: str = "") -> Check:
 
 
 def _advice(text: str) -> str:
-    """What to do about a driver's complaint."""
+    """How to mend a driver's error."""
     if "permission" in text or "may not be opened" in text:
         group = "video" if "video" in text else "dialout"
         return f"sudo usermod -aG {group} {service_user(0)}; then: sudo systemctl restart reflexd"
     if "busy" in text or "in use" in text:
-        return "sudo fuser -v DEVICE tells who has it; ModemManager: sudo systemctl mask --now ModemManager"
-    return "dmesg | tail tells whether the kernel sees it"
+        return "sudo fuser -v DEVICE names the program; ModemManager: sudo systemctl mask --now ModemManager"
+    return "dmesg | tail shows whether the kernel detects it"
 
 
 def relay(name: str, device: Device, host: int) -> Check:
+    """host: pid of the process that serves it, 0 for none."""
     title = f"actuator {name}: {device.driver}"
     if host:
         return Check(title, SKIP, f"'reflexd actuate', pid {host}, has it open")
-    options = device.options
+    url = str(device.options.get("url", ""))
     try:
-        port = open_port(str(options.get("url", "")), int(options.get("baud", 9600)))
+        port = open_port(url, int(device.options.get("baud", 9600)))
     except (DeviceError, ValueError) as error:
         return Check(title, BAD, str(error), "it cannot be moved, nor made safe", _advice(str(error)))
     port.close()
-    return Check(title, GOOD, f"{options.get('url')} opens; it was not moved: the doctor moves nothing")
+    return Check(title, GOOD, f"{url} opens; it was not moved: the doctor moves nothing")

@@ -1,4 +1,4 @@
-"""How well the package names windows of files laid out like lp1.data.txt: those it was trained on, others, file by file."""
+"""Accuracy of the package on files with the layout of lp1.data.txt: training windows, other windows, each file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from agent.data import Array
 from agent.errors import PackageError
 from agent.package import open_package
 from models.train.arm_collision import score
-from models.train.arm_collision.windows import CHANNELS, Windows, distinct, load, marks
+from models.train.arm_collision.windows import CHANNELS, Windows, checksums, distinct, load
 from models.train.data import DataError
 from models.train.network import Network
 
-NOTE = "windows that are in the training set; the figures for unseen ones are the folds', in CARD.md"
+NOTE = "windows of the training set; CARD.md has the figures for unseen windows, from the folds"
 
 
 def evaluate(folder: Path, data: Path) -> dict[str, Any]:
@@ -27,30 +27,30 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
         raise DataError(str(error)) from error
     every = load(data)
     once = distinct(every)
-    said = _guesses(folder / package.manifest.file, package.manifest.window, every)
-    by_mark = dict(zip(marks(every).tolist(), said.tolist()))
-    guess = np.array([by_mark[mark] for mark in marks(once).tolist()])
-    seen = np.isin(marks(once), known)
+    predicted = _predict(folder / package.manifest.file, package.manifest.window, every)
+    by_checksum = dict(zip(checksums(every).tolist(), predicted.tolist()))
+    predicted_once = np.array([by_checksum[checksum] for checksum in checksums(once).tolist()])
+    seen = np.isin(checksums(once), known)
     return {
         "package": folder.name,
         "windows": len(every.labels),
         "distinct": len(once.labels),
-        "seen": {"what": NOTE, **_figures(once.labels[seen], guess[seen])},
-        "unseen": _figures(once.labels[~seen], guess[~seen]),
-        "all": score.told(once.labels, guess),
+        "seen": {"what": NOTE, **_figures(once.labels[seen], predicted_once[seen])},
+        "unseen": _figures(once.labels[~seen], predicted_once[~seen]),
+        "all": score.figures(once.labels, predicted_once),
         "files": {
-            f"lp{number}": score.told(every.labels[every.files == number], said[every.files == number])
+            f"lp{number}": score.figures(every.labels[every.files == number], predicted[every.files == number])
             for number in np.unique(every.files).tolist()
         },
     }
 
 
-def _figures(truth: Array, guess: Array) -> dict[str, Any]:
-    return score.told(truth, guess) if len(truth) else {"windows": 0}
+def _figures(truth: Array, predicted: Array) -> dict[str, Any]:
+    return score.figures(truth, predicted) if len(truth) else {"windows": 0}
 
 
-def _guesses(file: Path, window: Any, windows: Windows) -> Array:
-    """int [n], prepared as the manifest says."""
+def _predict(file: Path, window: Any, windows: Windows) -> Array:
+    """Labels int [n] of windows that are prepared as in the manifest."""
     columns = [CHANNELS.index(name) for name in window.channels]
     readings = (windows.readings[:, :, columns] - np.array(window.mean)) / np.array(window.std)
     return np.asarray(Network(file.read_bytes())(readings.astype(np.float32)).argmax(axis=1))

@@ -26,7 +26,7 @@ def write(
     """CARD.md and confusion.png; the same figures, fit for JSON."""
     held = task.examples.part(task.examples.test)
     guess = shipped(task.real(held.inputs)).argmax(axis=1)
-    card.draw(card.confusion(held.labels, guess, len(task.labels)), task.labels, asked.place / "confusion.png")
+    card.draw_confusion(card.confusion(held.labels, guess, len(task.labels)), task.labels, asked.place / "confusion.png")
     trade = _trade_of(reports)
     command = f"python -m models.train --from-folder {asked.folder.name} --task {asked.task}"
     command += f" --teacher {asked.teacher}" if asked.teacher else ""
@@ -81,23 +81,23 @@ def _heard(task: Task, teacher: distil.Teacher) -> dict[str, int]:
     told = {}
     for side, test in (("train", False), ("test", True)):
         part = task.examples.part(task.examples.test == test)
-        told[f"{side}_right"], told[f"{side}_of"] = distil.agreement(part.labels, part.said, distil.covered(teacher))
+        told[f"{side}_right"], told[f"{side}_of"] = distil.agreement(part.labels, part.said, distil.covered_labels(teacher))
     return told
 
 
 def _taught(task: Task, teacher: distil.Teacher) -> str:
     told = _heard(task, teacher)
     known = "; ".join(f"its '{theirs}' is '{task.labels[ours]}'" for theirs, ours in teacher.columns.items())
-    rest = f"; '{task.labels[teacher.rest]}' is when it finds nothing" if teacher.rest >= 0 else ""
-    without = [label for number, label in enumerate(task.labels) if number not in distil.covered(teacher)]
+    rest = f"; '{task.labels[teacher.background]}' is when it finds nothing" if teacher.background >= 0 else ""
+    without = [label for number, label in enumerate(task.labels) if number not in distil.covered_labels(teacher)]
     blind = f" It does not know {', '.join(without)}." if without else ""
-    trusted = distil.believed(told["train_right"], told["train_of"])
-    loose = "It was believed" if trusted else f"{distil.TRUSTED:.0%} of the former are needed, so it was not believed"
+    trusted = distil.is_trusted(told["train_right"], told["train_of"])
+    loose = "It was believed" if trusted else f"{distil.MIN_AGREEMENT:.0%} of the former are needed, so it was not believed"
     return (
         f"{teacher.package.name}: {known}{rest}.{blind}\nOf the samples with such a label it names rightly, to learn from:\n"
         f"{card.percent(told['train_right'], told['train_of'])}; held out: {card.percent(told['test_right'], told['test_of'])}.\n"
         f"{loose} about samples without a label. Where it contradicts a label it is not heard.\n"
-        f"Temperature {distil.TEMPERATURE:g}; {distil.SHARE:.0%} of the loss where a sample has a label, too."
+        f"Temperature {distil.TEMPERATURE:g}; {distil.TEACHER_SHARE:.0%} of the loss where a sample has a label, too."
     )
 
 
@@ -112,7 +112,7 @@ def _table(reports: dict[str, Report]) -> str:
 def _trade_of(reports: dict[str, Report]) -> str:
     """Against the float network before pruning, the distilled one where there is one."""
     whole, small = reports.get("distilled", reports["float"]), reports["INT8"]
-    return card.trade((whole.bytes, small.bytes), (whole.right, small.right), whole.of, (whole.ms, small.ms))
+    return card.int8_tradeoff((whole.bytes, small.bytes), (whole.right, small.right), whole.of, (whole.ms, small.ms))
 
 
 def _note() -> str:

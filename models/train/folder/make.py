@@ -17,7 +17,7 @@ from models.train.folder.examples import SEED, Examples, Report, judged
 from models.train.folder.learn import Task
 from models.train.network import Network
 from models.train.pack import GOLDEN, pack
-from models.train.prune import slim
+from models.train.prune import prune
 
 KEEP = 0.5  # of the channels
 
@@ -40,7 +40,7 @@ class ViewOptions(NamedTuple):
 def make(asked: ViewOptions) -> dict[str, Any]:
     """Writes the package; its figures. Raises DataError."""
     _check(asked)
-    engine.steady(SEED)
+    engine.make_reproducible(SEED)
     task, teacher = (_classify if asked.task == "classify" else _sequence)(asked)
     networks, inputs = _trained(task, teacher, asked.epochs)
     contents = {name: engine.to_float(model) for name, model in networks.items()}
@@ -50,7 +50,7 @@ def make(asked: ViewOptions) -> dict[str, Any]:
     shipped = Network(contents["INT8"])
     golden = shipped.quantised(task.golden(held.inputs))
     asked.place.parent.mkdir(parents=True, exist_ok=True)
-    pack(asked.place, contents["INT8"], task.facts, golden, shipped.raws(golden))
+    pack(asked.place, contents["INT8"], task.facts, golden, shipped.run_all(golden))
     figures = card.write(asked, task, teacher, shipped, reports)
     package.open_package(asked.place)
     return figures
@@ -70,8 +70,8 @@ def _check(asked: ViewOptions) -> None:
 def _classify(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
     labels, listed = files.listing(asked.folder, pictures.STILLS + pictures.CLIPS, SEED)
     listed = _with_use(listed, asked)
-    teacher = distil.teacher(asked.teacher, labels, pictures=True) if asked.teacher else None
-    examples, capped = pictures.load(listed, labels, distil.sees(teacher) if teacher else None)
+    teacher = distil.open_teacher(asked.teacher, labels, pictures=True) if asked.teacher else None
+    examples, capped = pictures.load(listed, labels, distil.picture_labeller(teacher) if teacher else None)
     facts = {**_facts_of(asked, labels, listed), "decoder": "classify", "picture": pictures.PICTURE}
     return Task(
         examples,
@@ -90,8 +90,8 @@ def _classify(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
 def _sequence(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
     labels, listed = files.listing(asked.folder, readings.SUFFIXES, SEED)
     listed = _with_use(listed, asked)
-    teacher = distil.teacher(asked.teacher, labels, pictures=False) if asked.teacher else None
-    teach = (lambda channels: distil.reads(teacher, channels)) if teacher else None
+    teacher = distil.open_teacher(asked.teacher, labels, pictures=False) if asked.teacher else None
+    teach = (lambda channels: distil.recording_labeller(teacher, channels)) if teacher else None
     examples, channels, capped = readings.load(listed, labels, teach)
     mean, std = readings.scale(examples.inputs[~examples.test])
     length = examples.inputs.shape[1]
@@ -142,11 +142,11 @@ def _trained(task: Task, teacher: distil.Teacher | None, epochs: int) -> tuple[d
     networks = {"float": learn.fit(task.network(), task, labelled, alone, epochs, 1.0, "train")}
     best, heard, wanted = networks["float"], labelled, alone
     if teacher:
-        wanted = distil.targets(known.labels, known.said, distil.covered(teacher))
+        wanted = distil.targets(known.labels, known.said, distil.covered_labels(teacher))
         useful = wanted.any(axis=1)  # where it is silent about a sample without label, nobody knows
         heard, wanted = known.part(useful), wanted[useful]
-        networks["distilled"] = best = learn.fit(slim(best, 1.0), task, heard, wanted, epochs, 0.5, "distil")
-    networks["pruned"] = learn.fit(slim(best, KEEP), task, heard, wanted, epochs, 0.5, "prune")
+        networks["distilled"] = best = learn.fit(prune(best, 1.0), task, heard, wanted, epochs, 0.5, "distil")
+    networks["pruned"] = learn.fit(prune(best, KEEP), task, heard, wanted, epochs, 0.5, "prune")
     return networks, task.real(heard.inputs[learn.some(len(heard.inputs), engine.CALIBRATION)])
 
 

@@ -1,7 +1,8 @@
-"""How well the package finds beats, and what it takes for an alarm, on PhysioNet records with annotations of their beats.
+"""Detected beats and alarms of the package on PhysioNet records with annotated beats.
 
-Records: DIR/ecg (or DIR)/*.hea with .dat and .atr beside them. Every signal in mV is judged. A found beat is right within
-150 ms of an annotated one (ANSI/AAMI EC57), each used once. An alarm is a score of 0.5 or more in one window.
+Records: DIR/ecg (or DIR)/*.hea with .dat and .atr beside them. Every signal in mV is evaluated. A detected beat is
+correct within 150 ms of an annotated one (ANSI/AAMI EC57); each annotation counts once. An alarm is a score of 0.5 or
+more in one window.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from drivers.base import DeviceError
 from drivers.resample import resample
 from drivers.sensor.wfdb import Options, load, load_header
 from models.train.card import wilson
-from models.train.data import DataError, find
+from models.train.data import DataError, find_set
 from models.train.heart import atr
 
 TOLERANCE_S = 0.15
 
 
 def evaluate(folder: Path, data: Path) -> dict[str, Any]:
-    """Raises DataError."""
-    place = find(data, "ecg", "*.hea", "*.atr")
+    """Figures of each record. Raises DataError."""
+    place = find_set(data, "ecg", "*.hea", "*.atr")
     try:
         opened = open_package(folder)
         records = {
@@ -42,106 +43,111 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
         raise DataError(str(error)) from error
     return {
         "package": folder.name,
-        "seen": "limits are those of the papers; window lengths were chosen on 100 and cu01",
+        "seen": "the limits are those of the papers; the window lengths were chosen on records 100 and cu01",
         "records": records,
     }
 
 
 def _record(opened: Package, header: Path) -> dict[str, Any]:
-    """Each signal of one record."""
-    told = load_header(header)
+    """Figures of each signal of one record."""
+    record = load_header(header)
     truth = atr.read(header.with_suffix(".atr"))
-    _, rows = load(header, told, Options.model_validate({"path": str(header)}))
+    _, rows = load(header, record, Options.model_validate({"path": str(header)}))
     rate = opened.manifest.options["rate_hz"]
-    scale = rate / told.rate_hz
-    rows = resample(rows, told.rate_hz, rate)
-    moved = atr.Annotations(truth.beats * scale, truth.fibrillation * scale)
-    return {one.name: _channel(opened, rows[:, n], moved) for n, one in enumerate(told.signals)}
+    scale = rate / record.rate_hz
+    rows = resample(rows, record.rate_hz, rate)
+    scaled = atr.Annotations(truth.beats * scale, truth.fibrillation * scale)
+    return {signal.name: _channel(opened, rows[:, n], scaled) for n, signal in enumerate(record.signals)}
 
 
 def _channel(opened: Package, ecg: Array, truth: atr.Annotations) -> dict[str, Any]:
-    """ecg: float32 [n] at the package's rate; truth in its samples."""
+    """ecg: float32 [n] at the package's rate; truth: in samples at that rate."""
     assert opened.manifest.window
     rate, length, hop = opened.manifest.options["rate_hz"], opened.manifest.window.length, opened.manifest.window.hop
     if len(ecg) < length:
         raise DataError(f"{len(ecg) / rate:.1f} s of ECG; the model needs {length / rate:g} s")
-    wild = np.zeros(len(ecg), bool)
+    fibrillating = np.zeros(len(ecg), bool)
     for first, last in truth.fibrillation.astype(int):
-        wild[first : last + 1] = True
-    found = stitched(ecg, rate, length, hop)
-    at = truth.beats.astype(int)
-    counts = matched(found[~wild[found]], at[~wild[at]], TOLERANCE_S * rate)
-    seen = list(_alarms(opened, ecg, length, hop))
+        fibrillating[first : last + 1] = True
+    detected = detect_beats(ecg, rate, length, hop)
+    annotated = truth.beats.astype(int)
+    counts = match_beats(detected[~fibrillating[detected]], annotated[~fibrillating[annotated]], TOLERANCE_S * rate)
+    alarms = list(_alarms(opened, ecg, length, hop))
     return {
         "minutes": round(len(ecg) / rate / 60, 2),
         **_shares(*counts),
-        **_alarmed(seen, truth.fibrillation, wild, opened),
+        **_alarm_figures(alarms, truth.fibrillation, fibrillating, opened),
     }
 
 
-def stitched(ecg: Array, rate_hz: float, length: int, hop: int) -> Array:
-    """Beats of the whole record as a lane finds them: from windows a hop apart, each beat from the window whose turn it is."""
-    found: list[Array] = []
+def detect_beats(ecg: Array, rate_hz: float, length: int, hop: int) -> Array:
+    """Beats of the whole record as a lane detects them: in windows one hop apart, each window adding its newest hop."""
+    parts: list[Array] = []
     for end in range(length, len(ecg) + 1, hop):
         beats = vitals.beats(ecg[end - length : end], rate_hz)
         first, last = end == length, end + hop > len(ecg)
         newest = length - round(vitals.MARGIN_S * rate_hz)
-        mine = beats[(first | (beats >= newest - hop)) & (last | (beats < newest))]
-        found.append(mine + (end - length))
-    return np.concatenate(found)
+        new = beats[(first | (beats >= newest - hop)) & (last | (beats < newest))]
+        parts.append(new + (end - length))
+    return np.concatenate(parts)
 
 
-def matched(found: Array, truth: Array, tolerance: float) -> tuple[int, int, int]:
-    """Right, missed, and false; both ascending."""
-    right = i = j = 0
-    while i < len(found) and j < len(truth):
-        apart = found[i] - truth[j]
-        if abs(apart) <= tolerance:
-            right, i, j = right + 1, i + 1, j + 1
-        elif apart < 0:
+def match_beats(detected: Array, truth: Array, tolerance: float) -> tuple[int, int, int]:
+    """Number of correct, missed and false beats; both arrays ascend."""
+    correct = i = j = 0
+    while i < len(detected) and j < len(truth):
+        distance = detected[i] - truth[j]
+        if abs(distance) <= tolerance:
+            correct, i, j = correct + 1, i + 1, j + 1
+        elif distance < 0:
             i += 1
         else:
             j += 1
-    return right, len(truth) - right, len(found) - right
+    return correct, len(truth) - correct, len(detected) - correct
 
 
-def _shares(right: int, missed: int, false: int) -> dict[str, Any]:
-    """With Wilson's 95 % interval."""
-    sensitivity, precision = wilson(right, right + missed), wilson(right, right + false)
+def _shares(correct: int, missed: int, false: int) -> dict[str, Any]:
+    """Sensitivity and precision with Wilson's 95 % interval."""
+    sensitivity, precision = wilson(correct, correct + missed), wilson(correct, correct + false)
     return {
-        "beats": right + missed,
-        "found": right,
+        "beats": correct + missed,
+        "found": correct,
         "missed": missed,
         "false": false,
-        "sensitivity": round(right / max(1, right + missed), 4),
-        "sensitivity_95": [round(one, 4) for one in sensitivity],
-        "precision": round(right / max(1, right + false), 4),
-        "precision_95": [round(one, 4) for one in precision],
+        "sensitivity": round(correct / max(1, correct + missed), 4),
+        "sensitivity_95": [round(bound, 4) for bound in sensitivity],
+        "precision": round(correct / max(1, correct + false), 4),
+        "precision_95": [round(bound, 4) for bound in precision],
     }
 
 
 def _alarms(opened: Package, ecg: Array, length: int, hop: int) -> Iterator[tuple[int, list[Finding]]]:
-    """(newest sample, alarms that are due) of each window."""
+    """(newest sample, alarms) of each window."""
     for end in range(length, len(ecg) + 1, hop):
         opened.engine.input(0)[0, :, 0] = ecg[end - length : end]
         opened.engine.invoke()
-        yield end - 1, [one for one in opened.findings() if one.label != "heart-rate" and one.score >= ALARM]
+        findings = opened.findings()
+        yield end - 1, [finding for finding in findings if finding.label != "heart-rate" and finding.score >= ALARM]
 
 
-def _alarmed(seen: list[tuple[int, list[Finding]]], episodes: Array, wild: Array, opened: Package) -> dict[str, Any]:
-    """Windows with an alarm where nothing is the matter, and how long after the onset of fibrillation the first came."""
+def _alarm_figures(
+    alarms: list[tuple[int, list[Finding]]], episodes: Array, fibrillating: Array, opened: Package
+) -> dict[str, Any]:
+    """Windows with a false alarm, and the delay of the first alarm after the onset of fibrillation."""
     rate = opened.manifest.options["rate_hz"]
-    calm = [found for at, found in seen if not wild[at]]
-    told: dict[str, Any] = {"windows_without_fibrillation": len(calm), "false_alarms": sum(map(bool, calm))}
+    normal = [findings for sample, findings in alarms if not fibrillating[sample]]
+    figures: dict[str, Any] = {"windows_without_fibrillation": len(normal), "false_alarms": sum(map(bool, normal))}
     for first, last in episodes.astype(int):
         inside = [
-            (at - first, any(one.label == "fibrillation" for one in found)) for at, found in seen if first <= at <= last
+            (sample - first, any(finding.label == "fibrillation" for finding in findings))
+            for sample, findings in alarms
+            if first <= sample <= last
         ]
-        # from here on the part of the window that is looked at holds nothing else
-        full = [due for late, due in inside if late >= opened.decoder.options.fibrillation_s * rate]
-        told[f"fibrillation_at_{first / rate:.1f}_s"] = {
-            "first_alarm_s": next((round(late / rate, 2) for late, due in inside if due), None),
+        # from here on the evaluated part of the window holds fibrillation only
+        full = [alarm for delay, alarm in inside if delay >= opened.decoder.options.fibrillation_s * rate]
+        figures[f"fibrillation_at_{first / rate:.1f}_s"] = {
+            "first_alarm_s": next((round(delay / rate, 2) for delay, alarm in inside if alarm), None),
             "windows_in_it": len(full),
             "of_them_alarmed": sum(full),
         }
-    return told
+    return figures

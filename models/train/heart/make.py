@@ -1,4 +1,4 @@
-"""Writes the packages heart and heart-strap: no network to train, so what there is to say about the window, and examples.
+"""Writes the packages heart and heart-strap: there is no network, so their files hold the window and examples.
 
 The examples are of the simulated heart (drivers/sensor/sim_heart.py). The card is written by hand.
 """
@@ -18,15 +18,14 @@ from models.train.pack import yaml
 
 RATE_HZ, WINDOW_S, HOP = 250, 8, 62
 STRAP_ROWS = 10
-TROUBLES = ("rate", "flat_line", "fibrillation", "lead_off")
+FAULTS = ("rate", "flat_line", "fibrillation", "lead_off")
 
 
 def make(place: Path) -> None:
+    strap = place.parent / "heart-strap"
     _write(place, "heart", ["ecg"], WINDOW_S * RATE_HZ, HOP, {"rate_hz": RATE_HZ, "hop": HOP}, ecg_windows())
-    _write(
-        place.parent / "heart-strap", "heart_strap", list(CHANNELS), STRAP_ROWS, 1, {"rate_hz": 1.0}, strap_windows()
-    )
-    print(f"wrote {place} and {place.parent / 'heart-strap'}")
+    _write(strap, "heart_strap", list(CHANNELS), STRAP_ROWS, 1, {"rate_hz": 1.0}, strap_windows())
+    print(f"wrote {place} and {strap}")
 
 
 def _write(
@@ -36,36 +35,32 @@ def _write(
     content = yaml({"input": [1, length, len(channels)]}).encode()
     (place / "window.yaml").write_bytes(content)
     np.savez_compressed(place / "golden.npz", input_0=examples, output_0=examples)
-    count = len(channels)
-    (place / "manifest.yaml").write_text(
-        yaml(
-            {
-                "version": "1.0.0",
-                "licence": "Apache-2.0",
-                "file": "window.yaml",
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "backend": "signal",
-                "decoder": decoder,
-                "options": options,
-                "budget_ms": 5.0,
-                "data": "none: published methods with their published limits",
-                "window": {
-                    "channels": channels,
-                    "length": length,
-                    "hop": hop,
-                    "rate_hz": options["rate_hz"],
-                    "mean": [0.0] * count,
-                    "std": [1.0] * count,
-                },
-                "golden": "golden.npz",
-            }
-        )
-    )
+    manifest = {
+        "version": "1.0.0",
+        "licence": "Apache-2.0",
+        "file": "window.yaml",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "backend": "signal",
+        "decoder": decoder,
+        "options": options,
+        "budget_ms": 5.0,
+        "data": "none: published methods with their published limits",
+        "window": {
+            "channels": channels,
+            "length": length,
+            "hop": hop,
+            "rate_hz": options["rate_hz"],
+            "mean": [0.0] * len(channels),
+            "std": [1.0] * len(channels),
+        },
+        "golden": "golden.npz",
+    }
+    (place / "manifest.yaml").write_text(yaml(manifest))
 
 
 def ecg_windows() -> Array:
-    """float32 [n, length, 1]: a healthy window, and one at the end of each trouble."""
-    return np.stack([_window(kind) for kind in ("", *TROUBLES)])
+    """float32 [n, length, 1]: a healthy window, and one at the end of each fault."""
+    return np.stack([_window(kind) for kind in ("", *FAULTS)])
 
 
 def _window(kind: str) -> Array:
@@ -77,7 +72,7 @@ def _window(kind: str) -> Array:
 
 
 def strap_windows() -> Array:
-    """float32 [n, rows, 3]: steady, a jump, no beat, off."""
+    """float32 [n, rows, 3]: a steady rate, a jump, no beat, no contact."""
     rows = np.tile(np.array([72, 1, 833], np.float32), (4, STRAP_ROWS, 1))
     rows[1, -4:] = 112, 1, 536
     rows[2, -8:] = 0, 1, 0

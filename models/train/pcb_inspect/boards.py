@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from agent.data import Array
-from models.train.data import DataError, find
+from models.train.data import DataError, find_set
 
 NAME = "inspect-deeppcb"
 KINDS = ("open", "short", "mousebite", "spur", "copper", "pin-hole")  # in the order of the labels' numbers 1 to 6
@@ -45,7 +45,7 @@ class Pair(NamedTuple):
 
 def load(data: Path) -> list[Pair]:
     """Every pair below `data`, by name. Raises DataError."""
-    folder = find(data, NAME, "group*/*/*_test.jpg")
+    folder = find_set(data, NAME, "group*/*/*_test.jpg")
     return [_pair(path) for path in sorted(folder.glob("group*/*/*_test.jpg"))]
 
 

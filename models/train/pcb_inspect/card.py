@@ -70,7 +70,7 @@ def write(
 
     samples: inputs to time with.
     """
-    card.draw(total(held[-1]).matrix, (*KINDS, "nothing"), place / "confusion.png")
+    card.draw_confusion(total(held[-1]).matrix, (*KINDS, "nothing"), place / "confusion.png")
     took = [Network(content).median_ms(samples, 100) for content in files]
     card.write(
         place,
@@ -159,6 +159,6 @@ def _trade(
     ]
     table = card.table(("", "bytes", "ms an inference", "F box, left out in turn", "F box, held out"), rows)
     right = int(round(1e4 * crossed[0])), int(round(1e4 * crossed[-1]))
-    asked = card.trade((len(files[0]), len(files[-1])), right, 10_000, (took[0], took[-1]))
+    asked = card.int8_tradeoff((len(files[0]), len(files[-1])), right, 10_000, (took[0], took[-1]))
     held_lost = 100 * (seen[0] - seen[-1])
     return f"{table}\n\n{asked}\nPoints are of F box, left out in turn; on the few held out boards it loses {held_lost:.1f}."

@@ -15,14 +15,14 @@ from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import Finding
 from models.train.data import SHARED
-from models.train.engine import steady, to_float, to_int8
+from models.train.engine import make_reproducible, to_float, to_int8
 from models.train.network import Network
 from models.train.pack import GOLDEN, pack
 from models.train.pcb_inspect import card, defects
 from models.train.pcb_inspect.boards import FOLDS, KINDS, SIDE, TRAINED, Pair, load
 from models.train.pcb_inspect.score import Score, judge
 from models.train.pcb_inspect.views import STRIDE, varied, view
-from models.train.prune import slim
+from models.train.prune import prune
 
 SEED = 7
 BATCH = 16
@@ -60,7 +60,7 @@ class Trained(NamedTuple):
 
 
 def make(place: Path) -> None:
-    steady(SEED)
+    make_reproducible(SEED)
     cv2.setNumThreads(1)
     pairs = load(SHARED)
     known, unseen = ([pair for pair in pairs if (pair.group in TRAINED) == side] for side in (True, False))
@@ -68,7 +68,7 @@ def make(place: Path) -> None:
     folds = [_crossed(known, views, groups) for groups in FOLDS]
     files = _trained(views, known)
     golden = golden_inputs(Network(files.int8))
-    pack(place, files.int8, FACTS, golden, Network(files.int8).raws(golden))
+    pack(place, files.int8, FACTS, golden, Network(files.int8).run_all(golden))
     held = [judge(unseen, _looker(content)) for content in files]
     own = judge(known, _looker(files.int8))
     card.write(place, files, folds, held, own, known, unseen, whole(unseen))
@@ -83,7 +83,7 @@ def _crossed(known: Sequence[Pair], views: Views, groups: Sequence[str]) -> list
 
 def _trained(views: Views, pairs: Sequence[Pair]) -> Trained:
     model = train(network(), views, STEPS)
-    smaller = train(slim(model, KEEP), views, AGAIN, AGAIN_RATE)
+    smaller = train(prune(model, KEEP), views, AGAIN, AGAIN_RATE)
     less = exported(smaller)
     return Trained(to_float(exported(model)), to_float(less), to_int8(less, whole(pairs)))
 

@@ -1,4 +1,4 @@
-"""Rooms and clutter drawn by chance, and pictures that show next to nothing: places in which surely nobody is."""
+"""Rooms and clutter drawn at random, and pictures that show next to nothing: no person is in any of them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def draw(side: int, random: np.random.Generator) -> Array:
     for _ in range(random.integers(0, 4)):  # door, window, curtain, picture
         width, height = (np.exp(random.uniform(np.log(0.08), np.log(0.45), 2)) * side).astype(int)
         x, y = random.integers(0, side - width), random.integers(-height // 3, side - height)
-        _put(picture, x, max(y, 0), _surface(height, width, random))
+        _insert(picture, x, max(y, 0), _surface(height, width, random))
     for _ in range(random.integers(0, 5)):
-        _piece(picture, random)
+        _draw_object(picture, random)
     light = cv2.resize(
         random.uniform(0.6, 1.3, (3, 3, 1)).astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC
     )
     return np.asarray(np.clip(picture * light[..., None], 0, 255).astype(np.uint8))
 
 
-def _muted(random: np.random.Generator, count: int) -> Array:
+def _muted_colours(random: np.random.Generator, count: int) -> Array:
     """Colours as rooms have them, mostly near grey: float [count, 3]."""
     tints = random.normal(0, random.choice((8, 25, 60)), (count, 3))
     return np.asarray((random.uniform(20, 240, (count, 1)) + tints).clip(5, 250))
@@ -37,7 +37,7 @@ def _muted(random: np.random.Generator, count: int) -> Array:
 def _surface(height: int, width: int, random: np.random.Generator) -> Array:
     """Plain, striped, tiled or mottled: uint8 [height, width, 3]."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    colours = _muted(random, 2)
+    colours = _muted_colours(random, 2)
     kind = random.integers(5)
     period, phase = np.exp(random.uniform(np.log(4), np.log(50))), random.uniform(0, 6)
     if kind == 0:
@@ -55,15 +55,15 @@ def _surface(height: int, width: int, random: np.random.Generator) -> Array:
     return np.asarray((values + random.normal(0, 4, values.shape)).clip(0, 255).astype(np.uint8))
 
 
-def _piece(picture: Array, random: np.random.Generator) -> None:
-    """A box, a column, a chair's legs, a lamp, a round thing, in place."""
+def _draw_object(picture: Array, random: np.random.Generator) -> None:
+    """A box, a round object, a chair, a polygon or a bar, in place."""
     side = len(picture)
-    colour = _muted(random, 1)[0].tolist()
+    colour = _muted_colours(random, 1)[0].tolist()
     x, y = random.integers(0, side, 2).tolist()
     width, height = (np.exp(random.uniform(np.log(0.03), np.log(0.35), 2)) * side).astype(int).tolist()
     kind = random.integers(5)
     if kind == 0:
-        _put(picture, x, y, _surface(height, width, random))
+        _insert(picture, x, y, _surface(height, width, random))
     elif kind == 1:
         half = max(width // 2, 1), max(height // 2, 1)
         cv2.ellipse(picture, (x, y), half, random.uniform(0, 180), 0, 360, colour, -1, cv2.LINE_AA)
@@ -79,35 +79,39 @@ def _piece(picture: Array, random: np.random.Generator) -> None:
         cv2.line(picture, (x, y), random.integers(0, side, 2).tolist(), colour, int(random.integers(1, 6)), cv2.LINE_AA)
 
 
-def _put(picture: Array, x: int, y: int, part: Array) -> None:
+def _insert(picture: Array, x: int, y: int, part: Array) -> None:
+    """`part` with its top left corner at x, y, as far as the picture reaches."""
     space = picture[y : y + len(part), x : x + part.shape[1]]
     space[...] = part[: len(space), : space.shape[1]]
 
 
-def furnish(picture: Array, taken: Sequence[Array], random: np.random.Generator) -> None:
-    """Things stand about, in place, but not before anybody: without them every pillar is a person."""
+def furnish(picture: Array, persons: Sequence[Array], random: np.random.Generator) -> None:
+    """Draws objects, in place, but not in front of a person: without them every pillar would be a person.
+
+    persons: boxes, left, top, right, bottom in pixels.
+    """
     if random.random() < 0.4:
         return
     free = np.ones(picture.shape[:2], bool)
-    for left, top, right, bottom in np.asarray(taken).reshape(-1, 4).clip(0, len(picture)).astype(int):
+    for left, top, right, bottom in np.asarray(persons).reshape(-1, 4).clip(0, len(picture)).astype(int):
         free[top : bottom + 1, left : right + 1] = False
     furnished = picture.copy()
     for _ in range(random.integers(1, 4)):
-        _piece(furnished, random)
+        _draw_object(furnished, random)
     picture[free] = furnished[free]
 
 
 def blank(side: int, random: np.random.Generator) -> Array:
-    """What a camera gives that is covered, blinded or broken: one colour, or noise; uint8 rgb [side, side, 3]."""
+    """The picture of a covered, blinded or broken camera: one colour, or noise; uint8 rgb [side, side, 3]."""
     if random.random() < 0.8:
         level = random.choice((0.0, 1.0, random.random()), p=(0.6, 0.2, 0.2))
-        return _grainy(np.full((side, side, 3), 255 * level) + random.normal(0, 6, 3), random)
+        return _with_noise(np.full((side, side, 3), 255 * level) + random.normal(0, 6, 3), random)
     size = int(np.exp(random.uniform(np.log(2), np.log(side))))
     blots = cv2.resize(random.random((size, size, 3), np.float32), (side, side))
-    return _grainy(blots * random.uniform(20, 255), random)
+    return _with_noise(blots * random.uniform(20, 255), random)
 
 
-def _grainy(values: Array, random: np.random.Generator) -> Array:
+def _with_noise(values: Array, random: np.random.Generator) -> Array:
     """With a sensor's noise, mostly little, as uint8."""
     return np.asarray(
         (values + random.normal(0, 1, values.shape) * random.exponential(8)).clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Figures of a person-coarse package on any folder of clips, by the road that a lane takes; needs no TensorFlow."""
+"""Figures of a person-coarse package on any folder of clips, inferred as in a lane; needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,111 +19,113 @@ from models.train.card import wilson
 from models.train.data import SHARED
 from models.train.person_coarse.clips import CLIPS, STAGED, frames, paths, useful
 from models.train.person_coarse.score import BOXED, ON_PERSON, Score, add, judge
-from models.train.person_coarse.teachers import PUBLIC, Seen, Teachers
-from models.train.person_coarse.truth import Truth, agree, apart
+from models.train.person_coarse.teachers import PUBLIC, TeacherOutputs, Teachers
+from models.train.person_coarse.truth import Truth, consensus, suppress_parts
 
-MOST = 120  # frames of a clip, evenly: the teachers take 0.1 s for each
-ALONE = 0.5  # score from which the SSD by itself is taken at its word, for comparison
+MAX_FRAMES = 120  # of a clip, evenly: the teachers take 0.1 s for each
+SSD_SCORE = 0.5  # least score of the SSD's detections where it serves as the only teacher, for comparison
 
-Look = Callable[[Array], tuple[Sequence[Finding], float]]
+Infer = Callable[[Array], tuple[Sequence[Finding], float]]
 
 
-class Told(NamedTuple):
-    """Of one clip. agreed: against what the teachers agree on; alone: against the SSD by itself."""
+class ClipResult(NamedTuple):
+    """Of one clip. consensus: scored against the teachers' consensus; ssd: against the SSD alone. largest: bytes."""
 
-    agreed: Score
-    alone: Score
+    consensus: Score
+    ssd: Score
     frames: int
     ms: list[float]
     largest: int
 
 
 def evaluate(folder: Path, data: Path) -> dict[str, Any]:
-    """Apart for clips that it was trained on, "seen", and for others, "unseen". Raises DataError, PackageError."""
-    opened, found = open_package(folder), paths(data)
+    """Separately for clips that it was trained on, "seen", and for others, "unseen". Raises DataError, PackageError."""
+    opened, clips = open_package(folder), paths(data)
     models = data / PUBLIC if (data / PUBLIC).is_dir() else SHARED / PUBLIC
     teachers = Teachers(models)
-    look = _looker(opened)
-    told = {path: _of_clip(path, look, teachers) for path in found}
+    infer = _timed_inference(opened)
+    results = {path: _clip_result(path, infer, teachers) for path in clips}
     parts: dict[str, list[Path]] = {"seen": [], "unseen": []}
-    for path in found:
+    for path in clips:
         parts["seen" if path.stem in CLIPS else "unseen"].append(path)
-    ms = [one for each in told.values() for one in each.ms]
+    ms = [frame_ms for result in results.values() for frame_ms in result.ms]
     return {
         "package": opened.name,
         "bytes": (folder / opened.manifest.file).stat().st_size,
         "found": f"a box lies by {ON_PERSON:.0%} or more in the teachers'",
         "boxed": f"intersection over union of {BOXED:g} or more",
         "invoke_ms": {"median": round(float(np.median(ms)), 3), "p99": round(float(np.percentile(ms, 99)), 3)},
-        "largest_frame_bytes": max(each.largest for each in told.values()),
-        **{name: _figures([told[path] for path in part]) for name, part in parts.items() if part},
-        "clips": {path.name: _figures([each]) for path, each in told.items()},
+        "largest_frame_bytes": max(result.largest for result in results.values()),
+        **{name: _figures([results[path] for path in part]) for name, part in parts.items() if part},
+        "clips": {path.name: _figures([result]) for path, result in results.items()},
     }
 
 
-def _looker(opened: Package) -> Look:
-    """What a lane would find in a frame, and the ms of the inference alone."""
+def _timed_inference(opened: Package) -> Infer:
+    """A function: frame to what a lane would find in it, and the ms of the inference alone."""
     engine, picture = opened.engine, opened.manifest.picture
-    assert picture is not None, "person-coarse looks at pictures"
+    assert picture is not None, "person-coarse takes pictures"
     pixels = Pixels(picture, engine.inputs[0], "rgb")
 
-    def look(frame: Array) -> tuple[Sequence[Finding], float]:
+    def infer(frame: Array) -> tuple[Sequence[Finding], float]:
         pixels(frame, engine.input(0))
         start = time.perf_counter()
         engine.invoke()
-        taken = (time.perf_counter() - start) * 1e3
-        return opened.findings(), taken
+        ms = (time.perf_counter() - start) * 1e3
+        return opened.findings(), ms
 
-    return look
+    return infer
 
 
-def _of_clip(path: Path, look: Look, teachers: Teachers) -> Told:
+def _clip_result(path: Path, infer: Infer, teachers: Teachers) -> ClipResult:
     staged = STAGED.match(path.stem) is not None
-    agreed, alone, number, ms, largest = Score(), Score(), 0, [], 0
-    every = max(1, round(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) / MOST))
+    against_consensus, against_ssd, number, ms, largest = Score(), Score(), 0, [], 0
+    every = max(1, round(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) / MAX_FRAMES))
     for number, frame in enumerate(frames(path)):
         if number % every:
             continue
-        findings, taken = look(frame)
-        ms.append(taken)
+        findings, frame_ms = infer(frame)
+        ms.append(frame_ms)
         largest = max(largest, len(packed(findings)))
-        boxes, seen = [one.box for one in findings if one.box], teachers(frame)
-        alone = add(alone, judge(boxes, _by_itself(seen)))
-        # One whom a single teacher sees does for learning where somebody is known to be, not for judging.
-        truth = agree(seen)
+        boxes, outputs = [finding.box for finding in findings if finding.box], teachers(frame)
+        against_ssd = add(against_ssd, judge(boxes, _ssd_truth(outputs)))
+        # Where a person is known to be, one teacher is enough for training, but not for judging.
+        truth = consensus(outputs)
         if useful(truth, staged):
-            agreed = add(agreed, judge(boxes, truth))
-    return Told(agreed, alone, number + 1, ms, largest)
+            against_consensus = add(against_consensus, judge(boxes, truth))
+    return ClipResult(against_consensus, against_ssd, number + 1, ms, largest)
 
 
-def _by_itself(seen: Seen) -> Truth:
-    return Truth([box for score, box in apart(seen.ssd) if score >= ALONE], [])
+def _ssd_truth(outputs: TeacherOutputs) -> Truth:
+    return Truth([box for score, box in suppress_parts(outputs.ssd) if score >= SSD_SCORE], [])
 
 
 def packed(findings: Sequence[Finding]) -> bytes:
     """A frame's boxes as they would leave the device: MessagePack, numbers of 32 bits."""
-    return bytes(msgpack.packb([(*one[:2], *(one.box or ())) for one in findings], use_single_float=True))
+    rows = [(finding.label, finding.score, *(finding.box or ())) for finding in findings]
+    return bytes(msgpack.packb(rows, use_single_float=True))
 
 
-def _figures(told: Sequence[Told]) -> dict[str, Any]:
-    """JSON-able."""
-    agreed, alone = Score(), Score()
-    for each in told:
-        agreed, alone = add(agreed, each.agreed), add(alone, each.alone)
-    return {"frames": sum(each.frames for each in told), **_shares(agreed), "against_the_ssd_alone": _shares(alone)}
+def _figures(results: Sequence[ClipResult]) -> dict[str, Any]:
+    """Fit for JSON."""
+    against_consensus, against_ssd = Score(), Score()
+    for result in results:
+        against_consensus, against_ssd = add(against_consensus, result.consensus), add(against_ssd, result.ssd)
+    count = sum(result.frames for result in results)
+    return {"frames": count, **_shares(against_consensus), "against_the_ssd_alone": _shares(against_ssd)}
 
 
-def _shares(one: Score) -> dict[str, Any]:
-    there = max(one.there, 1)
+def _shares(score: Score) -> dict[str, Any]:
+    persons = max(score.persons, 1)
     return {
-        "judged": one.frames,
-        "persons": one.there,
-        "found": round(one.found / there, 4),
-        "found_95": [round(end, 4) for end in wilson(one.found, one.there)],
-        "boxed": round(one.boxed / there, 4),
-        "boxed_95": [round(end, 4) for end in wilson(one.boxed, one.there)],
-        "either": round(one.either / there, 4),
-        "either_95": [round(end, 4) for end in wilson(one.either, one.there)],
-        "false_a_frame": round(one.false / max(one.frames, 1), 4),
-        "overlap": round(one.overlap / there, 4),
+        "judged": score.frames,
+        "persons": score.persons,
+        "found": round(score.found / persons, 4),
+        "found_95": [round(end, 4) for end in wilson(score.found, score.persons)],
+        "boxed": round(score.boxed / persons, 4),
+        "boxed_95": [round(end, 4) for end in wilson(score.boxed, score.persons)],
+        "either": round(score.either / persons, 4),
+        "either_95": [round(end, 4) for end in wilson(score.either, score.persons)],
+        "false_a_frame": round(score.false / max(score.frames, 1), 4),
+        "overlap": round(score.overlap / persons, 4),
     }

@@ -13,14 +13,14 @@ from models.train.person_coarse.clips import SCENES, Clip
 from models.train.person_coarse.score import Score, add, score
 
 FOLDS = (("room 1",), ("room 2",), ("hall",), ("factory", "road"))  # left out together
-THRESHOLDS, CELLS = (
-    np.arange(400, 900, 25) / 1000,
-    (2, 3, 4),
-)  # with more a person a quarter of the picture high is none
-FOUND, FALSE = 0.9, 0.1  # asked: share of the persons, false boxes a frame
+THRESHOLDS = np.arange(400, 900, 25) / 1000
+MIN_CELLS = (2, 3, 4)  # a person a quarter of the picture high covers no more
+LEAST_FOUND, MOST_FALSE = 0.9, 0.1  # asked: share of the persons, false boxes a frame
 
 
 class Choice(NamedTuple):
+    """The grid decoder's options: the threshold of a cell's score, and the least cells of a box."""
+
     threshold: float
     min_cells: int
 
@@ -28,13 +28,13 @@ class Choice(NamedTuple):
 Outputs = Mapping[str, list[Array]]  # of each scene's clips, float32 [n, rows, columns, 1]
 
 
-def of(clips: Sequence[Clip], scene: str) -> list[Clip]:
+def clips_of(clips: Sequence[Clip], scene: str) -> list[Clip]:
     return [clip for clip in clips if clip.name in SCENES[scene]]
 
 
 def tally(clips: Sequence[Clip], outputs: Outputs, scene: str, choice: Choice) -> Score:
     total = Score()
-    for clip, cells in zip(of(clips, scene), outputs[scene]):
+    for clip, cells in zip(clips_of(clips, scene), outputs[scene]):
         truths = [truth for truth, judged in zip(clip.truths, clip.judged) if judged]
         total = add(total, score(cells[clip.judged], truths, *choice))
     return total
@@ -43,20 +43,22 @@ def tally(clips: Sequence[Clip], outputs: Outputs, scene: str, choice: Choice) -
 def choose(clips: Sequence[Clip], outputs: Outputs, scenes: Sequence[str]) -> Choice:
     """Where the scenes together fall least short of what is asked; each counts the same."""
 
-    def short(choice: Choice) -> float:
+    def total_shortfall(choice: Choice) -> float:
         return sum(_shortfall(tally(clips, outputs, scene, choice)) for scene in scenes)
 
-    return min((Choice(float(threshold), cells) for threshold, cells in product(THRESHOLDS, CELLS)), key=short)
+    options = (Choice(float(threshold), cells) for threshold, cells in product(THRESHOLDS, MIN_CELLS))
+    return min(options, key=total_shortfall)
 
 
-def _shortfall(one: Score) -> float:
-    """Of both meanings of found and of the false boxes, in shares of 1."""
-    missed = sum(max(0.0, FOUND - hits / one.there) for hits in (one.found, one.boxed)) if one.there else 0.0
-    return missed + max(0.0, one.false / one.frames - FALSE)
+def _shortfall(result: Score) -> float:
+    """Of persons found, of persons boxed and of the false boxes, in shares of 1."""
+    counts = (result.found, result.boxed) if result.persons else ()
+    missed = sum(max(0.0, LEAST_FOUND - count / result.persons) for count in counts)
+    return missed + max(0.0, result.false / result.frames - MOST_FALSE)
 
 
 def choices(clips: Sequence[Clip], outputs: Outputs) -> dict[str, Choice]:
-    """For each scene the choice that the scenes of the other folds make: its own figures stay unlooked at."""
+    """For each scene the choice of the other folds' scenes: its own figures have no part in it."""
     chosen = {}
     for fold in FOLDS:
         others = [scene for other in FOLDS if other != fold for scene in other]

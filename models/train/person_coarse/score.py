@@ -1,4 +1,4 @@
-"""How well a network's boxes fit the teachers': persons found and false boxes, by two meanings of "found"."""
+"""How well a network's boxes match the teachers': persons found by two definitions, and false boxes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from typing import NamedTuple
 
 from agent.data import Array, Box
 from agent.decoders.grid import boxes
-from models.train.person_coarse.truth import Truth, area, common, shared
+from models.train.person_coarse.truth import Truth, area, intersection, intersection_over_union
 
 BOXED = 0.3  # intersection over union from which a box is as good as the teachers'
-ON_PERSON = 0.5  # so much of a group of cells must lie in the teachers' box
+ON_PERSON = 0.5  # this share of a group of cells must lie in the teachers' box
 
 
 class Score(NamedTuple):
-    """Over frames: persons there; found, a group of cells lies on them; boxed, a box overlaps theirs; false: boxes on nobody.
+    """Counts over frames. persons: of the truth. found: with a group of cells on them. boxed: with a matching box.
 
-    overlap: sum of the best intersection over union of each person there. either: found or boxed, as a box is false by neither.
+    either: found or boxed. false: boxes that are neither on a person nor match one. overlap: sum over the persons of
+    the best intersection over union.
     """
 
     frames: int = 0
-    there: int = 0
+    persons: int = 0
     found: int = 0
     boxed: int = 0
     false: int = 0
@@ -36,20 +37,41 @@ def score(outputs: Array, truths: Sequence[Truth], threshold: float, min_cells: 
     return total
 
 
-def judge(guesses: list[Box], truth: Truth) -> Score:
-    """One frame. A box that lies where the teachers doubt is neither right nor false."""
-    best = [max((shared(person, guess) for guess in guesses), default=0.0) for person in truth.people]
-    found = [any(_inside(guess, person) for guess in guesses) for person in truth.people]
-    boxed = [one >= BOXED for one in best]
-    either = sum(map(max, found, boxed))
-    known = [*truth.people, *truth.doubts]
-    false = sum(not any(_inside(guess, box) or shared(guess, box) >= BOXED for box in known) for guess in guesses)
-    return Score(1, len(truth.people), sum(found), sum(boxed), false, sum(best), either)
+def judge(predictions: list[Box], truth: Truth) -> Score:
+    """One frame. A box that lies where the teachers are uncertain is neither right nor false."""
+    best = [
+        max((intersection_over_union(person, prediction) for prediction in predictions), default=0.0)
+        for person in truth.people
+    ]
+    found = [any(_inside(prediction, person) for prediction in predictions) for person in truth.people]
+    boxed = [overlap >= BOXED for overlap in best]
+    return Score(
+        frames=1,
+        persons=len(truth.people),
+        found=sum(found),
+        boxed=sum(boxed),
+        false=sum(_is_false(prediction, truth) for prediction in predictions),
+        overlap=sum(best),
+        either=sum(map(max, found, boxed)),
+    )
 
 
-def add(one: Score, other: Score) -> Score:
-    return Score(*map(sum, zip(one, other)))
+def add(first: Score, second: Score) -> Score:
+    return Score(
+        frames=first.frames + second.frames,
+        persons=first.persons + second.persons,
+        found=first.found + second.found,
+        boxed=first.boxed + second.boxed,
+        false=first.false + second.false,
+        overlap=first.overlap + second.overlap,
+        either=first.either + second.either,
+    )
 
 
-def _inside(guess: Box, person: Box) -> bool:
-    return common(guess, person) >= ON_PERSON * area(guess)
+def _is_false(prediction: Box, truth: Truth) -> bool:
+    known = [*truth.people, *truth.uncertain]
+    return not any(_inside(prediction, box) or intersection_over_union(prediction, box) >= BOXED for box in known)
+
+
+def _inside(prediction: Box, person: Box) -> bool:
+    return intersection(prediction, person) >= ON_PERSON * area(prediction)

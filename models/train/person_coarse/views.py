@@ -1,4 +1,4 @@
-"""Pictures made anew from what the clips show, so that a network learns persons and not the few rooms that it was shown."""
+"""New pictures made of what the clips show, so that a network learns persons and not the few rooms of the clips."""
 
 from __future__ import annotations
 
@@ -11,31 +11,28 @@ import numpy as np
 from agent.data import Array, Box
 from models.train.person_coarse import backdrops
 from models.train.person_coarse.clips import INPUT, SIDE, Clip
-from models.train.person_coarse.cutouts import Cutout, Room, cut, empty
+from models.train.person_coarse.cutouts import Cutout, Room, cut, empty_room
 
 CELLS = 16  # the grid's rows and columns
-CORE = 0.75  # of a box, wide and high: person; at the edge of a box nobody knows
-VISIBLE = 0.35  # a person of whom less is in the picture is not judged
-FRAME, PASTED = (
-    0.45,
-    0.85,
-)  # of all views: a clip's frame as it is; up to here persons put elsewhere; the rest is without any
+CORE = 0.75  # of a box, wide and high: person; near the edge of a box nothing is known
+VISIBLE = 0.35  # a person of whom a smaller share is in the picture is not judged
+# Of all views: a clip's frame as it is; up to here, pasted persons in an empty room; the rest shows no person.
+FRAME_SHARE, PERSON_SHARE = 0.45, 0.85
 
-NOISE = np.random.default_rng(0).standard_normal(
-    1_000_000, np.float32
-)  # drawn once: that takes longer than all the rest
+# drawn once: drawing it for each view would take longer than all the rest
+NOISE = np.random.default_rng(0).standard_normal(1_000_000, np.float32)
 
 
 class View(NamedTuple):
-    """picture: uint8 rgb [INPUT, INPUT, 3], worked on in place. people, doubts: left, top, right, bottom in pixels."""
+    """picture: uint8 rgb [INPUT, INPUT, 3], changed in place. people, uncertain: left, top, right, bottom in pixels."""
 
     picture: Array
     people: list[Array]
-    doubts: list[Array]
+    uncertain: list[Array]
 
 
 class Stock(NamedTuple):
-    """What views are made of. rooms: without persons; cutouts: by scene or clip, so that few persons are not too few."""
+    """What views are made of. rooms: without persons. cutouts: by clip; all clips are drawn equally often."""
 
     clips: list[Clip]
     rooms: list[Room]
@@ -44,118 +41,123 @@ class Stock(NamedTuple):
 
 
 def stock(clips: Sequence[Clip], random: np.random.Generator) -> Stock:
-    rooms = [empty(clip) for clip in clips]
+    rooms = [empty_room(clip) for clip in clips]
     cutouts = [cut(clip, room.picture) for clip, room in zip(clips, rooms)]
     drawn = [backdrops.draw(SIDE, random) for _ in range(120)]
-    return Stock(list(clips), rooms, [each for each in cutouts if each], drawn)
+    return Stock(list(clips), rooms, [group for group in cutouts if group], drawn)
 
 
 def make(stock: Stock, random: np.random.Generator) -> tuple[Array, Array]:
     """A new view and its grid: uint8 rgb [INPUT, INPUT, 3] and float32 [CELLS, CELLS, 1]."""
     kind = random.random()
-    if kind < FRAME:
-        view = _of_frame(stock, random)
+    if kind < FRAME_SHARE:
+        view = _frame_view(stock, random)
     else:
-        view = _of_room(stock, random)
-    backdrops.furnish(view.picture, view.people + view.doubts, random)
-    for _ in range(_how_many(kind, random)):
-        _paste(view, stock, random)
-    return _recolour(view.picture, random), _grid(view)
+        view = _room_view(stock, random)
+    backdrops.furnish(view.picture, view.people + view.uncertain, random)
+    for _ in range(_pasted_count(kind, random)):
+        _paste_person(view, stock, random)
+    return _vary_light(view.picture, random), _grid(view)
 
 
-def _how_many(kind: float, random: np.random.Generator) -> int:
-    """Persons to put into a view."""
-    if kind < FRAME:
+def _pasted_count(kind: float, random: np.random.Generator) -> int:
+    """Persons to paste into a view."""
+    if kind < FRAME_SHARE:
         return int(random.random() < 0.25)
-    return int(random.choice((1, 2, 3), p=(0.6, 0.3, 0.1))) if kind < PASTED else 0
+    return int(random.choice((1, 2, 3), p=(0.6, 0.3, 0.1))) if kind < PERSON_SHARE else 0
 
 
-def _of_frame(stock: Stock, random: np.random.Generator) -> View:
+def _frame_view(stock: Stock, random: np.random.Generator) -> View:
     clip = stock.clips[random.integers(len(stock.clips))]
     number = random.integers(len(clip.pictures))
     truth = clip.truths[number]
-    return _moved(clip.pictures[number], truth.people, truth.doubts, stock, random)
+    return _warped(clip.pictures[number], truth.people, truth.uncertain, stock, random)
 
 
-def _of_room(stock: Stock, random: np.random.Generator) -> View:
+def _room_view(stock: Stock, random: np.random.Generator) -> View:
     if random.random() < 0.5:
         room = stock.rooms[random.integers(len(stock.rooms))]
-        return _moved(room.picture, [], room.doubts, stock, random)
-    return _moved(stock.drawn[random.integers(len(stock.drawn))], [], [], stock, random)
+        return _warped(room.picture, [], room.uncertain, stock, random)
+    return _warped(stock.drawn[random.integers(len(stock.drawn))], [], [], stock, random)
 
 
-def _moved(
-    picture: Array, people: Sequence[Box], doubts: Sequence[Box], stock: Stock, random: np.random.Generator
+def _warped(
+    picture: Array, people: Sequence[Box], uncertain: Sequence[Box], stock: Stock, random: np.random.Generator
 ) -> View:
     """Zoomed, stretched, mirrored, tilted, shifted; what comes in at the borders is drawn."""
     zoom, stretch = np.exp(random.uniform(np.log(0.7), np.log(2.0))), np.exp(random.uniform(-0.2, 0.2))
     mirror, tilt = random.choice((-1.0, 1.0)), random.normal(0.0, 0.05)
-    way = np.array([[mirror * zoom * stretch, tilt, 0.0], [-tilt * mirror, zoom / stretch, 0.0]]) * (INPUT / SIDE)
+    matrix = np.array([[mirror * zoom * stretch, tilt, 0.0], [-tilt * mirror, zoom / stretch, 0.0]]) * (INPUT / SIDE)
     reach = 0.12 + 0.25 * max(0.0, zoom - 1.0)
-    way[:, 2] = INPUT / 2 + random.uniform(-reach, reach, 2) * INPUT - way[:, :2] @ [SIDE / 2, SIDE / 2]
+    matrix[:, 2] = INPUT / 2 + random.uniform(-reach, reach, 2) * INPUT - matrix[:, :2] @ [SIDE / 2, SIDE / 2]
     canvas = cv2.resize(stock.drawn[random.integers(len(stock.drawn))], (INPUT, INPUT))
-    cv2.warpAffine(picture, way, (INPUT, INPUT), canvas, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
-    view = View(canvas, [], [_carried(box, way) for box in doubts])
+    cv2.warpAffine(picture, matrix, (INPUT, INPUT), canvas, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
+    view = View(canvas, [], [_warped_box(box, matrix) for box in uncertain])
     for box in people:
-        _add(view, _carried(box, way))
+        _add_person(view, _warped_box(box, matrix))
     return view
 
 
-def _carried(box: Box, way: Array) -> Array:
-    """Where a box of a picture of SIDE pixels goes."""
-    corners = np.array([[x, y, 1.0 / SIDE] for x in box[::2] for y in box[1::2]]) * SIDE @ way.T
+def _warped_box(box: Box, matrix: Array) -> Array:
+    """A box of a picture of SIDE pixels in the view: the box around its warped corners."""
+    corners = np.array([[x, y, 1.0 / SIDE] for x in box[::2] for y in box[1::2]]) * SIDE @ matrix.T
     return np.concatenate([corners.min(axis=0), corners.max(axis=0)])
 
 
-def _add(view: View, box: Array) -> None:
-    """A person, or a doubt where little of it is left in the picture."""
+def _add_person(view: View, box: Array) -> None:
+    """A person, or an uncertain box where little of it is left in the picture."""
     inside = box.clip(0, INPUT)
     share = np.prod(inside[2:] - inside[:2]) / max(np.prod(box[2:] - box[:2]), 1e-9)
-    (view.people if share >= VISIBLE else view.doubts).append(inside)
+    (view.people if share >= VISIBLE else view.uncertain).append(inside)
 
 
-def _paste(view: View, stock: Stock, random: np.random.Generator) -> None:
-    """A cut-out person stands, sits or lies somewhere else, in other clothes, with the feet hidden at times."""
+def _paste_person(view: View, stock: Stock, random: np.random.Generator) -> None:
+    """A cut-out person stands, sits or lies at another place, in other clothes, sometimes with the feet hidden."""
     if not stock.cutouts:
         return
     group = stock.cutouts[random.integers(len(stock.cutouts))]
     pixels, cover = group[random.integers(len(group))]
     height, width = cover.shape
-    size = np.exp(random.uniform(np.log(20), np.log(125))) / max(height, width)
-    angle = random.normal(0.0, 0.15) if random.random() < 0.7 else random.choice((-1, 1)) * random.normal(1.5, 0.3)
-    mirror, stretch = random.choice((-1.0, 1.0)), np.exp(random.uniform(-0.15, 0.15))
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    turn = turn @ np.diag([mirror * stretch, 1 / stretch])
-    middle = random.uniform(0.05, 0.95, 2) * INPUT
-    way = np.hstack([turn * size, (middle - turn * size @ [width / 2, height / 2])[:, None]])
+    matrix, size = _placement(height, width, random)
     if random.random() < 0.25:
         cover = cover.copy()
         cover[int(height * random.uniform(0.5, 0.9)) :] = 0.0
-    flags = {"flags": cv2.INTER_AREA if size < 0.5 else cv2.INTER_LINEAR}
-    there = cv2.warpAffine(cover, way, (INPUT, INPUT), **flags)
-    worn = cv2.warpAffine(_dressed(pixels, random), way, (INPUT, INPUT), **flags)
-    rows, columns = np.flatnonzero((there > 0.5).any(axis=1)), np.flatnonzero((there > 0.5).any(axis=0))
+    interpolation = cv2.INTER_AREA if size < 0.5 else cv2.INTER_LINEAR
+    placed = cv2.warpAffine(cover, matrix, (INPUT, INPUT), flags=interpolation)
+    dressed = cv2.warpAffine(_change_clothes(pixels, random), matrix, (INPUT, INPUT), flags=interpolation)
+    rows, columns = np.flatnonzero((placed > 0.5).any(axis=1)), np.flatnonzero((placed > 0.5).any(axis=0))
     if len(rows) < 6 or len(columns) < 4:
         return
     box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], float)
     part = slice(max(0, rows[0] - 2), rows[-1] + 3), slice(max(0, columns[0] - 2), columns[-1] + 3)
-    soft = there[part][..., None]
-    view.picture[part] = view.picture[part] * (1 - soft) + worn[part] * soft
-    _hide(view, box)
+    soft = placed[part][..., None]
+    view.picture[part] = view.picture[part] * (1 - soft) + dressed[part] * soft
+    _mark_hidden(view, box)
     view.people.append(box)
 
 
-def _hide(view: View, box: Array) -> None:
-    """Whoever stands behind somebody else is not judged any more."""
+def _placement(height: int, width: int, random: np.random.Generator) -> tuple[Array, float]:
+    """From a cut-out's pixels to the view's, float [2, 3], and the scale in it."""
+    size = np.exp(random.uniform(np.log(20), np.log(125))) / max(height, width)
+    angle = random.normal(0.0, 0.15) if random.random() < 0.7 else random.choice((-1, 1)) * random.normal(1.5, 0.3)
+    mirror, stretch = random.choice((-1.0, 1.0)), np.exp(random.uniform(-0.15, 0.15))
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    rotation = rotation @ np.diag([mirror * stretch, 1 / stretch])
+    middle = random.uniform(0.05, 0.95, 2) * INPUT
+    return np.hstack([rotation * size, (middle - rotation * size @ [width / 2, height / 2])[:, None]]), size
+
+
+def _mark_hidden(view: View, box: Array) -> None:
+    """A person who stands behind the new one is not judged any more."""
     for other in list(view.people):
-        common = np.minimum(other[2:], box[2:]) - np.maximum(other[:2], box[:2])
-        if common.min() > 0 and common.prod() > 0.4 * np.prod(other[2:] - other[:2]):
-            view.people[:] = [each for each in view.people if each is not other]
-            view.doubts.append(other)
+        overlap = np.minimum(other[2:], box[2:]) - np.maximum(other[:2], box[:2])
+        if overlap.min() > 0 and overlap.prod() > 0.4 * np.prod(other[2:] - other[:2]):
+            view.people[:] = [person for person in view.people if person is not other]
+            view.uncertain.append(other)
 
 
-def _dressed(pixels: Array, random: np.random.Generator) -> Array:
-    """Shirt and trousers take other colours and keep their folds: ten persons wear too few clothes to learn from."""
+def _change_clothes(pixels: Array, random: np.random.Generator) -> Array:
+    """Shirt and trousers get other colours and keep their folds: ten persons wear too few clothes to learn from."""
     values = pixels.astype(np.float32)
     if random.random() < 0.6:
         height = len(values)
@@ -168,9 +170,9 @@ def _dressed(pixels: Array, random: np.random.Generator) -> Array:
 
 
 def _grid(view: View) -> Array:
-    """float32 [CELLS, CELLS, 1]: 1 a person, 0 none, -1 not known; read at the middle of each cell."""
+    """Float32 [CELLS, CELLS, 1]: 1 a person, 0 none, -1 unknown; read at the middle of each cell."""
     cells = np.zeros((CELLS, CELLS), np.float32)
-    for box in [*view.doubts, *view.people]:
+    for box in [*view.uncertain, *view.people]:
         _fill(cells, box, -1.0)
     for box in view.people:
         _fill(cells, _core(box), 1.0)
@@ -190,15 +192,14 @@ def _fill(cells: Array, box: Array, value: float) -> None:
     cells[top:bottom, left:right] = value
 
 
-def mapped(people: Sequence[Box], doubts: Sequence[Box] = ()) -> Array:
+def truth_grid(people: Sequence[Box], uncertain: Sequence[Box] = ()) -> Array:
     """The grid of a picture as it is."""
-    return _grid(
-        View(np.empty(0), [np.array(box) * INPUT for box in people], [np.array(box) * INPUT for box in doubts])
-    )
+    people_px, uncertain_px = ([np.array(box) * INPUT for box in boxes] for boxes in (people, uncertain))
+    return _grid(View(np.empty(0), people_px, uncertain_px))
 
 
-def _recolour(picture: Array, random: np.random.Generator) -> Array:
-    """Other light, other walls and clothes, another sensor; at times night, grey, or out of focus."""
+def _vary_light(picture: Array, random: np.random.Generator) -> Array:
+    """Other light and colours, another sensor; sometimes night, grey, or out of focus."""
     if random.random() < 0.2:
         picture = cv2.GaussianBlur(picture, (0, 0), random.uniform(0.5, 1.3))
     if random.random() < 0.2:

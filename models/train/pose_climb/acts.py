@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agent.benches.falls import STANDING
 from agent.data import Array
 from models.train.pose_fall.body import hip_height, mirrored, posture, unit
-from models.train.pose_fall.story import STANDING, Play, Story
+from models.train.pose_fall.story import Play, Story
 
 CLIMBING = 5
 HANG = posture((0.1, 0, 1), (0.15, 0.1, -1), (-0.1, 0, -1), arm=(0.35, 0.15, 1), fore=(0.15, 0, 1))

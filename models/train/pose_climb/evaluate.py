@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from agent import package
+from agent.benches.falls import clips, play
+from agent.benches.recordings import movenet
 from agent.data import Array, Evidence
 from agent.decoders.climb import LABELS
 from agent.package import Package
@@ -16,11 +18,10 @@ from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene as Evidences
 from agent.vision.poses import SecondModel
-from models.train.card import at_most, wilson
+from models.train.card import rate_bound, wilson
 from models.train.pose_climb.acts import ALIKE, OTHERS, climb
 from models.train.pose_climb.view import watch
 from models.train.pose_fall.acts import draw
-from models.train.pose_fall.clips import clips, movenet, play
 from models.train.pose_fall.view import Seen
 from models.train.pose_fall.view import watch as watch_room
 
@@ -107,7 +108,7 @@ def _real(opened: Package, data: Path) -> dict[str, Any]:
     return {
         "false_alarms": total,
         "seconds": _rounded(seconds),
-        "at_most_an_hour_95": _rounded(at_most(total, seconds / 3600)),
+        "at_most_an_hour_95": _rounded(rate_bound(total, seconds / 3600)),
         "clips": told,
     }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.data import Array
-from agent.vision.poses import CHANNELS, between, features
+from agent.vision.poses import CHANNELS, features, interpolate
 from models.train.pack import yaml
 from models.train.pose_climb.acts import Scene, climb, reach_up, stairs
 from models.train.pose_climb.view import watch
@@ -54,4 +54,4 @@ def _middle(scene: Scene) -> Array:
     seen = watch(scene, 1)
     row = 2 * len(seen.times) // 3
     asked = seen.times[row] + np.arange(1 - LENGTH, 1) * EVERY_MS / 1000
-    return features(between(seen.times[: row + 1], seen.points[: row + 1], asked), seen.aspect, SEEN)
+    return features(interpolate(seen.times[: row + 1], seen.points[: row + 1], asked), seen.aspect, SEEN)

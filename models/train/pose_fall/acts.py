@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from agent.benches.falls import FALLING, LYING, SITTING, STANDING, WALKING
 from agent.data import Array
 from models.train.pose_fall.body import ARM_L, ARM_R, FORE_L, FORE_R, NECK, TORSO, hip_height, unit
-from models.train.pose_fall.story import FALLING, LYING, NEITHER, RATE, SITTING, STANDING, UNCLEAR, WALKING, Play, Story
+from models.train.pose_fall.story import NEITHER, RATE, UNCLEAR, Play, Story
 
 # -- daily activity: each begins and ends as its name's first and last word says -----------------------------------------
 

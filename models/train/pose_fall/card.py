@@ -9,13 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from agent.benches.falls import FALLING, HITS, IN_TIME_S, LABELS, OF, SCORE, SLACK_S
 from agent.data import Array
 from models.train import card
 from models.train.data import SHARED, DataError
 from models.train.network import Network
-from models.train.pose_fall.clips import HITS, OF, SCORE
-from models.train.pose_fall.evaluate import IN_TIME_S, SLACK_S, evaluate
-from models.train.pose_fall.story import FALLING, LABELS
+from models.train.pose_fall.evaluate import evaluate
 from models.train.pose_fall.view import Seen
 from models.train.pose_fall.windows import TEST, TRAIN, record, windows
 
@@ -80,13 +79,13 @@ def _simulated(place: Path, files: tuple[bytes, bytes, bytes]) -> str:
     right = [int((guess == truth)[known].sum()) for guess in guesses]
     ms = [network.median_ms(np.concatenate(inputs[:20])) for network in networks]
     alarms = [_count(recordings, each) for each in said]
-    card.draw(card.confusion(truth[known], guesses[2][known], len(LABELS)), LABELS, place / "confusion.png")
+    card.draw_confusion(card.confusion(truth[known], guesses[2][known], len(LABELS)), LABELS, place / "confusion.png")
     rows = [
         (name, f"{len(content):,}", f"{took:.3f}", card.percent(hits, int(known.sum())), *_told(tally))
         for name, content, took, hits, tally in zip(("float", "pruned", "pruned, INT8"), files, ms, right, alarms)
     ]
     head = ("", "bytes", "ms", "pictures right", f"falls alarmed within {IN_TIME_S:g} s", "daily recordings disturbed")
-    trade = card.trade((len(files[0]), len(files[2])), (right[0], right[2]), int(known.sum()), (ms[0], ms[2]))
+    trade = card.int8_tradeoff((len(files[0]), len(files[2])), (right[0], right[2]), int(known.sum()), (ms[0], ms[2]))
     return f"{card.table(head, rows)}\n\n{_note(alarms[2])}\n\n{trade}"
 
 

@@ -10,15 +10,27 @@ from typing import Any
 import numpy as np
 
 from agent import package
-from agent.data import Array
+from agent.benches.falls import (
+    HITS,
+    IN_TIME_S,
+    LABELS,
+    OF,
+    SCORE,
+    Clip,
+    PlayedClip,
+    clips,
+    fall_scene,
+    false_alarms,
+    lateness,
+    play,
+)
+from agent.benches.falls import summary as count
+from agent.benches.recordings import movenet
+from agent.data import Array, Evidence
 from agent.package import Package
+from agent.vision.poses import SecondModel
 from models.train.card import confusion, wilson
 from models.train.pose_fall.body import SWAPPED
-from models.train.pose_fall.clips import HITS, OF, SCORE, Clip, RecordedEngine, again, clips, movenet, play
-from models.train.pose_fall.story import LABELS
-
-IN_TIME_S = 2.0  # from the annotated start of the fall, which is rounded to a tenth
-SLACK_S = 0.3  # an alarm so much before it is the fall's, too
 
 
 def evaluate(folder: Path, data: Path) -> dict[str, Any]:
@@ -41,23 +53,36 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     }
 
 
-def _mirrored(played: RecordedEngine, posture: Package) -> RecordedEngine:
+def _mirrored(played: PlayedClip, posture: Package) -> PlayedClip:
     points = played.points[:, SWAPPED] * np.array([1, -1, 1]) + np.array([0, 1, 0])
-    return again(played, np.arange(len(played.times)), points, posture)
+    return _replayed(played, np.arange(len(played.times)), points, posture)
 
 
-def _ten_a_second(played: RecordedEngine, posture: Package) -> RecordedEngine:
+def _ten_a_second(played: PlayedClip, posture: Package) -> PlayedClip:
     """The picture nearest to each tenth of a second."""
     wanted = np.arange(0, played.times[-1], 0.1)
     rows = np.unique(np.abs(played.times[:, None] - wanted).argmin(axis=0))
-    return again(played, rows, played.points[rows], posture)
+    return _replayed(played, rows, played.points[rows], posture)
 
 
-def _a_fifth_missing(played: RecordedEngine, posture: Package) -> RecordedEngine:
+def _a_fifth_missing(played: PlayedClip, posture: Package) -> PlayedClip:
     """Keypoints lost at random, each for a fifth of the pictures."""
     points = played.points.copy()
     points[np.random.default_rng(0).random(points.shape[:2]) < 0.2, 2] = 0.01
-    return again(played, np.arange(len(points)), points, posture)
+    return _replayed(played, np.arange(len(points)), points, posture)
+
+
+def _replayed(played: PlayedClip, rows: Array, points: Array, posture: Package) -> PlayedClip:
+    """What second model and rule report for other points, at some of the frames' times."""
+    second, scene, known = SecondModel(posture), fall_scene(), posture.decoder.labels
+    alarms, labels = [], []
+    for time, keypoints in zip(played.times[rows], points):
+        now = int(time * 1e9) + 1
+        findings = second(now, keypoints, played.aspect)
+        evidence = [Evidence("room", finding.label, finding.score, now) for finding in findings]
+        alarms += [float(time) for decision in scene.decide("room", now, evidence) if decision.verb == "call"]
+        labels.append(known.index(findings[0].label) if findings else -1)
+    return PlayedClip(played.times[rows], points, np.array(labels), alarms, played.aspect)
 
 
 HARDER = {"mirrored": _mirrored, "ten_a_second": _ten_a_second, "a_fifth_of_keypoints_missing": _a_fifth_missing}
@@ -67,7 +92,7 @@ def _short(told: dict[str, Any]) -> dict[str, Any]:
     return {key: told[key] for key in ("falls_in_time", "daily_clips_with_false_alarm", "alarms_before_a_fall")}
 
 
-def verdict(clip: Clip, played: RecordedEngine) -> dict[str, Any]:
+def verdict(clip: Clip, played: PlayedClip) -> dict[str, Any]:
     """alarm_s: after the annotated start of the fall; None for none. false: alarms at any other time."""
     told: dict[str, Any] = {"pictures": len(played.times), "false_alarms": len(false_alarms(clip, played))}
     if not np.isnan(clip.fall_s):
@@ -77,44 +102,28 @@ def verdict(clip: Clip, played: RecordedEngine) -> dict[str, Any]:
     return told
 
 
-def lateness(clip: Clip, played: RecordedEngine) -> float:
-    """Seconds from the start of the fall to the alarm; NaN for none."""
-    after = [alarm - clip.fall_s for alarm in played.alarms_s if alarm >= clip.fall_s - SLACK_S]
-    return min(after, default=np.nan)
-
-
-def false_alarms(clip: Clip, played: RecordedEngine) -> list[float]:
-    return [alarm for alarm in played.alarms_s if not alarm >= clip.fall_s - SLACK_S]
-
-
-def summary(played: Iterable[tuple[Clip, RecordedEngine]]) -> dict[str, Any]:
-    both = list(played)
-    falls = [(clip, one) for clip, one in both if not np.isnan(clip.fall_s)]
-    daily = [(clip, one) for clip, one in both if np.isnan(clip.fall_s)]
-    caught = sum(lateness(clip, one) <= IN_TIME_S for clip, one in falls)
-    disturbed = sum(bool(false_alarms(clip, one)) for clip, one in daily)
-    matrix = _postures(both)
+def summary(played: Iterable[tuple[Clip, PlayedClip]]) -> dict[str, Any]:
+    """Falls, false alarms and postures, with 95 % intervals."""
+    pairs = list(played)
+    counts = count(pairs)
+    matrix = _postures(pairs)
     return {
-        "falls": len(falls),
-        "falls_in_time": caught,
-        "falls_in_time_interval": _rounded(wilson(caught, len(falls))),
-        "daily_clips": len(daily),
-        "daily_clips_with_false_alarm": disturbed,
-        "daily_false_alarm_interval": _rounded(wilson(disturbed, len(daily))),
-        "alarms_before_a_fall": sum(len(false_alarms(clip, one)) for clip, one in falls),
+        **counts,
+        "falls_in_time_interval": _rounded(wilson(counts["falls_in_time"], counts["falls"])),
+        "daily_false_alarm_interval": _rounded(wilson(counts["daily_clips_with_false_alarm"], counts["daily_clips"])),
         "posture_accuracy": round(float(np.trace(matrix) / max(matrix.sum(), 1)), 4),
         "posture_labels": list(LABELS),
         "posture_confusion": matrix.tolist(),
     }
 
 
-def _postures(played: Iterable[tuple[Clip, RecordedEngine]]) -> Array:
+def _postures(played: Iterable[tuple[Clip, PlayedClip]]) -> Array:
     """Confusion over the pictures whose label the annotation tells; row is the truth."""
     matrix = np.zeros((len(LABELS), len(LABELS)), int)
     for clip, one in played:
         truth = np.array([clip.label(time) for time in one.times])
-        known = (truth >= 0) & (one.says >= 0)
-        matrix += confusion(truth[known], one.says[known], len(LABELS))
+        known = (truth >= 0) & (one.labels >= 0)
+        matrix += confusion(truth[known], one.labels[known], len(LABELS))
     return matrix
 
 

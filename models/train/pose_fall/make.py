@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from agent.benches.falls import LABELS
 from agent.data import Array
 from agent.vision.poses import CHANNELS
-from models.train.engine import steady, to_float, to_int8
+from models.train.engine import make_reproducible, to_float, to_int8
 from models.train.network import Network
 from models.train.pack import GOLDEN, pack
 from models.train.pose_fall import card
-from models.train.pose_fall.story import LABELS
 from models.train.pose_fall.view import SEEN
 from models.train.pose_fall.windows import EVERY_S, LENGTH, TRAIN, VALIDATE, examples, mirrored, targets
-from models.train.prune import slim
+from models.train.prune import prune
 
 SEED = 11
 EPOCHS, BATCH = 8, 256
@@ -33,14 +33,14 @@ FACTS = {
 
 
 def make(place: Path) -> None:
-    steady(SEED)
+    make_reproducible(SEED)
     known, validation = examples(TRAIN), examples(VALIDATE)
     whole = train(network(), known, validation, EPOCHS)
-    pruned = train(slim(whole, KEEP), known, validation, EPOCHS // 2)
+    pruned = train(prune(whole, KEEP), known, validation, EPOCHS // 2)
     files = to_float(whole), to_float(pruned), to_int8(pruned, known[0])
     shipped = Network(files[2])
     golden = shipped.quantised(_some_of_each(*validation))
-    pack(place, files[2], FACTS, golden, shipped.raws(golden))
+    pack(place, files[2], FACTS, golden, shipped.run_all(golden))
     card.write(place, files)
 
 

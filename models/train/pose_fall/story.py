@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agent.benches.falls import WALKING
 from agent.data import Array
 from models.train.pose_fall.body import (
     ARM_L,
@@ -26,8 +27,6 @@ from models.train.pose_fall.body import (
 )
 
 RATE = 30.0  # moments a second
-LABELS = ("walking", "standing", "sitting", "lying", "falling")
-WALKING, STANDING, SITTING, LYING, FALLING = range(5)
 NEITHER = -1  # kneeling, push-ups: no label of ours, but surely no fall
 UNCLEAR = -2  # the first moments of a fall, which nobody could tell
 

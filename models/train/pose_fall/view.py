@@ -43,7 +43,7 @@ def watch(play: Play, seed: int) -> Seen:
 
 
 def _nobody(n: int, fallen: int, falls: bool, rate: float, random: np.random.Generator) -> Array:
-    """bool [n]: MoveNet has no person to look at: before one enters or after one leaves; or it has lost one who lies."""
+    """Array bool [n]: MoveNet has no person to look at: before one enters or after one leaves; or it has lost one who lies."""
     gone = np.zeros(n, bool)
     if falls and random.random() < 0.3:
         gone[fallen + int(random.uniform(1.2, 3.5) * rate) :] = True
@@ -129,7 +129,7 @@ def _lose(
 
 
 def _bursts(random: np.random.Generator, n: int, per_second: Array, rate: float) -> Array:
-    """bool [n]: spells that begin so often and last 0.1 to 0.8 s."""
+    """Array bool [n]: spells that begin so often and last 0.1 to 0.8 s."""
     on = np.zeros(n, bool)
     for begin in np.flatnonzero(random.random(n) < per_second / rate):
         on[begin : begin + 1 + int(random.uniform(0.1, 0.8) * rate)] = True

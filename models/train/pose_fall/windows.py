@@ -7,11 +7,12 @@ from multiprocessing import get_context
 import numpy as np
 from tqdm import tqdm
 
+from agent.benches.falls import LABELS, LYING
 from agent.data import Array
-from agent.vision.poses import CHANNELS, between, features
+from agent.vision.poses import CHANNELS, features, interpolate
 from models.train.pose_fall.acts import draw
 from models.train.pose_fall.body import SWAPPED
-from models.train.pose_fall.story import LABELS, LYING, NEITHER, UNCLEAR
+from models.train.pose_fall.story import NEITHER, UNCLEAR
 from models.train.pose_fall.view import SEEN, Seen, watch
 
 LENGTH, EVERY_S = 24, 0.1  # the way to the ground and a moment before it
@@ -23,7 +24,7 @@ def windows(seen: Seen, rows: Array) -> Array:
     """float32 [n, LENGTH, CHANNELS]: what the network would read at these rows of a recording."""
     offsets = np.arange(1 - LENGTH, 1) * EVERY_S
     cut = [
-        features(between(seen.times[: row + 1], seen.points[: row + 1], seen.times[row] + offsets), seen.aspect, SEEN)
+        features(interpolate(seen.times[: row + 1], seen.points[: row + 1], seen.times[row] + offsets), seen.aspect, SEEN)
         for row in rows
     ]
     return np.stack(cut) if cut else np.zeros((0, LENGTH, CHANNELS), np.float32)

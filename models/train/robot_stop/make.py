@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from agent.data import Array
 from models.train.data import SHARED
-from models.train.engine import steady, to_float, to_int8
+from models.train.engine import make_reproducible, to_float, to_int8
 from models.train.network import Network
 from models.train.pack import GOLDEN, pack
-from models.train.prune import slim
+from models.train.prune import prune
 from models.train.robot_stop import card, score
 from models.train.robot_stop.recording import (
     CHANNELS,
@@ -58,7 +58,7 @@ class Trained(NamedTuple):
 
 
 def make(place: Path) -> None:
-    steady(SEED)
+    make_reproducible(SEED)
     recording = read(SHARED)
     known, last = split(np.flatnonzero(usable(recording)), SHARE, len(recording.seconds))
     truth = ahead(recording.trouble(TARGETS[0]))
@@ -103,7 +103,7 @@ def ship(place: Path, trained: Trained, samples: Array, useful: bool) -> None:
         "data": "UR3 CobotOps (CC BY 4.0; Tyrovolas, Aliev, Antonelli, Stylios 2024, doi 10.24432/C5J891)",
         "window": window,
     }
-    pack(place, trained.int8, facts, golden, network.raws(golden))
+    pack(place, trained.int8, facts, golden, network.run_all(golden))
 
 
 # -- the methods, each: recording, rows to learn from, truth of all rows -> scorer --
@@ -189,7 +189,7 @@ def train_all(recording: Recording, rows: Array, truth: Array) -> Trained:
     shell = Trained(b"", b"", b"", readings.mean(axis=0), RANGE * readings.std(axis=0) + 1e-3)
     inputs = prepared(recording, rows, shell)
     model = _train(network(), inputs, truth[rows], EPOCHS)
-    smaller = _train(slim(model, KEEP), inputs, truth[rows], AGAIN, RATE / 2)
+    smaller = _train(prune(model, KEEP), inputs, truth[rows], AGAIN, RATE / 2)
     return shell._replace(full=to_float(model), pruned=to_float(smaller), int8=to_int8(smaller, inputs))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from agent.data import Array
 from drivers.base import DeviceError
 from drivers.sensor.replay import Options, load_csv
-from models.train.data import DataError, find
+from models.train.data import DataError, find_set
 
 SET, FILE = "robot-ur3-cobotops", "ur3_cobotops.csv"
 CURRENTS, SPEEDS = tuple(f"Current_J{joint}" for joint in range(6)), tuple(f"Speed_J{joint}" for joint in range(6))
@@ -38,13 +38,13 @@ class Recording(NamedTuple):
     cycle: Array
 
     def trouble(self, target: str) -> Array:
-        """bool [n]: it stands still, or has lost the part, in this row."""
+        """Array bool [n]: it stands still, or has lost the part, in this row."""
         return {TARGETS[0]: self.stops | self.lost, TARGETS[1]: self.stops, TARGETS[2]: self.lost}[target]
 
 
 def read(data: Path) -> Recording:
     """An empty cell repeats the value above. Raises DataError."""
-    path = find(data, SET, FILE) / FILE
+    path = find_set(data, SET, FILE) / FILE
     options = Options(path=str(path), channels=(*CHANNELS, STOP, CYCLE), rate_hz=1.0, holes="hold")
     try:
         _, _, rows = load_csv(options)
@@ -70,7 +70,7 @@ def incidents(trouble: Array) -> Array:
 
 
 def ahead(trouble: Array) -> Array:
-    """bool [n]: an incident begins 1 to HORIZON rows later."""
+    """Array bool [n]: an incident begins 1 to HORIZON rows later."""
     soon = np.zeros(len(trouble) + HORIZON, bool)
     for lead in range(1, HORIZON + 1):
         soon[incidents(trouble) + HORIZON - lead] = True
@@ -78,7 +78,7 @@ def ahead(trouble: Array) -> Array:
 
 
 def usable(recording: Recording) -> Array:
-    """bool [n]: a whole window before it and the horizon after it without a pause, and no trouble now or just over.
+    """Array bool [n]: a whole window before it and the horizon after it without a pause, and no trouble now or just over.
 
     Neither a stop that is already there nor its echo can be foreseen.
     """
@@ -95,7 +95,7 @@ def windows(readings: Array, rows: Array) -> Array:
 
 
 def phase(cycle: Array) -> Array:
-    """int [n]: rows since the counter of cycles last rose."""
+    """Array int [n]: rows since the counter of cycles last rose."""
     begins = np.r_[0, np.flatnonzero(np.diff(cycle)) + 1]
     rows = np.arange(len(cycle))
     return np.asarray(rows - begins[np.searchsorted(begins, rows, "right") - 1])

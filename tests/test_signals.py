@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -30,9 +29,8 @@ def test_a_signal_ends_the_wait_and_stays_said(sign: int) -> None:
     assert not leave.wait(0.0)
     os.kill(os.getpid(), sign)
     os.kill(os.getpid(), sign)
-    began = time.monotonic()
-    assert leave.wait(60.0) and leave.wait(60.0)
-    assert time.monotonic() - began < 30
+    # Far beyond this test's own timeout: only the signal ends it.
+    assert leave.wait(3600.0) and leave.wait(3600.0)
 
 
 def test_who_does_not_leave_is_ended() -> None:

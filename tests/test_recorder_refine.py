@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from agent.recorder.recording import read
-from tests.processes import Cell, arm, needs_pictures, until
-from tests.test_record import again, files, recorded
+from tests.processes import Cell, arm, needs_pictures
+from tests.recordings import files, recorded, replayed
+from tests.waiting import until
 
 pytestmark = needs_pictures
 SEEN = {"lane": "cam", "label": "person", "score": 0.6, "within_ms": 2000}
@@ -29,7 +30,7 @@ def played(cell: Cell, *frames: tuple[str, str]) -> tuple[dict[str, Any], dict[s
     cell.config["state_dir"] = str(cell.folder / "state")
     host = cell.actuate()
     daemon = cell.run()
-    until(cell.logs, lambda: files(cell.folder / "state"), 60)
+    until(lambda: files(cell.folder / "state"), cell.logs)
     name = next(iter(cell.config["lanes"]))
     cell.counted(name, "samples", 150 if name == "cam" else 2500)
     counts = cell.counts(name)

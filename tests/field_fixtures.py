@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 
 from agent import ledger
 from agent.cli import cli
-from agent.field import snapshot
 from agent.field.checks.base import Box, Check
+from agent.field.snapshot import read_snapshot
 from agent.ledger import Ledger
 
 MS = 1_000_000
@@ -21,7 +21,7 @@ MS = 1_000_000
 
 def configuration(folder: Path, **changes: Any) -> Path:
     """One lane on the simulated arm, one actuator; run_dir is folder/run."""
-    plain = {
+    sections = {
         "node": "cell-1",
         "run_dir": str(folder / "run"),
         "state_dir": str(folder / "state"),
@@ -30,7 +30,7 @@ def configuration(folder: Path, **changes: Any) -> Path:
         "rules": {"off": {"any": [{"lane": "arm", "label": "deviation"}], "actuator": "robot", "verb": "stop"}},
     }
     path = folder / "reflexd.yaml"
-    path.write_text(json.dumps({**plain, **changes}), encoding="utf-8")
+    path.write_text(json.dumps({**sections, **changes}), encoding="utf-8")
     return path
 
 
@@ -45,42 +45,42 @@ def write_ledger(
     budget_ms: float = 2.0,
     last: int = 0,
 ) -> Path:
-    """Of a dead process: samples every so often, the last captured at `last` or now; stages in ms: queueing, transport ..."""
+    """Of a dead process: `count` samples, the last captured at `last` or now. stages: ms of queueing, transport ..."""
     path = folder / "run" / f"{lane}.ledger"
-    made = Ledger(path, lane, budget_ms)
-    made.state = state
-    made.count[ledger.SAMPLES] = made.count[ledger.INFERENCES] = count
+    written = Ledger(path, lane, budget_ms)
+    written.state = state
+    written.count[ledger.SAMPLES] = written.count[ledger.INFERENCES] = count
     last = last or time.monotonic_ns()
     for sequence in range(count):
         captured = last - (count - 1 - sequence) * every_ms * MS
         stamps = [captured]
         for stage in stages:
             stamps.append(stamps[-1] + stage * MS)
-        at = made.next_row()
-        made.write(sequence, *stamps, stamps[-1] + MS if sent else 0)
+        at = written.next_row()
+        written.write(sequence, *stamps, stamps[-1] + MS if sent else 0)
         if sent:
-            made.book_applied(at, stamps[-1] + 2 * MS)
-    made.note_evidence("normal", 0.9, last)
-    made.cells[ledger.PROGRESS] = last
-    made.close()
+            written.record_applied(at, stamps[-1] + 2 * MS)
+    written.note_evidence("normal", 0.9, last)
+    written.cells[ledger.PROGRESS] = last
+    written.close()
     return path
 
 
-def reflexd(*words: str) -> Result:
-    return CliRunner().invoke(cli, [*words], catch_exceptions=False, standalone_mode=False)
+def reflexd(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, [*arguments], catch_exceptions=False, standalone_mode=False)
 
 
-def code(result: Result) -> int:
-    """What the process would end with."""
+def exit_code(result: Result) -> int:
+    """Of the process that would have run the command."""
     return int(result.return_value or 0)
 
 
 def box(path: Path, root: Path = Path("/nowhere"), **answers: str) -> Box:
-    """tools: program name, '-' as '_', -> what it prints."""
-    return Box(snapshot.look(path), root, lambda command: answers.get(command[0].replace("-", "_")))
+    """answers: program name, '-' as '_', -> its output."""
+    return Box(read_snapshot(path), root, lambda command: answers.get(command[0].replace("-", "_")))
 
 
-def put(root: Path, files: dict[str, str]) -> Path:
+def write_files(root: Path, files: dict[str, str]) -> Path:
     """A made-up /sys, /proc or /dev."""
     for name, content in files.items():
         file = root / name
@@ -89,8 +89,8 @@ def put(root: Path, files: dict[str, str]) -> Path:
     return root
 
 
-def whole(check: Check) -> Check:
-    """Trouble says its effect and what to do; what is good or skipped needs neither."""
+def complete(check: Check) -> Check:
+    """A warning or an error has an effect and a way to mend it; a good or skipped check needs neither."""
     assert check.state in ("good", "warn", "bad", "skip") and check.cause
     assert bool(check.effect and check.mend) == (check.state in ("warn", "bad")), check
     return check

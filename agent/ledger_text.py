@@ -1,0 +1,51 @@
+"""A ledger as text: the table of a lane that `reflexd demo` and `diag` print, and the daemon's line of statistics."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from agent import ledger
+from agent.ledger import COUNTERS, DROPS, PARTS, LedgerSnapshot
+
+TOTALS = COUNTERS[:5]
+# Only rows with an acknowledgement count for these parts.
+OF_COMMANDS = {"decision": "commands, decoded to applied", "total": "commands, captured to applied"}
+STATS_ROWS = 2000
+
+
+def table(snapshot: LedgerSnapshot) -> str:
+    """One lane: counts, drops by reason, the five parts of the latency, the parts of the slowest sample."""
+    counts = snapshot.counts
+    totals = ", ".join(f"{counts[name]} {name}" for name in TOTALS)
+    drops = ", ".join(f"{counts[name]} {name}" for name in DROPS if counts[name]) or "none"
+    lines = [f"lane {snapshot.lane}: {totals}", f"  dropped: {drops}"]
+    if not len(snapshot.rows):
+        return "\n".join(lines)
+    latencies, applied = ledger.parts(snapshot.rows), snapshot.rows["applied"] > 0
+    lines.append(f"  {'ms':<16}{'p50':>9}{'p99':>9}{'p99.9':>9}{'max':>9}   of")
+    for name, values in latencies.items():
+        counted = values[applied] if name in OF_COMMANDS else values
+        figures = "".join(f"{value:9.3f}" for value in ledger.quantiles(counted).values())
+        if figures:
+            lines.append(f"  {name:<16}{figures}   {len(counted)} {OF_COMMANDS.get(name, 'samples')}")
+    return "\n".join([*lines, _slowest(snapshot, latencies)])
+
+
+def _slowest(snapshot: LedgerSnapshot, latencies: dict[str, npt.NDArray[np.float64]]) -> str:
+    """The slowest sample in the ring, part by part, largest first."""
+    index = int(latencies["total"].argmax())
+    parts = sorted(((float(latencies[part][index]), part) for part in PARTS), reverse=True)
+    listed = ", ".join(f"{part} {ms:.3f}" for ms, part in parts if ms > 0.0005)
+    return f"  worst: sample {snapshot.rows['sequence'][index]}, {latencies['total'][index]:.3f} ms: {listed}"
+
+
+def stats_line(lane_ledger: ledger.Ledger) -> str:
+    """Pairs of key=value over the newest rows, for the log."""
+    snapshot = ledger.snapshot(lane_ledger.memory, STATS_ROWS)
+    applied = snapshot.rows[snapshot.rows["applied"] > 0]
+    ms = ledger.quantiles(ledger.parts(applied)["total"])
+    drops = " ".join(f"{name}={snapshot.counts[name]}" for name in DROPS if snapshot.counts[name])
+    figures = f"p50_ms={ms['p50']:.2f} p99_ms={ms['p99']:.2f}" if ms else ""
+    totals = f"samples={snapshot.counts['samples']} decisions={snapshot.counts['decisions']}"
+    return f"lane={snapshot.lane} state={snapshot.state} {totals} {figures} {drops}".rstrip()

@@ -1,0 +1,49 @@
+"""A tape's record as the JSON message of a recording."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from agent.tape import DISCONTINUITY, INFERRED, REFINE_SKIPPED, REFINED, Record, TapeHeader, nbytes
+
+# Names of the values that a tape stores without names
+FIELDS = {
+    "evidence": ["label", "score", "box", "mark"],
+    "decisions": ["number", "rule", "actuator", "verb", "dropped", "explanation"],
+}
+
+
+def make_message(tape: TapeHeader, record: Record, body: bytes) -> dict[str, Any]:
+    """body: the record's, joined with those of the slots before it where the readings filled more than one."""
+    message: dict[str, Any] = {
+        "order": record.order,
+        "sequence": record.sequence,
+        "t_capture": record.t_capture,
+        "skipped": record.skipped,
+        "discontinuity": bool(record.flags & DISCONTINUITY),
+        "inferred": bool(record.flags & INFERRED),
+    }
+    if tape.channels:
+        message["readings"] = np.frombuffer(body, np.float32).reshape(-1, len(tape.channels)).tolist()
+    else:
+        message["frame"], message["region"] = list(record.frame), list(record.region)
+        message["refined"] = bool(record.flags & REFINED)
+        message["refine_skipped"] = bool(record.flags & REFINE_SKIPPED)
+        message["outputs"], rest = _tensors(tape.outputs, body)
+        message["inputs"], _ = _tensors(tape.inputs, rest)
+    for name, fields in FIELDS.items():
+        message[name] = [dict(zip(fields, values)) for values in getattr(record, name)]
+    return message
+
+
+def _tensors(kinds: list[tuple[str, list[int]]], body: bytes) -> tuple[list[dict[str, Any]], bytes]:
+    """Each tensor as dtype, shape and base64; and the rest of the body."""
+    tensors = []
+    for kind in kinds:
+        size = nbytes(kind)
+        tensors.append({"dtype": kind[0], "shape": kind[1], "data": base64.b64encode(body[:size]).decode()})
+        body = body[size:]
+    return tensors, body

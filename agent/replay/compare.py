@@ -1,0 +1,151 @@
+"""Compute every decision of a recording again and list the differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agent import package
+from agent.build import rules_of
+from agent.config.models import Config
+from agent.data import Decision, Evidence
+from agent.recorder.recording import RecordingContents, RecordingError
+from agent.replay.header import read_header
+from agent.replay.player import Player
+from agent.replay.translate import translate
+from agent.rules.scene import Scene
+from drivers.base import DeviceError
+
+TOLERANCE = 1e-6  # scores of the same kernel on the same machine are equal; on another machine they need not be
+# What damaged content raises; DeviceError: a shape that no camera delivers
+DAMAGED = (LookupError, TypeError, ValueError, ArithmeticError, StopIteration, DeviceError)
+
+
+class Report(NamedTuple):
+    """How much was computed again; differences: a line each."""
+
+    samples: int
+    inferences: int
+    decisions: int
+    differences: list[str]
+
+
+def replay(contents: RecordingContents) -> Report:
+    """Raises RecordingError, PackageError."""
+    try:
+        contents = translate(contents)
+        messages = sorted(contents.messages, key=_order)
+    except DAMAGED as error:
+        raise RecordingError(f"damaged content: {error!r}") from error
+    header = read_header(contents)
+    _check_models(header.models, header.beside)
+    scene = Scene(rules_of(header.config))
+    for decision in header.decisions_in_force():
+        scene.rules.in_force[decision.actuator] = decision
+        scene.rules.number = max(scene.rules.number, decision.number)
+    lanes = dict.fromkeys(lane for lane, _ in contents.messages)
+    unknown = [lane for lane in lanes if lane not in header.config.lanes]
+    if unknown:
+        raise RecordingError(f"lane {unknown[0]} has samples, but the recorded configuration does not have it")
+    players = {lane: Player(lane, header.config, header.beside, scene) for lane in lanes}
+    warm_up = WarmUp(header.config, list(players.values()), header.complete)
+    return _compare(messages, players, warm_up)
+
+
+def _order(entry: tuple[str, dict[str, Any]]) -> int:
+    """Lanes are recorded in turn, some hundredths of a second of each; their decisions depend on the order in time."""
+    order: int = entry[1]["order"]
+    return order
+
+
+def _check_models(checksums: dict[str, str], beside: Path) -> None:
+    for model, checksum in checksums.items():
+        if package.read(package.find(model, beside)).sha256 != checksum:
+            raise RecordingError(f"model {model} has changed since this was recorded: install the old version first")
+
+
+def _compare(messages: Sequence[tuple[str, dict[str, Any]]], players: dict[str, Player], warm_up: WarmUp) -> Report:
+    inferences = decisions = 0
+    differences: list[str] = []
+    for lane, message in messages:
+        try:
+            replayed = players[lane].play(message)
+            inferences += message["inferred"]
+            decisions += len(message["decisions"])
+            if warm_up.done(lane, message):
+                differences += _differences(lane, message, replayed, players[lane].lane.evidence or ())
+        except DAMAGED as error:
+            sample = f"lane {lane}, sample {message.get('sequence', '?')}"
+            raise RecordingError(f"{sample}: damaged or of another version: {error!r}") from error
+    return Report(len(messages), inferences, decisions, differences)
+
+
+class WarmUp:
+    """How long differences do not count: after a loss, and in a file that begins later than its daemon.
+
+    The rules and decoders remember samples from before, which are not in the file.
+    """
+
+    def __init__(self, config: Config, players: list[Player], complete: bool) -> None:
+        """complete: the file begins with its daemon."""
+        conditions = [condition for rule in config.rules.values() for condition in rule.conditions]
+        self._min_inferences = max((condition.of for condition in conditions), default=1)
+        hold_ms = max((rule.hold_ms for rule in config.rules.values()), default=0)
+        memory_ms = max((condition.within_ms + condition.memory_ms for condition in conditions), default=0)
+        perceptions = [player.perception for player in players]
+        window_ns = max(
+            (perception.second.window.span_ns for perception in perceptions if perception.second), default=0
+        )
+        decoders = [perception.package.decoder for perception in perceptions]
+        memory_s = max((getattr(decoder.options, "memory_s", 0.0) for decoder in decoders), default=0.0)
+        self._span_ns = int(hold_ms * 1e6) + int(memory_ms * 1e6) + window_ns + int(memory_s * 1e9)
+        self._cold = not complete
+        self._inferences: dict[str, int] = {}  # of each lane since the last loss
+        self._start = 0  # capture time of the first sample since then
+        self._newest: dict[str, int] = {}  # sequence of each lane
+
+    def done(self, lane: str, message: dict[str, Any]) -> bool:
+        """From this sample on the decisions must be the same."""
+        if self._lost(lane, message):
+            self._cold, self._start, self._inferences = True, 0, dict.fromkeys(self._inferences, 0)
+        self._start = self._start or message["t_capture"]
+        self._inferences[lane] = self._inferences.get(lane, 0) + message["inferred"]
+        if not self._cold:
+            return True
+        long_enough = message["t_capture"] - self._start > self._span_ns
+        return long_enough and min(self._inferences.values()) > self._min_inferences
+
+    def _lost(self, lane: str, message: dict[str, Any]) -> bool:
+        """The recorder missed samples before this one; a loss in the device is a discontinuity, which the lane knew."""
+        delivered = len(message.get("readings", "1"))
+        before = self._newest.get(lane, -1)
+        self._newest[lane] = message["sequence"]
+        return not message["discontinuity"] and message["sequence"] - before > delivered + message["skipped"]
+
+
+def _differences(
+    lane: str, message: dict[str, Any], decisions: Sequence[Decision], evidence: Sequence[Evidence]
+) -> Iterator[str]:
+    """Of this sample from the recorded one, a line each."""
+    where = f"lane {lane}, sample {message['sequence']}"
+    recorded = [(decision["rule"], decision["actuator"], decision["verb"]) for decision in message["decisions"]]
+    replayed = [(decision.rule, decision.actuator, decision.verb) for decision in decisions]
+    if recorded != replayed:
+        yield f"{where}: decided {_listed(recorded)}, now {_listed(replayed)}"
+    old_scores = [(item["label"], item["score"]) for item in message["evidence"]]
+    new_scores = [(item.label, item.score) for item in evidence]
+    if [label for label, _ in old_scores] != [label for label, _ in new_scores]:
+        yield f"{where}: detected {_labels(old_scores)}, now {_labels(new_scores)}"
+        return
+    difference = max((abs(old - new) for (_, old), (_, new) in zip(old_scores, new_scores)), default=0.0)
+    if difference > TOLERANCE:
+        yield f"{where}: a score differs by {difference:.4f}"
+
+
+def _labels(scores: list[tuple[str, float]]) -> str:
+    return ", ".join(label for label, _ in scores) or "nothing"
+
+
+def _listed(decisions: list[tuple[str, str, str]]) -> str:
+    return "; ".join(f"{actuator} {verb} ({rule or 'rest'})" for rule, actuator, verb in decisions) or "nothing"

@@ -1,0 +1,191 @@
+"""Decisions of real daemons, recorded and computed again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.recorder.recording import RecordingContents, RecordingError, read
+from agent.replay.compare import replay
+from tests.processes import Cell, arm, camera, needs_pictures
+from tests.recordings import arm_cell, files, recorded, replayed, start_recording
+from tests.shared import DATA, MOVENET, needs_recordings
+from tests.waiting import until
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Iterator[Cell]:
+    with arm_cell(tmp_path) as cell:
+        yield cell
+
+
+def test_every_decision_of_a_recording_is_the_same_in_a_replay(cell: Cell) -> None:
+    daemon = start_recording(cell)
+    cell.goes("stop")
+    cell.counted("arm", "decisions", 4)
+    assert daemon.stop() == 0
+    report = json.loads(replayed(recorded(cell), "--json")[1])
+    assert report["differences"] == []
+    assert report["decisions"] >= 4
+    assert report["inferences"] == cell.counts("arm")["inferences"]
+    assert report["lost"] == 0 and not report["torn"]
+
+
+@pytest.mark.parametrize("how", ["killed", "aborted by the watchdog"])
+def test_a_daemon_that_is_killed_leaves_a_complete_recording(cell: Cell, how: str) -> None:
+    """To the last sample of its lanes, by the recorder's process, which outlives it."""
+    daemon = start_recording(cell)
+    cell.goes("stop")
+    cell.counted("arm", "inferences", 1000)
+    if how == "killed":
+        daemon.signal(signal.SIGKILL)
+    else:  # it stops; then what systemd sends
+        daemon.signal(signal.SIGSTOP)
+        daemon.signal(signal.SIGABRT)
+        daemon.signal(signal.SIGCONT)
+    assert daemon.exit_code() == (-signal.SIGKILL if how == "killed" else -signal.SIGABRT)
+    count = cell.counts("arm")["inferences"]
+
+    def complete() -> RecordingContents | None:
+        if not files(cell.folder / "state"):
+            return None
+        try:
+            contents = read(recorded(cell))
+        except RecordingError:
+            return None  # just started
+        return None if contents.torn else contents
+
+    contents = until(complete, lambda: f"a recording with an end:\n{cell.logs()}")
+    inferred = [message["order"] for _, message in contents.messages if message["inferred"]]
+    assert inferred[-1] in (count - 1, count)  # it counts, then writes
+    # On a box so busy that the recorder is late by more than a tape holds, the file has the number of lost samples.
+    assert len(inferred) == inferred[-1] or contents.lost > 0
+    code, text = replayed(recorded(cell))
+    assert code == 0, text
+
+
+def test_a_lane_that_a_reload_adds_is_recorded(cell: Cell) -> None:
+    """And the lane that continues, without a gap; each file replays under its own configuration."""
+    daemon = start_recording(cell)
+    cell.counted("arm", "inferences", 300)
+    cell.config["lanes"]["second"] = arm(fault_every_s=1)
+    cell.config["rules"]["off-plan"]["any"][0]["score"] = 0.9
+    cell.write()
+    daemon.signal(signal.SIGHUP)
+    daemon.says("configuration reloaded")
+    until(lambda: len(files(cell.folder / "state")) == 2, cell.logs)
+    for lane in ("arm", "second"):
+        cell.counted(lane, "inferences", cell.counts(lane)["inferences"] + 300)
+    daemon.stop()
+    before, after = (read(path) for path in files(cell.folder / "state"))
+    assert {lane for lane, _ in before.messages} == {"arm"} and {lane for lane, _ in after.messages} == {
+        "arm",
+        "second",
+    }
+    assert json.loads(after.header["config"])["rules"]["off-plan"]["any"][0]["score"] == 0.9
+    arms = [[message["sequence"] for lane, message in part.messages if lane == "arm"] for part in (before, after)]
+    assert arms[1][0] == arms[0][-1] + 1 and before.lost == after.lost == 0
+    assert replay(after).differences == []
+
+
+def test_other_rules_decide_differently_and_the_differences_are_listed(cell: Cell) -> None:
+    daemon = start_recording(cell)
+    cell.goes("stop")
+    daemon.stop()
+    contents = read(recorded(cell))
+    config = json.loads(contents.header["config"])
+    config["rules"]["off-plan"]["any"][0]["score"] = 0.9999
+    report = replay(contents._replace(header={**contents.header, "config": json.dumps(config)}))
+    assert any("robot stop (off-plan), now nothing" in line for line in report.differences)
+
+
+def test_a_recording_without_its_end_is_replayed_as_far_as_it_goes(cell: Cell, tmp_path: Path) -> None:
+    daemon = start_recording(cell)
+    cell.counted("arm", "inferences", 3000)
+    daemon.stop()
+    raw = recorded(cell).read_bytes()
+    torn = tmp_path / "torn.mcap"
+    for share in (0.95, 0.8):
+        torn.write_bytes(raw[: int(len(raw) * share)])
+        code, text = replayed(torn)
+        assert code == 0, text
+        assert "its end is missing" in text
+
+
+def test_a_file_that_begins_later_than_its_daemon_agrees_after_a_while(cell: Cell) -> None:
+    cell.config["recorder"] = {"file_mb": 0.1}
+    daemon = start_recording(cell)
+    until(lambda: len(files(cell.folder / "state")) >= 3, cell.logs)
+    daemon.stop()
+    for path in files(cell.folder / "state"):
+        code, text = replayed(path)
+        assert code == 0, text
+
+
+def test_a_model_that_has_changed_since_is_reported(cell: Cell) -> None:
+    daemon = start_recording(cell)
+    daemon.stop()
+    contents = read(recorded(cell))
+    with pytest.raises(RecordingError, match="has changed since"):
+        replay(contents._replace(header={**contents.header, "models": json.dumps({"arm-deviation": "0" * 64})}))
+
+
+@pytest.mark.parametrize("raw", [b"", b"nonsense" * 100, b"\x89MCAP0\r\n" + b"\xff" * 500])
+def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "x.mcap"
+    path.write_bytes(raw)
+    code, text = replayed(path)
+    assert code == 2
+    assert "not a recording of reflexd" in text
+    assert replayed(tmp_path / "none.mcap") == (2, f"{tmp_path / 'none.mcap'}: No such file or directory")
+
+
+@needs_pictures
+def test_no_picture_is_recorded_unless_the_configuration_asks_for_it(tmp_path: Path) -> None:
+    sizes = {}
+    for keep in (False, True):
+        folder = tmp_path / str(keep)
+        folder.mkdir()
+        with Cell(folder, {"yard": camera()}) as cell:
+            cell.config.update(state_dir=str(folder / "state"), recorder={"pictures": keep})
+            daemon = start_recording(cell)
+            cell.counted("yard", "inferences", 20)
+            daemon.stop()
+            contents = read(recorded(cell))
+            assert all(bool(message["inputs"]) == keep for _, message in contents.messages)
+            code, text = replayed(recorded(cell))
+            assert code == 0, text
+            sizes[keep] = sum(len(json.dumps(message)) for _, message in contents.messages) / len(contents.messages)
+    assert sizes[False] < 2000 < sizes[True]
+
+
+@needs_recordings
+def test_a_real_clip_with_two_models_replays_exactly(tmp_path: Path) -> None:
+    movenet = tmp_path / "movenet"
+    movenet.mkdir()
+    for path in MOVENET.iterdir():
+        shutil.copy(path, movenet)
+    manifest = movenet / "manifest.yaml"
+    weights = next((DATA / "models-public").glob("movenet*.tflite"))
+    os.symlink(weights, movenet / weights.name)
+    lines = [
+        f"file: {weights.name}" if line.startswith("file:") else line for line in manifest.read_text().splitlines()
+    ]
+    manifest.write_text("\n".join(lines).replace("fit: stretch", "fit: letterbox") + "\n")
+    clip = DATA / "video-fall-gmdcsa24/S1-Fall-13.mp4"
+    lane = {"source": {"driver": "camera.file", "path": str(clip)}, "model": str(movenet), "then": "pose-fall"}
+    with Cell(tmp_path, {"room": lane}) as cell:
+        condition = {"lane": "room", "label": "falling", "score": 0.6, "hits": 3, "of": 4}
+        cell.config["rules"] = {"fall": {"any": [condition], "actuator": "robot", "verb": "stop"}}
+        cell.config["state_dir"] = str(tmp_path / "state")
+        assert cell.run().exit_code() == 0
+        report = json.loads(replayed(recorded(cell), "--json")[1])
+    assert report["differences"] == []
+    assert report["inferences"] > 50
+    assert report["decisions"] >= 2
