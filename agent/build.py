@@ -1,4 +1,4 @@
-"""From a configuration to what runs: a lane with its models, the rules, the addresses of actuators."""
+"""Builds what a configuration describes: lanes with their models, rules, addresses of actuators, the actuator host."""
 
 from __future__ import annotations
 
@@ -27,24 +27,23 @@ from drivers.base import Actuator, open_source
 
 def make_lane(name: str, config: Config, beside: Path, samples: int) -> Lane:
     section = config.lanes[name]
-    good = reference.read(beside / section.reference) if section.reference else None
-    perception = open_models(section, beside, good)
+    good_part = reference.read(beside / section.reference) if section.reference else None
+    perception = open_models(section, beside, good_part)
     source = open_source(section.source.driver, section.source.options, name)
     budget = section.budget_ms or perception.package.manifest.budget_ms
     timeout_ns = int(getattr(source.options, "timeout_ms", 500.0) * 1e6)
     limits = Limits(timeout_ns, budget, section.critical, config.drop_late, samples)
-    own_ledger = Ledger(config.run_dir / f"{name}.ledger", name, budget, section.critical)
+    lane_ledger = Ledger(config.run_dir / f"{name}.ledger", name, budget, section.critical)
     recorder = config.recorder
     tape_settings = TapeSettings(config.run_dir / f"{name}.tape", recorder.pictures) if recorder.enabled else None
     if tape_settings:
-        tape_settings.path.unlink(
-            missing_ok=True
-        )  # an earlier daemon's would be recorded again; who still reads it has it open
-    return Lane(name, source, perception, limits, own_ledger, tape_settings)
+        # An earlier daemon's tape would be recorded again; a recorder that still reads it has it open.
+        tape_settings.path.unlink(missing_ok=True)
+    return Lane(name, source, perception, limits, lane_ledger, tape_settings)
 
 
-def open_models(section: LaneConfig, beside: Path, good: Array | None = None) -> Perception:
-    """Checked, loaded and warm. good: the picture of a good part. Raises PackageError."""
+def open_models(section: LaneConfig, beside: Path, good_part: Array | None = None) -> Perception:
+    """The lane's models, checked, loaded and warm. good_part: a picture of one. Raises PackageError."""
 
     def opened(model: str) -> Package:
         return package.open_package(package.find(model, beside), section.threads)
@@ -54,7 +53,7 @@ def open_models(section: LaneConfig, beside: Path, good: Array | None = None) ->
     first = opened(section.model)
     first.set_hop(section.hop_ms)
     shrink = None if section.shrink == "auto" else section.shrink
-    return Perception(first, gate=section.gate, reference=good, refine=refine, second=second, shrink=shrink)
+    return Perception(first, gate=section.gate, reference=good_part, refine=refine, second=second, shrink=shrink)
 
 
 def rules_of(config: Config) -> Rules:
@@ -63,31 +62,31 @@ def rules_of(config: Config) -> Rules:
 
 
 def _with_zones(rule: RuleConfig, config: Config) -> RuleConfig:
-    """The rule with polygons where it named zones of its lanes: a zone that was drawn anew makes it another rule."""
+    """The rule with polygons for the names of zones: a zone that was redrawn makes it another rule."""
 
-    def drawn(one: Condition) -> Condition:
-        if not isinstance(one.zone, str) or not one.zone:
-            return one
-        return one.model_copy(update={"zone": config.lanes[one.lane].zones[one.zone]})
+    def with_polygon(condition: Condition) -> Condition:
+        if not isinstance(condition.zone, str) or not condition.zone:
+            return condition
+        return condition.model_copy(update={"zone": config.lanes[condition.lane].zones[condition.zone]})
 
-    return rule.model_copy(update={rule.kind: [drawn(one) for one in rule.conditions]})
+    return rule.model_copy(update={rule.kind: [with_polygon(condition) for condition in rule.conditions]})
 
 
 def addresses(config: Config, lane: str) -> list[Address]:
-    """Where the decisions go that this lane may bring."""
-    found = []
-    for name in rules_of(config).feeds.get(lane, ()):
-        one = config.actuators[name]
-        curve = keys.curve(config.keys.own if config.keys else None, one.server_key)
-        found.append(Address(name, config.endpoint(name), one.safe_after_ms, curve))
-    return found
+    """The actuators that this lane's decisions may command."""
+    own_key = config.keys.own if config.keys else None
+    sections = {name: config.actuators[name] for name in rules_of(config).feeds.get(lane, ())}
+    return [
+        Address(name, config.endpoint(name), section.safe_after_ms, keys.curve(own_key, section.server_key))
+        for name, section in sections.items()
+    ]
 
 
 def make_host(config: Config, only: Iterable[str] = ()) -> Host:
-    """Bound and not yet started, for every actuator that has a device here, or those in `only`. Raises OSError."""
-    chosen = sorted(set(only) or {name for name, section in config.actuators.items() if section.device})
+    """A host, bound and not yet started. only: actuators; empty: all that have a device here. Raises OSError."""
+    names = sorted(set(only) or {name for name, section in config.actuators.items() if section.device})
     access = Access(config.keys.own, config.keys.authorized) if config.keys else None
-    return Host([_hosted(name, config) for name in chosen], access, config.realtime)
+    return Host([_hosted(name, config) for name in names], access, config.realtime)
 
 
 def _hosted(name: str, config: Config) -> Hosted:

@@ -13,6 +13,7 @@ import click
 from agent.benches.commands import bench
 from agent.errors import ConfigError, PackageError
 from agent.field.commands import COMMANDS as FIELD_COMMANDS
+from agent.modeltools.commands import model
 from agent.options import config_option, json_option
 
 
@@ -167,8 +168,8 @@ def view(**options: Any) -> None:
     """Draw what a lane finds and decides into a copy of SOURCE.
 
     SOURCE is a video, a picture, a folder of pictures or /dev/videoN; left out, the lane's own camera. The lane's own
-    models, gate and rules get every frame, at the frames' own times; no command is sent. A .png without --start shows the
-    frame with the most certain evidence, one in which a rule is in force before any other. OUT is a file on this box: no
+    models, gate and rules get every frame, at the frames' own times; no command is sent. A .png without --start shows
+    the frame with the most certain evidence, preferably one in which a rule is in force. OUT is a file on this box: no
     picture goes into the network.
     """
     from agent.view import command
@@ -182,10 +183,10 @@ def view(**options: Any) -> None:
 @config_option
 @click.option("--lane", help="Which camera lane.  [default: the first]")
 def zones(source: str | None, out: Path, path: Path, lane: str | None) -> None:
-    """Draw a grid and the lane's zones onto a still of SOURCE (video, picture, folder, /dev/videoN) or the lane's camera.
+    """Draw a grid and the lane's zones onto a still of SOURCE or of the lane's camera.
 
-    The grid is in shares of the frame: read the corners of a zone off it, write them into `zones` of the lane, draw again.
-    The picture stays on this box.
+    SOURCE is a video, a picture, a folder of pictures or /dev/videoN. The grid is in shares of the frame: read the
+    corners of a zone off it, write them into `zones` of the lane, draw again. The picture stays on this box.
     """
     from agent.view import zone_sketch
 
@@ -195,64 +196,6 @@ def zones(source: str | None, out: Path, path: Path, lane: str | None) -> None:
 cli.add_command(bench)
 
 
-@cli.group()
-def model() -> None:
-    """Look at model packages, check them, make them."""
-
-
-@model.command("show")
-@click.argument("package")
-@json_option
-def model_show(package: str, as_json: bool) -> None:
-    """What a package takes and gives."""
-    from agent.modeltools import show
-
-    show.show(package, as_json)
-
-
-@model.command("verify")
-@click.argument("package")
-@json_option
-def model_verify(package: str, as_json: bool) -> int:
-    """Check sha256, load, run, compare with the golden outputs. Exit code 2 if anything is wrong."""
-    from agent.modeltools import show
-
-    return show.verify(package, as_json)
-
-
-@model.command("list")
-@click.argument("folders", type=click.Path(path_type=Path), nargs=-1)
-@json_option
-def model_list(folders: tuple[Path, ...], as_json: bool) -> int:
-    """Every bundled package, and those in FOLDERS. Exit code 2 if one is damaged."""
-    from agent.modeltools import bench
-
-    return bench.show_list(folders, as_json)
-
-
-@model.command("bench")
-@click.argument("packages", nargs=-1)
-@json_option
-def model_bench(packages: tuple[str, ...], as_json: bool) -> int:
-    """How long PACKAGES (all bundled ones) take on this machine, against their budgets."""
-    from agent.modeltools import bench
-
-    return bench.bench(packages, as_json)
-
-
-@model.command("init")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--into", type=click.Path(path_type=Path), help="Folder of the new package.  [default: FILE's name beside it]"
-)
-@click.option("--decoder", help="How to read its outputs, where the file does not say.")
-@json_option
-def model_init(file: Path, into: Path | None, decoder: str | None, as_json: bool) -> int:
-    """Write the manifest for a public .tflite or .onnx FILE by reading it."""
-    from agent.modeltools import init
-
-    return init.init(file, into, decoder, as_json)
-
-
+cli.add_command(model)
 for command in FIELD_COMMANDS:
     cli.add_command(command)

@@ -11,41 +11,40 @@ from pathlib import Path
 from typing import Any
 
 NAME = "control.sock"
-LONGEST = 1 << 16  # bytes of a request
+MAX_REQUEST_BYTES = 1 << 16
 Answer = dict[str, Any]
 
 
 class Control:
-    """Serves run_dir/control.sock; whoever may write to it may command the daemon."""
+    """Serves run_dir/control.sock; its file permissions decide which users may command the daemon."""
 
-    def __init__(self, run_dir: Path, do: dict[str, Callable[[], Awaitable[Answer]]]) -> None:
-        """do: what each request `{"do": NAME}` is answered with."""
+    def __init__(self, run_dir: Path, handlers: dict[str, Callable[[], Awaitable[Answer]]]) -> None:
+        """handlers: by the NAME of a request `{"do": NAME}`."""
         self.path = run_dir / NAME
-        self.do = do
+        self.handlers = handlers
         self.server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        self.path.unlink(missing_ok=True)  # of a daemon that was killed; the lock says that none lives
-        self.server = await asyncio.start_unix_server(self.serve, str(self.path), limit=LONGEST)
+        self.path.unlink(missing_ok=True)  # left by a daemon that was killed: the lock proves that none runs
+        self.server = await asyncio.start_unix_server(self._serve, str(self.path), limit=MAX_REQUEST_BYTES)
         os.chmod(self.path, 0o660)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await asyncio.wait_for(reader.readline(), 5.0)
-            writer.write(json.dumps(await self.answer(line)).encode() + b"\n")
+            writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
             await writer.drain()
         except (ValueError, OSError, asyncio.TimeoutError):
-            pass  # a line without end, or nobody there any more
+            pass  # a line without end, or the client has gone
         finally:
             writer.close()
 
-    async def answer(self, line: bytes) -> Answer:
+    async def _answer(self, line: bytes) -> Answer:
         try:
-            asked = json.loads(line)
-            do = self.do[asked["do"]]
+            handler = self.handlers[json.loads(line)["do"]]
         except (ValueError, KeyError, TypeError):
-            return {"error": f'expected a line like {{"do": "status"}}; \'do\' is one of: {", ".join(self.do)}'}
-        return await do()
+            return {"error": f'expected a line like {{"do": "status"}}; \'do\' is one of: {", ".join(self.handlers)}'}
+        return await handler()
 
     def close(self) -> None:
         if self.server:
@@ -54,13 +53,13 @@ class Control:
 
 
 def ask(run_dir: Path, request: Answer, timeout_s: float = 1.0) -> Answer | None:
-    """The running daemon's answer; None when nobody answers in time."""
+    """The running daemon's answer; None where none comes in time."""
     try:
-        with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(timeout_s)
-            line.connect(str(run_dir / NAME))
-            line.sendall(json.dumps(request).encode() + b"\n")
-            with line.makefile("rb") as file:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(str(run_dir / NAME))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as file:
                 answer = json.loads(file.readline())
     except (OSError, ValueError):
         return None

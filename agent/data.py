@@ -20,13 +20,13 @@ FUTURE_NS = 50_000_000
 
 
 class Sample(NamedTuple):
-    """The newest thing a source has.
+    """The newest reading of a source.
 
     payload: a camera gives uint8 [height, width(, channels)]; a sensor float32 [k, channels], the k >= 1
-        readings since the last sample, newest last. The lane has done with it before the next read.
-    sequence: counts readings from 0 at open; the newest one's number. A gap that is not in `skipped` was lost.
+        readings since the last sample, newest last. It is valid until the next read.
+    sequence: number of the newest reading, counted from 0 at open. A gap that is not in `skipped` was lost.
     t_capture: the driver's or the kernel's stamp of the newest reading.
-    skipped: readings the source passed over to hand out the newest.
+    skipped: readings that the source passed over to deliver the newest.
     """
 
     source: str
@@ -46,9 +46,9 @@ class Box(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """One lane says: this label, this sure (0..1), as of t_capture. box: in shares of the frame.
+    """A lane reports this label with this score (0..1) as of t_capture. box: in shares of the frame.
 
-    mark: what a person wants to know beside it: "+38 bpm"; "coarse" where the lane's fine model had no time to look again.
+    mark: a detail for people: "+38 bpm"; "coarse" where the lane's refining model had no time to run.
     """
 
     lane: str
@@ -60,11 +60,11 @@ class Evidence(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What one actuator shall do from now on, and why.
+    """What one actuator must do from now on, and why.
 
     number: counts decisions of this daemon; an actuator applies each number once.
     deadline: the time after which it is late. confidence: of a rule that sums up, else 0.
-    lacking: lanes that such a rule had to do without.
+    lacking: lanes whose evidence such a rule had to do without.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""`reflexd demo`, `run --scene`: the real daemon and the real actuator host as two processes, their progress, the ledger."""
+"""`reflexd demo` and `run --scene`: the real daemon and actuator host as two processes, their progress, the ledger."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ def run(seconds: float, video: Path | None, camera: str | None, model: str | Non
         raise ConfigError(["demo: either --video or --camera, not both"])
     with tempfile.TemporaryDirectory(prefix="reflexd-demo-") as name:
         folder = Path(name)
-        own = bool(video or camera)
-        path = _picture_scene(folder, video, camera, model or "person-coarse") if own else catalog.find("robot-cell")
-        return _play(path, folder, seconds)
+        if video or camera:
+            path = _camera_scene(folder, video, camera, model or "person-coarse")
+        else:
+            path = catalog.find("robot-cell")
+        return play(path, folder, seconds)
 
 
 def run_scene(name: str, data: Path | None, seconds: float) -> int:
-    """A whole scene, simulated or on recordings, until told to stop. Raises ConfigError, PackageError."""
+    """A whole scene, simulated or on recordings. seconds: 0 = until Ctrl-C. Raises ConfigError, PackageError."""
     path = catalog.find(name)
-    with tempfile.TemporaryDirectory(prefix=f"reflexd-{name}-") as place:
-        folder = Path(place)
-        return _play(catalog.on_recordings(name, data, folder) if data else path, folder, seconds)
+    with tempfile.TemporaryDirectory(prefix=f"reflexd-{name}-") as temporary:
+        folder = Path(temporary)
+        return play(catalog.on_recordings(name, data, folder) if data else path, folder, seconds)
 
 
-def _play(path: Path, folder: Path, seconds: float) -> int:
-    """folder: for sockets, ledgers and recordings. seconds: 0 = until Ctrl-C."""
-    load_config(path)  # one clear message instead of two from two processes
+def play(path: Path, folder: Path, seconds: float) -> int:
+    """Run this configuration. folder: for sockets, ledgers and recordings. seconds: 0 = until Ctrl-C."""
+    load_config(path)  # a single message instead of one from each process
     environment = {**os.environ, "RUNTIME_DIRECTORY": str(folder), "STATE_DIRECTORY": str(folder)}
     processes: list[subprocess.Popen[bytes]] = []
-    before = signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # as Ctrl-C: the two would go on without this one
+    old_handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, else the children would stay
     try:
         processes.append(_spawn(["actuate", "-c", str(path)], environment))
         processes.append(_spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment))
-        _watch(processes[-1], folder)
+        _show_progress(processes[-1], folder)
     finally:
         codes = [_finish(process) for process in reversed(processes)]
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, old_handler)
     click.echo()
     for snapshot in ledger.read_all(folder):
         click.echo(ledger_text.table(snapshot))
@@ -61,7 +61,7 @@ def _play(path: Path, folder: Path, seconds: float) -> int:
 
 
 def _spawn(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    # A session of their own: Ctrl-C reaches only this program, which then ends them in order.
+    # In sessions of their own: Ctrl-C reaches only this program, which then ends them in order.
     return subprocess.Popen([sys.executable, "-m", "agent", *arguments], env=environment, start_new_session=True)
 
 
@@ -75,52 +75,54 @@ def _finish(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def _watch(daemon: subprocess.Popen[bytes], folder: Path) -> None:
+def _show_progress(daemon: subprocess.Popen[bytes], folder: Path) -> None:
     """A line a second for each lane until the daemon ends."""
-    before: dict[str, int] = {}
-    started = time.monotonic()
+    samples: dict[str, int] = {}
+    start = time.monotonic()
     try:
         while daemon.poll() is None:
             time.sleep(1.0)
             for snapshot in ledger.read_all(folder):
-                click.echo(_progress(snapshot, time.monotonic() - started, before))
+                click.echo(_progress(snapshot, time.monotonic() - start, samples))
     except KeyboardInterrupt:
         click.echo("stopping")
 
 
-def _progress(snapshot: ledger.LedgerSnapshot, elapsed: float, before: dict[str, int]) -> str:
+def _progress(snapshot: ledger.LedgerSnapshot, elapsed_s: float, samples: dict[str, int]) -> str:
+    """samples: of each lane at its line before; updated."""
     count = snapshot.counts["samples"]
-    rate, before[snapshot.lane] = count - before.get(snapshot.lane, 0), count
+    rate, samples[snapshot.lane] = count - samples.get(snapshot.lane, 0), count
     total = ledger.quantiles(ledger.parts(snapshot.rows[-2000:])["total"])
-    way = f"p50 {total['p50']:.2f} ms, p99 {total['p99']:.2f} ms" if total else "no sample yet"
-    seen = f"last seen {snapshot.label} {snapshot.score:.2f}" if snapshot.label else "nothing seen"
-    return f"{elapsed:5.0f} s  {snapshot.lane}: {snapshot.state}, {rate}/s, {way}, {snapshot.counts['decisions']} decisions, {seen}"
+    latency = f"p50 {total['p50']:.2f} ms, p99 {total['p99']:.2f} ms" if total else "no sample yet"
+    newest = f"newest evidence {snapshot.label} {snapshot.score:.2f}" if snapshot.label else "no evidence"
+    decisions = f"{snapshot.counts['decisions']} decisions"
+    return f"{elapsed_s:5.0f} s  {snapshot.lane}: {snapshot.state}, {rate}/s, {latency}, {decisions}, {newest}"
 
 
-def _picture_scene(folder: Path, video: Path | None, camera: str | None, model: str) -> Path:
-    """A configuration for somebody's own picture: what the model sees goes to the log."""
-    labels = package.labels(package.find(model))
+def _camera_scene(folder: Path, video: Path | None, camera: str | None, model: str) -> Path:
+    """A configuration for this clip or camera: what the model detects goes to the log."""
+    labels = [label for label in dict.fromkeys(package.labels(package.find(model))) if label != "???"][:200]
     if video:
         source: dict[str, Any] = {"driver": "camera.file", "path": str(video.resolve()), "loop": True}
     else:
         source = {"driver": "camera.v4l2", "device": camera}
-    where = Path(model).resolve() if Path(model).exists() else model
-    seen = [label for label in dict.fromkeys(labels) if label != "???"][:200]
+    model_path = str(Path(model).resolve()) if Path(model).exists() else model
     config = {
         "node": "demo",
-        "lanes": {"camera": {"source": source, "model": str(where)}},
+        "lanes": {"camera": {"source": source, "model": model_path}},
         "actuators": {"log": {"device": {"driver": "actuator.log"}, "rest": "nothing"}},
-        "rules": {
-            f"see-{number}": {
-                "any": [{"lane": "camera", "label": label, "score": 0.5, "hits": 2, "of": 3}],
-                "actuator": "log",
-                "verb": label[:32],
-                "hold_ms": 500,
-                "deadline_ms": 100,
-            }
-            for number, label in enumerate(seen)
-        },
+        "rules": {f"see-{number}": _log_rule(label) for number, label in enumerate(labels)},
     }
     path = folder / "demo.yaml"
     path.write_text(json.dumps(config), encoding="utf-8")
     return path
+
+
+def _log_rule(label: str) -> dict[str, Any]:
+    return {
+        "any": [{"lane": "camera", "label": label, "score": 0.5, "hits": 2, "of": 3}],
+        "actuator": "log",
+        "verb": label[:32],
+        "hold_ms": 500,
+        "deadline_ms": 100,
+    }

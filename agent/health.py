@@ -1,4 +1,4 @@
-"""From a lane's state to what follows for the box: one table, read by the watchdog, /healthz and `reflexd status`."""
+"""What a lane's state means for the box: one table for the watchdog, /healthz and `reflexd status`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import NamedTuple
 from agent.ledger import LedgerSnapshot
 
 GOOD, DEGRADED, SAFE = "good", "degraded", "safe"
-WORSE = (GOOD, DEGRADED, SAFE)
-STALLED_NS = 5_000_000_000  # a lane's loop turns every few ms, and every 20 ms while its device is away
+SEVERITY = (GOOD, DEGRADED, SAFE)
+STALLED_NS = 5_000_000_000  # a lane's loop makes progress every few ms, and every 20 ms while its device is away
 
-# A lane's state, what it means for the box (a lane the actuators can do without; one they cannot), and in words.
+# State: the effect of a lane that is not critical, the effect of a critical one, and the state as text.
 EFFECTS = {
     "running": (GOOD, GOOD, "reads its source"),
     "opening": (DEGRADED, SAFE, "opens its source"),
@@ -43,7 +43,7 @@ def event(snapshot: LedgerSnapshot, now: int) -> str:
 
 
 def judge(snapshots: Iterable[LedgerSnapshot], now: int | None = None) -> Health:
-    """How a box with these lanes is. Without any lane it is safe, and says so."""
+    """The health of a box with these lanes. A box without a lane is safe, with that as the reason."""
     now = time.monotonic_ns() if now is None else now
     events = [(snapshot, event(snapshot, now)) for snapshot in snapshots]
     if not events:
@@ -54,4 +54,4 @@ def judge(snapshots: Iterable[LedgerSnapshot], now: int | None = None) -> Health
         for (snapshot, name), effect in zip(events, effects)
         if effect != GOOD
     ]
-    return Health(max(effects, key=WORSE.index), reasons)
+    return Health(max(effects, key=SEVERITY.index), reasons)

@@ -1,4 +1,4 @@
-"""CURVE keys of a box: make them, read them, and let only known ones in."""
+"""CURVE keys of a box: makes them, reads them, and admits only authorized ones."""
 
 from __future__ import annotations
 
@@ -34,13 +34,11 @@ def is_local(endpoint: str) -> bool:
 
 
 def make(folder: Path, name: str) -> tuple[Path, Path]:
-    """(public, secret) key files; the secret one for its owner only. Raises FileExistsError rather than overwrite."""
+    """(public, secret) key files; only their owner can read the secret one. Raises FileExistsError, never overwrites."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for suffix in ("key", "key_secret"):
-        if (folder / f"{name}.{suffix}").exists():
-            raise FileExistsError(
-                f"{folder / name}.{suffix} exists: a new key would lock out everybody who knows the old one"
-            )
+    for path in (folder / f"{name}.key", folder / f"{name}.key_secret"):
+        if path.exists():
+            raise FileExistsError(f"{path} exists: a new key would lock out every box that knows the old one")
     before = os.umask(0o077)
     try:
         public, secret = zmq.auth.create_certificates(folder, name)
@@ -69,7 +67,7 @@ def read_secret(path: Path) -> tuple[bytes, bytes]:
 
 
 def require(socket: zmq.Socket[bytes], own: Path) -> None:
-    """Make a socket ask for a known key before it listens. own: this box's secret key file."""
+    """Make a socket require an authorized key; call it before bind. own: secret key file of this box."""
     socket.curve_publickey, socket.curve_secretkey = read_secret(own)
     socket.curve_server = True
     socket.zap_domain = b"reflexd"
@@ -78,19 +76,18 @@ def require(socket: zmq.Socket[bytes], own: Path) -> None:
 def authenticator(context: zmq.Context[zmq.Socket[bytes]], authorized: Path | None) -> ThreadAuthenticator:
     """Admits only peers whose public key file is in the folder `authorized`. Raises OSError where that is missing."""
     if authorized is None or not authorized.is_dir():
-        raise OSError(
-            f"keys.authorized: no folder '{authorized}': put there the public key files of the boxes that may command us"
-        )
+        advice = "put the public key files of the boxes that may command this one there"
+        raise OSError(f"keys.authorized: no folder '{authorized}': {advice}")
     for path in authorized.glob("*.key"):
-        read(path)  # pyzmq only logs a broken one, and then lets nobody in
-    admission = ThreadAuthenticator(context)
-    admission.start()
-    admission.configure_curve(domain="reflexd", location=str(authorized))
-    return admission
+        read(path)  # pyzmq only logs a broken file, and then admits no peer
+    thread = ThreadAuthenticator(context)
+    thread.start()
+    thread.configure_curve(domain="reflexd", location=str(authorized))
+    return thread
 
 
 def curve(own: Path | None, server_key: Path | None) -> Curve | None:
-    """What a lane needs to reach an actuator across a network; None without keys."""
+    """A lane's keys for an actuator across a network; None where one of the files is not configured."""
     if own is None or server_key is None:
         return None
     public, secret = read_secret(own)

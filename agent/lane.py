@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from agent import ledger
 from agent.commands.outbox import Outbox
@@ -20,7 +20,7 @@ from agent.ledger import Ledger
 from agent.perception import Perception
 from agent.rules.scene import Scene
 from agent.tape import Tape, TapeSettings
-from drivers.base import DeviceError, DeviceTimeout, SensorStream, Stream, open_source
+from drivers.base import DeviceError, DeviceTimeout, SensorStream, Stream
 
 log = logging.getLogger("reflexd.lane")
 
@@ -52,7 +52,7 @@ class Lane:
         own_ledger: Ledger,
         tape_settings: TapeSettings | None = None,
     ) -> None:
-        """tape_settings: where the recorder reads; None: the lane is not recorded."""
+        """tape_settings: None: the lane is not recorded."""
         self.name = name
         self.source = source
         self.perception = perception
@@ -77,13 +77,10 @@ class Lane:
         self.ttl = limits.timeout_ns // 1000
         self.budget_ns = int(limits.budget_ms * 1e6)
 
-    # -- one sample: pure but for the stop-watch, so that a recording replays exactly ---------------------------------
-
     def step(self, sample: Sample, scene: Scene) -> list[Decision] | None:
         """What changes for the actuators because of this sample; None while no inference is due.
 
-        Time comes with the sample. The clock read here goes to the ledger and decides nothing; only a refining model
-        reads one, and whether it had time is recorded.
+        Time comes with the sample: the clock read here goes to the ledger and decides nothing.
         """
         stamps, clock = self.stamps, time.monotonic_ns
         if not self.perception.prepare(sample):
@@ -101,10 +98,9 @@ class Lane:
         findings = self.perception.infer(sample, NEVER if self.virtual else t_capture + self.budget_ns)
         if findings:
             self.ledger.note_evidence(findings[0].label, findings[0].score, t_capture)
-        coarse = self.perception.refine_skipped
+        coarse = COARSE if self.perception.refine_skipped else ""
         return [
-            Evidence(self.name, label, score, t_capture, box, COARSE if coarse else mark)
-            for label, score, box, mark in findings
+            Evidence(self.name, label, score, t_capture, box, coarse or mark) for label, score, box, mark in findings
         ]
 
     def play(self, scene: Scene) -> Iterator[tuple[Sample, list[Decision]]]:
@@ -112,8 +108,6 @@ class Lane:
         self.open()
         for sample in self.source.remaining_samples():
             yield sample, self.step(sample, scene) or []
-
-    # -- the line -----------------------------------------------------------------------------------------------------
 
     def follow(self, scene: Scene, outbox: Outbox) -> None:
         """Sample after sample until asked to stop. Raises DeviceError, EOFError."""
@@ -132,9 +126,8 @@ class Lane:
                     sent = self.send(sample, decisions, scene, outbox)
                     self.ledger.count[ledger.INFERENCES] += 1
                     prepared, inferred = self.stamps
-                    self.ledger.write(
-                        sample.sequence, sample.t_capture, asked, now, prepared, inferred, decided=decided, sent=sent
-                    )
+                    times = sample.t_capture, asked, now, prepared, inferred, decided, sent
+                    self.ledger.write(sample.sequence, *times)
                 elif self.perception.held:
                     self.ledger.count[ledger.GATED] += 1
                     self.t_capture = self._command_time(sample)  # the gate looked: what is in force is still true
@@ -149,7 +142,7 @@ class Lane:
                 raise EOFError
 
     def accept(self, sample: Sample, now: int) -> bool:
-        """Count the sample; False where it repeats an old one, has an impossible time, or is the first since a fault."""
+        """Count the sample; False if it repeats an old one, has an impossible time, or is the first since a fault."""
         count = self.ledger.count
         age = now - sample.t_capture
         if sample.sequence <= self.last_sequence:
@@ -185,8 +178,7 @@ class Lane:
         count, row = self.ledger.count, self.ledger.next_row()
         for decision in decisions:
             count[ledger.DECISIONS] += 1
-            late = 0 < decision.deadline < time.monotonic_ns() and not self.virtual
-            if late:
+            if late := 0 < decision.deadline < time.monotonic_ns() and not self.virtual:
                 count[ledger.LATE] += 1
                 if decision.rule in self.limits.drop_late:
                     scene.withdraw(decision)
@@ -203,20 +195,10 @@ class Lane:
     def _record(self, sample: Sample, scene: Scene, decisions: list[Decision] | tuple[()]) -> None:
         if not self.tape:
             return
-        flags, region = self.perception.replay_flags
-        self.tape.write(
-            sample,
-            scene.order.get(self.name, 0),
-            self.discontinuity,
-            self.evidence,
-            decisions,
-            dropped=self.dropped,
-            flags=flags,
-            region=region,
-        )
+        order = scene.order.get(self.name, 0)
+        flags_and_region = self.perception.replay_flags
+        self.tape.write(sample, order, self.discontinuity, self.evidence, decisions, self.dropped, *flags_and_region)
         self.discontinuity = False
-
-    # -- the life of the device ---------------------------------------------------------------------------------------
 
     def run(self, scene: Scene, outbox: Outbox) -> None:
         """Open, follow, and when the device fails: close, wait, open again. Returns when stopped or at the end."""
@@ -266,9 +248,3 @@ class Lane:
         while time.monotonic() < end and not self.stopping.wait(0.02):
             now = self.ledger.cells[ledger.PROGRESS] = time.monotonic_ns()
             outbox.collect(now)
-
-
-def offline_lane(name: str, driver: str, options: dict[str, Any], perception: Perception) -> Lane:
-    """A lane that is played as fast as it goes, without a daemon; driver and options as in a configuration."""
-    source = open_source(driver, {"pace": "fast"} | options, name)
-    return Lane(name, source, perception, Limits(10**10, 10.0), Ledger(None, name, 10.0))

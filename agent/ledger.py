@@ -66,7 +66,7 @@ class Ledger:
     """Written by one lane. `count` is indexed by the counter constants: ledger.count[SKIPPED] += 1."""
 
     def __init__(self, path: Path | None, lane: str, budget_ms: float, critical: bool = True) -> None:
-        """path None keeps it in memory only. Raises OSError when the file cannot be made (disk full)."""
+        """Path None keeps it in memory only. Raises OSError when the file cannot be made (disk full)."""
         size = HEADER + ROWS * ROW.size
         if path is None:
             self.memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)

@@ -1,4 +1,4 @@
-"""What a package says about its model: only what the model file cannot say itself."""
+"""The manifest of a model package: only what the model file does not contain itself."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Picture(Section):
     )
 
     @model_validator(mode="after")
-    def one_or_three(self) -> Picture:
+    def _one_or_three(self) -> Picture:
         for name, value in (("mean", self.mean), ("std", self.std)):
             if isinstance(value, list) and len(value) != (1 if self.colour == "grey" else 3):
                 raise ValueError(f"{name} is one number, or one per colour")
         if 0.0 in (self.std if isinstance(self.std, list) else [self.std]):
             raise ValueError("std must not be 0")
         if self.reference and self.colour != "grey":
-            raise ValueError("a reference is compared in grey: say 'colour: grey'")
+            raise ValueError("a reference is compared in grey: set 'colour: grey'")
         return self
 
     @property
@@ -48,7 +48,7 @@ class Window(Section):
     std: list[float]
 
     @model_validator(mode="after")
-    def one_per_channel(self) -> Window:
+    def _one_per_channel(self) -> Window:
         if not len(self.channels) == len(self.mean) == len(self.std):
             raise ValueError("channels, mean and std must have the same length")
         if min(self.std) <= 0:
@@ -61,13 +61,13 @@ class Window(Section):
 
 
 class Poses(Section):
-    """How keypoints over time become the input [1, length, 51]: a row each `every_ms`, the newest last (agent/vision/poses.py)."""
+    """How keypoints over time become the input [1, length, 51]: a row each `every_ms`, newest last (poses.py)."""
 
     length: int = Field(ge=2, le=256)
     every_ms: float = Field(100.0, ge=10, le=1000)
-    min_score: float = Field(0.2, ge=0, le=1, description="keypoints below this are not seen")
-    lasting: list[str] = Field([], description="labels that stay true while the person is not seen any more")
-    memory_s: float = Field(60.0, ge=0, le=86400, description="for so long")
+    min_score: float = Field(0.2, ge=0, le=1, description="keypoints below this are not detected")
+    lasting: list[str] = Field([], description="labels that stay true while the person is no longer detected")
+    memory_s: float = Field(60.0, ge=0, le=86400, description="for this long")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -75,18 +75,18 @@ class Poses(Section):
 
 
 class SoundInput(Section):
-    """How sound becomes the input [length], [1, length] or [1, length, 1]: real value = value * full_scale, oldest first."""
+    """How sound becomes the input [length], [1, length] or [1, length, 1]: value * full_scale, oldest first."""
 
     rate_hz: int = Field(ge=4_000, le=192_000, description="values a second")
-    length: int = Field(ge=1, le=1_920_000, description="values that it hears at once")
-    hop: int = Field(ge=1, le=19_200_000, description="infer on every hop-th value; a lane's hop_ms goes before this")
+    length: int = Field(ge=1, le=1_920_000, description="values in one window")
+    hop: int = Field(ge=1, le=19_200_000, description="infer on every hop-th value; a lane's hop_ms overrides this")
     full_scale: float = Field(
-        1.0, gt=0, description="its number for the loudest value; 32768 where it learned 16 bit values"
+        1.0, gt=0, description="the input for the loudest value; 32768 where it was trained on 16 bit values"
     )
 
 
 class Manifest(Section):
-    """manifest.yaml: what the model file cannot say."""
+    """The file manifest.yaml of a package; exactly one of picture, window, poses and sound is its input."""
 
     version: str
     licence: str
@@ -99,16 +99,16 @@ class Manifest(Section):
     options: dict[str, Any] = Field({}, description="of the decoder")
     picture: Picture | None = None
     window: Window | None = None
-    poses: Poses | None = Field(None, description="of a second model, that reads the keypoints of a lane's first")
+    poses: Poses | None = Field(None, description="of a second model, which reads the keypoints of a lane's first")
     sound: SoundInput | None = None
-    budget_ms: float = Field(10.0, gt=0, description="longest inference that is still good")
+    budget_ms: float = Field(10.0, gt=0, description="longest acceptable inference")
     data: str = Field("", description="what it was trained on, and the licence of that")
     golden: str = ""
 
     @model_validator(mode="after")
-    def one_input(self) -> Manifest:
+    def _one_input(self) -> Manifest:
         if [self.picture, self.window, self.poses, self.sound].count(None) != 3:
             raise ValueError(
-                "a manifest has one section that says what the input is made of: picture, window, poses or sound"
+                "a manifest has exactly one section that describes the input: picture, window, poses or sound"
             )
         return self

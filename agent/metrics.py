@@ -112,7 +112,7 @@ class LedgerCollector(Collector):
             running.add_metric([snapshot.lane], float(snapshot.state == "running"))
             budget.add_metric([snapshot.lane], snapshot.budget_ms / 1e3)
         current = health.judge(snapshots).health
-        for name in health.WORSE:
+        for name in health.SEVERITY:
             level.add_metric([name], float(name == current))
         yield from (running, budget, level)
 

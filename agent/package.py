@@ -18,12 +18,12 @@ from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import Decoder, DecoderError, Finding
 from agent.errors import PackageError
-from agent.manifest import Manifest
+from agent.manifest import Manifest, Picture
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
-GOLDEN_STEPS = 8  # quantisation steps of 256; kernels with and without VNNI differ by 5 in what we ship
+GOLDEN_STEPS = 8  # quantisation steps of 256; kernels with and without VNNI differ by 5 in the bundled models
 GOLDEN_REAL = 0.02  # the same for outputs that are not quantised
-# What numpy.load raises on a file that is damaged or no .npz
+# What numpy.load raises on a file that is damaged or not .npz
 UNREADABLE = (OSError, ValueError, EOFError, TypeError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
@@ -36,37 +36,35 @@ class Package:
         self.manifest = manifest
         self.engine = engine
         self.decoder = decoder
-        self.places = range(len(engine.outputs))
+        self.output_numbers = range(len(engine.outputs))
         self.golden: float | None = None  # worst difference from the golden outputs in units of the tolerance
 
     def findings(self) -> list[Finding]:
-        """What the newest inference says."""
-        return self.decoder([self.engine.real(place) for place in self.places])
+        """Of the newest inference."""
+        return self.decoder([self.engine.real(number) for number in self.output_numbers])
 
     def set_hop(self, hop_ms: float | None) -> None:
-        """Of a model that hears: infer so often; None for as often as its manifest says."""
+        """Of a sound model: infer this often; None keeps the manifest's hop."""
         sound = self.manifest.sound
         if sound and hop_ms:
             hop = max(1, round(hop_ms * sound.rate_hz / 1000))
             self.manifest = self.manifest.model_copy(update={"sound": sound.model_copy(update={"hop": hop})})
 
     def warm(self) -> None:
-        """The first runs page in weights and pick kernels; keep them off the lane. Raises PackageError."""
+        """Run it a few times off the lane: the first runs page in weights and choose kernels. Raises PackageError."""
         try:
             for _ in range(3):
                 self.engine.invoke()
         except RuntimeError as error:
-            raise PackageError(
-                f"{self.folder}: the model loads and does not run: {str(error).splitlines()[0]}"
-            ) from error
+            reason = str(error).splitlines()[0]
+            raise PackageError(f"{self.folder}: the model loads but does not run: {reason}") from error
 
 
 def find(name: str | Path, beside: Path | None = None) -> Path:
     """The folder of a package: a bundled name, or a path (relative to `beside`). Raises PackageError."""
-    places = [(beside or Path()) / name, BUNDLED / name]
-    for place in places:
-        if os.path.isfile(place / "manifest.yaml"):  # Path.is_file raises on a name that is too long
-            return place
+    for folder in ((beside or Path()) / name, BUNDLED / name):
+        if os.path.isfile(folder / "manifest.yaml"):  # Path.is_file raises on a name that is too long
+            return folder
     bundled = ", ".join(sorted(path.parent.name for path in BUNDLED.glob("*/manifest.yaml"))) or "none"
     raise PackageError(
         f"no model package '{name}': neither a folder with a manifest.yaml nor bundled (bundled: {bundled})"
@@ -89,8 +87,8 @@ def labels(folder: Path) -> list[str]:
     except DecoderError as error:
         raise PackageError(f"{folder}/manifest.yaml: {error}") from error
     groups = manifest.options.get("groups") if "groups" in module.Decoder.Options.model_fields else None
-    own = list(groups) if isinstance(groups, dict) and groups else manifest.labels
-    return [*own, *getattr(module, "LABELS", ())]
+    of_model = list(groups) if isinstance(groups, dict) and groups else manifest.labels
+    return [*of_model, *getattr(module, "LABELS", ())]
 
 
 def verify_file(folder: Path, manifest: Manifest) -> Path:
@@ -101,19 +99,19 @@ def verify_file(folder: Path, manifest: Manifest) -> Path:
             f"{folder}/manifest.yaml: model file '{path}' does not exist: copy it there or correct 'file'"
         )
     try:
-        found = digest(path)
+        sha256 = digest(path)
     except OSError as error:
         raise PackageError(f"{path}: cannot be read: {error.strerror}") from error
-    if found != manifest.sha256:
+    if sha256 != manifest.sha256:
         raise PackageError(
-            f"{path}: sha256 is {found[:16]}..., the manifest says {manifest.sha256[:16]}...:"
-            " the file is damaged or not the one that was checked; restore it, or 'reflexd model init' one that you trust"
+            f"{path}: sha256 is {sha256[:16]}..., the manifest says {manifest.sha256[:16]}...:"
+            " the file is damaged or another one; restore it, or run 'reflexd model init' on one that you trust"
         )
     return path
 
 
 def open_package(folder: Path, threads: int = 1) -> Package:
-    """Check, load, warm, compare with the golden outputs. Raises PackageError."""
+    """Check, load, warm up, compare with the golden outputs. Raises PackageError."""
     manifest = read(folder)
     path = verify_file(folder, manifest)
     try:
@@ -122,47 +120,47 @@ def open_package(folder: Path, threads: int = 1) -> Package:
         decoder = decoders.make(manifest.decoder, manifest.labels, manifest.options, shapes)
     except ValidationError as error:
         first = error.errors()[0]
-        raise PackageError(
-            f"{folder}/manifest.yaml: options.{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        ) from error
+        option = ".".join(map(str, first["loc"]))
+        raise PackageError(f"{folder}/manifest.yaml: options.{option}: {first['msg']}") from error
     except (EngineError, DecoderError) as error:
         raise PackageError(f"{folder}: {error}") from error
     check_input(folder, manifest, engine)
     package = Package(folder, manifest, engine, decoder)
     package.warm()
-    worst = package.golden = compare_golden(package)
-    if worst is not None and worst > 1.0:
+    package.golden = compare_golden(package)
+    if package.golden is not None and package.golden > 1.0:
         raise PackageError(
-            f"{folder}: golden outputs differ by {worst:.1f} times the tolerance: this machine computes another model"
+            f"{folder}: golden outputs differ by {package.golden:.1f} times the tolerance:"
+            " this machine computes another model"
         )
     return package
 
 
 def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
+    """Raises PackageError unless the manifest's input section fits the model's input."""
     shape = engine.inputs[0].shape
-    section = manifest.window or manifest.poses
-    if section:
-        kind = "window" if manifest.window else "poses"
-        if shape != section.shape:
-            raise PackageError(
-                f"{folder}/manifest.yaml: {kind} makes an input {section.shape}, the model takes {shape}"
-            )
+    mismatch = ""
+    if manifest.window and manifest.window.shape != shape:
+        mismatch = f"window makes an input {manifest.window.shape}"
+    elif manifest.poses and manifest.poses.shape != shape:
+        mismatch = f"poses makes an input {manifest.poses.shape}"
     elif manifest.sound:
         length = manifest.sound.length
         if shape not in ((length,), (1, length), (1, length, 1)):
-            raise PackageError(f"{folder}/manifest.yaml: sound makes an input ({length},), the model takes {shape}")
+            mismatch = f"sound makes an input ({length},)"
     elif manifest.picture:
-        said, counts = ("with a reference ", (2,)) if manifest.picture.reference else ("", (1, 3))
-        found = next((shape[axis] for axis in (3, 1) if len(shape) == 4 and shape[axis] in counts), 0)
-        if not found:
-            wanted = f"[1, height, width, {' or '.join(map(str, counts))}]"
-            raise PackageError(
-                f"{folder}/manifest.yaml: a picture {said}needs an input {wanted}, the model takes {shape}"
-            )
-        if found != manifest.picture.channels:
-            raise PackageError(
-                f"{folder}/manifest.yaml: picture.colour is {manifest.picture.colour}, the model takes {shape}"
-            )
+        mismatch = _picture_mismatch(manifest.picture, shape)
+    if mismatch:
+        raise PackageError(f"{folder}/manifest.yaml: {mismatch}, the model takes {shape}")
+
+
+def _picture_mismatch(picture: Picture, shape: tuple[int, ...]) -> str:
+    """What the section asks for, where an input of this shape is not that; else empty."""
+    kind, counts = ("picture with a reference", (2,)) if picture.reference else ("picture", (1, 3))
+    channels = next((shape[axis] for axis in (3, 1) if len(shape) == 4 and shape[axis] in counts), 0)
+    if not channels:
+        return f"a {kind} needs an input [1, height, width, {' or '.join(map(str, counts))}]"
+    return "" if channels == picture.channels else f"picture.colour is {picture.colour}"
 
 
 def compare_golden(package: Package) -> float | None:
@@ -170,6 +168,15 @@ def compare_golden(package: Package) -> float | None:
     if not package.manifest.golden:
         return None
     path = package.folder / package.manifest.golden
+    arrays = _load_golden(path)
+    try:
+        return max(_golden_row(package.engine, arrays, row) for row in range(len(arrays["input_0"])))
+    except (KeyError, ValueError, IndexError) as error:
+        raise PackageError(f"{path}: does not fit the model: {error}") from error
+
+
+def _load_golden(path: Path) -> dict[str, Array]:
+    """Its arrays by name. Raises PackageError."""
     try:
         golden = np.load(path, allow_pickle=False)
         if isinstance(golden, np.ndarray):
@@ -180,10 +187,7 @@ def compare_golden(package: Package) -> float | None:
         raise PackageError(f"{path}: cannot be read: {error}") from error
     if not arrays.get("input_0", np.empty(0)).size or not any(name.startswith("output_") for name in arrays):
         raise PackageError(f"{path}: proves nothing: it needs arrays input_0 and output_0 with a row for each sample")
-    try:
-        return max(_golden_row(package.engine, arrays, row) for row in range(len(arrays["input_0"])))
-    except (KeyError, ValueError, IndexError) as error:
-        raise PackageError(f"{path}: does not fit the model: {error}") from error
+    return arrays
 
 
 def _golden_row(engine: Engine, arrays: dict[str, Array], row: int) -> float:
@@ -195,10 +199,8 @@ def _golden_row(engine: Engine, arrays: dict[str, Array], row: int) -> float:
         if f"output_{index}" not in arrays:
             continue
         difference = np.abs(engine.output(index)[0].astype(np.float64) - arrays[f"output_{index}"][row]).max()
-        # NaN is no match, and no comparison would say so.
-        worst = max(
-            worst, float(np.nan_to_num(difference, nan=np.inf)) / (GOLDEN_STEPS if tensor.scale else GOLDEN_REAL)
-        )
+        tolerance = GOLDEN_STEPS if tensor.scale else GOLDEN_REAL
+        worst = max(worst, float(np.nan_to_num(difference, nan=np.inf)) / tolerance)  # NaN would compare as a match
     return worst
 
 

@@ -24,7 +24,7 @@ NO_KEYPOINTS = np.zeros((KEYPOINTS, 3), np.float32)
 
 
 class Perception:
-    """The models of a lane. Pure: no clock but the sample's; only `Refine` reads one, and what it decides is recorded."""
+    """The models of a lane. Pure: only `Refine` reads a clock, and what it decides is recorded."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Perception:
         """gate: which samples are worth an inference; None: all.
 
         reference: uint8 [height, width], the good part with which a model of `picture.reference` compares.
-        refine: infers again where the package's model is in doubt. second: reads the keypoints that either of them finds.
+        refine: infers again where the package's model is in doubt. second: reads the keypoints of either of them.
         shrink: take every so many pixels only; None: as many as the first frames allow.
         """
         self.package = package
@@ -65,7 +65,7 @@ class Perception:
 
     @property
     def replay_flags(self) -> tuple[int, Sequence[int]]:
-        """Of the newest inference, for the tape: did the refining model run, and which region did the first model get?"""
+        """Of the newest inference, for the tape: did the refining model run, which region did the first model get?"""
         return REFINED * self.refined | REFINE_SKIPPED * self.refine_skipped, self.preparation.region
 
     def fit(self, source: Stream) -> None:
@@ -76,7 +76,7 @@ class Perception:
         self.gate = fit_gate(self.gate_config, self.preparation) if self.gate_config else None
 
     def prepare(self, sample: Sample) -> bool:
-        """Fill the first model's input; True when an inference is due. Engines forbid keeping the tensor under a name."""
+        """Fill the first model's input; True when an inference is due. Engines allow no variable for the tensor."""
         if self.gate:
             return self.gate(sample, self.engine.input(0))
         return self.preparation(sample.payload, self.engine.input(0))

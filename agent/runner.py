@@ -1,4 +1,4 @@
-"""A lane with its models, its thread and its lines to the actuators: made, started, watched, retired."""
+"""A lane with its models, its thread and its links to the actuators: made, started, supervised, retired."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from agent.config.models import Config
 from agent.rules.scene import Scene
 
 log = logging.getLogger("reflexd")
-LEAVING_S = 2.0  # a lane checks every few ms; a driver may be in a call
+RETIRE_TIMEOUT_S = 2.0  # a lane checks for the request every few ms, but its driver may be in a call
 
 
 class Runner:
+    """One lane on a thread of its own."""
+
     def __init__(self, name: str, config: Config, path: Path, samples: int = 0) -> None:
-        """Load and check the models. path: of the configuration. Raises PackageError, OSError."""
+        """Check and load the models. path: of the configuration. Raises PackageError, OSError."""
         self.name = name
         self.config = config
         self.section = config.lanes[name]
@@ -31,29 +33,29 @@ class Runner:
         self.thread: threading.Thread | None = None
         self.error: BaseException | None = None
         self.ended = False
-        self.retired = False  # it ends because it was asked to
+        self.retired = False  # it was asked to end
 
     def start(self, scene: Scene, session: int, ended: Callable[[Runner], None]) -> None:
-        """ended: called on the lane's thread as its last act."""
-        self.thread = threading.Thread(target=self.live, args=(scene, session, ended), name=self.name, daemon=True)
+        """ended: called on the lane's thread, last of all."""
+        self.thread = threading.Thread(target=self._run, args=(scene, session, ended), name=self.name, daemon=True)
         self.thread.start()
 
-    def live(self, scene: Scene, session: int, ended: Callable[[Runner], None]) -> None:
-        """The thread's whole life."""
+    def _run(self, scene: Scene, session: int, ended: Callable[[Runner], None]) -> None:
+        """The body of the thread."""
         context = None
         try:
-            cores = realtime.place(list(self.config.lanes).index(self.name), self.section.cores, self.config.realtime)
-            realtime.thread(cores, self.config.realtime)
-            context = realtime.context(self.config.realtime, cores)
+            cores = realtime.choose_cores(list(self.config.lanes).index(self.name), self.section.cores, self.config.realtime)
+            realtime.set_thread(cores, self.config.realtime)
+            context = realtime.zmq_context(self.config.realtime, cores)
             node = f"{self.config.node}/{self.name}"
             self.lane.run(scene, Outbox(context, addresses(self.config, self.name), node, session, self.lane.ledger))
         except Exception as error:
-            # A bug. No heart-beats any more: the actuators go safe; the daemon ends with 1 and systemd restarts it.
+            # A bug. No more heart-beats: the actuators go safe; the daemon ends with 1 and systemd restarts it.
             self.error = error
             self.lane.ledger.state = ledger.FAILED
             log.exception("lane %s: a bug", self.name)
         if context:
-            context.destroy()  # also closes what a bug left open
+            context.destroy()  # closes what a bug left open, too
         ended(self)
 
     @property
@@ -67,7 +69,7 @@ class Runner:
         self.retired = True
         self.lane.stopping.set()
         if self.thread:
-            await asyncio.to_thread(self.thread.join, LEAVING_S)
+            await asyncio.to_thread(self.thread.join, RETIRE_TIMEOUT_S)
 
     def status(self) -> dict[str, Any]:
         """For `reflexd status`."""

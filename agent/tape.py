@@ -1,20 +1,19 @@
-"""Samples and decisions of a lane, in shared memory for the recorder: written without waiting, overwritten when not read.
+"""Samples and decisions of a lane in shared memory, for the recorder: written without waiting, overwritten when full.
 
-A tape is a ring of slots in a file of run_dir. A slot holds a sample as the lane took it (readings, or the engine's outputs,
-and its input where pictures may be kept) with the evidence and the decisions that followed, so that `reflexd replay` can compute
-them again.
+A tape is a ring of slots in a file of run_dir. A slot holds a sample as the lane accepted it (readings, or the engine's
+outputs, and its input where pictures may be kept) with the evidence and the decisions that followed, so that
+`reflexd replay` can compute them again.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import mmap
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgpack
 import numpy as np
@@ -31,19 +30,20 @@ HEADER = 16384
 HEADER_AT = 64
 TOP = struct.Struct("=8sqqqq")  # magic, bytes of a slot, slots, head, started
 HEAD_AT = 24
-# number + 1, order, sequence, t_capture; skipped, flags, frame (height, width), region of it (left, top, width, height),
-# bytes of body and note
+# number + 1, order, sequence, t_capture; skipped, flags, frame (height, width), its region (left, top, width, height),
+# bytes of body and of note
 SLOT = struct.Struct("=qqqqiiiiiiiiii")
-# the sample does not follow on the one before; the readings go on in the next slot; an inference was due
+# the sample does not follow on the one before; the next slot holds more of its readings; an inference was due
 DISCONTINUITY, MORE, INFERRED = 1, 2, 4
 REFINED, REFINE_SKIPPED = 8, 16  # the refining model ran; it had no time to
 READINGS = 16  # rows in a slot
 NOTE = 1024  # bytes
-MANY, FEW, LARGE = 4096, 64, 8192  # slots of small and of large bodies, and where large begins
+MANY, FEW, LARGE = 4096, 64, 8192  # slots for small and for large bodies; bytes from which a body is large
+WHOLE = (0, 0, 0, 0)  # no region
 
 
 class TapeHeader(NamedTuple):
-    """What the reader must know about a lane's tape. outputs, inputs: (dtype, shape) of each tensor; channels of readings."""
+    """What a reader needs to know of a lane. channels: of readings. outputs, inputs: (dtype, shape) of each tensor."""
 
     lane: str
     channels: list[str]
@@ -52,14 +52,14 @@ class TapeHeader(NamedTuple):
 
 
 class Tape:
-    """Written by one lane."""
+    """The ring of one lane, and its only writer."""
 
     def __init__(
         self, path: Path, lane: str, engines: Sequence[Engine], channels: Sequence[str], pictures: bool, started: int
     ) -> None:
-        """engines: of the first and of the refining model. channels: of a lane that reads readings; none for pictures.
+        """engines: of the first and of the refining model. channels: of readings; empty for pictures and sound.
 
-        Raises OSError when the file cannot be made.
+        Raises OSError where the file cannot be made.
         """
         tensors: list[tuple[Callable[[int], Array], int]] = []
         if not channels:
@@ -67,14 +67,10 @@ class Tape:
         outputs = len(tensors)
         if pictures and not channels:
             tensors += [(engine.input, number) for engine in engines for number in range(len(engine.inputs))]
-        self.tensors = tensors
+        self._tensors = tensors
         shapes = [_described(tensor(number)) for tensor, number in tensors]
         header = TapeHeader(lane, list(channels), shapes[:outputs], shapes[outputs:])
-        body = (
-            READINGS * 4 * len(channels)
-            if channels
-            else sum(nbytes(tensor) for tensor in (*header.outputs, *header.inputs))
-        )
+        body = READINGS * 4 * len(channels) if channels else sum(map(nbytes, shapes))
         self.size = SLOT.size + body + NOTE
         self.slots = FEW if body > LARGE else MANY
         self.memory = new_file(path, HEADER + self.size * self.slots)
@@ -95,75 +91,68 @@ class Tape:
         decisions: Sequence[Decision],
         dropped: Sequence[Decision] = (),
         flags: int = 0,
-        region: Sequence[int] = (0, 0, 0, 0),
+        region: Sequence[int] = WHOLE,
     ) -> None:
         """evidence: None where no inference was due. order: of this inference among those of all lanes.
 
-        flags: REFINED or REFINE_SKIPPED where a refining model was due. region: of the frame, that the first model got.
+        flags: REFINED or REFINE_SKIPPED where a refining model was due. region: the part of the frame that the first
+        model was given.
         """
         note = b""
         if evidence is not None and (evidence or decisions):
-            note = msgpack.packb(
-                (
-                    [(item.label, item.score, item.box, item.mark) for item in evidence],
-                    [(d.number, d.rule, d.actuator, d.verb, d in dropped, explain(d)) for d in decisions],
-                )
-            )
+            note = _note(evidence, decisions, dropped)
         flags = (DISCONTINUITY if discontinuity else 0) | (INFERRED | flags if evidence is not None else 0)
-        if self.tensors:
-            # Sound between two inferences is not kept.
-            if evidence is not None or sample.payload.ndim > 1:
-                self.put(sample, order, flags, note, None, region)
-            return
-        rows = sample.payload
-        if len(rows) <= READINGS:  # one row, mostly
-            self.put(sample, order, flags, note, rows)
-            return
-        for start in range(0, len(rows), READINGS):
-            last = start + READINGS >= len(rows)
-            self.put(
-                sample,
-                order,
-                flags if last else MORE | flags & DISCONTINUITY,
-                note if last else b"",
-                rows[start : start + READINGS],
-            )
-            flags &= ~DISCONTINUITY
+        if not self._tensors:
+            self._put_readings(sample, order, flags, note)
+        elif evidence is not None or sample.payload.ndim > 1:  # sound between two inferences is not kept
+            self._put(sample, order, flags, note, None, region)
 
-    def put(
-        self,
-        sample: Sample,
-        order: int,
-        flags: int,
-        note: bytes,
-        rows: Array | None,
-        region: Sequence[int] = (0, 0, 0, 0),
+    def _put_readings(self, sample: Sample, order: int, flags: int, note: bytes) -> None:
+        """One slot, mostly; the note goes with the last."""
+        rows = sample.payload
+        while len(rows) > READINGS:
+            self._put(sample, order, MORE | flags & DISCONTINUITY, b"", rows[:READINGS])
+            rows, flags = rows[READINGS:], flags & ~DISCONTINUITY
+        self._put(sample, order, flags, note, rows)
+
+    def _put(
+        self, sample: Sample, order: int, flags: int, note: bytes, rows: Array | None, region: Sequence[int] = WHOLE
     ) -> None:
-        view, at = self.view, HEADER + (self.head % self.slots) * self.size
-        place = at + SLOT.size
-        if rows is not None:
-            raw = rows.astype(np.float32, copy=False).tobytes()
-            view[place : place + len(raw)] = raw
-            place += len(raw)
-        else:
-            for tensor, number in self.tensors:
-                value = tensor(number)
-                view[place : place + value.nbytes] = value.data.cast("B")
-                place += value.nbytes
-                del value  # an engine refuses to run while a tensor of it is referenced
-        body = place - at - SLOT.size
+        """rows: None where the body is the engines' tensors."""
+        at = HEADER + (self.head % self.slots) * self.size
+        start = at + SLOT.size
+        end = self._put_tensors(start) if rows is None else self._put_rows(start, rows)
         if len(note) > NOTE:
             note = b""
-        view[place : place + len(note)] = note
-        height, width = (*sample.payload.shape, 0)[:2] if self.tensors else (0, 0)
-        rest = sample.skipped, flags, height, width, *region, body, len(note)
+        self.view[end : end + len(note)] = note
+        height, width = (*sample.payload.shape, 0)[:2] if self._tensors else (0, 0)
+        rest = sample.skipped, flags, height, width, *region, end - start, len(note)
         SLOT.pack_into(self.memory, at, self.head + 1, order, sample.sequence, sample.t_capture, *rest)
         self.head += 1
         struct.pack_into("=q", self.memory, HEAD_AT, self.head)
 
+    def _put_rows(self, at: int, rows: Array) -> int:
+        raw = rows.astype(np.float32, copy=False).tobytes()
+        self.view[at : at + len(raw)] = raw
+        return at + len(raw)
+
+    def _put_tensors(self, at: int) -> int:
+        for tensor, number in self._tensors:
+            value = tensor(number)
+            self.view[at : at + value.nbytes] = value.data.cast("B")
+            at += value.nbytes
+            del value  # an engine refuses to run while a tensor of it is referenced
+        return at
+
     def close(self) -> None:
         self.view.release()
         self.memory.close()
+
+
+def _note(evidence: Sequence[Evidence], decisions: Sequence[Decision], dropped: Sequence[Decision]) -> bytes:
+    items = [(item.label, item.score, item.box, item.mark) for item in evidence]
+    verdicts = [(d.number, d.rule, d.actuator, d.verb, d in dropped, explain(d)) for d in decisions]
+    return bytes(msgpack.packb((items, verdicts)))
 
 
 def _described(tensor: Array) -> tuple[str, list[int]]:
@@ -189,76 +178,3 @@ class TapeSettings(NamedTuple):
         except OSError as error:
             log.warning("lane %s is not recorded: %s", lane, error)
             return None
-
-
-class Record(NamedTuple):
-    """A slot as it was read. body: float32 [k, channels], or the tensors one after the other."""
-
-    order: int
-    sequence: int
-    t_capture: int
-    skipped: int
-    flags: int
-    frame: tuple[int, int]  # height, width; 0, 0 of readings
-    region: tuple[int, int, int, int]  # left, top, width, height
-    body: bytes
-    evidence: list[Any]
-    decisions: list[Any]
-
-
-class Reader:
-    """The other end, in another process."""
-
-    def __init__(self, path: Path) -> None:
-        """Raises OSError, ValueError where it is no tape."""
-        with open(path, "rb") as file:
-            self.memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        magic, self.size, self.slots, _, self.started = TOP.unpack_from(self.memory, 0)
-        if magic != MAGIC or len(self.memory) != HEADER + self.size * self.slots:
-            raise ValueError(f"{path}: not a tape of this version")
-        self.header = TapeHeader(**json.loads(self.memory[HEADER_AT:HEADER].rstrip(b"\0")))
-        self.next = 0
-        self.settled = 0  # head at the last read
-        self.lost = 0
-
-    def read(self) -> Iterator[Record]:
-        """What was written before the last call and was not read yet.
-
-        One call later (tens of ms), so that on processors that reorder writes a slot is whole when its number is seen.
-        """
-        until, self.settled = self.settled, struct.unpack_from("=q", self.memory, HEAD_AT)[0]
-        oldest = self.settled - self.slots + 1  # one spare: the lane may be writing over the next
-        if self.next < oldest:
-            self.lost += oldest - self.next
-            self.next = oldest
-        while self.next < until:
-            record = self.slot(self.next)
-            self.next += 1
-            if record is None:
-                self.lost += 1  # overwritten while it was read
-            else:
-                yield record
-
-    def slot(self, number: int) -> Record | None:
-        at = HEADER + (number % self.slots) * self.size
-        raw = self.memory[at : at + self.size]
-        mark, order, sequence, t_capture, skipped, flags, height, width, *region, body, note = SLOT.unpack_from(raw, 0)
-        if mark != number + 1 or struct.unpack_from("=q", self.memory, at)[0] != mark:
-            return None
-        evidence, decisions = msgpack.unpackb(raw[SLOT.size + body :][:note]) if note else ([], [])
-        left, top, wide, high = region
-        return Record(
-            order=order,
-            sequence=sequence,
-            t_capture=t_capture,
-            skipped=skipped,
-            flags=flags,
-            frame=(height, width),
-            region=(left, top, wide, high),
-            body=raw[SLOT.size :][:body],
-            evidence=evidence,
-            decisions=decisions,
-        )
-
-    def close(self) -> None:
-        self.memory.close()

@@ -1,7 +1,8 @@
 """The test files whose imports reach a file that changed: `scripts/affected_tests.py [REV]`, one path a line.
 
-REV is what the working tree is compared with; left out, the commit that last changed the version in setup.cfg. A driver, decoder
-or engine that is found by its name counts as imported by the room that finds it; a file that is no module counts as its folder.
+REV is what the working tree is compared with; left out, the commit that last changed the version in setup.cfg. A
+driver, decoder or engine that is found by its name counts as imported by the room that finds it; a file that is no
+module counts as its folder.
 """
 
 from __future__ import annotations

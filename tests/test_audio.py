@@ -1,4 +1,4 @@
-"""Microphones: the contract that each keeps, what a file may be, what is dead, when it was, what the simulated one shows."""
+"""Microphones: their contract, audio files, dead microphones, time stamps, the simulated microphone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agent.data import Array, Sample
 from drivers import base
 from drivers.audio import file, sim
 from drivers.audio._sounds import KINDS, make, room
-from drivers.audio._values import Arrivals, Pulse
+from drivers.audio._values import Arrivals, DeadCheck
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, Microphone, open_source
 from drivers.resample import resample
 from tests.arecord import install
@@ -39,7 +39,7 @@ def write_wav(path: Path, values: Array, rate: int = HZ, width: int = 2) -> Path
         out.setsampwidth(width)
         out.setframerate(rate)
         raw = (whole + 128).astype(np.uint8).tobytes() if width == 1 else b""
-        out.writeframes(raw or b"".join(int(one).to_bytes(width, "little", signed=True) for one in whole.ravel()))
+        out.writeframes(raw or b"".join(int(value).to_bytes(width, "little", signed=True) for value in whole.ravel()))
     return path
 
 
@@ -63,15 +63,15 @@ def simulated(**options: Any) -> sim.Driver:
 
 
 def samples(driver: Microphone, count: int) -> list[Sample]:
-    """With copies of their payloads, which the driver uses again."""
-    found = []
+    """With copies of their payloads, whose memory the driver reuses."""
+    received = []
     for _ in range(count):
         sample = until(lambda: driver.read(0.1))
-        found.append(sample._replace(payload=sample.payload.copy()))
-    return found
+        received.append(sample._replace(payload=sample.payload.copy()))
+    return received
 
 
-# -- the contract ----------------------------------------------------------------------------------------------------------
+# -- the contract
 
 MICROPHONES = ["audio.alsa", "audio.file real", "audio.file fast", "audio.sim real", "audio.sim fast"]
 
@@ -121,18 +121,18 @@ def follow(driver: Microphone, values: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["audio.file real", "audio.sim real"])
-def test_read_waits_no_longer_than_asked(name: str, tmp_path: Path) -> None:
+def test_read_waits_no_longer_than_wait_s(name: str, tmp_path: Path) -> None:
     driver_name, options = rig(name, tmp_path)
     driver = open_source(driver_name, {**options, "block_ms": 1000}, "hall")
     driver.open()
-    driver.blocks.begin += 3600 * 1000 * MS  # the first block is due long after this test's own timeout
-    begin = time.monotonic()
+    driver.blocks.start += 3600 * 1000 * MS  # the first block is due long after the timeout of this test
+    start = time.monotonic()
     assert driver.read(0.02) is None
-    assert time.monotonic() - begin >= 0.02
+    assert time.monotonic() - start >= 0.02
     driver.close()
 
 
-# -- files -------------------------------------------------------------------------------------------------------------------
+# -- files
 
 
 def player(path: Path, **options: Any) -> file.Driver:
@@ -145,58 +145,60 @@ def test_widths_and_channels_of_a_file(tmp_path: Path, width: int, channels: int
     loud = np.array([0.75, -1.0, 0.25, 0.0, 0.5])[:channels]
     values = np.outer(np.sin(np.arange(400) / 7), loud)
     path = write_wav(tmp_path / "a.wav", values[:, 0] if channels == 1 else values, width=width)
-    found = file.load(path, HZ, 10)
-    assert found.dtype == np.float32 and not found.flags.writeable
-    assert np.abs(found - values.mean(axis=1)).max() <= max(1.01 / (1 << (8 * width - 1)), 1e-7)  # float32 holds 24 bit
+    loaded = file.load(path, HZ, 10)
+    assert loaded.dtype == np.float32 and not loaded.flags.writeable
+    assert np.abs(loaded - values.mean(axis=1)).max() <= max(
+        1.01 / (1 << (8 * width - 1)), 1e-7
+    )  # float32 holds 24 bit
 
 
-def test_a_file_ends_or_begins_again(tmp_path: Path) -> None:
+def test_a_file_ends_or_restarts(tmp_path: Path) -> None:
     path = write_wav(tmp_path / "a.wav", np.arange(400) / 400)
     once = opened(player(path))
-    heard = samples(once, 3)  # 160, 160, 80 values
-    assert np.abs(np.concatenate([one.payload for one in heard]) - np.arange(400) / 400).max() < 1e-4
-    assert [one.t_capture - heard[0].t_capture for one in heard] == [0, 10 * MS, 15 * MS]
+    played = samples(once, 3)  # 160, 160, 80 values
+    assert np.abs(np.concatenate([sample.payload for sample in played]) - np.arange(400) / 400).max() < 1e-4
+    assert [sample.t_capture - played[0].t_capture for sample in played] == [0, 10 * MS, 15 * MS]
     with pytest.raises(EOFError, match="a.wav"):
         once.read(0.1)
-    again = opened(player(path, loop=True))
-    assert [one.sequence for one in samples(again, 4)] == [159, 319, 399, 559]
+    looped = opened(player(path, loop=True))
+    assert [sample.sequence for sample in samples(looped, 4)] == [159, 319, 399, 559]
 
 
-def test_real_pace_hands_a_late_reader_everything(tmp_path: Path) -> None:
+def test_real_pace_delivers_every_value_to_a_late_reader(tmp_path: Path) -> None:
     driver = player(write_wav(tmp_path / "a.wav", tone(440, 2.0)), pace="real")
     driver.open()
-    driver.blocks.begin -= 500 * MS  # as if half a second had passed
+    driver.blocks.start -= 500 * MS  # as if half a second had passed
     sample = until(lambda: driver.read(0.1))
     assert len(sample.payload) >= HZ // 2 and sample.sequence == len(sample.payload) - 1
-    assert 0 <= time.monotonic_ns() - sample.t_capture
+    assert sample.t_capture <= time.monotonic_ns()
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
 def test_a_tone_at_another_rate_is_the_same_tone(tmp_path: Path, rate: int) -> None:
     path = write_wav(tmp_path / "a.wav", tone(1000, 1.0, rate), rate, 4)
-    found = file.load(path, HZ, 10)
-    wanted = tone(1000, 1.0)
-    assert len(found) == len(wanted)
-    assert np.abs(found - wanted)[500:-500].max() < 2e-4  # -68 dB of the tone; at the ends silence begins
+    loaded = file.load(path, HZ, 10)
+    expected = tone(1000, 1.0)
+    assert len(loaded) == len(expected)
+    assert np.abs(loaded - expected)[500:-500].max() < 2e-4  # -68 dB of the tone; it is cut off at both ends
 
 
 @pytest.mark.parametrize("hz", [8_400, 10_000, 15_000, 21_000])
-def test_what_a_rate_cannot_hold_does_not_fold_down(hz: float) -> None:
-    found = resample(tone(hz, 0.5, 44_100).astype(np.float32), 44_100, HZ, silence=True)
-    assert np.abs(found[500:-500]).max() < 0.5 * 10 ** (-70 / 20)
+def test_a_tone_above_half_the_rate_does_not_alias(hz: float) -> None:
+    resampled = resample(tone(hz, 0.5, 44_100).astype(np.float32), 44_100, HZ, silence=True)
+    assert np.abs(resampled[500:-500]).max() < 0.5 * 10 ** (-70 / 20)
 
 
 @given(st.integers(1_000, 192_000), st.sampled_from([8_000, 16_000, 44_100, 48_000]), st.integers(1, 600))
 @settings(max_examples=40)
 def test_resampling_keeps_time_and_level(before: int, after: int, count: int) -> None:
-    found = resample(np.full(count, 0.5, np.float32), before, after, silence=True)
-    assert len(found) == -(-count * after // before) and np.isfinite(found).all()
-    assert np.abs(found).max() < 0.6
+    resampled = resample(np.full(count, 0.5, np.float32), before, after, silence=True)
+    assert len(resampled) == -(-count * after // before) and np.isfinite(resampled).all()
+    assert np.abs(resampled).max() < 0.6
 
 
-def test_files_that_are_no_sound(tmp_path: Path) -> None:
-    def refused(path: Path, said: str, kind: type[DeviceError] = DeviceFault, **options: Any) -> None:
-        with pytest.raises(kind, match=said) as caught:
+def test_invalid_files_are_refused(tmp_path: Path) -> None:
+    def refused(path: Path, message: str, kind: type[DeviceError] = DeviceFault, **options: Any) -> None:
+        with pytest.raises(kind, match=message) as caught:
             player(path, **options).open()
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
@@ -215,7 +217,7 @@ def test_files_that_are_no_sound(tmp_path: Path) -> None:
     refused(tmp_path / "slow.wav", "at 7 Hz cannot be played")
     (tmp_path / "silent.wav").write_bytes(write_wav(tmp_path / "x.wav", np.zeros(0)).read_bytes())
     refused(tmp_path / "silent.wav", "no sound in it")
-    refused(tmp_path / "good.wav", "2 s are longer than max_s 1", max_s=1)
+    refused(tmp_path / "good.wav", "2 s is longer than max_s 1", max_s=1)
     (tmp_path / "cut.wav").write_bytes(good[:1001])
     assert len(file.load(tmp_path / "cut.wav", HZ, 10)) == (1001 - 44) // 2
 
@@ -229,7 +231,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
 
 @given(data=st.data())
 @settings(max_examples=300)
-def test_a_damaged_file_is_sound_or_one_clear_word(small: tuple[Path, bytes], data: st.DataObject) -> None:
+def test_a_damaged_file_is_played_or_refused_with_one_message(small: tuple[Path, bytes], data: st.DataObject) -> None:
     path, good = small
     raw = bytearray(good)
     for _ in range(data.draw(st.integers(1, 6))):
@@ -241,7 +243,7 @@ def test_a_damaged_file_is_sound_or_one_clear_word(small: tuple[Path, bytes], da
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_sound_or_one_clear_word(raw: bytes) -> None:
+def test_any_bytes_are_played_or_refused_with_one_message(raw: bytes) -> None:
     path = Path(os.environ["STATE_DIRECTORY"]) / "any.wav"
     path.write_bytes(b"RIFF\x00\x01\x00\x00WAVE" + raw)
     check_load(path)
@@ -256,38 +258,38 @@ def check_load(path: Path) -> None:
     assert values.dtype == np.float32 and np.isfinite(values).all() and 0 < len(values) <= 300 * HZ + 1
 
 
-# -- a dead microphone -------------------------------------------------------------------------------------------------------
+# -- a dead microphone
 
 
 def test_digital_silence_is_dead_and_a_quiet_room_is_not() -> None:
-    pulse = Pulse("hall", 1000, 50)
+    dead_check = DeadCheck("hall", 1000, 50)
     quiet = np.zeros(1000, np.float32)
     quiet[::40] = 1 / 32768  # one step of the converter now and then
-    pulse.feel(quiet)
-    pulse.feel(np.zeros(40, np.float32))
-    pulse.feel(np.array([0.1], np.float32))
+    dead_check.check(quiet)
+    dead_check.check(np.zeros(40, np.float32))
+    dead_check.check(np.array([0.1], np.float32))
     stuck = np.full(25, -0.5, np.float32)
-    pulse.feel(stuck)
+    dead_check.check(stuck)
     with pytest.raises(DeviceFault, match="hall: nothing but the value -0.5 for 50 ms: muted"):
-        pulse.feel(stuck)
-    with pytest.raises(DeviceFault):  # dead it stays, also when it is opened again
-        pulse.feel(stuck[:1])
-    pulse.feel(np.array([0.1, -0.5], np.float32))
-    pulse.feel(stuck)
+        dead_check.check(stuck)
+    with pytest.raises(DeviceFault):  # it counts as dead until its value changes, also over a reopen
+        dead_check.check(stuck[:1])
+    dead_check.check(np.array([0.1, -0.5], np.float32))
+    dead_check.check(stuck)
 
 
-def test_no_silence_is_dead_where_the_option_says_so() -> None:
-    Pulse("hall", 1000, 0).feel(np.zeros(1_000_000, np.float32))
+def test_dead_ms_0_allows_any_silence() -> None:
+    DeadCheck("hall", 1000, 0).check(np.zeros(1_000_000, np.float32))
 
 
-# -- stamps ------------------------------------------------------------------------------------------------------------------
+# -- time stamps
 
 
 @given(
     st.floats(-200e-6, 200e-6), st.lists(st.tuples(st.integers(1, 800), st.floats(0, 0.4)), min_size=50, max_size=300)
 )
-def test_stamps_never_run_ahead_or_back_and_see_through_delays(drift: float, blocks: list[tuple[int, float]]) -> None:
-    """drift: of the card's clock. blocks: how many values, and how late in s they come to us."""
+def test_stamps_increase_are_not_in_the_future_and_ignore_delays(drift: float, blocks: list[tuple[int, float]]) -> None:
+    """drift: of the card's clock. blocks: number of values, and delay of their arrival in s."""
     arrivals, count, last, now = None, 0, 0, 0
     least = 1.0
     for size, late in blocks:
@@ -303,7 +305,7 @@ def test_stamps_never_run_ahead_or_back_and_see_through_delays(drift: float, blo
         last = stamp
 
 
-def test_a_card_that_is_slow_is_followed() -> None:
+def test_stamps_follow_a_slow_card() -> None:
     arrivals = Arrivals(HZ, 0, 0)
     for second in range(1, 7200):  # 200 ppm slow, for two hours: uncorrected that would be 1.4 s
         now = int(second * 1e9 * 1.0002)
@@ -311,20 +313,19 @@ def test_a_card_that_is_slow_is_followed() -> None:
         assert abs(arrivals.due(now) - second * HZ) < 16
 
 
-# -- simulated ---------------------------------------------------------------------------------------------------------------
+# -- simulated
 
 
-def test_the_same_seed_hears_the_same_however_it_is_read() -> None:
+def test_the_same_seed_gives_the_same_sound_in_any_block_size() -> None:
     sounds = [{"kind": kind, "at_s": 0.1 + 0.3 * number, "for_s": 0.3} for number, kind in enumerate(KINDS)]
-    refine, coarse = (opened(simulated(sounds=sounds, every_s=1.5, block_ms=ms)) for ms in (10, 500))
-    one = np.concatenate([sample.payload for sample in samples(refine, 500)])
-    two = np.concatenate([sample.payload for sample in samples(coarse, 10)])
-    assert np.array_equal(one, two)
-    assert np.allclose(
-        one[:4800] - one[24_000:28_800], room_of(refine, 0, 4800) - room_of(refine, 24_000, 4800), atol=1e-6
-    )
+    short_blocks, long_blocks = (opened(simulated(sounds=sounds, every_s=1.5, block_ms=ms)) for ms in (10, 500))
+    sound = np.concatenate([sample.payload for sample in samples(short_blocks, 500)])
+    same = np.concatenate([sample.payload for sample in samples(long_blocks, 10)])
+    assert np.array_equal(sound, same)
+    noise, later_noise = room_of(short_blocks, 0, 4800), room_of(short_blocks, 24_000, 4800)
+    assert np.allclose(sound[:4800] - sound[24_000:28_800], noise - later_noise, atol=1e-6)
     other = opened(simulated(sounds=sounds, every_s=1.5, seed=1, block_ms=500))
-    assert not np.array_equal(two[:8000], samples(other, 1)[0].payload)
+    assert not np.array_equal(same[:8000], samples(other, 1)[0].payload)
 
 
 def room_of(driver: sim.Driver, first: int, count: int) -> Array:
@@ -333,7 +334,7 @@ def room_of(driver: sim.Driver, first: int, count: int) -> Array:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("rate", [4_000, 16_000, 48_000])
-def test_a_sound_is_as_loud_and_long_as_asked(kind: str, rate: int) -> None:
+def test_a_sound_has_the_configured_length_and_level_one(kind: str, rate: int) -> None:
     wave_ = make(kind, rate, 0.5, 3)
     assert wave_.dtype == np.float32 and len(wave_) == rate // 2
     assert np.isfinite(wave_).all() and np.abs(wave_).max() == pytest.approx(1)
@@ -354,33 +355,33 @@ def test_faults_that_end_a_read(kind: str, kinds: type[DeviceError]) -> None:
         samples(driver, 100)
 
 
-def test_a_freeze_loses_what_was_not_heard() -> None:
+def test_a_freeze_loses_the_values_of_its_time() -> None:
     driver = opened(simulated(faults=[{"kind": "freeze", "at_s": 0.1, "for_s": 0.2}], timeout_ms=1000))
-    heard = samples(driver, 20)
-    gaps = [after.sequence - before.sequence - len(after.payload) for before, after in zip(heard, heard[1:])]
+    received = samples(driver, 20)
+    gaps = [after.sequence - before.sequence - len(after.payload) for before, after in zip(received, received[1:])]
     assert sum(gaps) == pytest.approx(0.2 * HZ, abs=160) and sum(gap > 0 for gap in gaps) == 1
 
 
-def test_faults_that_show_in_a_sample() -> None:
-    def heard(kind: str, amount: float = 0.0) -> list[Sample]:
+def test_faults_that_change_a_sample() -> None:
+    def received(kind: str, amount: float = 0.0) -> list[Sample]:
         return samples(opened(simulated(faults=[{"kind": kind, "at_s": 0.1, "for_s": 0.1, "amount": amount}])), 20)
 
-    repeated = heard("repeat")
-    assert len({one.sequence for one in repeated[8:18]}) <= 2
-    jumped = heard("clock_jump", 5000)
-    assert max(np.diff([one.t_capture for one in jumped])) == 5010 * MS
-    noisy = heard("noise", 0.2)
+    repeated = received("repeat")
+    assert len({sample.sequence for sample in repeated[8:18]}) <= 2
+    jumped = received("clock_jump", 5000)
+    assert max(np.diff([sample.t_capture for sample in jumped])) == 5010 * MS
+    noisy = received("noise", 0.2)
     assert noisy[14].payload.std() == pytest.approx(0.2, rel=0.3) and noisy[2].payload.std() < 0.01
-    assert not heard("silence")[14].payload.any()
+    assert not received("silence")[14].payload.any()
 
 
-def test_sounds_must_be_over_before_they_come_again() -> None:
-    with pytest.raises(ValidationError, match="every_s 1 is before the last sound is over"):
+def test_sounds_must_end_before_they_repeat() -> None:
+    with pytest.raises(ValidationError, match="every_s 1 is before the end of the last sound"):
         sim.Options(sounds=[{"kind": "glass", "at_s": 0.5, "for_s": 1}], every_s=1)  # type: ignore[list-item]
 
 
-def test_a_wav_in_memory_is_what_the_helper_writes() -> None:
-    """The tests' own writer agrees with the standard library's reader."""
+def test_the_wav_writer_of_the_tests() -> None:
+    """The writer of the tests agrees with the reader of the standard library."""
     path = write_wav(Path(os.environ["STATE_DIRECTORY"]) / "helper.wav", np.array([0.5, -0.5]), width=3)
     with wave.open(io.BytesIO(path.read_bytes())) as read:
         assert read.readframes(2) == b"\x00\x00\x40\x00\x00\xc0"

@@ -1,4 +1,4 @@
-"""A serial sensor with noise on its line, nonsense, and its plug pulled: the lane survives all of it."""
+"""A serial sensor with noise on its line, invalid data, and unplugged: the lane recovers each time."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ SEED = 11
 
 
 class Arm:
-    """The arm's controller at the far end of a pseudo terminal, which has the same name whenever it is plugged in."""
+    """The arm's controller at the far end of a pseudo terminal, which keeps its name when it is plugged in again."""
 
     def __init__(self, link: Path) -> None:
         self.link = link
         self.far = -1
-        self.chance = random.Random(SEED)
-        # crackling: a burst now and then; noisy: after every frame; nonsense: bursts only; trickle: half frames
+        self.random = random.Random(SEED)
+        # crackling: a noise burst now and then; noisy: after every frame; invalid: bursts only; trickle: half frames
         self.mode = "clean"
         self.frames = list(frames(200))
         self.lock = threading.Lock()
         self.done = threading.Event()
-        self.thread = threading.Thread(target=self.talk)
+        self.thread = threading.Thread(target=self.run)
         self.plug()
         self.thread.start()
 
@@ -41,10 +41,10 @@ class Arm:
         far, near = os.openpty()
         tty.setraw(near)
         os.set_blocking(far, False)
-        fresh = self.link.with_suffix(".new")
-        fresh.symlink_to(os.ttyname(near))
+        new = self.link.with_suffix(".new")
+        new.symlink_to(os.ttyname(near))
         os.close(near)
-        fresh.rename(self.link)
+        new.rename(self.link)
         with self.lock:
             self.far = far
 
@@ -53,24 +53,24 @@ class Arm:
             os.close(self.far)
             self.far = -1
 
-    def talk(self) -> None:
+    def run(self) -> None:
         number = 0
         while not self.done.wait(1 / RATE_HZ):
             with self.lock:
                 if self.far >= 0:
-                    self.say(number)
+                    self.send(number)
             number += 1
 
-    def say(self, number: int) -> None:
-        data = {"nonsense": b"", "trickle": b"1"}.get(self.mode)
+    def send(self, number: int) -> None:
+        data = {"invalid": b"", "trickle": b"1"}.get(self.mode)
         if data is None:
             data = frame(number, self.frames[number % len(self.frames)])
-        if self.mode in ("noisy", "nonsense") or self.mode == "crackling" and number % CRACKLE == 0:
-            data += self.chance.randbytes(self.chance.randrange(80)) + b"\n" * self.chance.randrange(2)
+        if self.mode in ("noisy", "invalid") or self.mode == "crackling" and number % CRACKLE == 0:
+            data += self.random.randbytes(self.random.randrange(80)) + b"\n" * self.random.randrange(2)
         try:
             os.write(self.far, data)
         except (BlockingIOError, OSError):
-            pass  # nobody has it open
+            pass  # the driver has it not open
 
     def end(self) -> None:
         self.done.set()
@@ -80,7 +80,7 @@ class Arm:
 
 
 def frames(count: int) -> Iterator[list[float]]:
-    """Readings of a healthy arm."""
+    """Readings of an arm without faults."""
     driver = sim_arm.Driver(sim_arm.Options(rate_hz=RATE_HZ, pace="fast"), "arm")
     driver.open()
     for _ in range(count):
@@ -104,7 +104,7 @@ def controller(tmp_path: Path) -> Iterator[Arm]:
 
 def lane(controller: Arm) -> dict[str, Any]:
     channels = ["n", *sim_arm.CHANNELS]
-    made = arm(
+    section = arm(
         driver="sensor.serial",
         url=str(controller.link),
         rate_hz=RATE_HZ,
@@ -113,10 +113,10 @@ def lane(controller: Arm) -> dict[str, Any]:
         sequence={"channel": "n"},
         timeout_ms=400,
     )
-    return {"arm": made}
+    return {"arm": section}
 
 
-def test_noise_now_and_then_costs_frames_and_nothing_else(tmp_path: Path, controller: Arm) -> None:
+def test_occasional_noise_costs_frames_and_nothing_else(tmp_path: Path, controller: Arm) -> None:
     with Cell(tmp_path, lane(controller)) as cell:
         _, daemon = cell.both()
         assert cell.counts("arm")["lost"] == 0
@@ -129,8 +129,8 @@ def test_noise_now_and_then_costs_frames_and_nothing_else(tmp_path: Path, contro
         assert not daemon.lines("WARNING lane")
 
 
-def test_noise_that_leaves_no_window_whole(tmp_path: Path, controller: Arm) -> None:
-    """Good frames still come, but never enough in a row for the model to see: blind is not alive."""
+def test_noise_that_breaks_every_window_makes_the_actuator_safe(tmp_path: Path, controller: Arm) -> None:
+    """Good frames still arrive, but never enough in a row for a window: a lane without inferences is not healthy."""
     with Cell(tmp_path, lane(controller)) as cell:
         cell.both()
         done = len(cell.verbs())
@@ -147,7 +147,7 @@ def test_unplugged_and_plugged_in_again_as_another_terminal(tmp_path: Path, cont
         _, daemon = cell.both()
         first = os.readlink(controller.link)
         done = len(cell.verbs())
-        held = os.openpty()  # so that the name of the old terminal is not given out again at once
+        held = os.openpty()  # so that the name of the old terminal is not reused at once
         controller.unplug()
         line = daemon.says("trying again until it is back")
         assert str(controller.link) in line and "gone" in line
@@ -163,12 +163,12 @@ def test_unplugged_and_plugged_in_again_as_another_terminal(tmp_path: Path, cont
         assert daemon.stop() == 0
 
 
-def test_nonsense_instead_of_frames(tmp_path: Path, controller: Arm) -> None:
+def test_invalid_data_instead_of_frames(tmp_path: Path, controller: Arm) -> None:
     """As from another baud rate."""
     with Cell(tmp_path, lane(controller)) as cell:
         _, daemon = cell.both()
         done = len(cell.verbs())
-        controller.mode = "nonsense"
+        controller.mode = "invalid"
         line = daemon.says("trying again until it is back")
         assert str(controller.link) in line
         assert "bad frames in a row" in line and "check baud" in line or "no good frame for 400 ms" in line
@@ -179,8 +179,8 @@ def test_nonsense_instead_of_frames(tmp_path: Path, controller: Arm) -> None:
         assert len(daemon.lines("trying again")) == 1
 
 
-def test_half_a_frame_does_not_hold_up_the_reader(controller: Arm) -> None:
-    """A lane has heart-beats to send, also while a slow line trickles."""
+def test_an_incomplete_frame_does_not_block_the_reader(controller: Arm) -> None:
+    """A lane has heart-beats to send, also while bytes arrive slowly."""
     controller.mode = "trickle"
     driver = serial.Driver(
         serial.Options(url=str(controller.link), rate_hz=RATE_HZ, channels=["a"], timeout_ms=600_000), "arm"

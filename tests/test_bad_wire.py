@@ -101,7 +101,7 @@ def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
             ]
             verdicts = answers(foreign, [wire.pack_command(one) for one in attempts])
             assert verdicts == ["outdated", "replayed", "expired", "limit", "limit", "unknown", "unknown"]
-            foreign.send(wire.pack_bye("cell-1/arm", genuine.session ^ 1))
+            foreign.send(wire.pack_goodbye("cell-1/arm", genuine.session ^ 1))
             foreign.send(bytes(5000))  # ZeroMQ itself hangs up on this one
             cell.counted("arm", "inferences", cell.counts("arm")["inferences"] + 200)
         assert cell.verbs() == ["safe", "run"]

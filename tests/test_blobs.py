@@ -1,4 +1,4 @@
-"""Foreground into things: what belongs together, what kind it is, how sure."""
+"""Foreground into objects: which parts belong together, their kind and their score."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def picture(*boxes: tuple[int, int, int, int], level: float = 1.0) -> Array:
     return canvas
 
 
-def test_size_says_what_a_thing_is() -> None:
-    found = decoder()([picture((20, 10, 28, 25), (60, 20, 100, 60), (150, 50, 153, 52), (120, 80, 150, 84))])
-    assert found == [
+def test_the_size_gives_the_kind() -> None:
+    findings = decoder()([picture((20, 10, 28, 25), (60, 20, 100, 60), (150, 50, 153, 52), (120, 80, 150, 84))])
+    assert findings == [
         Finding("person", 1.0, Box(0.1, 0.1, 0.14, 0.25)),
         Finding("vehicle", 1.0, Box(0.3, 0.2, 0.5, 0.6)),
     ]
     # the third is too small; the fourth too wide for a person and too small for a vehicle
 
 
-def test_parts_that_nearly_touch_are_one_thing() -> None:
+def test_parts_that_nearly_touch_are_one_object() -> None:
     near, far = picture((60, 20, 80, 60), (82, 20, 100, 60)), picture((60, 20, 80, 60), (90, 20, 110, 60))
     (whole,) = decoder()([near])
     assert whole.box == Box(0.3, 0.2, 0.5, 0.6)
@@ -47,23 +47,23 @@ def test_parts_that_nearly_touch_are_one_thing() -> None:
     assert len(decoder()([far])) == 2
 
 
-def test_what_the_edge_cuts_can_only_be_of_the_largest_kind() -> None:
+def test_an_object_cut_by_the_edge_can_only_be_of_the_largest_kind() -> None:
     assert decoder()([picture((0, 10, 8, 25))]) == []
-    assert [one.label for one in decoder()([picture((0, 10, 40, 60))])] == ["vehicle"]
+    assert [finding.label for finding in decoder()([picture((0, 10, 40, 60))])] == ["vehicle"]
 
 
-def test_faint_and_ragged_things_score_less() -> None:
+def test_faint_and_ragged_objects_score_less() -> None:
     checked = picture((60, 20, 100, 60))
     checked[0, ::3] = 0
     scores = [
-        decoder()([one])[0].score
-        for one in (picture((60, 20, 100, 60)), picture((60, 20, 100, 60), level=0.5), checked)
+        decoder()([foreground])[0].score
+        for foreground in (picture((60, 20, 100, 60)), picture((60, 20, 100, 60), level=0.5), checked)
     ]
     assert scores == [1.0, pytest.approx(0.5**0.5), pytest.approx((27 / 39) ** 0.5, abs=0.02)]
     assert decoder(min_score=0.9)([picture((60, 20, 100, 60), level=0.5)]) == []
 
 
-def test_no_more_than_so_many() -> None:
+def test_at_most_top_objects_are_reported() -> None:
     many = picture(*[(10 * n, 20, 10 * n + 5, 30) for n in range(1, 19)])
     assert len(decoder(top=12)([many])) == 12
 
@@ -72,30 +72,32 @@ FOREGROUND = arrays.arrays(np.float32, (1, 12, 17, 1), elements=st.floats(width=
 
 
 @given(FOREGROUND, st.floats(0, 0.2))
-def test_any_numbers_are_stood(foreground: Array, join: float) -> None:
-    found = decoder((1, 12, 17, 1), join=join, min_score=0.0)([foreground])
-    assert len(found) <= 12
-    for one in found:
-        assert 0 <= one.score <= 1
-        assert 0 <= one.box.left < one.box.right <= 1 and 0 <= one.box.top < one.box.bottom <= 1
+def test_any_numbers_are_accepted(foreground: Array, join: float) -> None:
+    findings = decoder((1, 12, 17, 1), join=join, min_score=0.0)([foreground])
+    assert len(findings) <= 12
+    for _, score, box, _ in findings:
+        assert 0 <= score <= 1
+        assert 0 <= box.left < box.right <= 1 and 0 <= box.top < box.bottom <= 1
 
 
 @pytest.mark.parametrize(
-    "labels, shapes, said",
+    "labels, shapes, message",
     [
         (["person"], [(1, 9, 9, 1)], "labels are person, options.kinds has person, vehicle"),
         (["person", "vehicle"], [(1, 9, 9, 2)], "one output"),
         (["person", "vehicle"], [(1, 9, 9, 1), (1, 4)], "one output"),
     ],
 )
-def test_what_does_not_fit_is_refused(labels: list[str], shapes: list[tuple[int, ...]], said: str) -> None:
-    with pytest.raises(DecoderError, match=said):
+def test_labels_or_outputs_that_do_not_fit_are_refused(
+    labels: list[str], shapes: list[tuple[int, ...]], message: str
+) -> None:
+    with pytest.raises(DecoderError, match=message):
         decoders.make("blobs", labels, {"kinds": KINDS}, shapes)
 
 
 @pytest.mark.parametrize(
     "kinds", [{}, {"a": {"area": [0.5, 0.1]}}, {"a": {"area": [-1, 1]}}, {"a": {"area": [0.1]}}, {"a": {}}]
 )
-def test_kinds_that_make_no_sense(kinds: Any) -> None:
+def test_impossible_kinds_are_refused(kinds: Any) -> None:
     with pytest.raises(ValidationError):
         decoders.make("blobs", list(kinds), {"kinds": kinds}, [(1, 9, 9, 1)])

@@ -19,16 +19,16 @@ from agent.decoders.base import DecoderError
 from agent.decoders.climb import LABELS, Options, climbing
 from agent.package import BUNDLED
 from models.train.data import DataError
-from models.train.pose_climb import acts, evaluate
+from models.train.pose_climb import activities, evaluate
+from models.train.pose_climb.camera import render
 from models.train.pose_climb.make import LENGTH
-from models.train.pose_climb.view import watch
-from models.train.pose_fall.acts import draw
+from models.train.pose_fall.activities import random_motion
 from models.train.pose_fall.body import SWAPPED
-from models.train.pose_fall.view import Seen
-from models.train.pose_fall.view import watch as watch_room
+from models.train.pose_fall.camera import PoseRecording
+from models.train.pose_fall.camera import render as render_room
 from tests.shared import DATA, needs_recordings
 
-Act = Callable[[int], acts.Scene]
+Act = Callable[[int], activities.Scenario]
 OPENED = package.open_package(BUNDLED / "pose-climb")
 SEEDS = range(7_000_000, 7_000_004)  # neither of those that chose the limits nor of those on the card
 SHOULDERS, WRISTS, HIPS, KNEES, ANKLES = [5, 6], [9, 10], [11, 12], [13, 14], [15, 16]
@@ -113,7 +113,7 @@ def test_an_output_that_is_no_window_of_keypoints_is_refused() -> None:
 # -- through the package and a rule --------------------------------------------------------------------------------------
 
 
-def called(seen: Seen) -> list[float]:
+def called(seen: PoseRecording) -> list[float]:
     return evaluate.calls(OPENED, seen.times, seen.points, seen.aspect)
 
 
@@ -126,31 +126,31 @@ def test_the_package_says_what_its_decoder_says() -> None:
 def test_most_climbs_are_called_before_the_top(missing: float) -> None:
     found = 0
     for seed in SEEDS:
-        seen = watch(acts.climb(seed), seed, missing)
+        seen = render(activities.climb(seed), seed, missing)
         alarms = called(seen)
         assert all(alarm > seen.onset for alarm in alarms)
         found += any(alarm < seen.onset + 4.0 for alarm in alarms)
     assert found >= len(SEEDS) - 1
 
 
-@pytest.mark.parametrize("act", acts.OTHERS, ids=lambda act: act.__name__)
+@pytest.mark.parametrize("act", activities.OTHERS, ids=lambda act: act.__name__)
 def test_what_only_looks_like_it_calls_nobody(act: Act) -> None:
     for seed in SEEDS:
-        assert not called(watch(act(seed), seed))
+        assert not called(render(act(seed), seed))
 
 
 @pytest.mark.parametrize("falls", [False, True])
 def test_daily_life_and_falls_call_nobody(falls: bool) -> None:
     for seed in SEEDS:
-        assert not called(watch_room(draw(seed, falls=falls), seed))
+        assert not called(render_room(random_motion(seed, falls=falls), seed))
 
 
 def test_the_wall_is_climbed_and_the_camera_sees_it() -> None:
-    scene = acts.climb(3)
+    scene = activities.climb(3)
     hips = scene.play.hips[:, 2]
     assert 1.5 <= scene.wall <= 3.0 and hips[-1] == pytest.approx(scene.wall + 0.15)
     assert hips[scene.play.onset] < 1.2
-    seen = watch(scene, 3)
+    seen = render(scene, 3)
     assert ((seen.points[..., :2] > -0.03) & (seen.points[..., :2] < 1.03)).all()
 
 

@@ -13,7 +13,7 @@ from agent.benches.crossing import CARS, CLIP, PASSES, TUNED, hits
 from agent.build import rules_of
 from agent.config.models import Config
 from agent.data import Evidence
-from agent.lane import offline_lane
+from agent.offline import offline_lane
 from agent.package import BUNDLED
 from agent.perception import Perception
 from agent.rules.engine import Rules

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import keys
+from agent import keys, ledger
 from agent.field import collect, diag
 from agent.field.checks import timers
 from agent.recorder import redact
@@ -126,7 +126,7 @@ def test_no_planted_secret_is_anywhere_in_the_archive(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("end", ["lanes: {a: [\n", "x: *nobody\n", "\tx: 1\n"])
-def test_no_secret_of_a_configuration_that_is_not_yaml_is_in_the_archive(
+def test_no_secret_of_a_configuration_that_is_not_yaml(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     path, secrets = planted(tmp_path)
@@ -158,7 +158,7 @@ def test_beside_a_running_daemon_it_has_everything(tmp_path: Path) -> None:
     assert json.loads(files["status.json"])["running"] and files["mistakes.txt"] == b"none\n"
     assert b"numpy==" in files["versions.txt"] and b"lane arm: " in files["ledgers.txt"]
     (tmp_path / "again.ledger").write_bytes(files["ledgers/arm.ledger"])
-    assert collect.ledger.read(tmp_path / "again.ledger").lane == "arm"
+    assert ledger.read(tmp_path / "again.ledger").lane == "arm"
 
 
 def test_with_nothing_to_collect_it_lists_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`reflexd doctor` as a whole: with and without a daemon, with a broken configuration, with a check that fails itself."""
+"""`reflexd doctor` as a whole: with and without a daemon, a broken configuration, a check that fails itself."""
 
 from __future__ import annotations
 

@@ -46,9 +46,9 @@ def test_without_a_configuration_the_run_dir_of_the_service_is_read(
 
 
 def test_files_that_are_not_ledgers_hide_no_ledger(tmp_path: Path) -> None:
-    whole = write_ledger(tmp_path, "arm")
-    (tmp_path / "run/torn.ledger").write_bytes(whole.read_bytes()[:5000])
-    (tmp_path / "run/foreign.ledger").write_bytes(b"x" * whole.stat().st_size)
+    complete = write_ledger(tmp_path, "arm")
+    (tmp_path / "run/torn.ledger").write_bytes(complete.read_bytes()[:5000])
+    (tmp_path / "run/foreign.ledger").write_bytes(b"x" * complete.stat().st_size)
     (tmp_path / "run/folder.ledger").mkdir()
     ledgers, troubles = snapshot.read_ledgers(tmp_path / "run")
     assert list(ledgers) == ["arm"]
@@ -89,9 +89,9 @@ def view(folder: Path, pid: int = 0, now: int = 0) -> View:
 
 
 def test_a_dead_daemons_lane_keeps_the_figures_of_its_last_seconds(tmp_path: Path) -> None:
-    last = time.monotonic_ns() - 3_600_000 * MS
+    last = time.monotonic_ns()
     write_ledger(tmp_path, count=1000, every_ms=10, last=last)
-    (lane,) = lanes.lane_statuses(view(tmp_path))
+    (lane,) = lanes.lane_statuses(view(tmp_path, now=last + 3_600_000 * MS))
     assert (lane.state, lane.label, lane.other_boot) == ("stopped", "normal", False)
     assert lane.rate_hz == pytest.approx(100, rel=0.02)
     assert (lane.p50_ms, lane.p99_ms) == (4.0, 4.0)  # transport, preprocess, inference, decision: 1 ms each

@@ -23,7 +23,7 @@ SECONDS = float(os.environ.get("REFLEXD_FUZZ_SECONDS", "3"))
 SEED = int(os.environ.get("REFLEXD_FUZZ_SEED", str(random.SystemRandom().randrange(1 << 32))))
 
 COMMAND = Command("cell-1/arm", 1 << 31, 7, 2, "stop", "stop", {"channel": 1, "speed": 0.5}, 10**15, 10**15, 50_000, 99)
-FRAMES = [wire.pack_command(COMMAND), wire.pack_ack(Ack("stop", 5, 6, 0, 10**15, 3)), wire.pack_bye("cell-1/arm", 5)]
+FRAMES = [wire.pack_command(COMMAND), wire.pack_ack(Ack("stop", 5, 6, 0, 10**15, 3)), wire.pack_goodbye("cell-1/arm", 5)]
 SCENE = (ROOT / "agent/scenes/robot-cell.yaml").read_bytes()
 YAML_BITS = [
     b"- ",

@@ -17,9 +17,9 @@ from agent import ledger, package
 from agent.cli import cli
 from agent.data import Evidence
 from agent.errors import PackageError
-from agent.lane import offline_lane
 from agent.manifest import SoundInput
 from agent.modeltools import init
+from agent.offline import offline_lane
 from agent.perception import Perception
 from agent.prepare.sound import Sound
 from agent.recorder.recording import read

@@ -119,7 +119,7 @@ def test_any_stream_is_survived_and_a_good_frame_after_it_found(form: tuple[Any,
     for chunk in chunks:
         for row in parser.feed(chunk):
             assert len(row) == len(CHANNELS) and np.isfinite(row).all()
-        assert len(parser.rest) <= parser.form.max_frame
+        assert len(parser.pending) <= parser.form.max_frame
     frame = hex_line if form[0] == "newline" else cobs
     parser.feed(b"\n\0\n\0")
     assert parser.feed(b"\n" * (form[0] == "newline") + frame("16 3C 00 04", form[1]))[-1] == [60, ON, 1000.0]

@@ -208,7 +208,7 @@ def test_a_goodbye_means_safe_without_waiting_for_silence(make, caplog):
     def goodbye(belt):
         caplog.clear()
         assert belt.tell(verb="run") == "applied"
-        belt.line.send(wire.pack_bye("box/cam", 1))
+        belt.line.send(wire.pack_goodbye("box/cam", 1))
         until(lambda: belt.verbs == ["stop", "run", "stop"])
         until(lambda: "actuator belt is safe" in caplog.text)
         assert "box/cam has left" in caplog.text and "is silent" not in caplog.text
@@ -273,8 +273,8 @@ def foreign(belt):
     assert belt.tell(verb="run") == "applied"
     stranger = belt.dial()
     stranger.send(wire.pack_ack(Ack("belt", 1, 99, wire.APPLIED, 5, 1)))
-    stranger.send(wire.pack_bye("box/cam", 2))
-    stranger.send(wire.pack_bye("box/none", 1))
+    stranger.send(wire.pack_goodbye("box/cam", 2))
+    stranger.send(wire.pack_goodbye("box/none", 1))
     stranger.send(b"the end")
     while not belt.post.counts["malformed"]:
         assert belt.tell(verb="run") == "seen"
@@ -321,8 +321,8 @@ def test_a_device_that_hangs_is_noticed(make):
     until(lambda: belt.post.opened)
     until(lambda: "stuck" in belt.post.driver.faults.active(time.monotonic_ns()))
     belt.line.send(wire.pack_command(belt.command(verb="run")))
-    assert until(belt.host.stuck) == "belt"
-    until(lambda: not belt.host.stuck())
+    assert until(belt.host.stalled) == "belt"
+    until(lambda: not belt.host.stalled())
 
 
 # -- the host -------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The ledger: what the lane wrote is what a reader finds, alive or dead, and the parts of the time add up."""
+"""The ledger: a reader gets what the lane wrote, alive or dead, and the parts of the latency add up."""
 
 import os
 import subprocess
@@ -15,6 +15,10 @@ from agent.ledger import COUNTERS, PARTS, ROW_TYPE, ROWS, Ledger, parts, quantil
 from agent.ledger_text import table
 
 MS = 1_000_000
+COUNTER_CONSTANTS = (
+    "SAMPLES INFERENCES DECISIONS SENT ACKNOWLEDGED LOST SKIPPED GATED STALE REPEATED LATE UNDELIVERED REFUSED"
+    " UNACKNOWLEDGED FAULTS"
+)
 
 
 @pytest.fixture
@@ -24,68 +28,52 @@ def arm(tmp_path):
     made.close()
 
 
-def book_row(ledger, sequence, sent=0):
+def write_row(ledger, sequence, sent=0):
     """Capture at `sequence` ms; every later stamp is 1 ms on."""
     t = sequence * MS
     ledger.write(sequence, t, t + MS, t + 2 * MS, t + 3 * MS, t + 4 * MS, t + 5 * MS, sent and t + 6 * MS)
 
 
-def test_a_reader_finds_what_was_written(arm, tmp_path):
+def test_a_reader_gets_what_was_written(arm, tmp_path):
     arm.state = ledger.RUNNING
     arm.count[ledger.SAMPLES] += 7
     arm.count[ledger.FAULTS] += 1
     arm.note_evidence("deviation", 0.75, 123)
-    book_row(arm, 3)
-    told = read(tmp_path / "arm.ledger")
-    assert (told.lane, told.pid, told.budget_ms, told.state) == ("arm", os.getpid(), 2.5, "running")
-    assert told.counts == dict.fromkeys(COUNTERS, 0) | {"samples": 7, "faults": 1}
-    assert (told.label, told.score, told.t_evidence) == ("deviation", 0.75, 123)
-    assert told.rows.tolist() == [[3, 3 * MS, 4 * MS, 5 * MS, 6 * MS, 7 * MS, 8 * MS, 0, 0]]
+    write_row(arm, 3)
+    contents = read(tmp_path / "arm.ledger")
+    assert (contents.lane, contents.pid, contents.budget_ms, contents.state) == ("arm", os.getpid(), 2.5, "running")
+    assert contents.counts == dict.fromkeys(COUNTERS, 0) | {"samples": 7, "faults": 1}
+    assert (contents.label, contents.score, contents.t_evidence) == ("deviation", 0.75, 123)
+    assert contents.rows.tolist() == [(3, 3 * MS, 4 * MS, 5 * MS, 6 * MS, 7 * MS, 8 * MS, 0, 0)]
 
 
 def test_a_new_one_is_empty(arm, tmp_path):
-    told = read(tmp_path / "arm.ledger")
-    assert (told.state, told.label, len(told.rows)) == ("closed", "", 0)
-    assert not any(told.counts.values())
+    contents = read(tmp_path / "arm.ledger")
+    assert (contents.state, contents.label, len(contents.rows)) == ("closed", "", 0)
+    assert not any(contents.counts.values())
 
 
 def test_counters_have_their_names():
     names = {name.upper(): number for number, name in enumerate(COUNTERS)} | {"ACKNOWLEDGED": COUNTERS.index("applied")}
-    for name in (
-        "SAMPLES",
-        "INFERENCES",
-        "DECISIONS",
-        "SENT",
-        "ACKNOWLEDGED",
-        "LOST",
-        "SKIPPED",
-        "GATED",
-        "STALE",
-        "REPEATED",
-        "LATE",
-        "UNDELIVERED",
-        "REFUSED",
-        "UNACKNOWLEDGED",
-        "FAULTS",
-    ):
+    for name in COUNTER_CONSTANTS.split():
         assert getattr(ledger, name) == names[name]
 
 
 def test_an_acknowledgement_completes_its_row(arm):
     for sequence in range(3):
         at = arm.next_row()
-        book_row(arm, sequence, sent=1)
+        write_row(arm, sequence, sent=1)
         if sequence == 1:
-            wanted = at
-    arm.record_applied(wanted, 99 * MS)
+            middle = at
+    arm.record_applied(middle, 99 * MS)
     assert snapshot(arm.memory).rows["applied"].tolist() == [0, 99 * MS, 0]
 
 
 def test_the_ring_keeps_the_newest_rows_in_order(arm):
     for sequence in range(ROWS - 1):
-        book_row(arm, sequence)
+        write_row(arm, sequence)
     for sequence in range(ROWS - 1, ROWS + 5):
-        book_row(arm, sequence)
+        write_row(arm, sequence)
         rows = snapshot(arm.memory).rows
         assert len(rows) == min(sequence + 1, ROWS)
         assert rows["sequence"][0] == max(0, sequence - ROWS + 1)
@@ -93,9 +81,9 @@ def test_the_ring_keeps_the_newest_rows_in_order(arm):
         assert (np.diff(rows["sequence"]) == 1).all()
 
 
-def test_one_in_memory_needs_no_file():
+def test_a_ledger_in_memory_needs_no_file():
     ledger = Ledger(None, "arm", 1.0)
-    book_row(ledger, 1)
+    write_row(ledger, 1)
     assert snapshot(ledger.memory).rows["sequence"][0] == 1
     ledger.close()
 
@@ -106,11 +94,11 @@ def test_a_file_may_be_read_while_it_is_written(arm, tmp_path):
 
     def write(count):
         for _ in range(count):
-            book_row(arm, written[0])
+            write_row(arm, written[0])
             arm.count[ledger.SAMPLES] += 1
             written[0] += 1
 
-    def keep_writing():  # some 100 kHz, a hundred times what a lane does
+    def keep_writing():  # about 100,000 rows a second, a hundred times a lane's rate
         while not done.wait(0.001):
             write(100)
 
@@ -121,11 +109,11 @@ def test_a_file_may_be_read_while_it_is_written(arm, tmp_path):
     try:
         for _ in range(50):
             before = written[0]
-            told = read(tmp_path / "arm.ledger")
-            assert told.counts["samples"] >= before - 1
-            settled = told.rows[-ROWS // 2 :]  # meanwhile the writer may have been at the oldest ones
-            assert (settled[:, 6] - settled[:, 1] == 5 * MS).all()
-            assert (np.diff(settled[:, 0]) == 1).all()
+            contents = read(tmp_path / "arm.ledger")
+            assert contents.counts["samples"] >= before - 1
+            settled = contents.rows[-ROWS // 2 :]  # meanwhile the writer may have been at the oldest ones
+            assert (settled["decided"] - settled["capture"] == 5 * MS).all()
+            assert (np.diff(settled["sequence"]) == 1).all()
     finally:
         done.set()
         writer.join()
@@ -134,26 +122,27 @@ def test_a_file_may_be_read_while_it_is_written(arm, tmp_path):
 def test_the_ledger_of_a_process_that_was_killed(tmp_path):
     path = tmp_path / "arm.ledger"
     write = (
-        "import os, signal, sys; from pathlib import Path; from agent import ledger as book\n"
-        "arm = book.Ledger(Path(sys.argv[1]), 'arm', 1.0); arm.state = book.RUNNING; arm.count[book.SAMPLES] = 5\n"
+        "import os, signal, sys; from pathlib import Path; from agent import ledger\n"
+        "arm = ledger.Ledger(Path(sys.argv[1]), 'arm', 1.0); arm.state = ledger.RUNNING\n"
+        "arm.count[ledger.SAMPLES] = 5\n"
         "arm.write(1, 2, 3, 4, 5, 6, 7, 8); os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.Popen([sys.executable, "-c", write, str(path)])
     assert killed.wait(60) == -9
-    told = read(path)
-    assert (told.pid, told.state, told.counts["samples"]) == (killed.pid, "running", 5)
-    assert told.rows.tolist() == [[1, 2, 3, 4, 5, 6, 7, 8, 0]]
+    contents = read(path)
+    assert (contents.pid, contents.state, contents.counts["samples"]) == (killed.pid, "running", 5)
+    assert contents.rows.tolist() == [(1, 2, 3, 4, 5, 6, 7, 8, 0)]
 
 
 def test_a_reader_of_the_old_run_keeps_the_old_file(arm, tmp_path):
     path = tmp_path / "arm.ledger"
-    book_row(arm, 41)
+    write_row(arm, 41)
     with open(path, "rb") as old:
         again = Ledger(path, "arm", 2.5)
         assert snapshot(old.read()).rows["sequence"][0] == 41
         assert len(read(path).rows) == 0
         again.close()
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["arm.ledger"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["arm.ledger"]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 8, 4095, 4096, -1])
@@ -182,7 +171,7 @@ def test_a_foreign_file_is_no_ledger(arm, tmp_path, change):
 
 
 @given(st.binary(max_size=200))
-def test_a_damaged_header_is_told_or_refused(tmp_path_factory, junk):
+def test_a_damaged_header_is_read_or_refused(tmp_path_factory, junk):
     path = tmp_path_factory.mktemp("ledger") / "x.ledger"
     size = ledger.HEADER + ROWS * ledger.ROW.size
     with open(path, "wb") as file:
@@ -201,12 +190,12 @@ def test_no_file_is_an_os_error(tmp_path):
         read(tmp_path / "none.ledger")
 
 
-def test_a_full_disk_shows_at_once():
+def test_a_file_that_cannot_be_made_is_an_error_at_once():
     with pytest.raises(OSError):
         ledger.new_file(ledger.Path("/proc/none/x.ledger"), 4096)
 
 
-# -- parts --------------------------------------------------------------------------------------------------------------
+# -- parts of the latency -----------------------------------------------------------
 
 
 def stamps(*rows):
@@ -214,9 +203,9 @@ def stamps(*rows):
 
 
 def test_the_parts_of_one_sample():
-    # captured at 10 while the lane was busy until 13, handed over at 14, prepared 16, inferred 20, decided 21, applied 23
-    found = parts(stamps([0, 10 * MS, 13 * MS, 14 * MS, 16 * MS, 20 * MS, 21 * MS, 22 * MS, 23 * MS]))
-    assert {name: values.tolist() for name, values in found.items()} == {
+    # captured at 10 while the lane was busy until 13, read at 14, prepared 16, inferred 20, decided 21, applied 23
+    latencies = parts(stamps([0, 10 * MS, 13 * MS, 14 * MS, 16 * MS, 20 * MS, 21 * MS, 22 * MS, 23 * MS]))
+    assert {name: values.tolist() for name, values in latencies.items()} == {
         "queueing": [3.0],
         "transport": [1.0],
         "preprocess": [2.0],
@@ -226,10 +215,10 @@ def test_the_parts_of_one_sample():
     }
 
 
-def test_a_lane_that_waited_for_its_sample_did_not_queue():
-    found = parts(stamps([0, 10 * MS, 5 * MS, 14 * MS, 16 * MS, 20 * MS, 21 * MS, 0, 0]))
-    assert (found["queueing"][0], found["transport"][0]) == (0.0, 4.0)
-    assert found["total"][0] == 11.0  # nothing was applied: it ends when decided
+def test_nothing_queued_where_the_lane_waited_for_its_sample():
+    latencies = parts(stamps([0, 10 * MS, 5 * MS, 14 * MS, 16 * MS, 20 * MS, 21 * MS, 0, 0]))
+    assert (latencies["queueing"][0], latencies["transport"][0]) == (0.0, 4.0)
+    assert latencies["total"][0] == 11.0  # nothing was applied: it ends when decided
 
 
 @given(
@@ -238,24 +227,13 @@ def test_a_lane_that_waited_for_its_sample_did_not_queue():
 def test_the_parts_add_up_to_the_total_exactly(steps, start, applied):
     made = []
     for ask, *later in steps:
-        t = [start + one for one in np.cumsum(later).tolist()]
+        t = [start + step for step in np.cumsum(later).tolist()]
         capture, read_, prepared, inferred, decided, sent, done = t
-        made.append(
-            [
-                0,
-                capture,
-                max(0, capture - 5 * 10**8 + ask) if ask % 2 else min(read_, capture + ask),
-                read_,
-                prepared,
-                inferred,
-                decided,
-                sent,
-                done * applied,
-            ]
-        )
+        asked = max(0, capture - 5 * 10**8 + ask) if ask % 2 else min(read_, capture + ask)
+        made.append([0, capture, asked, read_, prepared, inferred, decided, sent, done * applied])
     rows = stamps(*made)
-    found = parts(rows)
-    nanoseconds = {name: np.rint(values * 1e6).astype(np.int64) for name, values in found.items()}
+    latencies = parts(rows)
+    nanoseconds = {name: np.rint(values * 1e6).astype(np.int64) for name, values in latencies.items()}
     end = rows["applied"] if applied else rows["decided"]
     assert (sum(nanoseconds[name] for name in PARTS) == nanoseconds["total"]).all()
     assert (nanoseconds["total"] == end - rows["capture"]).all()
@@ -263,20 +241,20 @@ def test_the_parts_add_up_to_the_total_exactly(steps, start, applied):
 
 def test_quantiles():
     assert quantiles(np.array([])) == {}
-    found = quantiles(np.arange(1001.0))
-    assert (found["p50"], found["p99"], found["max"]) == (500.0, 990.0, 1000.0)
+    latencies = quantiles(np.arange(1001.0))
+    assert (latencies["p50"], latencies["p99"], latencies["max"]) == (500.0, 990.0, 1000.0)
 
 
 def test_the_table_names_every_reason_and_part(arm):
     for number in range(len(COUNTERS)):
         arm.count[number] = number + 1
     at = arm.next_row()
-    book_row(arm, 1, sent=1)
+    write_row(arm, 1, sent=1)
     arm.record_applied(at, 9 * MS)
     text = table(snapshot(arm.memory))
     for word in (*COUNTERS, *PARTS, "total", "lane arm"):
         assert word in text
 
 
-def test_the_table_of_nothing(arm):
+def test_the_table_of_an_empty_ledger(arm):
     assert "dropped: none" in table(snapshot(arm.memory))

@@ -1,4 +1,4 @@
-"""/metrics in a process of its own, from the ledgers of a running daemon."""
+"""/metrics in a child process, from the ledgers of a running daemon."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agent.metrics import LedgerCollector, application
 from tests.waiting import until
 
 
-def test_a_running_daemon_is_scraped_and_its_helper_ends_with_it(tmp_path: Path) -> None:
+def test_a_running_daemon_is_scraped_and_its_child_process_ends_with_it(tmp_path: Path) -> None:
     port = free_port()
     lane = {"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation"}
     config = {"node": "m", "run_dir": str(tmp_path), "metrics": {"port": port}, "lanes": {"arm": lane}}
@@ -32,8 +32,8 @@ def test_a_running_daemon_is_scraped_and_its_helper_ends_with_it(tmp_path: Path)
         text = fetch(port)
         assert 'reflexd_lane_running{lane="arm"} 1.0' in text
         assert 'reflexd_lane_dropped_total{lane="arm",reason="stale"} 0.0' in text
-        first = sample(text)
-        until(lambda: sample(fetch(port)) > first)
+        first = sample_count(text)
+        until(lambda: sample_count(fetch(port)) > first)
     finally:
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
@@ -46,52 +46,51 @@ def test_the_ledger_of_a_dead_daemon_can_still_be_read(tmp_path: Path) -> None:
     arm.close()
     (tmp_path / "torn.ledger").write_bytes(b"half a ledger")
     families = {family.name: family for family in LedgerCollector(tmp_path).collect()}
-    late = [
-        one.value for one in families["reflexd_lane_dropped"].samples if one.labels == {"lane": "arm", "reason": "late"}
-    ]
+    dropped = families["reflexd_lane_dropped"].samples
+    late = [sample.value for sample in dropped if sample.labels == {"lane": "arm", "reason": "late"}]
     assert late == [3.0]
 
 
 def rows(arm: ledger.Ledger, *milliseconds: float) -> None:
-    """Samples that took so long from capture to applied, half of it inference."""
+    """Samples that took these times from capture to applied, half of it inference."""
     for number, ms in enumerate(milliseconds):
         at, end = arm.next_row(), 10**9 + int(ms * 1e6)
         arm.write(number, 10**9, 10**9, 10**9, 10**9, 10**9 + int(ms * 5e5), end, end)
         arm.record_applied(at, end)
 
 
-def histogram(ledgers: LedgerCollector, part: str) -> dict[str, float]:
-    families = {family.name: family for family in ledgers.collect()}
-    found = families["reflexd_lane_latency_seconds"].samples
-    return {one.labels.get("le", one.name.rsplit("_", 1)[1]): one.value for one in found if one.labels["part"] == part}
+def histogram(collector: LedgerCollector, part: str) -> dict[str, float]:
+    families = {family.name: family for family in collector.collect()}
+    samples = [each for each in families["reflexd_lane_latency_seconds"].samples if each.labels["part"] == part]
+    return {each.labels.get("le", each.name.rsplit("_", 1)[1]): each.value for each in samples}
 
 
 def test_a_histogram_counts_every_sample_once_around_the_budget(tmp_path: Path) -> None:
-    arm, ledgers = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), LedgerCollector(tmp_path)
+    arm, collector = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), LedgerCollector(tmp_path)
     rows(arm, 0.05, 1.9, 2.1)
-    first = histogram(ledgers, "total")
+    first = histogram(collector, "total")
     assert (first["0.0001"], first["0.002"], first["0.003"], first["+Inf"]) == (1, 2, 3, 3)
     assert first["sum"] == pytest.approx(0.00405)
     rows(arm, 100.0)
-    second = histogram(ledgers, "total")
+    second = histogram(collector, "total")
     assert (second["0.003"], second["0.02"], second["+Inf"], second["count"]) == (3, 3, 4, 4)
-    assert histogram(ledgers, "inference")["0.001"] == 2
+    assert histogram(collector, "inference")["0.001"] == 2
 
 
-def test_rows_that_were_overwritten_before_anybody_looked_are_counted(tmp_path: Path) -> None:
-    arm, ledgers = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), LedgerCollector(tmp_path)
-    ledgers.gather()
+def test_rows_that_were_overwritten_before_a_scrape_are_counted(tmp_path: Path) -> None:
+    arm, collector = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), LedgerCollector(tmp_path)
+    collector.gather()
     arm.head = arm.cells[ledger.HEAD] = ledger.ROWS + 5
-    families = {family.name: family for family in ledgers.collect()}
-    assert [one.value for one in families["reflexd_lane_unmeasured"].samples] == [5]
+    families = {family.name: family for family in collector.collect()}
+    assert [sample.value for sample in families["reflexd_lane_unmeasured"].samples] == [5]
 
 
-def test_a_lane_that_starts_anew_begins_at_none(tmp_path: Path) -> None:
-    arm, ledgers = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), LedgerCollector(tmp_path)
+def test_a_lane_that_restarts_begins_at_zero(tmp_path: Path) -> None:
+    arm, collector = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), LedgerCollector(tmp_path)
     rows(arm, 1.0, 1.0)
-    assert histogram(ledgers, "total")["count"] == 2
+    assert histogram(collector, "total")["count"] == 2
     rows(ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0), 1.0)
-    assert histogram(ledgers, "total")["count"] == 1
+    assert histogram(collector, "total")["count"] == 1
 
 
 @pytest.mark.parametrize(
@@ -103,7 +102,9 @@ def test_a_lane_that_starts_anew_begins_at_none(tmp_path: Path) -> None:
         (ledger.GONE, False, 200, 200),
     ],
 )
-def test_probes_say_how_the_box_is(tmp_path: Path, state: int, critical: bool, health: int, ready: int) -> None:
+def test_probes_report_the_health_of_the_box(
+    tmp_path: Path, state: int, critical: bool, health: int, ready: int
+) -> None:
     arm = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0, critical)
     arm.state, arm.cells[ledger.PROGRESS] = state, time.monotonic_ns()
 
@@ -122,6 +123,7 @@ def fetch(port: int) -> str:
         return ""
 
 
-def sample(text: str) -> float:
-    line = next((one for one in text.splitlines() if one.startswith('reflexd_lane_events_total{event="samples"')), "0")
+def sample_count(text: str) -> float:
+    name = 'reflexd_lane_events_total{event="samples"'
+    line = next((line for line in text.splitlines() if line.startswith(name)), "0")
     return float(line.split()[-1])

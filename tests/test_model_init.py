@@ -104,7 +104,7 @@ def test_the_cpu_does_not_stand_in_for_another_provider(monkeypatch: pytest.Monk
     onnx = pytest.importorskip("agent.backends.onnx", reason="needs onnxruntime")
     monkeypatch.setattr(onnx, "choose", lambda *_: ["CPUExecutionProvider"])
     with pytest.raises(
-        backends.EngineError, match="provider 'cuda' does not start here, and CPUExecutionProvider shall not"
+        backends.EngineError, match="provider 'cuda' does not start here, and CPUExecutionProvider must not"
     ):
         backends.load("onnx", PUBLIC / "object_detection_nanodet_2022nov_int8.onnx", provider="cuda")
 

@@ -146,7 +146,7 @@ def test_a_refusal_is_counted_and_told_once(heard, verdict, caplog):
 def test_rubbish_and_foreign_answers_are_no_answers(heard):
     heard.send(row=heard.ledger.next_row())
     sequence = heard.heard().sequence
-    for junk in (b"", b"\xc1", bytes(500), wire.pack_bye("x", 1)):
+    for junk in (b"", b"\xc1", bytes(500), wire.pack_goodbye("x", 1)):
         heard.far.send_multipart([heard.peer, junk])
     heard.answer(sequence, session=SESSION + 1)
     heard.far.send_multipart([heard.peer, b"two", b"frames"])

@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a running daemon, and its tools check our alert rules and what the dashboard asks."""
+"""A real Prometheus scrapes a running daemon, and its tools check the alert rules and the dashboard's queries."""
 
 from __future__ import annotations
 
@@ -25,30 +25,29 @@ FOLDER = ROOT / "systemd/prometheus"
 
 @pytest.fixture(scope="session")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with prometheus and promtool: the system's, or Debian's package unpacked for this run, not installed."""
-    found = shutil.which("promtool")
-    if found and shutil.which("prometheus"):
-        return Path(found).parent
+    """The folder with prometheus and promtool: the system's, or Debian's package, unpacked and not installed."""
+    promtool = shutil.which("promtool")
+    if promtool and shutil.which("prometheus"):
+        return Path(promtool).parent
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         pytest.skip("no promtool here, and no apt-get to fetch Debian's package 'prometheus'")
     folder = tmp_path_factory.mktemp("prometheus")
-    got = subprocess.run(["apt-get", "download", "prometheus"], cwd=folder, capture_output=True, text=True)
+    download = subprocess.run(["apt-get", "download", "prometheus"], cwd=folder, capture_output=True, text=True)
     packages = list(folder.glob("*.deb"))
     if not packages:
-        pytest.skip(
-            f"no promtool here, and 'apt-get download prometheus' failed: {got.stderr.strip().splitlines()[-1:]}"
-        )
+        last = download.stderr.strip().splitlines()[-1:]
+        pytest.skip(f"no promtool here, and 'apt-get download prometheus' failed: {last}")
     subprocess.run(["dpkg-deb", "-x", str(packages[0]), str(folder)], check=True)
     return folder / "usr/bin"
 
 
 def run(*command: str, **options: Any) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, **options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    process = subprocess.run(command, capture_output=True, text=True, **options)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
-def test_the_rules_are_valid_and_fire_when_they_should(tools: Path) -> None:
+def test_the_rules_are_valid_and_fire_as_tested(tools: Path) -> None:
     assert "SUCCESS: 6 rules found" in run(str(tools / "promtool"), "check", "rules", str(FOLDER / "reflexd.rules.yml"))
     run(str(tools / "promtool"), "test", "rules", "reflexd.test.yml", cwd=FOLDER)
     run(str(tools / "promtool"), "check", "config", "prometheus.yml", cwd=FOLDER)
@@ -76,12 +75,12 @@ def text(port: int) -> bytes:
         return b""
 
 
-def test_names_and_help_are_as_prometheus_wants_them(tools: Path, served: int) -> None:
-    done = subprocess.run([str(tools / "promtool"), "check", "metrics"], input=text(served), capture_output=True)
-    assert done.returncode == 0, done.stderr
+def test_names_and_help_follow_the_conventions_of_prometheus(tools: Path, served: int) -> None:
+    process = subprocess.run([str(tools / "promtool"), "check", "metrics"], input=text(served), capture_output=True)
+    assert process.returncode == 0, process.stderr
 
 
-def test_a_prometheus_that_scrapes_can_answer_every_question_of_rules_and_dashboard(
+def test_a_prometheus_that_scrapes_can_run_every_query_of_rules_and_dashboard(
     tools: Path, served: int, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -96,43 +95,43 @@ def test_a_prometheus_that_scrapes_can_answer_every_question_of_rules_and_dashbo
     with open(tmp_path / "prometheus.log", "wb") as log:
         server = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log)
     try:
-        until(lambda: ask(port, 'up{job="reflexd"} == 1'), (tmp_path / "prometheus.log").read_text)
-        until(lambda: ask(port, 'rate(reflexd_lane_events_total{event="samples"}[1m]) > 0'), "two scrapes")
-        assert ask(port, 'sum(reflexd_health{level="good"})')[0]["value"][1] == "1"
-        assert float(ask(port, 'reflexd_lane_latency_seconds_count{part="total"}')[0]["value"][1]) >= 2
-        for question in questions():
-            ask(port, question)
+        until(lambda: query(port, 'up{job="reflexd"} == 1'), (tmp_path / "prometheus.log").read_text)
+        until(lambda: query(port, 'rate(reflexd_lane_events_total{event="samples"}[1m]) > 0'), "two scrapes")
+        assert query(port, 'sum(reflexd_health{level="good"})')[0]["value"][1] == "1"
+        assert float(query(port, 'reflexd_lane_latency_seconds_count{part="total"}')[0]["value"][1]) >= 2
+        for expression in dashboard_queries():
+            query(port, expression)
     finally:
         server.terminate()
         server.wait()
 
 
-def ask(port: int, question: str) -> list[dict[str, Any]]:
+def query(port: int, expression: str) -> list[dict[str, Any]]:
     """Raises where Prometheus does not understand it."""
     try:
-        with urlopen(f"http://127.0.0.1:{port}/api/v1/query?query={quote(question)}", timeout=5) as answer:
+        with urlopen(f"http://127.0.0.1:{port}/api/v1/query?query={quote(expression)}", timeout=5) as answer:
             return list(json.load(answer)["data"]["result"])
     except HTTPError as error:
-        assert error.code == 503, f"{question}: {error.read().decode()}"  # it starts
+        assert error.code == 503, f"{expression}: {error.read().decode()}"  # it starts
         return []
     except URLError:
-        return []  # it does not listen yet
+        return []  # it does not accept connections yet
 
 
-def questions() -> list[str]:
-    """What the dashboard's panels ask, its variables filled in."""
+def dashboard_queries() -> list[str]:
+    """The queries of the dashboard's panels, its variables filled in."""
     board = json.loads((FOLDER / "reflexd-dashboard.json").read_text())
-    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    return [one.replace("$__rate_interval", "1m").replace("$box", "127.0.0.1:9469") for one in asked]
+    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    return [query.replace("$__rate_interval", "1m").replace("$box", "127.0.0.1:9469") for query in queries]
 
 
-def test_rules_and_dashboard_name_only_metrics_that_there_are(tmp_path: Path) -> None:
+def test_rules_and_dashboard_name_only_existing_metrics(tmp_path: Path) -> None:
     from agent.ledger import Ledger
     from agent.metrics import LedgerCollector
 
     Ledger(tmp_path / "arm.ledger", "arm", 2.0).close()
-    there = {sample.name for family in LedgerCollector(tmp_path).collect() for sample in family.samples}
-    there |= {f"{family.name}_bucket" for family in LedgerCollector(tmp_path).collect()}
-    told = (FOLDER / "reflexd.rules.yml").read_text() + (FOLDER / "reflexd-dashboard.json").read_text()
-    named = set(re.findall(r"\breflexd_[a-z_]+", told))
-    assert named <= there | {"reflexd_dashboard"}, named - there
+    metrics = {sample.name for family in LedgerCollector(tmp_path).collect() for sample in family.samples}
+    metrics |= {f"{family.name}_bucket" for family in LedgerCollector(tmp_path).collect()}
+    text = (FOLDER / "reflexd.rules.yml").read_text() + (FOLDER / "reflexd-dashboard.json").read_text()
+    named = set(re.findall(r"\breflexd_[a-z_]+", text))
+    assert named <= metrics | {"reflexd_dashboard"}, named - metrics

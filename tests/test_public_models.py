@@ -1,4 +1,4 @@
-"""Public models give what their authors published, through our own preparation and decoders."""
+"""Public models give the results that their authors published, through our own preparation and decoders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.shared import MOVENET, PUBLIC, SSD, needs_recordings
 pytestmark = needs_recordings
 
 
-def look(folder: Path, picture: Path) -> tuple[list[Finding], Package]:
+def infer(folder: Path, picture: Path) -> tuple[list[Finding], Package]:
     opened = package.open_package(folder)
     assert opened.manifest.picture
     pixels = Pixels(opened.manifest.picture, opened.engine.inputs[0], "bgr")
@@ -28,25 +28,26 @@ def look(folder: Path, picture: Path) -> tuple[list[Finding], Package]:
 
 
 def test_movenet_keypoints_within_three_hundredths_of_the_reference() -> None:
-    findings, opened = look(MOVENET, PUBLIC / "squat.bmp")
+    findings, opened = infer(MOVENET, PUBLIC / "squat.bmp")
     with open(PUBLIC / "movenet_single_pose_lightning_ptq_reference.csv", encoding="utf-8") as file:
-        wanted = np.array([[float(row["keypoint_y"]), float(row["keypoint_x"])] for row in csv.DictReader(file)])
-    found = opened.decoder.keypoints[:, :2]  # type: ignore[attr-defined]
-    assert np.abs(found - wanted).max() <= 0.03
+        expected = np.array([[float(row["keypoint_y"]), float(row["keypoint_x"])] for row in csv.DictReader(file)])
+    keypoints = opened.decoder.keypoints[:, :2]  # type: ignore[attr-defined]
+    assert np.abs(keypoints - expected).max() <= 0.03
     assert findings[0].label == "person"
 
 
 def test_ssd_boxes_within_four_pixels_of_the_published_ones() -> None:
-    wanted = [  # label, score, left, top, width, height in pixels of the 1200x600 picture: upstream object_detector_test.cc
+    # Label, score, left, top, width, height in pixels of the 1200x600 picture: upstream object_detector_test.cc
+    expected = [
         ("cat", 0.64, 54, 396, 393, 196),
         ("cat", 0.61, 602, 157, 394, 447),
         ("cat", 0.56, 260, 394, 180, 209),
         ("dog", 0.50, 389, 197, 278, 409),
     ]
-    findings, _ = look(SSD, PUBLIC / "cats_and_dogs.jpg")
-    for finding, (label, score, left, top, width, height) in zip(findings, wanted, strict=False):
+    findings, _ = infer(SSD, PUBLIC / "cats_and_dogs.jpg")
+    for finding, (label, score, left, top, width, height) in zip(findings, expected, strict=False):
         box = finding.box
         assert box and finding.label == label and finding.score == pytest.approx(score, abs=0.02)
         pixels = np.rint([box.left * 1200, box.top * 600, box.right * 1200, box.bottom * 600])
         assert np.abs(pixels - [left, top, left + width, top + height]).max() <= 4
-    assert len(findings) >= len(wanted)
+    assert len(findings) >= len(expected)

@@ -1,4 +1,4 @@
-"""What the documents show works as they show it."""
+"""The examples in the documents work as shown."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_configuration_in_the_readme_is_good(tmp_path: Path) -> None:
-    (found,) = blocks("README.md", "yaml")
-    (tmp_path / "gate.yaml").write_text(found, encoding="utf-8")
+def test_the_configuration_in_the_readme_is_valid(tmp_path: Path) -> None:
+    (example,) = blocks("README.md", "yaml")
+    (tmp_path / "gate.yaml").write_text(example, encoding="utf-8")
     result = CliRunner().invoke(cli, ["check", "-c", str(tmp_path / "gate.yaml")], catch_exceptions=False)
     assert "good: 1 lanes, 1 actuators, 1 rules" in result.stdout
 
@@ -42,7 +42,7 @@ def test_the_driver_in_the_readme_reads_a_datasheet_value(monkeypatch: pytest.Mo
         def close(self) -> None:
             pass
 
-    monkeypatch.setitem(sys.modules, "smbus2", types.SimpleNamespace(SMBus=Bus))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "smbus2", types.SimpleNamespace(SMBus=Bus))
     module = types.ModuleType("lm75")
     exec(compile(source, "drivers/README.md", "exec"), module.__dict__)
     stream = base.Polled(module.Driver(module.Options(rate_hz=1000), "board"))
@@ -52,7 +52,7 @@ def test_the_driver_in_the_readme_reads_a_datasheet_value(monkeypatch: pytest.Mo
     stream.close()
 
 
-def test_the_bytes_in_the_wire_document_are_the_ones_sent() -> None:
+def test_the_bytes_in_the_documentation_are_those_on_the_wire() -> None:
     text = (ROOT / "agent/README.md").read_text(encoding="utf-8")
     lines = re.findall(r"^    ((?:[0-9a-f]{2} ?)+)  ", text, re.MULTILINE)
     message = wire.unpack(bytes.fromhex("".join(lines)))
@@ -69,8 +69,8 @@ def test_the_bytes_in_the_wire_document_are_the_ones_sent() -> None:
     assert Ack._fields == ("actuator", "session", "sequence", "verdict", "t_applied", "clock")
 
 
-def test_every_command_explains_itself() -> None:
-    for words in (
+def test_every_command_has_help() -> None:
+    for command in (
         [],
         ["run"],
         ["check"],
@@ -88,5 +88,5 @@ def test_every_command_explains_itself() -> None:
         ["trace"],
         ["diag"],
     ):
-        result = CliRunner().invoke(cli, [*words, "--help"], catch_exceptions=False)
+        result = CliRunner().invoke(cli, [*command, "--help"], catch_exceptions=False)
         assert result.exit_code == 0 and "Usage:" in result.output

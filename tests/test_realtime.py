@@ -55,7 +55,7 @@ def test_zeromq_threads_run_before_lanes() -> None:
     if realtime.fifo_setting().on is False:
         pytest.skip("SCHED_FIFO is not allowed here")
     before = set(scheduling(os.getpid()))
-    context = realtime.context(True)
+    context = realtime.zmq_context(True)
     context.socket(zmq.PAIR).close()  # the first socket starts the threads
 
     def raised() -> bool:
@@ -74,7 +74,7 @@ def test_a_lane_thread_gets_its_cores_and_priority() -> None:
     seen = []
 
     def body() -> None:
-        realtime.thread([core], True)
+        realtime.set_thread([core], True)
         seen.append((os.sched_getaffinity(0), os.sched_getscheduler(0) & 0xFF))
 
     thread = threading.Thread(target=body)

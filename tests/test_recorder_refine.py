@@ -1,4 +1,4 @@
-"""Recordings of lanes with gates, crops and a finer look replay exactly, whatever there was time for."""
+"""Recordings of lanes with gates, crops and a refining model replay exactly, whether it had time to run or not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.recordings import files, recorded, replayed
 from tests.waiting import until
 
 pytestmark = needs_pictures
-SEEN = {"lane": "cam", "label": "person", "score": 0.6, "within_ms": 2000}
+PERSON = {"lane": "cam", "label": "person", "score": 0.6, "within_ms": 2000}
 
 
 def lane(**more: Any) -> dict[str, Any]:
@@ -25,8 +25,8 @@ def lane(**more: Any) -> dict[str, Any]:
     }
 
 
-def played(cell: Cell, *frames: tuple[str, str]) -> tuple[dict[str, Any], dict[str, int]]:
-    """What a replay says of some seconds of the lane, and what the lane counted."""
+def recorded_and_replayed(cell: Cell) -> tuple[dict[str, Any], dict[str, int]]:
+    """The report of a replay of some seconds of the lane, and the lane's counters."""
     cell.config["state_dir"] = str(cell.folder / "state")
     host = cell.actuate()
     daemon = cell.run()
@@ -36,41 +36,41 @@ def played(cell: Cell, *frames: tuple[str, str]) -> tuple[dict[str, Any], dict[s
     counts = cell.counts(name)
     daemon.stop()
     host.stop()
-    code, said = again(recorded(cell), "--json")
-    assert code == 0, said
-    return json.loads(said), counts
+    code, text = replayed(recorded(cell), "--json")
+    assert code == 0, text
+    return json.loads(text), counts
 
 
 @pytest.mark.parametrize("pictures", [False, True])
 @pytest.mark.parametrize("crop", [False, True])
 def test_a_gated_camera(tmp_path: Path, crop: bool, pictures: bool) -> None:
-    """With a zone, so that a box that came back from the wrong part of the frame would decide otherwise."""
+    """With a zone, so that a box mapped back from the wrong part of the frame would lead to other decisions."""
     zones = {"right": [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]}
     gated = lane(gate={"keyframe": {}, "motion": {"crop": crop}}, zones=zones)
     with Cell(tmp_path, {"cam": gated}) as cell:
-        cell.config["rules"] = {"right": {"any": [SEEN | {"zone": "right"}], "actuator": "robot", "verb": "stop"}}
+        cell.config["rules"] = {"right": {"any": [PERSON | {"zone": "right"}], "actuator": "robot", "verb": "stop"}}
         cell.config["recorder"] = {"pictures": pictures}
-        told, counts = played(cell)
-    assert told["differences"] == [] and told["decisions"] >= 2
-    assert counts["gated"] > 20 and 10 < told["inferences"] < told["samples"]
+        report, counts = recorded_and_replayed(cell)
+    assert report["differences"] == [] and report["decisions"] >= 2
+    assert counts["gated"] > 20 and 10 < report["inferences"] < report["samples"]
 
 
 @pytest.mark.parametrize("budget_ms, refine_skipped", [(1000.0, False), (0.001, True)])
-def test_a_finer_look_that_there_was_time_for_or_not(tmp_path: Path, budget_ms: float, refine_skipped: bool) -> None:
+def test_a_refining_model_that_had_time_or_not(tmp_path: Path, budget_ms: float, refine_skipped: bool) -> None:
     refine = {"model": "person-coarse", "label": "person", "pad": 0.5}
     with Cell(tmp_path, {"cam": lane(refine=refine, budget_ms=budget_ms)}) as cell:
-        cell.config["rules"] = {"seen": {"any": [SEEN], "actuator": "robot", "verb": "stop"}}
-        told, _ = played(cell)
+        cell.config["rules"] = {"person": {"any": [PERSON], "actuator": "robot", "verb": "stop"}}
+        report, _ = recorded_and_replayed(cell)
         messages = [message for _, message in read(recorded(cell)).messages]
-    assert told["differences"] == []
+    assert report["differences"] == []
     assert any(message["refine_skipped"] for message in messages) is refine_skipped
     assert any(message["refined"] for message in messages) is not refine_skipped
-    marks = {one["mark"] for message in messages for one in message["evidence"]}
+    marks = {item["mark"] for message in messages for item in message["evidence"]}
     assert ("coarse" in marks) is refine_skipped
 
 
 def test_gated_readings(tmp_path: Path) -> None:
-    """A healthy arm within its bounds is looked at now and then; one that leaves its plan at every reading."""
+    """Of a healthy arm within its bounds few readings are inferred; of one that leaves its plan every reading."""
     made = arm(faults=[{"kind": "deviation", "at_s": 1.5, "for_s": 0.4}])
     made["gate"] = {
         "outlier": {"e1": {"center": 0.0, "tolerance": 1.0}},
@@ -80,6 +80,6 @@ def test_gated_readings(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": made}) as cell:
         condition = {"lane": "arm", "label": "deviation", "score": 0.7, "hits": 2, "of": 3}
         cell.config["rules"] = {"off": {"any": [condition], "actuator": "robot", "verb": "stop"}}
-        told, counts = played(cell)
+        report, counts = recorded_and_replayed(cell)
         assert "stop" in cell.verbs()
-    assert told["differences"] == [] and counts["gated"] > 100
+    assert report["differences"] == [] and counts["gated"] > 100

@@ -18,8 +18,8 @@ from agent import package
 from agent.backends.base import Tensor
 from agent.data import Array
 from agent.errors import PackageError
-from agent.lane import offline_lane
 from agent.manifest import Picture
+from agent.offline import offline_lane
 from agent.package import BUNDLED
 from agent.perception import Perception
 from agent.prepare.pixels import CHANNELS, Pixels
@@ -164,7 +164,7 @@ def changed(folder: Path, name: str, old: str, new: str) -> Path:
             "",
             "a picture needs an input [1, height, width, 1 or 3], the model takes (1, 640, 640, 2)",
         ),
-        ("pcb-inspect", 'colour: "grey"', 'colour: "rgb"', "a reference is compared in grey: say 'colour: grey'"),
+        ("pcb-inspect", 'colour: "grey"', 'colour: "rgb"', "a reference is compared in grey: set 'colour: grey'"),
         (
             "person-coarse",
             'colour: "rgb"',

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent import package
 from agent.data import Box, Sample
 from agent.decoders.base import Finding
-from agent.lane import offline_lane
+from agent.offline import offline_lane
 from agent.vision.config import RefineConfig
 from agent.vision.refine import Refine
 from agent.vision.tracks import Tracks, overlap

@@ -1,4 +1,4 @@
-"""sensor.replay and sensor.sim, and the contract that every streaming sensor keeps."""
+"""sensor.replay and sensor.sim, and the contract of every streaming sensor."""
 
 import os
 import threading
@@ -107,7 +107,7 @@ def follow(driver, rows):
 
 
 @pytest.mark.parametrize("name", ["sensor.replay real", "sensor.sim real"])
-def test_read_waits_no_longer_than_asked(name, tmp_path):
+def test_read_waits_no_longer_than_wait_s(name, tmp_path):
     with rig(name, tmp_path) as (driver_name, options):
         driver = open_source(
             driver_name,
@@ -116,9 +116,9 @@ def test_read_waits_no_longer_than_asked(name, tmp_path):
         )
         driver.open()
         assert driver.read(0.0) is not None  # the first is due at open
-        begin = time.monotonic()
-        assert driver.read(0.02) is None  # the next is due long after this test's own timeout
-        assert time.monotonic() - begin >= 0.02
+        start = time.monotonic()
+        assert driver.read(0.02) is None  # the next is due long after the timeout of this test
+        assert time.monotonic() - start >= 0.02
         assert driver.read(0.0) is None
         driver.close()
 
@@ -136,7 +136,7 @@ def test_replay_fast_gives_every_row_with_its_time(tmp_path):
         driver.read(0)
 
 
-def test_replay_in_real_time_keeps_what_a_late_reader_missed(tmp_path):
+def test_replay_in_real_time_delivers_every_row_to_a_late_reader(tmp_path):
     driver = player(ramp(tmp_path, 20))
     driver.open()
     first = driver.read(1).t_capture
@@ -159,7 +159,7 @@ def test_replay_loops_one_step_after_the_end(tmp_path):
     assert np.diff([sample.t_capture for sample in samples]).tolist() == [2_000_000] * 6
 
 
-def test_replay_without_times_goes_by_the_rate(tmp_path):
+def test_replay_without_times_uses_the_rate(tmp_path):
     driver = player(write_csv(tmp_path, "x, y\n1,2\n\n3,4\n"), rate_hz=10, pace="fast", channels=["y"])
     driver.open()
     assert driver.channels == ("y",)
@@ -183,16 +183,16 @@ def test_replay_without_times_goes_by_the_rate(tmp_path):
         ("t_s,a,a\n0,1,2\n", ":1: not a header"),
     ],
 )
-def test_replay_names_the_line_that_is_wrong(tmp_path, text, place):
+def test_the_error_of_replay_has_the_line_number(tmp_path, text, place):
     driver = player(write_csv(tmp_path, text))
     with pytest.raises(DeviceFault, match=place):
         driver.open()
 
 
-def test_replay_holds_over_empty_cells_and_says_how_many(tmp_path, caplog):
+def test_replay_fills_empty_cells_and_logs_their_number(tmp_path, caplog):
     path = write_csv(tmp_path, "t_s,a,b,c\n0,1,5,\n1, ,6,\n2,,,\n3,2,7,\n")
     driver = player(path, channels=["a", "b"], holes="hold", pace="fast")
-    for _ in range(2):  # a second open counts anew
+    for _ in range(2):  # a second open counts again from zero
         driver.open()
         assert driver.rows.tolist() == [[1, 5], [1, 6], [1, 6], [2, 7]]
         driver.close()
@@ -210,12 +210,12 @@ def test_replay_holds_over_empty_cells_and_says_how_many(tmp_path, caplog):
         ("t_s,a\n0,1\n1,nan\n", ":3: 'nan'"),
     ],
 )
-def test_replay_holds_nothing_but_empty_cells(tmp_path, text, place):
+def test_replay_fills_nothing_but_empty_cells(tmp_path, text, place):
     with pytest.raises(DeviceFault, match=place):
         player(write_csv(tmp_path, text), holes="hold").open()
 
 
-def test_replay_refuses_what_is_no_small_text_file(tmp_path):
+def test_replay_refuses_absent_large_and_invalid_files(tmp_path):
     with pytest.raises(DeviceMissing, match="no such file"):
         player(str(tmp_path / "none.csv")).open()
     with pytest.raises(DeviceMissing):
@@ -239,7 +239,7 @@ def test_replay_of_a_real_robot(caplog):
     assert [driver.read(0).payload[0, 0] for _ in range(7409)] == list(range(1, 7410))
     with pytest.raises(EOFError):
         driver.read(0)
-    with pytest.raises(DeviceFault, match=r"csv:\d+: '' is not"):  # the robot's log has holes
+    with pytest.raises(DeviceFault, match=r"csv:\d+: '' is not"):  # the robot's log has empty cells
         player(str(path), channels=speeds, rate_hz=1).open()
     driver = player(str(path), channels=speeds, rate_hz=1, holes="hold")
     driver.open()
@@ -254,7 +254,7 @@ def test_sim_computes_its_waves():
     assert rows == [pytest.approx([3, value], abs=1e-6) for value in (2, 0, -2, 0)]
 
 
-def test_sim_repeats_a_run_from_its_seed():
+def test_sim_gives_the_same_run_for_the_same_seed():
     def run(seed):
         driver = simulated(channels={"n": {"noise": 1}}, seed=seed)
         driver.open()
@@ -264,22 +264,22 @@ def test_sim_repeats_a_run_from_its_seed():
     assert 0.7 < np.std(run(1)) < 1.3
 
 
-def test_sim_late_reader_gets_all_and_hears_what_did_not_fit():
+def test_a_late_reader_of_sim_gets_a_batch_and_the_number_skipped():
     driver = simulated(pace="real", rate_hz=1000, channels={"s": {"amplitude": 1, "hz": 10}}, max_batch=5)
     driver.open()
-    begin = driver.due
-    while time.monotonic_ns() < begin + 20_000_000:
+    start = driver.due
+    while time.monotonic_ns() < start + 20_000_000:
         assert driver.tick == 0
     sample = driver.read(0)
     assert len(sample.payload) == 5
     assert sample.skipped == sample.sequence - 4 >= 15
-    assert sample.t_capture == begin + sample.sequence * 1_000_000
+    assert sample.t_capture == start + sample.sequence * 1_000_000
     expected = np.sin(2 * np.pi * 10 * np.arange(sample.sequence - 4, sample.sequence + 1) / 1000)
     assert sample.payload[:, 0] == pytest.approx(expected, abs=1e-5)
 
 
 def faulty(kind, amount=0.0, **options):
-    """100 readings a second; the fault shows from reading 10 to 19."""
+    """100 readings a second; the fault is active from reading 10 to 19."""
     driver = simulated(faults=[{"kind": kind, "at_s": 0.1, "for_s": 0.1, "amount": amount}], **options)
     driver.open()
     for n in range(10):
@@ -306,29 +306,29 @@ def test_sim_unplugged_and_back():
 
 def test_sim_frozen_loses_readings_and_times_out():
     driver = faulty("freeze", timeout_ms=55)
-    silent = []
+    missing = []
     with pytest.raises(DeviceTimeout):
         for _ in range(10):
-            silent.append(driver.read(0))
-    assert silent == [None] * 5
+            missing.append(driver.read(0))
+    assert missing == [None] * 5
     samples = [sample for sample in (driver.read(0) for _ in range(5)) if sample]
     assert samples[0].sequence == 20
 
 
 def test_sim_repeats_a_sequence_number():
     driver = faulty("repeat")
-    again = [driver.read(0) for _ in range(10)]
-    assert {sample.sequence for sample in again} == {9}
+    repeated = [driver.read(0) for _ in range(10)]
+    assert {sample.sequence for sample in repeated} == {9}
     assert driver.read(0).sequence == 20
 
 
 def test_sim_clock_jumps():
     driver = faulty("clock_jump", 250.0)
-    begin = driver.due
-    assert driver.read(0).t_capture == begin + 250_000_000
+    start = driver.due
+    assert driver.read(0).t_capture == start + 250_000_000
     for _ in range(9):
         driver.read(0)
-    assert driver.read(0).t_capture == begin + 10 * driver.period
+    assert driver.read(0).t_capture == start + 10 * driver.period
 
 
 def test_sim_noise_and_wrong_values():
@@ -349,6 +349,6 @@ def test_sim_noise_and_wrong_values():
         {"x": 1},
     ],
 )
-def test_sim_options_that_make_no_sense(options):
+def test_invalid_options_of_sim_are_refused(options):
     with pytest.raises(ValidationError):
         sim.Options.model_validate({"channels": {"a": {}}} | options)

@@ -52,7 +52,7 @@ def cobs_frame(layout, values, checksum="none"):
 
 
 class Line:
-    """A pseudo terminal whose near end is always found under the same name."""
+    """A pseudo terminal whose near end always has the same name."""
 
     def __init__(self, folder):
         self.path = str(folder / "sensor")
@@ -102,7 +102,7 @@ def opened():
 
 
 def collect(driver, rows):
-    """Samples until so many readings have come."""
+    """Samples up to this number of readings."""
     samples = []
     while sum(len(sample.payload) for sample in samples) < rows:
         sample = until(lambda: driver.read(0.05), lambda: f"{rows} readings; {samples} were read")
@@ -137,7 +137,7 @@ def test_binary_frames(line, opened, checksum):
     assert values(driver, 2) == [[0, 1.5], [-300, -0.25]]
 
 
-def test_a_field_is_passed_over_and_white_space_separates(line, opened):
+def test_a_field_is_ignored_and_white_space_separates(line, opened):
     driver = opened(line.path, checksum="nmea", separator=",", channels=["_", "lat", "_", "lon", "_", "_", "_"])
     line.send(b"\n$GPGLL,5300.97914,N,00259.98174,E,125926,A*28\r\n")
     assert values(driver, 1) == [[np.float32(5300.97914), np.float32(259.98174)]]
@@ -150,7 +150,7 @@ def test_published_check_values():
     assert total(b"123456789", "crc16_modbus") == 0x4B37
 
 
-def test_one_sample_holds_every_reading_and_is_stamped_when_read(line, opened):
+def test_one_sample_contains_every_reading_and_is_stamped_when_read(line, opened):
     driver = opened(line.path)
     before = time.monotonic_ns()
     line.send(b"\n" + b"".join(text_frame([i, -i]) for i in range(50)))
@@ -162,7 +162,7 @@ def test_one_sample_holds_every_reading_and_is_stamped_when_read(line, opened):
     assert samples[-1].payload.dtype == np.float32
 
 
-def test_what_a_batch_cannot_hold_is_skipped_and_said(line, opened):
+def test_readings_beyond_a_batch_are_counted_as_skipped(line, opened):
     driver = opened(line.path, max_batch=4)
     line.send(b"\n" + b"".join(text_frame([i, 0]) for i in range(10)))
     (sample,) = collect(driver, 4)
@@ -179,7 +179,7 @@ def test_frames_that_the_device_numbered_and_lost_leave_a_gap(line, opened):
     assert sum(sample.skipped for sample in samples) == 0
 
 
-def test_a_device_that_repeats_itself_is_faulty(line, opened):
+def test_a_device_that_repeats_a_frame_is_faulty(line, opened):
     driver = opened(line.path, channels=["n", "a"], sequence={"channel": "n"}, bad_run=5)
     line.send(b"\n" + text_frame([7, 1]) * 8)
     assert values(driver, 1) == [[1]]
@@ -198,27 +198,27 @@ def test_noise_between_frames_costs_no_frame(line, opened):
 
 
 @pytest.mark.parametrize("field", [b"nan", b"inf", b"-1e400", b"1e39", b"1_0", b"", b"x", b"0x1", b"1,2"])
-def test_what_is_no_finite_number_is_a_bad_frame(field):
+def test_a_field_that_is_not_a_finite_number_makes_a_bad_frame(field):
     parser = FrameParser(FrameOptions(channels=["a", "b"]))
     assert parser.feed(b"\n1," + field + b"\n3,4\n") == [[3, 4]]
     assert (parser.bad, parser.bad_run, parser.sequence) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
-def test_the_same_in_binary(number):
+def test_a_binary_number_that_is_not_finite_makes_a_bad_frame(number):
     parser = FrameParser(FrameOptions(channels=["a"], framing="cobs", layout=">d"))
     assert parser.feed(b"\0" + cobs_frame(">d", [number]) + cobs_frame(">d", [2.5])) == [[2.5]]
     assert parser.bad == 1
 
 
 @pytest.mark.parametrize("number", ["-1", "8", "1.5", "nan", "1e300"])
-def test_a_number_that_the_counter_cannot_have_is_a_bad_frame(number):
+def test_an_impossible_frame_number_makes_a_bad_frame(number):
     parser = FrameParser(FrameOptions(channels=["n", "a"], sequence={"channel": "n", "modulus": 8}))
     assert parser.feed(f"\n{number},1\n3,2\n".encode()) == [[2]]
     assert (parser.bad, parser.sequence) == (1, 0)
 
 
-def test_a_run_of_bad_frames_is_a_fault_that_shows_the_bytes(line, opened):
+def test_the_fault_for_a_run_of_bad_frames_shows_the_bytes(line, opened):
     driver = opened(line.path, bad_run=10)
     line.send(b"\n" + b"\xa5\x5a\n" * 11)
     error = outcome(driver)
@@ -233,21 +233,21 @@ def test_a_wrong_baud_rate_without_any_delimiter_is_a_fault_too(line, opened):
         with suppress(DeviceFault):
             driver.read(0)
     assert isinstance(outcome(driver), DeviceFault)
-    assert len(driver.parser.rest) <= 16
+    assert len(driver.parser.pending) <= 16
 
 
-def test_the_end_of_a_frame_that_was_too_long_is_no_frame():
+def test_the_end_of_a_frame_that_was_too_long_is_not_a_frame():
     parser = FrameParser(FrameOptions(channels=["a", "b"], max_frame=16))
     assert parser.feed(b"\n" + b"9" * 17) == []
     assert parser.feed(b"1,2\n3,4\n") == [[3, 4]]
     assert parser.bad == 1
 
 
-def test_silence_is_a_timeout(line, opened):
+def test_no_frame_is_a_timeout(line, opened):
     driver = opened(line.path, timeout_ms=30)
-    begin = time.monotonic()
+    start = time.monotonic()
     assert isinstance(outcome(driver), DeviceTimeout)
-    assert time.monotonic() - begin >= 0.03
+    assert time.monotonic() - start >= 0.03
 
 
 def test_a_board_that_restarts_at_open_is_given_time(line, opened):
@@ -260,13 +260,13 @@ def test_a_board_that_restarts_at_open_is_given_time(line, opened):
 
 def test_waiting_costs_no_processor_time(line, opened):
     driver = opened(line.path)
-    begin, used = time.monotonic(), time.thread_time()
+    start, used = time.monotonic(), time.thread_time()
     assert driver.read(0.3) is None
-    assert time.monotonic() - begin >= 0.29
+    assert time.monotonic() - start >= 0.29
     assert time.thread_time() - used < 0.1
 
 
-def test_unplug_and_replug_behind_the_same_name(line, opened):
+def test_unplug_and_replug_under_the_same_name(line, opened):
     driver = opened(line.path)
     line.send(b"\n1,2\n")
     assert values(driver, 1) == [[1, 2]]
@@ -300,7 +300,7 @@ def test_socket_and_its_end(opened):
     assert isinstance(outcome(driver), DeviceMissing)
 
 
-def test_a_steady_stream_loses_nothing(line, opened):
+def test_a_steady_stream_loses_no_frame(line, opened):
     driver = opened(line.path, channels=["n", "a"], sequence={"channel": "n", "modulus": 65536}, max_batch=4096)
     stop, count = threading.Event(), 3000
 
@@ -325,7 +325,7 @@ def test_a_steady_stream_loses_nothing(line, opened):
         before = sample.sequence
 
 
-def test_open_says_why_it_failed(line, opened, tmp_path):
+def test_the_error_of_open_has_its_reason(line, opened, tmp_path):
     opened(line.path)
     with pytest.raises(DeviceMissing, match="busy"):
         opened(line.path)
@@ -366,7 +366,7 @@ def test_close_is_harmless(line, opened):
         ({"separator": "*"}, "Input should be"),
     ],
 )
-def test_options_that_make_no_sense(options, complaint):
+def test_invalid_options_are_refused(options, complaint):
     with pytest.raises(ValidationError, match=complaint):
         Options.model_validate({"url": "/dev/ttyACM0", "rate_hz": 1, "channels": ["a", "b"]} | options)
 
@@ -378,7 +378,7 @@ FORMS += [
     for checksum in CHECKSUMS
 ]
 GOOD = [1234.0, 5.0, -0.5]
-# bytes that a frame is made of, so that damage comes close to being one
+# the bytes that occur in frames, so that the noise resembles them
 NOISE = st.binary(max_size=200) | st.text("0123456789.,*-eE_$naif\r\n\0\x01\x04", max_size=200).map(str.encode)
 form = st.sampled_from(FORMS)
 
@@ -398,7 +398,7 @@ def test_any_bytes_are_survived(form, chunks):
         for reading in parser.feed(chunk):
             assert len(reading) == 2
             assert all(abs(value) <= FLOAT32_MAX for value in reading)
-        assert len(parser.rest) <= form.max_frame
+        assert len(parser.pending) <= form.max_frame
 
 
 @given(form, NOISE)
@@ -409,7 +409,7 @@ def test_a_good_frame_is_found_after_any_garbage(form, garbage):
 
 
 @given(form, st.lists(NOISE | st.just(None), max_size=8), st.integers(1, 70))
-def test_where_the_reads_cut_makes_no_difference(form, parts, size):
+def test_readings_do_not_depend_on_the_size_of_reads(form, parts, size):
     stream = b"".join(good(form) if part is None else part for part in parts)
     whole, cut = FrameParser(form), FrameParser(form)
     readings = []
@@ -420,14 +420,14 @@ def test_where_the_reads_cut_makes_no_difference(form, parts, size):
 
 
 @given(st.binary(max_size=1000))
-def test_cobs_there_and_back(data):
+def test_cobs_encoded_and_decoded(data):
     encoded = cobs_encode(data)
     assert b"\0" not in encoded
     assert cobs_decode(encoded) == data
 
 
 @pytest.mark.parametrize("last", [b"", b"\1"])
-def test_cobs_block_of_254_has_no_zero_behind_it(last):
+def test_a_cobs_block_of_254_is_not_followed_by_a_zero(last):
     block = bytes(range(1, 255))
     assert cobs_decode(b"\xff" + block + last) == block
     assert cobs_decode(b"\xff" + block + b"\2\7") == block + b"\7"
@@ -435,7 +435,7 @@ def test_cobs_block_of_254_has_no_zero_behind_it(last):
         cobs_decode(b"\xff" + block[1:])
 
 
-@given(st.sampled_from([one for one in FORMS if one.checksum.startswith("crc16")]), st.data())
+@given(st.sampled_from([form for form in FORMS if form.checksum.startswith("crc16")]), st.data())
 def test_one_wrong_bit_never_makes_a_wrong_reading(form, data):
     frame = bytearray(good(form))
     bit = data.draw(st.integers(0, 8 * len(frame) - 1))

@@ -1,4 +1,4 @@
-"""A process without an event loop hears SIGTERM whatever it is doing, and does not stay for ever."""
+"""A process without an event loop stops at SIGTERM whatever it is doing, and within its deadline."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ import pytest
 
 from agent.box.signals import StopSignals
 
-SIGNS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    before = [signal.getsignal(sign) for sign in SIGNS]
+    before = [signal.getsignal(number) for number in SIGNALS]
     yield
     signal.alarm(0)
-    for sign, handler in zip(SIGNS, before):
-        signal.signal(sign, handler)
+    for number, handler in zip(SIGNALS, before):
+        signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_wait_and_stays_said(sign: int) -> None:
-    leave = StopSignals()
-    assert not leave.wait(0.0)
-    os.kill(os.getpid(), sign)
-    os.kill(os.getpid(), sign)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_this_wait_and_every_later_one(number: int) -> None:
+    stop = StopSignals()
+    assert not stop.wait(0.0)
+    os.kill(os.getpid(), number)
+    os.kill(os.getpid(), number)
     # Far beyond this test's own timeout: only the signal ends it.
-    assert leave.wait(3600.0) and leave.wait(3600.0)
+    assert stop.wait(3600.0) and stop.wait(3600.0)
 
 
-def test_who_does_not_leave_is_ended() -> None:
-    leave = StopSignals(last_s=100)
-    leave.ask()
+def test_a_process_that_does_not_stop_is_ended() -> None:
+    stop = StopSignals(deadline_s=100)
+    stop.request()
     assert 90 < signal.alarm(0) <= 100
-    leave.ask()  # a second signal gives no more time
+    stop.request()  # a second signal does not extend the deadline
     assert signal.alarm(0) == 0
 
 
 def test_a_signal_within_each_step_of_the_wait() -> None:
     """The handler runs before each line that the wait executes; a threading.Event would wait for its own lock here."""
-    leave = StopSignals()
+    stop = StopSignals()
 
     def trace(frame: object, event: str, argument: object) -> object:
-        leave.ask()
+        stop.request()
         return trace
 
     sys.settrace(trace)  # type: ignore[arg-type]
     try:
-        assert leave.wait(60.0)
+        assert stop.wait(60.0)
     finally:
         sys.settrace(None)

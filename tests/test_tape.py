@@ -10,7 +10,8 @@ import pytest
 
 from agent import tape
 from agent.data import Decision, Evidence
-from agent.tape import DISCONTINUITY, INFERRED, Reader, Record, Tape
+from agent.recorder.tape_reader import Record, TapeReader
+from agent.tape import DISCONTINUITY, INFERRED, Tape
 from tests.recordings import CHANNELS, arm_engine, sample
 
 
@@ -19,14 +20,14 @@ def engine() -> Any:
     return arm_engine()
 
 
-def read_settled(reader: Reader) -> list[Record]:
+def read_settled(reader: TapeReader) -> list[Record]:
     """Read twice: what was written before one read is settled at the next."""
     return [*reader.read(), *reader.read()]
 
 
 def test_what_is_written_is_read_once(tmp_path: Path, engine: Any) -> None:
     written = Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 7)
-    reader = Reader(tmp_path / "arm.tape")
+    reader = TapeReader(tmp_path / "arm.tape")
     assert (reader.header.lane, reader.header.channels, reader.started) == ("arm", CHANNELS, 7)
     evidence = [Evidence("arm", "deviation", 0.75, 1000)]
     decision = Decision(3, "off", "robot", "stop", {}, (), 1000, 0)
@@ -43,7 +44,7 @@ def test_what_is_written_is_read_once(tmp_path: Path, engine: Any) -> None:
 
 def test_many_readings_at_once_are_split_into_slots(tmp_path: Path, engine: Any) -> None:
     written = Tape(tmp_path / "t.tape", "arm", [engine], CHANNELS, False, 7)
-    reader = Reader(tmp_path / "t.tape")
+    reader = TapeReader(tmp_path / "t.tape")
     written.write(sample(1, rows=40), 1, True, [Evidence("arm", "a", 0.5, 1)], [])
     parts = read_settled(reader)
     assert [bool(part.flags & tape.MORE) for part in parts] == [True, True, False]
@@ -56,7 +57,7 @@ def test_many_readings_at_once_are_split_into_slots(tmp_path: Path, engine: Any)
 
 def test_a_slow_reader_loses_the_oldest_and_counts_them(tmp_path: Path, engine: Any) -> None:
     written = Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 7)
-    reader = Reader(tmp_path / "arm.tape")
+    reader = TapeReader(tmp_path / "arm.tape")
     for number in range(tape.MANY + 100):
         written.write(sample(number), number, False, None, [])
     records = read_settled(reader)
@@ -69,11 +70,11 @@ def test_a_slow_reader_loses_the_oldest_and_counts_them(tmp_path: Path, engine: 
 def test_a_file_that_is_no_tape_is_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "arm.tape").write_bytes(raw)
     with pytest.raises((ValueError, OSError)):
-        Reader(tmp_path / "arm.tape")
+        TapeReader(tmp_path / "arm.tape")
 
 
 def test_a_note_that_is_too_long_costs_the_evidence_and_not_the_lane(tmp_path: Path, engine: Any) -> None:
     written = Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 7)
-    reader = Reader(tmp_path / "arm.tape")
+    reader = TapeReader(tmp_path / "arm.tape")
     written.write(sample(1), 1, True, [Evidence("arm", "l" * 30, 0.5, 1)] * 100, [])
     assert [record.evidence for record in read_settled(reader)] == [[]]

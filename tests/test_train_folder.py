@@ -18,8 +18,8 @@ from agent.backends.base import Tensor
 from agent.config.models import Config
 from agent.data import Box
 from agent.decoders.base import Finding
-from agent.lane import offline_lane
 from agent.manifest import Picture
+from agent.offline import offline_lane
 from agent.perception import Perception
 from agent.prepare.pixels import Pixels
 from agent.rules.engine import Rules

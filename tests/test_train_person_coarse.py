@@ -12,7 +12,7 @@ from agent import package
 from agent.data import Array, Box
 from agent.decoders import base as decoders
 from agent.decoders.base import Finding
-from agent.lane import offline_lane
+from agent.offline import offline_lane
 from agent.perception import Perception
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules
@@ -38,9 +38,6 @@ def walk(name: str = "tiny", frames: int = 12, there: bool = True) -> Clip:
         truths.append(Truth([Box(left / SIDE, 40 / SIDE, (left + 25) / SIDE, 160 / SIDE)] if there else [], []))
     inputs = np.stack([cv2.resize(picture, (INPUT, INPUT)) for picture in pictures])
     return Clip(name, pictures, inputs, truths, np.ones(frames, bool))
-
-
-# -- teachers ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_person_is_where_two_teachers_agree() -> None:
@@ -94,9 +91,6 @@ def test_the_public_teachers_detect_a_squatting_person() -> None:
     assert intersection_over_union(person, Box(0.15, 0.15, 0.85, 0.95)) > 0.3
     cats = cv2.imread(str(PUBLIC / "cats_and_dogs.jpg"))[..., ::-1]
     assert consensus(teachers.Teachers(PUBLIC)(np.ascontiguousarray(cats))).people == []
-
-
-# -- views -------------------------------------------------------------------------------------------------------------
 
 
 def test_every_scene_is_left_out_once_with_all_its_clips() -> None:
@@ -164,9 +158,6 @@ def test_backdrops_differ_and_have_objects_only_beside_people() -> None:
     assert picture.any() and not picture[40:90, 40:90].any()
 
 
-# -- score -------------------------------------------------------------------------------------------------------------
-
-
 def test_found_boxed_and_false_are_counted_separately() -> None:
     person, uncertain = Box(0, 0, 0.5, 1), Box(0.9, 0, 1, 1)
     truth = Truth([person], [uncertain])
@@ -185,17 +176,17 @@ def test_the_choice_with_the_least_shortfall_is_made_by_the_other_scenes(monkeyp
     monkeypatch.setattr(folds, "SCENES", {"a": ("one",), "b": ("two",), "c": ("three",)})
     monkeypatch.setattr(folds, "FOLDS", (("a",), ("b", "c")))
     outputs: dict[str, list[Array]] = {}
-    played = [walk("one", 4), walk("two", 4), walk("three", 4, there=False)]
-    for scene, clip, false_score in zip("abc", played, (0.3, 0.62, 0.62)):
+    walks = [walk("one", 4), walk("two", 4), walk("three", 4, there=False)]
+    for scene, clip, false_score in zip("abc", walks, (0.3, 0.62, 0.62)):
         cells = np.stack([np.where(views.truth_grid(truth.people) == 1, 0.71, 0.0) for truth in clip.truths])
         cells[:, :2, -4:] = false_score
         outputs[scene] = [cells]
-    chosen = folds.choices(played, outputs)
+    chosen = folds.choices(walks, outputs)
     assert chosen["a"].threshold == pytest.approx(0.625)  # by b and c, where a false group has 0.62
     assert chosen["b"] == chosen["c"] == folds.Choice(0.4, 2)  # by a, where all are equal: the first
-    assert folds.tally(played, outputs, "a", chosen["a"])[:5] == (4, 4, 4, 4, 0)
-    assert folds.tally(played, outputs, "b", chosen["b"])[:5] == (4, 4, 4, 4, 4)
-    assert folds.choose(played, outputs, "abc").threshold == pytest.approx(0.625)
+    assert folds.tally(walks, outputs, "a", chosen["a"])[:5] == (4, 4, 4, 4, 0)
+    assert folds.tally(walks, outputs, "b", chosen["b"])[:5] == (4, 4, 4, 4, 4)
+    assert folds.choose(walks, outputs, "abc").threshold == pytest.approx(0.625)
 
 
 def grid(scores: Array, **options: float) -> list[Finding]:
@@ -220,9 +211,6 @@ def test_a_grid_of_nan_or_infinity_does_not_crash() -> None:
     assert grid(np.full((4, 4), np.inf))[0].score == 1.0
     with pytest.raises(decoders.DecoderError):
         decoders.make("grid", ["person", "car"], {}, [(1, 4, 4, 1)])
-
-
-# -- figures -----------------------------------------------------------------------------------------------------------
 
 
 def film(path: Path, clip: Clip) -> None:
@@ -257,9 +245,6 @@ def test_figures_are_separate_for_training_clips_and_others(tmp_path: Path, monk
 def test_ten_boxes_of_a_frame_are_below_a_kilobyte() -> None:
     boxes = [Finding("person", 0.9, Box(0.1, 0.2, 0.3, 0.4))] * 10
     assert len(evaluate.packed(boxes)) == 1 + 10 * (1 + 7 + 5 * 5)
-
-
-# -- the training ------------------------------------------------------------------------------------------------------
 
 
 def test_a_small_training_becomes_a_package_that_a_lane_runs(

@@ -12,9 +12,9 @@ from agent.benches import falls as clips
 from agent.benches.falls import FALLING, LABELS, LYING, SITTING, STANDING, WALKING
 from agent.vision.poses import SecondModel
 from models.train.data import DataError
-from models.train.pose_fall import body, evaluate, view, windows
-from models.train.pose_fall.acts import draw
-from models.train.pose_fall.story import UNCLEAR
+from models.train.pose_fall import body, camera, evaluate, windows
+from models.train.pose_fall.activities import random_motion
+from models.train.pose_fall.figure import UNCLEAR
 from tests.shared import DATA, needs_recordings
 
 LIMBS = [(5, 7, body.ARM), (8, 10, body.FORE), (11, 13, body.THIGH), (14, 16, body.SHIN), (11, 12, 2 * body.HIP)]
@@ -22,7 +22,7 @@ LIMBS = [(5, 7, body.ARM), (8, 10, body.FORE), (11, 13, body.THIGH), (14, 16, bo
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
 def test_limbs_keep_their_length_and_feet_their_floor(seed: int) -> None:
-    play = draw(seed, falls=seed % 2 == 0)
+    play = random_motion(seed, falls=seed % 2 == 0)
     points = body.keypoints(play.limbs, play.height)
     for a, b, long in LIMBS:
         lengths = np.linalg.norm(points[:, a] - points[:, b], axis=1)
@@ -32,7 +32,7 @@ def test_limbs_keep_their_length_and_feet_their_floor(seed: int) -> None:
 
 def test_a_fall_ends_on_the_floor_and_says_since_when() -> None:
     for seed in range(0, 40, 2):
-        play = draw(seed, falls=True)
+        play = random_motion(seed, falls=True)
         points = body.keypoints(play.limbs, play.height)[..., 2] + play.hips[:, None, 2]
         assert play.labels[play.onset] == UNCLEAR
         assert FALLING in play.labels[play.onset :]
@@ -42,13 +42,13 @@ def test_a_fall_ends_on_the_floor_and_says_since_when() -> None:
 
 
 def test_daily_activity_has_no_fall_and_all_postures() -> None:
-    seen = {int(label) for seed in range(1, 60, 2) for label in draw(seed, falls=False).labels}
+    seen = {int(label) for seed in range(1, 60, 2) for label in random_motion(seed, falls=False).labels}
     assert {WALKING, STANDING, SITTING, LYING} <= seen
     assert not {FALLING, UNCLEAR} & seen
 
 
 def test_the_same_seed_is_the_same_recording() -> None:
-    one, same, other = (windows.record(seed) for seed in (4, 4, 6))
+    one, same, other = (windows.simulate(seed) for seed in (4, 4, 6))
     assert np.array_equal(one.points, same.points)
     assert not np.array_equal(one.points[:5], other.points[:5])
     assert one.points.dtype == np.float32
@@ -76,7 +76,7 @@ def test_what_is_no_posture_of_ours_is_surely_no_fall() -> None:
 
 
 def test_people_who_leave_the_picture_count_less() -> None:
-    sure = [view.watch(draw(seed, False), seed).points[..., 2].mean() for seed in range(1, 9, 2)]
+    sure = [camera.render(random_motion(seed, False), seed).points[..., 2].mean() for seed in range(1, 9, 2)]
     assert 0.1 < np.mean(sure) < 0.7
 
 
@@ -148,7 +148,7 @@ def test_the_road_in_small(tensorflow, tmp_path: Path, monkeypatch: pytest.Monke
     golden = network.quantised(known[0][:8])
     pack(tmp_path / "tiny", content, make.FACTS, golden, np.stack([network.run(one) for one in golden]))
     second = SecondModel(package.open_package(tmp_path / "tiny"))
-    seen = windows.record(2)
+    seen = windows.simulate(2)
     heard = [second(int(time * 1e9) + 1, points, seen.aspect) for time, points in zip(seen.times, seen.points)]
     said = [found[0] for found in heard if found]  # nobody in sight is nothing said
     assert len(said) > len(heard) / 2

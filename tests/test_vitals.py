@@ -1,4 +1,4 @@
-"""agent/decoders/vitals.py: beats and alarms of signals whose truth is known, overlapping windows, odd input."""
+"""agent/decoders/vitals.py: beats and alarms of known signals, overlapping windows, odd input."""
 
 from __future__ import annotations
 
@@ -29,16 +29,13 @@ def regular(seconds: float, every_s: float = 0.8) -> list[float]:
     return np.arange(0.4, seconds - 0.3, every_s).tolist()
 
 
-# -- beats ---------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("rate_hz", [125.0, 250.0, 360.0, 500.0, 1000.0])
 @pytest.mark.parametrize("r_mv", [0.3, 1.0, 4.0, -1.0])
-def test_every_beat_is_found_where_it_is(rate_hz: float, r_mv: float) -> None:
+def test_every_beat_is_found_at_its_time(rate_hz: float, r_mv: float) -> None:
     at = regular(8)
-    found = vitals.beats(ecg(at, 8, rate_hz, r_mv), rate_hz) / rate_hz
-    assert len(found) == len(at)
-    assert np.abs(found - at).max() < 0.04
+    peaks_s = vitals.beats(ecg(at, 8, rate_hz, r_mv), rate_hz) / rate_hz
+    assert len(peaks_s) == len(at)
+    assert np.abs(peaks_s - at).max() < 0.04
 
 
 def test_baseline_wander_and_mains_hum_are_no_beats() -> None:
@@ -49,30 +46,30 @@ def test_baseline_wander_and_mains_hum_are_no_beats() -> None:
 
 def test_premature_beats_are_found_and_hardly_move_the_rate() -> None:
     at = [0.4, 1.2, 2.0, 2.45, 3.6, 4.4, 5.2, 6.0, 6.8, 7.6]  # one at 2.45, and its pause
-    found = vitals.beats(ecg(at, 8), RATE)
-    assert len(found) == len(at)
-    assert vitals.rate_bpm(found[:6], RATE) == pytest.approx(75, abs=1)
+    peaks = vitals.beats(ecg(at, 8), RATE)
+    assert len(peaks) == len(at)
+    assert vitals.rate_bpm(peaks[:6], RATE) == pytest.approx(75, abs=1)
 
 
-def test_what_is_smaller_than_a_monitor_may_count_is_no_beat() -> None:
+def test_amplitudes_below_the_monitor_limit_are_no_beats() -> None:
     assert len(vitals.beats(ecg(regular(8), 8, r_mv=0.1, noise=0.001), RATE)) == 0
     assert len(vitals.beats(0.02 * RANDOM.standard_normal(2000).astype(np.float32), RATE)) == 0
 
 
 def test_no_two_beats_within_the_refractory_time() -> None:
-    found = vitals.beats(RANDOM.standard_normal(5000).astype(np.float32), RATE)
-    assert len(found) > 5 and np.diff(found).min() >= vitals.REFRACTORY_S * RATE
+    peaks = vitals.beats(RANDOM.standard_normal(5000).astype(np.float32), RATE)
+    assert len(peaks) > 5 and np.diff(peaks).min() >= vitals.REFRACTORY_S * RATE
 
 
-def test_windows_that_overlap_name_each_beat_once() -> None:
+def test_overlapping_windows_report_each_beat_once() -> None:
     at, length, hop = regular(60, 0.83), 2000, 62
-    run, found = ecg(at, 60), []
+    run, peaks = ecg(at, 60), []
     for end in range(length, len(run) + 1, hop):
         window = vitals.beats(run[end - length : end], RATE)
-        found += (vitals.settled(window, length, RATE, hop) + end - length).tolist()
-    expected = [one for one in at if length - 125 - hop <= one * RATE < len(run) - 125 - hop]
-    assert len(found) == len(set(found)) == pytest.approx(len(expected), abs=1)
-    assert np.abs(np.array(found[: len(expected)]) / RATE - expected[: len(found)]).max() < 0.04
+        peaks += (vitals.settled(window, length, RATE, hop) + end - length).tolist()
+    expected = [beat for beat in at if length - 125 - hop <= beat * RATE < len(run) - 125 - hop]
+    assert len(peaks) == len(set(peaks)) == pytest.approx(len(expected), abs=1)
+    assert np.abs(np.array(peaks[: len(expected)]) / RATE - expected[: len(peaks)]).max() < 0.04
 
 
 def test_the_rate_needs_two_intervals() -> None:
@@ -80,17 +77,14 @@ def test_the_rate_needs_two_intervals() -> None:
     assert vitals.rate_bpm(np.array([0, 250, 500]), RATE) == 60
 
 
-# -- no beats, no contact, fibrillation ----------------------------------------------------------------------------------
-
-
-def test_a_flat_line_is_as_long_as_it_is() -> None:
-    run = ecg([one for one in regular(8) if one < 3], 8)
+def test_the_length_of_a_flat_line_is_measured() -> None:
+    run = ecg([beat for beat in regular(8) if beat < 3], 8)
     last = regular(3.2)[-1] + 0.4  # the T wave is over
     assert vitals.quiet_s(vitals.filtered(run, RATE, vitals.ECG_BAND_HZ), RATE) == pytest.approx(8 - last, abs=0.5)
     assert vitals.quiet_s(np.zeros(2000), RATE) == 8
 
 
-def test_a_lead_that_is_off_is_told_from_a_flat_line() -> None:
+def test_a_lead_that_is_off_is_distinguished_from_a_flat_line() -> None:
     flat, off, rail = ecg([], 8), ecg([], 8), ecg([], 8)
     off[1500:] = off[1500]
     rail[1500:] = 5.2 + 0.01 * RANDOM.standard_normal(500)
@@ -100,22 +94,22 @@ def test_a_lead_that_is_off_is_told_from_a_flat_line() -> None:
     assert vitals.contact(np.zeros(2000, np.float32), RATE, 5.0) == (8, 0)
 
 
-def test_what_is_newer_than_the_last_loss_of_contact_is_told() -> None:
+def test_samples_since_the_last_loss_of_contact_are_counted() -> None:
     run, spikes = ecg(regular(8), 8), ecg(regular(8), 8)
     run[700:1000] = 5.0
     spikes[100::200] = 6.0  # of a pacemaker
     assert vitals.contact(run, RATE, 5.0) == (pytest.approx(0, abs=0.02), 1000)
     assert vitals.contact(spikes, RATE, 5.0) == (pytest.approx(0, abs=0.02), 2000)
-    still = ecg(regular(8), 8)
-    still[300:500], still[700:1000] = 0.3, 0.3  # 0.8 s are not enough
-    assert vitals.contact(still[:700], RATE, 5.0)[1] == 700
-    assert vitals.contact(still, RATE, 5.0)[1] == 1000
+    frozen = ecg(regular(8), 8)
+    frozen[300:500], frozen[700:1000] = 0.3, 0.3  # 0.8 s are not enough
+    assert vitals.contact(frozen[:700], RATE, 5.0)[1] == 700
+    assert vitals.contact(frozen, RATE, 5.0)[1] == 1000
 
 
-def test_leakage_is_none_for_a_sine_and_all_for_single_spikes() -> None:
+def test_leakage_is_low_for_a_sine_and_high_for_single_spikes() -> None:
     t = np.arange(1500) / RATE
-    left, hz = vitals.leakage(np.sin(2 * np.pi * 5 * t), RATE)
-    assert left < 0.05 and hz == pytest.approx(5, abs=0.1)
+    residue, hz = vitals.leakage(np.sin(2 * np.pi * 5 * t), RATE)
+    assert residue < 0.05 and hz == pytest.approx(5, abs=0.1)
     spikes = (np.arange(1500) % 200 == 0).astype(float)
     assert vitals.leakage(spikes, RATE)[0] > 0.8
     assert vitals.leakage(np.zeros(1500), RATE) == (1, 0)
@@ -146,8 +140,8 @@ RUNS = arrays.arrays(np.float32, st.integers(500, 2500), elements=st.floats(-1e6
 
 @given(RUNS, st.sampled_from([125.0, 250.0]))
 def test_any_signal_gives_scores_in_range(run: Array, rate_hz: float) -> None:
-    found = vitals.beats(run, rate_hz)
-    assert (np.diff(found) > 0).all() and ((found >= 0) & (found < len(run))).all()
+    peaks = vitals.beats(run, rate_hz)
+    assert (np.diff(peaks) > 0).all() and ((peaks >= 0) & (peaks < len(run))).all()
     steady = vitals.filtered(run, rate_hz, vitals.ECG_BAND_HZ)
     assert len(steady) == len(run)
     assert 0 <= vitals.fibrillation(steady, rate_hz) <= 1
@@ -156,47 +150,44 @@ def test_any_signal_gives_scores_in_range(run: Array, rate_hz: float) -> None:
     assert 0 <= off_s <= len(run) / rate_hz and 0 <= since <= len(run)
 
 
-def test_the_filter_lets_its_band_through_undelayed_and_little_else() -> None:
+def test_the_filter_passes_its_band_without_delay_and_little_else() -> None:
     t = np.arange(2000) / RATE
     for hz, share in ((14.0, 1.0), (0.5, 0.0), (50.0, 0.0)):
-        found = vitals.filtered(np.sin(2 * np.pi * hz * t), RATE, vitals.QRS_BAND_HZ)
-        assert np.abs(found - share * np.sin(2 * np.pi * hz * t))[250:-250].max() < 0.03
+        output = vitals.filtered(np.sin(2 * np.pi * hz * t), RATE, vitals.QRS_BAND_HZ)
+        assert np.abs(output - share * np.sin(2 * np.pi * hz * t))[250:-250].max() < 0.03
 
 
-# -- from window to window -----------------------------------------------------------------------------------------------
-
-
-def test_how_far_a_window_moved_is_read_off_its_content() -> None:
-    run, overlap = ecg(regular(20), 20), vitals.Overlap()
-    assert overlap(run[:2000], 62) == 0  # the first has none before it
-    assert overlap(run[62:2062], 62) == 62
-    assert overlap(run[69:2069], 62) == 7  # a batch that came late and a short one after it
-    assert overlap(run[2500:4500], 62) == 0  # nothing in common: a gap
-    assert overlap(run[2562:4562], 62) == 62
+def test_the_shift_of_a_window_is_measured_from_its_content() -> None:
+    run, shift = ecg(regular(20), 20), vitals.WindowShift()
+    assert shift(run[:2000], 62) == 0  # the first has none before it
+    assert shift(run[62:2062], 62) == 62
+    assert shift(run[69:2069], 62) == 7  # a batch that came late and a short one after it
+    assert shift(run[2500:4500], 62) == 0  # nothing in common: a gap
+    assert shift(run[2562:4562], 62) == 62
     flat = np.zeros(2000, np.float32)
-    overlap(flat, 62)
-    assert overlap(flat, 62) == 62  # any move fits
+    shift(flat, 62)
+    assert shift(flat, 62) == 62  # any shift fits
 
 
-def test_the_usual_rate_is_that_of_the_last_minutes_but_not_of_now() -> None:
-    usual = vitals.Usual(memory_s=60, settle_s=10)
+def test_the_usual_rate_is_that_of_the_last_minutes_without_the_newest_seconds() -> None:
+    usual = vitals.UsualRate(memory_s=60, settle_s=10)
     for _ in range(19):
-        usual.take(70.0, 1.0)
-    assert usual.rate == 0  # too little seen
+        usual.add(70.0, 1.0)
+    assert usual.rate == 0  # too few rates
     for _ in range(30):
-        usual.take(70.0, 1.0)
+        usual.add(70.0, 1.0)
     for _ in range(9):
-        usual.take(140.0, 1.0)
+        usual.add(140.0, 1.0)
     assert usual.rate == 70
     for _ in range(60):
-        usual.take(140.0, 1.0)
+        usual.add(140.0, 1.0)
     assert usual.rate == 140
-    usual.forget()
+    usual.reset()
     assert usual.rate == 0
 
 
 def test_the_usual_rate_counts_time_not_calls() -> None:
-    usual = vitals.Usual(memory_s=60, settle_s=10)
+    usual = vitals.UsualRate(memory_s=60, settle_s=10)
     for _ in range(40 * 4):
-        usual.take(70.0, 0.25)
+        usual.add(70.0, 0.25)
     assert len(usual.rates) == pytest.approx(40, abs=1)

@@ -1,4 +1,4 @@
-"""sensor.wfdb: records written here byte by byte, PhysioNet's own, and files that lie."""
+"""sensor.wfdb: records written here byte by byte, records of PhysioNet, and invalid files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.shared import DATA, needs_recordings
 HEADER = (
     "toy 2 100 4\ntoy.dat 212 200(10)/mV 12 0 -56 43 0 MLII\ntoy.dat 212 1000/uV 12 0 0 -2037 0 V5 lead\n# a comment\n"
 )
-# -56, 0 | 99, 1 | 0, -2047 | 0, 9: low byte, high halves, low byte, worked out by hand
+# -56, 0 | 99, 1 | 0, -2047 | 0, 9: low byte, high halves, low byte, computed by hand
 PAIRS = bytes([0xC8, 0x0F, 0x00, 0x63, 0x00, 0x01, 0x00, 0x80, 0x01, 0x00, 0x00, 0x09])
 
 
@@ -40,16 +40,16 @@ def player(path: str, **options: Any) -> SensorStream:
 
 
 def rows(driver: SensorStream) -> Array:
-    found = []
+    payloads = []
     try:
         while sample := driver.read(0.0):
-            found.append(sample.payload.copy())
+            payloads.append(sample.payload.copy())
     except EOFError:
         pass
-    return np.vstack(found)
+    return np.vstack(payloads)
 
 
-# -- a record ------------------------------------------------------------------------------------------------------------
+# -- a record
 
 
 def test_format_212_as_the_manual_packs_it() -> None:
@@ -71,7 +71,7 @@ def test_format_16_without_gain_and_name(tmp_path: Path) -> None:
     assert np.allclose(rows(driver)[:, 0], [0, 0.5, -1, 32_767 / 200])
 
 
-def test_a_channel_is_called_as_the_model_needs_it(tmp_path: Path) -> None:
+def test_a_channel_has_the_name_that_the_model_expects(tmp_path: Path) -> None:
     driver = player(written(tmp_path) + ".hea", signals={"ecg": "V5 lead"})
     assert driver.channels == ("ecg",) and rows(driver).shape == (4, 1)
     with pytest.raises(DeviceFault, match="no signal 'V6'; it has MLII, V5 lead"):
@@ -80,18 +80,18 @@ def test_a_channel_is_called_as_the_model_needs_it(tmp_path: Path) -> None:
 
 def test_fast_gives_every_row_with_its_time_and_then_ends(tmp_path: Path) -> None:
     driver = player(written(tmp_path), start_s=0.01)
-    found = [driver.read(0.0) for _ in range(3)]
-    assert [one.sequence for one in found if one] == [0, 1, 2]
-    assert np.diff([one.t_capture for one in found if one]).tolist() == [10_000_000] * 2
+    played = [driver.read(0.0) for _ in range(3)]
+    assert [sample.sequence for sample in played if sample] == [0, 1, 2]
+    assert np.diff([sample.t_capture for sample in played if sample]).tolist() == [10_000_000] * 2
     with pytest.raises(EOFError):
         driver.read(0.0)
     driver.close()
     driver.open()
-    again = driver.read(0.0)
-    assert again and again.sequence == 0
+    first = driver.read(0.0)
+    assert first and first.sequence == 0
 
 
-def test_real_pace_waits_and_gives_a_late_reader_all(tmp_path: Path) -> None:
+def test_real_pace_waits_and_delivers_every_row_to_a_late_reader(tmp_path: Path) -> None:
     driver = player(written(tmp_path), pace="real", loop=True)
     assert driver.read(0.0) is not None  # the first is due at open
     opened = time.monotonic_ns()
@@ -101,14 +101,14 @@ def test_real_pace_waits_and_gives_a_late_reader_all(tmp_path: Path) -> None:
     assert sample and len(sample.payload) >= 2 and sample.t_capture <= time.monotonic_ns()
 
 
-def test_looping_goes_on_one_step_after_the_end(tmp_path: Path) -> None:
+def test_a_loop_continues_one_step_after_the_end(tmp_path: Path) -> None:
     driver = player(written(tmp_path), loop=True)
-    found = [sample for _ in range(9) if (sample := driver.read(0.0))]
-    assert [one.sequence for one in found] == list(range(9))
-    assert np.diff([one.t_capture for one in found]).tolist() == [10_000_000] * 8
+    played = [sample for _ in range(9) if (sample := driver.read(0.0))]
+    assert [sample.sequence for sample in played] == list(range(9))
+    assert np.diff([sample.t_capture for sample in played]).tolist() == [10_000_000] * 8
 
 
-def test_holes_are_refused_or_filled_as_asked(tmp_path: Path) -> None:
+def test_holes_are_refused_or_filled_as_configured(tmp_path: Path) -> None:
     data = np.array([5, -32_768, -32_768, 7], "<i2").tobytes()
     path = written(tmp_path, "toy 1 100 4\ntoy.dat 16 1 16 0 5\n", data)
     with pytest.raises(DeviceFault, match="no sample at 0.010 s: set 'holes: hold'"):
@@ -116,23 +116,21 @@ def test_holes_are_refused_or_filled_as_asked(tmp_path: Path) -> None:
     assert rows(player(path, holes="hold"))[:, 0].tolist() == [5, 5, 5, 7]
 
 
-# -- another rate --------------------------------------------------------------------------------------------------------
+# -- another rate
 
 
 @pytest.mark.parametrize(
     "rate, wanted, beyond_hz", [(360.0, 250.0, 165.0), (250.0, 1000.0, 0.0), (1000.0, 125.0, 80.0)]
 )
-def test_resampling_keeps_what_both_rates_can_hold_and_nothing_else(
-    rate: float, wanted: float, beyond_hz: float
-) -> None:
+def test_resampling_keeps_the_common_band_and_nothing_else(rate: float, wanted: float, beyond_hz: float) -> None:
     def wave(t: Array) -> Array:
         return np.asarray(np.sin(2 * np.pi * 17 * t) + 0.5 * np.cos(2 * np.pi * 3 * t))
 
     t = np.arange(int(8 * rate)) / rate
-    found = resample((wave(t) + np.sin(2 * np.pi * beyond_hz * t))[:, None].astype(np.float32), rate, wanted)[:, 0]
-    assert len(found) == int((len(t) - 1) * wanted / rate) + 1
+    resampled = resample((wave(t) + np.sin(2 * np.pi * beyond_hz * t))[:, None].astype(np.float32), rate, wanted)[:, 0]
+    assert len(resampled) == int((len(t) - 1) * wanted / rate) + 1
     middle = slice(int(wanted), int(7 * wanted))
-    assert np.abs(found - wave(np.arange(len(found)) / wanted))[middle].max() < 0.02
+    assert np.abs(resampled - wave(np.arange(len(resampled)) / wanted))[middle].max() < 0.02
 
 
 def test_resampling_keeps_a_constant_and_the_number_of_channels() -> None:
@@ -140,7 +138,7 @@ def test_resampling_keeps_a_constant_and_the_number_of_channels() -> None:
     assert resample(np.zeros((1, 3), np.float32), 360, 250).shape == (1, 3)
 
 
-# -- files that lie ------------------------------------------------------------------------------------------------------
+# -- invalid files
 
 
 @pytest.mark.parametrize(
@@ -163,13 +161,13 @@ def test_resampling_keeps_a_constant_and_the_number_of_channels() -> None:
         ("toy 1 100\ntoy.dat 16 1e-40\n", "gain 1e-40 is not plausible"),
         ("toy 1 100\ntoy.dat 16 200 12 x\n", "'x' is not a whole number"),
         ("toy 1 100 999\ntoy.dat 16\n", "cut short: 'signal-0' has 6 of 999 samples"),
-        ("toy 1 100 6\ntoy.dat 16 200 16 0 0 1\n", "the header says 1: the file is damaged"),
+        ("toy 1 100 6\ntoy.dat 16 200 16 0 0 1\n", "not 1: the file is damaged"),
         ("toy 1 100\ntoy.dat 16+5000\n", "cut short"),
         ("toy 2 100\ntoy.dat 16\ntoy.dat 212\n", "do not have the same format"),
         ("toy 2 100\ntoy.dat 16 1 16 0 0 0 0 A\ntoy.dat 16 1 16 0 0 0 0 A\n", "several signals 'A'"),
     ],
 )
-def test_one_message_says_what_is_wrong_and_where(tmp_path: Path, header: str, complaint: str) -> None:
+def test_one_message_has_the_error_and_its_place(tmp_path: Path, header: str, complaint: str) -> None:
     with pytest.raises(DeviceFault, match=complaint) as caught:
         player(written(tmp_path, header))
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
@@ -206,10 +204,10 @@ def test_any_header_is_read_or_refused_with_its_line(text: str) -> None:
 
 @given(st.binary(max_size=300), st.sampled_from([16, 212]), st.integers(1, 5))
 def test_any_bytes_are_samples_in_range(data: bytes, kind: int, signals: int) -> None:
-    found = samples(data, kind, signals)
-    assert found.shape[1] == signals and -32_768 <= checksum(found) <= 32_767
-    if kind == 212 and found.size:
-        assert -2048 <= found.min() and found.max() <= 2047
+    stored = samples(data, kind, signals)
+    assert stored.shape[1] == signals and -32_768 <= checksum(stored) <= 32_767
+    if kind == 212 and stored.size:
+        assert stored.min() >= -2048 and stored.max() <= 2047
 
 
 @settings(max_examples=50)
@@ -227,7 +225,7 @@ def test_any_pair_of_files_plays_or_is_refused(
     assert np.isfinite(rows(driver)).all()
 
 
-# -- annotations ---------------------------------------------------------------------------------------------------------
+# -- annotations
 
 
 def word(code: int, value: int) -> bytes:
@@ -239,9 +237,9 @@ def test_annotations_as_the_manual_writes_them(tmp_path: Path) -> None:
     far = word(59, 0) + (1).to_bytes(2, "little") + (4).to_bytes(2, "little")  # 65,540 samples on
     data = word(28, 18) + note + word(1, 59) + word(60, 1) + far + word(8, 0) + word(32, 10) + word(33, 7) + b"\0\0"
     (tmp_path / "toy.atr").write_bytes(data)
-    found = atr.read(tmp_path / "toy.atr")
-    assert found.beats.tolist() == [77, 77 + 65_540]
-    assert found.fibrillation.tolist() == [[65_627, 65_634]]
+    annotations = atr.read(tmp_path / "toy.atr")
+    assert annotations.beats.tolist() == [77, 77 + 65_540]
+    assert annotations.fibrillation.tolist() == [[65_627, 65_634]]
 
 
 @pytest.mark.parametrize("data", [b"", word(1, 5), word(59, 0), word(32, 5) + b"\0\0", word(63, 900) + b"\0\0"])
@@ -260,11 +258,11 @@ def test_any_annotations_are_read_or_refused(data: bytes) -> None:
     assert [at for at, _ in marks] == sorted(at for at, _ in marks)
 
 
-# -- PhysioNet's own -----------------------------------------------------------------------------------------------------
+# -- records of PhysioNet
 
 
 @needs_recordings
-def test_the_records_are_what_their_headers_say() -> None:
+def test_the_records_match_their_headers() -> None:
     hundred = player(str(DATA / "ecg/100"))
     assert (hundred.channels, hundred.rate_hz) == (("MLII", "V5"), 360)
     sample = hundred.read(0.0)
@@ -275,7 +273,7 @@ def test_the_records_are_what_their_headers_say() -> None:
 
 
 @needs_recordings
-def test_the_annotations_count_what_the_experts_counted() -> None:
+def test_the_annotations_have_the_numbers_that_physionet_publishes() -> None:
     hundred, cudb = atr.read(DATA / "ecg/100.atr"), atr.read(DATA / "ecg/cu01.atr")
     assert len(hundred.beats) == 2239 + 33 + 1 and not len(hundred.fibrillation)
     assert len(cudb.beats) == 203 and cudb.fibrillation.tolist() == [[53_546, 127_231]]

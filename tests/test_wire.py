@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.commands import wire
-from agent.commands.wire import WireError, pack_ack, pack_bye, pack_command, unpack
+from agent.commands.wire import WireError, pack_ack, pack_goodbye, pack_command, unpack
 from agent.data import Ack, Command
 
 # What a lane sends on a box that has been up for a month.
@@ -76,7 +76,7 @@ def test_a_stop_has_known_bytes_and_fits_one_burst():
 
 def test_an_ack_and_a_bye_have_known_bytes():
     assert pack_ack(Ack("stop", 7, 300, wire.SEEN, 0, 9)).hex() == "980103a473746f7007cd012c010009"
-    assert pack_bye("box/arm", 7).hex() == "940102a7626f782f61726d07"
+    assert pack_goodbye("box/arm", 7).hex() == "940102a7626f782f61726d07"
 
 
 @given(commands)
@@ -96,7 +96,7 @@ def test_acks_come_back_as_they_went(ack):
 
 @given(names, counts)
 def test_byes_come_back_as_they_went(node, session):
-    assert unpack(pack_bye(node, session)) == (node, session)
+    assert unpack(pack_goodbye(node, session)) == (node, session)
 
 
 def test_a_command_too_long_for_a_burst_is_not_sent():

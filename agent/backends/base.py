@@ -1,4 +1,4 @@
-"""What an inference engine must do for a lane; one file per engine, found by its name."""
+"""The contract of an inference engine; one file per engine, found by its name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Tensor(NamedTuple):
 
 
 class EngineError(Exception):
-    """The engine cannot load or run this model; the text is fit for a person."""
+    """The engine cannot load or run this model; the text is a sentence for a person."""
 
 
 class Engine(ABC):
@@ -43,7 +43,7 @@ class Engine(ABC):
 
     @abstractmethod
     def input(self, index: int) -> Array:
-        """The input tensor itself, to be written in place. Let go of it before invoke."""
+        """The input tensor itself, to be written in place. Release it before invoke."""
 
     @abstractmethod
     def invoke(self) -> None:
@@ -55,21 +55,21 @@ class Engine(ABC):
 
     @cached_property
     def tables(self) -> list[Array | None]:
-        return [_dequantiser(tensor) for tensor in self.outputs]
+        return [_dequantisation_table(tensor) for tensor in self.outputs]
 
     def real(self, index: int) -> Array:
         """Output as float32 real values."""
         raw, table = self.output(index), self.tables[index]
         if table is not None:
-            looked_up: Array = table[raw.view(np.uint8)]
-            return looked_up
+            real: Array = table[raw.view(np.uint8)]
+            return real
         tensor = self.outputs[index]
         values: Array = raw.astype(np.float32, copy=False)
         return (values - tensor.zero_point) * np.float32(tensor.scale) if tensor.scale else values
 
 
-def _dequantiser(tensor: Tensor) -> Array | None:
-    """Real value of each stored byte, float32 [256], so that one look-up does; None for other types."""
+def _dequantisation_table(tensor: Tensor) -> Array | None:
+    """Real value of each stored byte, float32 [256]: one look-up per value; None for other types."""
     dtype = np.dtype(tensor.dtype)
     if not tensor.scale or dtype not in (np.int8, np.uint8):
         return None
@@ -78,8 +78,8 @@ def _dequantiser(tensor: Tensor) -> Array | None:
     return real
 
 
-def parameters(path: Path, kind: type[Kind]) -> Kind:
-    """The model file of an engine without a network: YAML, checked. Raises EngineError with file:line."""
+def load_parameters(path: Path, kind: type[Kind]) -> Kind:
+    """The model file of an engine without a network: checked YAML. Raises EngineError with file:line."""
     try:
         return yamlfile.load(path, kind)
     except yamlfile.YamlError as error:

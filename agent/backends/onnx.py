@@ -1,6 +1,6 @@
 """ONNX Runtime with the CPU, CUDA, TensorRT or CANN provider.
 
-On this project's machines only the CPU provider was run; the others follow their documentation (tests/test_onnx_hardware.py).
+Only the CPU provider is tested regularly; the others follow their documentation (tests/test_onnx_hardware.py).
 """
 
 from __future__ import annotations
@@ -34,24 +34,23 @@ DTYPES = {
 
 
 class Engine(base.Engine):
+    """A session with its inputs bound once; on the CPU the tensors are the arrays of the binding."""
+
     def __init__(self, path: Path, threads: int, provider: str = "") -> None:
-        providers = _choose(provider, path)
+        providers = _providers(provider, path)
         try:
             self.session = ort.InferenceSession(str(path), _settings(threads), providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime's own exceptions share no public base class
-            said = re.sub(
-                r"^/\S+:\d+ .*?\) ", "", str(error).strip().splitlines()[0]
-            )  # without its place in their source
-            raise EngineError(f"ONNX Runtime refuses {path.name}: {said[:160]}") from error
-        _refuse_stand_in(provider, self.session.get_providers())
+            raise EngineError(f"ONNX Runtime refuses {path.name}: {_reason(error)}") from error
+        _refuse_fallback(provider, self.session.get_providers())
         self.inputs = [_tensor(node) for node in self.session.get_inputs()]
         self.outputs = [_tensor(node) for node in self.session.get_outputs()]
         self.binding = self.session.io_binding()
-        self.arrays = [np.zeros(one.shape, one.dtype) for one in self.inputs]
+        self.arrays = [np.zeros(tensor.shape, tensor.dtype) for tensor in self.inputs]
         self._bind_inputs()
-        self.far = provider not in ("", "cpu")
-        for one in self.outputs:
-            self.binding.bind_output(one.name, "cpu")
+        self.copies_inputs = provider not in ("", "cpu")
+        for tensor in self.outputs:
+            self.binding.bind_output(tensor.name, "cpu")
         self.results: list[Array] = []
 
     def input(self, index: int) -> Array:
@@ -59,11 +58,11 @@ class Engine(base.Engine):
 
     def _bind_inputs(self) -> None:
         """On the CPU a binding shares the arrays' memory: writing them is setting the input. Elsewhere it is a copy."""
-        for one, array in zip(self.inputs, self.arrays):
-            self.binding.bind_cpu_input(one.name, array)
+        for tensor, array in zip(self.inputs, self.arrays):
+            self.binding.bind_cpu_input(tensor.name, array)
 
     def invoke(self) -> None:
-        if self.far:
+        if self.copies_inputs:
             self._bind_inputs()
         self.session.run_with_iobinding(self.binding)
         self.results = []
@@ -72,6 +71,11 @@ class Engine(base.Engine):
         if not self.results:
             self.results = self.binding.copy_outputs_to_cpu()
         return self.results[index]
+
+
+def _reason(error: Exception) -> str:
+    """The first line of its message, without the place in ONNX Runtime's source."""
+    return re.sub(r"^/\S+:\d+ .*?\) ", "", str(error).strip().splitlines()[0])[:160]
 
 
 def _settings(threads: int) -> Any:
@@ -84,8 +88,8 @@ def _settings(threads: int) -> Any:
     return options
 
 
-def _choose(provider: str, path: Path) -> list[Any]:
-    """The provider asked for, or the best one present; the CPU takes what it leaves over."""
+def _providers(provider: str, path: Path) -> list[Any]:
+    """The provider asked for, if any, and the CPU for the operators it lacks. Raises EngineError."""
     present = ort.get_available_providers()
     if not provider:
         return ["CPUExecutionProvider"]
@@ -95,20 +99,16 @@ def _choose(provider: str, path: Path) -> list[Any]:
     if name not in present:
         raise EngineError(f"this ONNX Runtime has no {name}; it has {', '.join(present)}")
     # TensorRT builds its engine on the first run, for minutes: keep it beside the model.
-    extra = (
-        {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(path.parent / "trt")}
-        if provider == "tensorrt"
-        else {}
-    )
-    return [(name, extra), "CPUExecutionProvider"]
+    cache = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(path.parent / "trt")}
+    return [(name, cache if provider == "tensorrt" else {}), "CPUExecutionProvider"]
 
 
-def _refuse_stand_in(provider: str, running: Sequence[str]) -> None:
-    """Raises EngineError where ONNX Runtime took the CPU because the provider's libraries or its device are missing."""
+def _refuse_fallback(provider: str, running: Sequence[str]) -> None:
+    """Raises EngineError where ONNX Runtime fell back to the CPU: the provider's libraries or device are missing."""
     if provider and PROVIDERS[provider] not in running:
         raise EngineError(
-            f"provider '{provider}' does not start here, and {', '.join(running)} shall not stand in for it unnoticed:"
-            f" ONNX Runtime {ort.__version__} says above what it misses (libraries of another version, no device)"
+            f"provider '{provider}' does not start here, and {', '.join(running)} must not replace it unnoticed:"
+            f" ONNX Runtime {ort.__version__} reports above what is missing (libraries of another version, no device)"
         )
 
 

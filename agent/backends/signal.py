@@ -1,6 +1,6 @@
-"""No network: what comes out is what was put in, and the decoder computes from the window itself.
+"""No network: the output is the input, and the decoder computes from the window itself.
 
-The model file is YAML and says what the window is: `input: [1, 2000, 1]`, real values as float32.
+The model file is YAML and has the window's shape: `input: [1, 2000, 1]`, real values as float32.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ MAX_VALUES = 10_000_000
 
 
 class Parameters(Section):
+    """The model file."""
+
     input: list[StrictInt] = Field(min_length=1, max_length=4, description="shape of the window")
 
     @field_validator("input")
@@ -31,12 +33,12 @@ class Parameters(Section):
 
 
 class Engine(base.Engine):
-    """Input and output are one array: what the output holds stands until the next window is written."""
+    """Input and output are one array: an output is valid until the next window is written."""
 
     def __init__(self, path: Path, threads: int, provider: str = "") -> None:
         if provider not in ("", "cpu"):
             raise EngineError(f"backend signal runs on the CPU, not on '{provider}'")
-        self.window = np.zeros(base.parameters(path, Parameters).input, np.float32)
+        self.window = np.zeros(base.load_parameters(path, Parameters).input, np.float32)
         self.inputs = self.outputs = [Tensor("window", self.window.shape, np.float32)]
 
     def input(self, index: int) -> Array:

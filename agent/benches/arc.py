@@ -17,8 +17,8 @@ from agent.benches import programs
 from agent.benches.programs import CAMERA_MODEL, SENSOR_MODEL, Milliseconds, Run
 from agent.box.machine import machine
 from agent.data import Sample
-from agent.lane import offline_lane
 from agent.ledger import Ledger
+from agent.offline import offline_lane
 from agent.package import Package
 from agent.perception import Perception
 from agent.rules.engine import Rules

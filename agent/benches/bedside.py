@@ -11,7 +11,7 @@ import numpy as np
 from agent import ledger, package
 from agent.benches import falls, recordings
 from agent.gates.config import GateConfig
-from agent.lane import offline_lane
+from agent.offline import offline_lane
 from agent.perception import Perception
 from agent.vision.poses import SecondModel
 

@@ -9,7 +9,7 @@ from typing import Any
 from agent import package
 from agent.data import Box, Evidence
 from agent.gates.config import GateConfig
-from agent.lane import offline_lane
+from agent.offline import offline_lane
 from agent.perception import Perception
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene

@@ -15,7 +15,7 @@ from agent.data import Array
 from agent.decoders.base import Finding
 from agent.errors import DataError
 from agent.gates.config import GateConfig
-from agent.lane import offline_lane
+from agent.offline import offline_lane
 from agent.package import Package
 from agent.perception import Perception
 from agent.rules.conditions import RuleConfig

@@ -20,7 +20,7 @@ TOPS = ("agent", "drivers", "models")
 ROOMS = (
     *("errors", "data", "drivers", "yamlfile", "options"),
     *("box", "manifest", "backends", "decoders", "package", "prepare", "vision", "gates"),
-    *("keys", "ledger", "commands", "rules", "tape", "perception", "lane"),
+    *("keys", "ledger", "commands", "rules", "tape", "perception", "lane", "offline"),
     *("config", "build", "health", "control", "runner", "reload", "recorder", "modeltools", "scenes", "replay"),
     *("view", "metrics", "field", "demo", "daemon", "benches", "cli", "__main__", "models.train"),
 )
@@ -60,6 +60,14 @@ def examine(root: Path = ROOT, rooms: Sequence[str] = ROOMS) -> dict[str, Any]:
         ],
         "lazy_cycles": [cycle for cycle in all_cycles if cycle not in cycles],
     }
+
+
+def room_imports(root: Path = ROOT) -> set[tuple[str, str]]:
+    """(importing room, imported room) of every import between two rooms."""
+    modules = _modules(root)
+    imports = [each for name, path in modules.items() for each in _imports(name, path, modules)]
+    pairs = {(_room(each.importer), _room(each.imported)) for each in imports}
+    return {(high, low) for high, low in pairs if high != low and not {high, low} & {*TOPS[::2], TRAINING}}
 
 
 def _modules(root: Path) -> dict[str, Path]:

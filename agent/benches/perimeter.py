@@ -7,7 +7,7 @@ from typing import Any
 
 from agent import package
 from agent.gates.config import GateConfig
-from agent.lane import offline_lane
+from agent.offline import offline_lane
 from agent.perception import Perception
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules

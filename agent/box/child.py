@@ -1,4 +1,4 @@
-"""Processes beside the daemon that do heavy or slow work, so that it never takes the lanes' GIL: metrics, recorder."""
+"""Processes beside the daemon for heavy or slow work, so that it never takes the lanes' GIL: metrics, recorder."""
 
 from __future__ import annotations
 
@@ -8,36 +8,42 @@ import os
 import signal
 import sys
 from asyncio.subprocess import Process
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from agent.box import realtime
 
 log = logging.getLogger("reflexd")
-AGAIN_S = 10.0
+RESTART_S = 10.0
+
+Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 
 
 class ChildProcess:
+    """One `python -m module`, restarted whenever it ends."""
+
     def __init__(self, module: str, *arguments: str, advice: str) -> None:
         """advice: for the log, when it ends."""
         self.module = module
         self.arguments = arguments
         self.advice = advice
-        self.child: Process | None = None
+        self.process: Process | None = None
 
-    async def keep(self) -> None:
-        """Run `python -m module` and start it again when it ends, until cancelled."""
+    async def keep_running(self) -> None:
+        """Until cancelled; then it is ended."""
         while True:
-            self.child = child = await self.spawn()
+            self.process = process = await self._spawn()
             try:
-                code = await child.wait()
+                code = await process.wait()
             except asyncio.CancelledError:
-                child.terminate()
-                await child.wait()
+                process.terminate()
+                await process.wait()
                 raise
-            log.warning("%s ended with %s: %s; starting it again in %g s", self.module, code, self.advice, AGAIN_S)
-            await asyncio.sleep(AGAIN_S)
+            log.warning("%s ended with %s: %s; restarting it in %g s", self.module, code, self.advice, RESTART_S)
+            await asyncio.sleep(RESTART_S)
 
-    async def spawn(self) -> Process:
-        """SIGHUP comes blocked to it: before it can handle one, that would end it."""
+    async def _spawn(self) -> Process:
+        """It inherits SIGHUP blocked: until it can handle one, that would end it."""
         environment = {**os.environ, realtime.PARENT: str(os.getpid())}
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         try:
@@ -48,6 +54,32 @@ class ChildProcess:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def reload(self) -> None:
-        """Tell it that the daemon has taken over another configuration."""
-        if self.child and self.child.returncode is None:
-            self.child.send_signal(signal.SIGHUP)
+        """Send SIGHUP: the configuration was reloaded."""
+        if self.process and self.process.returncode is None:
+            self.process.send_signal(signal.SIGHUP)
+
+
+class ChildProcesses:
+    """The daemon's child processes, by module."""
+
+    def __init__(self, spawn: Spawn) -> None:
+        """spawn: starts a task of the event loop."""
+        self._spawn = spawn
+        self._running: dict[str, tuple[ChildProcess, asyncio.Task[Any]]] = {}
+
+    def start(self, module: str, *arguments: str, advice: str) -> None:
+        child = ChildProcess(module, *arguments, advice=advice)
+        self._running[module] = child, self._spawn(child.keep_running())
+
+    async def stop(self, module: str) -> None:
+        if module in self._running:
+            _, task = self._running.pop(module)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def stop_all(self) -> None:
+        await asyncio.gather(*map(self.stop, list(self._running)))
+
+    def reload(self) -> None:
+        for child, _ in self._running.values():
+            child.reload()

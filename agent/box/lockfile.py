@@ -9,18 +9,16 @@ from agent.errors import ConfigError
 
 
 class lock:
-    """Held from the moment it is made until `release`. Raises ConfigError when another process has it."""
+    """Held from construction to `release`. Raises ConfigError where another process holds it."""
 
     def __init__(self, path: Path, taken: str) -> None:
-        """taken: what to say then."""
+        """taken: the message in that case."""
         try:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             self.file = open(path, "a", encoding="ascii")
         except OSError as error:
-            where = error.filename or path
-            raise ConfigError(
-                [f"{where}: {error.strerror}: set run_dir to a folder that this user may write"]
-            ) from error
+            advice = "set run_dir to a folder that this user may write"
+            raise ConfigError([f"{error.filename or path}: {error.strerror}: {advice}"]) from error
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -9,28 +9,33 @@ from typing import Protocol
 
 
 class StopSignal(Protocol):
+    """What ends a process's main loop."""
+
     def wait(self, seconds: float, /) -> bool:
-        """True once it is time to leave; waits at most so long for that."""
+        """Wait at most this long for the request to stop; True once it was made."""
 
 
 class StopSignals:
-    """Not a threading.Event: a handler that sets one waits for ever where it interrupts that event's own wait."""
+    """Set by SIGINT and SIGTERM.
 
-    def __init__(self, last_s: int = 0) -> None:
-        """last_s: who has not left so long after is ended by SIGALRM; 0: no such limit."""
-        self.asked = False
-        self.last_s = last_s
-        self.heard, self.told = os.pipe()
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, self.ask)
+    Not a threading.Event: a handler that sets one blocks for ever where it interrupts that event's own wait.
+    """
 
-    def ask(self, *_: object) -> None:
-        if not self.asked:
-            self.asked = True
-            os.write(self.told, b"\0")
-            signal.alarm(self.last_s)
+    def __init__(self, deadline_s: int = 0) -> None:
+        """deadline_s: SIGALRM ends the process this long after the request; 0: no such limit."""
+        self.requested = False
+        self.deadline_s = deadline_s
+        self._readable, self._writable = os.pipe()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.request)
+
+    def request(self, *_: object) -> None:
+        if not self.requested:
+            self.requested = True
+            os.write(self._writable, b"\0")
+            signal.alarm(self.deadline_s)
 
     def wait(self, seconds: float, /) -> bool:
-        if not self.asked:
-            select.select([self.heard], [], [], seconds)
-        return self.asked
+        if not self.requested:
+            select.select([self._readable], [], [], seconds)
+        return self.requested

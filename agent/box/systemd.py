@@ -1,4 +1,4 @@
-"""Tell systemd how we are: sd_notify(3) without its library."""
+"""The state of this service for systemd: sd_notify(3) without its library."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ def notify(state: str) -> None:
         try:
             unix.sendto(state.encode(), address)
         except OSError:
-            pass  # systemd's watchdog notices what we cannot tell it
+            pass  # the watchdog of systemd notices a message that is missing

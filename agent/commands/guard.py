@@ -1,4 +1,4 @@
-"""The last check beside the wire: which command may move the actuator, and when silence means safe. Pure: time is given."""
+"""The last check before the device: which command may move the actuator, and when silence means safe. Takes the time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from agent.commands import wire
 from agent.data import FUTURE_NS, Arguments, Command
 
 REMEMBERED = 256  # senders whose last sequence is kept, so that an old session cannot be replayed
-# Silence is looked for every tenth of safe_after_ms and acted on after eight of them:
-# when it is over, the safe state is reached, not begun.
-TICKS, PATIENCE = 10, 8
+# Heart-beats are checked every tenth of safe_after_ms, and eight tenths without one are silence:
+# so the safe state is reached, not only started, within safe_after_ms.
+TICKS, SILENCE_TICKS = 10, 8
 
 
 class Bounds(NamedTuple):
@@ -25,7 +25,7 @@ class Bounds(NamedTuple):
 
 
 class Guard:
-    """State of one actuator's command line.
+    """The senders of one actuator, and what they may command.
 
     One daemon at a time is master: a second one is refused until the first has left or fallen silent.
     """
@@ -35,16 +35,16 @@ class Guard:
         self.bounds = bounds
         self.clock = clock
         self.tick_ms = max(1, bounds.safe_after_ns // TICKS // 1_000_000)
-        self.patience = bounds.safe_after_ns // TICKS * PATIENCE
+        self.silence_ns = bounds.safe_after_ns // TICKS * SILENCE_TICKS
         self.session: int | None = None
-        self.heard: dict[str, int] = {}  # node -> time of its last good message
+        self.received: dict[str, int] = {}  # node -> time of its last good message
         self.sequences: OrderedDict[tuple[int, str], int] = OrderedDict()
-        self.transits: dict[tuple[int, str], Transit] = {}  # a sender's box that boots anew has another clock
+        self.transits: dict[tuple[int, str], Transit] = {}  # a sender's box has another clock after each boot
         self.decision = 0
         self.live = False
 
     def judge(self, command: Command, now: int) -> int:
-        """The verdict; wire.APPLIED means: apply it and call `applied`."""
+        """The verdict. After wire.APPLIED the caller applies the command and calls `applied`."""
         if command.actuator != self.actuator or not self._is_master(command.session, now):
             return wire.UNKNOWN
         key = (command.session, command.node)
@@ -58,8 +58,8 @@ class Guard:
         if not within_limits(command.arguments, self.bounds.limits):
             return wire.LIMIT
         if self.session != command.session:
-            self.session, self.decision, self.heard = command.session, 0, {}
-        self.heard[command.node] = now
+            self.session, self.decision, self.received = command.session, 0, {}
+        self.received[command.node] = now
         if command.decision < self.decision:
             return wire.OUTDATED
         if self.live and command.decision == self.decision:
@@ -70,38 +70,38 @@ class Guard:
         self.decision, self.live = command.decision, True
 
     def goodbye(self, node: str, session: int) -> None:
-        """A sender left in good order; `silent` decides what that means."""
+        """A sender has left in good order; the next call of `silent` makes of it what is due."""
         if session == self.session:
-            self.heard.pop(node, None)
+            self.received.pop(node, None)
 
     def silent(self, now: int) -> bool:
-        """True once, when somebody whose heart-beats are needed has stopped: make it safe now."""
+        """True once, when heart-beats of a needed sender are missing: make the device safe now."""
         if not self.live or self._complete(now):
             return False
         self.safe()
         return True
 
     def missing(self, now: int) -> list[str]:
-        """Who is needed and not there, for the log."""
-        gone = sorted(node for node in self.bounds.senders or self.heard if not self._fresh(node, now))
-        return [f"{node} {'is silent' if node in self.heard else 'has left'}" for node in gone]
+        """Needed senders that are silent or have left, for the log."""
+        nodes = sorted(node for node in self.bounds.senders or self.received if not self._fresh(node, now))
+        return [f"{node} {'is silent' if node in self.received else 'has left'}" for node in nodes]
 
     def safe(self) -> None:
-        """The actuator is safe now; the decision in force must be sent again."""
+        """The device is safe now; the decision in force must be sent again."""
         self.live, self.decision = False, 0
 
     def _complete(self, now: int) -> bool:
-        """Every sender that is needed has been heard lately; where none is named, all that have not said good-bye."""
-        needed = self.bounds.senders or self.heard
+        """No needed sender is silent. Needed are those configured, else all that have sent and not left."""
+        needed = self.bounds.senders or self.received
         return bool(needed) and all(self._fresh(node, now) for node in needed)
 
     def _fresh(self, node: str, now: int) -> bool:
-        return now - self.heard.get(node, -self.patience) < self.patience
+        return now - self.received.get(node, -self.silence_ns) < self.silence_ns
 
     def _is_master(self, session: int, now: int) -> bool:
         if session == self.session or self.session is None:
             return True
-        return not any(self._fresh(node, now) for node in self.heard)
+        return not any(self._fresh(node, now) for node in self.received)
 
     def _remember(self, key: tuple[int, str], sequence: int) -> None:
         self.sequences[key] = sequence
@@ -129,10 +129,10 @@ def within_limits(arguments: Arguments, limits: Mapping[str, Sequence[float]]) -
 
 
 class Transit:
-    """Delay of messages from another clock, beyond the least one seen in the last 10 to 20 s.
+    """Delay of messages from another clock, beyond the least one of the last 10 to 20 s.
 
-    Receive time minus send time is the true delay plus an unknown offset of the clocks; its minimum stands for the
-    offset (base delay, RFC 6817 section 3.4). What it cannot see is the part of the delay that every message has.
+    Receive time minus send time is the true delay plus an unknown offset of the clocks; its minimum is taken for the
+    offset (base delay, RFC 6817 section 3.4). The part of the delay that every message has stays undetected.
     """
 
     WINDOW_NS = 10_000_000_000

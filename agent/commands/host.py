@@ -1,4 +1,4 @@
-"""`reflexd actuate`: hosts actuator drivers, one thread and one socket each."""
+"""`reflexd actuate`: hosts actuator drivers, each with a thread and a socket of its own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger("reflexd.actuate")
 
 
 class Hosted(NamedTuple):
-    """An actuator to serve. driver: made, not yet open. bounds: what its guard accepts. endpoint: where it listens."""
+    """An actuator to serve. driver: made, not yet open. bounds: what its guard accepts. endpoint: ZeroMQ address."""
 
     name: str
     driver_name: str
@@ -39,7 +39,7 @@ class Hosted(NamedTuple):
 
 
 class Access(NamedTuple):
-    """Who may command across a network. own: secret key file of this box. authorized: folder of public key files."""
+    """Keys for commands across a network. own: secret key file of this box. authorized: folder of public key files."""
 
     own: Path
     authorized: Path | None
@@ -49,41 +49,40 @@ class Host:
     """Actuators, each with a socket and a thread of its own."""
 
     def __init__(self, actuators: Sequence[Hosted], access: Access | None, use_realtime: bool) -> None:
-        """access: None where no endpoint needs keys. Raises OSError when an address cannot be bound or a key not be read."""
+        """access: None where no endpoint needs keys. Raises OSError where an address cannot be bound or a key not read."""
         self.access = access
         self.use_realtime = use_realtime
         self.contexts: list[zmq.Context[zmq.Socket[bytes]]] = []
         self.authenticators: list[ThreadAuthenticator] = []
         self.locks: list[lock] = []
-        self.cores = [realtime.place(number, [], use_realtime) for number in range(len(actuators))]
-        self.servers = [self.server(actuator, cores) for actuator, cores in zip(actuators, self.cores)]
+        self.cores = [realtime.choose_cores(number, [], use_realtime) for number in range(len(actuators))]
+        self.servers = [self._make_server(actuator, cores) for actuator, cores in zip(actuators, self.cores)]
         self.threads = [
-            threading.Thread(target=self.serve, args=(server, cores), name=server.name, daemon=True)
+            threading.Thread(target=self._serve, args=(server, cores), name=server.name, daemon=True)
             for server, cores in zip(self.servers, self.cores)
         ]
         self.failed = False
 
-    def server(self, actuator: Hosted, cores: list[int]) -> ActuatorServer:
+    def _make_server(self, actuator: Hosted, cores: list[int]) -> ActuatorServer:
         name, endpoint = actuator.name, actuator.endpoint
-        context = realtime.context(self.use_realtime, cores)
+        context = realtime.zmq_context(self.use_realtime, cores)
         self.contexts.append(context)
         if not is_local(endpoint) and self.access:
             self.authenticators.append(keys.authenticator(context, self.access.authorized))
         if endpoint.startswith("ipc://"):
-            # A second host would silently take the socket's name away from the first.
-            self.locks.append(
-                lock(Path(endpoint[6:] + ".lock"), f"another 'reflexd actuate' already serves {endpoint}")
-            )
+            # Without the lock a second host would silently replace the first one's socket.
+            taken = f"another 'reflexd actuate' already serves {endpoint}"
+            self.locks.append(lock(Path(endpoint[6:] + ".lock"), taken))
         socket = _bind(context, endpoint, self.access)
         log.info("actuator %s (%s) listens at %s", name, actuator.driver_name, endpoint)
         return ActuatorServer(name, actuator.driver, Guard(name, actuator.bounds, wire.clock_id()), socket)
 
-    def serve(self, server: ActuatorServer, cores: list[int]) -> None:
-        realtime.thread(cores, self.use_realtime, realtime.ACTUATOR_PRIORITY)
+    def _serve(self, server: ActuatorServer, cores: list[int]) -> None:
+        realtime.set_thread(cores, self.use_realtime, realtime.ACTUATOR_PRIORITY)
         try:
             server.run()
         except Exception:
-            # A bug. The device was made safe on the way out; the others go safe when the process ends.
+            # A bug. This device is safe by now; the others go safe when the process ends.
             log.exception("actuator %s: a bug in its thread", server.name)
             self.failed = True
 
@@ -100,11 +99,11 @@ class Host:
             authenticator.stop()
         for context in self.contexts:
             context.destroy(linger=0)
-        for held in self.locks:
-            held.release()
+        for endpoint_lock in self.locks:
+            endpoint_lock.release()
 
-    def stuck(self) -> str:
-        """Name of an actuator whose driver does not return, or nothing."""
+    def stalled(self) -> str:
+        """Name of an actuator whose driver call does not return; empty where there is none."""
         now = time.monotonic_ns()
         return next((s.name for s in self.servers if s.busy_since and now - s.busy_since > STALLED_NS), "")
 
@@ -125,21 +124,18 @@ def _bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, access: Access
 
 
 def run(host: Host, stop: StopSignal) -> int:
-    """Serve until asked to stop; the exit code."""
+    """Serve until asked to stop. The exit code: 0, or 1 after a bug or a stalled driver."""
     locked = realtime.lock_memory()
     if not locked.on:
         log.warning("%s is off: %s", locked.name, locked.note)
-    realtime.settle()  # or the collector walks all modules between two commands: 12 to 17 ms were measured
+    realtime.freeze_objects()  # otherwise a collection between two commands walks all modules: 12 to 17 ms measured
     host.start()
     while not stop.wait(0.1):
-        stuck = host.stuck()
-        if stuck:
-            # Not the log: its thread would be gone before it has written this.
-            print(
-                f"actuator {stuck}: its driver has not returned for over 1 s; ending for a restart",
-                file=sys.stderr,
-                flush=True,
-            )
+        stalled = host.stalled()
+        if stalled:
+            # Not through the log, whose thread would end before it has written this.
+            sys.stderr.write(f"actuator {stalled}: its driver has not returned for over 1 s; ending for a restart\n")
+            sys.stderr.flush()
             os._exit(1)
         if host.failed:
             break

@@ -1,7 +1,7 @@
-"""Commands out of a lane: one plain ZeroMQ socket per actuator, heart-beats, acknowledgements in.
+"""A lane's commands to its actuators: one ZeroMQ socket for each, heart-beats, acknowledgements.
 
-A heart-beat is the last command again with a newer sequence and capture time. So every message says what shall be
-true as of that capture, a lost one heals within a beat, and an actuator that restarts learns the state by itself.
+A heart-beat is the last command again with a newer sequence and capture time. So every message carries the state that
+holds as of that capture, the next heart-beat replaces a lost message, and an actuator that restarts learns the state.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import NamedTuple
 
 import zmq
 
-from agent import ledger as ledger
+from agent import ledger
 from agent.commands import wire
-from agent.commands.wire import APPLIED, SEEN, VERDICTS, WireError, clock_id, pack_bye, pack_command, unpack
+from agent.commands.wire import APPLIED, SEEN, VERDICTS, WireError, clock_id, pack_goodbye, pack_command, unpack
 from agent.data import Ack, Command, Decision
 from agent.keys import Curve
 from agent.ledger import Ledger
 
 log = logging.getLogger("reflexd.outbox")
 
-PENDING = 256  # acknowledgements waited for at a time
+PENDING = 256  # messages without an acknowledgement, at most
 NO_ROW = -1
 
-# What a verdict means for the person who reads the log.
+# What a verdict means, for the log.
 MEANING = {
     wire.APPLIED: "takes commands again",
-    wire.REPLAYED: "has seen these sequence numbers: is a second daemon using this node's name?",
+    wire.REPLAYED: "has received these sequence numbers before: does a second daemon use this node's name?",
     wire.EXPIRED: "got commands older than the source's timeout_ms: is the lane, or the network to it, too slow?",
     wire.LIMIT: "refuses the verb or an argument: compare its 'verbs' and 'limits' with the rules",
     wire.UNKNOWN: "takes commands from another daemon until that one leaves or falls silent",
@@ -49,15 +49,15 @@ class Address(NamedTuple):
 
 
 class Link:
-    """The line to one actuator. Belongs to the lane's thread."""
+    """The connection to one actuator. Only the lane's thread uses it."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], address: Address, node: str, session: int, own_ledger: Ledger
+        self, context: zmq.Context[zmq.Socket[bytes]], address: Address, node: str, session: int, lane_ledger: Ledger
     ) -> None:
         self.address = address
         self.node = node
         self.session = session
-        self.ledger = own_ledger
+        self.ledger = lane_ledger
         self.clock = clock_id()
         self.sequence = 0
         self.in_force: Decision | None = None
@@ -69,11 +69,21 @@ class Link:
         self.socket = _connect(context, address)
 
     def send(self, decision: Decision, t_capture: int, ttl: int, row: int, late: bool = False) -> bool:
-        """Send now or not at all: False when no peer is connected or the queue is full (counted)."""
+        """Send now or not at all. False where no peer is connected or the queue is full; both are counted."""
         now = time.monotonic_ns()
         self.sequence += 1
         self.due = now + self.heartbeat_ns
-        command = Command(
+        try:
+            self.socket.send(pack_command(self._command(decision, t_capture, now, ttl, late)), zmq.NOBLOCK)
+        except zmq.Again:
+            self._not_sent(decision, row)
+            return False
+        self.in_force = decision
+        self.pending[self.sequence] = (row, now)
+        return True
+
+    def _command(self, decision: Decision, t_capture: int, now: int, ttl: int, late: bool) -> Command:
+        return Command(
             node=self.node,
             session=self.session,
             sequence=self.sequence,
@@ -87,23 +97,15 @@ class Link:
             clock=self.clock,
             late=late,
         )
-        try:
-            self.socket.send(pack_command(command), zmq.NOBLOCK)
-        except zmq.Again:
-            self._not_sent(now, decision, row)
-            return False
-        self.in_force = decision
-        self.pending[self.sequence] = (row, now)
-        return True
 
-    def _not_sent(self, now: int, decision: Decision, row: int) -> None:
+    def _not_sent(self, decision: Decision, row: int) -> None:
         if row != NO_ROW:
             self.ledger.count[ledger.UNDELIVERED] += 1
         self.in_force = decision  # the next heart-beat carries it
         self._not_answering(f"no peer connected at {self.address.endpoint}: is 'reflexd actuate' running?")
 
     def collect(self, now: int) -> None:
-        """Enter the acknowledgements that have arrived into the ledger, without waiting."""
+        """Write the acknowledgements that have arrived into the ledger, without waiting."""
         while int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN:
             try:
                 ack = unpack(self.socket.recv(zmq.NOBLOCK))
@@ -122,7 +124,7 @@ class Link:
         if row != NO_ROW:
             if ack.verdict == APPLIED:
                 self.ledger.count[ledger.ACKNOWLEDGED] += 1
-                # On another box its clock says nothing here: the time of the answer is an upper bound.
+                # The clock of another box cannot be compared: the time of the answer is an upper bound.
                 self.ledger.record_applied(row, ack.t_applied if ack.clock == self.clock else now)
             elif ack.verdict != SEEN:
                 self.ledger.count[ledger.REFUSED] += 1
@@ -132,7 +134,7 @@ class Link:
             self.verdict = ack.verdict
 
     def _drop_overdue(self, now: int) -> None:
-        """Count acknowledgements that are overdue; dicts keep their order, so the oldest is first."""
+        """Count overdue acknowledgements. A dict keeps its order, so the oldest is first."""
         while self.pending:
             sequence = next(iter(self.pending))
             row, sent = self.pending[sequence]
@@ -143,15 +145,15 @@ class Link:
                 self.ledger.count[ledger.UNACKNOWLEDGED] += 1
             self._not_answering("does not answer")
 
-    def _not_answering(self, why: str) -> None:
+    def _not_answering(self, reason: str) -> None:
         if self.answering:
             self.answering = False
-            log.warning("actuator %s: %s; it goes safe by itself", self.address.actuator, why)
+            log.warning("actuator %s: %s; it goes safe by itself", self.address.actuator, reason)
 
     def goodbye(self) -> None:
         """Announce that no more heart-beats follow."""
         try:
-            self.socket.send(pack_bye(self.node, self.session), zmq.NOBLOCK)
+            self.socket.send(pack_goodbye(self.node, self.session), zmq.NOBLOCK)
         except zmq.ZMQError:
             pass  # no peer is connected
 
@@ -176,9 +178,9 @@ class Outbox:
         addresses: Sequence[Address],
         node: str,
         session: int,
-        own_ledger: Ledger,
+        lane_ledger: Ledger,
     ) -> None:
-        self.links = {address.actuator: Link(context, address, node, session, own_ledger) for address in addresses}
+        self.links = {address.actuator: Link(context, address, node, session, lane_ledger) for address in addresses}
         self.all = list(self.links.values())
 
     @property
@@ -191,7 +193,7 @@ class Outbox:
         return self.links[decision.actuator].send(decision, t_capture, ttl, row, late)
 
     def heartbeat(self, now: int, t_capture: int, ttl: int, current: Callable[[str], Decision | None]) -> None:
-        """Repeat what is in force where nothing was sent for a third of the time after which silence means safe."""
+        """Repeat the decision in force where nothing was sent for a third of safe_after_ms."""
         for link in self.all:
             if now >= link.due:
                 decision = current(link.address.actuator) or link.in_force
@@ -199,7 +201,7 @@ class Outbox:
                     link.send(decision, t_capture, ttl, NO_ROW)
 
     def wait_connected(self, timeout_s: float) -> None:
-        """Give the connections a moment before the first command; an absent actuator is reported at the first send."""
+        """Wait for the connections before the first command; an absent actuator is reported at the first send."""
         end = time.monotonic() + timeout_s
         for link in self.all:
             link.socket.poll(max(0, int((end - time.monotonic()) * 1000)), zmq.POLLOUT)
@@ -209,7 +211,7 @@ class Outbox:
             link.collect(now)
 
     def goodbye(self) -> None:
-        """Leave without ending: the actuators go on without this lane until it speaks again."""
+        """Leave without closing: the actuators do not wait for this lane until it sends again."""
         for link in self.all:
             link.goodbye()
 
@@ -219,9 +221,9 @@ class Outbox:
 
 
 def _connect(context: zmq.Context[zmq.Socket[bytes]], address: Address) -> zmq.Socket[bytes]:
-    """A DEALER that refuses to queue for an absent peer and queues little for a slow one.
+    """A DEALER that queues nothing for an absent peer and little for a slow one.
 
-    Not CONFLATE: it would let a later message overwrite a stop that was not read yet.
+    Not CONFLATE: with it a later message would overwrite a stop that was not read yet.
     """
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)
@@ -233,7 +235,7 @@ def _connect(context: zmq.Context[zmq.Socket[bytes]], address: Address) -> zmq.S
     if address.curve:
         socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = address.curve
     if address.endpoint.startswith("tcp"):
-        # A pulled cable closes no connection: let ZeroMQ find out and reconnect.
+        # A pulled cable closes no connection: with heart-beats of its own ZeroMQ notices that and reconnects.
         socket.setsockopt(zmq.HEARTBEAT_IVL, 200)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 600)
     socket.connect(address.endpoint)

@@ -19,7 +19,7 @@ from drivers.base import Actuator, DeviceError
 log = logging.getLogger("reflexd.actuate")
 
 RETRY_NS = 200_000_000
-STALLED_NS = 1_000_000_000  # a driver that takes longer has hung: only a restart gets the device back
+STALLED_NS = 1_000_000_000  # a driver call that takes longer has stalled: only a restart releases the device
 WARN_EVERY_NS = 10_000_000_000
 
 
@@ -33,7 +33,7 @@ class ActuatorServer:
         self.socket = socket
         self.opened = False
         self.healthy = True
-        self.refused = False  # it opened and went safe, and did not take a command
+        self.refused = False  # the device opened and went safe, but did not accept a command
         self.retry_at = 0
         self.busy_since = 0
         self.counts: Counter[str] = Counter()
@@ -41,7 +41,7 @@ class ActuatorServer:
         self.stopping = threading.Event()
 
     def run(self) -> None:
-        """Serve until asked to stop, then leave the device safe."""
+        """Serve until asked to stop; then make the device safe."""
         self.socket.setsockopt(zmq.RCVTIMEO, self.guard.tick_ms)
         try:
             while not self.stopping.is_set():
@@ -102,19 +102,17 @@ class ActuatorServer:
         except zmq.ZMQError:
             self.counts["ack lost"] += 1
 
-    def _refuse(self, kind: str, what: str) -> None:
+    def _refuse(self, kind: str, message: str) -> None:
         """Count, and log at most every ten seconds for each kind."""
         if kind == "malformed":
             self.counts[kind] += 1
         now = time.monotonic_ns()
         if now - self.last_warned.get(kind, -WARN_EVERY_NS) >= WARN_EVERY_NS:
             self.last_warned[kind] = now
-            log.warning("actuator %s refuses a command as %s: %s", self.name, kind, what)
-
-    # -- the device -----------------------------------------------------------------------------------------------
+            log.warning("actuator %s refuses a command as %s: %s", self.name, kind, message)
 
     def _timed(self, move: Callable[..., None], *arguments: object) -> None:
-        """Move the device; the host ends, for a restart, when this takes too long."""
+        """Move the device; where that takes too long, the host ends for a restart."""
         self.busy_since = time.monotonic_ns()
         try:
             move(*arguments)
@@ -136,12 +134,12 @@ class ActuatorServer:
         if not self.healthy and not self.refused:
             self._device_back("is back, and safe")
 
-    def _device_back(self, how: str) -> None:
-        log.warning("actuator %s: the device %s", self.name, how)
+    def _device_back(self, state: str) -> None:
+        log.warning("actuator %s: the device %s", self.name, state)
         self.healthy, self.refused = True, False
 
     def _device_failed(self, error: DeviceError) -> None:
-        """The device failed: try to leave it safe, close it, open it again later."""
+        """Try to make the device safe, close it, and open it again later."""
         self.counts["device faults"] += 1
         if self.healthy:
             log.error("actuator %s: %s; trying again until it is back", self.name, error)
@@ -151,14 +149,14 @@ class ActuatorServer:
         self.opened = False
         self.retry_at = time.monotonic_ns() + RETRY_NS
 
-    def _make_safe(self, why: str, quiet: bool = False) -> None:
+    def _make_safe(self, reason: str, quiet: bool = False) -> None:
         self.guard.safe()
         if not self.opened:
             return
         try:
             self._timed(self.driver.safe)
             if not quiet:
-                log.warning("actuator %s is safe: %s", self.name, why)
+                log.warning("actuator %s is safe: %s", self.name, reason)
         except DeviceError as error:
             if not quiet:
                 self._device_failed(error)

@@ -10,7 +10,7 @@ import msgpack
 from agent.data import Ack, Command, Scalar
 
 VERSION = 1
-COMMAND, BYE, ACK = 1, 2, 3
+COMMAND, GOODBYE, ACK = 1, 2, 3
 
 # One 5QI-82 burst is 255 bytes with IP, TCP, ZMTP and CURVE headers (3GPP TS 23.501 table 5.7.4-1).
 COMMAND_BYTES = 150
@@ -18,18 +18,19 @@ NAME_BYTES = 32
 NODE_BYTES = 2 * NAME_BYTES + 1  # "box/lane"
 MAX_ARGUMENTS = 8
 
-# All that leaves this box. Pictures and sound are numpy arrays, or bytes once they are encoded, and stay.
+# The only types that leave this box. Pictures and sound are numpy arrays, or bytes once encoded, and stay.
 PLAIN = frozenset((str, int, float, bool))
 AT = Command._fields.index("arguments")
+COUNTS = ("session", "sequence", "decision", "t_capture", "t_sent", "ttl", "clock")
 
 VERDICTS = (
-    "applied",  # the device has it
-    "seen",  # a repetition of what is already applied: a heart-beat
+    "applied",  # the device has accepted it
+    "seen",  # a repetition of what is applied already: a heart-beat
     "replayed",  # its sequence is not above the last one
     "expired",  # older than its ttl
     "limit",  # verb or argument outside the actuator's limits
     "unknown",  # meant for another actuator, or from a sender that has left
-    "fault",  # the device did not take it
+    "fault",  # the device did not accept it
     "outdated",  # an older decision than the one in force
     "waiting",  # in the safe state until every lane that feeds it is alive
 )
@@ -37,18 +38,17 @@ APPLIED, SEEN, REPLAYED, EXPIRED, LIMIT, UNKNOWN, FAULT, OUTDATED, WAITING = ran
 
 
 class WireError(ValueError):
-    """These bytes are no message of ours; the text says why."""
+    """These bytes are not a message of this protocol; the text gives the reason."""
 
 
 def pack_command(command: Command) -> bytes:
-    """At most COMMAND_BYTES. Raises WireError when arguments make it longer, and for all but numbers, text and truth values."""
+    """At most COMMAND_BYTES. Raises WireError where it is longer, or has values other than numbers, text and booleans."""
     if not _is_plain(command):
-        raise WireError(f"command for {str(command.actuator)[:NAME_BYTES]!r}: {_told(command)}")
+        raise WireError(f"command for {str(command.actuator)[:NAME_BYTES]!r}: {_not_plain(command)}")
     frame = msgpack.packb((VERSION, COMMAND, *command))
     if len(frame) > COMMAND_BYTES:
-        raise WireError(
-            f"command for '{command.actuator}' takes {len(frame)} bytes, limit {COMMAND_BYTES}: shorten its names or arguments"
-        )
+        size = f"{len(frame)} bytes, limit {COMMAND_BYTES}"
+        raise WireError(f"command for '{command.actuator}' takes {size}: shorten its names or arguments")
     return bytes(frame)
 
 
@@ -59,11 +59,11 @@ def _is_plain(command: Command) -> bool:
     return not arguments or all(type(k) is str and isinstance(v, (str, int, float)) for k, v in arguments.items())
 
 
-def _told(command: Command) -> str:
-    """What of it must not leave, for the person whose rule made it."""
-    given = command.arguments if type(command.arguments) is dict else {"arguments": command.arguments}
+def _not_plain(command: Command) -> str:
+    """The value that must not leave, for the person whose rule made it."""
+    arguments = command.arguments if type(command.arguments) is dict else {"arguments": command.arguments}
     fields = {**command._asdict(), "arguments": ""}
-    for name, value in [*fields.items(), *given.items()]:
+    for name, value in [*fields.items(), *arguments.items()]:
         if type(name) is not str or not isinstance(value, (str, int, float)):
             break
     kind = type(value if type(name) is str else name).__name__
@@ -72,9 +72,9 @@ def _told(command: Command) -> str:
     )
 
 
-def pack_bye(node: str, session: int) -> bytes:
-    """The sender leaves in good order: stop waiting for its heart-beats."""
-    return bytes(msgpack.packb((VERSION, BYE, node, session)))
+def pack_goodbye(node: str, session: int) -> bytes:
+    """The sender stops in good order: no more heart-beats of it are to be expected."""
+    return bytes(msgpack.packb((VERSION, GOODBYE, node, session)))
 
 
 def pack_ack(ack: Ack) -> bytes:
@@ -82,7 +82,7 @@ def pack_ack(ack: Ack) -> bytes:
 
 
 def unpack(frame: bytes) -> Command | Ack | tuple[str, int]:
-    """One message; a bye comes as (node, session). Raises WireError on anything else, whatever the bytes."""
+    """One message; a goodbye as (node, session). Raises WireError for all other bytes, and nothing else."""
     if len(frame) > COMMAND_BYTES:
         raise WireError(f"oversized: {len(frame)} bytes, limit {COMMAND_BYTES}")
     fields = _parse(frame)
@@ -93,7 +93,7 @@ def unpack(frame: bytes) -> Command | Ack | tuple[str, int]:
         return _checked_command(body)
     if kind == ACK:
         return _checked_ack(body)
-    if kind == BYE and len(body) == 2 and is_name(body[0], NODE_BYTES) and _is_count(body[1]):
+    if kind == GOODBYE and len(body) == 2 and is_name(body[0], NODE_BYTES) and _is_count(body[1]):
         return body[0], body[1]
     raise WireError(f"unknown kind or malformed body: {str(kind)[:20]}")
 
@@ -109,16 +109,7 @@ def _checked_command(body: list[Any]) -> Command:
     if len(body) != len(Command._fields):
         raise WireError(f"a command has {len(Command._fields)} fields, this has {len(body)}")
     command = Command(*body)
-    counts = (
-        command.session,
-        command.sequence,
-        command.decision,
-        command.t_capture,
-        command.t_sent,
-        command.ttl,
-        command.clock,
-    )
-    if not all(map(_is_count, counts)) or type(command.late) is not bool:
+    if not all(_is_count(getattr(command, name)) for name in COUNTS) or type(command.late) is not bool:
         raise WireError("a command field has the wrong type")
     if not (is_name(command.node, NODE_BYTES) and is_name(command.actuator) and is_name(command.verb)):
         raise WireError("a command names its node, actuator and verb in 1 to 32 printable characters")

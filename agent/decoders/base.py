@@ -1,4 +1,4 @@
-"""What a decoder is: output tensors in, findings out. One file per way a network speaks."""
+"""The contract of a decoder: output tensors in, findings out. One file per output format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agent.yamlfile import Section
 
 
 class Finding(NamedTuple):
-    """Evidence before the lane has put its name and the time on it. score is 0..1; mark as of Evidence."""
+    """Evidence before the lane adds its name and the time. score: 0..1; mark: as in Evidence."""
 
     label: str
     score: float
@@ -23,7 +23,7 @@ class Finding(NamedTuple):
 
 
 class DecoderOptions(Section):
-    """Of a manifest; a decoder adds its own."""
+    """The `options` of a manifest; a decoder adds its own."""
 
 
 class DecoderError(Exception):
@@ -34,7 +34,7 @@ class Decoder(ABC):
     """Made once per lane; called once per inference with float32 outputs in the model's order."""
 
     Options: ClassVar[type[DecoderOptions]] = DecoderOptions
-    # float32 [17, 3] of the newest inference: y, x, score; for a second model. None where a network finds none.
+    # float32 [17, 3] of the newest inference: y, x, score; for a second model. None where a network has none.
     keypoints: Array | None = None
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
@@ -45,13 +45,13 @@ class Decoder(ABC):
 
     @abstractmethod
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
-        """Findings of one inference. Must stand any numbers, NaN included."""
+        """Findings of one inference. Must accept any numbers, NaN included."""
 
 
-def need_window(shape: tuple[int, ...], rows: float, width: int, of: str) -> None:
-    """Raises DecoderError unless `shape` is that of a window [1, rows or more, width]; of: who needs it."""
+def require_window(shape: tuple[int, ...], rows: float, width: int, need: str) -> None:
+    """Raises DecoderError unless `shape` is that of a window [1, rows or more, width]; need: starts the message."""
     if len(shape) != 3 or shape[1] < rows or shape[2] != width:
-        raise DecoderError(f"{of}, [1, {rows:g} or more, {width}]; it gets {list(shape)}")
+        raise DecoderError(f"{need}, [1, {rows:g} or more, {width}]; it gets {list(shape)}")
 
 
 def make(name: str, labels: Sequence[str], options: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> Decoder:

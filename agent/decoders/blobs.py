@@ -1,4 +1,4 @@
-"""Foreground [1, height, width, 1], 0..1, into boxes: parts that touch are one thing, and its size says what kind."""
+"""Foreground [1, height, width, 1], 0..1, into boxes: parts that touch are one object, and its size gives its kind."""
 
 from __future__ import annotations
 
@@ -13,38 +13,42 @@ from agent.data import Array, Box
 from agent.decoders import base
 from agent.decoders.base import DecoderError, DecoderOptions, Finding
 
-EVERYTHING = 1e6
+UNLIMITED = 1e6
 
 
 class Kind(DecoderOptions):
-    """[least, most] of a thing's box: what fits none is not reported, what fits more than one is the first of them."""
+    """[least, most] of an object's box. An object that fits no kind is not reported; else its first kind counts."""
 
     area: tuple[float, float] = Field(description="share of the picture")
-    aspect: tuple[float, float] = Field((0.0, EVERYTHING), description="width / height, each a share of the picture's")
+    aspect: tuple[float, float] = Field((0.0, UNLIMITED), description="width / height, each a share of the picture's")
 
     @field_validator("area", "aspect")
     @classmethod
-    def least_first(cls, given: tuple[float, float]) -> tuple[float, float]:
-        if not 0 <= given[0] < given[1] <= EVERYTHING:
-            raise ValueError(f"expected [least, most], found [{given[0]:g}, {given[1]:g}]")
-        return given
+    def _least_first(cls, limits: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= limits[0] < limits[1] <= UNLIMITED:
+            raise ValueError(f"expected [least, most], found [{limits[0]:g}, {limits[1]:g}]")
+        return limits
 
-    def takes(self, area: float, aspect: float) -> bool:
+    def fits(self, area: float, aspect: float) -> bool:
         return self.area[0] <= area <= self.area[1] and self.aspect[0] <= aspect <= self.aspect[1]
 
 
 class Options(DecoderOptions):
+    """Kinds of objects and what becomes one object."""
+
     kinds: dict[str, Kind] = Field(min_length=1, max_length=16, description="of each label")
-    threshold: float = Field(0.2, gt=0, le=1, description="a pixel with so much or more is foreground")
-    join: float = Field(0.01, ge=0, le=0.2, description="parts less than this share of the picture apart are one thing")
-    min_score: float = Field(0.3, ge=0, le=1, description="things below this are not reported")
-    top: int = Field(12, ge=1, le=1000, description="report at most so many things, the best ones")
+    threshold: float = Field(0.2, gt=0, le=1, description="a pixel with this value or more is foreground")
+    join: float = Field(
+        0.01, ge=0, le=0.2, description="parts less than this share of the picture apart are one object"
+    )
+    min_score: float = Field(0.3, ge=0, le=1, description="objects below this are not reported")
+    top: int = Field(12, ge=1, le=1000, description="report at most this many objects, the best ones")
 
 
 class Decoder(base.Decoder):
-    """Score: sqrt(fill * contrast), the share of its box that a thing fills and the mean foreground there; 0..1.
+    """Score: sqrt(fill * contrast), the share of its box that an object fills and the mean foreground there; 0..1.
 
-    A thing at the picture's edge is cut and may be larger than what is seen of it, so it can only be of the largest kind.
+    An object at the picture's edge is cut and may be larger than its box, so it can only be of the largest kind.
     """
 
     Options = Options
@@ -59,45 +63,45 @@ class Decoder(base.Decoder):
             )
         self.height, self.width = shapes[0][1:3]
         self.largest = max(options.kinds, key=lambda label: float(options.kinds[label].area[1]))
-        self.hot, self.wide = np.zeros((2, self.height, self.width), np.uint8)
-        self.marks = np.zeros((self.height, self.width), np.int32)
-        # Grown by so much on each side, parts within twice of it touch.
-        self.grown = round(options.join * self.width / 2), round(options.join * self.height / 2)
-        self.kernel = np.ones((2 * self.grown[1] + 1, 2 * self.grown[0] + 1), np.uint8)
+        self.mask, self.grown_mask = np.zeros((2, self.height, self.width), np.uint8)
+        self.numbers = np.zeros((self.height, self.width), np.int32)
+        # Parts grown by this much on each side touch if they are within twice of it.
+        self.margin = round(options.join * self.width / 2), round(options.join * self.height / 2)
+        self.kernel = np.ones((2 * self.margin[1] + 1, 2 * self.margin[0] + 1), np.uint8)
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         foreground = outputs[0][0, :, :, 0]
-        np.greater_equal(foreground, np.float32(self.options.threshold), out=self.hot.view(bool))  # NaN is not
-        if not cv2.countNonZero(self.hot):
+        np.greater_equal(foreground, np.float32(self.options.threshold), out=self.mask.view(bool))  # NaN is background
+        if not cv2.countNonZero(self.mask):
             return []
-        wide = cv2.dilate(self.hot, self.kernel, dst=self.wide)
-        count, marks, stats, _ = cv2.connectedComponentsWithStats(wide, self.marks, connectivity=8)
-        np.multiply(marks, self.hot, out=marks)  # what was grown is background again
-        flat = marks.reshape(-1)
+        grown = cv2.dilate(self.mask, self.kernel, dst=self.grown_mask)
+        count, numbers, stats, _ = cv2.connectedComponentsWithStats(grown, self.numbers, connectivity=8)
+        np.multiply(numbers, self.mask, out=numbers)  # the margin grown is background again
+        flat = numbers.reshape(-1)
         pixels = np.bincount(flat, minlength=count)
         light = np.bincount(flat, weights=np.nan_to_num(foreground, nan=0.0, posinf=1.0).reshape(-1), minlength=count)
         corners: list[list[int]] = np.asarray(stats, int).tolist()
-        found = [self.thing(corners[n], int(pixels[n]), float(light[n])) for n in range(1, count)]
-        sure = [one for one in found if one is not None and one.score >= self.options.min_score]
-        return sorted(sure, key=lambda one: -one.score)[: self.options.top]
+        objects = [self._finding(corners[n], int(pixels[n]), float(light[n])) for n in range(1, count)]
+        findings = [item for item in objects if item is not None and item.score >= self.options.min_score]
+        return sorted(findings, key=lambda finding: -finding.score)[: self.options.top]
 
-    def thing(self, corner: list[int], pixels: int, light: float) -> Finding | None:
-        """corner: x, y, width, height of its grown box. pixels, light: number and sum of what is foreground in it."""
+    def _finding(self, corner: list[int], pixels: int, light: float) -> Finding | None:
+        """corner: x, y, width, height of its grown box. pixels, light: number and sum of its foreground pixels."""
         x, y, width, height = corner[:4]
         box = Box(
-            (x + self.grown[0] if x else 0) / self.width,
-            (y + self.grown[1] if y else 0) / self.height,
-            (x + width - (self.grown[0] if x + width < self.width else 0)) / self.width,
-            (y + height - (self.grown[1] if y + height < self.height else 0)) / self.height,
+            (x + self.margin[0] if x else 0) / self.width,
+            (y + self.margin[1] if y else 0) / self.height,
+            (x + width - (self.margin[0] if x + width < self.width else 0)) / self.width,
+            (y + height - (self.margin[1] if y + height < self.height else 0)) / self.height,
         )
         wide, high = box.right - box.left, box.bottom - box.top
-        label = self.label(box, wide * high, wide / high)
+        label = self._label(box, wide * high, wide / high)
         if label is None:
             return None
         fill, contrast = pixels / (wide * high * self.width * self.height), light / pixels
         return Finding(label, min(max(fill * contrast, 0.0), 1.0) ** 0.5, box)
 
-    def label(self, box: Box, area: float, aspect: float) -> str | None:
+    def _label(self, box: Box, area: float, aspect: float) -> str | None:
         cut = box.left <= 0 or box.top <= 0 or box.right >= 1 or box.bottom >= 1
         kinds = {self.largest: self.options.kinds[self.largest]} if cut else self.options.kinds
-        return next((label for label, kind in kinds.items() if kind.takes(area, aspect)), None)
+        return next((label for label, kind in kinds.items() if kind.fits(area, aspect)), None)

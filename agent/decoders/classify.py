@@ -14,16 +14,20 @@ from agent.decoders.base import DecoderError, DecoderOptions, Finding
 
 
 class Options(DecoderOptions):
+    """Which labels are reported."""
+
     min_score: float = Field(0.1, ge=0, le=1, description="labels below this are not reported")
-    top: int = Field(5, ge=1, description="report at most so many labels")
+    top: int = Field(5, ge=1, description="report at most this many labels")
     groups: dict[str, list[str]] = Field(
         {},
         max_length=64,
-        description="label: the model's own labels that mean it; only these are reported, each as its surest",
+        description="label: the model's own labels for it; only groups are reported, each with its highest score",
     )
 
 
 class Decoder(base.Decoder):
+    """Output [1, labels] of scores 0..1."""
+
     Options = Options
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
@@ -31,12 +35,14 @@ class Decoder(base.Decoder):
         count = shapes[0][-1]
         if count != len(self.labels):
             raise DecoderError(f"the model gives {count} scores and the manifest names {len(self.labels)} labels")
-        self.groups = [(group, [self.place(group, label) for label in own]) for group, own in options.groups.items()]
-        if empty := [group for group, own in self.groups if not own]:
+        self.groups = [
+            (group, [self._index(group, label) for label in members]) for group, members in options.groups.items()
+        ]
+        if empty := [group for group, members in self.groups if not members]:
             raise DecoderError(f"options.groups.{empty[0]}: name at least one label of the model")
 
-    def place(self, group: str, label: str) -> int:
-        """Of a label's score. Raises DecoderError."""
+    def _index(self, group: str, label: str) -> int:
+        """The index of a label's score. Raises DecoderError."""
         if label in self.labels:
             return self.labels.index(label)
         close = get_close_matches(label, self.labels, 1, 0.5)
@@ -45,14 +51,14 @@ class Decoder(base.Decoder):
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         scores = outputs[0].reshape(-1).tolist()
-        least = self.options.min_score
-        said = [(group, _surest(scores, own)) for group, own in self.groups] or zip(self.labels, scores)
-        found = [Finding(label, min(score, 1.0)) for label, score in said if score >= least]
-        if len(found) > 1:
-            found.sort(key=lambda finding: -finding.score)
-        return found[: self.options.top]
+        min_score = self.options.min_score
+        labelled = [(group, _highest(scores, members)) for group, members in self.groups] or zip(self.labels, scores)
+        findings = [Finding(label, min(score, 1.0)) for label, score in labelled if score >= min_score]
+        if len(findings) > 1:
+            findings.sort(key=lambda finding: -finding.score)
+        return findings[: self.options.top]
 
 
-def _surest(scores: list[float], places: list[int]) -> float:
-    """The highest of those scores; -1 where none is a number."""
-    return max((scores[place] for place in places if scores[place] >= 0), default=-1.0)
+def _highest(scores: list[float], indices: list[int]) -> float:
+    """The highest of these scores; -1 where all are NaN."""
+    return max((scores[index] for index in indices if scores[index] >= 0), default=-1.0)

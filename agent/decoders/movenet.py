@@ -1,4 +1,4 @@
-"""MoveNet single pose: 17 keypoints, and from them whether somebody is there and whether they lie."""
+"""MoveNet single pose: 17 keypoints, and from them whether there is a person and whether it lies."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ SHOULDERS, HIPS = (5, 6), (11, 12)
 
 
 class Options(DecoderOptions):
-    keypoint_score: float = Field(0.2, ge=0, le=1, description="keypoints below this are not seen")
-    min_keypoints: int = Field(5, ge=1, le=KEYPOINTS, description="fewer seen keypoints are nobody")
+    """Which keypoints make a person."""
+
+    keypoint_score: float = Field(0.2, ge=0, le=1, description="keypoints below this are not detected")
+    min_keypoints: int = Field(5, ge=1, le=KEYPOINTS, description="fewer detected keypoints are no person")
 
 
 class Decoder(base.Decoder):
@@ -38,16 +40,16 @@ class Decoder(base.Decoder):
         points = self.keypoints = outputs[0].reshape(KEYPOINTS, 3)
         # Plain floats: on 17 points they are several times faster than array operations.
         rows = points.tolist()
-        seen = [row for row in rows if row[2] >= self.options.keypoint_score]
-        if len(seen) < self.options.min_keypoints:
+        detected = [row for row in rows if row[2] >= self.options.keypoint_score]
+        if len(detected) < self.options.min_keypoints:
             return []
-        ys, xs, scores = zip(*seen)
+        ys, xs, scores = zip(*detected)
         box = Box(max(min(xs), 0.0), max(min(ys), 0.0), min(max(xs), 1.0), min(max(ys), 1.0))
-        found = [Finding("person", min(sum(scores) / len(scores), 1.0), box)]
-        flat = _lying(rows)
-        if flat > 0:
-            found.append(Finding("lying", flat, box))
-        return found
+        findings = [Finding("person", min(sum(scores) / len(scores), 1.0), box)]
+        lying = _lying(rows)
+        if lying > 0:
+            findings.append(Finding("lying", lying, box))
+        return findings
 
 
 def _lying(rows: Sequence[Sequence[float]]) -> float:

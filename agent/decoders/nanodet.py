@@ -1,6 +1,6 @@
-"""NanoDet-Plus: per level of the pyramid a score for each label and place, and how far the box's four sides are off.
+"""NanoDet-Plus: per pyramid level a score for each label and cell, and the distances of the box's four sides.
 
-Each distance comes as a distribution over whole cells, and is its mean (generalized focal loss, arXiv:2006.04388).
+Each distance is the mean of a distribution over whole cells (generalized focal loss, arXiv:2006.04388).
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ SIDES = 4  # left, top, right, bottom
 
 
 class Options(DecoderOptions):
-    min_score: float = Field(0.35, gt=0, le=1, description="places below this are no detections")
+    """Which detections are reported."""
+
+    min_score: float = Field(0.35, gt=0, le=1, description="cells below this are no detections")
     overlap: float = Field(
-        0.6, ge=0, le=1, description="intersection over union from which two boxes of a label are one"
+        0.6, ge=0, le=1, description="intersection over union from which two boxes of a label are the same object"
     )
-    candidates: int = Field(200, ge=1, le=2000, description="look at most at so many places, the best ones")
-    top: int = Field(10, ge=1, description="report at most so many detections")
+    candidates: int = Field(200, ge=1, le=2000, description="compare at most this many cells, the best ones")
+    top: int = Field(10, ge=1, description="report at most this many detections")
 
 
 class Decoder(base.Decoder):
-    """Outputs: a level's scores [1, n * n, labels] for each level, then the distances [1, n * n, 4 * bins] in the same order.
+    """Outputs: scores [1, n * n, labels] of each level, then distances [1, n * n, 4 * bins] in the same order.
 
-    A level is n by n places, one for each cell of a square input, so its stride in pixels need not be known.
+    A level is n by n cells of a square input, so its stride in pixels need not be known.
     """
 
     Options = Options
@@ -40,16 +42,16 @@ class Decoder(base.Decoder):
         super().__init__(labels, options, shapes)
         self.levels = len(shapes) // 2
         scores, sides = shapes[: self.levels], shapes[self.levels :]
-        if not self.levels or len(scores) != len(sides) or not all(map(self.fits, scores, sides)):
+        if not self.levels or len(scores) != len(sides) or not all(map(self._fits, scores, sides)):
             raise DecoderError(
                 f"nanodet needs scores [1, n * n, {len(self.labels)}] per level and then as many distances"
                 f" [1, n * n, 4 * bins]; the model gives {list(shapes)}"
             )
-        grids = [_places(isqrt(shape[1])) for shape in scores]
+        grids = [_grid(isqrt(shape[1])) for shape in scores]
         self.centres = np.concatenate([centres for centres, _ in grids])
-        self.cells = np.concatenate([cells for _, cells in grids])
+        self.cell_sizes = np.concatenate([sizes for _, sizes in grids])
 
-    def fits(self, scores: tuple[int, ...], sides: tuple[int, ...]) -> bool:
+    def _fits(self, scores: tuple[int, ...], sides: tuple[int, ...]) -> bool:
         return (
             len(scores) == len(sides) == 3
             and scores[:2] == sides[:2] == (1, isqrt(scores[1]) ** 2)
@@ -60,31 +62,29 @@ class Decoder(base.Decoder):
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         scores = np.concatenate([output[0] for output in outputs[: self.levels]])
-        best = scores.max(axis=1)  # NaN where one score is
+        best = scores.max(axis=1)  # NaN where any score is
         at = np.flatnonzero(best >= self.options.min_score)
         at = at[np.argsort(-best[at], kind="stable")][: self.options.candidates]
         if not len(at):
             return []
         sides = np.concatenate([output[0] for output in outputs[self.levels :]])[at]
-        boxes = _around(self.centres[at], distances(sides) * self.cells[at])
-        sound = np.isfinite(boxes).all(axis=1)
-        at, boxes = at[sound], boxes[sound]
+        boxes = _boxes(self.centres[at], distances(sides) * self.cell_sizes[at])
+        finite = np.isfinite(boxes).all(axis=1)
+        at, boxes = at[finite], boxes[finite]
         kinds = scores[at].argmax(axis=1)
-        kept = _apart(boxes, kinds, self.options.overlap, self.options.top)
-        return [
-            Finding(self.labels[kinds[one]], min(float(best[at[one]]), 1.0), Box(*boxes[one].tolist())) for one in kept
-        ]
+        kept = _suppress(boxes, kinds, self.options.overlap, self.options.top)
+        return [Finding(self.labels[kinds[n]], min(float(best[at[n]]), 1.0), Box(*boxes[n].tolist())) for n in kept]
 
 
-def _places(n: int) -> tuple[Array, Array]:
-    """Middles x, y of n by n cells, row by row, and a cell's size: float32 [n * n, 2] and [n * n, 1], shares of the input."""
+def _grid(n: int) -> tuple[Array, Array]:
+    """Middles x, y of n by n cells, row by row, and their sizes: float32 [n * n, 2] and [n * n, 1], shares."""
     middles = (np.arange(n, dtype=np.float32) + np.float32(0.5)) / np.float32(n)
     x, y = np.meshgrid(middles, middles)
     return np.stack([x.reshape(-1), y.reshape(-1)], axis=1), np.full((n * n, 1), 1.0 / n, np.float32)
 
 
 def distances(sides: Array) -> Array:
-    """Logits [k, 4 * bins] to cells [k, 4]: the mean of bin 0, 1, 2 ... under the softmax; NaN where that is undefined."""
+    """Logits [k, 4 * bins] to cells [k, 4]: the mean of bin 0, 1, 2 ... under the softmax; NaN where undefined."""
     bins = sides.shape[1] // SIDES
     with np.errstate(invalid="ignore"):  # infinity less infinity
         logits = sides.reshape(-1, SIDES, bins).astype(np.float32)
@@ -93,22 +93,22 @@ def distances(sides: Array) -> Array:
     return means
 
 
-def _around(centres: Array, off: Array) -> Array:
+def _boxes(centres: Array, sides: Array) -> Array:
     """Boxes left, top, right, bottom [k, 4] within the picture, of middles [k, 2] and distances [k, 4]."""
-    boxes: Array = np.concatenate([centres - off[:, :2], centres + off[:, 2:]], axis=1).clip(0.0, 1.0)
+    boxes: Array = np.concatenate([centres - sides[:, :2], centres + sides[:, 2:]], axis=1).clip(0.0, 1.0)
     return boxes
 
 
-def _apart(boxes: Array, kinds: Array, overlap: float, top: int) -> list[int]:
-    """Non-maximum suppression per label: at most `top` indices of boxes [k, 4], which come best first."""
+def _suppress(boxes: Array, kinds: Array, overlap: float, top: int) -> list[int]:
+    """Non-maximum suppression per label: at most `top` indices of boxes [k, 4], which are sorted best first."""
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     kept: list[int] = []
     left: Array = np.arange(len(boxes))
     while len(left) and len(kept) < top:
-        one, left = int(left[0]), left[1:]
-        kept.append(one)
-        common = np.minimum(boxes[one, 2:], boxes[left, 2:]) - np.maximum(boxes[one, :2], boxes[left, :2])
+        best, left = int(left[0]), left[1:]
+        kept.append(best)
+        common = np.minimum(boxes[best, 2:], boxes[left, 2:]) - np.maximum(boxes[best, :2], boxes[left, :2])
         shared = common.clip(0.0).prod(axis=1)
-        union = areas[one] + areas[left] - shared
-        left = left[(shared <= overlap * union) | (kinds[left] != kinds[one])]
+        union = areas[best] + areas[left] - shared
+        left = left[(shared <= overlap * union) | (kinds[left] != kinds[best])]
     return kept

@@ -13,8 +13,10 @@ from agent.decoders.base import DecoderError, DecoderOptions, Finding
 
 
 class Options(DecoderOptions):
+    """Which detections are reported."""
+
     min_score: float = Field(0.3, ge=0, le=1, description="detections below this are not reported")
-    top: int = Field(10, ge=1, description="report at most so many detections")
+    top: int = Field(10, ge=1, description="report at most this many detections")
 
 
 class Decoder(base.Decoder):
@@ -29,12 +31,12 @@ class Decoder(base.Decoder):
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         boxes, classes, scores, _ = outputs
-        found = []
-        for place, kind, score in zip(boxes[0].tolist(), classes[0].tolist(), scores[0].tolist()):
-            if not score >= self.options.min_score:  # also turns NaN away
+        findings = []
+        for corners, kind, score in zip(boxes[0].tolist(), classes[0].tolist(), scores[0].tolist()):
+            if not score >= self.options.min_score:  # NaN is skipped, too
                 continue
             if not 0 <= kind < len(self.labels):
                 continue
-            top, left, bottom, right = place
-            found.append(Finding(self.labels[int(kind)], min(score, 1.0), Box(left, top, right, bottom)))
-        return found[: self.options.top]
+            top, left, bottom, right = corners
+            findings.append(Finding(self.labels[int(kind)], min(score, 1.0), Box(left, top, right, bottom)))
+        return findings[: self.options.top]

@@ -1,4 +1,4 @@
-"""`reflexd model list|bench`: which packages are here and whole, and how long each takes on this machine."""
+"""`reflexd model list|bench`: which packages are installed and intact, and how long each takes on this machine."""
 
 from __future__ import annotations
 
@@ -22,62 +22,66 @@ from agent.package import UNREADABLE, Package
 TIMES = ("name", "p50_ms", "p99_ms", "max_ms", "budget_ms", "verdict")
 COLUMNS = ("name", "version", "backend", "bytes", "labels", "budget_ms", "state")
 GOOD, DAMAGED, MISSING = "good", "damaged", "file missing"
-WARM, LEAST, MOST, MOST_S = 20, 100, 2000, 1.5  # runs before the clock counts, at least, at most, and for how long
-NOISE = 8  # inputs that take turns where the package brings none
+WARM_UP, MIN_RUNS, MAX_RUNS, MAX_S = 20, 100, 2000, 1.5  # runs that are not timed; timed runs; seconds
+NOISE = 8  # random inputs that take turns where the package has no golden ones
 
 
 def show_list(folders: Sequence[Path], as_json: bool) -> int:
-    """0 when all are good, 2 when one is not. One bad package hides no other. Raises PackageError: no package in a folder."""
-    told = [_state(folder) for folder in _found(folders)]
+    """0 when all are good, else 2; a bad package hides no other. Raises PackageError where a folder has no package."""
+    rows = [_state(folder) for folder in _packages(folders)]
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(rows, indent=2))
     else:
-        click.echo(table(COLUMNS, told))
-        for each in told:
-            if each["mistakes"]:
-                click.echo(f"\n{each['name']}: " + "\n".join(each["mistakes"]))
-    return 2 if any(each["state"] != GOOD for each in told) else 0
+        click.echo(table(COLUMNS, rows))
+        _print_mistakes(rows)
+    return 2 if any(row["state"] != GOOD for row in rows) else 0
 
 
-def _found(folders: Iterable[Path]) -> list[Path]:
-    """Bundled packages and those in `folders`: each is a package, or has packages below it."""
-    places = sorted(path.parent for path in package.BUNDLED.glob("*/manifest.yaml"))
+def _print_mistakes(rows: Iterable[dict[str, Any]]) -> None:
+    for row in rows:
+        if row.get("mistakes"):
+            click.echo(f"\n{row['name']}: " + "\n".join(row["mistakes"]))
+
+
+def _packages(folders: Iterable[Path]) -> list[Path]:
+    """The bundled packages and those in `folders`: each is a package itself, or contains packages."""
+    packages = sorted(path.parent for path in package.BUNDLED.glob("*/manifest.yaml"))
     for folder in folders:
         itself = [folder / "manifest.yaml"] if os.path.isfile(folder / "manifest.yaml") else []
         inside = [path.parent for path in itself or sorted(folder.glob("*/manifest.yaml"))]
         if not inside:
             raise PackageError(f"{folder}: no model package there: no manifest.yaml in it, nor in a folder of it")
-        places += inside
-    return list(dict.fromkeys(places))
+        packages += inside
+    return list(dict.fromkeys(packages))
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    """What the manifest says, and whether the file is the one it speaks of. Nothing is loaded."""
-    told: dict[str, Any] = {"name": folder.resolve().name, "folder": str(folder), **dict.fromkeys(COLUMNS[1:-1])}
-    told |= {"state": GOOD, "mistakes": []}
+    """What the manifest says, and whether the model file matches it. Nothing is loaded."""
+    row: dict[str, Any] = {"name": folder.resolve().name, "folder": str(folder), **dict.fromkeys(COLUMNS[1:-1])}
+    row |= {"state": GOOD, "mistakes": []}
     try:
         manifest = package.read(folder)
         path = folder / manifest.file
-        told |= {"version": manifest.version, "backend": manifest.backend, "budget_ms": manifest.budget_ms}
-        told["bytes"] = os.path.getsize(path) if os.path.isfile(path) else None
-        told["labels"] = len(package.labels(folder))
+        row |= {"version": manifest.version, "backend": manifest.backend, "budget_ms": manifest.budget_ms}
+        row["bytes"] = os.path.getsize(path) if os.path.isfile(path) else None
+        row["labels"] = len(package.labels(folder))
         package.verify_file(folder, manifest)
     except (PackageError, OSError) as error:
-        missing = told["version"] is not None and told["bytes"] is None
-        told |= {"state": MISSING if missing else DAMAGED, "mistakes": str(error).splitlines()}
-    return told
+        missing = row["version"] is not None and row["bytes"] is None
+        row |= {"state": MISSING if missing else DAMAGED, "mistakes": str(error).splitlines()}
+    return row
 
 
-def table(head: Sequence[str], told: Sequence[dict[str, Any]]) -> str:
-    """Columns as wide as their widest cell; numbers to the right."""
+def table(head: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    """Columns as wide as their widest cell; numbers right-aligned."""
     columns = []
     for key in head:
-        values = [each.get(key) for each in told]
+        values = [row.get(key) for row in rows]
         cells = [key, *map(_plain, values)]
         width = max(map(len, cells))
         right = any(isinstance(value, (int, float)) for value in values)
         columns.append([cell.rjust(width) if right else cell.ljust(width) for cell in cells])
-    return "\n".join("  ".join(row).rstrip() for row in zip(*columns))
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns))
 
 
 def _plain(value: Any) -> str:
@@ -90,64 +94,65 @@ def bench(names: Sequence[str], as_json: bool) -> int:
     """0 when every package runs, fast enough or not; 2 when one does not. Raises PackageError."""
     from agent.box.machine import machine
 
-    folders = [package.find(name) for name in names] or _found(())
-    told: list[dict[str, Any]] = []
+    folders = [package.find(name) for name in names] or _packages(())
+    rows: list[dict[str, Any]] = []
     for folder in folders:
         try:
-            told.append(measure(package.open_package(folder)))
+            rows.append(measure(package.open_package(folder)))
         except PackageError as error:
-            told.append({"name": folder.resolve().name, "verdict": "does not run", "mistakes": str(error).splitlines()})
+            rows.append({"name": folder.resolve().name, "verdict": "does not run", "mistakes": str(error).splitlines()})
     if as_json:
-        click.echo(json.dumps({"machine": machine(), "packages": told}, indent=2))
+        click.echo(json.dumps({"machine": machine(), "packages": rows}, indent=2))
     else:
-        click.echo(table(TIMES, told))
-        for each in told:
-            if "mistakes" in each:
-                click.echo(f"\n{each['name']}: " + "\n".join(each["mistakes"]))
+        click.echo(table(TIMES, rows))
+        _print_mistakes(rows)
         click.echo(f"\ninvoke and decode, one thread, on {machine()}")
-    return 2 if any("mistakes" in each for each in told) else 0
+    return 2 if any("mistakes" in row for row in rows) else 0
 
 
 def measure(opened: Package) -> dict[str, Any]:
-    """ms of invoke and decode, without getting data in."""
-    rows, kind = _samples(opened)
-    taken: list[float] = []
-    end = time.monotonic() + MOST_S
-    for number in range(WARM + MOST):
-        for place, values in enumerate(rows):
-            row = values[number % len(values)]
-            opened.engine.input(place).reshape(row.shape)[...] = row  # [1, ...], or of sound [n]
-        before = time.perf_counter()
-        opened.engine.invoke()
-        opened.findings()
-        taken.append(time.perf_counter() - before)
-        if number >= WARM + LEAST and time.monotonic() > end:
-            break
-    ms = np.array(taken[WARM:]) * 1e3
-    p50, p99, most = (round(float(value), 4) for value in (*np.percentile(ms, [50, 99]), ms.max()))
+    """Milliseconds of invoke and decode, without filling the inputs."""
+    inputs, kind = _samples(opened)
+    ms = np.array(_run_times(opened, inputs)) * 1e3
+    p50, p99, largest = (round(float(value), 4) for value in (*np.percentile(ms, [50, 99]), ms.max()))
     budget = opened.manifest.budget_ms
-    verdict = (
-        "fits" if p99 <= budget else "too slow" if p50 > budget else "too slow at p99"
-    )  # other work on the machine?
     return {
         "name": opened.name,
         "samples": len(ms),
         "input": kind,
         "p50_ms": p50,
         "p99_ms": p99,
-        "max_ms": most,
+        "max_ms": largest,
         "budget_ms": budget,
-        "verdict": verdict,
+        # Only at p99: perhaps because of other work on the machine
+        "verdict": "fits" if p99 <= budget else "too slow" if p50 > budget else "too slow at p99",
     }
 
 
+def _run_times(opened: Package, inputs: Sequence[Array]) -> list[float]:
+    """Seconds of each timed run. inputs: [n, ...] for each input of the model."""
+    seconds: list[float] = []
+    end = time.monotonic() + MAX_S
+    for number in range(WARM_UP + MAX_RUNS):
+        for index, values in enumerate(inputs):
+            value = values[number % len(values)]
+            opened.engine.input(index).reshape(value.shape)[...] = value  # [1, ...], or of sound [n]
+        start = time.perf_counter()
+        opened.engine.invoke()
+        opened.findings()
+        seconds.append(time.perf_counter() - start)
+        if number >= WARM_UP + MIN_RUNS and time.monotonic() > end:
+            break
+    return seconds[WARM_UP:]
+
+
 def _samples(opened: Package) -> tuple[list[Array], str]:
-    """For each input [n, ...], and where they are from."""
+    """For each input [n, ...], and their origin: golden or noise."""
     inputs = opened.engine.inputs
     if opened.manifest.golden:
         try:
             with np.load(opened.folder / opened.manifest.golden, allow_pickle=False) as golden:
-                return [golden[f"input_{place}"] for place in range(len(inputs))], "golden"
+                return [golden[f"input_{index}"] for index in range(len(inputs))], "golden"
         except UNREADABLE as error:
             raise PackageError(f"{opened.folder}: golden outputs cannot be read: {error}") from error
     random = np.random.default_rng(0)
@@ -155,7 +160,7 @@ def _samples(opened: Package) -> tuple[list[Array], str]:
 
 
 def noise(tensor: Tensor, manifest: Manifest, random: np.random.Generator) -> Array:
-    """[NOISE, ...]: every stored value of an integer type alike; of a float one pixels, or readings around their mean."""
+    """[NOISE, ...]: of integers uniform over all stored values; of floats pixels, or readings around their mean."""
     row = tensor.shape[1:] or tensor.shape
     shape, kind = (NOISE, *row), np.dtype(tensor.dtype)
     if kind.kind in "iu":

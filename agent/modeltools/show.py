@@ -1,4 +1,4 @@
-"""`reflexd model show|verify`: what a package takes and gives, and whether it is whole."""
+"""`reflexd model show|verify`: inputs, outputs and labels of a package, and whether it is intact."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def show(name: str, as_json: bool) -> None:
     folder = package.find(name)
     opened = package.open_package(folder)
     manifest = opened.manifest
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "name": opened.name,
         "version": manifest.version,
         "licence": manifest.licence,
@@ -27,14 +27,11 @@ def show(name: str, as_json: bool) -> None:
         "bytes": (folder / manifest.file).stat().st_size,
         "budget_ms": manifest.budget_ms,
         "data": manifest.data,
-        "inputs": [_describe(one) for one in opened.engine.inputs],
-        "outputs": [_describe(one) for one in opened.engine.outputs],
+        "inputs": [_describe(tensor) for tensor in opened.engine.inputs],
+        "outputs": [_describe(tensor) for tensor in opened.engine.outputs],
     }
-    click.echo(
-        json.dumps(told, indent=2)
-        if as_json
-        else "\n".join(f"{key:<10} {_plain(value)}" for key, value in told.items())
-    )
+    lines = (f"{key:<10} {_plain(value)}" for key, value in facts.items())
+    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
 
 
 def _plain(value: Any) -> str:
@@ -58,8 +55,9 @@ def verify(name: str, as_json: bool) -> int:
             raise
         click.echo(json.dumps({"ok": False, "mistakes": str(error).splitlines()}))
         return 2
-    golden = "no golden outputs" if worst is None else f"golden outputs within {worst:.0%} of the tolerance"
-    click.echo(
-        json.dumps({"ok": True, "golden": worst}) if as_json else f"{opened.name}: good: sha256, load, run; {golden}"
-    )
+    if as_json:
+        click.echo(json.dumps({"ok": True, "golden": worst}))
+    else:
+        golden = "no golden outputs" if worst is None else f"golden outputs within {worst:.0%} of the tolerance"
+        click.echo(f"{opened.name}: good: sha256, load, run; {golden}")
     return 0

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from agent.tape import DISCONTINUITY, INFERRED, REFINE_SKIPPED, REFINED, Record, TapeHeader, nbytes
+from agent.recorder.tape_reader import Record
+from agent.tape import DISCONTINUITY, INFERRED, REFINE_SKIPPED, REFINED, TapeHeader, nbytes
 
 # Names of the values that a tape stores without names
 FIELDS = {

@@ -27,7 +27,8 @@ from agent.recorder import redact
 from agent.recorder.events import EventClips, prune
 from agent.recorder.messages import make_message
 from agent.recorder.recording import Recording
-from agent.tape import MORE, Reader, Record, TapeHeader
+from agent.recorder.tape_reader import Record, TapeReader
+from agent.tape import MORE, TapeHeader
 
 log = logging.getLogger("reflexd.record")
 POLL_S = 0.05  # how often the tapes are read
@@ -43,7 +44,7 @@ class Recorder:
         self.config = config
         self.path = path
         self.reload_requested = False  # the daemon has reloaded its configuration
-        self.readers: dict[str, Reader] = {}
+        self.readers: dict[str, TapeReader] = {}
         self.recording: Recording | None = None
         self._folder = config.state_dir / "recordings"
         self._header = _header(config, path)
@@ -106,7 +107,7 @@ class Recorder:
             if lane not in self.config.lanes:
                 continue
             try:
-                reader = Reader(path)
+                reader = TapeReader(path)
             except (OSError, ValueError):
                 continue  # being made, or of another version
             old = self.readers.get(lane)
@@ -144,7 +145,7 @@ class Recorder:
         for lane, reader in self.readers.items():
             self._read_tape(lane, reader)
 
-    def _read_tape(self, lane: str, reader: Reader) -> None:
+    def _read_tape(self, lane: str, reader: TapeReader) -> None:
         lost_before = reader.lost
         for record in reader.read():
             self._add(lane, reader.header, record)

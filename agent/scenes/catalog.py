@@ -1,4 +1,4 @@
-"""Ready configurations of whole scenes: on simulated devices as they lie here, on recordings where somebody has them."""
+"""Ready configurations of whole scenes: on simulated devices, or on recordings where there are some."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agent.errors import ConfigError, PackageError
 
 HERE = Path(__file__).parent
 RECORDINGS = "recordings"
-MARK = "data:"  # before a path in recordings.yaml: below the folder of the recordings
+MARK = "data:"  # before a path in recordings.yaml that starts from the folder of the recordings
 
 
 def names() -> list[str]:
@@ -29,55 +29,53 @@ def find(name: str) -> Path:
 
 
 def on_recordings(name: str, data: Path, folder: Path) -> Path:
-    """The scene with the sources, models and rules of recordings.yaml in place of the simulated ones, written into folder.
+    """The scene with the sources, models and rules of recordings.yaml instead of the simulated ones, written to folder.
 
     data: laid out as its SOURCE files say. Raises ConfigError that names the first file that is missing.
     """
     scene = yamlfile.read(find(name)).data
-    other = yamlfile.read(HERE / f"{RECORDINGS}.yaml").data.get(name)
-    if not other:
+    replacements = yamlfile.read(HERE / f"{RECORDINGS}.yaml").data.get(name)
+    if not replacements:
         raise ConfigError([f"scene {name} has no recordings: run it without --data"])
-    for package, spec in (other.pop("packages", None) or {}).items():
+    for package, spec in (replacements.pop("packages", None) or {}).items():
         _make_package(folder / package, _below(data, spec["file"]), spec)
-    for section, entries in other.items():
+    for section, entries in replacements.items():
         for key, entry in entries.items():
             if entry is None:
                 scene[section].pop(key, None)
             else:
-                scene.setdefault(section, {})[key] = _placed(entry, data)
+                scene.setdefault(section, {})[key] = _with_paths(entry, data)
     path = folder / f"{name}.yaml"
     path.write_text(json.dumps(scene, indent=1), encoding="utf-8")
     return path
 
 
-def _make_package(place: Path, file: Path, spec: dict[str, Any]) -> None:
-    """A public model's file with the manifest that `reflexd model init` writes."""
+def _make_package(folder: Path, file: Path, spec: dict[str, Any]) -> None:
+    """A package of a public model's file, with the manifest that `reflexd model init` writes."""
     from agent.modeltools.init import manifest_text
 
-    place.mkdir()
-    (place / file.name).symlink_to(file.resolve())
+    folder.mkdir()
+    (folder / file.name).symlink_to(file.resolve())
     try:
         text = manifest_text(file, spec.get("decoder", ""))
     except PackageError as error:
         raise ConfigError([f"{file}: {error}"]) from error
-    (place / "manifest.yaml").write_text(
-        text.replace("fit: stretch", f"fit: {spec.get('fit', 'stretch')}"), encoding="utf-8"
-    )
+    text = text.replace("fit: stretch", f"fit: {spec.get('fit', 'stretch')}")
+    (folder / "manifest.yaml").write_text(text, encoding="utf-8")
 
 
-def _placed(entry: Any, data: Path) -> Any:
-    """With every marked path below the folder of the recordings."""
+def _with_paths(entry: Any, data: Path) -> Any:
+    """The same with every marked path as a full path."""
     if isinstance(entry, dict):
-        return {key: _placed(one, data) for key, one in entry.items()}
+        return {key: _with_paths(value, data) for key, value in entry.items()}
     if isinstance(entry, list):
-        return [_placed(one, data) for one in entry]
+        return [_with_paths(value, data) for value in entry]
     return str(_below(data, entry)) if isinstance(entry, str) and entry.startswith(MARK) else entry
 
 
 def _below(data: Path, marked: str) -> Path:
     path = (data / marked.removeprefix(MARK)).resolve()
     if not path.exists():
-        raise ConfigError(
-            [f"{path}: no such recording: --data names a folder laid out like the project's ../shared/data"]
-        )
+        hint = "--data names a folder laid out like the project's ../shared/data"
+        raise ConfigError([f"{path}: no such recording: {hint}"])
     return path

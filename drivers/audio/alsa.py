@@ -1,4 +1,4 @@
-"""A microphone at an ALSA sound card, through the program `arecord`: a card that hangs must not hang the lane."""
+"""A microphone at an ALSA sound card, read by the program `arecord`: a card that hangs must not block the lane."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ import numpy as np
 from pydantic import Field
 
 from agent.data import Sample
-from drivers.audio._values import Arrivals, AudioOptions, Pulse
+from drivers.audio._values import Arrivals, AudioOptions, DeadCheck
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, Microphone
 
-ROOM = 1 << 17  # bytes: twice what a pipe holds, so that one read empties it
-ROUNDS = 16  # a program faster than this reader must not keep it from returning
-SAID = 2000  # bytes of what arecord said last
+BUFFER_SIZE = 1 << 17  # bytes: twice the size of a pipe, so that one read empties it
+MAX_READS = 16  # a program faster than this reader must not keep it from returning
+STDERR_TAIL = 2000  # bytes that are kept of arecord's messages
 OVERRUN = b"overrun!!!"
-LATE_MS = 100.0  # that the scheduler may keep arecord from its card without anything being lost
+LATE_MS = 100.0  # delay of arecord by the scheduler that loses no values
 
-# What arecord says when it gives up, and what that means.
+# Messages of arecord when it fails, and their meaning.
 BUSY = "busy, another program has it open (PipeWire, PulseAudio?): fuser -v /dev/snd/* names it"
 DENIED = "no permission: add the service's user to the group audio"
 ABSENT = "no such sound device: plugged in? 'arecord -L' lists the names"
-UNABLE = "gives no 16 bit sound in one channel at this rate: 'plughw:' instead of 'hw:' converts"
+UNABLE = "provides no 16 bit sound in one channel at this rate: 'plughw:' instead of 'hw:' converts"
 REASONS = [
     ("resource busy", DeviceMissing, BUSY),
     ("Permission denied", DeviceMissing, DENIED),
@@ -38,21 +38,23 @@ REASONS = [
 
 
 class Options(AudioOptions):
+    """The sound card and its limits."""
+
     device: str = Field("default", pattern=r"^[^-\s]\S{0,199}$", description="a name of `arecord -L`; plughw: converts")
     buffer_ms: float = Field(
-        500.0, ge=50, le=10_000, description="the card's ring: so late may arecord be without losing values"
+        500.0, ge=50, le=10_000, description="the card's ring buffer: arecord may be this late without losing values"
     )
-    start_ms: float = Field(5000.0, gt=0, le=60_000, description="for the first values to come")
+    start_ms: float = Field(5000.0, gt=0, le=60_000, description="time limit for the first values")
     dead_ms: float = Field(
         2000.0, ge=0, le=3_600_000, description="digital silence that counts as a fault; 0: none does"
     )
 
 
 class Driver(Microphone):
-    """t_capture: arrivals are smoothed (`Arrivals`), so what lay in the pipe is stamped as if it had come at once.
+    """t_capture: arrivals are smoothed (`Arrivals`), so the time spent in the pipe is not included.
 
-    What is left is the card's own delay, its converter's millisecond and half a block of `block_ms` on average; ALSA knows it
-    (snd_pcm_status), arecord does not tell.
+    What remains is the card's own delay, one millisecond of its converter and half a block of `block_ms` on average;
+    ALSA knows it (snd_pcm_status), arecord does not report it.
     """
 
     options: Options
@@ -61,12 +63,12 @@ class Driver(Microphone):
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
         self.rate_hz = options.rate_hz
-        self.pulse = Pulse(options.device, options.rate_hz, options.dead_ms)
-        self.raw = bytearray(ROOM)
+        self.dead_check = DeadCheck(options.device, options.rate_hz, options.dead_ms)
+        self.raw = bytearray(BUFFER_SIZE)
         self.view = memoryview(self.raw)
         self.whole = np.frombuffer(self.raw, "<i2")
-        self.values = np.zeros(ROOM // 2, np.float32)
-        # so much may still lie in the card's ring; what is missing beyond that is lost
+        self.values = np.zeros(BUFFER_SIZE // 2, np.float32)
+        # this many values may still be in the card's ring buffer; what is missing beyond that is lost
         self.slack = int((options.buffer_ms + 2 * options.block_ms + LATE_MS) * options.rate_hz / 1000)
 
     def open(self) -> None:
@@ -79,32 +81,32 @@ class Driver(Microphone):
         except OSError as error:
             raise DeviceMissing(f"{program}: does not start: {error.strerror}") from error
         assert self.child.stdout and self.child.stderr
-        self.sound, self.words = self.child.stdout.fileno(), self.child.stderr.fileno()
+        self.stdout, self.stderr = self.child.stdout.fileno(), self.child.stderr.fileno()
         self.ready = select.poll()
-        for pipe in (self.sound, self.words):
+        for pipe in (self.stdout, self.stderr):
             os.set_blocking(pipe, False)
             self.ready.register(pipe, select.POLLIN)
-        self.said, self.torn, self.count, self.held = b"", False, 0, 0
+        self.stderr_tail, self.overrun, self.count, self.leftover = b"", False, 0, 0
         self.arrivals: Arrivals | None = None
         try:
             self._await_sound()
         except DeviceError:
             self.close()
             raise
-        self.heard = time.monotonic_ns()
+        self.t_received = time.monotonic_ns()
 
     def read(self, wait_s: float) -> Sample | None:
         assert self.child is not None, "read before open"
-        silent = self.heard + int(self.options.timeout_ms * 1e6)
-        until = min(time.monotonic_ns() + int(wait_s * 1e9), silent)
+        timeout = self.t_received + int(self.options.timeout_ms * 1e6)
+        until = min(time.monotonic_ns() + int(wait_s * 1e9), timeout)
         while True:
             sample = self._sample()
             if sample:
                 return sample
             now = time.monotonic_ns()
-            if now >= silent:
+            if now >= timeout:
                 raise DeviceTimeout(
-                    f"{self.options.device}: no sound for {self.options.timeout_ms:g} ms{self._quoted()}"
+                    f"{self.options.device}: no sound for {self.options.timeout_ms:g} ms{self._last_message()}"
                 )
             if now >= until:
                 return None
@@ -118,13 +120,13 @@ class Driver(Microphone):
         for pipe in (child.stdout, child.stderr):
             if pipe:
                 pipe.close()
-        # one that hangs in the kernel, on a broken USB bus, is not waited for
+        # do not wait for a child that hangs in the kernel, on a broken USB bus
         with suppress(subprocess.TimeoutExpired):
             child.wait(1.0)
 
     def _spawn(self, program: str) -> subprocess.Popen[bytes]:
         o = self.options
-        # without -q: a quiet arecord would not say that the card runs at another rate
+        # without -q: arecord reports then when the card runs at another rate
         command = [program, f"--device={o.device}", "-t", "raw", "-f", "S16_LE", "-c", "1", "-r", str(o.rate_hz)]
         command += [f"--period-time={o.block_ms * 1000:.0f}", f"--buffer-time={o.buffer_ms * 1000:.0f}"]
         child = subprocess.Popen(
@@ -136,7 +138,7 @@ class Driver(Microphone):
             start_new_session=True,
             env={**os.environ, "LC_ALL": "C"},
         )
-        with suppress(OSError):  # the lane's core, which the child would inherit, may be reserved
+        with suppress(OSError):  # the child would inherit the lane's core, which may be reserved
             os.sched_setaffinity(child.pid, os.sched_getaffinity(os.getpid()))
         return child
 
@@ -146,102 +148,104 @@ class Driver(Microphone):
             left = end - time.monotonic_ns()
             if left <= 0:
                 raise DeviceTimeout(
-                    f"{self.options.device}: no sound within {self.options.start_ms:g} ms{self._quoted()}"
+                    f"{self.options.device}: no sound within {self.options.start_ms:g} ms{self._last_message()}"
                 )
             events = dict(self.ready.poll(left / 1e6))
-            self._listen()
-            if events.get(self.sound, 0) & select.POLLIN:
+            self._read_stderr()
+            if events.get(self.stdout, 0) & select.POLLIN:
                 return
-            if self.sound in events:
-                raise self._ended()
+            if self.stdout in events:
+                raise self._exit_error()
 
     def _sample(self) -> Sample | None:
-        """What is in the pipe. Raises DeviceError."""
+        """The values in the pipe. Raises DeviceError."""
         size = self._drain()
-        if self._listen():
-            # What the pipe held when the overrun was told lies on either side of it: lost, too.
-            self.count += size // 2
-            self._keep_odd(size)
-            size = self._drain()
-            self.count += size // 2
-            self._keep_odd(size)
-            self.torn = True
+        if self._read_stderr():
+            self._discard(size)
+            self._discard(self._drain())
+            self.overrun = True
             return None
         count = size // 2
         if not count:
             return None
         payload = np.multiply(self.whole[:count], np.float32(1 / 32768), out=self.values[:count])
         self._keep_odd(size)
-        self.heard = time.monotonic_ns()
+        self.t_received = time.monotonic_ns()
         self.count += count
         if self.arrivals is None:
-            self.arrivals = Arrivals(self.options.rate_hz, self.heard, self.count)
-        missing = self.arrivals.due(self.heard) - self.count
-        if self.torn or missing > self.slack:
+            self.arrivals = Arrivals(self.options.rate_hz, self.t_received, self.count)
+        missing = self.arrivals.due(self.t_received) - self.count
+        if self.overrun or missing > self.slack:
             self.count += max(1, missing)
-            self.torn = False
-        self.pulse.feel(payload)
-        return Sample(self.name, self.count - 1, self.arrivals.stamp(self.heard, self.count), payload)
+            self.overrun = False
+        self.dead_check.check(payload)
+        return Sample(self.name, self.count - 1, self.arrivals.stamp(self.t_received, self.count), payload)
+
+    def _discard(self, size: int) -> None:
+        """Values that were in the pipe at an overrun are from before and after it: they count as lost."""
+        self.count += size // 2
+        self._keep_odd(size)
 
     def _drain(self) -> int:
-        """All there is, into `raw` from its beginning; how many bytes."""
-        size = self.held
-        for _ in range(ROUNDS):
+        """Reads all available bytes into the start of `raw`; their number."""
+        size = self.leftover
+        for _ in range(MAX_READS):
             try:
-                more = os.readv(self.sound, [self.view[size:]])
+                more = os.readv(self.stdout, [self.view[size:]])
             except BlockingIOError:
                 break
             if not more:
                 if size >= 2:
-                    break  # what it heard last still counts; the next read finds it gone
-                raise self._ended()
+                    break  # the last values are still valid; the next read reports the exit
+                raise self._exit_error()
             size += more
-            if size == ROOM:
+            if size == BUFFER_SIZE:
                 break
         return size
 
     def _keep_odd(self, size: int) -> None:
-        """A pipe may cut a value in two: its first byte waits for the other."""
-        self.held = size % 2
-        if self.held:
+        """A pipe may split a value in two: its first byte is kept for the next read."""
+        self.leftover = size % 2
+        if self.leftover:
             self.raw[0] = self.raw[size - 1]
 
-    def _listen(self) -> int:
-        """How many overruns arecord has told since the last time. Raises DeviceFault when the card runs at another rate."""
+    def _read_stderr(self) -> int:
+        """The number of overruns reported since the last call. Raises DeviceFault for a card at another rate."""
         try:
-            words = os.read(self.words, SAID)
+            messages = os.read(self.stderr, STDERR_TAIL)
         except BlockingIOError:
             return 0
-        if not words:
+        if not messages:
             with suppress(KeyError):  # at its end a pipe is always ready
-                self.ready.unregister(self.words)
-        told = self.said + words
-        self.said = told[-SAID:].rpartition(OVERRUN)[2]
-        rate = re.search(rb"rate is not accurate \(requested = \d+Hz, got = (\d+)Hz", told)
+                self.ready.unregister(self.stderr)
+        messages = self.stderr_tail + messages
+        self.stderr_tail = messages[-STDERR_TAIL:].rpartition(OVERRUN)[2]
+        rate = re.search(rb"rate is not accurate \(requested = \d+Hz, got = (\d+)Hz", messages)
         if rate:
             raise DeviceFault(
-                f"{self.options.device}: runs at {int(rate[1])} Hz, not {self.options.rate_hz}: 'plughw:' for 'hw:' converts"
+                f"{self.options.device}: runs at {int(rate[1])} Hz, not {self.options.rate_hz}: "
+                "'plughw:' instead of 'hw:' converts"
             )
-        return told.count(OVERRUN)
+        return messages.count(OVERRUN)
 
-    def _ended(self) -> DeviceError:
-        """Why arecord is gone."""
+    def _exit_error(self) -> DeviceError:
+        """The reason why arecord exited."""
         assert self.child is not None
         device, status = self.options.device, None
         with suppress(subprocess.TimeoutExpired):
             status = self.child.wait(1.0)
         with suppress(DeviceFault):
-            self._listen()
+            self._read_stderr()
         if status is not None and status < 0:
-            return DeviceMissing(f"{device}: arecord was ended by {signal.Signals(-status).name}")
-        text = self.said.decode("utf-8", "replace")
+            return DeviceMissing(f"{device}: arecord was killed by {signal.Signals(-status).name}")
+        text = self.stderr_tail.decode("utf-8", "replace")
         if self.arrivals is not None:
-            return DeviceMissing(f"{device}: gone, unplugged?{self._quoted()}")
+            return DeviceMissing(f"{device}: gone, unplugged?{self._last_message()}")
         for pattern, kind, meaning in REASONS:
             if re.search(pattern, text):
                 return kind(f"{device}: {meaning}")
-        return DeviceFault(f"{device}: arecord ended with status {status}{self._quoted()}")
+        return DeviceFault(f"{device}: arecord ended with status {status}{self._last_message()}")
 
-    def _quoted(self) -> str:
-        lines = [line for line in self.said.decode("utf-8", "replace").split("\n") if line.strip()]
+    def _last_message(self) -> str:
+        lines = [line for line in self.stderr_tail.decode("utf-8", "replace").split("\n") if line.strip()]
         return f" (arecord: '{''.join(c for c in lines[-1] if c.isprintable())[:160]}')" if lines else ""

@@ -12,20 +12,22 @@ import numpy as np
 from pydantic import Field
 
 from agent.data import Array, Sample
-from drivers.audio._values import AudioOptions, Blocks, Pulse
+from drivers.audio._values import AudioOptions, Blocks, DeadCheck
 from drivers.base import DeviceFault, DeviceMissing, Microphone
 from drivers.resample import resample
 
 LOWEST_HZ, HIGHEST_HZ = 1_000, 192_000
-MOST_CHANNELS = 64
+MAX_CHANNELS = 64
 CHUNK = 65_536  # frames that are converted at a time
 
 
 class Options(AudioOptions):
-    path: Path = Field(description="WAV, PCM of 8, 16, 24 or 32 bit; its channels are mixed, its rate is made rate_hz")
-    pace: Literal["real", "fast"] = Field("real", description="fast: a block whenever asked, on a clock of its own")
-    loop: bool = Field(False, description="begin again at the end")
-    max_s: float = Field(300.0, gt=0, le=3600, description="a longer file is refused: it is held in memory")
+    """The recording and its pace."""
+
+    path: Path = Field(description="WAV, PCM of 8, 16, 24 or 32 bit; channels are mixed, resampled to rate_hz")
+    pace: Literal["real", "fast"] = Field("real", description="fast: one block per read, on a simulated clock")
+    loop: bool = Field(False, description="restart at the end")
+    max_s: float = Field(300.0, gt=0, le=3600, description="a longer file is refused: it is kept in memory")
     dead_ms: float = Field(0.0, ge=0, le=3_600_000, description="digital silence that counts as a fault; 0: none does")
 
 
@@ -38,7 +40,7 @@ class Driver(Microphone):
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
         self.rate_hz = options.rate_hz
-        self.pulse = Pulse(str(options.path), options.rate_hz, options.dead_ms)
+        self.dead_check = DeadCheck(str(options.path), options.rate_hz, options.dead_ms)
 
     def open(self) -> None:
         self.values = load(self.options.path, self.options.rate_hz, self.options.max_s)
@@ -55,9 +57,9 @@ class Driver(Microphone):
             return None
         first, self.next = self.next, self.next + count
         payload = self.values[first : self.next]
-        self.pulse.feel(payload)
-        self.blocks.done += count
-        return Sample(self.name, self.blocks.done - 1, self.blocks.time(self.blocks.done), payload)
+        self.dead_check.check(payload)
+        self.blocks.delivered += count
+        return Sample(self.name, self.blocks.delivered - 1, self.blocks.time(self.blocks.delivered), payload)
 
     def close(self) -> None:
         self.next = 0
@@ -75,9 +77,9 @@ def load(path: Path, rate_hz: int, max_s: float) -> Array:
         raise DeviceMissing(f"{path}: {error.strerror}") from error
     # RuntimeError: a chunk that ends outside its parent
     except (wave.Error, EOFError, StructError, RuntimeError, ValueError, OverflowError) as error:
-        why = str(error) or "it ends too early"
+        reason = str(error) or "it ends too early"
         raise DeviceFault(
-            f"{path}: not a WAV file with PCM ({why}); ffmpeg -i IN -c:a pcm_s16le OUT.wav makes one"
+            f"{path}: not a WAV file with PCM ({reason}); ffmpeg -i IN -c:a pcm_s16le OUT.wav makes one"
         ) from error
     values = resample(values, before_hz, rate_hz, silence=True)
     values.flags.writeable = False
@@ -87,13 +89,13 @@ def load(path: Path, rate_hz: int, max_s: float) -> Array:
 def _mixed(file: wave.Wave_read, path: Path, max_s: float) -> Array:
     """float32 [n] at the file's rate: the mean of its channels."""
     channels, width, rate, frames = file.getnchannels(), file.getsampwidth(), file.getframerate(), file.getnframes()
-    if not 1 <= channels <= MOST_CHANNELS or not 1 <= width <= 4 or not LOWEST_HZ <= rate <= HIGHEST_HZ:
+    if not 1 <= channels <= MAX_CHANNELS or not 1 <= width <= 4 or not LOWEST_HZ <= rate <= HIGHEST_HZ:
         raise DeviceFault(f"{path}: {channels} channels of {8 * width} bit at {rate} Hz cannot be played")
     if frames > max_s * rate:
-        raise DeviceFault(f"{path}: {frames / rate:.0f} s are longer than max_s {max_s:g}")
+        raise DeviceFault(f"{path}: {frames / rate:.0f} s is longer than max_s {max_s:g}")
     parts = []
     while len(raw := file.readframes(CHUNK)) >= channels * width:
-        whole = len(raw) // (channels * width) * channels * width  # a cut file may end in the middle of a frame
+        whole = len(raw) // (channels * width) * channels * width  # a truncated file may end within a frame
         parts.append(_real(raw[:whole], width).reshape(-1, channels).mean(axis=1))
     if not parts:
         raise DeviceFault(f"{path}: no sound in it")
@@ -101,7 +103,7 @@ def _mixed(file: wave.Wave_read, path: Path, max_s: float) -> Array:
 
 
 def _real(raw: bytes, width: int) -> Array:
-    """PCM of `width` bytes, little-endian, as float32 in -1..1. WAV stores 8 bit with 128 as zero, the others signed."""
+    """PCM of `width` bytes, little-endian, as float32 in -1..1. WAV has 8 bit with zero at 128, the others signed."""
     if width == 1:
         return (np.frombuffer(raw, np.uint8).astype(np.float32) - 128) / 128
     if width == 3:  # as the upper bytes of 32 bit

@@ -1,4 +1,4 @@
-"""Between setup.cfg, pip's installation report and a requirements file with hashes. Used by the script `pin`."""
+"""From setup.cfg and pip's installation report to a requirements file with hashes. Used by the script `pin`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 import sys
 from typing import Any
 
-EXTRAS = ("top",)  # what a box in a cabinet needs beside the daemon
+EXTRAS = ("top",)  # what an installed box needs beside the daemon
 
 
-def _wanted(path: str) -> list[str]:
+def required_packages(path: str) -> list[str]:
     """The requirements that an image installs."""
     setup = configparser.ConfigParser()
     setup.read(path, encoding="utf-8")
@@ -22,15 +22,16 @@ def _wanted(path: str) -> list[str]:
 def _pinned(report: dict[str, Any]) -> list[str]:
     """name==version --hash=sha256:..., in order of name."""
     lines = []
-    for one in report["install"]:
-        name, version = one["metadata"]["name"].lower().replace("_", "-"), one["metadata"]["version"]
-        lines.append(f"{name}=={version} --hash=sha256:{one['download_info']['archive_info']['hashes']['sha256']}")
+    for package in report["install"]:
+        name, version = package["metadata"]["name"].lower().replace("_", "-"), package["metadata"]["version"]
+        sha256 = package["download_info"]["archive_info"]["hashes"]["sha256"]
+        lines.append(f"{name}=={version} --hash=sha256:{sha256}")
     return sorted(lines)
 
 
 def main() -> None:
-    if sys.argv[1] == "--wanted":
-        print("\n".join(_wanted(sys.argv[2])))
+    if sys.argv[1] == "--required":
+        print("\n".join(required_packages(sys.argv[2])))
         return
     print(f"# Written by scripts/image.d/pin {sys.argv[1]}")
     print("\n".join(_pinned(json.load(sys.stdin))))

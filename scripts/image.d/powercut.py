@@ -1,4 +1,4 @@
-"""The plug is pulled some times in the middle of writes; what the box had promised is there at the next boot."""
+"""The power is cut several times during writes; after the next boot everything that fsync confirmed must be there."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import subprocess
 import time
 from typing import NamedTuple
 
+from configuration import configure
 from guest import Guest
-from watch import config as configure
 
 CUTS = 10
-# Runs in the guest: says a number only after fsync has returned, as a recorder and a careful editor do.
+# Runs in the guest: prints a number only after fsync has returned, as a recorder and a careful editor do.
 WRITER = r"""
 import hashlib, os, sys
 folder, config = "/var/lib/reflexd/trial", "/etc/reflexd/reflexd.yaml"
@@ -33,107 +33,124 @@ while True:
 """
 READER = r"""
 import glob, hashlib, re
-whole = 0
+complete = 0
 for path in glob.glob("/var/lib/reflexd/trial/*.trial"):
     data = open(path, "rb").read()
     while len(data) >= 32808:
         body = data[40:32808]
         if hashlib.sha256(body).digest() != data[8:40]: break
-        whole, data = max(whole, int.from_bytes(data[:8], "big")), data[32808:]
+        complete, data = max(complete, int.from_bytes(data[:8], "big")), data[32808:]
 edits = re.findall(r"# edit (\d+)", open("/etc/reflexd/reflexd.yaml").read())
-print(whole, edits[-1] if edits else 0)
+print(complete, edits[-1] if edits else 0)
 """
-# The daemon's own recorder goes on meanwhile. What waits in memory goes to disk after three seconds: a file that was
-# begun just before the cut may be empty.
-TAPES = r"""
+# The daemon's own recorder runs meanwhile. What waits in memory goes to disk after three seconds: a file that was
+# started just before the cut may be empty.
+RECORDINGS = r"""
 from pathlib import Path
 from agent.recorder import recording
-read, torn, fresh, bad = 0, 0, 0, []
+read, torn, empty, bad = 0, 0, 0, []
 for path in sorted(Path("/var/lib/reflexd/recordings").glob("*.mcap")):
     try:
-        told = recording.read(path)
-        read, torn = read + 1, torn + told.torn
+        contents = recording.read(path)
+        read, torn = read + 1, torn + contents.torn
     except Exception as error:
-        if path.stat().st_size < 8192: fresh += 1
+        if path.stat().st_size < 8192: empty += 1
         else: bad.append(f"{path.name}: {error!r}")
-print(f"{read} read ({torn} torn), {fresh} empty" + (" BAD " + "; ".join(bad) if bad else ""))
+print(f"{read} read ({torn} torn), {empty} empty" + (" BAD " + "; ".join(bad) if bad else ""))
+"""
+# In parallel: each takes ten seconds of an emulated core to start.
+CHECKS = """
+cat >/tmp/recordings.py
+reflexd='sudo -u reflexd reflexd' model=/var/lib/reflexd/models/arm-deviation
+$reflexd check >/dev/null 2>&1 && echo good >/tmp/config || echo BAD >/tmp/config &
+$reflexd model verify $model >/dev/null 2>&1 && echo good >/tmp/models || echo BAD >/tmp/models &
+sudo -u reflexd /opt/reflexd/venv/bin/python /tmp/recordings.py >/tmp/recordings 2>&1 &
+wait
+cat /tmp/config /tmp/models /tmp/recordings
 """
 
 
-class Found(NamedTuple):
-    promised: int
+class State(NamedTuple):
+    """The box after a cut. confirmed: the last number of the writer; records, edit: the last ones on the disk."""
+
+    confirmed: int
     records: int
     edit: int
     config: str
     models: str
-    tapes: str
+    recordings: str
     disk: str
     service: str
     ssh_s: float
 
+    @property
+    def complete(self) -> bool:
+        healthy = (self.config, self.models, self.service) == ("good", "good", "active")
+        return healthy and "BAD" not in self.recordings and self.records >= self.confirmed <= self.edit
 
-def _power_cuts(guest: Guest, cuts: int = CUTS) -> str:
-    configure(guest, "calm")
-    guest.ask(
+    def row(self, number: int) -> str:
+        return (
+            f"{number:7} {self.confirmed:9} {self.records:8} {self.edit:6}  {self.config:8} {self.models:8} "
+            f"{self.service:8} {self.ssh_s:6.0f}  {self.disk}, {self.recordings}{'' if self.complete else '   <- BAD'}"
+        )
+
+
+def power_cuts(guest: Guest, cuts: int = CUTS) -> str:
+    """Cut and compare `cuts` times. Raises RuntimeError when something was lost."""
+    configure(guest)
+    guest.run(
         "sudo install -d -o reflexd -g reflexd /var/lib/reflexd/models && sudo cp -r /opt/reflexd/venv/lib/python3*/"
         "site-packages/models/arm-deviation /var/lib/reflexd/models/ && sync"
     )
-    guest.ask("sudo tee /var/lib/writer.py >/dev/null && sync", given=WRITER)
-    print("    cut  promised  records   edit  config   models   service   ssh s  disk, tapes", flush=True)
-    bad, promised = 0, 0
+    guest.run("sudo tee /var/lib/writer.py >/dev/null && sync", stdin=WRITER)
+    print("    cut confirmed  records   edit  config   models   service   ssh s  disk, recordings", flush=True)
+    bad, confirmed = 0, 0
     for number in range(1, cuts + 1):
-        promised = _write_until_cut(guest, promised)
-        guest.on()
-        found = _look(guest, promised, guest.reachable())
-        well = (found.config, found.models, found.service) == ("good", "good", "active")
-        good = well and "BAD" not in found.tapes and found.records >= promised <= found.edit
-        bad += not good
-        print(
-            f"{number:7} {found.promised:9} {found.records:8} {found.edit:6}  {found.config:8} {found.models:8} "
-            f"{found.service:8} {found.ssh_s:6.0f}  {found.disk}, {found.tapes}{'' if good else '   <- BAD'}",
-            flush=True,
-        )
-        promised = max(found.records, found.edit)
+        confirmed = _write_until_cut(guest, confirmed)
+        guest.power_on()
+        state = _state(guest, confirmed, guest.wait_reachable())
+        bad += not state.complete
+        print(state.row(number), flush=True)
+        confirmed = max(state.records, state.edit)
     if bad:
         raise RuntimeError(f"{bad} of {cuts} power cuts lost something")
-    return f"{cuts} cuts in the middle of writes: configuration, models, recordings and all that was promised there after each"
+    return f"{cuts} cuts during writes: configuration, models, recordings and every confirmed write there after each"
 
 
 def _write_until_cut(guest: Guest, start: int) -> int:
-    """The last number that the writer said before the plug was pulled."""
-    writer = subprocess.Popen(guest.ssh(f"sudo python3 /var/lib/writer.py {start}"), stdout=subprocess.PIPE, text=True)
+    """The last number that the writer printed before the cut."""
+    command = guest.ssh_command(f"sudo python3 /var/lib/writer.py {start}")
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert writer.stdout
     last = int(writer.stdout.readline() or 0)
     time.sleep(random.uniform(1.0, 5.0))
-    guest.cut()
-    rest = writer.communicate()[0].split("\n")[:-1]
-    return int(rest[-1]) if rest else last
+    guest.cut_power()
+    lines = writer.communicate()[0].split("\n")[:-1]
+    return int(lines[-1]) if lines else last
 
 
-# Side by side: each takes ten seconds of an emulated core to begin.
-CHECKS = """
-cat >/tmp/tapes.py
-reflexd='sudo -u reflexd reflexd'
-$reflexd check >/dev/null 2>&1 && echo good >/tmp/config || echo BAD >/tmp/config &
-$reflexd model verify /var/lib/reflexd/models/arm-deviation >/dev/null 2>&1 && echo good >/tmp/models || echo BAD >/tmp/models &
-sudo -u reflexd /opt/reflexd/venv/bin/python /tmp/tapes.py >/tmp/tapes 2>&1 &
-wait
-cat /tmp/config /tmp/models /tmp/tapes
-"""
-
-
-def _look(guest: Guest, promised: int, ssh_s: float) -> Found:
-    records, edit = (int(word) for word in guest.ask("sudo python3 -", given=READER).split())
-    service = guest.until("the service's fate", "systemctl is-active reflexd.service | grep -v activating")
-    config, models, tapes = guest.ask(CHECKS, given=TAPES, timeout=900).split("\n", 2)
-    log = guest.ask("sudo cat /run/initramfs/fsck.log; sudo dmesg | grep 'EXT4-fs.*vda4'", check=False)
-    disk = (
-        "journal replayed"
-        if re.search("recovering journal|recovery complete", log)
-        else "clean"
-        if "clean" in log
-        else "?"
+def _state(guest: Guest, confirmed: int, ssh_s: float) -> State:
+    records, edit = (int(number) for number in guest.run("sudo python3 -", stdin=READER).split())
+    service = guest.wait_for("the service's state", "systemctl is-active reflexd.service | grep -v activating")
+    config, models, recordings = guest.run(CHECKS, stdin=RECORDINGS, timeout=900).split("\n", 2)
+    log = guest.run("sudo cat /run/initramfs/fsck.log; sudo dmesg | grep 'EXT4-fs.*vda4'", check=False)
+    return State(
+        confirmed=confirmed,
+        records=records,
+        edit=edit,
+        config=config,
+        models=models,
+        recordings=recordings,
+        disk=_disk(log),
+        service=service,
+        ssh_s=ssh_s,
     )
+
+
+def _disk(log: str) -> str:
+    """What fsck and the kernel report about /var."""
     if re.search(r"UNEXPECTED|errors behavior.*with errors|FIXED", log):
-        disk = "repaired"
-    return Found(promised, records, edit, config, models, tapes, disk, service, ssh_s)
+        return "repaired"
+    if re.search("recovering journal|recovery complete", log):
+        return "journal replayed"
+    return "clean" if "clean" in log else "?"

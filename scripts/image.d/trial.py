@@ -1,6 +1,6 @@
-"""scripts/image --test: boots the image in an emulator and looks at it from outside, over ssh.
+"""scripts/image --test: boots the image in an emulator and checks it from outside, over ssh.
 
-A software emulator is some thirty times slower than the board: what is timed here says that it works, not how fast.
+A software emulator is about thirty times slower than the board: times here show that something works, not how fast.
 """
 
 from __future__ import annotations
@@ -17,152 +17,160 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from actuator import Actuator  # noqa: E402  # these lie beside this file, which may be run from anywhere
+from configuration import configure, configure_hanging_lane  # noqa: E402
 from guest import Guest  # noqa: E402
 from powercut import CUTS, power_cuts  # noqa: E402
-from watch import Actuator, config, frozen_lane  # noqa: E402
 
 SERVICE = "reflexd.service"
 
 
 class Failed(Exception):
-    """The box did not do what it must."""
+    """A requirement is not met; the text says which."""
 
 
 def _boot(guest: Guest) -> str:
-    """The image as it was made: first boot, services, decisions with the configuration that it brings."""
-    wall = guest.reachable()
-    guest.until("the service is active", f"systemctl is-active --quiet {SERVICE} && echo yes")
+    """The image as it was made: first boot, services, decisions with its own configuration."""
+    ssh_s = guest.wait_reachable()
+    guest.wait_for("an active service", f"systemctl is-active --quiet {SERVICE} && echo yes")
     first = Actuator(guest).first("run")
-    up = guest.ask("cut -d' ' -f1 /proc/uptime; systemd-analyze time | head -1")
-    guest.until("the first boot's work is done", "ls /var/lib/reflexd-firstboot-done 2>/dev/null")
-    names = guest.ask("hostname; sudo grep ^node: /etc/reflexd/reflexd.yaml; sudo ls /etc/reflexd/keys").split()
+    boot = guest.run("cut -d' ' -f1 /proc/uptime; systemd-analyze time | head -1")
+    guest.wait_for("the end of the first boot's work", "ls /var/lib/reflexd-firstboot-done 2>/dev/null")
+    names = guest.run("hostname; sudo grep ^node: /etc/reflexd/reflexd.yaml; sudo ls /etc/reflexd/keys").split()
     if "box" in names or "box.key_secret" not in names:
-        raise Failed(f"the first boot gave no name or keys: {names}")
-    _must(guest, "root is read-only", "! sudo touch /probe 2>/dev/null")
-    _must(guest, "nobody has a password", "! sudo grep -qE '^[^:]+:[^*!:]' /etc/shadow")
-    _must(guest, "ssh asks for no password", "sudo sshd -T | grep -qx 'passwordauthentication no'")
-    _must(guest, "the journal is kept", "test -d /var/log/journal/$(cat /etc/machine-id)")
-    _must(guest, "real-time threads", "ps -eLo cls,comm,args | grep -q '^ *FF.*reflexd run'")
-    failed = guest.ask("systemctl --failed --no-legend --plain | cut -d' ' -f1")
-    if failed:
-        raise Failed(
-            f"units failed: {failed}\n{guest.ask(f'sudo journalctl -b -u {failed.split()[0]} -n 20 --no-pager')}"
-        )
+        raise Failed(f"the first boot made no name or keys: {names}")
+    _require(guest, "root is read-only", "! sudo touch /probe 2>/dev/null")
+    _require(guest, "no account has a password", "! sudo grep -qE '^[^:]+:[^*!:]' /etc/shadow")
+    _require(guest, "ssh asks for no password", "sudo sshd -T | grep -qx 'passwordauthentication no'")
+    _require(guest, "the journal is kept", "test -d /var/log/journal/$(cat /etc/machine-id)")
+    _require(guest, "real-time threads", "ps -eLo cls,comm,args | grep -q '^ *FF.*reflexd run'")
+    _require_units(guest)
     return (
-        f"ssh {wall:.0f} s after power, first decision {first:.1f} s after the kernel's start; {names[0]}; "
-        f"{' '.join(up.split()[1:])}"
+        f"ssh {ssh_s:.0f} s after power, first decision {first:.1f} s after the kernel's start; {names[0]}; "
+        f"{' '.join(boot.split()[1:])}"
     )
 
 
-def _must(guest: Guest, what: str, command: str) -> None:
-    if guest.ask(f"({command}) && echo yes", check=False) != "yes":
-        raise Failed(f"not so: {what}: {command}")
+def _require(guest: Guest, requirement: str, command: str) -> None:
+    if guest.run(f"({command}) && echo yes", check=False) != "yes":
+        raise Failed(f"not met: {requirement}: {command}")
+
+
+def _require_units(guest: Guest) -> None:
+    failed = guest.run("systemctl --failed --no-legend --plain | cut -d' ' -f1")
+    if failed:
+        log = guest.run(f"sudo journalctl -b -u {failed.split()[0]} -n 20 --no-pager")
+        raise Failed(f"units failed: {failed}\n{log}")
 
 
 def _tools(guest: Guest) -> str:
-    """What the engineer types first."""
-    _calm(guest)
-    said = []
+    """The commands of remote diagnostics."""
+    _run_arm(guest)
+    results = []
     for command, codes in (("check", (0,)), ("model list", (0,)), ("status", (0, 1)), ("doctor", (0, 1, 2))):
-        out = guest.ask(f"sudo -u reflexd reflexd {command} 2>&1; echo exit $?", timeout=400).splitlines()
-        code = int(out[-1].split()[1])
-        if code not in codes or any("No such command" in line for line in out):
-            raise Failed(f"reflexd {command} ended with {code}: {out[-12:]}")
-        said.append(f"{command}: exit {code}, {len(out) - 1} lines")
-    return "; ".join(said)
+        lines = guest.run(f"sudo -u reflexd reflexd {command} 2>&1; echo exit $?", timeout=400).splitlines()
+        code = int(lines[-1].split()[1])
+        if code not in codes or any("No such command" in line for line in lines):
+            raise Failed(f"reflexd {command} ended with {code}: {lines[-12:]}")
+        results.append(f"{command}: exit {code}, {len(lines) - 1} lines")
+    return "; ".join(results)
 
 
 def _camera(guest: Guest) -> str:
-    """The kernel's virtual camera in a lane of its own, and a decision from it."""
-    guest.ask("sudo modprobe vivid n_devs=1 node_types=0x1")
-    guest.until("a camera", "ls /dev/video0 2>/dev/null", 30)
-    config(guest, "camera")
+    """The kernel's virtual camera in a lane of its own, and a command from it."""
+    guest.run("sudo modprobe vivid n_devs=1 node_types=0x1")
+    guest.wait_for("a camera", "ls /dev/video0 2>/dev/null", 30)
+    configure(guest, camera=True)
     since = Actuator(guest).now()
-    guest.ask("sudo systemctl restart reflexd-actuate reflexd", timeout=300)
+    _restart(guest)
     after = Actuator(guest).next("look", since) - since
-    counts = guest.until(
-        "pictures",
+    count = guest.wait_for(
+        "inferences of the camera",
         "sudo -u reflexd /opt/reflexd/venv/bin/python -c 'from agent import ledger; from pathlib import Path;"
-        ' a = ledger.read(Path("/run/reflexd/yard.ledger")); n = a.counts["inferences"]; print(n if n > 5 else "")\'',
+        ' n = ledger.read(Path("/run/reflexd/yard.ledger")).counts["inferences"]; print(n if n > 5 else "")\'',
         120,
     )
-    return (
-        f"/dev/video0 by vivid: first command {after:.1f} s after the restart began, {counts} pictures inferred so far"
-    )
+    return f"/dev/video0 by vivid: first command {after:.1f} s after the restart, {count} frames inferred so far"
+
+
+def _restart(guest: Guest) -> None:
+    guest.run("sudo systemctl restart reflexd-actuate reflexd", timeout=300)
 
 
 def _kill(guest: Guest) -> str:
-    """kill -9 of the daemon: safe state by the other process, then back and deciding."""
-    return _lost(guest, "KILL", "Main process exited")
+    """SIGKILL to the daemon: safe state by the other process, then a new daemon that decides."""
+    return _stop_daemon(guest, "KILL", "Main process exited")
 
 
 def _hang(guest: Guest) -> str:
-    """The whole process stands still: only systemd's watchdog can tell."""
-    return _lost(guest, "STOP", "Watchdog timeout")
+    """SIGSTOP to the daemon: the whole process stands still; only systemd's watchdog can detect it."""
+    return _stop_daemon(guest, "STOP", "Watchdog timeout")
 
 
-# The newest recorder's process and file, once a first piece of it has been written.
+# Process and file of the newest recorder, once a first chunk of it is written.
 GROWING = (
-    """sudo sh -c 'p=$(pgrep -n -f "[a]gent.record") && f=$(readlink /proc/$p/fd/* | grep "mcap$")"""
+    """sudo sh -c 'p=$(pgrep -n -f "[a]gent.recorder") && f=$(readlink /proc/$p/fd/* | grep "mcap$")"""
     """ && find $f -size +16k -printf "$p %p"'"""
 )
-# sudo and systemctl take seconds here: the time is taken by the program that sends the signal.
-STRIKE = (
+# sudo and systemctl take seconds here: the program that sends the signal reads the time.
+SEND_SIGNAL = (
     "import os, signal, sys, time; t = time.monotonic(); os.kill(int(sys.argv[1]), signal.Signals['SIG{}']); print(t)"
 )
 
 
-def _lost(guest: Guest, sign: str, word: str) -> str:
-    _calm(guest)
+def _stop_daemon(guest: Guest, signal_name: str, message: str) -> str:
+    """message: which systemd must log."""
+    _run_arm(guest)
     actuator = Actuator(guest)
-    time.sleep(5)  # then the watchdog has been fed
-    recorder, tape = guest.until("a recording that grows", GROWING, 240).split()
-    pid = guest.ask(f"systemctl show -p MainPID --value {SERVICE}")
-    struck = float(guest.ask(f'sudo python3 -c "{STRIKE.format(sign)}" {pid}'))
-    born = actuator.reborn(SERVICE, struck)
-    again = actuator.next("run", born)
-    if not any(word in str(line.get("MESSAGE")) for line in guest.journal(SERVICE)):
-        raise Failed(f"kill -{sign}: the journal does not say '{word}'")
-    safe = actuator.safe_from(struck, born)
+    time.sleep(5)  # by then the daemon has reset the watchdog
+    recorder, recording = guest.wait_for("a recording that grows", GROWING, 240).split()
+    pid = guest.run(f"systemctl show -p MainPID --value {SERVICE}")
+    stopped = float(guest.run(f'sudo python3 -c "{SEND_SIGNAL.format(signal_name)}" {pid}'))
+    restarted = actuator.restarted(SERVICE, stopped)
+    deciding = actuator.next("run", restarted)
+    if not any(message in str(line.get("MESSAGE")) for line in guest.journal(SERVICE)):
+        raise Failed(f"kill -{signal_name}: the journal does not have '{message}'")
+    safe_s = actuator.safe_after(stopped, restarted)
     return (
-        f"kill -{sign}: actuator safe after {safe:.2f} s, new process after {born - struck:.1f} s, "
-        f"deciding again after {again - struck:.1f} s; {_whole(guest, tape, recorder)}"
+        f"kill -{signal_name}: actuator safe after {safe_s:.2f} s, new process after {restarted - stopped:.1f} s, "
+        f"deciding again after {deciding - stopped:.1f} s; {_replay(guest, recording, recorder)}"
     )
 
 
-def _whole(guest: Guest, tape: str, recorder: str) -> str:
-    """The recorder outlives the daemon: it writes what the lanes had done, and `reflexd replay` reads it."""
-    guest.until("the old recorder's end", f"sleep 2; test -e /proc/{recorder} || echo gone", 240)
-    told = json.loads(guest.ask(f"sudo -u reflexd reflexd replay --json {tape}", timeout=400, check=False) or "{}")
-    if not told or told["torn"]:
-        raise Failed(f"the recording {tape} has no end: {told}")
-    if told["differences"] and not told["lost"]:
-        raise Failed(f"the recording {tape} decides otherwise again: {told['differences'][:3]}")
-    return f"recording whole, {told['inferences']} inferences, {told['decisions']} decisions again"
+def _replay(guest: Guest, recording: str, recorder: str) -> str:
+    """The recorder outlives the daemon and writes what the lanes had left; `reflexd replay` must read all of it."""
+    guest.wait_for("the end of the old recorder", f"sleep 2; test -e /proc/{recorder} || echo gone", 240)
+    stdout = guest.run(f"sudo -u reflexd reflexd replay --json {recording}", timeout=400, check=False)
+    report = json.loads(stdout or "{}")
+    if not report or report["torn"]:
+        raise Failed(f"the recording {recording} has no end: {report}")
+    if report["differences"] and not report["lost"]:
+        raise Failed(f"the replay of {recording} decides differently: {report['differences'][:3]}")
+    return f"recording complete, {report['inferences']} inferences, {report['decisions']} decisions again"
 
 
-def _calm(guest: Guest) -> None:
-    """A configuration that the emulator keeps up with, running."""
-    config(guest, "calm")
-    guest.ask("sudo systemctl restart reflexd-actuate reflexd", timeout=300)
+def _run_arm(guest: Guest) -> None:
+    """Start the configuration that the emulator keeps up with."""
+    configure(guest)
+    _restart(guest)
     actuator = Actuator(guest)
     actuator.next("run", actuator.started())
 
 
 def _lane(guest: Guest) -> str:
-    """One lane's driver never returns, while the rest of the daemon lives on: no progress, no watchdog."""
-    frozen_lane(guest)
+    """One lane's driver never returns while the rest of the daemon runs: systemd's watchdog must restart the daemon."""
+    configure_hanging_lane(guest)
     actuator = Actuator(guest)
-    words = f"sudo journalctl -b -u {SERVICE} -o cat | grep -c 'Watchdog timeout'"
-    before = guest.ask(words, check=False) or "0"  # those of other trials
+    count = f"sudo journalctl -b -u {SERVICE} -o cat | grep -c 'Watchdog timeout'"
+    before = guest.run(count, check=False) or "0"  # those of other trials
     since = actuator.now()
-    guest.ask("sudo systemctl restart reflexd-actuate reflexd", timeout=300)
+    _restart(guest)
     actuator.next("run", since)
-    guest.until("the watchdog's word", f'test "$({words})" -gt {before} && echo yes', 120)
+    guest.wait_for("a watchdog timeout", f'test "$({count})" -gt {before} && echo yes', 120)
     after = actuator.now() - since
     if after < 10:
-        raise Failed(f"the watchdog's word came {after:.0f} s after the restart, before the driver hung")
-    return f"watchdog {after:.0f} s after the restart (the driver hangs after 10 s)"
+        raise Failed(f"watchdog timeout {after:.0f} s after the restart, before the driver hung")
+    return f"watchdog timeout {after:.0f} s after the restart (the driver hangs after 10 s)"
 
 
 TRIALS: dict[str, Callable[[Guest], str]] = {
@@ -177,14 +185,7 @@ TRIALS: dict[str, Callable[[Guest], str]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--arch", default="amd64")
-    parser.add_argument("--image", type=Path, required=True)
-    parser.add_argument("--key", type=Path, required=True, help="private key")
-    parser.add_argument("--only", default=",".join(TRIALS))
-    parser.add_argument("--cuts", type=int, default=CUTS, help="of the power")
-    parser.add_argument("--uefi", action="store_true")
-    options = parser.parse_args()
+    options = _parser().parse_args()
     chosen = options.only.split(",")
     unknown = set(chosen) - set(TRIALS)
     if unknown:
@@ -192,31 +193,42 @@ def main() -> int:
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through `finally`: no emulator stays behind
     trials: dict[str, Callable[[Guest], str]] = {**TRIALS, "powercut": partial(power_cuts, cuts=options.cuts)}
-    begun, bad, off = time.monotonic(), 0, 0.0
+    started, bad, off_s = time.monotonic(), 0, 0.0
     with tempfile.TemporaryDirectory(prefix="reflexd-guest-") as folder:
         guest = Guest(options.image, options.key, Path(folder), options.arch, options.uefi)
         try:
-            guest.on()
-            guest.reachable()
+            guest.power_on()
+            guest.wait_reachable()
             for name in chosen:
                 bad += not _attempt(name, trials[name], guest)
             if not bad:
-                off = guest.down()
+                off_s = guest.shut_down()
         finally:
-            guest.cut()
-    leaving = f"; off in {off:.0f} s" if off else ""
-    print(f"image test: {len(chosen) - bad} passed, {bad} failed, {time.monotonic() - begun:.0f} s{leaving}")
+            guest.cut_power()
+    off = f"; off in {off_s:.0f} s" if off_s else ""
+    print(f"image test: {len(chosen) - bad} passed, {bad} failed, {time.monotonic() - started:.0f} s{off}")
     return 1 if bad else 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--arch", default="amd64")
+    parser.add_argument("--image", type=Path, required=True)
+    parser.add_argument("--key", type=Path, required=True, help="private key")
+    parser.add_argument("--only", default=",".join(TRIALS))
+    parser.add_argument("--cuts", type=int, default=CUTS, help="of the power")
+    parser.add_argument("--uefi", action="store_true")
+    return parser
+
+
 def _attempt(name: str, trial: Callable[[Guest], str], guest: Guest) -> bool:
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
-        said = trial(guest)
+        result = trial(guest)
     except (Failed, RuntimeError) as error:
-        print(f"FAILED  {name:9} {time.monotonic() - begun:5.0f} s  {error}", flush=True)
+        print(f"FAILED  {name:9} {time.monotonic() - started:5.0f} s  {error}", flush=True)
         return False
-    print(f"passed  {name:9} {time.monotonic() - begun:5.0f} s  {said}", flush=True)
+    print(f"passed  {name:9} {time.monotonic() - started:5.0f} s  {result}", flush=True)
     return True
 
 

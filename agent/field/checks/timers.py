@@ -28,7 +28,7 @@ def lateness(seconds: float, fifo: bool) -> list[float]:
     late: list[float] = []
 
     def sleep_repeatedly() -> None:
-        realtime.thread([], fifo)
+        realtime.set_thread([], fifo)
         due = time.monotonic_ns()
         for _ in range(int(seconds * 1e9) // PERIOD_NS):
             due += PERIOD_NS

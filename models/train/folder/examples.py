@@ -1,4 +1,4 @@
-"""What the network learns from and is tested on, whatever its files were."""
+"""The samples for training and test, whether their files are pictures or recordings, and how results on them are counted."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SEED = 7
 
 
 class Examples(NamedTuple):
-    """inputs: [n, ...]. said: the teacher's opinions [n, labels], zeros where it is silent. labels: int [n], -1 for none.
+    """inputs: [n, ...]. soft_labels: the teacher's [n, labels], zeros where it has none. labels: int [n], -1 for none.
 
-    files: int [n], the file each is from. test: bool [n], held out.
+    files: int [n], the number of each sample's file. test: bool [n], held out.
     """
 
     inputs: Array
-    said: Array
+    soft_labels: Array
     labels: Array
     files: Array
     test: Array
@@ -28,8 +28,17 @@ class Examples(NamedTuple):
         return Examples(*(column[rows] for column in self))
 
 
+class Counts(NamedTuple):
+    """Correctly labelled samples of all, and files of all, a file by the mean of its samples' scores."""
+
+    right: int
+    of: int
+    files_right: int
+    files_of: int
+
+
 class Report(NamedTuple):
-    """What a network named rightly among the held-out: samples, and files by the mean of their samples' scores."""
+    """A network's file size, ms of an inference, and Counts of the held-out samples."""
 
     bytes: int
     ms: float
@@ -39,19 +48,19 @@ class Report(NamedTuple):
     files_of: int
 
 
-def spread(count: int, most: int) -> Array:
-    """At most so many of range(count), evenly."""
+def evenly_spaced(count: int, most: int) -> Array:
+    """At most `most` of range(count), evenly spaced."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
 
 
-def judged(scores: Array, known: Examples) -> tuple[int, int, int, int]:
-    """scores [n, labels] of labelled samples: right, of, files right, files of."""
-    right = scores.argmax(axis=1) == known.labels
-    files = [bool(mean.argmax() == label) for mean, label in _by_file(scores, known)]
-    return int(right.sum()), len(right), sum(files), len(files)
+def count_right(scores: Array, labelled: Examples) -> Counts:
+    """scores: [n, labels], of samples that all have a label."""
+    right = scores.argmax(axis=1) == labelled.labels
+    files = [bool(mean.argmax() == label) for mean, label in _by_file(scores, labelled)]
+    return Counts(int(right.sum()), len(right), sum(files), len(files))
 
 
-def _by_file(scores: Array, known: Examples) -> Iterator[tuple[Array, int]]:
-    for number in np.unique(known.files):
-        rows = known.files == number
-        yield scores[rows].mean(axis=0), int(known.labels[rows][0])
+def _by_file(scores: Array, labelled: Examples) -> Iterator[tuple[Array, int]]:
+    for number in np.unique(labelled.files):
+        rows = labelled.files == number
+        yield scores[rows].mean(axis=0), int(labelled.labels[rows][0])

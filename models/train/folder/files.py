@@ -1,4 +1,4 @@
-"""A user's folder: one sub-folder per label, files in it, and which of them the network never sees."""
+"""A user's folder: one sub-folder for each label, the files in it, and which of them are held out for the test."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 from models.train.data import DataError
 
 UNLABELLED = "unlabelled"
-LEAST = 3  # files a label: two to learn from, one to be tested on
+MIN_FILES = 3  # of a label: two to learn from, one for the test
 TEST_SHARE = 0.25
-MAX_FILES = 5000  # more than that is for a recipe of its own
+MAX_FILES = 5000  # more files need a recipe of their own
 MAX_LABELS = 100
 
 
@@ -27,53 +27,57 @@ class File(NamedTuple):
     test: bool = False
 
 
-def listing(folder: Path, suffixes: Iterable[str], seed: int) -> tuple[list[str], list[File]]:
+def list_files(folder: Path, suffixes: Iterable[str], seed: int) -> tuple[list[str], list[File]]:
     """Labels in the order of their names, and the files of each, split. Raises DataError."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    parts = sorted(part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
-    labels = [part.name for part in parts if part.name != UNLABELLED]
+    names = sorted(part.name for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
+    labels = [name for name in names if name != UNLABELLED]
     if not 2 <= len(labels) <= MAX_LABELS:
         raise DataError(
             f"{folder}: {len(labels)} sub-folders that name labels; make one for each label, 2 to {MAX_LABELS}"
         )
-    kinds = tuple(suffixes)
-    found = {label: _usable(folder / label, kinds) for label in labels}
-    for label, paths in found.items():
-        if len(paths) < LEAST:
-            raise DataError(
-                f"{folder / label}: {len(paths) or 'no'} files ({', '.join(kinds)}); a label needs {LEAST} or more: "
-                "whole files are held out for the test"
-            )
-    _unique(found)
-    files = [file for number, label in enumerate(labels) for file in _split(found[label], number, seed)]
-    if UNLABELLED in (part.name for part in parts):
-        files += [File(path, -1) for path in _usable(folder / UNLABELLED, kinds)]
+    accepted = tuple(suffixes)
+    by_label = {label: _labelled(folder / label, accepted) for label in labels}
+    _check_unique(by_label)
+    files = [file for number, label in enumerate(labels) for file in _split(by_label[label], number, seed)]
+    if UNLABELLED in names:
+        files += [File(path, -1) for path in _usable(folder / UNLABELLED, accepted)]
     if len(files) > MAX_FILES:
-        raise DataError(f"{folder}: {len(files):,} files; at most {MAX_FILES:,} are read: take a choice of them")
+        raise DataError(f"{folder}: {len(files):,} files; at most {MAX_FILES:,} are read: use a selection of them")
     return labels, files
+
+
+def _labelled(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    paths = _usable(folder, suffixes)
+    if len(paths) < MIN_FILES:
+        raise DataError(
+            f"{folder}: {len(paths) or 'no'} files ({', '.join(suffixes)}); a label needs {MIN_FILES} or more: "
+            "whole files are held out for the test"
+        )
+    return paths
 
 
 def _usable(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    good = [path for path in paths if path.suffix.lower() in suffixes]
-    if len(good) < len(paths):
-        say(f"{folder}: {len(paths) - len(good)} files passed over, not {', '.join(suffixes)}")
-    return good
+    usable = [path for path in paths if path.suffix.lower() in suffixes]
+    if len(usable) < len(paths):
+        warn(f"{folder}: {len(paths) - len(usable)} files skipped, not {', '.join(suffixes)}")
+    return usable
 
 
-def _unique(found: dict[str, list[Path]]) -> None:
+def _check_unique(by_label: dict[str, list[Path]]) -> None:
     """A copy of a file on the other side of the split would be a test that proves nothing. Raises DataError."""
-    seen: dict[tuple[int, bytes], Path] = {}
-    for path in (path for paths in found.values() for path in paths):
-        mark = path.stat().st_size, _digest(path)
-        if mark in seen:
-            raise DataError(f"{path} is the same as {seen[mark]}: remove one, as copies would be learned and tested")
-        seen[mark] = path
+    known: dict[tuple[int, bytes], Path] = {}
+    for path in (path for paths in by_label.values() for path in paths):
+        content = path.stat().st_size, _digest(path)
+        if content in known:
+            raise DataError(f"{path} is the same as {known[content]}: remove one, as copies would be learned and tested")
+        known[content] = path
 
 
 def _digest(path: Path) -> bytes:
-    """Of the first megabyte; the size counts, too."""
+    """Of the first megabyte; the size is compared, too."""
     try:
         with path.open("rb") as file:
             return hashlib.sha256(file.read(1 << 20)).digest()
@@ -84,9 +88,9 @@ def _digest(path: Path) -> bytes:
 def _split(paths: list[Path], label: int, seed: int) -> list[File]:
     """A quarter of a label's files, at least one, is held out; whole files, as parts of one recording are too alike."""
     order = np.random.default_rng(seed).permutation(len(paths))
-    held = {int(number) for number in order[: max(1, round(TEST_SHARE * len(paths)))]}
-    return [File(path, label, number in held) for number, path in enumerate(paths)]
+    held_out = {int(number) for number in order[: max(1, round(TEST_SHARE * len(paths)))]}
+    return [File(path, label, number in held_out) for number, path in enumerate(paths)]
 
 
-def say(text: str) -> None:
+def warn(text: str) -> None:
     print(text, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""One stage of training: new views of the samples until the budget is spent."""
+"""One stage of training: new variants of the samples until the budget is spent."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from tqdm import tqdm
 
 from agent.data import Array
 from models.train import distil
+from models.train.engine import KerasModel
 from models.train.folder.examples import SEED, Examples
 from models.train.folder.files import File
 
-SMALL, LARGE = 8, 32  # samples at a time: few where there are few, so that there are steps enough
+MIN_BATCH, MAX_BATCH = 8, 32  # small where samples are few, so that there are enough steps
 RATE = 2e-3
-MOST_EPOCHS = 100
+MAX_EPOCHS = 100
 PICTURES, READINGS = 8_000, 150_000  # samples a stage shows the network: half a minute on one core
 
 
 class Task(NamedTuple):
     """What differs between pictures and readings.
 
-    real: inputs as the network takes them. vary: another view of one input, real. golden: inputs of the held-out samples to
-    real inputs for the golden outputs. budget: samples that a stage shows the network.
+    normalise: inputs as the network takes them. vary: another variant of one input, normalised. golden_inputs: the
+    held-out samples' inputs to normalised inputs for the golden outputs. budget: samples a stage shows the network.
     """
 
     examples: Examples
@@ -32,21 +33,21 @@ class Task(NamedTuple):
     files: list[File]
     facts: dict[str, Any]
     capped: list[str]
-    real: Callable[[Array], Array]
+    normalise: Callable[[Array], Array]
     vary: Callable[[Array, np.random.Generator], Array] | None
-    network: Callable[[], tf.keras.Model]
-    golden: Callable[[Array], Array]
+    make_network: Callable[[], KerasModel]
+    golden_inputs: Callable[[Array], Array]
     budget: int
 
 
-class Views(tf.keras.utils.PyDataset):
-    """All samples once an epoch, in another order, as another view."""
+class Batches(tf.keras.utils.PyDataset):  # type: ignore[misc]  # TensorFlow has no types
+    """All samples once an epoch, in another order, as other variants."""
 
     def __init__(self, task: Task, known: Examples, targets: Array) -> None:
         super().__init__()
         self.task, self.inputs, self.targets = task, known.inputs, targets
         self.weights = _weights(known.labels, len(task.labels))
-        self.batch = int(np.clip(len(self.inputs) // 8, SMALL, LARGE))
+        self.batch = int(np.clip(len(self.inputs) // 8, MIN_BATCH, MAX_BATCH))
         self.random = np.random.default_rng(SEED)
         self.on_epoch_end()
 
@@ -58,13 +59,15 @@ class Views(tf.keras.utils.PyDataset):
 
     def __getitem__(self, number: int) -> tuple[Array, Array, Array]:
         rows = self.order[number * self.batch : (number + 1) * self.batch]
-        vary = self.task.vary
-        inputs = self.inputs[rows]
-        seen = np.stack([vary(one, self.random) for one in inputs]) if vary else self.task.real(inputs)
-        return seen, self.targets[rows], self.weights[rows]
+        vary, inputs = self.task.vary, self.inputs[rows]
+        if vary:
+            batch = np.stack([vary(sample, self.random) for sample in inputs])
+        else:
+            batch = self.task.normalise(inputs)
+        return batch, self.targets[rows], self.weights[rows]
 
 
-class Bar(tf.keras.callbacks.Callback):
+class ProgressBar(tf.keras.callbacks.Callback):  # type: ignore[misc]  # TensorFlow has no types
     """Progress on standard error."""
 
     def __init__(self, title: str, steps: int) -> None:
@@ -79,24 +82,25 @@ class Bar(tf.keras.callbacks.Callback):
 
 
 def fit(
-    model: tf.keras.Model, task: Task, known: Examples, targets: Array, epochs: int, share: float, title: str
-) -> tf.keras.Model:
+    model: KerasModel, task: Task, known: Examples, targets: Array, epochs: int, share: float, title: str
+) -> KerasModel:
     """Trains `model` further. epochs: 0 for as many as fit the task's budget; share: of either, for this stage."""
-    views = Views(task, known, targets)
-    epochs = max(1, round(share * (epochs or min(MOST_EPOCHS, max(4, task.budget // len(known.inputs))))))
-    rate = tf.keras.optimizers.schedules.CosineDecay(RATE, epochs * len(views))
+    batches = Batches(task, known, targets)
+    epochs = max(1, round(share * (epochs or min(MAX_EPOCHS, max(4, task.budget // len(known.inputs))))))
+    rate = tf.keras.optimizers.schedules.CosineDecay(RATE, epochs * len(batches))
     model.compile(tf.keras.optimizers.Adam(rate), distil.loss())
-    model.fit(views, epochs=epochs, verbose=0, shuffle=False, callbacks=[Bar(title, epochs * len(views))])
+    progress = ProgressBar(title, epochs * len(batches))
+    model.fit(batches, epochs=epochs, verbose=0, shuffle=False, callbacks=[progress])
     return model
 
 
 def _weights(labels: Array, count: int) -> Array:
     """Each label weighs the same, however many samples it has; a sample without label as much as the average one."""
     numbers = np.bincount(labels[labels >= 0], minlength=count)
-    each = (labels >= 0).sum() / (count * np.maximum(numbers, 1))
-    return np.where(labels >= 0, each[labels], 1.0).astype(np.float32)
+    by_label = (labels >= 0).sum() / (count * np.maximum(numbers, 1))
+    return np.where(labels >= 0, by_label[labels], 1.0).astype(np.float32)
 
 
-def some(count: int, most: int) -> Array:
-    """Rows drawn without order, so that no label is left out."""
+def random_rows(count: int, most: int) -> Array:
+    """At most `most` of range(count), in random order, so that no label is left out."""
     return np.random.default_rng(SEED).permutation(count)[:most]

@@ -1,4 +1,4 @@
-"""Pairs of circuit boards, laid out like DeepPCB: a picture with defects, one without, and where the defects are."""
+"""Pairs of circuit boards, laid out like DeepPCB: a picture with defects, one without, and the boxes of the defects."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ KINDS = ("open", "short", "mousebite", "spur", "copper", "pin-hole")  # in the o
 SIDE = 640  # pixels of a picture's side
 MARGIN = 10  # pixels between a defect and its box (median of all the labels)
 
-# Groups are boards. Four of them met the recipe only when it was fixed: neither in training nor in any choice.
+# A group is a board. Four of them were used only when the recipe was fixed: neither in training nor in any choice.
 HELD_OUT = ("group13000", "group20085", "group50600", "group92000")
-# The rest are trained on, and left out in turn to choose by.
+# The others are the training boards, left out in turn for the choices.
 FOLDS = (("group12100",), ("group12000", "group12300"), ("group00041", "group44000", "group90100"))
 TRAINED = frozenset(group for fold in FOLDS for group in fold)
 
@@ -53,7 +53,8 @@ def _pair(test: Path) -> Pair:
     """groupX/X/N_test.jpg goes with N_temp.jpg beside it and groupX/X_not/N.txt."""
     name = test.name.removesuffix("_test.jpg")
     labels = test.parent.with_name(f"{test.parent.name}_not") / f"{name}.txt"
-    return Pair(name, test.parent.parent.name, _grey(test), _grey(test.with_name(f"{name}_temp.jpg")), defects(labels))
+    template = _grey(test.with_name(f"{name}_temp.jpg"))
+    return Pair(name, test.parent.parent.name, _grey(test), template, _read_labels(labels))
 
 
 def _grey(path: Path) -> Array:
@@ -63,15 +64,15 @@ def _grey(path: Path) -> Array:
     return np.asarray(picture)
 
 
-def defects(path: Path) -> list[Defect]:
+def _read_labels(path: Path) -> list[Defect]:
     """Lines of "left top right bottom kind"."""
-    found = []
+    defects = []
     try:
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            left, top, right, bottom, kind = (int(word) for word in line.replace(",", " ").split())
+        for line_number, line in enumerate(path.read_text().splitlines(), 1):
+            left, top, right, bottom, kind = (int(value) for value in line.replace(",", " ").split())
             if not (0 < kind <= len(KINDS) and left < right and top < bottom):
-                raise DataError(f"{path}:{number}: expected 'left top right bottom kind', kind 1 to {len(KINDS)}")
-            found.append(Defect(kind - 1, left, top, right, bottom))
+                raise DataError(f"{path}:{line_number}: expected 'left top right bottom kind', kind 1 to {len(KINDS)}")
+            defects.append(Defect(kind - 1, left, top, right, bottom))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected lines of 'left top right bottom kind': {error}") from error
-    return found
+    return defects

@@ -1,9 +1,8 @@
-"""How well defects are found: as boxes, as tiles of the board, by kind and whatever the kind."""
+"""How well defects are found: as boxes and as tiles of the board, with the right kind and whatever the kind."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -15,16 +14,18 @@ from models.train.pcb_inspect.boards import KINDS, MARGIN, SIDE, Defect, Pair
 OVERLAP = 0.33  # intersection over union from which a box is right, as in DeepPCB's own figures
 TILE = 64  # pixels of a tile's side
 
-Said = tuple[Defect, float]  # what the network says, and how sure it is
+Detection = tuple[Defect, float]  # a defect that the network reports, and its score
 
 
 class Tally(NamedTuple):
+    """Counts of right, false and missed boxes or tiles, and the usual ratios of them."""
+
     right: int
     false: int
     missed: int
 
-    def __add__(self, other: Tally) -> Tally:  # type: ignore[override]
-        return Tally(*(a + b for a, b in zip(self, other)))
+    def plus(self, other: Tally) -> Tally:
+        return Tally(self.right + other.right, self.false + other.false, self.missed + other.missed)
 
     @property
     def f(self) -> float:
@@ -41,7 +42,10 @@ class Tally(NamedTuple):
 
 
 class Score(NamedTuple):
-    """box: kind and place right; place: some box there; the same of tiles. matrix: int [7, 7], truth to said, last is none."""
+    """box: kind and place right. place: whatever the kind. tile, tile_place: the same of tiles.
+
+    matrix: int [7, 7], rows the true kind, columns the detected one, last is none.
+    """
 
     pairs: int
     box: Tally
@@ -52,43 +56,56 @@ class Score(NamedTuple):
 
 
 def judge(pairs: Iterable[Pair], inspect: Callable[[Pair], Sequence[Finding]]) -> list[Score]:
-    """One for each pair. inspect: findings on it, boxes as shares of the picture."""
-    return [one(pair.defects, [_placed(finding) for finding in inspect(pair)]) for pair in pairs]
+    """A score for each pair. inspect: findings on it, boxes as shares of the picture."""
+    return [score_pair(pair.defects, [_detection(finding) for finding in inspect(pair)]) for pair in pairs]
+
+
+def score_pair(truth: Sequence[Defect], detections: Sequence[Detection]) -> Score:
+    return Score(
+        pairs=1,
+        box=_box_tally(truth, detections, True),
+        place=_box_tally(truth, detections, False),
+        tile=tile_tally(truth, detections, True),
+        tile_place=tile_tally(truth, detections, False),
+        matrix=_confusion(truth, detections),
+    )
 
 
 def total(scores: Iterable[Score]) -> Score:
-    none = Score(0, *[Tally(0, 0, 0)] * 4, np.zeros((len(KINDS) + 1,) * 2, int))
-    return reduce(lambda a, b: Score(*(x + y for x, y in zip(a, b))), scores, none)
+    none = Tally(0, 0, 0)
+    summed = Score(0, box=none, place=none, tile=none, tile_place=none, matrix=_empty_matrix())
+    for score in scores:
+        summed = Score(
+            pairs=summed.pairs + score.pairs,
+            box=summed.box.plus(score.box),
+            place=summed.place.plus(score.place),
+            tile=summed.tile.plus(score.tile),
+            tile_place=summed.tile_place.plus(score.tile_place),
+            matrix=summed.matrix + score.matrix,
+        )
+    return summed
 
 
-def interval(scores: Sequence[Score], which: str) -> tuple[float, float]:
-    """95 % confidence interval of an F: pairs drawn anew, with repetition (bootstrap)."""
-    counts = np.array([getattr(score, which) for score in scores])
+def interval(scores: Sequence[Score], field: str) -> tuple[float, float]:
+    """95 % confidence interval of the F of a field of Score: pairs drawn with repetition (bootstrap)."""
+    counts = np.array([getattr(score, field) for score in scores])
     drawn = np.random.default_rng(0).integers(0, len(counts), (2000, len(counts)))
     right, false, missed = counts[drawn].sum(axis=1).T
     low, high = np.percentile(2 * right / np.maximum(1, 2 * right + false + missed), [2.5, 97.5])
     return float(low), float(high)
 
 
-def of_kind(score: Score, kind: int) -> Tally:
-    """Boxes of one kind, of those in the matrix."""
-    right, there, said = score.matrix[kind, kind], score.matrix[kind].sum(), score.matrix[:, kind].sum()
-    return Tally(int(right), int(said - right), int(there - right))
+def kind_tally(score: Score, kind: int) -> Tally:
+    """Boxes of one kind, from the matrix."""
+    right, true, detected = score.matrix[kind, kind], score.matrix[kind].sum(), score.matrix[:, kind].sum()
+    return Tally(int(right), int(detected - right), int(true - right))
 
 
-def one(truth: Sequence[Defect], said: Sequence[Said]) -> Score:
-    """The score of one pair."""
-    return Score(
-        1,
-        _boxes(truth, said, True),
-        _boxes(truth, said, False),
-        tiles(truth, said, True),
-        tiles(truth, said, False),
-        _confusion(truth, said),
-    )
+def _empty_matrix() -> Array:
+    return np.zeros((len(KINDS) + 1,) * 2, int)
 
 
-def _placed(finding: Finding) -> Said:
+def _detection(finding: Finding) -> Detection:
     box = finding.box
     assert box is not None, "the grid decoder gives every finding a box"
     edges = (edge * SIDE for edge in (box.left, box.top, box.right, box.bottom))
@@ -97,58 +114,58 @@ def _placed(finding: Finding) -> Said:
 
 def _overlap(a: Defect, b: Defect) -> float:
     """Intersection over union."""
-    wide, high = min(a.right, b.right) - max(a.left, b.left), min(a.bottom, b.bottom) - max(a.top, b.top)
-    if wide <= 0 or high <= 0:
+    width, height = min(a.right, b.right) - max(a.left, b.left), min(a.bottom, b.bottom) - max(a.top, b.top)
+    if width <= 0 or height <= 0:
         return 0.0
-    areas = sum((one.right - one.left) * (one.bottom - one.top) for one in (a, b))
-    return wide * high / (areas - wide * high)
+    areas = sum((box.right - box.left) * (box.bottom - box.top) for box in (a, b))
+    return width * height / (areas - width * height)
 
 
-def _matches(truth: Sequence[Defect], said: Sequence[Said], kinds: bool) -> list[tuple[Defect, Defect]]:
-    """(true, said) that belong together, each once: the surest box first takes the nearest of what is left."""
-    left, found = list(truth), []
-    for box, _ in sorted(said, key=lambda one: -one[1]):
-        near = [(_overlap(one, box), one) for one in left if one.kind == box.kind or not kinds]
-        best = max(near, default=(0.0, box))
-        if best[0] >= OVERLAP:
-            left.remove(best[1])
-            found.append((best[1], box))
-    return found
+def _matches(truth: Sequence[Defect], detections: Sequence[Detection], kinds: bool) -> list[tuple[Defect, Defect]]:
+    """(true, detected) that match, each once: the box of the highest score first takes the nearest of the rest."""
+    rest, matches = list(truth), []
+    for box, _ in sorted(detections, key=lambda detection: -detection[1]):
+        candidates = [(_overlap(defect, box), defect) for defect in rest if defect.kind == box.kind or not kinds]
+        overlap, nearest = max(candidates, default=(0.0, box))
+        if overlap >= OVERLAP:
+            rest.remove(nearest)
+            matches.append((nearest, box))
+    return matches
 
 
-def _boxes(truth: Sequence[Defect], said: Sequence[Said], kinds: bool) -> Tally:
-    right = len(_matches(truth, said, kinds))
-    return Tally(right, len(said) - right, len(truth) - right)
+def _box_tally(truth: Sequence[Defect], detections: Sequence[Detection], kinds: bool) -> Tally:
+    right = len(_matches(truth, detections, kinds))
+    return Tally(right, len(detections) - right, len(truth) - right)
 
 
-def _confusion(truth: Sequence[Defect], said: Sequence[Said]) -> Array:
-    """int [7, 7]: rows what it was, columns what was said in that place, the last of each nothing."""
-    matrix, none = np.zeros((len(KINDS) + 1,) * 2, int), len(KINDS)
-    pairs = _matches(truth, said, False)
-    for true, box in pairs:
-        matrix[true.kind, box.kind] += 1
+def _confusion(truth: Sequence[Defect], detections: Sequence[Detection]) -> Array:
+    """Matrix int [7, 7]: rows the true kind, columns the detected one in that place, the last of each none."""
+    matrix, none = _empty_matrix(), len(KINDS)
+    for true, detected in _matches(truth, detections, False):
+        matrix[true.kind, detected.kind] += 1
     for kind in range(none):
-        matrix[kind, none] = sum(one.kind == kind for one in truth) - matrix[kind, :none].sum()
-        matrix[none, kind] = sum(box.kind == kind for box, _ in said) - matrix[:none, kind].sum()
+        matrix[kind, none] = sum(defect.kind == kind for defect in truth) - matrix[kind, :none].sum()
+        matrix[none, kind] = sum(box.kind == kind for box, _ in detections) - matrix[:none, kind].sum()
     return matrix
 
 
-def tiles(truth: Sequence[Defect], said: Sequence[Said], kinds: bool) -> Tally:
-    """Tiles of TILE pixels, for each kind or of any. A tile into which only a box's margin reaches counts neither way."""
-    true, edge = _touched(truth, MARGIN), _touched(truth, 0)
-    told = _touched([box for box, _ in said], MARGIN)
+def tile_tally(truth: Sequence[Defect], detections: Sequence[Detection], kinds: bool) -> Tally:
+    """Tiles of TILE pixels, by kind or of any. A tile into which only a box's margin reaches counts neither way."""
+    true, with_margin = _touched(truth, MARGIN), _touched(truth, 0)
+    detected = _touched([box for box, _ in detections], MARGIN)
     if not kinds:
-        true, edge, told = (one.any(axis=0) for one in (true, edge, told))
-    return Tally(int((true & told).sum()), int((told & ~edge).sum()), int((true & ~told).sum()))
+        true, with_margin, detected = (np.asarray(tiles.any(axis=0)) for tiles in (true, with_margin, detected))
+    right, false, missed = true & detected, detected & ~with_margin, true & ~detected
+    return Tally(int(right.sum()), int(false.sum()), int(missed.sum()))
 
 
-def _touched(found: Sequence[Defect], margin: int) -> Array:
-    """bool [kinds, rows, columns]: tiles that a box less its margin reaches into."""
+def _touched(defects: Sequence[Defect], margin: int) -> Array:
+    """Tiles, bool [kinds, rows, columns], that a box without its margin reaches into."""
     grid = np.zeros((len(KINDS), SIDE // TILE, SIDE // TILE), bool)
-    for one in found:
-        middle = (one.left + one.right) / 2, (one.top + one.bottom) / 2
-        left, top = (int(min(edge + margin, at)) for edge, at in zip((one.left, one.top), middle))
-        right, bottom = (int(np.ceil(max(edge - margin, at + 1))) for edge, at in zip((one.right, one.bottom), middle))
+    for box in defects:
+        middle = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+        left, top = (int(min(edge + margin, at)) for edge, at in zip((box.left, box.top), middle))
+        right, bottom = (int(np.ceil(max(edge - margin, at + 1))) for edge, at in zip((box.right, box.bottom), middle))
         rows = slice(max(0, top) // TILE, -(-min(bottom, SIDE) // TILE))
-        grid[one.kind, rows, max(0, left) // TILE : -(-min(right, SIDE) // TILE)] = True
+        grid[box.kind, rows, max(0, left) // TILE : -(-min(right, SIDE) // TILE)] = True
     return grid

@@ -1,4 +1,4 @@
-"""What to expect in a place that training never saw: each scene judged by a network that was trained on the others."""
+"""What to expect in a new place: each scene is judged by a network that was trained on the others."""
 
 from __future__ import annotations
 

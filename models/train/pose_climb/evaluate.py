@@ -1,4 +1,4 @@
-"""Figures of pose-climb: simulated climbs and daily acts; real clips in which nobody climbs, through MoveNet."""
+"""Figures of pose-climb: simulated climbs and other activities; real clips without a climb, through MoveNet."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from agent.decoders.climb import LABELS
 from agent.package import Package
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules
-from agent.rules.scene import Scene as Evidences
+from agent.rules.scene import Scene
 from agent.vision.poses import SecondModel
 from models.train.card import rate_bound, wilson
-from models.train.pose_climb.acts import ALIKE, OTHERS, climb
-from models.train.pose_climb.view import watch
-from models.train.pose_fall.acts import draw
-from models.train.pose_fall.view import Seen
-from models.train.pose_fall.view import watch as watch_room
+from models.train.pose_climb.activities import LIKE_A_CLIMB, NO_CLIMB, climb
+from models.train.pose_climb.camera import render
+from models.train.pose_fall.activities import random_motion
+from models.train.pose_fall.camera import PoseRecording
+from models.train.pose_fall.camera import render as render_room
 
 RULE = {
     "any": [{"lane": "fence", "label": LABELS[0], "score": 0.5, "hits": 3, "of": 4}],
@@ -31,75 +31,76 @@ RULE = {
     "verb": "call",
     "hold_ms": 1000,
 }
-# The limits were chosen on the first seeds; the figures are of the second.
+# The limits were chosen on the first seeds; the figures are those of the second.
 TUNE, TEST = range(5_000_000, 5_000_100), range(6_000_000, 6_000_200)
 
 
 def evaluate(folder: Path, data: Path) -> dict[str, Any]:
-    """Raises DataError, PackageError."""
+    """Figures of the package. Raises DataError, PackageError."""
     clips_without = _real(package.open_package(folder), data)
     return {
         "rule": "climbing >= 0.5 in 3 of 4 pictures",
-        "seen": "no real climb was available: climbs and most else are simulated; the limits were chosen on other seeds",
+        "seen": "no real climb was available; nearly all recordings are simulated; the limits were chosen on other seeds",
         "simulated": _simulated(package.open_package(folder), TEST),
         "real_clips_without_a_climb": clips_without,
     }
 
 
 def _simulated(opened: Package, seeds: range) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "climbs": _climbs(opened, seeds, 0.0),
         "climbs_a_fifth_of_keypoints_missing": _climbs(opened, seeds, 0.2),
         "climbs_two_fifths_missing": _climbs(opened, seeds, 0.4),
     }
-    for act in OTHERS + ALIKE:
-        told[act.__name__] = _disturbed(opened, (watch(act(seed), seed) for seed in seeds))
-    told["daily"] = _disturbed(opened, (watch_room(draw(seed, falls=False), seed) for seed in seeds))
-    told["falls"] = _disturbed(opened, (watch_room(draw(seed, falls=True), seed) for seed in seeds))
-    return told
+    for activity in NO_CLIMB + LIKE_A_CLIMB:
+        recordings = (render(activity(seed), seed) for seed in seeds)
+        figures[activity.__name__.lstrip("_")] = _disturbed(opened, recordings)
+    figures["daily"] = _disturbed(opened, (render_room(random_motion(seed, falls=False), seed) for seed in seeds))
+    figures["falls"] = _disturbed(opened, (render_room(random_motion(seed, falls=True), seed) for seed in seeds))
+    return figures
 
 
 def _climbs(opened: Package, seeds: range, missing: float) -> dict[str, Any]:
-    """How many are called, from when the hips rise until a moment after the top; by height of the wall."""
-    low, high, delays = [], [], []
+    """Number of climbs with a call from the rise of the hips on, by height of the wall, and the delay of the call."""
+    low: list[float] = []
+    high: list[float] = []
     early = 0
     for seed in seeds:
-        scene = climb(seed)
-        seen = watch(scene, seed, missing)
-        alarms = calls(opened, seen.times, seen.points, seen.aspect)
-        delay = min((alarm - seen.onset for alarm in alarms if alarm >= seen.onset), default=np.inf)
-        early += any(alarm < seen.onset for alarm in alarms)
-        (low if scene.wall < 2.25 else high).append(delay)
-        delays.append(delay)
-    found = [delay for delay in delays if np.isfinite(delay)]
+        scenario = climb(seed)
+        recording = render(scenario, seed, missing)
+        alarms = calls(opened, recording.times, recording.points, recording.aspect)
+        delay = min((alarm - recording.onset for alarm in alarms if alarm >= recording.onset), default=np.inf)
+        early += any(alarm < recording.onset for alarm in alarms)
+        (low if scenario.wall < 2.25 else high).append(delay)
+    delays = [delay for delay in low + high if np.isfinite(delay)]
     return {
-        **_counted("called", len(found), len(delays)),
+        **_counted("called", len(delays), len(low + high)),
         "called_before": early,
         "walls_below_2_25_m": f"{np.isfinite(low).sum()} of {len(low)}",
         "higher": f"{np.isfinite(high).sum()} of {len(high)}",
-        "after_s_median": _rounded(np.median(found)),
-        "after_s_90_percent": _rounded(np.quantile(found, 0.9)),
+        "after_s_median": _rounded(np.median(delays)),
+        "after_s_90_percent": _rounded(np.quantile(delays, 0.9)),
     }
 
 
-def _disturbed(opened: Package, recordings: Iterable[Seen]) -> dict[str, Any]:
-    """Recordings with a call in which nobody climbs."""
+def _disturbed(opened: Package, recordings: Iterable[PoseRecording]) -> dict[str, Any]:
+    """Number of recordings without a climb that have a call."""
     hits, count, seconds = 0, 0, 0.0
-    for seen in recordings:
-        hits += bool(calls(opened, seen.times, seen.points, seen.aspect))
-        count, seconds = count + 1, seconds + float(seen.times[-1])
+    for recording in recordings:
+        hits += bool(calls(opened, recording.times, recording.points, recording.aspect))
+        count, seconds = count + 1, seconds + float(recording.times[-1])
     return {**_counted("called", hits, count), "minutes": _rounded(seconds / 60)}
 
 
 def _real(opened: Package, data: Path) -> dict[str, Any]:
-    """Every clip through MoveNet on the whole picture and the lane's own window."""
+    """Every clip through MoveNet on the whole picture and the window of a lane."""
     pose, posture = movenet(data), package.open_package(package.find("pose-fall"))
-    told, seconds, total = {}, 0.0, 0
+    figures, seconds, total = {}, 0.0, 0
     for clip in clips(data):
         played = play(clip.path, pose, posture)
         alarms = calls(opened, played.times, played.points, played.aspect)
         scores = _highest(opened, played.times, played.points, played.aspect)
-        told[clip.path.stem] = {
+        figures[clip.path.stem] = {
             "pictures": len(played.times),
             "false_alarms": len(alarms),
             "highest_score": _rounded(scores),
@@ -109,30 +110,30 @@ def _real(opened: Package, data: Path) -> dict[str, Any]:
         "false_alarms": total,
         "seconds": _rounded(seconds),
         "at_most_an_hour_95": _rounded(rate_bound(total, seconds / 3600)),
-        "clips": told,
+        "clips": figures,
     }
 
 
-def _said(opened: Package, times: Array, points: Array, aspect: float) -> list[tuple[int, float]]:
-    """(ns, score) of each picture, by the window that a lane reads."""
+def _scores(opened: Package, times: Array, points: Array, aspect: float) -> list[tuple[int, float]]:
+    """(ns, score) of each picture, with the window of a lane."""
     second = SecondModel(opened)
     stamps = [int(time * 1e9) + 1 for time in times]
-    found = [second(now, one, aspect) for now, one in zip(stamps, points)]
-    return [(now, one[0].score if one else 0.0) for now, one in zip(stamps, found)]
+    findings = [second(stamp, keypoints, aspect) for stamp, keypoints in zip(stamps, points)]
+    return [(stamp, pose[0].score if pose else 0.0) for stamp, pose in zip(stamps, findings)]
 
 
 def calls(opened: Package, times: Array, points: Array, aspect: float) -> list[float]:
-    """Seconds at which the rule began to call."""
-    scene = Evidences(Rules({"climb": RuleConfig.model_validate(RULE)}, {"guard": "quiet"}))
-    begun = []
-    for now, score in _said(opened, times, points, aspect):
+    """Times in s at which the rule begins to call."""
+    scene = Scene(Rules({"climb": RuleConfig.model_validate(RULE)}, {"guard": "quiet"}))
+    times_s = []
+    for now, score in _scores(opened, times, points, aspect):
         evidence = [Evidence("fence", LABELS[0], score, now)] if score else []
-        begun += [now / 1e9 for decision in scene.decide("fence", now, evidence) if decision.verb == "call"]
-    return begun
+        times_s += [now / 1e9 for decision in scene.decide("fence", now, evidence) if decision.verb == "call"]
+    return times_s
 
 
 def _highest(opened: Package, times: Array, points: Array, aspect: float) -> float:
-    return max(score for _, score in _said(opened, times, points, aspect))
+    return max(score for _, score in _scores(opened, times, points, aspect))
 
 
 def _counted(name: str, hits: int, of: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Writes the package pose-climb: no network to train, so what there is to say about the window, and examples.
+"""Writes the package pose-climb: there is no network, so its files hold the window and examples.
 
 The card is written by hand.
 """
@@ -13,10 +13,10 @@ import numpy as np
 from agent.data import Array
 from agent.vision.poses import CHANNELS, features, interpolate
 from models.train.pack import yaml
-from models.train.pose_climb.acts import Scene, climb, reach_up, stairs
-from models.train.pose_climb.view import watch
+from models.train.pose_climb.activities import Scenario, climb, reach_up, stairs
+from models.train.pose_climb.camera import render
 
-LENGTH, EVERY_MS, SEEN = 30, 100.0, 0.2  # three seconds: at 0.25 m/s a third of a person
+LENGTH, EVERY_MS, MIN_SCORE = 30, 100.0, 0.2  # three seconds: at 0.25 m/s a third of a person
 
 
 def make(place: Path) -> None:
@@ -25,33 +25,32 @@ def make(place: Path) -> None:
     (place / "window.yaml").write_bytes(content)
     examples = _windows()
     np.savez_compressed(place / "golden.npz", input_0=examples, output_0=examples)
-    (place / "manifest.yaml").write_text(
-        yaml(
-            {
-                "version": "1.0.0",
-                "licence": "Apache-2.0",
-                "file": "window.yaml",
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "backend": "signal",
-                "decoder": "climb",
-                "options": {"keypoint_score": SEEN},
-                "budget_ms": 2.0,
-                "data": "none: limits chosen on simulated figures (models/train/pose_climb)",
-                "poses": {"length": LENGTH, "every_ms": EVERY_MS, "min_score": SEEN},
-                "golden": "golden.npz",
-            }
-        )
-    )
+    manifest = {
+        "version": "1.0.0",
+        "licence": "Apache-2.0",
+        "file": "window.yaml",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "backend": "signal",
+        "decoder": "climb",
+        "options": {"keypoint_score": MIN_SCORE},
+        "budget_ms": 2.0,
+        "data": "none: limits chosen on simulated figures (models/train/pose_climb)",
+        "poses": {"length": LENGTH, "every_ms": EVERY_MS, "min_score": MIN_SCORE},
+        "golden": "golden.npz",
+    }
+    (place / "manifest.yaml").write_text(yaml(manifest))
     print(f"wrote {place}")
 
 
 def _windows() -> Array:
-    """float32 [n, LENGTH, CHANNELS]: the newest window of a climb's middle, of a reach and of stairs."""
-    return np.stack([_middle(act(1)) for act in (climb, reach_up, stairs)])
+    """float32 [n, LENGTH, CHANNELS]: a window from a climb, from reaching up and from stairs."""
+    return np.stack([_window(activity(1)) for activity in (climb, reach_up, stairs)])
 
 
-def _middle(scene: Scene) -> Array:
-    seen = watch(scene, 1)
-    row = 2 * len(seen.times) // 3
-    asked = seen.times[row] + np.arange(1 - LENGTH, 1) * EVERY_MS / 1000
-    return features(interpolate(seen.times[: row + 1], seen.points[: row + 1], asked), seen.aspect, SEEN)
+def _window(scenario: Scenario) -> Array:
+    recording = render(scenario, 1)
+    row = 2 * len(recording.times) // 3
+    times = recording.times[row] + np.arange(1 - LENGTH, 1) * EVERY_MS / 1000
+    return features(
+        interpolate(recording.times[: row + 1], recording.points[: row + 1], times), recording.aspect, MIN_SCORE
+    )

@@ -1,4 +1,4 @@
-"""A person of sticks: postures as directions of limbs, and the 17 keypoints that follow from them."""
+"""A stick figure: postures as directions of limbs, and the 17 keypoints that follow from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from agent.data import Array
 
-# A posture is float [12, 3]: unit vectors in the person's own frame, x forward, y to its left, z up.
+# A posture is float [12, 3]: unit vectors in the frame of the person, x forward, y to the left, z up.
 TORSO, LEFT, FACE, NECK, ARM_L, ARM_R, FORE_L, FORE_R, THIGH_L, THIGH_R, SHIN_L, SHIN_R = range(12)
 # Lengths in metres of a person of 1.70 m (Drillis and Contini 1966, rounded).
 TALL, TRUNK, HEAD, SHOULDER, HIP, ARM, FORE, THIGH, SHIN = 1.70, 0.49, 0.24, 0.19, 0.10, 0.30, 0.25, 0.42, 0.42
@@ -27,20 +27,20 @@ def posture(
     fore: tuple[float, ...] = (0.2, 0.05, -1),
     neck: tuple[float, ...] | None = None,
 ) -> Array:
-    """Limbs are given for the left side; the right one mirrors them in the plane of x and z."""
-    other = [(x, -y, z) for x, y, z in (arm, fore, thigh, shin)]
-    limbs = (arm, other[0], fore, other[1], thigh, other[2], shin, other[3])
+    """A posture. Limbs are given for the left side; the right side mirrors them in the plane of x and z."""
+    right = [(x, -y, z) for x, y, z in (arm, fore, thigh, shin)]
+    limbs = (arm, right[0], fore, right[1], thigh, right[2], shin, right[3])
     return unit(np.array([torso, left, face, neck or torso, *limbs], float))
 
 
 def unit(vectors: Array) -> Array:
-    """Length 1 along the last axis; what is nearly nothing points up."""
+    """Vectors of length 1 along the last axis; a nearly zero vector points up."""
     vectors = vectors + np.array([0.0, 0.0, 1e-6])
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
 def turned(limbs: Array, yaw: Array) -> Array:
-    """Limbs [..., 12, 3] about the vertical. yaw: radians, [...]."""
+    """Limbs [..., 12, 3] rotated about the vertical. yaw: radians, [...]."""
     cos, sin = np.cos(yaw)[..., None], np.sin(yaw)[..., None]
     x, y = limbs[..., 0], limbs[..., 1]
     return np.stack([x * cos - y * sin, x * sin + y * cos, limbs[..., 2]], axis=-1)
@@ -49,7 +49,7 @@ def turned(limbs: Array, yaw: Array) -> Array:
 def mirrored(limbs: Array) -> Array:
     """The same with left and right exchanged."""
     flipped = limbs[..., MIRROR, :] * [1.0, -1.0, 1.0]
-    flipped[..., LEFT, :] *= -1.0  # still points to the person's left
+    flipped[..., LEFT, :] *= -1.0  # still points to the left of the person
     return np.asarray(flipped)
 
 
@@ -59,15 +59,15 @@ def keypoints(limbs: Array, height: float = TALL) -> Array:
     part = [limbs[..., index, :] for index in range(12)]
     neck = part[TORSO] * TRUNK
     head = neck + part[NECK] * HEAD
-    aside = unit(np.cross(part[FACE], part[NECK])) * -1.0  # to the left of the face
+    left = unit(np.cross(part[FACE], part[NECK])) * -1.0  # to the left of the face
     nose = head + part[FACE] * 0.09
-    eyes = [head + part[FACE] * 0.07 + part[NECK] * 0.04 + aside * way for way in (0.035, -0.035)]
-    ears = [head + aside * way for way in (0.075, -0.075)]
+    eyes = [head + part[FACE] * 0.07 + part[NECK] * 0.04 + left * sign for sign in (0.035, -0.035)]
+    ears = [head + left * sign for sign in (0.075, -0.075)]
     points = [nose, *eyes, *ears]
-    shoulders = [neck + part[LEFT] * way for way in (SHOULDER, -SHOULDER)]
+    shoulders = [neck + part[LEFT] * sign for sign in (SHOULDER, -SHOULDER)]
     elbows = [shoulders[side] + part[ARM_L + side] * ARM for side in (0, 1)]
     wrists = [elbows[side] + part[FORE_L + side] * FORE for side in (0, 1)]
-    hips = [part[LEFT] * way for way in (HIP, -HIP)]
+    hips = [part[LEFT] * sign for sign in (HIP, -HIP)]
     knees = [hips[side] + part[THIGH_L + side] * THIGH for side in (0, 1)]
     ankles = [knees[side] + part[SHIN_L + side] * SHIN for side in (0, 1)]
     points += [*shoulders, *elbows, *wrists, *hips, *knees, *ankles]
@@ -75,7 +75,7 @@ def keypoints(limbs: Array, height: float = TALL) -> Array:
 
 
 def hip_height(limbs: Array, height: float = TALL) -> Array:
-    """How high the hips are, m, when the lowest joint touches the floor. [..., 12, 3] to [...]."""
+    """Height of the hips in m when the lowest joint touches the floor: [..., 12, 3] to [...]."""
     return np.asarray(FLESH - np.minimum(keypoints(limbs, height)[..., 2].min(axis=-1), 0.0))
 
 

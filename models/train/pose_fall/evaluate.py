@@ -1,4 +1,4 @@
-"""Figures of pose-fall on clips it never saw: falls in time, false alarms, postures. From the video, through MoveNet."""
+"""Figures of pose-fall on unseen clips: falls in time, false alarms, postures; from the video, through MoveNet."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     posture, pose = package.open_package(folder), movenet(data)
     played = [(clip, play(clip.path, pose, posture)) for clip in clips(data)]
     by_subject = defaultdict(list)
-    for clip, one in played:
-        by_subject[clip.path.stem.split("-")[0]].append((clip, one))
+    for clip, run in played:
+        by_subject[clip.path.stem.split("-")[0]].append((clip, run))
     return {
         "rule": f"falling >= {SCORE:g} in {HITS} of {OF} pictures",
         "seen": {"clips": 0, "note": "the network was trained on simulated figures only"},
         "unseen": summary(played),
-        "subjects": {name: summary(some) for name, some in sorted(by_subject.items())},
+        "subjects": {name: summary(runs) for name, runs in sorted(by_subject.items())},
         "robustness": {
-            name: _short(summary([(clip, harder(one, posture)) for clip, one in played]))
-            for name, harder in HARDER.items()
+            name: _short(summary([(clip, change(run, posture)) for clip, run in played]))
+            for name, change in CHANGES.items()
         },
-        "clips": {clip.path.stem: verdict(clip, one) for clip, one in played},
+        "clips": {clip.path.stem: verdict(clip, run) for clip, run in played},
     }
 
 
@@ -66,7 +66,7 @@ def _ten_a_second(played: PlayedClip, posture: Package) -> PlayedClip:
 
 
 def _a_fifth_missing(played: PlayedClip, posture: Package) -> PlayedClip:
-    """Keypoints lost at random, each for a fifth of the pictures."""
+    """Each keypoint lost in a random fifth of the pictures."""
     points = played.points.copy()
     points[np.random.default_rng(0).random(points.shape[:2]) < 0.2, 2] = 0.01
     return _replayed(played, np.arange(len(points)), points, posture)
@@ -85,21 +85,21 @@ def _replayed(played: PlayedClip, rows: Array, points: Array, posture: Package) 
     return PlayedClip(played.times[rows], points, np.array(labels), alarms, played.aspect)
 
 
-HARDER = {"mirrored": _mirrored, "ten_a_second": _ten_a_second, "a_fifth_of_keypoints_missing": _a_fifth_missing}
+CHANGES = {"mirrored": _mirrored, "ten_a_second": _ten_a_second, "a_fifth_of_keypoints_missing": _a_fifth_missing}
 
 
-def _short(told: dict[str, Any]) -> dict[str, Any]:
-    return {key: told[key] for key in ("falls_in_time", "daily_clips_with_false_alarm", "alarms_before_a_fall")}
+def _short(figures: dict[str, Any]) -> dict[str, Any]:
+    return {key: figures[key] for key in ("falls_in_time", "daily_clips_with_false_alarm", "alarms_before_a_fall")}
 
 
 def verdict(clip: Clip, played: PlayedClip) -> dict[str, Any]:
-    """alarm_s: after the annotated start of the fall; None for none. false: alarms at any other time."""
-    told: dict[str, Any] = {"pictures": len(played.times), "false_alarms": len(false_alarms(clip, played))}
+    """Figures of a clip. alarm_s: after the annotated start of the fall, or None; false_alarms: at any other time."""
+    figures: dict[str, Any] = {"pictures": len(played.times), "false_alarms": len(false_alarms(clip, played))}
     if not np.isnan(clip.fall_s):
         late = lateness(clip, played)
         alarm = None if np.isnan(late) else round(late, 2)
-        told = {"fall_s": clip.fall_s, "alarm_s": alarm, "in_time": late <= IN_TIME_S, **told}
-    return told
+        figures = {"fall_s": clip.fall_s, "alarm_s": alarm, "in_time": late <= IN_TIME_S, **figures}
+    return figures
 
 
 def summary(played: Iterable[tuple[Clip, PlayedClip]]) -> dict[str, Any]:
@@ -118,12 +118,12 @@ def summary(played: Iterable[tuple[Clip, PlayedClip]]) -> dict[str, Any]:
 
 
 def _postures(played: Iterable[tuple[Clip, PlayedClip]]) -> Array:
-    """Confusion over the pictures whose label the annotation tells; row is the truth."""
+    """Confusion matrix of the pictures with an annotated label; rows are the truth."""
     matrix = np.zeros((len(LABELS), len(LABELS)), int)
-    for clip, one in played:
-        truth = np.array([clip.label(time) for time in one.times])
-        known = (truth >= 0) & (one.labels >= 0)
-        matrix += confusion(truth[known], one.labels[known], len(LABELS))
+    for clip, run in played:
+        truth = np.array([clip.label(time) for time in run.times])
+        known = (truth >= 0) & (run.labels >= 0)
+        matrix += confusion(truth[known], run.labels[known], len(LABELS))
     return matrix
 
 

@@ -1,4 +1,4 @@
-"""pose-fall: what a person does, and whether they fall, from 2.4 s of MoveNet's keypoints. Taught by simulation alone."""
+"""pose-fall: what a person does, and whether they fall, from 2.4 s of MoveNet keypoints; trained on simulation only."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tensorflow as tf
 from agent.benches.falls import LABELS
 from agent.data import Array
 from agent.vision.poses import CHANNELS
-from models.train.engine import make_reproducible, to_float, to_int8
+from models.train.engine import KerasModel, make_reproducible, to_float, to_int8
 from models.train.network import Network
 from models.train.pack import GOLDEN, pack
 from models.train.pose_fall import card
-from models.train.pose_fall.view import SEEN
+from models.train.pose_fall.camera import MIN_SCORE
 from models.train.pose_fall.windows import EVERY_S, LENGTH, TRAIN, VALIDATE, examples, mirrored, targets
 from models.train.prune import prune
 
@@ -26,26 +26,33 @@ FACTS = {
     "version": "1.0.0",
     "decoder": "sequence",
     "labels": list(LABELS),
-    "poses": {"length": LENGTH, "every_ms": 1000 * EVERY_S, "min_score": SEEN, "lasting": ["lying"], "memory_s": 60.0},
+    "poses": {
+        "length": LENGTH,
+        "every_ms": 1000 * EVERY_S,
+        "min_score": MIN_SCORE,
+        "lasting": ["lying"],
+        "memory_s": 60.0,
+    },
     "budget_ms": 2.0,
-    "data": "simulated: the project's own jointed figure before a camera (models/train/pose_fall), Apache-2.0; no recordings",
+    "data": "simulated: the project's own jointed figure before a camera (models/train/pose_fall), "
+    "Apache-2.0; no recordings",
 }
 
 
 def make(place: Path) -> None:
     make_reproducible(SEED)
     known, validation = examples(TRAIN), examples(VALIDATE)
-    whole = train(network(), known, validation, EPOCHS)
-    pruned = train(prune(whole, KEEP), known, validation, EPOCHS // 2)
-    files = to_float(whole), to_float(pruned), to_int8(pruned, known[0])
+    full = train(network(), known, validation, EPOCHS)
+    pruned = train(prune(full, KEEP), known, validation, EPOCHS // 2)
+    files = to_float(full), to_float(pruned), to_int8(pruned, known[0])
     shipped = Network(files[2])
-    golden = shipped.quantised(_some_of_each(*validation))
+    golden = shipped.quantised(_samples_of_each_label(*validation))
     pack(place, files[2], FACTS, golden, shipped.run_all(golden))
     card.write(place, files)
 
 
-def network() -> tf.keras.Model:
-    """Three convolutions over time, then all of the window at once."""
+def network() -> KerasModel:
+    """Three convolutions over time, then dense layers over the whole window."""
     layers = tf.keras.layers
     return tf.keras.Sequential(
         [
@@ -62,19 +69,17 @@ def network() -> tf.keras.Model:
     )
 
 
-def train(
-    model: tf.keras.Model, known: tuple[Array, Array], checks: tuple[Array, Array], epochs: int
-) -> tf.keras.Model:
-    """Each window once as it is and once mirrored."""
+def train(model: KerasModel, known: tuple[Array, Array], checks: tuple[Array, Array], epochs: int) -> KerasModel:
+    """Train on each window as it is and mirrored."""
     inputs = np.concatenate([known[0], mirrored(known[0])])
-    answers = np.concatenate([targets(known[1])] * 2)
+    wanted = np.concatenate([targets(known[1])] * 2)
     rate = tf.keras.optimizers.schedules.CosineDecay(2e-3, epochs * -(-len(inputs) // BATCH))
     model.compile(tf.keras.optimizers.Adam(rate), "categorical_crossentropy", metrics=["accuracy"])
-    model.fit(inputs, answers, BATCH, epochs, verbose=2, validation_data=(checks[0], targets(checks[1])))
+    model.fit(inputs, wanted, BATCH, epochs, verbose=2, validation_data=(checks[0], targets(checks[1])))
     return model
 
 
-def _some_of_each(inputs: Array, labels: Array) -> Array:
-    """GOLDEN windows of all labels in turn."""
+def _samples_of_each_label(inputs: Array, labels: Array) -> Array:
+    """GOLDEN windows, the labels in turn."""
     rows = [np.flatnonzero(labels == number % len(LABELS))[number // len(LABELS)] for number in range(GOLDEN)]
     return np.asarray(inputs[rows])

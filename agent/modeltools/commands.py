@@ -1,0 +1,68 @@
+"""`reflexd model ...`: each imports what it needs, so that `reflexd --help` is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agent.options import json_option
+
+
+@click.group()
+def model() -> None:
+    """Look at model packages, check them, make them."""
+
+
+@model.command("show")
+@click.argument("package")
+@json_option
+def model_show(package: str, as_json: bool) -> None:
+    """What a package takes and gives."""
+    from agent.modeltools import show
+
+    show.show(package, as_json)
+
+
+@model.command("verify")
+@click.argument("package")
+@json_option
+def model_verify(package: str, as_json: bool) -> int:
+    """Check sha256, load, run, compare with the golden outputs. Exit code 2 if anything is wrong."""
+    from agent.modeltools import show
+
+    return show.verify(package, as_json)
+
+
+@model.command("list")
+@click.argument("folders", type=click.Path(path_type=Path), nargs=-1)
+@json_option
+def model_list(folders: tuple[Path, ...], as_json: bool) -> int:
+    """Every bundled package, and those in FOLDERS. Exit code 2 if one is damaged."""
+    from agent.modeltools import bench
+
+    return bench.show_list(folders, as_json)
+
+
+@model.command("bench")
+@click.argument("packages", nargs=-1)
+@json_option
+def model_bench(packages: tuple[str, ...], as_json: bool) -> int:
+    """How long PACKAGES (all bundled ones) take on this machine, against their budgets."""
+    from agent.modeltools import bench
+
+    return bench.bench(packages, as_json)
+
+
+@model.command("init")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--into", type=click.Path(path_type=Path), help="Folder of the new package.  [default: FILE's name beside it]"
+)
+@click.option("--decoder", help="How to read its outputs, where the file does not say.")
+@json_option
+def model_init(file: Path, into: Path | None, decoder: str | None, as_json: bool) -> int:
+    """Write the manifest for a public .tflite or .onnx FILE by reading it."""
+    from agent.modeltools import init
+
+    return init.init(file, into, decoder, as_json)
