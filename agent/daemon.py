@@ -70,8 +70,6 @@ class Daemon:
             run_dir_lock.release()
         return self.exit_code
 
-    # -- start --------------------------------------------------------------------------------------------------------
-
     async def _startup(self) -> None:
         """Models, keys, ledgers: what only a person can mend fails here, before READY."""
         self.settings = realtime.set_process() + ([realtime.fifo_setting()] if self.config.realtime else [])
@@ -98,8 +96,6 @@ class Daemon:
         if metrics.port:
             arguments = [str(self.config.run_dir), "--host", metrics.host, "--port", str(metrics.port)]
             self.children.start("agent.metrics", *arguments, advice=f"is port {metrics.port} taken?")
-
-    # -- run ----------------------------------------------------------------------------------------------------------
 
     async def _main_loop(self) -> None:
         """Check the lanes; log their figures once a minute, or once a second with -v."""
@@ -150,8 +146,6 @@ class Daemon:
             self.exit_code = 1
         if runner.error or (not runner.retired and all(other.ended for other in self.runners.values())):
             self.stop.set()
-
-    # -- change, answer -----------------------------------------------------------------------------------------------
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start a task that nothing awaits: referenced here, or it would be collected, and logged when it fails."""
@@ -221,8 +215,6 @@ class Daemon:
             "lanes": {name: runner.status() for name, runner in self.runners.items()},
             "actuators": {name: _in_force(self.scene, name) for name in self.config.actuators},
         }
-
-    # -- stop ---------------------------------------------------------------------------------------------------------
 
     async def _shutdown(self) -> None:
         """Lanes first: their good-bye makes the actuators safe at once."""

@@ -1,4 +1,4 @@
-"""What ends a command with exit code 2: a person must change something before it can work."""
+"""Errors that end a command with exit code 2: a person must change something before it can work."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class ConfigError(Exception):
 
 
 class PackageError(Exception):
-    """This package cannot be used; the text says which file, what is wrong and what to do."""
+    """A model package cannot be used; the text names the file, the mistake and the remedy."""
 
 
 class DataError(Exception):
-    """Recordings or training data are missing or not laid out as they must be; the text says which file and what to do."""
+    """Recordings or training data are missing or not laid out as expected; the text names the file and the remedy."""

@@ -34,7 +34,7 @@ def is_local(endpoint: str) -> bool:
 
 
 def make(folder: Path, name: str) -> tuple[Path, Path]:
-    """(public, secret) key files; only their owner can read the secret one. Raises FileExistsError, never overwrites."""
+    """(public, secret) key files; only the owner can read the secret one. Raises FileExistsError, never overwrites."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in (folder / f"{name}.key", folder / f"{name}.key_secret"):
         if path.exists():

@@ -61,9 +61,7 @@ def with_other_files(lanes: Iterable[Lane], new: Config, path: Path) -> set[str]
     path: of the configuration. Raises PackageError.
     """
     beside, sections = path.resolve().parent, new.lanes
-    return {
-        lane.name for lane in lanes if lane.name in sections and not _files_same(lane, sections[lane.name], beside)
-    }
+    return {lane.name for lane in lanes if lane.name in sections and not _files_same(lane, sections[lane.name], beside)}
 
 
 def _files_same(lane: Lane, section: LaneConfig, beside: Path) -> bool:

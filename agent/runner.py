@@ -44,7 +44,9 @@ class Runner:
         """The body of the thread."""
         context = None
         try:
-            cores = realtime.choose_cores(list(self.config.lanes).index(self.name), self.section.cores, self.config.realtime)
+            cores = realtime.choose_cores(
+                list(self.config.lanes).index(self.name), self.section.cores, self.config.realtime
+            )
             realtime.set_thread(cores, self.config.realtime)
             context = realtime.zmq_context(self.config.realtime, cores)
             node = f"{self.config.node}/{self.name}"

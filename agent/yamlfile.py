@@ -1,4 +1,4 @@
-"""YAML into plain values with line numbers, and pydantic's complaints into sentences with file:line."""
+"""Reads YAML into plain values with line numbers, and turns pydantic's errors into sentences with file:line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-MAX_BYTES = 200_000  # the parser is slow: this takes it two seconds
-MAX_NODES = 20_000  # aliases count each time they are used: a "billion laughs" file ends here
+MAX_BYTES = 200_000  # for which the slow parser needs two seconds
+MAX_NODES = 20_000  # an alias counts each time it is used: this stops a "billion laughs" file
 MAX_DEPTH = 20
 
-EXPECTED = "Input should be "  # how pydantic begins
+EXPECTED = "Input should be "  # the beginning of pydantic's messages
+# What the parser raises, besides its own error, for hostile text.
+PARSER_BUGS = (ValueError, TypeError, RecursionError, LookupError, AttributeError, NotImplementedError, AssertionError)
 
 SECRET = re.compile("url|password|secret|token|key")  # values that do not belong in a log
 
@@ -24,7 +26,7 @@ Place = tuple[str | int, ...]
 
 
 class Section(BaseModel):
-    """Lines of a file that a person writes: an unknown key is an error, and so is a number that is none."""
+    """A part of a file that a person writes: unknown keys are errors, and so are infinite numbers and NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -37,6 +39,8 @@ class YamlError(Exception):
 
 
 class Document(NamedTuple):
+    """lines: line number of each key."""
+
     path: Path
     data: dict[str, Any]
     lines: dict[Place, int]
@@ -54,27 +58,27 @@ class Document(NamedTuple):
         prefix: Place = (),
         new_name: Callable[[Place], str | None] = lambda place: None,
     ) -> list[str]:
-        """One line for each mistake: where, which key, what was expected, the nearest valid name.
+        """One line for each mistake: file:line, the key, what was expected, the nearest valid name.
 
-        new_name: what an old key at this place is called today.
+        new_name: the present name of a key that was renamed.
         """
         mistakes: dict[Place, dict[str, Any]] = {}
         for detail in error.errors(include_url=False, include_context=False):
             place = tuple(detail["loc"])
             while detail["type"] != "missing" and place and prefix + place not in self.lines:
-                place = place[:-1]  # a step into a union is no key
+                place = place[:-1]  # a step into a union is not a key
             if place in mistakes and detail["msg"].startswith(EXPECTED):
                 mistakes[place]["msg"] += " or " + detail["msg"].removeprefix(EXPECTED)
             else:
                 mistakes.setdefault(place, dict(detail))
-        lines = []
+        sentences = []
         for place, mistake in mistakes.items():
             new = new_name(prefix + place) if mistake["type"] == "extra_forbidden" else None
-            text = (
-                f"'{_dotted(prefix + place)}': renamed to '{new}'" if new else _sentence(place, mistake, model, prefix)
+            renamed = f"'{_dotted(prefix + place)}': renamed to '{new}'"
+            sentences.append(
+                f"{self.at(prefix + place)}: {renamed if new else _sentence(place, mistake, model, prefix)}"
             )
-            lines.append(f"{self.at(prefix + place)}: {text}")
-        return lines
+        return sentences
 
 
 def _dotted(place: Place) -> str:
@@ -91,7 +95,7 @@ def load(path: Path, kind: type[Kind]) -> Kind:
 
 
 def read(path: Path) -> Document:
-    """Plain dicts, lists, strings, numbers and truth values only. Raises YamlError."""
+    """Only plain dicts, lists, strings, numbers and booleans. Raises YamlError."""
     try:
         with open(path, "rb") as file:
             raw = file.read(MAX_BYTES + 1)
@@ -101,37 +105,28 @@ def read(path: Path) -> Document:
 
 
 def parse(raw: bytes, path: Path) -> Document:
-    from ruamel.yaml import YAML  # slow to import; only programs that read YAML pay for it
+    from ruamel.yaml import YAML  # slow to import: only where YAML is read
     from ruamel.yaml.error import YAMLError
 
     if len(raw) > MAX_BYTES:
-        raise YamlError(f"{path}: larger than {MAX_BYTES} bytes: this is no configuration")
+        raise YamlError(f"{path}: larger than {MAX_BYTES} bytes: not a configuration")
     try:
         tree = YAML(typ="rt", pure=True).load(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise YamlError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except YAMLError as error:
         raise YamlError(f"{path}:{_line_of(error)}: {_problem(error)}") from None
-    except (
-        ValueError,
-        TypeError,
-        RecursionError,
-        AttributeError,
-        KeyError,
-        IndexError,
-        NotImplementedError,
-        AssertionError,
-    ) as error:
+    except PARSER_BUGS as error:
         raise YamlError(f"{path}: not valid YAML: {type(error).__name__} {str(error)[:80]}") from None
-    reader = Reader(path)
-    data = reader.plain(tree, (), 1)
+    converter = _Converter(path)
+    data = converter.plain(tree, (), 1)
     if not isinstance(data, dict):
         raise YamlError(f"{path}:1: expected 'key: value' lines, found {type(data).__name__}")
-    return Document(path, data, reader.lines)
+    return Document(path, data, converter.lines)
 
 
-class Reader:
-    """Turns the loader's tree into plain values and notes where each key stood."""
+class _Converter:
+    """Turns the parser's tree into plain values and records the line of each key."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -143,20 +138,20 @@ class Reader:
         self.lines[place] = line
         if self.nodes > MAX_NODES or len(place) > MAX_DEPTH:
             raise YamlError(
-                f"{self.path}:{line}: more than {MAX_NODES} values or {MAX_DEPTH} levels: this is no configuration"
+                f"{self.path}:{line}: more than {MAX_NODES} values or {MAX_DEPTH} levels: not a configuration"
             )
         if getattr(getattr(node, "tag", None), "value", None):
-            raise self.strange(line)
+            raise self._not_plain(line)
         if isinstance(node, dict):
-            keys = [self.key(k, _row(node, k, line)) for k in node]
+            keys = [self._key(k, _row(node, k, line)) for k in node]
             if len(set(keys)) < len(keys):
-                raise YamlError(f"{self.path}:{line}: a key stands here twice, as a number and as text")
+                raise YamlError(f"{self.path}:{line}: a key appears twice, as a number and as text")
             return {key: self.plain(v, (*place, key), _row(node, k, line)) for key, (k, v) in zip(keys, node.items())}
         if isinstance(node, list):
             return [self.plain(v, (*place, i), _row(node, i, line)) for i, v in enumerate(node)]
         return self._scalar(node, line)
 
-    def key(self, key: Any, line: int) -> str:
+    def _key(self, key: Any, line: int) -> str:
         if not isinstance(key, (str, int)) or isinstance(key, bool):
             raise YamlError(f"{self.path}:{line}: a key must be a plain word, not {type(key).__name__}")
         return str(key)
@@ -169,14 +164,14 @@ class Reader:
             return bool(node)
         if node is None:
             return None
-        raise self.strange(line)
+        raise self._not_plain(line)
 
-    def strange(self, line: int) -> YamlError:
+    def _not_plain(self, line: int) -> YamlError:
         return YamlError(f"{self.path}:{line}: dates, tags and objects are not allowed here: put the value in quotes")
 
 
 def _row(node: Any, key: Any, line: int) -> int:
-    """1-based line of a key; nodes that come through an alias or a merge have none of their own."""
+    """1-based line of a key, else `line`: nodes of an alias or a merge have none of their own."""
     try:
         return int(node.lc.data[key][0]) + 1
     except (AttributeError, KeyError, TypeError, IndexError):
@@ -198,29 +193,28 @@ def _sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefi
     if error["type"] == "extra_forbidden":
         known = _fields_at(model, place[:-1])
         close = get_close_matches(str(place[-1]), known, 1, 0.5)
-        return f"unknown key '{name}'" + (
-            f"; did you mean '{close[0]}'?" if close else f"; valid here: {', '.join(sorted(known))}"
-        )
+        hint = f"did you mean '{close[0]}'?" if close else f"valid here: {', '.join(sorted(known))}"
+        return f"unknown key '{name}'; {hint}"
     if error["type"] == "missing":
         return f"'{name}' is missing"
-    wanted: str = error["msg"].removeprefix("Value error, ").replace(EXPECTED, "expected ")
-    wanted = re.sub(r"a valid dictionary( or instance of \w+)?", "lines of 'key: value'", wanted)
-    given = error.get("input")
+    expected: str = error["msg"].removeprefix("Value error, ").replace(EXPECTED, "expected ")
+    expected = re.sub(r"a valid dictionary( or instance of \w+)?", "lines of 'key: value'", expected)
     if not place:
-        return wanted
-    unit = (
-        "; write the bare number, the unit is in the key's name"
-        if error["type"] in ("float_parsing", "int_parsing")
-        else ""
-    )
-    plain = isinstance(given, (str, int, float, bool)) or given is None
-    found = "nothing" if given is None else f"{given!r:.60}"
-    shown = f", found {found}" if plain and not SECRET.search(str(place[-1])) else ""
-    return f"'{name}': {wanted}{shown}{unit}"
+        return expected
+    is_number = error["type"] in ("float_parsing", "int_parsing")
+    unit = "; write the bare number, the unit is in the key's name" if is_number else ""
+    return f"'{name}': {expected}{_actual(error.get('input'), str(place[-1]))}{unit}"
+
+
+def _actual(value: Any, key: str) -> str:
+    """The value in the file, where it is a plain one and may be logged."""
+    if SECRET.search(key) or not (isinstance(value, (str, int, float, bool)) or value is None):
+        return ""
+    return ", found nothing" if value is None else f", found {value!r:.60}"
 
 
 def _fields_at(model: Any, place: Place) -> list[str]:
-    """Names of the keys that a model takes at a place."""
+    """Names of the keys that are valid at a place."""
     for step in place:
         model = _inner(model, step)
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
@@ -238,12 +232,13 @@ def _inner(model: Any, step: str | int) -> Any:
 def _unwrap(annotation: Any) -> Any:
     """X of `X | None`."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        kinds = [one for one in typing.get_args(annotation) if one is not type(None)]
-        return kinds[0] if len(kinds) == 1 else None
+        members = [member for member in typing.get_args(annotation) if member is not type(None)]
+        return members[0] if len(members) == 1 else None
     return annotation
 
 
 def unknown(document: Document, place: Place, name: str, kind: str, known: Mapping[str, object]) -> Iterator[str]:
+    """The mistake of a name that is not among the known ones."""
     if name in known:
         return
     close = get_close_matches(name, known, 1, 0.5)

@@ -26,7 +26,7 @@ KINDS = ("camera", "sensor", "audio", "actuator", "modem", "board")
 
 
 class DeviceError(Exception):
-    """A device fails. The text says what, where and what to do; the runner retries with back-off."""
+    """A device fails. The text says what, where and what to do; the lane retries with back-off."""
 
 
 class DeviceMissing(DeviceError):
@@ -129,7 +129,7 @@ class Microphone(Stream):
 
 
 class Sensor(Driver):
-    """A slow device that is polled: the runner reads it at `options.rate_hz` and stamps the reading."""
+    """A slow device that is polled: `Polled` reads it at `options.rate_hz` and stamps the reading."""
 
     @abstractmethod
     def read(self) -> Mapping[str, float]:

@@ -47,12 +47,12 @@ def modules() -> dict[str, Path]:
 
 def reached(start: str, graph: dict[str, set[str]]) -> set[str]:
     """All modules that importing `start` may load."""
-    seen, waiting = {start}, [start]
+    loaded, waiting = {start}, [start]
     while waiting:
-        new = graph.get(waiting.pop(), set()) - seen
-        seen |= new
+        new = graph.get(waiting.pop(), set()) - loaded
+        loaded |= new
         waiting += new
-    return seen
+    return loaded
 
 
 def _graph(known: dict[str, Path]) -> dict[str, set[str]]:

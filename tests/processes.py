@@ -1,4 +1,4 @@
-"""A cell of real processes on a configuration of their own: `reflexd run`, `reflexd actuate`, their logs, ledgers and records."""
+"""A cell of real processes with a configuration of its own: `reflexd run` and `actuate`, their logs, ledgers, records."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ needs_pictures = pytest.mark.skipif(
 
 
 class Process:
-    """One command, its standard error in a file."""
+    """One command; its output goes to a log file."""
 
     def __init__(self, log: Path, *command: str) -> None:
         self.log = log
-        # A driver of a test lies in the test's folder.
+        # Drivers of a test are in the test's folder.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(log.parent)])}
         with open(log, "wb") as file:
             self.popen = subprocess.Popen(
@@ -47,21 +47,21 @@ class Process:
     def lines(self, part: str) -> list[str]:
         return [line for line in self.text.splitlines() if part in line]
 
-    def says(self, part: str, times: int = 1) -> str:
-        """Wait until so many lines have this part; the newest of them."""
+    def wait_for(self, part: str, times: int = 1) -> str:
+        """Wait until this many lines contain the part; returns the newest of them."""
 
-        def said() -> bool:
+        def logged_or_ended() -> bool:
             ended = self.popen.poll() is not None
             return len(self.lines(part)) >= times or ended
 
-        until(said, lambda: f"{times} lines with '{part}' in:\n{self.text}")
+        until(logged_or_ended, lambda: f"{times} lines with '{part}' in:\n{self.text}")
         assert len(self.lines(part)) >= times, f"ended without '{part}':\n{self.text}"
         return self.lines(part)[-1]
 
-    def signal(self, sign: int) -> int:
-        """Send it; the moment before, ns."""
+    def signal(self, number: int) -> int:
+        """Send it; returns the time just before, ns."""
         now = time.monotonic_ns()
-        os.kill(self.popen.pid, sign)
+        os.kill(self.popen.pid, number)
         return now
 
     def exit_code(self) -> int:
@@ -76,7 +76,7 @@ class Process:
 
 
 class Cell:
-    """Lanes that command one actuator, `robot`, which notes what it does in a file. It rests at `run`."""
+    """Lanes that command one actuator, `robot`, which records its movements in a file. It rests at `run`."""
 
     def __init__(self, folder: Path, lanes: dict[str, Any]) -> None:
         self.folder = folder
@@ -112,37 +112,37 @@ class Cell:
         return process
 
     def actuate(self) -> Process:
-        """The actuator's host, listening."""
+        """Start the actuator's host and wait until it listens."""
         process = self.start("actuate", "-c", str(self.write()))
-        process.says("listens at")
+        process.wait_for("listens at")
         return process
 
     def run(self, config: Path | None = None) -> Process:
         return self.start("run", "-c", str(config or self.write()))
 
-    def both(self) -> tuple[Process, Process]:
-        """(host, daemon), the actuator following."""
+    def start_both(self) -> tuple[Process, Process]:
+        """(host, daemon), once the actuator obeys the daemon."""
         host = self.actuate()
         daemon = self.run()
-        self.goes("run")
+        self.wait_for("run")
         return host, daemon
 
     def records(self) -> list[dict[str, Any]]:
-        """What the actuator did: t_ns, verb, ..."""
+        """The actuator's movements: t_ns, verb, ..."""
         if not self.record.exists():
             return []
         return [json.loads(line) for line in self.record.read_text().splitlines(keepends=True) if line.endswith("}\n")]
 
     def verbs(self) -> list[str]:
-        return [one["verb"] for one in self.records()]
+        return [record["verb"] for record in self.records()]
 
-    def goes(self, verb: str, after: int = 0) -> dict[str, Any]:
-        """Wait for the actuator's first such movement past the first `after` movements."""
+    def wait_for(self, verb: str, after: int = 0) -> dict[str, Any]:
+        """Wait for the actuator's first movement with this verb, past the first `after` movements; returns its record."""
 
-        def gone() -> dict[str, Any] | None:
-            return next((one for one in self.records()[after:] if one["verb"] == verb), None)
+        def movement() -> dict[str, Any]:
+            return next((record for record in self.records()[after:] if record["verb"] == verb), {})
 
-        return until(gone, lambda: f"'{verb}' after {after} movements; it did {self.verbs()}; logs:\n{self.logs()}")
+        return until(movement, lambda: f"'{verb}' after {after} movements of {self.verbs()}; logs:\n{self.logs()}")
 
     def logs(self) -> str:
         return "\n".join(process.text for process in self.processes)
@@ -150,8 +150,8 @@ class Cell:
     def counts(self, lane: str) -> dict[str, int]:
         return ledger.read(self.run_dir / f"{lane}.ledger").counts
 
-    def counted(self, lane: str, counter: str, least: int = 1) -> int:
-        """Wait until the lane's ledger counts so many."""
+    def wait_for_count(self, lane: str, counter: str, least: int = 1) -> int:
+        """Wait until the counter of the lane's ledger is at least this; returns it."""
 
         def enough() -> int:
             count = self.counts(lane)[counter]
@@ -165,7 +165,7 @@ def robot(device: dict[str, Any]) -> dict[str, Any]:
 
 
 def never(lane: str, model: str) -> dict[str, Any]:
-    """A rule that does not hold, so that the lane's whole effect is its sign of life: `run`, or the safe state."""
+    """A rule that never holds, so that only the lane's heart-beats matter: `run`, or the safe state without them."""
     label = "person" if model == str(PICTURES) else "deviation"
     condition = {"lane": lane, "label": label, "score": 1.0, "hits": 1000, "of": 1000}
     return {"any": [condition], "actuator": "robot", "verb": "stop"}
@@ -176,7 +176,7 @@ def arm(**options: Any) -> dict[str, Any]:
 
 
 def camera(driver: str = "camera.sim", **options: Any) -> dict[str, Any]:
-    """Small pictures at 20 a second: what is tested is not the speed."""
+    """Small pictures, 20 a second: speed is not tested here."""
     if driver == "camera.sim":
         options = {"width": 160, "height": 120, "fps": 20, "pictures": 2, **options}
     return {"source": {"driver": driver, "timeout_ms": 300, **options}, "model": str(PICTURES)}

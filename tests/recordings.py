@@ -44,7 +44,7 @@ def arm_cell(folder: Path) -> Iterator[Cell]:
 
 def start_recording(cell: Cell) -> Process:
     """The daemon, once its recorder writes."""
-    _, daemon = cell.both()
+    _, daemon = cell.start_both()
     until(lambda: files(cell.folder / "state"), cell.logs)
     return daemon
 

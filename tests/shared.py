@@ -1,4 +1,4 @@
-"""Where the real recordings are, and skipping where they are not."""
+"""Paths of the real recordings and public models, a mark for tests that need them, and mistakes of a configuration."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ needs_recordings = pytest.mark.skipif(
 
 
 def mistakes(path: Path, text: str) -> list[str]:
-    """What is wrong with a configuration of that name and text: a line each, without the name."""
+    """The mistakes in a configuration of this name and text: a line each, without the name."""
     path.write_text(text)
     try:
         load_config(path)
     except ConfigError as error:
-        return [one.removeprefix(f"{path}:") for one in error.mistakes]
+        return [mistake.removeprefix(f"{path}:") for mistake in error.mistakes]
     return []

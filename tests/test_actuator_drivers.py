@@ -26,7 +26,7 @@ STOP, RUN = bytes.fromhex("a00100a1 a00201a3"), bytes.fromhex("a00101a2")
 
 
 class Board:
-    """The far end of a pseudo terminal, on which a relay board hangs."""
+    """The far end of a pseudo terminal: a relay board."""
 
     def __init__(self):
         self.far, self.near = os.openpty()
@@ -34,16 +34,16 @@ class Board:
         self.url = os.ttyname(self.near)
 
     def received(self, count):
-        """What has come, once so many bytes have, or the deadline is over; the kernel passes them on in the background."""
-        got = b""
-        came = select.poll()
-        came.register(self.far, select.POLLIN)
-        while len(got) < count and came.poll(DEADLINE_S * 1000):
-            got += os.read(self.far, 1000)
-        return got
+        """The received bytes, once there are `count` or at the deadline; the kernel delivers them in the background."""
+        data = b""
+        poller = select.poll()
+        poller.register(self.far, select.POLLIN)
+        while len(data) < count and poller.poll(DEADLINE_S * 1000):
+            data += os.read(self.far, 1000)
+        return data
 
     def answer(self, data, with_bytes):
-        """Once so many bytes as in `data` have come, answer."""
+        """Answers once as many bytes as in `data` have been received."""
 
         def run():
             self.received(len(data))
@@ -61,17 +61,17 @@ class Board:
 
 
 def fill(fd):
-    """Write until the kernel has taken all that it will; it moves bytes on in the background for a while."""
+    """Writes until the kernel's buffer is full; for a while it moves bytes on in the background."""
     os.set_blocking(fd, False)
-    room = select.poll()
-    room.register(fd, select.POLLOUT)
-    taken = 1
-    while taken:
-        taken = 0
+    poller = select.poll()
+    poller.register(fd, select.POLLOUT)
+    written = 1
+    while written:
+        written = 0
         with suppress(BlockingIOError):
             while True:
-                taken += os.write(fd, bytes(1000))
-        room.poll(50)
+                written += os.write(fd, bytes(1000))
+        poller.poll(50)
 
 
 @pytest.fixture
@@ -148,20 +148,20 @@ def test_relay_that_does_not_answer_gets_the_next_frame_twice(board, relay):
     thread.join()
 
 
-def test_relay_that_takes_no_bytes_never_gets_them_late(board, relay):
+def test_bytes_that_a_relay_did_not_accept_are_never_sent_later(board, relay):
     driver = relay(timeout_ms=20)
     termios.tcflow(board.near, termios.TCOOFF)
-    with pytest.raises(DeviceFault, match="takes no bytes"):
+    with pytest.raises(DeviceFault, match="accepts no bytes"):
         driver.apply("run", {})
     termios.tcflow(board.near, termios.TCOON)
     driver.safe()
     assert board.received(16) == STOP * 2
 
 
-def test_relay_whose_reader_is_stuck(board, relay):
+def test_relay_whose_buffer_is_full(board, relay):
     driver = relay(timeout_ms=20)
     fill(board.near)
-    with pytest.raises(DeviceFault, match="takes no bytes"):
+    with pytest.raises(DeviceFault, match="accepts no bytes"):
         driver.safe()
 
 
@@ -169,7 +169,7 @@ def test_relay_whose_bytes_stay_in_the_queue(relay, monkeypatch):
     driver, dropped = relay(timeout_ms=20), []
     monkeypatch.setattr(serial.Serial, "out_waiting", 4)
     monkeypatch.setattr(serial.Serial, "reset_output_buffer", lambda port: dropped.append(port))
-    with pytest.raises(DeviceFault, match="takes no bytes"):
+    with pytest.raises(DeviceFault, match="accepts no bytes"):
         driver.safe()
     assert dropped == [driver.port]
 
@@ -187,7 +187,7 @@ def test_relay_unplugged(board, relay):
         driver.open()
 
 
-def test_relay_is_locked_and_knows_its_verbs(relay):
+def test_relay_is_locked_and_refuses_unknown_verbs(relay):
     driver = relay()
     with pytest.raises(DeviceMissing, match="busy"):
         relay()
@@ -199,14 +199,14 @@ def test_relay_is_locked_and_knows_its_verbs(relay):
     "options, complaint",
     [
         ({"safe": "halt"}, "'halt' is not among"),
-        ({"safe": "run"}, "does not say what relay 2 does"),
+        ({"safe": "run"}, "does not name relay 2"),
         ({"channels": {"stop": {0: True}}}, "greater than or equal"),
         ({"channels": {"stop": {}}}, "at least 1"),
         ({"channels": {"stop": {1: "perhaps"}}}, "boolean"),
         ({"url": "http://x"}, "not a serial port"),
     ],
 )
-def test_relay_options_that_make_no_sense(options, complaint):
+def test_invalid_relay_options_are_refused(options, complaint):
     good = {"url": "/dev/ttyUSB0", "channels": {"stop": {1: "off", 2: "on"}, "run": {1: "on"}}, "safe": "stop"}
     assert serial_relay.Options.model_validate(good).channels["stop"] == {1: False, 2: True}
     with pytest.raises(ValidationError, match=complaint):
@@ -219,7 +219,7 @@ def arm(**options):
     return driver
 
 
-def test_sim_remembers_and_logs_changes(caplog):
+def test_sim_keeps_movements_and_logs_changes(caplog):
     caplog.set_level(logging.INFO)
     driver = arm(history=3)
     for verb in ("run", "run", "slow", "slow"):
@@ -235,11 +235,11 @@ def test_sim_remembers_and_logs_changes(caplog):
     ]
 
 
-def test_sim_needs_its_time():
+def test_sim_has_a_reaction_time():
     driver = arm(reaction_ms=20)
-    begin = time.monotonic_ns()
+    start = time.monotonic_ns()
     driver.apply("run", {})
-    assert driver.history[0].t_applied - begin >= 20_000_000
+    assert driver.history[0].t_applied - start >= 20_000_000
 
 
 @pytest.mark.parametrize("kind, error", [("refuse", DeviceFault), ("unplug", DeviceMissing)])
@@ -251,13 +251,13 @@ def test_sim_fails_while_the_fault_lasts(kind, error):
     with pytest.raises(error):
         driver.safe()
     assert not driver.history
-    driver.faults = Faults(())  # its time is over
+    driver.faults = Faults(())  # the fault has ended
     driver.open()
     driver.safe()
     assert driver.state.verb == "stop"
 
 
-def test_sim_stuck_arrives_when_it_comes_free():
+def test_a_stuck_movement_ends_with_the_fault():
     driver = arm(faults=[{"kind": "stuck", "at_s": 0, "for_s": 0.05}])
     driver.apply("run", {})
     assert driver.state.t_applied - driver.faults.start_ns >= 50_000_000
@@ -267,7 +267,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_log_appends_one_line_a_command(tmp_path):
+def test_log_appends_one_line_per_command(tmp_path):
     path = tmp_path / "commands"
     for verb in ("run", "slow"):
         driver = log.Driver(log.Options(path=str(path)), "belt")
@@ -308,7 +308,7 @@ def test_log_on_a_full_disk_recovers_when_space_returns(tmp_path):
     assert [line["verb"] for line in lines(link)] == ["run"]
 
 
-# a limit on the size of files cuts a write where a disk that fills up does, and can be lifted again
+# a limit on the size of files cuts a write as a full disk does, and can be removed
 FILLING_UP = """
 import resource, sys
 from drivers.actuator import log
@@ -328,18 +328,18 @@ driver.safe()
 """
 
 
-def test_log_leaves_no_line_glued_to_a_cut_one(tmp_path):
+def test_log_starts_a_new_line_after_a_cut_one(tmp_path):
     path = tmp_path / "commands"
-    run = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", FILLING_UP, str(path)], capture_output=True, text=True, timeout=60, check=True
     )
-    assert run.stdout.splitlines() == [f"{path}: disk full, the line was cut", f"{path}: File too large"]
-    stump, *whole = path.read_text().splitlines()
-    assert len(stump) == 30
-    assert [json.loads(line)["verb"] for line in whole] == ["run", "safe"]
+    assert process.stdout.splitlines() == [f"{path}: disk full, the line was cut", f"{path}: File too large"]
+    cut, *complete = path.read_text().splitlines()
+    assert len(cut) == 30
+    assert [json.loads(line)["verb"] for line in complete] == ["run", "safe"]
 
 
-def test_log_in_a_place_that_is_not_there(tmp_path):
+def test_log_in_an_absent_folder(tmp_path):
     driver = log.Driver(log.Options(path=str(tmp_path / "none" / "commands")))
     with pytest.raises(DeviceMissing, match="No such file"):
         driver.open()
@@ -347,5 +347,5 @@ def test_log_in_a_place_that_is_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["sim", "log", "serial_relay"])
-def test_they_are_found_by_name(name):
+def test_actuators_are_loaded_by_name(name):
     assert load(f"actuator.{name}").Driver.__mro__[1].__name__ == "Actuator"

@@ -53,7 +53,7 @@ def test_without_the_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         ("busy", DeviceMissing, "busy: busy, another program has it open"),
         ("denied", DeviceMissing, "denied: no permission: add the service's user to the group audio"),
         ("absent", DeviceMissing, "absent: no such sound device.*arecord -L"),
-        ("stereo", DeviceFault, "stereo: gives no 16 bit sound in one channel.*plughw:"),
+        ("stereo", DeviceFault, "stereo: provides no 16 bit sound in one channel.*plughw:"),
         ("strange", DeviceFault, "arecord ended with status 1 .arecord: 'arecord: set_params:1499: something new'"),
         ("silent", DeviceFault, "silent: arecord ended with status"),
         ("hw:fast", DeviceFault, "hw:fast: runs at 48000 Hz, not 16000: 'plughw:'"),

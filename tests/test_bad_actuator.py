@@ -29,29 +29,29 @@ def stops(cell: Cell, **schedule: Any) -> None:
 def test_an_actuator_that_comes_later_learns_the_state(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         daemon = cell.run()
-        daemon.says("nobody listens at ipc://")
-        cell.counted("arm", "undelivered")
-        cell.counted("arm", "inferences", 300)
+        daemon.wait_for("no peer connected at ipc://")
+        cell.wait_for_count("arm", "undelivered")
+        cell.wait_for_count("arm", "inferences", 300)
         assert len(daemon.lines("WARNING actuator robot")) == 1
         assert "is 'reflexd actuate' running?" in daemon.text
         cell.actuate()
-        cell.goes("run")
-        daemon.says("actuator robot answers again")
+        cell.wait_for("run")
+        daemon.wait_for("actuator robot answers again")
         assert cell.verbs() == ["safe", "run"]
         assert cell.counts("arm")["undelivered"] == 1  # heart-beats are not decisions
 
 
 def test_an_actuator_that_is_killed_and_started_anew(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        host, daemon = cell.both()
+        host, daemon = cell.start_both()
         host.signal(signal.SIGKILL)
         host.exit_code()
-        daemon.says("it goes safe by itself")
+        daemon.wait_for("it goes safe by itself")
         done = len(cell.verbs())
         cell.actuate()
-        cell.goes("run", after=done)
+        cell.wait_for("run", after=done)
         assert cell.verbs()[done:] == ["safe", "run"]
-        daemon.says("answers again")
+        daemon.wait_for("answers again")
         assert daemon.stop() == 0
 
 
@@ -59,18 +59,18 @@ def test_nothing_stale_is_applied_after_a_pause(tmp_path: Path) -> None:
     """The host sleeps through a stop and its end; it wakes up, is safe first, and then does what holds now."""
     with Cell(tmp_path, {"arm": arm(timeout_ms=100)}) as cell:
         stops(cell, faults=[fault("overspeed", at_s=1.5, for_s=0.2)])
-        host, daemon = cell.both()
+        host, daemon = cell.start_both()
         host.signal(signal.SIGSTOP)
         done = len(cell.verbs())
-        daemon.says("does not answer")
-        decisions = cell.counted("arm", "decisions", 3)  # run, stop and run
-        cell.counted("arm", "unacknowledged", decisions - 1)
+        daemon.wait_for("does not answer")
+        decisions = cell.wait_for_count("arm", "decisions", 3)  # run, stop and run
+        cell.wait_for_count("arm", "unacknowledged", decisions - 1)
         beats = cell.counts("arm")["inferences"]
-        cell.counted("arm", "inferences", beats + 300)
+        cell.wait_for_count("arm", "inferences", beats + 300)
         host.signal(signal.SIGCONT)
-        cell.goes("run", after=done)
+        cell.wait_for("run", after=done)
         assert cell.verbs()[done:] == ["safe", "run"]  # and not the stop that waited in the line
-        daemon.says("answers again")
+        daemon.wait_for("answers again")
         assert host.stop() == 0
         assert " expired" in host.lines("actuator robot: ")[-1]
 
@@ -94,21 +94,21 @@ def test_a_device_that_fails_is_safe_before_it_goes_on(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         stops(cell, fault_every_s=0.6)
         cell.config["actuators"] = {"robot": robot({"driver": "ours.driver", "path": str(cell.record)})}
-        host, daemon = cell.both()
+        host, daemon = cell.start_both()
         (tmp_path / "jam").touch()
-        assert "jammed, check its air supply" in host.says("trying again until it is back")
-        daemon.says("actuator robot cannot move its device")
-        cell.counted("arm", "refused")
+        assert "jammed, check its air supply" in host.wait_for("trying again until it is back")
+        daemon.wait_for("actuator robot cannot move its device")
+        cell.wait_for_count("arm", "refused")
         tried = len(cell.verbs())
         until(lambda: len(cell.verbs()) > tried + 4, "more tries")
         assert set(cell.verbs()[tried:]) == {"safe"}
         done = len(cell.verbs())
         (tmp_path / "jam").unlink()
-        host.says("the device takes commands again")
+        host.wait_for("the device takes commands again")
         assert len(host.lines("trying again")) == len(host.lines("the device ")) == 1
-        cell.goes("run", after=done)
-        cell.goes("stop")
-        daemon.says("actuator robot takes commands again")
+        cell.wait_for("run", after=done)
+        cell.wait_for("stop")
+        daemon.wait_for("actuator robot takes commands again")
         assert daemon.popen.poll() is None
 
 
@@ -118,16 +118,16 @@ def test_a_record_on_a_full_disk(tmp_path: Path) -> None:
         cell.record.symlink_to("/dev/full")
         host = cell.start("actuate", "-c", str(cell.write()))
         daemon = cell.run()
-        daemon.says("actuator robot cannot move its device")
-        line = host.says("No space left on device; trying again until it is back")
+        daemon.wait_for("actuator robot cannot move its device")
+        line = host.wait_for("No space left on device; trying again until it is back")
         assert str(cell.record) in line
-        cell.counted("arm", "refused")
+        cell.wait_for_count("arm", "refused")
         cell.record.unlink()
-        cell.goes("run")
-        host.says("the device is back, and safe")
+        cell.wait_for("run")
+        host.wait_for("the device is back, and safe")
         until(lambda: cell.verbs() == ["safe", "run"], "both")
         assert len(host.lines("No space left")) == 1
-        daemon.says("actuator robot takes commands again")
+        daemon.wait_for("actuator robot takes commands again")
 
 
 @pytest.mark.parametrize("at_s", [0.0, 0.1])  # in the first safe(), in the first apply()
@@ -138,7 +138,7 @@ def test_an_actuator_whose_driver_hangs_ends_for_a_restart(tmp_path: Path, at_s:
         host = cell.actuate()
         daemon = cell.run()
         assert host.exit_code() == 1
-        host.says("its driver has not returned for over 1 s")
+        host.wait_for("its driver has not returned for over 1 s")
         assert daemon.popen.poll() is None
 
 
@@ -148,15 +148,15 @@ def test_a_daemon_that_is_killed(tmp_path: Path) -> None:
     That the silence is noticed within safe_after_ms is proven by tests/test_guard.py, whose time is given.
     """
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        host, daemon = cell.both()
-        cell.counted("arm", "samples", 200)
+        host, daemon = cell.start_both()
+        cell.wait_for_count("arm", "samples", 200)
         done = len(cell.verbs())
         daemon.signal(signal.SIGKILL)
-        cell.goes("safe", after=done)
-        host.says("cell-1/arm is silent")
+        cell.wait_for("safe", after=done)
+        host.wait_for("cell-1/arm is silent")
         daemon.exit_code()
         second = cell.run()
-        cell.goes("run", after=done + 1)
+        cell.wait_for("run", after=done + 1)
         assert "another reflexd" not in second.text
         assert second.stop() == 0
 
@@ -164,13 +164,13 @@ def test_a_daemon_that_is_killed(tmp_path: Path) -> None:
 def test_sigterm_says_good_bye(tmp_path: Path) -> None:
     """The actuator is safe before the daemon has ended, and by the good-bye, not by silence."""
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        host, daemon = cell.both()
+        host, daemon = cell.start_both()
         done, silences = len(cell.verbs()), len(host.lines("is silent"))
         stopped = daemon.signal(signal.SIGTERM)
         assert daemon.exit_code() == 0
         ended = time.monotonic_ns()
-        safe = cell.goes("safe", after=done)
+        safe = cell.wait_for("safe", after=done)
         assert stopped < safe["t_ns"] < ended
-        host.says("actuator robot is safe: no sender is left")
+        host.wait_for("actuator robot is safe: no sender is left")
         assert len(host.lines("is silent")) == silences
         assert daemon.lines("cell-1 stopped")

@@ -29,9 +29,9 @@ def video(path: Path, frames: int = 40) -> bytes:
 
 def recovers(cell: Cell, daemon: Process, message: str, times: int = 1) -> None:
     """The fault was reported, the actuator went safe, the lane is back, and the daemon is the same process."""
-    daemon.says(message, times)
-    daemon.says("camera: camera is back", times)
-    cell.goes("run", after=last(cell, "safe"))
+    daemon.wait_for(message, times)
+    daemon.wait_for("camera: camera is back", times)
+    cell.wait_for("run", after=last(cell, "safe"))
     assert daemon.popen.poll() is None
     assert "Traceback" not in daemon.text
     assert cell.counts("camera")["faults"] >= times
@@ -54,9 +54,9 @@ def last(cell: Cell, verb: str) -> int:
 )
 def test_a_camera_that_fails_for_a_while(tmp_path: Path, kind: str, message: str, counter: str) -> None:
     with Cell(tmp_path, {"camera": camera(faults=[fault(kind, at_s=1.0, for_s=0.8)])}) as cell:
-        host, daemon = cell.both()
+        host, daemon = cell.start_both()
         done = len(cell.verbs())
-        cell.goes("safe", after=done)
+        cell.wait_for("safe", after=done)
         recovers(cell, daemon, message)
         assert len(daemon.lines("trying again until it is back")) == len(daemon.lines("camera: camera is back")) == 1
         assert cell.counts("camera")[counter] >= 1
@@ -65,15 +65,15 @@ def test_a_camera_that_fails_for_a_while(tmp_path: Path, kind: str, message: str
 
 def test_a_clock_that_jumps_back(tmp_path: Path) -> None:
     with Cell(tmp_path, {"camera": camera(faults=[fault("clock_jump", 1.0, 0.6, amount=-30.0)])}) as cell:
-        _, daemon = cell.both()
-        cell.goes("safe", after=len(cell.verbs()))
+        _, daemon = cell.start_both()
+        cell.wait_for("safe", after=len(cell.verbs()))
         recovers(cell, daemon, " ms old: did its clock jump?")
         assert cell.counts("camera")["stale"] >= 4
 
 
 def test_a_camera_that_is_plugged_in_later(tmp_path: Path) -> None:
     with Cell(tmp_path, {"camera": camera(faults=[fault("unplug", at_s=0, for_s=0.5)])}) as cell:
-        _, daemon = cell.both()
+        _, daemon = cell.start_both()
         assert cell.verbs()[0] == "safe"
         recovers(cell, daemon, "the simulated camera is unplugged")
         assert len(daemon.lines("is unplugged")) == 1
@@ -83,14 +83,14 @@ def test_a_camera_that_is_plugged_in_later(tmp_path: Path) -> None:
 def test_a_lane_that_is_not_critical_does_not_stop_the_others(tmp_path: Path, critical: bool) -> None:
     lanes = {"arm": arm(), "camera": {**camera(faults=[fault("unplug", at_s=1.5, for_s=0.6)]), "critical": critical}}
     with Cell(tmp_path, lanes) as cell:
-        host, daemon = cell.both()
-        cell.counted("camera", "inferences")
-        daemon.says("was unplugged")
-        daemon.says("camera: camera is back")
-        cell.counted("camera", "inferences", cell.counts("camera")["inferences"] + 5)
+        host, daemon = cell.start_both()
+        cell.wait_for_count("camera", "inferences")
+        daemon.wait_for("was unplugged")
+        daemon.wait_for("camera: camera is back")
+        cell.wait_for_count("camera", "inferences", cell.counts("camera")["inferences"] + 5)
         # Not by the count of safe states: on a busy box the arm's lane may have stalled for a moment, too.
         assert bool(host.lines("cell-1/camera is silent")) is critical
-        cell.goes("run", after=last(cell, "safe"))
+        cell.wait_for("run", after=last(cell, "safe"))
         assert cell.counts("arm")["faults"] == 0
 
 
@@ -106,16 +106,16 @@ def test_pictures_of_an_undeclared_shape(tmp_path: Path) -> None:
     )
     with Cell(tmp_path, {"camera": camera("camera.sim", faults=[fault("noise", at_s=1.0, for_s=0.4)])}) as cell:
         cell.config["lanes"]["camera"]["source"]["driver"] = "ours.odd"
-        _, daemon = cell.both()
-        cell.goes("safe", after=len(cell.verbs()))
+        _, daemon = cell.start_both()
+        cell.wait_for("safe", after=len(cell.verbs()))
         recovers(cell, daemon, "a frame of shape [120, 160, 2] is no bgr picture")
 
 
 def test_another_picture_size_is_not_a_fault(tmp_path: Path) -> None:
     with Cell(tmp_path, {"camera": camera(faults=[fault("wrong_format", at_s=0.5, for_s=0.3)])}) as cell:
-        _, daemon = cell.both()
-        daemon.says("'wrong_format' ended")
-        cell.counted("camera", "inferences", cell.counts("camera")["inferences"] + 2)
+        _, daemon = cell.start_both()
+        daemon.wait_for("'wrong_format' ended")
+        cell.wait_for_count("camera", "inferences", cell.counts("camera")["inferences"] + 2)
         assert cell.counts("camera")["faults"] == 0
 
 
@@ -130,7 +130,7 @@ def test_an_invalid_video_file_is_played_once_it_is_valid(tmp_path: Path, kind: 
     clip.write_bytes(broken(kind, good))
     with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip), loop=True)}) as cell:
         host, daemon = cell.actuate(), cell.run()
-        line = daemon.says("trying again until it is back")
+        line = daemon.wait_for("trying again until it is back")
         assert f"{clip} does not open as a video" in line
         assert cell.verbs() == ["safe"]
         better.rename(clip)
@@ -144,7 +144,7 @@ def test_a_video_file_that_is_not_there_yet(tmp_path: Path) -> None:
     with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip), loop=True)}) as cell:
         cell.actuate()
         daemon = cell.run()
-        assert str(clip) in daemon.says("trying again until it is back")
+        assert str(clip) in daemon.wait_for("trying again until it is back")
         made.rename(clip)
         recovers(cell, daemon, "trying again until it is back")
 
@@ -154,11 +154,11 @@ def test_a_recording_that_is_cut_off_plays_up_to_the_cut(tmp_path: Path) -> None
     clip = tmp_path / "clip.avi"
     clip.write_bytes(video(clip)[:-3000])
     with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip))}) as cell:
-        cell.both()
+        cell.start_both()
         daemon = cell.processes[-1]
-        line = daemon.says("is cut off")
+        line = daemon.wait_for("is cut off")
         assert str(clip) in line and "of 40 frames" in line
-        cell.goes("safe", after=1)
+        cell.wait_for("safe", after=1)
         assert daemon.popen.poll() is None
 
 
@@ -166,11 +166,11 @@ def test_a_killed_decoder_is_replaced(tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     video(clip)
     with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip), loop=True)}) as cell:
-        _, daemon = cell.both()
+        _, daemon = cell.start_both()
         children = psutil.Process(daemon.popen.pid).children()
         (decoder,) = [child for child in children if "agent.recorder.recorder" not in child.cmdline()]
         done = len(cell.verbs())
         decoder.kill()
-        cell.goes("safe", after=done)
+        cell.wait_for("safe", after=done)
         recovers(cell, daemon, "the decoder died of SIGKILL after")
         assert cell.counts("camera")["faults"] == 1

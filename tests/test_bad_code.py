@@ -45,9 +45,9 @@ def test_a_bug_in_a_source(tmp_path: Path) -> None:
     """No retry, for it would be the same again: actuators safe, all of it in the log, exit code 1 for systemd."""
     ours(tmp_path, BUGGY_ARM)
     with Cell(tmp_path, {"arm": arm(driver="ours.driver"), "other": arm()}) as cell:
-        _, daemon = cell.both()
+        _, daemon = cell.start_both()
         done = len(cell.verbs())
-        cell.goes("safe", after=done)
+        cell.wait_for("safe", after=done)
         assert daemon.exit_code() == 1
         assert daemon.lines("ERROR   lane arm: a bug")
         assert "ZeroDivisionError: division by zero" in daemon.text
@@ -73,10 +73,10 @@ def test_a_bug_in_an_actuator(tmp_path: Path) -> None:
 def test_the_wall_clock_decides_nothing(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(JUMPING_CLOCK)
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        _, daemon = cell.both()
-        cell.counted("arm", "inferences", 500)
+        _, daemon = cell.start_both()
+        cell.wait_for_count("arm", "inferences", 500)
         assert daemon.stop() == 0
-        cell.goes("safe", after=2)
+        cell.wait_for("safe", after=2)
         assert cell.verbs() == ["safe", "run", "safe"]
         drops = {
             name: count for name, count in cell.counts("arm").items() if name in ("stale", "late", "refused", "faults")
@@ -89,11 +89,11 @@ def test_the_wall_clock_decides_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("amount, direction", [(400.0, "ahead"), (-400.0, "old")])
 def test_a_sensor_whose_clock_jumps(tmp_path: Path, amount: float, direction: str) -> None:
     with Cell(tmp_path, {"arm": arm(faults=[fault("clock_jump", at_s=1.0, for_s=0.6, amount=amount)])}) as cell:
-        _, daemon = cell.both()
+        _, daemon = cell.start_both()
         done = len(cell.verbs())
-        cell.goes("safe", after=done)
-        assert f"ms {direction}: did its clock jump?" in daemon.says("trying again until it is back")
-        assert cell.counted("arm", "stale") >= 1
-        daemon.says("arm: arm is back")
-        cell.goes("run", after=done + 1)
+        cell.wait_for("safe", after=done)
+        assert f"ms {direction}: did its clock jump?" in daemon.wait_for("trying again until it is back")
+        assert cell.wait_for_count("arm", "stale") >= 1
+        daemon.wait_for("arm: arm is back")
+        cell.wait_for("run", after=done + 1)
         assert len(daemon.lines("trying again")) == len(daemon.lines("arm is back")) == 1

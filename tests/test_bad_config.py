@@ -171,12 +171,12 @@ def test_a_full_disk_is_told_before_anything_moves(tmp_path: Path, full_disk: Pa
 
 def test_two_daemons_in_one_run_dir(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        _, first = cell.both()
+        _, first = cell.start_both()
         done = len(cell.verbs())
         second = cell.run()
         assert second.exit_code() == 2
         (line,) = second.lines("another reflexd already runs in")
         assert str(cell.run_dir) in line and "its own run_dir" in line
-        cell.counted("arm", "samples", cell.counts("arm")["samples"] + 100)
+        cell.wait_for_count("arm", "samples", cell.counts("arm")["samples"] + 100)
         assert cell.verbs()[done:] == []
         assert first.stop() == 0

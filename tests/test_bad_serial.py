@@ -118,12 +118,12 @@ def lane(controller: Arm) -> dict[str, Any]:
 
 def test_occasional_noise_costs_frames_and_nothing_else(tmp_path: Path, controller: Arm) -> None:
     with Cell(tmp_path, lane(controller)) as cell:
-        _, daemon = cell.both()
+        _, daemon = cell.start_both()
         assert cell.counts("arm")["lost"] == 0
         controller.mode = "crackling"
-        cell.counted("arm", "lost", 3)
+        cell.wait_for_count("arm", "lost", 3)
         controller.mode = "clean"
-        cell.counted("arm", "inferences", cell.counts("arm")["inferences"] + 20)
+        cell.wait_for_count("arm", "inferences", cell.counts("arm")["inferences"] + 20)
         assert cell.verbs() == ["safe", "run"]
         assert cell.counts("arm")["faults"] == 0
         assert not daemon.lines("WARNING lane")
@@ -132,31 +132,31 @@ def test_occasional_noise_costs_frames_and_nothing_else(tmp_path: Path, controll
 def test_noise_that_breaks_every_window_makes_the_actuator_safe(tmp_path: Path, controller: Arm) -> None:
     """Good frames still arrive, but never enough in a row for a window: a lane without inferences is not healthy."""
     with Cell(tmp_path, lane(controller)) as cell:
-        cell.both()
+        cell.start_both()
         done = len(cell.verbs())
         controller.mode = "noisy"
-        cell.goes("safe", after=done)
+        cell.wait_for("safe", after=done)
         assert cell.counts("arm")["lost"] >= 5
         controller.mode = "clean"
-        cell.goes("run", after=done + 1)
+        cell.wait_for("run", after=done + 1)
         assert cell.counts("arm")["faults"] == 0
 
 
 def test_unplugged_and_plugged_in_again_as_another_terminal(tmp_path: Path, controller: Arm) -> None:
     with Cell(tmp_path, lane(controller)) as cell:
-        _, daemon = cell.both()
+        _, daemon = cell.start_both()
         first = os.readlink(controller.link)
         done = len(cell.verbs())
         held = os.openpty()  # so that the name of the old terminal is not reused at once
         controller.unplug()
-        line = daemon.says("trying again until it is back")
+        line = daemon.wait_for("trying again until it is back")
         assert str(controller.link) in line and "gone" in line
-        cell.goes("safe", after=done)
+        cell.wait_for("safe", after=done)
         controller.plug()
         for end in held:
             os.close(end)
-        daemon.says("arm: arm is back")
-        cell.goes("run", after=done + 1)
+        daemon.wait_for("arm: arm is back")
+        cell.wait_for("run", after=done + 1)
         assert os.readlink(controller.link) != first or controller.far >= 0
         assert cell.counts("arm")["faults"] >= 1
         assert len(daemon.lines("trying again")) == len(daemon.lines("arm is back")) == 1
@@ -166,16 +166,16 @@ def test_unplugged_and_plugged_in_again_as_another_terminal(tmp_path: Path, cont
 def test_invalid_data_instead_of_frames(tmp_path: Path, controller: Arm) -> None:
     """As from another baud rate."""
     with Cell(tmp_path, lane(controller)) as cell:
-        _, daemon = cell.both()
+        _, daemon = cell.start_both()
         done = len(cell.verbs())
         controller.mode = "invalid"
-        line = daemon.says("trying again until it is back")
+        line = daemon.wait_for("trying again until it is back")
         assert str(controller.link) in line
         assert "bad frames in a row" in line and "check baud" in line or "no good frame for 400 ms" in line
-        cell.goes("safe", after=done)
+        cell.wait_for("safe", after=done)
         controller.mode = "clean"
-        daemon.says("arm: arm is back")
-        cell.goes("run", after=done + 1)
+        daemon.wait_for("arm: arm is back")
+        cell.wait_for("run", after=done + 1)
         assert len(daemon.lines("trying again")) == 1
 
 

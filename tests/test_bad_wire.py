@@ -81,7 +81,7 @@ def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
         genuine = wire.unpack(old[-1])
         assert isinstance(genuine, Command)
         host = cell.actuate()
-        cell.goes("run")
+        cell.wait_for("run")
         with sockets(f"ipc://{cell.run_dir}/robot.sock", zmq.DEALER) as foreign:
             sent = 0
             for frames in garbage(old[-1]):
@@ -103,7 +103,7 @@ def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
             assert verdicts == ["outdated", "replayed", "expired", "limit", "limit", "unknown", "unknown"]
             foreign.send(wire.pack_goodbye("cell-1/arm", genuine.session ^ 1))
             foreign.send(bytes(5000))  # ZeroMQ itself hangs up on this one
-            cell.counted("arm", "inferences", cell.counts("arm")["inferences"] + 200)
+            cell.wait_for_count("arm", "inferences", cell.counts("arm")["inferences"] + 200)
         assert cell.verbs() == ["safe", "run"]
         assert cell.counts("arm")["refused"] == 0
         assert daemon.popen.poll() is None
@@ -126,20 +126,20 @@ def test_one_master_at_a_time(tmp_path: Path) -> None:
         }
         cell.config["actuators"] = shared
         host = cell.start("actuate", "-c", str(cell.write("host.yaml", lanes={}, rules={})))
-        host.says("listens at")
+        host.wait_for("listens at")
         first = cell.run(cell.write("first.yaml"))
-        cell.goes("run")
+        cell.wait_for("run")
         second = cell.run(cell.write("second.yaml", node="cell-2", run_dir=str(tmp_path / "run2")))
-        second.says("WARNING actuator robot obeys another")
-        host.says("from cell-2/arm")
-        cell.counted("arm", "inferences", cell.counts("arm")["inferences"] + 200)
+        second.wait_for("WARNING actuator robot obeys another")
+        host.wait_for("from cell-2/arm")
+        cell.wait_for_count("arm", "inferences", cell.counts("arm")["inferences"] + 200)
         # A second daemon that starts can make a small box stall for 80 ms: then there was a silence, and either may be obeyed.
         done, stalled = cell.verbs(), bool(host.lines("is silent"))
         assert stalled or done == ["safe", "run"]
         assert stalled or len(second.lines("WARNING actuator robot obeys another")) == 1
         assert first.stop() == 0
-        second.says("INFO    actuator robot takes commands again")
-        cell.goes("run", after=0 if stalled else 2)
+        second.wait_for("INFO    actuator robot takes commands again")
+        cell.wait_for("run", after=0 if stalled else 2)
         assert stalled or cell.verbs() == ["safe", "run", "safe", "run"]
         assert second.stop() == 0
         cell.run_dir = tmp_path / "run2"
@@ -148,7 +148,7 @@ def test_one_master_at_a_time(tmp_path: Path) -> None:
 
 def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        _, first = cell.both()
+        _, first = cell.start_both()
         second = cell.run(
             cell.write(
                 "second.yaml",
@@ -158,10 +158,10 @@ def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
                 },
             )
         )
-        second.says("WARNING actuator robot obeys another")
+        second.wait_for("WARNING actuator robot obeys another")
         first.signal(signal.SIGSTOP)
         done = len(cell.verbs())  # a box that stalls has seen a silence before
-        cell.goes("run", after=done)
+        cell.wait_for("run", after=done)
         first.signal(signal.SIGCONT)
         # Whichever comes first after the silence: the guard's tick, or the other box's next message.
         assert cell.verbs()[done:] in (["safe", "run"], ["run"])

@@ -1,4 +1,4 @@
-"""The board drivers: a made-up sysfs tree, this machine, and a jtop that behaves as its documentation says."""
+"""The board drivers: a simulated sysfs tree, this machine, and a jtop that follows its documentation."""
 
 import math
 import sys
@@ -106,7 +106,7 @@ def test_a_raspberry_pi_and_an_intel_by_their_files(tree):
     assert driver.read()["throttled"] == 1
 
 
-def test_what_goes_away_is_not_a_number_and_the_rest_stays(tree, tmp_path):
+def test_a_value_that_disappears_is_nan_and_the_others_remain(tree, tmp_path):
     driver = board(tree(ORIN))
     keys = list(driver.read())
     (tmp_path / "sys/class/hwmon/hwmon1/curr1_input").unlink()
@@ -115,7 +115,7 @@ def test_what_goes_away_is_not_a_number_and_the_rest_stays(tree, tmp_path):
     values = driver.read()
     assert list(values) == keys
     assert math.isnan(values["power_vdd_in_w"]) and math.isnan(values["memory_available_mb"])
-    assert values["temperature_c"] == 70  # a sensor that was off at open counts when it wakes
+    assert values["temperature_c"] == 70  # a sensor that was off at open counts when it is on
 
 
 def test_an_empty_tree_is_a_missing_board(tmp_path):
@@ -133,7 +133,7 @@ def test_this_machine():
     source.close()
 
 
-def test_load_counts_what_this_process_burns():
+def test_load_includes_the_load_of_this_process():
     driver = board("/")
     driver.read()
 
@@ -147,7 +147,7 @@ def test_load_counts_what_this_process_burns():
 
 
 class FakeJtop:
-    """jetson-stats 4 and later: a thread per object, started once; power in mW, memory in kB, -256 for an offline sensor."""
+    """jetson-stats 4 and later: a thread per object, started once; power in mW, memory in kB, -256 when offline."""
 
     missing = False
     made: list = []
@@ -259,7 +259,7 @@ def test_sim_board_fails_on_schedule(kind, error):
     driver = sim.Driver(sim.Options(faults=[{"kind": kind, "at_s": 0, "for_s": 1000}]))
     with pytest.raises(error):
         driver.open()
-    driver.faults = Faults(())  # its time is over
+    driver.faults = Faults(())  # the fault has ended
     driver.open()
     assert driver.read()["temperature_c"] == 50
 
@@ -268,9 +268,9 @@ def test_sim_board_heats_up():
     driver = sim.Driver(sim.Options(faults=[{"kind": "heat", "at_s": 0, "for_s": 1000, "amount": 45}]))
     driver.open()
     assert driver.read() == {"temperature_c": 95, "load_percent": 20, "memory_available_mb": 4000, "power_w": 8}
-    blind = sim.Driver(sim.Options(faults=[{"kind": "nan", "at_s": 0, "for_s": 1000}]))
-    blind.open()
-    assert all(math.isnan(value) for value in blind.read().values())
+    unreadable = sim.Driver(sim.Options(faults=[{"kind": "nan", "at_s": 0, "for_s": 1000}]))
+    unreadable.open()
+    assert all(math.isnan(value) for value in unreadable.read().values())
 
 
 def test_replay_of_a_board(tmp_path):

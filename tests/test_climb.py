@@ -1,4 +1,4 @@
-"""models/pose-climb: what it takes for a climb and what not, on the figure of sticks and on real people who do not climb."""
+"""models/pose-climb: climbs and other acts of a simulated figure, and real people who do not climb."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SHOULDERS, WRISTS, HIPS, KNEES, ANKLES = [5, 6], [9, 10], [11, 12], [13, 14], [1
 
 
 def figure(rise: float = 0.6, hands: float = -0.2) -> Array:
-    """[30, 17, 3]: upright, and by `rise` higher at the end than at the beginning; wrists `hands` below the shoulders."""
+    """[30, 17, 3]: upright, at the end `rise` higher than at the start; wrists `hands` below the shoulders."""
     body = np.zeros((LENGTH, 17, 3), np.float32)
     body[..., 2] = 0.8
     for joints, down in ((SHOULDERS, -0.3), (WRISTS, -0.3 + hands), (HIPS, 0.0), (KNEES, 0.25), (ANKLES, 0.5)):
@@ -55,7 +55,7 @@ def test_a_steady_rise_with_hands_up_is_a_climb() -> None:
     assert score(figure(rise=-0.6)) == 0.0
 
 
-def test_every_sign_is_needed() -> None:
+def test_every_sign_is_required() -> None:
     assert score(figure(hands=0.2)) == 0.0  # stairs
     stays = figure()
     stays[:, ANKLES, 1] = 0.5  # up from a chair
@@ -66,30 +66,30 @@ def test_every_sign_is_needed() -> None:
     lies[:, WRISTS, 1] = lies[:, SHOULDERS, 1] - 0.1
     assert score(lies) == 0.0
     leaps = figure(rise=0.0)
-    leaps[LENGTH // 2 + 6 :, :, 1] -= 0.6  # the network found another person
+    leaps[LENGTH // 2 + 6 :, :, 1] -= 0.6  # the network follows another person
     assert score(leaps) < 0.1
 
 
-def test_a_foot_that_stays_is_no_climb_and_one_that_is_hidden_does_not_hide_it() -> None:
-    one = figure()
-    one[:, 15, 1] = 0.8
-    assert score(one) == 0.0
-    one[:, 15, 2] = 0.0  # and now it is not seen
-    assert score(one) == score(figure())
-    one[:, ANKLES, 2] = 0.0
-    assert score(one) == pytest.approx(score(figure()))  # knees
-    one[:, KNEES, 2] = 0.0
-    assert score(one) == 0.0
+def test_a_foot_that_stays_is_no_climb_and_a_hidden_foot_is_ignored() -> None:
+    window = figure()
+    window[:, 15, 1] = 0.8
+    assert score(window) == 0.0
+    window[:, 15, 2] = 0.0  # now it is hidden
+    assert score(window) == score(figure())
+    window[:, ANKLES, 2] = 0.0
+    assert score(window) == pytest.approx(score(figure()))  # knees
+    window[:, KNEES, 2] = 0.0
+    assert score(window) == 0.0
 
 
-def test_who_shrinks_while_rising_walks_away() -> None:
+def test_a_person_who_shrinks_while_rising_walks_away() -> None:
     window = figure(rise=0.5)
     middle = window[:, HIPS, 1].mean(axis=1)[:, None]
     window[..., 1] = middle + (window[..., 1] - middle) * np.linspace(1.0, 0.6, LENGTH)[:, None]
     assert score(window) < 0.5 < score(figure(rise=0.5))
 
 
-def test_nothing_is_said_of_the_time_before_the_first_picture() -> None:
+def test_rows_from_before_the_first_picture_do_not_count() -> None:
     window = figure()
     window[: 2 * LENGTH // 3] = window[2 * LENGTH // 3]
     assert score(window) == 0.0
@@ -104,57 +104,54 @@ def test_a_mirror_changes_nothing(seed: int, noise: float, missing: float) -> No
     assert score(window[:, SWAPPED] * np.array([-1, 1, 1], np.float32)) == pytest.approx(score(window), abs=1e-5)
 
 
-def test_an_output_that_is_no_window_of_keypoints_is_refused() -> None:
+def test_an_output_that_is_not_a_window_of_keypoints_is_refused() -> None:
     for shape in ((1, 8, 51), (1, 30, 50), (30, 51)):
         with pytest.raises(DecoderError, match="climb needs keypoints over time"):
             decoders.make("climb", [], {}, [shape])
 
 
-# -- through the package and a rule --------------------------------------------------------------------------------------
+def alarms_of(recording: PoseRecording) -> list[float]:
+    return evaluate.calls(OPENED, recording.times, recording.points, recording.aspect)
 
 
-def called(seen: PoseRecording) -> list[float]:
-    return evaluate.calls(OPENED, seen.times, seen.points, seen.aspect)
-
-
-def test_the_package_says_what_its_decoder_says() -> None:
+def test_the_package_has_the_labels_of_its_decoder() -> None:
     assert package.labels(BUNDLED / "pose-climb") == list(LABELS)
     assert OPENED.golden == 0.0
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.4])
 def test_most_climbs_are_called_before_the_top(missing: float) -> None:
-    found = 0
+    called = 0
     for seed in SEEDS:
-        seen = render(activities.climb(seed), seed, missing)
-        alarms = called(seen)
-        assert all(alarm > seen.onset for alarm in alarms)
-        found += any(alarm < seen.onset + 4.0 for alarm in alarms)
-    assert found >= len(SEEDS) - 1
+        recording = render(activities.climb(seed), seed, missing)
+        alarms = alarms_of(recording)
+        assert all(alarm > recording.onset for alarm in alarms)
+        called += any(alarm < recording.onset + 4.0 for alarm in alarms)
+    assert called >= len(SEEDS) - 1
 
 
-@pytest.mark.parametrize("act", activities.OTHERS, ids=lambda act: act.__name__)
-def test_what_only_looks_like_it_calls_nobody(act: Act) -> None:
+@pytest.mark.parametrize("act", activities.NO_CLIMB, ids=lambda act: act.__name__)
+def test_similar_acts_raise_no_alarm(act: Act) -> None:
     for seed in SEEDS:
-        assert not called(render(act(seed), seed))
+        assert not alarms_of(render(act(seed), seed))
 
 
 @pytest.mark.parametrize("falls", [False, True])
-def test_daily_life_and_falls_call_nobody(falls: bool) -> None:
+def test_daily_life_and_falls_raise_no_alarm(falls: bool) -> None:
     for seed in SEEDS:
-        assert not called(render_room(random_motion(seed, falls=falls), seed))
+        assert not alarms_of(render_room(random_motion(seed, falls=falls), seed))
 
 
-def test_the_wall_is_climbed_and_the_camera_sees_it() -> None:
+def test_the_wall_is_climbed_in_view_of_the_camera() -> None:
     scene = activities.climb(3)
-    hips = scene.play.hips[:, 2]
+    hips = scene.motion.hips[:, 2]
     assert 1.5 <= scene.wall <= 3.0 and hips[-1] == pytest.approx(scene.wall + 0.15)
-    assert hips[scene.play.onset] < 1.2
-    seen = render(scene, 3)
-    assert ((seen.points[..., :2] > -0.03) & (seen.points[..., :2] < 1.03)).all()
+    assert hips[scene.motion.onset] < 1.2
+    recording = render(scene, 3)
+    assert ((recording.points[..., :2] > -0.03) & (recording.points[..., :2] < 1.03)).all()
 
 
-def test_evaluate_says_which_clips_are_missing(tmp_path: Path) -> None:
+def test_evaluate_reports_missing_clips(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a set laid out like 'video-fall-gmdcsa24'"):
         evaluate.evaluate(BUNDLED / "pose-climb", tmp_path)
 

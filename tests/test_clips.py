@@ -1,4 +1,4 @@
-"""Real recordings through source, model and rules give the decisions that a person sees in them."""
+"""Real recordings through source, model and rules give the decisions that a person expects from them."""
 
 from __future__ import annotations
 
@@ -32,34 +32,34 @@ PERSON = {
 
 
 def decisions(clip: Path, model: Path, rule: dict[str, Any]) -> list[tuple[float, str]]:
-    """(seconds into the clip, verb) of every decision, every frame looked at."""
+    """(seconds into the clip, verb) of every decision; every frame is inferred."""
     lane = offline_lane("camera", "camera.file", {"path": clip}, Perception(package.open_package(model)))
     scene = Scene(Rules({"rule": RuleConfig.model_validate(rule)}, {"nurse": "quiet"}))
-    found, start = [], 0
-    for sample, decided in lane.play(scene):
+    verbs, start = [], 0
+    for sample, changes in lane.play(scene):
         start = start or sample.t_capture
-        found += [(round((sample.t_capture - start) / 1e9, 2), decision.verb) for decision in decided]
-    return found
+        verbs += [(round((sample.t_capture - start) / 1e9, 2), decision.verb) for decision in changes]
+    return verbs
 
 
 @pytest.mark.parametrize("clip, fallen_s", [("S1-Fall-15", 1.8), ("S2-Fall-12", 6.9), ("S2-Fall-13", 2.5)])
-def test_a_person_who_lies_after_a_fall_is_called_for(clip: str, fallen_s: float) -> None:
-    found = decisions(DATA / f"video-fall-gmdcsa24/{clip}.mp4", MOVENET, LYING)
-    assert [verb for _, verb in found] == ["quiet", "call"]
-    assert fallen_s < found[1][0] < fallen_s + 5
+def test_a_person_who_lies_after_a_fall_leads_to_a_call(clip: str, fallen_s: float) -> None:
+    verbs = decisions(DATA / f"video-fall-gmdcsa24/{clip}.mp4", MOVENET, LYING)
+    assert [verb for _, verb in verbs] == ["quiet", "call"]
+    assert fallen_s < verbs[1][0] < fallen_s + 5
 
 
 @pytest.mark.parametrize("clip", ["S1-ADL-16", "S2-ADL-23"])
-def test_daily_activity_calls_nobody(clip: str) -> None:
+def test_daily_activity_leads_to_no_call(clip: str) -> None:
     assert [verb for _, verb in decisions(DATA / f"video-fall-gmdcsa24/{clip}.mp4", MOVENET, LYING)] == ["quiet"]
 
 
 def test_six_persons_appear_and_leave() -> None:
     """Times read off the clip by eye: in the picture from .. until, seconds."""
-    seen = [(6.4, 20), (23.1, 45), (50.6, 70), (74.8, 87), (92.7, 120), (123.9, 136)]
-    found = decisions(DATA / "video-intel/one-by-one-person-detection.mp4", SSD, PERSON)
-    assert [verb for _, verb in found] == ["quiet"] + ["call", "quiet"] * 6
-    for (appears, leaves), (called, _), (quiet, _) in zip(seen, found[1::2], found[2::2]):
+    visible = [(6.4, 20), (23.1, 45), (50.6, 70), (74.8, 87), (92.7, 120), (123.9, 136)]
+    verbs = decisions(DATA / "video-intel/one-by-one-person-detection.mp4", SSD, PERSON)
+    assert [verb for _, verb in verbs] == ["quiet"] + ["call", "quiet"] * 6
+    for (appears, leaves), (called, _), (quiet, _) in zip(visible, verbs[1::2], verbs[2::2]):
         assert called == pytest.approx(appears, abs=0.7)
         assert leaves < quiet < leaves + 2.0  # held for one second
 

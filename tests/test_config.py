@@ -216,8 +216,8 @@ MISTAKES = {
         20,
         "no label of model 'arm-deviation' 'deviatoin'; did you mean 'deviation'?",
     ),
-    "rule verb": ("verb: slow", "verb: halt", 26, "actuator 'belt' takes run, stop, slow, not 'halt'"),
-    "rest verb": ("rest: run", "rest: rnu", 13, "actuator 'belt' takes run, stop, slow, not 'rnu'"),
+    "rule verb": ("verb: slow", "verb: halt", 26, "actuator 'belt' accepts run, stop, slow, not 'halt'"),
+    "rest verb": ("rest: run", "rest: rnu", 13, "actuator 'belt' accepts run, stop, slow, not 'rnu'"),
     "argument outside": ("speed: 0.5", "speed: 2", 27, "outside the limits of actuator 'belt'"),
     "argument no number": ("speed: 0.5", "speed: .nan", 27, "'rules.off-plan.arguments.speed': expected"),
     "argument a list": ("speed: 0.5", "speed: [1]", 27, "'rules.off-plan.arguments.speed': expected"),
@@ -251,17 +251,17 @@ MISTAKES = {
         "    rest: run",
         "    endpoint: tcp://0.0.0.0:5555\n    rest: run",
         13,
-        "there are no keys: use 'reflexd keys DIR'",
+        "has no keys: use 'reflexd keys DIR'",
     ),
-    "any interface": ("    rest: run", "    endpoint: tcp://*:5555\n    rest: run", 13, "there are no keys"),
-    "another host": ("    rest: run", "    endpoint: tcp://edge-2:5555\n    rest: run", 13, "there are no keys"),
+    "any interface": ("    rest: run", "    endpoint: tcp://*:5555\n    rest: run", 13, "has no keys"),
+    "another host": ("    rest: run", "    endpoint: tcp://edge-2:5555\n    rest: run", 13, "has no keys"),
     "open metrics": (
         "node: cell-1",
         "metrics: {port: 9100, host: 0.0.0.0}",
         1,
         "metrics have no keys: serve them on 127.0.0.1",
     ),
-    "socket path too long": ("node: cell-1", "run_dir: /" + "é" * 60, 11, "the kernel takes 107: shorten run_dir"),
+    "socket path too long": ("node: cell-1", "run_dir: /" + "é" * 60, 11, "the kernel's limit is 107: shorten run_dir"),
     "syntax": ("[run, stop, slow]", "[run, stop", 15, "expected"),
     "tab": ("    rest: run", "\trest: run", 13, "'\\t' that cannot start any token"),
     "object tag": ("node: cell-1", "node: !!python/object/apply:os.getcwd []", 1, "tags and objects are not allowed"),
@@ -476,7 +476,7 @@ def test_check_says_good_with_exit_code_0(tmp_path):
 def test_check_says_what_is_wrong_with_exit_code_2(tmp_path):
     run = check(write(tmp_path, changed("rest: run", "rest: rnu")))
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == f"{tmp_path}/cell.yaml:13: actuator 'belt' takes run, stop, slow, not 'rnu'\n"
+    assert run.stderr == f"{tmp_path}/cell.yaml:13: actuator 'belt' accepts run, stop, slow, not 'rnu'\n"
 
 
 def test_check_of_no_file_has_exit_code_2(tmp_path):

@@ -30,7 +30,7 @@ def test_a_decision_leaves_a_clip_of_the_seconds_around_it(cell: Cell) -> None:
     cell.config["recorder"] = {"events": {"rules": ["off-plan"], "before_s": 0.5, "after_s": 0.4, "files": 20}}
     daemon = start_recording(cell)
     until(lambda: len(clips(cell)) >= 1, cell.logs)
-    assert "event off-plan: " in daemon.says("event off-plan: ")
+    assert "event off-plan: " in daemon.wait_for("event off-plan: ")
     path = clips(cell)[0]
     daemon.stop()
     contents = read(path)

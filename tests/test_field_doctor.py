@@ -111,7 +111,7 @@ def test_a_check_that_fails_itself_is_reported_and_the_others_go_on(
 
 def test_beside_a_daemon_and_after_it_was_killed(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        _, daemon = cell.both()
+        _, daemon = cell.start_both()
         path = cell.write()
         until(lambda: snapshot.read_snapshot(path).reply, "its answer")
         checks = by_name(report(path))
@@ -124,7 +124,7 @@ def test_beside_a_daemon_and_after_it_was_killed(tmp_path: Path) -> None:
             checks["daemon"].state == SKIP and checks["ledgers"].state == WARN and "killed" in checks["ledgers"].cause
         )
         daemon = cell.run()
-        cell.goes("run", after=len(cell.records()))
+        cell.wait_for("run", after=len(cell.records()))
         assert daemon.stop() == 0
         assert by_name(report(path))["ledgers"].state == GOOD  # left in good order
 

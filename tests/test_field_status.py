@@ -25,7 +25,7 @@ def report(path: Path) -> dict[str, Any]:
 
 def test_a_running_cell_and_the_same_after_its_death(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        host, daemon = cell.both()
+        host, daemon = cell.start_both()
         until(lambda: report(cell.write())["answers"], "its state over the control socket")
         lane = until(lambda: [lane for lane in report(cell.write())["lanes"] if lane["rate_hz"] > 100], "a rate")[0]
         assert (lane["state"], lane["budget_ms"], lane["model"]) == ("running", 2.0, "arm-deviation")
@@ -45,7 +45,7 @@ def test_a_running_cell_and_the_same_after_its_death(tmp_path: Path) -> None:
 def test_a_lane_whose_device_is_gone_is_degraded(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm(faults=[fault("unplug", 1.0, 600.0)])}) as cell:
         daemon = cell.run()
-        daemon.says("trying again")
+        daemon.wait_for("trying again")
         lanes = until(
             lambda: [lane for lane in report(cell.write())["lanes"] if lane["state"] == "gone"], "the lane to be gone"
         )
@@ -68,7 +68,7 @@ def test_a_daemon_without_answer_is_read_from_its_lock_and_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        _, daemon = cell.both()
+        _, daemon = cell.start_both()
         monkeypatch.setattr(control, "ask", lambda *_, **__: None)
         current = report(cell.write())
         assert (

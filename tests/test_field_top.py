@@ -103,7 +103,7 @@ def test_the_live_view_fits_80_by_24_and_quits_with_q(tmp_path: Path) -> None:
 
 def test_a_slow_link_is_not_flooded(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm(), "leg": arm()}) as cell:
-        cell.both()
+        cell.start_both()
         drawn, code = watch(cell.write())
     first, later = drawn[0], drawn[3:-1]
     assert b"arm" in b"".join(drawn) and code in (status.RUNNING, status.DEGRADED)

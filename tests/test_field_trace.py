@@ -140,8 +140,8 @@ def test_perfettos_tracks_and_spans(tmp_path: Path) -> None:
 
 def test_spans_of_a_track_nest_and_do_not_overlap(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
-        cell.both()
-        cell.counted("arm", "inferences", 500)
+        cell.start_both()
+        cell.wait_for_count("arm", "inferences", 500)
         until(lambda: exit_code(traced(cell.write(), "--perfetto", str(tmp_path / "t.json"))) == 0, "a trace")
     spans = [event for event in read_events(tmp_path / "t.json") if event["ph"] == "X"]
     assert len(spans) > 2000

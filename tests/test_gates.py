@@ -263,8 +263,8 @@ def test_a_gated_camera_keeps_its_actuator_alive_and_counts_the_samples_held_bac
     gate = {"keyframe": {"min_changed": 0.9}, "idle_interval_ms": 450}
     with Cell(tmp_path, {"cam": {**camera(), "gate": gate}}) as cell:
         cell.config["rules"]["cam-never"]["any"][0]["within_ms"] = 1000
-        cell.both()
-        cell.counted("cam", "gated", 60)
+        cell.start_both()
+        cell.wait_for_count("cam", "gated", 60)
         counts = cell.counts("cam")
         assert counts["inferences"] >= 2 and counts["gated"] > 3 * counts["inferences"]
         assert cell.verbs()[-1] == "run" and counts["faults"] == 0

@@ -1,4 +1,4 @@
-"""models/heart through the lane: simulated troubles, and PhysioNet's records."""
+"""models/heart in a lane: simulated events, and PhysioNet's records."""
 
 from __future__ import annotations
 
@@ -34,35 +34,32 @@ RULES = {
 VF_S = 53_546 / 250  # cu01.atr: [
 
 
-class Called(NamedTuple):
-    """Seconds into the run, and what for; "" where it is over."""
+class Call(NamedTuple):
+    """Seconds into the run, and the alarm; "" at its end."""
 
     at_s: float
     verb: str
 
 
-def calls(driver: str, options: dict[str, Any], seconds: float = 1e9) -> list[Called]:
-    """Every decision that the lane makes of a fast source, by the road that the daemon takes."""
+def calls(driver: str, options: dict[str, Any], seconds: float = 1e9) -> list[Call]:
+    """Every decision of the lane on a fast source, through the same steps as in the daemon."""
     lane = offline_lane("bed", driver, options, Perception(package.open_package(HEART)))
     rules = {name: RuleConfig.model_validate(rule) for name, rule in RULES.items()}
     scene = Scene(Rules(rules, {"nurse": ""}))
-    found: list[Called] = []
+    made: list[Call] = []
     start = -1
     for sample, decisions in lane.play(scene):
         start = sample.t_capture if start < 0 else start
         at_s = (sample.t_capture - start) / 1e9
-        found += [Called(at_s, one.verb) for one in decisions]
+        made += [Call(at_s, decision.verb) for decision in decisions]
         if at_s > seconds:
             break
-    return found
+    return made
 
 
-def test_a_source_at_another_rate_is_refused_and_not_misread() -> None:
+def test_a_source_at_another_rate_is_refused() -> None:
     with pytest.raises(DeviceFault, match="heart wants 250 readings a second, the source gives 360: set rate_hz"):
         calls("sensor.sim_heart", {"rate_hz": 360})
-
-
-# -- simulated troubles --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -74,28 +71,28 @@ def test_a_source_at_another_rate_is_refused_and_not_misread() -> None:
     ],
 )
 @pytest.mark.parametrize("seed", range(6))
-def test_a_trouble_is_called_by_its_name_and_nothing_else(
+def test_an_event_raises_its_own_alarm_and_no_other(
     kind: str, label: str, soonest_s: float, latest_s: float, seed: int
 ) -> None:
-    found = calls("sensor.sim_heart", {"seed": seed, "faults": [{"kind": kind, "at_s": 40, "for_s": 15}]}, 80.0)
-    assert [one.verb for one in found] == ["", label, ""]
-    assert soonest_s <= found[1].at_s - 40 <= latest_s
-    assert 55 < found[2].at_s < 70
+    made = calls("sensor.sim_heart", {"seed": seed, "faults": [{"kind": kind, "at_s": 40, "for_s": 15}]}, 80.0)
+    assert [call.verb for call in made] == ["", label, ""]
+    assert soonest_s <= made[1].at_s - 40 <= latest_s
+    assert 55 < made[2].at_s < 70
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_fibrillation_is_called_within_ten_seconds(seed: int) -> None:
-    found = calls(
+    made = calls(
         "sensor.sim_heart", {"seed": seed, "faults": [{"kind": "fibrillation", "at_s": 40, "for_s": 30}]}, 75.0
     )
-    assert found[0].verb == "" and found[1].at_s > 40  # what it begins with may be called a jump
-    assert next(one.at_s for one in found if one.verb == "fibrillation") - 40 < 10
+    assert made[0].verb == "" and made[1].at_s > 40  # its first seconds may raise a jump
+    assert next(call.at_s for call in made if call.verb == "fibrillation") - 40 < 10
 
 
-def test_ten_healthy_minutes_call_nobody() -> None:
+def test_ten_healthy_minutes_raise_no_alarm() -> None:
     """Rates from rest to effort, each two minutes: steps small enough to be no jump."""
     steps = [{"kind": "rate", "at_s": 120 * n, "for_s": 120, "amount": 60 + 10 * n} for n in range(5)]
-    assert [one.verb for one in calls("sensor.sim_heart", {"faults": steps, "noise_mv": 0.03}, 600.0)] == [""]
+    assert [call.verb for call in calls("sensor.sim_heart", {"faults": steps, "noise_mv": 0.03}, 600.0)] == [""]
 
 
 def test_the_same_run_gives_the_same_calls() -> None:
@@ -106,34 +103,31 @@ def test_the_same_run_gives_the_same_calls() -> None:
     assert calls("sensor.sim_heart", run, 80.0) == calls("sensor.sim_heart", run, 80.0) != []
 
 
-# -- PhysioNet's records -------------------------------------------------------------------------------------------------
-
-
 @needs_recordings
 def test_the_onset_in_cu01_is_called_within_ten_seconds_and_nothing_before() -> None:
-    found = calls("sensor.wfdb", {"path": str(DATA / "ecg/cu01"), "signals": {"ecg": "ECG"}}, 260.0)
-    assert found[0] == (pytest.approx(8.2, abs=0.1), "")
-    assert VF_S < found[1].at_s < VF_S + 10
-    assert next(one.at_s for one in found if one.verb == "fibrillation") < VF_S + 10
+    made = calls("sensor.wfdb", {"path": str(DATA / "ecg/cu01"), "signals": {"ecg": "ECG"}}, 260.0)
+    assert made[0] == (pytest.approx(8.2, abs=0.1), "")
+    assert VF_S < made[1].at_s < VF_S + 10
+    assert next(call.at_s for call in made if call.verb == "fibrillation") < VF_S + 10
 
 
 @needs_recordings
 @pytest.mark.parametrize("name", ["MLII", "V5"])
-def test_the_half_hour_of_record_100_calls_nobody(name: str) -> None:
-    found = calls("sensor.wfdb", {"path": str(DATA / "ecg/100"), "signals": {"ecg": name}, "rate_hz": 250})
-    assert [one.verb for one in found] == [""]
+def test_the_half_hour_of_record_100_raises_no_alarm(name: str) -> None:
+    made = calls("sensor.wfdb", {"path": str(DATA / "ecg/100"), "signals": {"ecg": name}, "rate_hz": 250})
+    assert [call.verb for call in made] == [""]
 
 
 @needs_recordings
 @pytest.mark.parametrize("name", ["MLII", "V5"])
-def test_beats_are_where_the_experts_say(name: str) -> None:
+def test_beats_agree_with_the_annotations(name: str) -> None:
     source = open_source(
         "sensor.wfdb", {"path": str(DATA / "ecg/100"), "signals": {"ecg": name}, "rate_hz": 250}, "bed"
     )
     source.open()
-    found = evaluate.detect_beats(getattr(source, "rows")[:, 0], 250, 2000, 62)
+    peaks = evaluate.detect_beats(source.rows[:, 0], 250, 2000, 62)
     truth = atr.read(DATA / "ecg/100.atr").beats * (250 / 360)
-    right, missed, false = evaluate.match_beats(found, truth, evaluate.TOLERANCE_S * 250)
+    right, missed, false = evaluate.match_beats(peaks, truth, evaluate.TOLERANCE_S * 250)
     assert right + missed == 2273
     assert right / (right + missed) >= 0.99 and right / (right + false) >= 0.99
 
@@ -149,7 +143,7 @@ def test_the_evaluation_counts_beats_alarms_and_the_onset(tmp_path: Path) -> Non
     assert wild["first_alarm_s"] < 10 and wild["of_them_alarmed"] > 0.9 * wild["windows_in_it"]
 
 
-def test_evaluation_says_what_it_misses(tmp_path: Path) -> None:
+def test_evaluation_reports_missing_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no \\*.hea"):
         evaluate.evaluate(HEART, tmp_path)
     (tmp_path / "a.hea").write_text("a 1 250\na.dat 16\n")

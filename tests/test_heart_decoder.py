@@ -1,4 +1,4 @@
-"""models/heart and models/heart-strap: what a window is called, the strap on its line, the packages and their engine."""
+"""models/heart and models/heart-strap: findings of known windows, the strap on its line, packages and engine."""
 
 from __future__ import annotations
 
@@ -29,35 +29,32 @@ from tests.waiting import until
 HEART, STRAP = BUNDLED / "heart", BUNDLED / "heart-strap"
 
 
-# -- the decoder ---------------------------------------------------------------------------------------------------------
-
-
-def see(opened: Package, window: Array) -> dict[str, float]:
+def scores_of(opened: Package, window: Array) -> dict[str, float]:
     opened.engine.input(0)[0] = window
     opened.engine.invoke()
-    return {one.label: one.score for one in opened.findings()}
+    return {finding.label: finding.score for finding in opened.findings()}
 
 
-def test_each_golden_window_is_called_by_its_name() -> None:
+def test_each_golden_window_has_its_label_first() -> None:
     opened = package.open_package(HEART)
     golden = np.load(HEART / "golden.npz")["input_0"]
     assert golden.shape == (5, 2000, 1) and np.array_equal(golden, ecg_windows())
     for window, label in zip(golden, ("heart-rate", "heart-rate", "flat-line", "fibrillation", "lead-off")):
-        assert next(iter(see(opened, window))) == label
-    assert see(opened, golden[0])["heart-rate"] * 300 == pytest.approx(72, abs=4)
-    assert see(opened, golden[1])["heart-rate"] * 300 == pytest.approx(120, abs=6)
+        assert next(iter(scores_of(opened, window))) == label
+    assert scores_of(opened, golden[0])["heart-rate"] * 300 == pytest.approx(72, abs=4)
+    assert scores_of(opened, golden[1])["heart-rate"] * 300 == pytest.approx(120, abs=6)
 
 
-def test_a_jump_is_forgotten_over_a_gap() -> None:
-    """The windows at 72 and at 120 bpm have nothing in common, so they are no neighbours and no jump."""
+def test_a_gap_resets_the_usual_rate() -> None:
+    """The windows at 72 and at 130 bpm have no rows in common, so their difference is no jump."""
     opened = package.open_package(HEART)
     slow, fast = (long_run(bpm) for bpm in (72.0, 130.0))
     for end in range(2000, 12_000, 62):
-        assert "heart-rate-jump" not in see(opened, slow[end - 2000 : end])
-    assert "heart-rate-jump" not in see(opened, fast[:2000])
+        assert "heart-rate-jump" not in scores_of(opened, slow[end - 2000 : end])
+    assert "heart-rate-jump" not in scores_of(opened, fast[:2000])
     joined = np.vstack([slow, fast])
     opened = package.open_package(HEART)
-    scores = [see(opened, joined[end - 2000 : end]).get("heart-rate-jump", 0) for end in range(2000, 15_000, 62)]
+    scores = [scores_of(opened, joined[end - 2000 : end]).get("heart-rate-jump", 0) for end in range(2000, 15_000, 62)]
     assert max(scores) > 0.9
 
 
@@ -68,7 +65,7 @@ def long_run(bpm: float) -> Array:
 
 
 @pytest.mark.parametrize(
-    "name, shape, options, complaint",
+    "name, shape, options, message",
     [
         ("heart", (1, 2000, 2), {}, "one channel"),
         ("heart", (1, 1000, 1), {}, "1500 or more"),
@@ -77,18 +74,15 @@ def long_run(bpm: float) -> Array:
         ("heart_strap", (1, 7, 3), {}, "heart_strap needs"),
     ],
 )
-def test_a_window_that_cannot_be_judged_is_refused(
-    name: str, shape: tuple[int, ...], options: dict[str, Any], complaint: str
+def test_a_window_of_the_wrong_shape_is_refused(
+    name: str, shape: tuple[int, ...], options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(DecoderError, match=complaint):
+    with pytest.raises(DecoderError, match=message):
         decoders.make(name, [], options, [shape])
 
 
-# -- the strap -----------------------------------------------------------------------------------------------------------
-
-
-def strap_says(rows: list[tuple[float, float, float]]) -> list[list[Finding]]:
-    """What each new row makes of the ten newest."""
+def strap_findings(rows: list[tuple[float, float, float]]) -> list[list[Finding]]:
+    """Findings of the ten newest rows after each new one."""
     decoder = decoders.make("heart_strap", [], {}, [(1, 10, 3)])
     table = np.array(rows, np.float32)
     return [decoder([table[None, end - 10 : end]]) for end in range(10, len(rows) + 1)]
@@ -98,26 +92,25 @@ def jitter(bpm: float, count: int) -> list[tuple[float, float, float]]:
     return [(bpm + n % 3, 1.0, 60_000 / bpm + 7 * (n % 5)) for n in range(count)]
 
 
-def test_a_strap_tells_taken_off_from_a_flat_line_from_a_jump() -> None:
+def test_a_strap_distinguishes_no_contact_flat_line_and_jump() -> None:
     for rows, label in (
         ([(72.0, 0.0, 0.0)] * 4, "no-contact"),
         ([(0.0, -1.0, 0.0)] * 4, "no-contact"),
         ([(0.0, 1.0, 0.0)] * 4, "flat-line"),
         (jitter(110, 4), "heart-rate-jump"),
     ):
-        steady, *_, last = strap_says(jitter(72, 60) + rows)
-        assert [one.label for one in steady if one.score >= 0.5] == [] and steady[0].label == "heart-rate"
+        steady, *_, last = strap_findings(jitter(72, 60) + rows)
+        assert [finding.label for finding in steady if finding.score >= 0.5] == [] and steady[0].label == "heart-rate"
         assert last[0].label == label and last[0].score >= 0.5
-        assert [one.label for one in last if one.score >= 0.5] == [label]
+        assert [finding.label for finding in last if finding.score >= 0.5] == [label]
 
 
 def test_one_wrong_packet_is_no_jump() -> None:
-    assert all(
-        found[0].label == "heart-rate" for found in strap_says(jitter(72, 60) + [(180.0, 1.0, 333.0)] + jitter(72, 5))
-    )
+    rows = jitter(72, 60) + [(180.0, 1.0, 333.0)] + jitter(72, 5)
+    assert all(findings[0].label == "heart-rate" for findings in strap_findings(rows))
 
 
-def test_a_strap_on_a_serial_line_comes_to_findings(line: tuple[int, str]) -> None:
+def test_a_strap_on_a_serial_line_gives_findings(line: tuple[int, str]) -> None:
     far, url = line
     source = open_source("sensor.heart_rate", {"url": url}, "bed")
     lane = Lane("bed", source, Perception(package.open_package(STRAP)), Limits(10**10, 10.0), Ledger(None, "bed", 10.0))
@@ -128,17 +121,14 @@ def test_a_strap_on_a_serial_line_comes_to_findings(line: tuple[int, str]) -> No
         sample = until(lambda: source.read(0.05))
         lane.step(sample, scene)
         assert lane.evidence is not None
-        (first,) = [one.label for one in lane.evidence if one.score >= 0.5 or one.label == "heart-rate"]
+        (first,) = [item.label for item in lane.evidence if item.score >= 0.5 or item.label == "heart-rate"]
         assert first == ("heart-rate" if sample.sequence == 9 else "no-contact")
         os.write(far, b"1448\n1448\n")
     source.close()
 
 
-# -- the packages and their engine ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
-    "text, complaint",
+    "text, message",
     [
         ("", "window.yaml:1"),
         ("{", "window.yaml:1"),
@@ -150,15 +140,15 @@ def test_a_strap_on_a_serial_line_comes_to_findings(line: tuple[int, str]) -> No
         ("input: [1, 8, 1]\nrate_hz: 5\n", "rate_hz"),
     ],
 )
-def test_a_damaged_window_file_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_damaged_window_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "window.yaml").write_text(text)
-    with pytest.raises(EngineError, match=complaint):
+    with pytest.raises(EngineError, match=message):
         signal.Engine(tmp_path / "window.yaml", 1)
     with pytest.raises(EngineError, match="not on 'cuda'"):
         signal.Engine(HEART / "window.yaml", 1, "cuda")
 
 
-def test_the_packages_are_what_their_recipe_makes(tmp_path: Path) -> None:
+def test_the_recipe_makes_the_bundled_packages(tmp_path: Path) -> None:
     make(tmp_path / "heart")
     for name in ("heart", "heart-strap"):
         for file in ("manifest.yaml", "window.yaml"):

@@ -1,4 +1,4 @@
-"""sensor.heart_rate: packets worked out by hand from the specification, frames over a real pseudo terminal, any bytes."""
+"""sensor.heart_rate: packets from the specification by hand, frames over a real pseudo terminal, any bytes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from drivers.sensor._measurement import OFF, ON, UNKNOWN, parse_measurement
 from drivers.sensor.heart_rate import CHANNELS, PacketParser
 from tests.waiting import until
 
-# -- one packet ----------------------------------------------------------------------------------------------------------
-
 
 @pytest.mark.parametrize(
     "packet, rate, contact, rr_ms",
@@ -31,24 +29,22 @@ from tests.waiting import until
         ("16 3C 00 04", 60, ON, (1000.0,)),  # 0x0400 = 1024 of 1/1024 s
         ("10 4B 20 03 33 03", 75, UNKNOWN, (781.25, 799.8046875)),  # 800 and 819 of 1/1024 s
         ("01 2C 01", 300, UNKNOWN, ()),  # 0x012C, low byte first
-        ("08 50 10 27", 80, UNKNOWN, ()),  # 10,000 J, passed over
+        ("08 50 10 27", 80, UNKNOWN, ()),  # 10,000 J, skipped
         ("1F 50 00 10 27 00 03", 80, ON, (750.0,)),  # all of it: wide rate, contact, energy, one interval
         ("E6 48", 72, ON, ()),  # reserved bits are ignored
-        ("10 48", 72, UNKNOWN, ()),  # may bring intervals, and brings none
+        ("10 48", 72, UNKNOWN, ()),  # may have intervals, and has none
         ("14 00", 0, OFF, ()),  # taken off
     ],
 )
-def test_a_packet_says_what_the_specification_says(
-    packet: str, rate: float, contact: float, rr_ms: tuple[float, ...]
-) -> None:
+def test_a_packet_is_parsed_as_specified(packet: str, rate: float, contact: float, rr_ms: tuple[float, ...]) -> None:
     assert parse_measurement(bytes.fromhex(packet)) == (rate, contact, rr_ms)
 
 
-WRONG = ["", "00", "01 48", "08 48", "08 48 01", "10 48 00", "10 48 00 04 00", "00 48 00 04", "06 48 01"]
+BAD_LENGTH = ["", "00", "01 48", "08 48", "08 48 01", "10 48 00", "10 48 00 04 00", "00 48 00 04", "06 48 01"]
 
 
-@pytest.mark.parametrize("packet", WRONG)
-def test_a_packet_of_another_length_than_its_flags_say_is_refused(packet: str) -> None:
+@pytest.mark.parametrize("packet", BAD_LENGTH)
+def test_a_packet_whose_length_does_not_match_its_flags_is_refused(packet: str) -> None:
     with pytest.raises(ValueError, match="packet"):
         parse_measurement(bytes.fromhex(packet))
 
@@ -60,10 +56,7 @@ def test_any_bytes_are_a_packet_or_refused(packet: bytes) -> None:
     except ValueError:
         return
     assert 0 <= rate <= 65_535 and contact in (UNKNOWN, OFF, ON)
-    assert all(0 <= one < 64_000 for one in rr_ms) and len(rr_ms) <= len(packet) // 2
-
-
-# -- frames --------------------------------------------------------------------------------------------------------------
+    assert all(0 <= interval < 64_000 for interval in rr_ms) and len(rr_ms) <= len(packet) // 2
 
 
 def hex_line(packet: str, checksum: str = "none") -> bytes:
@@ -82,12 +75,12 @@ def cobs(packet: str, checksum: str = "none") -> bytes:
     return b"".join(bytes([len(block) + 1]) + block for block in body.split(b"\0")) + b"\0"
 
 
-FORMS = [("newline", one) for one in ("none", "xor", "nmea", "crc16_ccitt", "crc16_modbus")]
-FORMS += [("cobs", one) for one in ("none", "xor", "crc16_ccitt", "crc16_modbus")]
+FORMS = [("newline", checksum) for checksum in ("none", "xor", "nmea", "crc16_ccitt", "crc16_modbus")]
+FORMS += [("cobs", checksum) for checksum in ("none", "xor", "crc16_ccitt", "crc16_modbus")]
 
 
 @pytest.mark.parametrize("framing, checksum", FORMS)
-def test_packets_come_out_of_every_framing(framing: Any, checksum: str) -> None:
+def test_packets_are_read_from_every_framing(framing: Any, checksum: str) -> None:
     frame = hex_line if framing == "newline" else cobs
     parser = PacketParser(framing, checksum)
     stream = frame("06 01", checksum) + frame("16 3C 00 04", checksum) + frame("04 00", checksum)
@@ -114,7 +107,7 @@ NOISE = st.binary(max_size=200) | st.text("0123456789ABCDEF* \r\n\0\1\2", max_si
 
 
 @given(st.sampled_from(FORMS), st.lists(NOISE, max_size=20))
-def test_any_stream_is_survived_and_a_good_frame_after_it_found(form: tuple[Any, str], chunks: list[bytes]) -> None:
+def test_any_stream_is_accepted_and_a_good_frame_after_it_read(form: tuple[Any, str], chunks: list[bytes]) -> None:
     parser = PacketParser(*form)
     for chunk in chunks:
         for row in parser.feed(chunk):
@@ -125,9 +118,6 @@ def test_any_stream_is_survived_and_a_good_frame_after_it_found(form: tuple[Any,
     assert parser.feed(b"\n" * (form[0] == "newline") + frame("16 3C 00 04", form[1]))[-1] == [60, ON, 1000.0]
 
 
-# -- the driver ----------------------------------------------------------------------------------------------------------
-
-
 def strap(url: str, **options: Any) -> SensorStream:
     driver = open_source("sensor.heart_rate", {"url": url} | options, "strap")
     assert isinstance(driver, SensorStream)
@@ -135,7 +125,7 @@ def strap(url: str, **options: Any) -> SensorStream:
     return driver
 
 
-def test_a_strap_is_read_and_says_when_it_is_taken_off(line: tuple[int, str]) -> None:
+def test_a_strap_is_read_and_reports_lost_contact(line: tuple[int, str]) -> None:
     far, url = line
     driver = strap(url, checksum="crc16_modbus")
     assert driver.channels == ("heart_rate_bpm", "contact", "rr_ms") and driver.rate_hz == 1.0
@@ -151,7 +141,7 @@ def test_a_strap_is_read_and_says_when_it_is_taken_off(line: tuple[int, str]) ->
     driver.close()
 
 
-def test_silence_and_nonsense_are_told_apart(line: tuple[int, str]) -> None:
+def test_a_timeout_and_bad_frames_are_different_faults(line: tuple[int, str]) -> None:
     far, url = line
     driver = strap(url, timeout_ms=50, bad_run=3)
     with pytest.raises(DeviceTimeout, match="no good frame"):
@@ -163,13 +153,13 @@ def test_silence_and_nonsense_are_told_apart(line: tuple[int, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong, complaint",
+    "section, message",
     [
         ({"framing": "cobs", "checksum": "nmea"}, "nmea belongs to"),
         ({"url": "http://strap"}, "not a serial port"),
         ({"channels": ["a"]}, "Extra inputs"),
     ],
 )
-def test_options_that_make_no_sense(wrong: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(ValidationError, match=complaint):
-        open_source("sensor.heart_rate", {"url": "/dev/ttyACM0"} | wrong, "strap")
+def test_impossible_options_are_refused(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        open_source("sensor.heart_rate", {"url": "/dev/ttyACM0"} | section, "strap")

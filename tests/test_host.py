@@ -1,4 +1,4 @@
-"""The other end of the wire, over real sockets: applied and acknowledged, safe on silence, unharmed by rubbish."""
+"""The actuator host over real sockets: applies and acknowledges, goes safe on silence, survives malformed messages."""
 
 import random
 import threading
@@ -45,7 +45,7 @@ class Belt:
 
     def serve(self):
         self.host = make_host(self.config)
-        (self.post,) = self.host.servers
+        (self.server,) = self.host.servers
         self.host.start()
 
     def dial(self):
@@ -59,10 +59,22 @@ class Belt:
     def command(self, **more):
         self.sequence += 1
         now = time.monotonic_ns()
-        made = Command("box/cam", self.session, self.sequence, 1, "belt", "run", {}, now, now, TTL_US, wire.clock_id())
-        return made._replace(**more)
+        command = Command(
+            node="box/cam",
+            session=self.session,
+            sequence=self.sequence,
+            decision=1,
+            actuator="belt",
+            verb="run",
+            arguments={},
+            t_capture=now,
+            t_sent=now,
+            ttl=TTL_US,
+            clock=wire.clock_id(),
+        )
+        return command._replace(**more)
 
-    def tell(self, message=None, line=None, **more):
+    def request(self, message=None, line=None, **more):
         """Send a command and wait for its verdict."""
         message = message or self.command(**more)
         line = line or self.line
@@ -76,7 +88,7 @@ class Belt:
 
     @property
     def verbs(self):
-        return [movement.verb for movement in list(self.post.driver.history)]
+        return [movement.verb for movement in list(self.server.driver.history)]
 
     def close(self):
         for peer in self.peers:
@@ -88,25 +100,25 @@ class Belt:
 
 @pytest.fixture
 def make(tmp_path):
-    made = []
+    belts = []
 
     def make(**options):
-        made.append(Belt(tmp_path, **options))
-        return made[-1]
+        belts.append(Belt(tmp_path, **options))
+        return belts[-1]
 
     yield make
-    for belt in made:
+    for belt in belts:
         belt.close()
 
 
 def undisturbed(make, scenario, **options):
-    """Play a scenario on a new belt; again, where a busy box let it fall silent in the middle."""
+    """Run a scenario on a new belt; repeat it where a busy machine let the sender fall silent in its middle."""
     for attempt in range(5):
         belt = make(**options)
         try:
             return scenario(belt)
         except AssertionError:
-            if not belt.post.counts["silence"] or attempt == 4:
+            if not belt.server.counts["silence"] or attempt == 4:
                 raise
         belt.close()
 
@@ -118,8 +130,8 @@ def belt(make):
 
 def test_a_command_is_applied_and_acknowledged_with_its_time(belt):
     before = time.monotonic_ns()
-    assert belt.tell(verb="run") == "applied"
-    movement = belt.post.driver.history[-1]
+    assert belt.request(verb="run") == "applied"
+    movement = belt.server.driver.history[-1]
     assert movement.verb == "run"
     assert before < movement.t_applied <= belt.ack.t_applied < time.monotonic_ns()
     assert (belt.ack.actuator, belt.ack.clock) == ("belt", wire.clock_id())
@@ -128,7 +140,7 @@ def test_a_command_is_applied_and_acknowledged_with_its_time(belt):
 def test_it_starts_and_ends_in_the_safe_state(make):
     belt = make()
     until(lambda: belt.verbs == ["stop"])
-    belt.tell(verb="run")
+    belt.request(verb="run")
     belt.host.stop()
     assert belt.verbs == ["stop", "run", "stop"]
 
@@ -138,19 +150,19 @@ def test_every_message_has_its_verdict(make):
 
 
 def every_verdict(belt):
-    assert belt.tell() == "waiting"
-    assert belt.tell(node="box/mic") == "applied"
-    assert belt.tell() == "seen"
-    assert belt.tell(decision=3) == "applied"
-    assert belt.tell(decision=2) == "outdated"
-    assert belt.tell(sequence=1) == "replayed"
-    assert belt.tell(decision=4, t_capture=time.monotonic_ns() - 2 * TTL_US * 1000) == "expired"
-    assert belt.tell(decision=4, verb="reverse") == "limit"
-    assert belt.tell(decision=4, arguments={"speed": 2}) == "limit"
-    assert belt.tell(actuator="arm") == "unknown"
-    assert belt.tell(session=2) == "unknown"
+    assert belt.request() == "waiting"
+    assert belt.request(node="box/mic") == "applied"
+    assert belt.request() == "seen"
+    assert belt.request(decision=3) == "applied"
+    assert belt.request(decision=2) == "outdated"
+    assert belt.request(sequence=1) == "replayed"
+    assert belt.request(decision=4, t_capture=time.monotonic_ns() - 2 * TTL_US * 1000) == "expired"
+    assert belt.request(decision=4, verb="reverse") == "limit"
+    assert belt.request(decision=4, arguments={"speed": 2}) == "limit"
+    assert belt.request(actuator="arm") == "unknown"
+    assert belt.request(session=2) == "unknown"
     assert belt.ack.t_applied == 0
-    assert belt.post.counts == {
+    assert belt.server.counts == {
         "waiting": 1,
         "applied": 2,
         "seen": 1,
@@ -162,32 +174,32 @@ def every_verdict(belt):
     }
 
 
-def test_silence_means_safe_in_time_and_once(belt):
-    assert belt.tell(verb="run") == "applied"
+def test_silence_means_safe_and_once(belt):
+    assert belt.request(verb="run") == "applied"
     until(lambda: belt.verbs == ["stop", "run", "stop"])
-    until(lambda: belt.post.counts["silence"] == 1)
-    turns, silent = [], belt.post.guard.silent
-    belt.post.guard.silent = lambda now: turns.append(now) or silent(now)
-    until(lambda: len(turns) > 3 * TICKS)  # three times the silence that made it safe
-    assert belt.verbs == ["stop", "run", "stop"] and belt.post.counts["silence"] == 1
+    until(lambda: belt.server.counts["silence"] == 1)
+    turns, silent = [], belt.server.guard.silent
+    belt.server.guard.silent = lambda now: turns.append(now) or silent(now)
+    until(lambda: len(turns) > 3 * TICKS)  # three times the silence that belts it safe
+    assert belt.verbs == ["stop", "run", "stop"] and belt.server.counts["silence"] == 1
 
 
 def test_heart_beats_keep_it_going(belt):
     def nothing_moves():
-        """For as long as three silences."""
-        belt.tell(verb="run")
+        """Through three times the silence that means safe."""
+        belt.request(verb="run")
         before, end = belt.verbs, time.monotonic() + 3 * SAFE_AFTER_MS / 1000
         while time.monotonic() < end:
-            belt.tell(verb="run")
+            belt.request(verb="run")
         return belt.verbs == before
 
     until(nothing_moves)
     assert belt.verbs[-1] == "run"
 
 
-def test_rubbish_is_no_sign_of_life(belt):
-    """Also a flood of it, faster than it can be read, must not put the safe state off."""
-    assert belt.tell(verb="run") == "applied"
+def test_malformed_messages_are_no_heart_beats(belt):
+    """Nor does a flood of them, faster than it can be read, delay the safe state."""
+    assert belt.request(verb="run") == "applied"
     done = threading.Event()
 
     def flood(peer):
@@ -197,8 +209,8 @@ def test_rubbish_is_no_sign_of_life(belt):
     flooder = threading.Thread(target=flood, args=(belt.dial(),))
     flooder.start()
     try:
-        until(lambda: belt.post.counts["malformed"] > 100 and belt.verbs == ["stop", "run", "stop"])
-        assert flooder.is_alive()  # it became safe in the midst of the flood
+        until(lambda: belt.server.counts["malformed"] > 100 and belt.verbs == ["stop", "run", "stop"])
+        assert flooder.is_alive()  # so the safe state came during the flood
     finally:
         done.set()
         flooder.join()
@@ -207,7 +219,7 @@ def test_rubbish_is_no_sign_of_life(belt):
 def test_a_goodbye_means_safe_without_waiting_for_silence(make, caplog):
     def goodbye(belt):
         caplog.clear()
-        assert belt.tell(verb="run") == "applied"
+        assert belt.request(verb="run") == "applied"
         belt.line.send(wire.pack_goodbye("box/cam", 1))
         until(lambda: belt.verbs == ["stop", "run", "stop"])
         until(lambda: "actuator belt is safe" in caplog.text)
@@ -221,26 +233,23 @@ def test_a_restarted_daemon_takes_over_after_the_silence_of_the_old_one(make):
 
 
 def restarted(belt):
-    assert belt.tell(verb="run") == "applied"
-    assert belt.tell(session=2, verb="run") == "unknown"
-    until(lambda: belt.tell(session=2, verb="run") == "applied")
-    belt.post.counts.clear()
-    assert belt.tell(session=1) == "unknown"
+    assert belt.request(verb="run") == "applied"
+    assert belt.request(session=2, verb="run") == "unknown"
+    until(lambda: belt.request(session=2, verb="run") == "applied")
+    belt.server.counts.clear()
+    assert belt.request(session=1) == "unknown"
 
 
-# -- foreign bytes --------------------------------------------------------------------------------------------------------
-
-
-def test_rubbish_is_refused_and_counted_while_good_commands_pass(belt):
+def test_malformed_messages_are_refused_and_counted_while_good_commands_pass(belt):
     dice = random.Random(1)
     good = wire.pack_command(belt.command())
-    rubbish = [dice.randbytes(dice.randrange(200)) for _ in range(100)]
-    rubbish += [good[:-1], good + b"\0", b"", bytes(151), bytes(4000), b"\x9e" + bytes(100)]
+    malformed = [dice.randbytes(dice.randrange(200)) for _ in range(100)]
+    malformed += [good[:-1], good + b"\0", b"", bytes(151), bytes(4000), b"\x9e" + bytes(100)]
     stranger = belt.dial()
-    for frame in rubbish:
+    for frame in malformed:
         stranger.send(frame)
-        assert belt.tell(verb="run") in ("seen", "applied")
-    until(lambda: belt.post.counts["malformed"] == len(rubbish))
+        assert belt.request(verb="run") in ("seen", "applied")
+    until(lambda: belt.server.counts["malformed"] == len(malformed))
     assert set(belt.verbs) == {"stop", "run"}
     assert belt.host.failed is False
 
@@ -250,95 +259,89 @@ def test_a_message_of_many_frames_is_refused(belt, before, after):
     good = wire.pack_command(belt.command())
     stranger = belt.dial()
     stranger.send_multipart([b""] * before + [good] + [b""] * after)
-    until(lambda: belt.post.counts["malformed"] == 1)
+    until(lambda: belt.server.counts["malformed"] == 1)
     assert belt.verbs == ["stop"]
-    assert belt.tell(verb="run") == "applied"
+    assert belt.request(verb="run") == "applied"
 
 
-def test_a_message_beyond_all_bounds_loses_its_sender_the_line(belt):
+def test_the_sender_of_an_oversized_message_is_disconnected(belt):
     stranger = belt.dial()
     stranger.setsockopt(zmq.RECONNECT_IVL, -1)
     monitor = stranger.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     stranger.send(bytes(5000))
     assert monitor.poll(DEADLINE_S * 1000)
-    assert belt.tell(verb="run") == "applied"
-    assert belt.post.counts["malformed"] == 0
+    assert belt.request(verb="run") == "applied"
+    assert belt.server.counts["malformed"] == 0
 
 
-def test_an_ack_or_a_foreign_bye_changes_nothing(make):
+def test_an_ack_or_the_goodbye_of_another_sender_changes_nothing(make):
     undisturbed(make, foreign)
 
 
 def foreign(belt):
-    assert belt.tell(verb="run") == "applied"
+    assert belt.request(verb="run") == "applied"
     stranger = belt.dial()
     stranger.send(wire.pack_ack(Ack("belt", 1, 99, wire.APPLIED, 5, 1)))
     stranger.send(wire.pack_goodbye("box/cam", 2))
     stranger.send(wire.pack_goodbye("box/none", 1))
     stranger.send(b"the end")
-    while not belt.post.counts["malformed"]:
-        assert belt.tell(verb="run") == "seen"
+    while not belt.server.counts["malformed"]:
+        assert belt.request(verb="run") == "seen"
     assert belt.verbs == ["stop", "run"]
 
 
-# -- the device -----------------------------------------------------------------------------------------------------------
-
-
-def trouble(kind, at_s, for_s):
+def with_fault(kind, at_s, for_s):
     return {"faults": [{"kind": kind, "at_s": at_s, "for_s": for_s}]}
 
 
 @pytest.mark.parametrize("kind", ["refuse", "unplug"])
 def test_a_device_that_fails_is_a_fault_and_comes_back_safe(make, kind, caplog):
-    belt = make(**trouble(kind, 0.2, 0.3))
-    assert belt.tell(verb="run") == "applied"
+    belt = make(**with_fault(kind, 0.2, 0.3))
+    assert belt.request(verb="run") == "applied"
     decision = 1
 
     def verdict():
         nonlocal decision
-        decision += 1  # a new decision each time, so that the device is asked
-        return belt.tell(verb="run", decision=decision)
+        decision += 1  # a new decision each time, so that the device is called
+        return belt.request(verb="run", decision=decision)
 
     until(lambda: verdict() == "fault")
     assert belt.ack.t_applied == 0
     failed = len(belt.verbs)
     until(lambda: verdict() == "applied")
-    assert belt.verbs[failed] == "stop"  # opened again, it is made safe before anything else
+    assert belt.verbs[failed] == "stop"  # opened again, it is belts safe before anything else
     assert belt.verbs[failed + 1] == "run"
     assert caplog.text.count("trying again until it is back") == 1
     assert caplog.text.count("the device is back, and safe") == 1
 
 
-def test_a_device_that_is_not_there_at_start_is_waited_for(make):
-    belt = make(**trouble("unplug", 0.0, 0.3))
-    assert belt.tell(verb="run") == "fault"
-    until(lambda: belt.tell(verb="run") == "applied")
+def test_a_device_that_is_missing_at_start_is_opened_later(make):
+    belt = make(**with_fault("unplug", 0.0, 0.3))
+    assert belt.request(verb="run") == "fault"
+    until(lambda: belt.request(verb="run") == "applied")
     assert belt.verbs == ["stop", "run"]
 
 
-def test_a_device_that_hangs_is_noticed(make):
-    belt = make(**trouble("stuck", 0.3, 2.0))
-    until(lambda: belt.post.opened)
-    until(lambda: "stuck" in belt.post.driver.faults.active(time.monotonic_ns()))
+def test_a_driver_call_that_does_not_return_is_detected(make):
+    belt = make(**with_fault("stuck", 0.3, 2.0))
+    until(lambda: belt.server.opened)
+    until(lambda: "stuck" in belt.server.driver.faults.active(time.monotonic_ns()))
     belt.line.send(wire.pack_command(belt.command(verb="run")))
     assert until(belt.host.stalled) == "belt"
     until(lambda: not belt.host.stalled())
 
 
-# -- the host -------------------------------------------------------------------------------------------------------------
-
-
 def test_an_actuator_that_restarts_learns_the_state_from_heart_beats(make):
     belt = make()
-    assert belt.tell(verb="run", decision=7) == "applied"
+    assert belt.request(verb="run", decision=7) == "applied"
     belt.host.stop()
     belt.serve()
-    # What is sent is the same decision again, as a heart-beat would be.
-    until(lambda: belt.tell(verb="run", decision=7) == "applied")
+    # The same decision again, like a heart-beat.
+    until(lambda: belt.request(verb="run", decision=7) == "applied")
     assert belt.verbs == ["stop", "run"]
 
 
-def test_only_chosen_actuators_are_served(tmp_path):
+def test_only_the_requested_actuators_are_served(tmp_path):
     device = {"device": {"driver": "actuator.sim"}, "rest": "run"}
     config = Config.model_validate(
         {
@@ -349,12 +352,12 @@ def test_only_chosen_actuators_are_served(tmp_path):
     )
     for only, served in ((["b"], ["b"]), ([], ["a", "b"])):
         host = make_host(config, only)
-        assert [post.name for post in host.servers] == served
+        assert [server.name for server in host.servers] == served
         host.start()
         host.stop()
 
 
-def test_an_address_that_is_taken_is_told(belt, tmp_path):
+def test_an_address_in_use_is_reported(belt, tmp_path):
     other = zmq.Context()
     taken = other.socket(zmq.ROUTER)
     port = taken.bind_to_random_port("tcp://127.0.0.1")
@@ -372,17 +375,17 @@ def test_an_address_that_is_taken_is_told(belt, tmp_path):
 
 def test_a_bug_in_a_driver_leaves_it_safe_and_ends_the_host(belt):
     def broken(verb, arguments):
-        belt.post.driver.apply = type(belt.post.driver).apply.__get__(belt.post.driver)
+        belt.server.driver.apply = type(belt.server.driver).apply.__get__(belt.server.driver)
         raise ZeroDivisionError
 
-    assert belt.tell(verb="run") == "applied"
-    belt.post.driver.apply = broken
+    assert belt.request(verb="run") == "applied"
+    belt.server.driver.apply = broken
     belt.line.send(wire.pack_command(belt.command(decision=2, verb="run")))
     until(lambda: belt.host.failed)
     assert belt.verbs == ["stop", "run", "stop"]
 
 
-def test_run_serves_until_told_to_stop(tmp_path, caplog):
+def test_run_serves_until_asked_to_stop(tmp_path, caplog):
     caplog.set_level("INFO")
     config = Config.model_validate(
         {

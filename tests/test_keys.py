@@ -1,4 +1,4 @@
-"""Keys: made once, for their owner only; a known key gets in, everybody else stays out."""
+"""Keys: made once, readable by their owner only; an authorized key is admitted, every other one refused."""
 
 import os
 import socket
@@ -27,7 +27,7 @@ REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 
 @pytest.fixture
 def folder(tmp_path):
-    """The actuator's box, one that may command it and one that may not."""
+    """Keys of the actuator's box, of a box that may command it and of one that may not."""
     for name in ("actuator", "edge", "stranger"):
         keys.make(tmp_path / name, name)
     (tmp_path / "authorized").mkdir()
@@ -35,7 +35,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_the_secret_is_for_its_owner_only(tmp_path):
+def test_only_the_owner_can_read_the_secret_key(tmp_path):
     public, secret = keys.make(tmp_path / "keys", "box")
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert stat.S_IMODE(public.stat().st_mode) == 0o644
@@ -46,10 +46,10 @@ def test_the_secret_is_for_its_owner_only(tmp_path):
 def test_a_key_is_not_overwritten(tmp_path):
     public, secret = keys.make(tmp_path, "box")
     before = secret.read_bytes()
-    for gone in (None, public):
-        if gone:
-            gone.unlink()
-        with pytest.raises(FileExistsError, match="would lock out everybody"):
+    for removed in (None, public):
+        if removed:
+            removed.unlink()
+        with pytest.raises(FileExistsError, match="would lock out every box"):
             keys.make(tmp_path, "box")
     assert secret.read_bytes() == before
 
@@ -61,7 +61,7 @@ def test_two_keys_are_never_the_same(tmp_path):
 @pytest.mark.parametrize(
     "raw", [None, b"", b"\xff\xfe", b"public-key\n", b'public-key = "short"\n', b"metadata\ncurve\n"]
 )
-def test_a_file_that_is_no_key_is_named(tmp_path, raw):
+def test_a_file_that_is_not_a_key_is_named(tmp_path, raw):
     path = tmp_path / "x.key"
     if raw is not None:
         path.write_bytes(raw)
@@ -69,21 +69,21 @@ def test_a_file_that_is_no_key_is_named(tmp_path, raw):
         keys.read(path)
 
 
-def test_a_public_key_is_no_secret(tmp_path):
+def test_a_public_key_is_refused_as_a_secret_one(tmp_path):
     public, _ = keys.make(tmp_path, "box")
     with pytest.raises(OSError, match="holds no secret key: name the .key_secret file"):
         keys.read_secret(public)
 
 
-def test_without_authorized_keys_nobody_is_let_in(folder):
+def test_without_a_folder_of_authorized_keys_there_is_no_authenticator(folder):
     context = zmq.Context()
     for place in (None, folder / "none"):
-        with pytest.raises(OSError, match="put there the public key files"):
+        with pytest.raises(OSError, match="put the public key files of the boxes"):
             keys.authenticator(context, place)
     context.destroy(linger=0)
 
 
-def test_a_broken_file_among_the_authorized_is_named(folder):
+def test_a_broken_file_among_the_authorized_keys_is_named(folder):
     (folder / "authorized" / "broken.key").write_text("hello")
     context = zmq.Context()
     with pytest.raises(OSError, match="broken.key"):
@@ -101,9 +101,6 @@ def test_the_command_makes_keys(tmp_path):
     assert "exists" in again.stderr
 
 
-# -- over TCP -------------------------------------------------------------------------------------------------------------
-
-
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -111,7 +108,7 @@ def free_port():
 
 
 class Network:
-    """`reflexd actuate` with one belt that listens beyond this box, reached over loopback."""
+    """`reflexd actuate` with one belt on a network endpoint, reached over loopback."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -158,11 +155,11 @@ class Network:
 
 @pytest.fixture
 def network(folder):
-    made = Network(folder)
-    yield made
-    made.monitor.close()
-    made.host.stop()
-    assert not any(thread.is_alive() for thread in made.host.threads)
+    network = Network(folder)
+    yield network
+    network.monitor.close()
+    network.host.stop()
+    assert not any(thread.is_alive() for thread in network.host.threads)
 
 
 def test_an_authorized_key_moves_the_actuator_over_tcp(network):
@@ -170,9 +167,9 @@ def test_an_authorized_key_moves_the_actuator_over_tcp(network):
         until(moved)
 
 
-def test_a_wrong_key_or_none_stays_out(network):
-    nobody = Curve(*zmq.curve_keypair(), network.curve("edge").server)
-    for curve in (network.curve("stranger"), nobody, network.curve("edge", server="stranger"), None):
+def test_a_wrong_key_or_none_is_refused(network):
+    unknown = Curve(*zmq.curve_keypair(), network.curve("edge").server)
+    for curve in (network.curve("stranger"), unknown, network.curve("edge", server="stranger"), None):
         with network.sender(curve) as moved:
             until(lambda: moved() or network.refused(), "the refusal")  # noqa: B023 called only here
             assert not moved()
@@ -181,7 +178,7 @@ def test_a_wrong_key_or_none_stays_out(network):
         until(moved)
 
 
-def test_plain_bytes_at_the_port_do_no_harm(network):
+def test_foreign_bytes_at_the_port_change_nothing(network):
     for junk in (
         b"GET / HTTP/1.0\r\n\r\n",
         bytes(range(256)) * 20,
@@ -194,6 +191,6 @@ def test_plain_bytes_at_the_port_do_no_harm(network):
     assert threading.active_count() < 20
 
 
-def test_no_keys_no_curve(folder):
+def test_without_a_key_file_there_is_no_curve(folder):
     assert keys.curve(None, folder / "edge" / "edge.key") is None
     assert keys.curve(folder / "edge" / "edge.key_secret", None) is None

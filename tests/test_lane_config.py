@@ -49,11 +49,11 @@ def test_what_is_good(tmp_path: Path, line: str) -> None:
     [
         (
             "gate: {outlier: {j1: {tolerance: 5}}}",
-            "5: 'outlier' is for readings; for pictures say 'keyframe' or 'motion'",
+            "5: 'outlier' is for readings; for pictures use 'keyframe' or 'motion'",
         ),
         (
             "gate: {motion: {}, active_interval_ms: 500}",
-            "5: active_interval_ms is 500, but to rule 'somebody' the lane is missing after within_ms",
+            "5: active_interval_ms is 500, but for rule 'somebody' the lane is missing after within_ms",
         ),
         ("gate: {keyframe: {min_changed: 3}}", "5: 'lanes.yard.gate.keyframe.min_changed'"),
         ("gate: {}", "5: 'lanes.yard.gate'"),
@@ -64,8 +64,8 @@ def test_what_is_good(tmp_path: Path, line: str) -> None:
             "refine: {model: person-coarse, label: persn}",
             "5: no label of model 'person-coarse' 'persn'; did you mean 'person'?",
         ),
-        ("refine: {model: arm-deviation, label: person}", "5: model 'arm-deviation' does not take a part of a picture"),
-        ("refine: {model: pcb-inspect, label: person}", "5: model 'pcb-inspect' does not take a part of a picture"),
+        ("refine: {model: arm-deviation, label: person}", "5: model 'arm-deviation' does not read a part of a picture"),
+        ("refine: {model: pcb-inspect, label: person}", "5: model 'pcb-inspect' does not read a part of a picture"),
         ("refine: {model: person-coarse, label: person, band: [0.9, 0.2]}", "5: 'lanes.yard.refine'"),
     ],
 )
@@ -81,13 +81,13 @@ def test_a_sure_person_that_nobody_looks_at_has_no_pose(tmp_path: Path) -> None:
 
 def test_an_empty_place_is_looked_at_before_its_rule_forgets(tmp_path: Path) -> None:
     found = said(tmp_path, "gate: {keyframe: {}, idle_interval_ms: 1000}", absent="true")
-    assert len(found) == 1 and found[0].startswith("5: idle_interval_ms is 1000, but to rule 'somebody'")
+    assert len(found) == 1 and found[0].startswith("5: idle_interval_ms is 1000, but for rule 'somebody'")
 
 
 def test_readings_have_other_gates(tmp_path: Path) -> None:
     found = said(tmp_path, "gate: {motion: {}}", model="arm-deviation", label="deviation")
     assert any(
-        one.startswith("5: 'keyframe' and 'motion' are for pictures; for readings say 'outlier'") for one in found
+        one.startswith("5: 'keyframe' and 'motion' are for pictures; for readings use 'outlier'") for one in found
     )
     found = said(tmp_path, "shrink: 2", model="arm-deviation", label="deviation")
-    assert any("takes no pictures, so there is none to shrink" in one for one in found)
+    assert any("reads no pictures: there is nothing to shrink" in one for one in found)

@@ -61,8 +61,9 @@ def rows(arm: ledger.Ledger, *milliseconds: float) -> None:
 
 def histogram(collector: LedgerCollector, part: str) -> dict[str, float]:
     families = {family.name: family for family in collector.collect()}
-    samples = [each for each in families["reflexd_lane_latency_seconds"].samples if each.labels["part"] == part]
-    return {each.labels.get("le", each.name.rsplit("_", 1)[1]): each.value for each in samples}
+    samples = families["reflexd_lane_latency_seconds"].samples
+    of_part = [sample for sample in samples if sample.labels["part"] == part]
+    return {sample.labels.get("le", sample.name.rsplit("_", 1)[1]): sample.value for sample in of_part}
 
 
 def test_a_histogram_counts_every_sample_once_around_the_budget(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`reflexd model list|bench`: one bad package hides no other, and every verdict is earned."""
+"""`reflexd model list|bench`: one bad package hides no other, and every verdict follows from measurements."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def call(*arguments: str) -> Result:
 
 def listed(*folders: Path) -> tuple[int, dict[str, Any]]:
     result = call("model", "list", *map(str, folders), "--json")
-    return result.return_value, {each["name"]: each for each in json.loads(result.stdout)}
+    return result.return_value, {row["name"]: row for row in json.loads(result.stdout)}
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    return shutil.copytree(package.BUNDLED / "arm-deviation", tmp_path / "own")
+    return shutil.copytree(package.BUNDLED / "arm-deviation", tmp_path / "copy")
 
 
 def change(folder: Path, pattern: str, text: str) -> None:
@@ -42,9 +42,9 @@ def change(folder: Path, pattern: str, text: str) -> None:
 
 
 def test_every_bundled_package_is_listed_and_good() -> None:
-    code, told = listed()
-    assert code == 0 and set(told) == {path.parent.name for path in package.BUNDLED.glob("*/manifest.yaml")}
-    arm = told["arm-deviation"]
+    code, rows = listed()
+    assert code == 0 and set(rows) == {path.parent.name for path in package.BUNDLED.glob("*/manifest.yaml")}
+    arm = rows["arm-deviation"]
     assert (arm["state"], arm["backend"], arm["labels"], arm["budget_ms"]) == ("good", "litert", 4, 2.0)
     assert arm["bytes"] == (package.BUNDLED / "arm-deviation/arm-deviation.tflite").stat().st_size
     assert re.search(
@@ -52,10 +52,10 @@ def test_every_bundled_package_is_listed_and_good() -> None:
     )
 
 
-def test_a_package_and_a_folder_of_packages_are_both_taken(copy: Path) -> None:
+def test_a_package_and_a_folder_of_packages_are_both_listed(copy: Path) -> None:
     for folder in (copy, copy.parent):
-        code, told = listed(folder, folder)
-        assert code == 0 and told["own"]["state"] == "good" and told["own"]["folder"] == str(copy)
+        code, rows = listed(folder, folder)
+        assert code == 0 and rows["copy"]["state"] == "good" and rows["copy"]["folder"] == str(copy)
 
 
 def damage(folder: Path) -> None:
@@ -65,7 +65,7 @@ def damage(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "harm, state, why",
+    "harm, state, reason",
     [
         (damage, "damaged", "sha256"),
         (lambda folder: (folder / "arm-deviation.tflite").unlink(), "file missing", "does not exist"),
@@ -74,20 +74,20 @@ def damage(folder: Path) -> None:
         (lambda folder: (folder / "manifest.yaml").write_bytes(b"\xff\0: ["), "damaged", "manifest.yaml"),
     ],
 )
-def test_a_bad_package_hides_no_other(copy: Path, harm: Any, state: str, why: str) -> None:
+def test_a_bad_package_hides_no_other(copy: Path, harm: Any, state: str, reason: str) -> None:
     shutil.copytree(copy, copy.parent / "second")
     harm(copy)
-    code, told = listed(copy.parent)
-    assert code == 2 and (told["own"]["state"], told["second"]["state"]) == (state, "good")
-    assert why in told["own"]["mistakes"][0]
+    code, rows = listed(copy.parent)
+    assert code == 2 and (rows["copy"]["state"], rows["second"]["state"]) == (state, "good")
+    assert reason in rows["copy"]["mistakes"][0]
     shown = call("model", "list", str(copy.parent))
-    assert shown.return_value == 2 and why in shown.stdout and state in shown.stdout
-    bench = call("model", "bench", str(copy), str(copy.parent / "second"), "--json")
-    bad, good = json.loads(bench.stdout)["packages"]
-    assert bench.return_value == 2 and bad["verdict"] == "does not run" and bad["mistakes"] and good["p50_ms"] > 0
+    assert shown.return_value == 2 and reason in shown.stdout and state in shown.stdout
+    result = call("model", "bench", str(copy), str(copy.parent / "second"), "--json")
+    bad, good = json.loads(result.stdout)["packages"]
+    assert result.return_value == 2 and bad["verdict"] == "does not run" and bad["mistakes"] and good["p50_ms"] > 0
 
 
-def test_a_folder_without_packages_is_said_so(tmp_path: Path) -> None:
+def test_a_folder_without_packages_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="no model package there"):
         call("model", "list", str(tmp_path))
     with pytest.raises(PackageError, match="no model package 'unheard-of'"):
@@ -95,28 +95,26 @@ def test_a_folder_without_packages_is_said_so(tmp_path: Path) -> None:
 
 
 def test_bench_measures_with_golden_inputs_against_the_budget(copy: Path) -> None:
-    told = json.loads(call("model", "bench", str(copy), "--json").stdout)
-    (own,) = told["packages"]
-    assert own["input"] == "golden" and own["samples"] >= bench.LEAST and "cores" in told["machine"]
-    assert 0 < own["p50_ms"] <= own["p99_ms"] <= own["max_ms"]
+    report = json.loads(call("model", "bench", str(copy), "--json").stdout)
+    (row,) = report["packages"]
+    assert row["input"] == "golden" and row["samples"] >= bench.MIN_RUNS and "cores" in report["machine"]
+    assert 0 < row["p50_ms"] <= row["p99_ms"] <= row["max_ms"]
     change(copy, "^budget_ms: .*", "budget_ms: 1.0e-6")
     shown = call("model", "bench", str(copy))
-    assert shown.return_value == 0 and re.search(r"^own .* too slow$", shown.stdout, re.MULTILINE)
+    assert shown.return_value == 0 and re.search(r"^copy .* too slow$", shown.stdout, re.MULTILINE)
     change(copy, "^budget_ms: .*", "budget_ms: 1.0e+6")
-    assert re.search(r"^own .* fits$", call("model", "bench", str(copy)).stdout, re.MULTILINE)
+    assert re.search(r"^copy .* fits$", call("model", "bench", str(copy)).stdout, re.MULTILINE)
 
 
-def test_bench_without_golden_inputs_draws_some(copy: Path) -> None:
+def test_bench_without_golden_inputs_uses_noise(copy: Path) -> None:
     change(copy, "^golden: .*", "")
-    (own,) = json.loads(call("model", "bench", str(copy), "--json").stdout)["packages"]
-    assert own["input"] == "noise" and own["p50_ms"] > 0
+    (row,) = json.loads(call("model", "bench", str(copy), "--json").stdout)["packages"]
+    assert row["input"] == "noise" and row["p50_ms"] > 0
 
 
-def test_noise_is_of_the_inputs_kind() -> None:
-    random, manifests = (
-        np.random.default_rng(0),
-        {name: package.read(package.BUNDLED / name) for name in ("arm-deviation", "person-coarse")},
-    )
+def test_noise_fits_the_type_of_the_input() -> None:
+    random = np.random.default_rng(0)
+    manifests = {name: package.read(package.BUNDLED / name) for name in ("arm-deviation", "person-coarse")}
     stored = bench.noise(Tensor("", (1, 40, 40, 3), np.int8), manifests["person-coarse"], random)
     assert stored.shape == (bench.NOISE, 40, 40, 3) and (stored.min(), stored.max()) == (-128, 127)
     pixels = bench.noise(Tensor("", (1, 40, 40, 3), np.float32), manifests["person-coarse"], random)
@@ -125,7 +123,7 @@ def test_noise_is_of_the_inputs_kind() -> None:
     assert abs(readings.mean()) < 0.2 and 0.8 < readings.std() < 1.2
 
 
-def test_the_tables_numbers_stand_below_each_other() -> None:
+def test_numbers_in_the_table_are_aligned() -> None:
     rows = [{"name": "a", "bytes": 1234567, "p": None}, {"name": "longer", "bytes": 5, "p": 0.25}]
     assert bench.table(("name", "bytes", "p"), rows).splitlines() == [
         "name        bytes     p",

@@ -37,7 +37,7 @@ def draw(picture: Array, level: float, box: tuple[int, int, int, int] = (60, 30,
 
 
 def foreground(model: Engine, picture: Array) -> Array:
-    model.indraw(0)[0, :, :, 0] = picture
+    model.input(0)[0, :, :, 0] = picture
     model.invoke()
     return model.real(0)[0, :, :, 0].copy()
 

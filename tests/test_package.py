@@ -1,5 +1,6 @@
-"""Model packages: a good one opens; a bad one is refused with one message that says which file and why."""
+"""Model packages: a good one opens; a bad one is refused with one message that names the file and the reason."""
 
+import importlib
 import os
 import shutil
 
@@ -30,7 +31,7 @@ OPENED = package.open_package(ARM)
 
 
 class Copy:
-    """A package of our own that a test may spoil."""
+    """A copy of a package that a test may damage."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -66,10 +67,7 @@ def copy(tmp_path):
     return Copy(tmp_path / "arm")
 
 
-# -- opening --------------------------------------------------------------------------------------------------------------
-
-
-def test_the_bundled_package_opens_and_proves_itself():
+def test_the_bundled_package_opens_and_matches_its_golden_outputs():
     arm = package.open_package(package.find("arm-deviation"))
     assert arm.name == "arm-deviation"
     assert package.compare_golden(arm) <= 1.0
@@ -95,11 +93,8 @@ def test_labels_of_a_decoder_that_has_its_own(copy):
     assert sorted(package.labels(copy.folder)) == ["lying", "person"]
 
 
-# -- the model file -------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("file", ["none.tflite", ".", "m" * 300])
-def test_a_model_file_that_is_not_there(copy, file):
+def test_a_model_file_that_does_not_exist(copy, file):
     copy.manifest(file=file)
     assert "does not exist: copy it there or correct 'file'" in copy.refusal()
 
@@ -117,12 +112,12 @@ def test_a_model_file_without_rights(copy):
     assert "Permission denied" in copy.refusal()
 
 
-@pytest.mark.parametrize("backend, said", [("litert", "LiteRT refuses"), ("onnx", "ONNX Runtime refuses")])
+@pytest.mark.parametrize("backend, message", [("litert", "LiteRT refuses"), ("onnx", "ONNX Runtime refuses")])
 @pytest.mark.parametrize("raw", [b"", b"not a model", bytes(5000), b"\x1c\0\0\0TFL3" + bytes(range(256)) * 8])
-def test_bytes_that_are_no_model(copy, raw, backend, said):
+def test_bytes_that_are_no_model(copy, raw, backend, message):
     copy.folder.with_name("junk").write_bytes(raw)
     copy.model(copy.folder.with_name("junk"), backend=backend)
-    assert said in copy.refusal()
+    assert message in copy.refusal()
 
 
 @needs_recordings
@@ -132,11 +127,8 @@ def test_a_public_model_that_the_engine_cannot_run(copy, name):
     assert f"LiteRT refuses {name}: " in copy.refusal()
 
 
-# -- the manifest ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
-    "changes, said",
+    "changes, message",
     [
         ({"decoder": "nothing"}, "no decoder 'nothing'"),
         ({"decoder": "base"}, "no decoder 'base'"),
@@ -175,9 +167,9 @@ def test_a_public_model_that_the_engine_cannot_run(copy, name):
         ({"window": None, "picture": {"mean": "x"}}, "'picture.mean': expected a valid number"),
     ],
 )
-def test_a_manifest_that_does_not_fit(copy, changes, said):
+def test_a_manifest_that_does_not_fit(copy, changes, message):
     copy.manifest(**changes)
-    assert said in copy.refusal()
+    assert message in copy.refusal()
 
 
 def test_a_folder_without_a_readable_manifest(copy):
@@ -197,9 +189,6 @@ def test_a_grey_picture_for_a_model_of_three_colours(copy):
     assert package.open_package(copy.folder).engine.inputs[0].shape == (1, 96, 96, 3)
 
 
-# -- golden outputs -------------------------------------------------------------------------------------------------------
-
-
 def test_golden_outputs_within_the_tolerance(copy):
     off = np.clip(copy.golden["output_0"].astype(int) + package.GOLDEN_STEPS, -128, 127)
     copy.save_golden(output_0=off)
@@ -211,7 +200,7 @@ def test_golden_outputs_of_another_model(copy):
     assert "times the tolerance: this machine computes another model" in copy.refusal()
 
 
-def test_golden_outputs_that_are_no_numbers(copy):
+def test_golden_outputs_of_nan(copy):
     copy.save_golden(output_0=np.full(copy.golden["output_0"].shape, np.nan))
     assert "times the tolerance" in copy.refusal()
 
@@ -222,7 +211,7 @@ def test_a_package_may_come_without_golden_outputs(copy):
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    "changes, message",
     [
         ({"input_0": None}, "proves nothing"),
         ({"output_0": None}, "proves nothing"),
@@ -233,9 +222,9 @@ def test_a_package_may_come_without_golden_outputs(copy):
         ({"input_0": np.array([{}], object)}, "allow_pickle=False"),
     ],
 )
-def test_golden_arrays_that_do_not_fit(copy, changes, said):
+def test_golden_arrays_that_do_not_fit(copy, changes, message):
     copy.save_golden(**changes)
-    assert said in copy.refusal()
+    assert message in copy.refusal()
 
 
 def test_a_golden_file_with_code_in_it_is_not_run(copy):
@@ -255,15 +244,15 @@ def test_a_golden_file_that_is_missing(copy):
 
 @given(st.data())
 @settings(max_examples=60, deadline=None)
-def test_a_damaged_golden_file_is_refused_or_proves(tmp_path_factory, data):
+def test_a_damaged_golden_file_is_refused_or_compared(tmp_path_factory, data):
     raw = bytearray((ARM / "golden.npz").read_bytes())
     for _ in range(data.draw(st.integers(0, 4))):
         raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
     folder = tmp_path_factory.mktemp("golden")
     (folder / "golden.npz").write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
-    spoilt = package.Package(folder, OPENED.manifest, OPENED.engine, OPENED.decoder)
+    damaged = package.Package(folder, OPENED.manifest, OPENED.engine, OPENED.decoder)
     try:
-        assert package.compare_golden(spoilt) >= 0
+        assert package.compare_golden(damaged) >= 0
     except PackageError as error:
         assert str(folder) in str(error)
 
@@ -274,10 +263,7 @@ def test_a_golden_file_of_another_format(copy):
     assert "cannot be read" in copy.refusal()
 
 
-# -- engines and decoders ---------------------------------------------------------------------------------------------------
-
-
-def test_no_such_engine_and_no_library_for_it():
+def test_an_unknown_engine_is_refused():
     with pytest.raises(EngineError, match="no backend 'nothing'"):
         backends.load("nothing", ARM)
 
@@ -311,30 +297,31 @@ floats = st.floats(width=32) | st.sampled_from([0.0, 0.5, 1.0, 2.0, -1.0, 1e38])
 @pytest.mark.parametrize("name", OUTPUTS)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_a_decoder_stands_any_numbers(name, data):
+def test_a_decoder_accepts_any_numbers(name, data):
     shapes = OUTPUTS[name]
     decoder = decoders.make(name, ["a", "b", "c"], OPTIONS.get(name, {}), shapes)
-    for one in decoder([data.draw(arrays.arrays(np.float32, shape, elements=floats)) for shape in shapes]):
-        assert one.label in ("a", "b", "c", "person", "lying", *heart.LABELS, *heart_strap.LABELS, *climb.LABELS)
-        assert 0 <= one.score <= 1
+    for finding in decoder([data.draw(arrays.arrays(np.float32, shape, elements=floats)) for shape in shapes]):
+        assert finding.label in ("a", "b", "c", "person", "lying", *heart.LABELS, *heart_strap.LABELS, *climb.LABELS)
+        assert 0 <= finding.score <= 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_a_decoder_stands_outputs_that_are_no_numbers(name, value):
+def test_a_decoder_accepts_outputs_that_are_not_finite(name, value):
     shapes = OUTPUTS[name]
     decoder = decoders.make(name, ["a", "b", "c"], OPTIONS.get(name, {}), shapes)
-    found = decoder([np.full(shape, value, np.float32) for shape in shapes])
-    assert value == np.inf or found == []
+    findings = decoder([np.full(shape, value, np.float32) for shape in shapes])
+    assert value == np.inf or findings == []
 
 
 def test_every_decoder_is_tested_here():
-    files = {path.stem for path in (BUNDLED.parent / "agent" / "decoders").glob("*.py")}
-    assert files - {"__init__", "base"} == set(OUTPUTS)
+    names = {path.stem for path in (BUNDLED.parent / "agent" / "decoders").glob("*.py")} - {"__init__", "base"}
+    modules = {name: importlib.import_module(f"agent.decoders.{name}") for name in names}
+    assert {name for name, module in modules.items() if hasattr(module, "Decoder")} == set(OUTPUTS)
 
 
-def test_classify_reports_the_surest_first():
+def test_classify_reports_the_highest_score_first():
     decoder = decoders.make("classify", ["a", "b", "c"], {"min_score": 0.2, "top": 2}, [(1, 3)])
     assert [(f.label, round(f.score, 2)) for f in decoder([np.array([[0.3, 0.1, 0.6]], np.float32)])] == [
         ("c", 0.6),
@@ -343,15 +330,15 @@ def test_classify_reports_the_surest_first():
     assert len(decoder([np.array([[0.3, 0.3, 0.3]], np.float32)])) == 2
 
 
-def test_ssd_reports_boxes_and_skips_what_has_no_label():
+def test_ssd_reports_boxes_and_skips_detections_without_a_label():
     decoder = decoders.make("ssd", ["cat", "dog"], {}, OUTPUTS["ssd"])
     outputs = [np.zeros(shape, np.float32) for shape in OUTPUTS["ssd"]]
     outputs[0][0, :3] = [0.1, 0.2, 0.3, 0.4]
     outputs[1][0, :3] = [1, 7, 0]
     outputs[2][0, :3] = [0.9, 0.8, 0.1]
-    (found,) = decoder(outputs)
-    assert (found.label, round(found.score, 3)) == ("dog", 0.9)
-    assert np.allclose(found.box, (0.2, 0.1, 0.4, 0.3))
+    (finding,) = decoder(outputs)
+    assert (finding.label, round(finding.score, 3)) == ("dog", 0.9)
+    assert np.allclose(finding.box, (0.2, 0.1, 0.4, 0.3))
 
 
 def person(shoulders, hips, score=0.9):
@@ -370,14 +357,13 @@ def person(shoulders, hips, score=0.9):
         ((0.6, 0.5), (0.2, 0.5), 1.0),
     ],
 )
-def test_movenet_says_how_flat_somebody_lies(shoulders, hips, flat):
-    found = {
-        one.label: one.score for one in decoders.make("movenet", [], {}, OUTPUTS["movenet"])(person(shoulders, hips))
-    }
-    assert found["person"] == pytest.approx(0.9)
-    assert found.get("lying", 0.0) == pytest.approx(flat, abs=1e-3)
+def test_movenet_scores_how_flat_a_person_lies(shoulders, hips, flat):
+    decoder = decoders.make("movenet", [], {}, OUTPUTS["movenet"])
+    scores = {finding.label: finding.score for finding in decoder(person(shoulders, hips))}
+    assert scores["person"] == pytest.approx(0.9)
+    assert scores.get("lying", 0.0) == pytest.approx(flat, abs=1e-3)
 
 
-def test_movenet_sees_nobody_in_few_or_faint_keypoints():
+def test_movenet_finds_no_person_in_faint_keypoints():
     decoder = decoders.make("movenet", [], {}, OUTPUTS["movenet"])
     assert decoder(person((0.2, 0.5), (0.6, 0.5), score=0.1)) == []

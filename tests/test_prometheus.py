@@ -61,8 +61,8 @@ def served(tmp_path: Path) -> Iterator[int]:
         cell.config["metrics"] = {"port": port}
         condition = {"lane": "arm", "label": "deviation", "score": 0.7, "hits": 2, "of": 3}
         cell.config["rules"] = {"off-plan": {"any": [condition], "actuator": "robot", "verb": "stop"}}
-        cell.both()
-        cell.counted("arm", "applied", 2)
+        cell.start_both()
+        cell.wait_for_count("arm", "applied", 2)
         until(lambda: text(port), cell.logs)
         yield port
 

@@ -31,8 +31,8 @@ def test_movenet_keypoints_within_three_hundredths_of_the_reference() -> None:
     findings, opened = infer(MOVENET, PUBLIC / "squat.bmp")
     with open(PUBLIC / "movenet_single_pose_lightning_ptq_reference.csv", encoding="utf-8") as file:
         expected = np.array([[float(row["keypoint_y"]), float(row["keypoint_x"])] for row in csv.DictReader(file)])
-    keypoints = opened.decoder.keypoints[:, :2]  # type: ignore[attr-defined]
-    assert np.abs(keypoints - expected).max() <= 0.03
+    assert opened.decoder.keypoints is not None
+    assert np.abs(opened.decoder.keypoints[:, :2] - expected).max() <= 0.03
     assert findings[0].label == "person"
 
 

@@ -32,7 +32,7 @@ def recorded_and_replayed(cell: Cell) -> tuple[dict[str, Any], dict[str, int]]:
     daemon = cell.run()
     until(lambda: files(cell.folder / "state"), cell.logs)
     name = next(iter(cell.config["lanes"]))
-    cell.counted(name, "samples", 150 if name == "cam" else 2500)
+    cell.wait_for_count(name, "samples", 150 if name == "cam" else 2500)
     counts = cell.counts(name)
     daemon.stop()
     host.stop()

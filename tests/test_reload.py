@@ -131,7 +131,7 @@ def started(cell: Cell, lane: str) -> int:
 
 
 def test_a_good_configuration_is_taken_over_without_touching_the_other_lanes(cell: Cell) -> None:
-    _, daemon = cell.both()
+    _, daemon = cell.start_both()
     first = started(cell, "arm")
     cell.config["lanes"] = {"arm": arm(), "second": arm(fault_every_s=1)}
     cell.config["rules"]["second-never"] = never("second", "arm-deviation")
@@ -139,43 +139,43 @@ def test_a_good_configuration_is_taken_over_without_touching_the_other_lanes(cel
     cell.config["rules"]["second-never"]["actuator"] = "other"
     cell.write()
     daemon.signal(signal.SIGHUP)
-    daemon.says("configuration taken over: lanes second started, none stopped")
-    cell.counted("second", "inferences")
+    daemon.wait_for("configuration reloaded: lanes second started, none stopped")
+    cell.wait_for_count("second", "inferences")
     assert started(cell, "arm") == first
     before = cell.counts("arm")["inferences"]
-    cell.counted("arm", "inferences", before + 100)
+    cell.wait_for_count("arm", "inferences", before + 100)
     del cell.config["lanes"]["second"], cell.config["rules"]["second-never"]
     cell.write()
     daemon.signal(signal.SIGHUP)
-    daemon.says("configuration taken over: lanes none started, second stopped")
+    daemon.wait_for("configuration reloaded: lanes none started, second stopped")
     assert not (cell.run_dir / "second.ledger").exists()
     assert daemon.stop() == 0
 
 
 def test_a_wrong_configuration_leaves_the_old_one_running(cell: Cell) -> None:
-    _, daemon = cell.both()
+    _, daemon = cell.start_both()
     first = started(cell, "arm")
     cell.config["lanes"] = {"arm": {**arm(), "model": "arm-deviatoin"}}
     path = cell.write()
     daemon.signal(signal.SIGHUP)
-    assert "arm-deviatoin" in daemon.says("configuration not taken over")
+    assert "arm-deviatoin" in daemon.wait_for("configuration rejected")
     path.write_text("lanes: [")
     daemon.signal(signal.SIGHUP)
-    daemon.says("configuration not taken over", 2)
+    daemon.wait_for("configuration rejected", 2)
     assert started(cell, "arm") == first
-    cell.counted("arm", "inferences", cell.counts("arm")["inferences"] + 100)
+    cell.wait_for_count("arm", "inferences", cell.counts("arm")["inferences"] + 100)
 
 
 def test_a_lane_that_changed_restarts_and_the_actuator_follows_it(cell: Cell) -> None:
-    _, daemon = cell.both()
+    _, daemon = cell.start_both()
     first = started(cell, "arm")
     cell.config["lanes"] = {"arm": arm(speed=0.5)}
     cell.write()
     moved = len(cell.records())
     daemon.signal(signal.SIGHUP)
-    daemon.says("lanes arm started, arm stopped")
-    cell.goes("safe", moved)
-    cell.goes("run", moved)
+    daemon.wait_for("lanes arm started, arm stopped")
+    cell.wait_for("safe", moved)
+    cell.wait_for("run", moved)
     assert started(cell, "arm") > first
 
 
@@ -192,9 +192,9 @@ def test_files_replaced_under_their_old_names_are_noticed(cell: Cell) -> None:
         "board": {"source": board, "model": "pcb-inspect", "reference": "good.png", "critical": False},
     }
     daemon = cell.run()
-    daemon.says("cell-1 runs: lanes")
+    daemon.wait_for("cell-1 runs: lanes")
     for lane in ("arm", "own", "board"):
-        cell.counted(lane, "inferences")
+        cell.wait_for_count(lane, "inferences")
 
     def reloaded() -> Any:
         answer = control.ask(cell.run_dir, {"do": "reload"}, 120.0)
@@ -220,7 +220,7 @@ def test_files_replaced_under_their_old_names_are_noticed(cell: Cell) -> None:
 
 
 def test_the_control_socket_tells_and_reloads(cell: Cell) -> None:
-    _, daemon = cell.both()
+    _, daemon = cell.start_both()
     told = control.ask(cell.run_dir, {"do": "status"})
     assert told is not None
     assert told["pid"] == daemon.popen.pid
@@ -241,7 +241,7 @@ def test_nonsense_at_the_control_socket_harms_nobody(cell: Cell, line: bytes) ->
     import socket
 
     daemon = cell.run()
-    daemon.says("runs: lanes")  # the socket is there before anybody listens
+    daemon.wait_for("runs: lanes")  # the socket is there before anybody listens
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
         client.connect(str(cell.run_dir / "control.sock"))

@@ -27,8 +27,8 @@ def cell(tmp_path: Path) -> Iterator[Cell]:
 
 def test_every_decision_of_a_recording_is_the_same_in_a_replay(cell: Cell) -> None:
     daemon = start_recording(cell)
-    cell.goes("stop")
-    cell.counted("arm", "decisions", 4)
+    cell.wait_for("stop")
+    cell.wait_for_count("arm", "decisions", 4)
     assert daemon.stop() == 0
     report = json.loads(replayed(recorded(cell), "--json")[1])
     assert report["differences"] == []
@@ -41,8 +41,8 @@ def test_every_decision_of_a_recording_is_the_same_in_a_replay(cell: Cell) -> No
 def test_a_daemon_that_is_killed_leaves_a_complete_recording(cell: Cell, how: str) -> None:
     """To the last sample of its lanes, by the recorder's process, which outlives it."""
     daemon = start_recording(cell)
-    cell.goes("stop")
-    cell.counted("arm", "inferences", 1000)
+    cell.wait_for("stop")
+    cell.wait_for_count("arm", "inferences", 1000)
     if how == "killed":
         daemon.signal(signal.SIGKILL)
     else:  # it stops; then what systemd sends
@@ -73,15 +73,15 @@ def test_a_daemon_that_is_killed_leaves_a_complete_recording(cell: Cell, how: st
 def test_a_lane_that_a_reload_adds_is_recorded(cell: Cell) -> None:
     """And the lane that continues, without a gap; each file replays under its own configuration."""
     daemon = start_recording(cell)
-    cell.counted("arm", "inferences", 300)
+    cell.wait_for_count("arm", "inferences", 300)
     cell.config["lanes"]["second"] = arm(fault_every_s=1)
     cell.config["rules"]["off-plan"]["any"][0]["score"] = 0.9
     cell.write()
     daemon.signal(signal.SIGHUP)
-    daemon.says("configuration reloaded")
+    daemon.wait_for("configuration reloaded")
     until(lambda: len(files(cell.folder / "state")) == 2, cell.logs)
     for lane in ("arm", "second"):
-        cell.counted(lane, "inferences", cell.counts(lane)["inferences"] + 300)
+        cell.wait_for_count(lane, "inferences", cell.counts(lane)["inferences"] + 300)
     daemon.stop()
     before, after = (read(path) for path in files(cell.folder / "state"))
     assert {lane for lane, _ in before.messages} == {"arm"} and {lane for lane, _ in after.messages} == {
@@ -96,7 +96,7 @@ def test_a_lane_that_a_reload_adds_is_recorded(cell: Cell) -> None:
 
 def test_other_rules_decide_differently_and_the_differences_are_listed(cell: Cell) -> None:
     daemon = start_recording(cell)
-    cell.goes("stop")
+    cell.wait_for("stop")
     daemon.stop()
     contents = read(recorded(cell))
     config = json.loads(contents.header["config"])
@@ -107,7 +107,7 @@ def test_other_rules_decide_differently_and_the_differences_are_listed(cell: Cel
 
 def test_a_recording_without_its_end_is_replayed_as_far_as_it_goes(cell: Cell, tmp_path: Path) -> None:
     daemon = start_recording(cell)
-    cell.counted("arm", "inferences", 3000)
+    cell.wait_for_count("arm", "inferences", 3000)
     daemon.stop()
     raw = recorded(cell).read_bytes()
     torn = tmp_path / "torn.mcap"
@@ -155,7 +155,7 @@ def test_no_picture_is_recorded_unless_the_configuration_asks_for_it(tmp_path: P
         with Cell(folder, {"yard": camera()}) as cell:
             cell.config.update(state_dir=str(folder / "state"), recorder={"pictures": keep})
             daemon = start_recording(cell)
-            cell.counted("yard", "inferences", 20)
+            cell.wait_for_count("yard", "inferences", 20)
             daemon.stop()
             contents = read(recorded(cell))
             assert all(bool(message["inputs"]) == keep for _, message in contents.messages)

@@ -1,4 +1,4 @@
-"""The traffic signal: no order of commands, times and troubles makes its lamps show what is not allowed."""
+"""The traffic signal: no order of commands, times and troubles makes its lamps show a forbidden combination."""
 
 import json
 import os
@@ -20,13 +20,13 @@ YELLOW, ALL_RED = {"vehicle_yellow", "people_red"}, {"vehicle_red", "people_red"
 SAFETY = ("all_red", "flash")
 
 
-# -- what is asked of the lamps, said without the plan ---------------------------------------------------------------------
+def check(history, times):
+    """The rules, independent of the plan.
 
-
-def check(seen, times):
-    """seen: (since, lamps that are lit, wish at that time) in order, of a crossing whose lamps were not known before."""
-    lit = [set(lamps) for _, lamps, _ in seen]
-    lasted = [after[0] - before[0] for before, after in zip(seen, seen[1:])]
+    history: (since, lit lamps, wish at that time) in order, of a crossing whose lamps were not known before.
+    """
+    lit = [set(lamps) for _, lamps, _ in history]
+    lasted = [after[0] - before[0] for before, after in zip(history, history[1:])]
     for n, lamps in enumerate(lit):
         assert not {"vehicle_green", "people_green"} <= lamps
         assert "people_green" not in lamps or lamps == {"people_green", "vehicle_red"}
@@ -37,53 +37,53 @@ def check(seen, times):
         if "vehicle_green" in gone:
             assert lamps == YELLOW
         if gone & {"vehicle_green", "people_green"}:
-            assert lasted[n - 1] >= times.green_min or seen[n][2] in SAFETY
+            assert lasted[n - 1] >= times.green_min or history[n][2] in SAFETY
         if lit[n - 1] == YELLOW:
             assert lamps == ALL_RED and lasted[n - 1] >= times.yellow
         if new & {"vehicle_green", "people_green"}:
             assert lit[n - 1] == ALL_RED and lasted[n - 1] >= times.all_red
         if "people_green" in new:
-            drove = max((m for m in range(n) if free(lit[m]) or "vehicle_green" in lit[m]), default=-1)
+            drove = max((m for m in range(n) if uncontrolled(lit[m]) or "vehicle_green" in lit[m]), default=-1)
             assert lit[drove + 1] == YELLOW
         if "vehicle_green" in new:
-            stepped = max((m for m in range(n) if free(lit[m]) or "people_green" in lit[m]), default=-1)
-            assert seen[n][0] - seen[stepped + 1][0] >= times.people_clear
+            stepped = max((m for m in range(n) if uncontrolled(lit[m]) or "people_green" in lit[m]), default=-1)
+            assert history[n][0] - history[stepped + 1][0] >= times.people_clear
 
 
-def free(lamps):
-    """It flashes: everybody goes as they see fit."""
+def uncontrolled(lamps):
+    """It flashes: cars and people go at their own discretion."""
     return lamps <= {"vehicle_yellow"}
 
 
 class Crossing:
-    """A plan whose clock is turned by hand."""
+    """A plan with a clock that the test sets."""
 
     def __init__(self, times=TIMES):
         self.now, self.times = 100.0, times
         self.plan = Plan(times, self.now)
-        self.seen = [(self.now, PHASES[self.plan.phase], "all_red")]
+        self.history = [(self.now, PHASES[self.plan.phase], "all_red")]
 
-    def turn(self, seconds, wish=None):
+    def advance(self, seconds, wish=None):
         self.now += seconds
-        self.plan.wish = wish or self.plan.wish
+        self.plan.request = wish or self.plan.request
         if self.plan.step(self.now):
-            self.seen.append((self.now, PHASES[self.plan.phase], self.plan.wish))
+            self.history.append((self.now, PHASES[self.plan.phase], self.plan.request))
         return self.plan.phase
 
     def run(self, seconds, wish=None):
-        """The phases that begin in so many seconds, and after how long each."""
-        start, known = self.now, len(self.seen)
+        """The phases that start within `seconds`, and after how long each."""
+        start, known = self.now, len(self.history)
         for _ in range(round(seconds * 8)):
-            self.turn(0.125, wish)
+            self.advance(0.125, wish)
         names = {lamps: phase for phase, lamps in PHASES.items()}
-        return [(since - start, names[lamps]) for since, lamps, _ in self.seen[known:]]
+        return [(since - start, names[lamps]) for since, lamps, _ in self.history[known:]]
 
 
-def test_it_begins_with_yellow_and_a_whole_clearance():
+def test_it_starts_with_yellow_and_a_whole_clearance():
     assert Crossing().run(20, "vehicles") == [(3.0, "clear"), (8.0, "vehicles")]
 
 
-def test_people_wait_for_least_green_yellow_and_all_red():
+def test_people_wait_for_minimum_green_yellow_and_all_red():
     crossing = Crossing()
     crossing.run(10, "vehicles")
     assert crossing.run(20, "people") == [(5.0, "yellow"), (8.0, "clear"), (9.0, "people")]
@@ -102,7 +102,7 @@ def test_the_waiting_side_gets_its_turn():
     ]
 
 
-def test_without_most_green_it_waits_for_ever():
+def test_without_maximum_green_it_waits_without_limit():
     crossing = Crossing(TIMES._replace(green_max=0))
     crossing.run(9, "people")
     assert crossing.run(600, "people") == []
@@ -114,12 +114,12 @@ def test_a_green_ends_at_once_for_safety(side, after):
     crossing.run(8, side)
     crossing.run(1, side)
     assert crossing.plan.phase == side
-    assert crossing.turn(0.125, "all_red") == after
+    assert crossing.advance(0.125, "all_red") == after
     crossing.run(100, "all_red")
     assert crossing.plan.phase == "clear"
 
 
-def test_flashing_begins_after_a_clearance_and_ends_with_one():
+def test_flashing_starts_after_a_clearance_and_ends_with_one():
     crossing = Crossing()
     crossing.run(9, "people")
     assert crossing.run(6.7, "flash") == [
@@ -148,10 +148,10 @@ EVERY_TIMES = st.builds(
 def test_no_order_of_wishes_and_times_breaks_a_rule(times, turns):
     crossing = Crossing(times)
     for seconds, wish in turns:
-        crossing.turn(seconds, wish)
+        crossing.advance(seconds, wish)
         for _ in range(3):
-            crossing.turn(0.7)
-    check(crossing.seen, times)
+            crossing.advance(0.7)
+    check(crossing.history, times)
 
 
 @given(st.lists(st.sampled_from(["vehicles", "people"]), min_size=1, max_size=60))
@@ -162,45 +162,43 @@ def test_no_side_starves_however_the_wishes_flicker(wishes):
         crossing.run(3, wish)
     crossing.run(60, wishes[-1])
     for green in ("vehicle_green", "people_green"):
-        dark_since = crossing.seen[0][0] + TIMES.yellow + TIMES.people_clear  # the first clearance
-        for (since, lamps, _), after in zip(crossing.seen, [one[0] for one in crossing.seen[1:]] + [crossing.now]):
+        dark_since = crossing.history[0][0] + TIMES.yellow + TIMES.people_clear  # the first clearance
+        ends = [since for since, _, _ in crossing.history[1:]] + [crossing.now]
+        for (_, lamps, _), after in zip(crossing.history, ends):
             if green in lamps:
                 dark_since = after
             assert after - dark_since <= TIMES.green_max + TIMES.yellow + TIMES.people_clear + TIMES.all_red + 4 * 0.125
 
 
-# -- the driver, its clock turned by hand ----------------------------------------------------------------------------------
-
-
-class Heads:
-    """Lamps that remember, and fail when told to."""
+class FakeHeads:
+    """Lamps that keep a history, and fail while `broken`."""
 
     def __init__(self, clock):
-        self.clock, self.seen, self.wish = clock, [], "all_red"
+        self.clock, self.history, self.wish = clock, [], "all_red"
         self.broken = self.opened = False
 
     def open(self):
         self.opened = True
-        self.fail()
+        self._fail_if_broken()
 
-    def fail(self):
+    def _fail_if_broken(self):
         if self.broken:
             raise DeviceMissing("board: gone")
 
     def apply(self, phase, arguments):
-        self.fail()
+        self._fail_if_broken()
         assert self.opened and tuple(lamp for lamp in LAMPS if arguments[lamp]) == tuple(
             sorted(PHASES[phase], key=LAMPS.index)
         )
-        if not self.seen or self.seen[-1][1] != PHASES[phase]:
-            self.seen.append((self.clock(), PHASES[phase], self.wish))
+        if not self.history or self.history[-1][1] != PHASES[phase]:
+            self.history.append((self.clock(), PHASES[phase], self.wish))
 
     def close(self):
         self.opened = False
 
 
-class ByHand(signal.Driver):
-    """Its thread ends at once: the test does what is due by time."""
+class SteppedDriver(signal.Driver):
+    """Its thread ends at once: the test makes the steps."""
 
     def _run(self):
         pass
@@ -209,10 +207,10 @@ class ByHand(signal.Driver):
 class Signal:
     def __init__(self, **more):
         self.now = 50.0
-        self.driver = ByHand(options(**more), "crossing")
+        self.driver = SteppedDriver(options(**more), "crossing")
         self.driver.clock = lambda: self.now
-        self.heads = self.driver.heads = Heads(lambda: self.now)
-        self.driver.forgetful = True
+        self.heads = self.driver.heads = FakeHeads(lambda: self.now)
+        self.driver.resends = True
         self.driver.open()
 
     def do(self, verb):
@@ -225,11 +223,11 @@ class Signal:
     def run(self, seconds):
         for _ in range(round(seconds * 8)):
             self.now += 0.125
-            self.driver._turn()
+            self.driver._advance()
 
     @property
-    def shows(self):
-        return set(self.heads.seen[-1][1])
+    def lit(self):
+        return set(self.heads.history[-1][1])
 
 
 def options(**more):
@@ -241,69 +239,69 @@ def test_safe_ends_a_green_in_the_call(safe):
     crossing = Signal(safe=safe)
     crossing.do("vehicles")
     crossing.run(9)
-    assert "vehicle_green" in crossing.shows
+    assert "vehicle_green" in crossing.lit
     crossing.do("safe")
-    assert crossing.shows == YELLOW
+    assert crossing.lit == YELLOW
     crossing.do("safe")
     crossing.run(5)
-    assert crossing.shows == (ALL_RED if safe == "all_red" else crossing.shows & {"vehicle_yellow"})
+    assert crossing.lit == (ALL_RED if safe == "all_red" else crossing.lit & {"vehicle_yellow"})
     crossing.do("vehicles")
     crossing.run(9)
-    assert "vehicle_green" in crossing.shows
-    check(crossing.heads.seen, crossing.driver.options.times)
+    assert "vehicle_green" in crossing.lit
+    check(crossing.heads.history, crossing.driver.options.times)
 
 
-def test_a_board_that_goes_is_told_to_who_calls_and_begins_anew_when_it_is_back(caplog):
+def test_a_lost_board_is_reported_to_the_caller_and_the_plan_restarts_when_it_is_back(caplog):
     crossing = Signal()
     crossing.do("people")
     crossing.run(9)
-    assert "people_green" in crossing.shows
+    assert "people_green" in crossing.lit
     crossing.heads.broken = True
-    crossing.run(2)  # told again each second, so that it is found out
+    crossing.run(2)  # sent again each second, so that the loss is detected
     with pytest.raises(DeviceMissing, match="gone"):
         crossing.do("vehicles")
-    crossing.heads.broken, crossing.heads.seen = False, []
+    crossing.heads.broken, crossing.heads.history = False, []
     crossing.run(0.125)
-    assert crossing.shows == YELLOW
+    assert crossing.lit == YELLOW
     crossing.run(30)
-    assert "vehicle_green" in crossing.shows  # what was wished meanwhile holds
-    check(crossing.heads.seen, crossing.driver.options.times)
-    said = [record.getMessage() for record in caplog.records]
-    assert said == [
+    assert "vehicle_green" in crossing.lit  # the last wish is in force
+    check(crossing.heads.history, crossing.driver.options.times)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [
         "crossing: board: gone; trying again until it is back",
         "crossing: the signal is back after: board: gone",
     ]
 
 
-DEED = st.sampled_from(["vehicles", "people", "all_red", "safe", "break", "mend"])
-DEEDS = st.lists(st.tuples(st.integers(0, 40), DEED), max_size=50)
+ACTION = st.sampled_from(["vehicles", "people", "all_red", "safe", "break", "mend"])
+ACTIONS = st.lists(st.tuples(st.integers(0, 40), ACTION), max_size=50)
 
 
-@given(DEEDS, st.sampled_from(SAFETY))
-def test_no_order_of_commands_and_troubles_breaks_a_rule(deeds, safe):
+@given(ACTIONS, st.sampled_from(SAFETY))
+def test_no_order_of_commands_and_troubles_breaks_a_rule(actions, safe):
     crossing = Signal(safe=safe)
-    shown = []
-    for eighths, deed in deeds:
+    histories = []
+    for eighths, action in actions:
         crossing.run(eighths / 8)
-        if deed in ("break", "mend"):
-            if deed == "break" and not crossing.heads.broken:
-                shown.append(crossing.heads.seen)
-                crossing.heads.seen = []  # nobody knows what the lamps show after this
-            crossing.heads.broken = deed == "break"
-            if deed == "break":
+        if action in ("break", "mend"):
+            if action == "break" and not crossing.heads.broken:
+                histories.append(crossing.heads.history)
+                crossing.heads.history = []  # from here on the lamps are unknown
+            crossing.heads.broken = action == "break"
+            if action == "break":
                 crossing.run(2)
             continue
-        if crossing.driver.trouble:
+        if crossing.driver.error:
             with pytest.raises(DeviceMissing):
-                crossing.do(deed)
+                crossing.do(action)
         else:
-            crossing.do(deed)
-    for seen in [*shown, crossing.heads.seen]:
-        if seen:
-            check(seen, crossing.driver.options.times)
+            crossing.do(action)
+    for history in [*histories, crossing.heads.history]:
+        if history:
+            check(history, crossing.driver.options.times)
 
 
-def test_what_it_does_not_know_it_refuses():
+def test_an_unknown_verb_and_a_closed_driver_are_refused():
     crossing = Signal()
     with pytest.raises(DeviceFault, match="no verb 'green', only vehicles, people, all_red"):
         crossing.do("green")
@@ -313,10 +311,10 @@ def test_what_it_does_not_know_it_refuses():
         crossing.do("people")
     with pytest.raises(DeviceMissing, match="not open"):
         crossing.driver.safe()
-    assert crossing.shows == ALL_RED
+    assert crossing.lit == ALL_RED
 
 
-def test_a_board_that_is_not_there_leaves_nothing_open():
+def test_a_missing_board_leaves_nothing_open():
     crossing = Signal()
     crossing.driver.close()
     crossing.heads.broken = True
@@ -325,11 +323,8 @@ def test_a_board_that_is_not_there_leaves_nothing_open():
     assert not crossing.heads.opened and crossing.driver.thread is None
 
 
-# -- with its thread, on a real pseudo terminal -----------------------------------------------------------------------------
-
-
 class Board:
-    """A relay board of the LCUS type: what its relays did, frame by frame."""
+    """A relay board of the LCUS type, with the history of its relays, frame by frame."""
 
     def __init__(self):
         self.far, self.near = os.openpty()
@@ -355,7 +350,7 @@ class Board:
         os.close(self.near)
 
 
-def test_relays_follow_the_plan_and_no_green_meets_another_on_the_way():
+def test_relays_follow_the_plan_without_two_greens_at_once():
     board = Board()
     driver = signal.Driver(options(url=os.ttyname(board.near), relays=RELAYS), "crossing")
     real = driver.clock
@@ -367,7 +362,7 @@ def test_relays_follow_the_plan_and_no_green_meets_another_on_the_way():
             ("people", {"people_green", "vehicle_red"}),
         ] * 2:
             driver.apply(verb, {})
-            until(lambda: board.read() == lamps)
+            until(lambda lamps=lamps: board.read() == lamps)
         driver.safe()
         until(lambda: board.read() == ALL_RED)
     finally:
@@ -379,18 +374,18 @@ def test_relays_follow_the_plan_and_no_green_meets_another_on_the_way():
     board.close()
 
 
-def test_a_board_that_is_unplugged_under_the_plan_is_missed():
+def test_a_board_unplugged_while_the_plan_runs_is_detected():
     board = Board()
     driver = signal.Driver(options(url=os.ttyname(board.near), relays=RELAYS), "crossing")
     driver.open()
     board.close()
-    until(lambda: driver.trouble)
+    until(lambda: driver.error)
     with pytest.raises(DeviceMissing):
         driver.safe()
     driver.close()
 
 
-def test_as_json_lines_flashing_is_one_of_them(tmp_path):
+def test_in_json_lines_flashing_is_one_line(tmp_path):
     path = tmp_path / "lamps"
     driver = signal.Driver(options(path=str(path), safe="flash"), "crossing")
     real = driver.clock
@@ -401,28 +396,28 @@ def test_as_json_lines_flashing_is_one_of_them(tmp_path):
     until(lambda: driver.plan.phase == "dark")
     until(lambda: driver.plan.phase == "flash")
     driver.close()
-    told = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [one["verb"] for one in told] == ["yellow", "clear", "flash", "clear"]
-    assert told[1]["arguments"] == {lamp: lamp in ALL_RED for lamp in LAMPS}
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["verb"] for line in lines] == ["yellow", "clear", "flash", "clear"]
+    assert lines[1]["arguments"] == {lamp: lamp in ALL_RED for lamp in LAMPS}
 
 
 @pytest.mark.parametrize(
-    "wrong, said",
+    "section, message",
     [
         ({"people_clear_s": None}, "valid number"),
         ({"yellow_s": 2.9}, "greater than or equal to 3"),
         ({"all_red_s": 0}, "greater than or equal to 0.5"),
         ({"green_max_s": 5}, "green_max_s: 5 is less than green_min_s: 7"),
         ({"url": "/dev/ttyUSB0"}, "vehicle_red has none"),
-        ({"url": "/dev/ttyUSB0", "relays": RELAYS | {"people_green": 1}}, "two lamps hang on one relay"),
+        ({"url": "/dev/ttyUSB0", "relays": RELAYS | {"people_green": 1}}, "two lamps have the same relay"),
         ({"url": "/dev/ttyUSB0", "relays": RELAYS | {"people_yellow": 9}}, "people_yellow"),
         ({"url": "http://x", "relays": RELAYS}, "not a serial port"),
         ({"safe": "dark"}, "all_red"),
     ],
 )
-def test_options_that_make_no_sense(wrong, said):
-    with pytest.raises(ValidationError, match=said):
-        options(**wrong)
+def test_impossible_options_are_refused(section, message):
+    with pytest.raises(ValidationError, match=message):
+        options(**section)
 
 
 def test_its_driver_is_found_by_name():

@@ -1,4 +1,4 @@
-"""From a microphone's values to the model's window: the ring, the manifest, the groups of labels, and `reflexd check`."""
+"""From a microphone's values to the model's window: the ring, the manifest, groups of labels, `reflexd check`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError
 from agent.errors import PackageError
 from agent.manifest import Manifest, SoundInput
-from agent.prepare import fit
+from agent.prepare.fit import fit_preparation
 from agent.prepare.sound import Sound
 from drivers.audio import sim
 from drivers.base import DeviceFault
@@ -30,7 +30,7 @@ from tests.shared import mistakes
 FLOAT = Tensor("waveform", (400,), np.float32)
 
 
-def hears(**changes: Any) -> SoundInput:
+def section(**changes: Any) -> SoundInput:
     return SoundInput.model_validate({"rate_hz": 16_000, "length": 400, "hop": 100, **changes})
 
 
@@ -38,94 +38,89 @@ def ramp(first: int, count: int) -> Array:
     return (np.arange(first, first + count) / 20_000).astype(np.float32)
 
 
-# -- the ring ----------------------------------------------------------------------------------------------------------------
-
-
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=60), st.integers(1, 700))
-def test_the_window_is_the_newest_values_and_comes_every_hop(blocks: list[int], hop: int) -> None:
-    ear, view, seen, next_ = Sound(hears(hop=hop), FLOAT, 16_000), np.zeros(400, np.float32), 0, 400
+def test_the_window_is_the_newest_values_every_hop(blocks: list[int], hop: int) -> None:
+    preparation, view, count, next_due = Sound(section(hop=hop), FLOAT, 16_000), np.zeros(400, np.float32), 0, 400
     for size in blocks:
-        due = ear(ramp(seen, size), view)
-        seen += size
-        assert due == (seen >= next_)
-        while next_ <= seen:
-            next_ += hop
+        due = preparation(ramp(count, size), view)
+        count += size
+        assert due == (count >= next_due)
+        while next_due <= count:
+            next_due += hop
         if due:
-            assert np.array_equal(view, ramp(seen - 400, 400))
+            assert np.array_equal(view, ramp(count - 400, 400))
 
 
 @pytest.mark.parametrize("shape", [(400,), (1, 400), (1, 400, 1)])
 def test_every_shape_of_input(shape: tuple[int, ...]) -> None:
-    ear, view = Sound(hears(), FLOAT._replace(shape=shape), 16_000), np.zeros(shape, np.float32)
-    assert ear(ramp(0, 450), view) and np.array_equal(view.ravel(), ramp(50, 400))
+    preparation, view = Sound(section(), FLOAT._replace(shape=shape), 16_000), np.zeros(shape, np.float32)
+    assert preparation(ramp(0, 450), view) and np.array_equal(view.ravel(), ramp(50, 400))
 
 
-def test_nothing_is_joined_over_a_gap() -> None:
-    ear, view = Sound(hears(), FLOAT, 16_000), np.zeros(400, np.float32)
-    assert ear(ramp(0, 400), view)
-    ear.reset()
-    assert not ear(ramp(5000, 399), view)
-    assert ear(ramp(5399, 1), view) and np.array_equal(view, ramp(5000, 400))
+def test_a_window_has_no_values_from_before_a_gap() -> None:
+    preparation, view = Sound(section(), FLOAT, 16_000), np.zeros(400, np.float32)
+    assert preparation(ramp(0, 400), view)
+    preparation.reset()
+    assert not preparation(ramp(5000, 399), view)
+    assert preparation(ramp(5399, 1), view) and np.array_equal(view, ramp(5000, 400))
 
 
 def test_a_quantised_input_is_rounded_and_clipped() -> None:
     tensor = Tensor("q", (1, 400), np.int8, 1 / 64, -3)
-    ear, view = Sound(hears(), tensor, 16_000), np.zeros((1, 400), np.int8)
+    preparation, view = Sound(section(), tensor, 16_000), np.zeros((1, 400), np.int8)
     values = np.linspace(-1, 1, 400).astype(np.float32) * 3
-    assert ear(values, view)
+    assert preparation(values, view)
     assert np.array_equal(view[0], np.clip(np.rint(values * 64 - 3), -128, 127).astype(np.int8))
 
 
-def test_a_model_of_16_bit_values_gets_them() -> None:
-    ear, view = Sound(hears(full_scale=32768), FLOAT, 16_000), np.zeros(400, np.float32)
-    assert ear(np.full(400, -0.5, np.float32), view) and (view == -16384).all()
+def test_full_scale_gives_16_bit_values() -> None:
+    preparation, view = Sound(section(full_scale=32768), FLOAT, 16_000), np.zeros(400, np.float32)
+    assert preparation(np.full(400, -0.5, np.float32), view) and (view == -16384).all()
 
 
 @pytest.mark.parametrize(
-    "payload, said",
+    "payload, message",
     [
         (np.zeros((1, 5), np.float32), r"sound of shape \[1, 5\]: a microphone gives one channel"),
-        (np.array([0, np.nan], np.float32), "gives what is no number"),
-        (np.array([np.inf, -np.inf], np.float32), "gives what is no number"),
+        (np.array([0, np.nan], np.float32), "is not a number"),
+        (np.array([np.inf, -np.inf], np.float32), "is not a number"),
     ],
 )
-def test_what_is_no_sound(payload: Array, said: str) -> None:
-    with pytest.raises(DeviceFault, match=said):
-        Sound(hears(), FLOAT, 16_000)(payload, np.zeros(400, np.float32))
+def test_a_bad_payload_is_a_fault(payload: Array, message: str) -> None:
+    with pytest.raises(DeviceFault, match=message):
+        Sound(section(), FLOAT, 16_000)(payload, np.zeros(400, np.float32))
 
 
 def test_memory_is_fixed() -> None:
-    big = hears(length=15_600, hop=1600)
+    big = section(length=15_600, hop=1600)
     view, block = np.zeros(15_600, np.float32), np.zeros(160, np.float32)
-    ear = Sound(big, FLOAT._replace(shape=(15_600,)), 16_000)
-    assert ear.ring.nbytes + ear.work.nbytes == 2 * 4 * 15_600
-    ear(block, view)
+    preparation = Sound(big, FLOAT._replace(shape=(15_600,)), 16_000)
+    assert preparation.ring.nbytes + preparation.work.nbytes == 2 * 4 * 15_600
+    preparation(block, view)
     tracemalloc.start()
     for _ in range(1000):
-        ear(block, view)
+        preparation(block, view)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8_000  # a few array headers
 
 
 def opened(**sound: Any) -> Any:
-    manifest = SimpleNamespace(picture=None, window=None, poses=None, sound=hears(**sound))
+    manifest = SimpleNamespace(picture=None, window=None, poses=None, sound=section(**sound))
     return SimpleNamespace(name="ear", manifest=manifest, engine=SimpleNamespace(inputs=[FLOAT]))
 
 
-def test_a_source_that_does_not_fit_is_said() -> None:
+def test_a_source_that_does_not_fit_is_a_fault() -> None:
     room = sim.Driver(sim.Options(rate_hz=48_000), "hall")
     with pytest.raises(
         DeviceFault, match="gives 48000 values a second, the model wants 16000: set .* 'rate_hz: 16000'"
     ):
-        fit.fit(room, opened(), None)
-    assert isinstance(fit.fit(sim.Driver(sim.Options(), "hall"), opened(), None), Sound)
+        fit_preparation(room, opened(), None)
+    assert isinstance(fit_preparation(sim.Driver(sim.Options(), "hall"), opened(), None), Sound)
     arm = sensor_sim.Driver(sensor_sim.Options.model_validate({"channels": {"a": {}}}), "arm")
     with pytest.raises(DeviceFault, match="model ear wants sound, which drivers.sensor.sim does not give"):
-        fit.fit(arm, opened(), None)
+        fit_preparation(arm, opened(), None)
 
-
-# -- the manifest ------------------------------------------------------------------------------------------------------------
 
 MANIFEST = {
     "version": "1",
@@ -138,7 +133,7 @@ MANIFEST = {
 
 
 @pytest.mark.parametrize("shape", [(401,), (2, 400), (400, 1), (1, 1, 400), (1, 20, 20, 1)])
-def test_a_model_that_takes_another_input(shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_a_model_of_another_input_is_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
     engine: Any = SimpleNamespace(inputs=[FLOAT._replace(shape=shape)])
     with pytest.raises(PackageError, match=r"sound makes an input \(400,\), the model takes"):
         package.check_input(tmp_path, Manifest.model_validate(MANIFEST), engine)
@@ -146,7 +141,7 @@ def test_a_model_that_takes_another_input(shape: tuple[int, ...], tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    "changes, message",
     [
         ({"picture": {}}, "picture, window, poses or sound"),
         ({"sound": None}, "picture, window, poses or sound"),
@@ -156,9 +151,9 @@ def test_a_model_that_takes_another_input(shape: tuple[int, ...], tmp_path: Path
         ({"sound": {**MANIFEST["sound"], "level": 1}}, "sound.level"),  # type: ignore[dict-item]
     ],
 )
-def test_a_manifest_that_is_wrong(changes: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_a_bad_manifest_is_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     write(tmp_path, {**MANIFEST, **changes})
-    with pytest.raises(PackageError, match=said):
+    with pytest.raises(PackageError, match=message):
         package.read(tmp_path)
 
 
@@ -168,8 +163,6 @@ def write(folder: Path, manifest: dict[str, Any]) -> Path:
     return folder
 
 
-# -- groups of labels --------------------------------------------------------------------------------------------------------
-
 LABELS = ["Speech", "Screaming", "Glass", "Shatter"]
 
 
@@ -177,21 +170,21 @@ def grouped(groups: dict[str, list[str]], **options: Any) -> decoders.Decoder:
     return decoders.make("classify", LABELS, {"groups": groups, **options}, [(1, 4)])
 
 
-def test_a_group_is_as_sure_as_its_surest_label_and_others_are_not_said() -> None:
+def test_a_group_has_the_highest_score_of_its_labels_and_others_are_not_reported() -> None:
     decoder = grouped({"glass": ["Glass", "Shatter"], "scream": ["Screaming"]}, min_score=0.2)
-    said = decoder([np.array([[0.9, 0.3, 0.1, 0.6]], np.float32)])
-    assert [(one.label, round(one.score, 2)) for one in said] == [("glass", 0.6), ("scream", 0.3)]
+    findings = decoder([np.array([[0.9, 0.3, 0.1, 0.6]], np.float32)])
+    assert [(finding.label, round(finding.score, 2)) for finding in findings] == [("glass", 0.6), ("scream", 0.3)]
     assert decoder([np.array([[0.9, 0.1, 0.1, 0.1]], np.float32)]) == []
 
 
-def test_a_group_stands_numbers_that_are_none() -> None:
+def test_a_group_accepts_values_that_are_not_finite() -> None:
     decoder = grouped({"glass": ["Glass", "Shatter"]})
     assert decoder([np.full((1, 4), np.nan, np.float32)]) == []
-    assert [one.score for one in decoder([np.array([[0, 0, np.nan, 0.5]], np.float32)])] == [0.5]
-    assert [one.score for one in decoder([np.full((1, 4), np.inf, np.float32)])] == [1.0]
+    assert [finding.score for finding in decoder([np.array([[0, 0, np.nan, 0.5]], np.float32)])] == [0.5]
+    assert [finding.score for finding in decoder([np.full((1, 4), np.inf, np.float32)])] == [1.0]
 
 
-def test_a_group_of_what_the_model_does_not_know() -> None:
+def test_a_group_of_unknown_labels_is_refused() -> None:
     with pytest.raises(
         DecoderError, match="options.groups.glass: the model has no label 'Shater'; did you mean 'Shatter'"
     ):
@@ -200,30 +193,27 @@ def test_a_group_of_what_the_model_does_not_know() -> None:
         grouped({"glass": []})
 
 
-def test_rules_know_groups_instead_of_labels(tmp_path: Path) -> None:
+def test_a_package_has_its_groups_instead_of_labels(tmp_path: Path) -> None:
     write(tmp_path, {**MANIFEST, "labels": LABELS, "options": {"groups": {"scream": ["Screaming"]}}})
     assert package.labels(tmp_path) == ["scream"]
-    for wrong in ({}, {"groups": {}}, {"groups": 5}):  # reported when the package is opened
-        write(tmp_path, {**MANIFEST, "labels": LABELS, "options": wrong})
+    for options in ({}, {"groups": {}}, {"groups": 5}):  # reported when the package is opened
+        write(tmp_path, {**MANIFEST, "labels": LABELS, "options": options})
         assert package.labels(tmp_path) == LABELS
-
-
-# -- reflexd check -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def ear(tmp_path: Path) -> Path:
-    """A package that `check` accepts: it looks at the checksum, and opens nothing."""
+    """A package that `check` accepts: it compares the checksum and opens no model."""
     folder = tmp_path / "ear"
     folder.mkdir()
     (folder / "ear.tflite").write_bytes(b"ear")
-    sum_ = package.digest(folder / "ear.tflite")
+    sha256 = package.digest(folder / "ear.tflite")
     return write(
-        folder, {**MANIFEST, "sha256": sum_, "labels": LABELS, "options": {"groups": {"scream": ["Screaming"]}}}
+        folder, {**MANIFEST, "sha256": sha256, "labels": LABELS, "options": {"groups": {"scream": ["Screaming"]}}}
     )
 
 
-def about(folder: Path, lane: dict[str, Any], label: str = "scream") -> list[str]:
+def check(folder: Path, lane: dict[str, Any], label: str = "scream") -> list[str]:
     path = folder / "hall.yaml"
     cell = {
         "node": "hall",
@@ -232,19 +222,19 @@ def about(folder: Path, lane: dict[str, Any], label: str = "scream") -> list[str
         "actuators": {"bell": {"device": {"driver": "actuator.sim"}, "rest": "off"}},
         "rules": {"help": {"any": [{"lane": "hall", "label": label}], "actuator": "bell", "verb": "ring"}},
     }
-    found = [one.split(": ", 1) for one in mistakes(path, json.dumps(cell, indent=1))]
+    numbered = [mistake.split(": ", 1) for mistake in mistakes(path, json.dumps(cell, indent=1))]
     lines = path.read_text().splitlines()
-    return [f"{lines[int(line) - 1].strip().split(':')[0]}: {text}" for line, text in found]
+    return [f"{lines[int(line) - 1].strip().split(':')[0]}: {text}" for line, text in numbered]
 
 
-def test_a_lane_that_hears(ear: Path, tmp_path: Path) -> None:
+def test_a_lane_that_section(ear: Path, tmp_path: Path) -> None:
     assert (
-        about(tmp_path, {"source": {"driver": "audio.alsa", "device": "plughw:1"}, "model": "ear", "hop_ms": 50}) == []
+        check(tmp_path, {"source": {"driver": "audio.alsa", "device": "plughw:1"}, "model": "ear", "hop_ms": 50}) == []
     )
 
 
 @pytest.mark.parametrize(
-    "lane, label, said",
+    "lane, label, message",
     [
         (
             {"source": {"driver": "audio.sim"}, "model": "ear"},
@@ -255,28 +245,28 @@ def test_a_lane_that_hears(ear: Path, tmp_path: Path) -> None:
         (
             {"source": {"driver": "audio.sim", "rate_hz": 48000}, "model": "ear"},
             "scream",
-            "\"rate_hz\": model 'ear' hears at 16000 values a second, not at 48000: 'rate_hz: 16000'",
+            "\"rate_hz\": model 'ear' reads 16000 values a second, not 48000: set rate_hz to that",
         ),
         (
             {"source": {"driver": "camera.sim"}, "model": "ear"},
             "scream",
-            "\"driver\": model 'ear' hears, and driver 'camera.sim' is no microphone",
+            "\"driver\": model 'ear' reads sound, and driver 'camera.sim' is not a microphone",
         ),
         (
             {"source": {"driver": "audio.sim"}, "model": "arm-deviation"},
             "deviation",
-            "\"model\": driver 'audio.sim' is a microphone, and model 'arm-deviation' does not hear",
+            "\"model\": driver 'audio.sim' is a microphone, and model 'arm-deviation' reads no sound",
         ),
         (
             {"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation", "hop_ms": 5},
             "deviation",
-            "\"hop_ms\": model 'arm-deviation' does not hear, and only such have a hop",
+            "\"hop_ms\": model 'arm-deviation' reads no sound, and only sound models have a hop",
         ),
         ({"source": {"driver": "audio.sim"}, "model": "ear", "hop_ms": 0}, "scream", '"hop_ms"'),
         (
             {"source": {"driver": "audio.sim", "timeout_ms": 300}, "model": "ear", "hop_ms": 480},
             "scream",
-            '"timeout_ms": it infers every 480 ms, and its word holds for timeout_ms',
+            '"timeout_ms": the model infers every 480 ms, and results hold for timeout_ms',
         ),
         (
             {"source": {"driver": "audio.sim", "sounds": [{"kind": "bang", "at_s": 1}]}, "model": "ear"},
@@ -291,14 +281,14 @@ def test_a_lane_that_hears(ear: Path, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_mistakes_about_sound(ear: Path, tmp_path: Path, lane: dict[str, Any], label: str, said: str) -> None:
-    found = about(tmp_path, lane, label)
-    assert len(found) == 1 and said in found[0], found
+def test_mistakes_about_sound(ear: Path, tmp_path: Path, lane: dict[str, Any], label: str, message: str) -> None:
+    reported = check(tmp_path, lane, label)
+    assert len(reported) == 1 and message in reported[0], reported
 
 
-def test_the_lanes_hop_goes_before_the_models() -> None:
-    one: Any = SimpleNamespace(manifest=Manifest.model_validate(MANIFEST))
-    package.Package.set_hop(one, None)
-    assert one.manifest.sound.hop == 100
-    package.Package.set_hop(one, 50)
-    assert one.manifest.sound.hop == 800 and one.manifest.sound.length == 400
+def test_the_hop_of_a_lane_overrides_that_of_the_model() -> None:
+    holder: Any = SimpleNamespace(manifest=Manifest.model_validate(MANIFEST))
+    package.Package.set_hop(holder, None)
+    assert holder.manifest.sound.hop == 100
+    package.Package.set_hop(holder, 50)
+    assert holder.manifest.sound.hop == 800 and holder.manifest.sound.length == 400

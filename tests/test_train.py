@@ -1,4 +1,4 @@
-"""Tools of training: intervals, packages, INT8."""
+"""Training tools: intervals, packages, INT8."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models.train.network import Network
 from models.train.pack import GOLDEN, pack, yaml
 
 
-def test_intervals_stay_honest_at_the_ends():
+def test_intervals_are_valid_near_0_and_1():
     assert card.wilson(0, 0) == (0.0, 1.0)
     low, high = card.wilson(100, 100)
     assert 0.95 < low < 0.97
@@ -37,7 +37,7 @@ def test_a_package_can_be_read_back(tmp_path):
     assert np.load(tmp_path / "tiny" / "golden.npz")["input_0"].shape == (GOLDEN, 4, 1)
 
 
-def test_a_package_of_somebody_else_has_their_licence(tmp_path):
+def test_a_package_keeps_the_licence_of_its_facts(tmp_path):
     package = pytest.importorskip("agent.package")
     facts = {"version": "2.0.0", "licence": "MIT", "decoder": "classify", "labels": ["a"], "picture": {"std": 255.0}}
     pack(tmp_path / "tiny", b"model", facts, np.zeros((GOLDEN, 4)), np.zeros((GOLDEN, 1)))
@@ -46,7 +46,7 @@ def test_a_package_of_somebody_else_has_their_licence(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "sizes, right, ms, said",
+    "sizes, correct, ms, text",
     [
         ((1000, 400), (95, 93), (2.0, 1.0), "60.0 % smaller and loses 2.00 points: met."),
         ((1000, 401), (95, 95), (2.0, 1.0), "59.9 % smaller and loses 0.00 points: not met."),
@@ -54,11 +54,11 @@ def test_a_package_of_somebody_else_has_their_licence(tmp_path):
         ((1000, 100), (95, 97), (1.0, 1.1), "gains 2.00 points: met. On this machine INT8 is slower than float."),
     ],
 )
-def test_the_trade_is_told_as_it_is(sizes, right, ms, said):
-    assert card.int8_tradeoff(sizes, right, 100, ms).endswith(said)
+def test_the_cost_of_int8_is_reported(sizes, correct, ms, text):
+    assert card.int8_tradeoff(sizes, correct, 100, ms).endswith(text)
 
 
-def test_a_card_says_how_it_was_made(tmp_path, capsys):
+def test_a_card_contains_the_command_that_made_it(tmp_path, capsys):
     card.write(tmp_path, "What it is.", {"Data": "Mine."}, made_by="me", echo=False)
     assert (
         tmp_path / "CARD.md"
@@ -68,11 +68,11 @@ def test_a_card_says_how_it_was_made(tmp_path, capsys):
     assert f"python -m models.train {tmp_path.name}" in capsys.readouterr().out
 
 
-def test_yaml_indents_what_is_inside():
+def test_yaml_indents_nested_mappings():
     assert yaml({"a": 1, "b": {"c": [1.5, "x"]}}) == 'a: 1\nb:\n  c: [1.5, "x"]\n'
 
 
-def test_a_tiny_network_learns_and_keeps_it_in_int8(tensorflow, capsys):
+def test_a_tiny_network_stays_accurate_in_int8(tensorflow, capsys):
     from models.train import engine
 
     engine.make_reproducible(1)
@@ -87,4 +87,4 @@ def test_a_tiny_network_learns_and_keeps_it_in_int8(tensorflow, capsys):
         network = Network(content)
         assert (network(inputs).argmax(axis=1) == truth).mean() > 0.95
     assert network.quantised(inputs).dtype == np.int8
-    assert not capsys.readouterr().out  # where figures go, as JSON for programs
+    assert not capsys.readouterr().out  # stdout is for figures, also as JSON

@@ -1,4 +1,4 @@
-"""arm-collision: windows read and told apart, folds that share nothing, figures by hand, the road to a lane's decision."""
+"""arm-collision: reading windows, folds that share nothing, figures checked by hand, the recipe on a small scale."""
 
 from __future__ import annotations
 
@@ -41,139 +41,135 @@ def made(each=20, file=1, seed=0):
     return Windows(readings.astype(np.float32), labels, np.full(len(labels), file))
 
 
-def laid_out(folder, told, names=("normal", "collision", "obstruction")):
-    """Files like lp1.data.txt."""
+def write_files(folder, windows, names=("normal", "collision", "obstruction")):
+    """Write files with the layout of lp1.data.txt."""
     folder.mkdir(exist_ok=True)
-    for number in np.unique(told.files):
+    for number in np.unique(windows.files):
         blocks = []
-        for readings, label in zip(told.readings[told.files == number], told.labels[told.files == number]):
+        for readings, label in zip(windows.readings[windows.files == number], windows.labels[windows.files == number]):
             rows = ["\t" + "\t".join(f"{value:g}" for value in row) for row in readings]
             blocks.append("\n".join([names[label], *rows]))
         (folder / f"lp{number}.data.txt").write_text("\n\n\n".join(blocks) + "\n\n")
     return folder
 
 
-def test_files_come_back_as_written(tmp_path):
-    told = made(3)
-    read = windows.load(laid_out(tmp_path / "set", told))
-    for one, other in zip(read, told):
-        assert np.array_equal(one, other)
+def test_files_are_read_as_written(tmp_path):
+    written = made(3)
+    read = windows.load(write_files(tmp_path / "set", written))
+    for values, expected in zip(read, written):
+        assert np.array_equal(values, expected)
 
 
 def test_every_class_of_the_set_has_a_label(tmp_path):
     for name, label in windows.KINDS.items():
-        read = windows.load(laid_out(tmp_path / name, made(1).at(np.array([0])), (name, "", "")))
+        read = windows.load(write_files(tmp_path / name, made(1).at(np.array([0])), (name, "", "")))
         assert read.labels.tolist() == [label]
     assert set(windows.KINDS.values()) == {0, 1, 2}
 
 
 @pytest.mark.parametrize(
-    "old, new, words",
+    "old, new, message",
     [
         ("collision\n", "colision\n", r"lp1.data.txt:19: class 'colision'; expected one of normal"),
-        ("normal\n", "", r":1: expected the name of a class"),
+        ("normal\n", "", r":1: expected a class name"),
         ("\t60", "\tx", r":2: .* is not 6 numbers"),
         ("\t60", "\tnan", r":2: .* is not 6 numbers"),
         ("\t60", "", r":2: .* is not 6 numbers"),
     ],
 )
-def test_what_is_laid_out_otherwise_is_told_with_its_line(tmp_path, old, new, words):
-    told = made(1)._replace(readings=np.full((3, LENGTH, 6), 60, np.float32))
-    path = laid_out(tmp_path, told) / "lp1.data.txt"
+def test_a_wrong_layout_is_reported_with_its_line(tmp_path, old, new, message):
+    constant = made(1)._replace(readings=np.full((3, LENGTH, 6), 60, np.float32))
+    path = write_files(tmp_path, constant) / "lp1.data.txt"
     path.write_text(path.read_text().replace(old, new, 1))
-    with pytest.raises(DataError, match=words) as error:
+    with pytest.raises(DataError, match=message) as error:
         windows.load(tmp_path)
     assert "\n" not in str(error.value)
 
 
-def test_a_file_that_breaks_off_and_no_file_at_all(tmp_path):
-    path = laid_out(tmp_path, made(1)) / "lp1.data.txt"
+def test_a_truncated_file_and_no_file_are_reported(tmp_path):
+    path = write_files(tmp_path, made(1)) / "lp1.data.txt"
     path.write_text("\n".join(path.read_text().splitlines()[:-5]))
     with pytest.raises(DataError, match="ends inside a window of 'obstruction'"):
         windows.load(tmp_path)
     path.write_text("")
-    with pytest.raises(DataError, match="without a window"):
+    with pytest.raises(DataError, match="contain no window"):
         windows.load(tmp_path)
     with pytest.raises(DataError, match="robot-execution-failures"):
         windows.load(tmp_path / "none")
 
 
 def test_repeated_windows_count_once_and_overlapping_ones_stay_together():
-    one, again = made(4), made(4, file=5)
-    both = Windows(*(np.concatenate(parts) for parts in zip(one, again)))
+    original, repeated = made(4), made(4, file=5)
+    both = Windows(*(np.concatenate(parts) for parts in zip(original, repeated)))
     once = windows.distinct(both)
-    assert np.array_equal(once.readings, one.readings)
+    assert np.array_equal(once.readings, original.readings)
     long = np.random.default_rng(1).normal(size=(LENGTH + 8, 6)).astype(np.float32)
     cut = Windows(np.stack([long[at : at + LENGTH] for at in (0, 3, 8)]), np.zeros(3, int), np.ones(3, int))
-    group = windows.groups(Windows(*(np.concatenate(parts) for parts in zip(one, cut))))
+    group = windows.groups(Windows(*(np.concatenate(parts) for parts in zip(original, cut))))
     assert len(set(group[-3:])) == 1
-    assert len(set(group)) == len(one.labels) + 1
+    assert len(set(group)) == len(original.labels) + 1
 
 
 def test_inputs_are_two_views_within_bounds():
-    seen = windows.inputs(made().readings)
-    assert seen.shape[1:] == (LENGTH, 12)
-    assert seen.dtype == np.float32
-    assert np.abs(seen).max() == 1.0
-    assert seen[:20].std() > 0
-    assert np.abs(seen[:20, :, 2]).max() < 0.5  # the fine one of fz is about the weight
+    inputs = windows.inputs(made().readings)
+    assert inputs.shape[1:] == (LENGTH, 12)
+    assert inputs.dtype == np.float32
+    assert np.abs(inputs).max() == 1.0
+    assert inputs[:20].std() > 0
+    assert np.abs(inputs[:20, :, 2]).max() < 0.5  # fine fz is centred at the weight
 
 
-def test_variants_keep_label_and_kind_and_begin_before_the_event():
-    told = made()
-    some = windows.varied(told, 3, 1.0, np.random.default_rng(0))
-    assert np.array_equal(some.labels, np.repeat(told.labels, 3))
-    swings = np.abs(some.readings[some.labels == 1, :, 0])
+def test_variants_keep_their_label_and_begin_before_the_event():
+    recorded = made()
+    variants = windows.augmented(recorded, 3, 1.0, np.random.default_rng(0))
+    assert np.array_equal(variants.labels, np.repeat(recorded.labels, 3))
+    swings = np.abs(variants.readings[variants.labels == 1, :, 0])
     assert (swings[:, 0] < 10).all()  # normal at first
-    assert (swings[:, -windows.LEAST :].max(axis=1) > 20).mean() > 0.9
-    calm = some.readings[some.labels == 0]
-    assert np.abs(np.diff(calm, axis=1)).max() < 40
-    same = windows.varied(told, 3, 1.0, np.random.default_rng(0))
-    assert np.array_equal(some.readings, same.readings)
+    assert (swings[:, -windows.MIN_EVENT :].max(axis=1) > 20).mean() > 0.9
+    normal = variants.readings[variants.labels == 0]
+    assert np.abs(np.diff(normal, axis=1)).max() < 40
+    same = windows.augmented(recorded, 3, 1.0, np.random.default_rng(0))
+    assert np.array_equal(variants.readings, same.readings)
 
 
 def test_figures_by_hand():
-    truth, guess = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 1, 1])
-    matrix = score.pooled(truth, guess[None])[0]
+    truth, predicted = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 1, 1])
+    matrix = score.confusions(truth, predicted[None])[0]
     assert score.accuracy(matrix) == pytest.approx(4 / 6)
     assert score.macro_f1(matrix) == pytest.approx((2 / 3 + 6 / 8 + 0) / 3)
-    assert score.macro_f1(score.pooled(truth[:5], guess[None, :5])[0]) == pytest.approx(
-        (2 / 3 + 6 / 7) / 2
-    )  # no obstruction
-    draws = score.drawn(truth, np.stack([truth, truth]), np.arange(6), score.accuracy)
+    without_obstruction = score.confusions(truth[:5], predicted[None, :5])[0]
+    assert score.macro_f1(without_obstruction) == pytest.approx((2 / 3 + 6 / 7) / 2)
+    draws = score.bootstrap(truth, np.stack([truth, truth]), np.arange(6), score.accuracy)
     assert draws.shape == (score.TIMES,)
     assert (draws == 1.0).all()
 
 
 def test_the_interval_draws_groups_not_windows():
     truth = np.zeros(200, int)
-    guess = np.repeat([[0, 1]], 100, axis=0).T.reshape(1, -1)  # half of them wrong
+    predicted = np.repeat([[0, 1]], 100, axis=0).T.reshape(1, -1)  # half of them wrong
     alone, together = (
-        score.interval(score.drawn(truth, guess, group, score.accuracy))
+        score.interval(score.bootstrap(truth, predicted, group, score.accuracy))
         for group in (np.arange(200), np.arange(200) // 50)
     )
     assert alone[0] > 0.4 > together[0]
 
 
-def test_a_stream_tells_how_late_and_how_often_for_nothing():
-    told = made(5)
+def test_a_stream_gives_delays_and_false_alarms():
+    recorded = made(5)
 
-    def network(seen):
-        blow = np.abs(seen[:, :, 0]).max(axis=1) > 0.9
-        press = seen[:, :, 2].min(axis=1) < -0.9
+    def network(inputs):
+        blow = np.abs(inputs[:, :, 0]).max(axis=1) > 0.9
+        press = inputs[:, :, 2].min(axis=1) < -0.9
         return np.where((blow | press)[:, None], [[0.1, 0.9, 0]], [[0.9, 0.1, 0]])
 
-    late, joints, false = score.stream(told, network)
-    assert late.tolist() == [2] * 5 + [1] * 5
-    assert (joints, false) == (5 * LENGTH, 0)
-    blind = score.stream(told, lambda seen: np.ones((len(seen), 3)))
-    assert not blind[0].any()
+    stream = score.stream(recorded, network)
+    assert stream.delays.tolist() == [2] * 5 + [1] * 5
+    assert (stream.normal_windows, stream.false_alarms) == (5 * LENGTH, 0)
+    blind = score.stream(recorded, lambda inputs: np.ones((len(inputs), 3)))
+    assert not blind.delays.any()
 
 
-# -- the package that ships --
-
-
-def test_it_is_small_proves_itself_and_knows_what_it_was_trained_on():
+def test_the_bundled_package_is_small_and_knows_its_training_windows():
     opened = package.open_package(BUNDLED)  # compares with its golden outputs
     assert (BUNDLED / opened.manifest.file).stat().st_size < 100_000
     assert opened.manifest.window.channels == [*CHANNELS, *CHANNELS]
@@ -182,15 +178,16 @@ def test_it_is_small_proves_itself_and_knows_what_it_was_trained_on():
 
 
 @needs_recordings
-def test_evaluate_tells_seen_windows_from_others(tmp_path, capsys):
+def test_evaluate_separates_training_windows_from_others(tmp_path, capsys):
     assert command.main(["evaluate", "arm-collision", "--data", str(DATA), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["windows"], told["distinct"], told["seen"]["windows"], told["unseen"]["windows"]) == (463, 251, 251, 0)
-    assert told["seen"]["accuracy"] > 0.9
-    assert sum(file["windows"] for file in told["files"].values()) == 463
+    report = json.loads(capsys.readouterr().out)
+    assert (report["windows"], report["distinct"]) == (463, 251)
+    assert (report["seen"]["windows"], report["unseen"]["windows"]) == (251, 0)
+    assert report["seen"]["accuracy"] > 0.9
+    assert sum(file["windows"] for file in report["files"].values()) == 463
     real = windows.load(DATA)
-    moved = real._replace(readings=real.readings + np.array([1, 0, 0, 0, 0, 0], np.float32))
-    other = evaluate.evaluate(BUNDLED, laid_out(tmp_path / "moved", moved.at(np.arange(88))))
+    shifted = real._replace(readings=real.readings + np.array([1, 0, 0, 0, 0, 0], np.float32))
+    other = evaluate.evaluate(BUNDLED, write_files(tmp_path / "shifted", shifted.at(np.arange(88))))
     assert (other["seen"]["windows"], other["unseen"]["windows"]) == (0, 88)
     assert other["unseen"]["accuracy"] > 0.85
     assert set(other["files"]) == {"lp1"}
@@ -203,11 +200,8 @@ def test_evaluate_without_data_or_package_is_one_line(tmp_path):
         evaluate.evaluate(tmp_path, tmp_path)
 
 
-# -- the road in small --
-
-
-def verbs(place, readings, folder):
-    """What a lane decides over a recording of these readings, in order."""
+def decisions_of(place, readings, folder):
+    """The lane's decisions in a recording of these readings: number of the reading, verb."""
     path = folder / "run.csv"
     rows = [",".join(f"{value:g}" for value in row) for row in readings]
     path.write_text("\n".join([",".join(CHANNELS), *rows]) + "\n")
@@ -218,26 +212,26 @@ def verbs(place, readings, folder):
     return [(number, decision.verb) for number, (_, decisions) in enumerate(played) for decision in decisions]
 
 
-def test_the_wrists_road_in_small(tensorflow, tmp_path, monkeypatch):
-    """Folds, a network of seconds and a forest, a package, and a lane that stops the arm at a blow and lets it run before."""
+def test_the_recipe_on_a_small_scale(tensorflow, tmp_path, monkeypatch):
+    """Folds, a small network and a forest, a package, and a lane that stops the arm at a blow, not before."""
     pytest.importorskip("sklearn")
     from models.train.arm_collision import card, make
 
-    for name, value in {"EPOCHS": 12, "AGAIN": 12, "REPEATS": 1, "FOLDS": 2, "COPIES": 3}.items():
+    for name, value in {"EPOCHS": 12, "PRUNED_EPOCHS": 12, "REPEATS": 1, "FOLDS": 2, "COPIES": 3}.items():
         monkeypatch.setattr(make, name, value)
     make.make_reproducible(1)
-    told = windows.load(laid_out(tmp_path / "set", made()))
-    known, held, seed = next(make.folds(told, windows.groups(told)))
+    recorded = windows.load(write_files(tmp_path / "set", made()))
+    known, held, seed = next(make.folds(recorded, windows.groups(recorded)))
     assert not set(known) & set(held)
-    folded = make.guesses(told, known, held, seed)
-    assert ((folded.said == told.labels[held]).mean(axis=1) > 0.9).all()
-    assert len(folded.said) == len(card.METHODS)
-    assert (folded.stream.late > 0).all()
+    fold = make.predict_fold(recorded, known, held, seed)
+    assert ((fold.predictions == recorded.labels[held]).mean(axis=1) > 0.9).all()
+    assert len(fold.predictions) == len(card.METHODS)
+    assert (fold.stream.delays > 0).all()
     place = tmp_path / "wrist"
-    make.ship(place, told, make.train_all(told, 0))
+    make.ship(place, recorded, make.train_all(recorded, 0))
     assert evaluate.evaluate(place, tmp_path / "set")["seen"]["accuracy"] > 0.9
-    free, blow = told.readings[0], told.readings[25]
-    decided = verbs(place, np.concatenate([free, free[::-1], blow]), tmp_path)
+    free, blow = recorded.readings[0], recorded.readings[25]
+    decided = decisions_of(place, np.concatenate([free, free[::-1], blow]), tmp_path)
     assert decided[0] == (LENGTH - 1, "run")
     assert [verb for _, verb in decided[:2]] == ["run", "stop"]
     assert 2 * LENGTH <= decided[1][0] < 2 * LENGTH + 10

@@ -1,4 +1,4 @@
-"""pose-fall: the jointed figure, its camera, the annotations of real clips, and the road from both to a decision in small."""
+"""pose-fall: the stick figure, its camera, the annotations of real clips, and the recipe on a small scale."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from agent.vision.poses import SecondModel
 from models.train.data import DataError
 from models.train.pose_fall import body, camera, evaluate, windows
 from models.train.pose_fall.activities import random_motion
-from models.train.pose_fall.figure import UNCLEAR
+from models.train.pose_fall.figure import NO_LABEL, UNCLEAR
 from tests.shared import DATA, needs_recordings
 
 LIMBS = [(5, 7, body.ARM), (8, 10, body.FORE), (11, 13, body.THIGH), (14, 16, body.SHIN), (11, 12, 2 * body.HIP)]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3])
-def test_limbs_keep_their_length_and_feet_their_floor(seed: int) -> None:
-    play = random_motion(seed, falls=seed % 2 == 0)
-    points = body.keypoints(play.limbs, play.height)
-    for a, b, long in LIMBS:
+def test_limbs_keep_their_length_and_feet_stay_on_the_floor(seed: int) -> None:
+    motion = random_motion(seed, falls=seed % 2 == 0)
+    points = body.keypoints(motion.limbs, motion.height)
+    for a, b, length in LIMBS:
         lengths = np.linalg.norm(points[:, a] - points[:, b], axis=1)
-        assert np.allclose(lengths, long * play.height / body.TALL, atol=1e-6)
-    assert (points[..., 2] + play.hips[:, None, 2]).min() > -0.35
+        assert np.allclose(lengths, length * motion.height / body.TALL, atol=1e-6)
+    assert (points[..., 2] + motion.hips[:, None, 2]).min() > -0.35
 
 
-def test_a_fall_ends_on_the_floor_and_says_since_when() -> None:
+def test_a_fall_ends_on_the_floor_and_has_an_onset() -> None:
     for seed in range(0, 40, 2):
-        play = random_motion(seed, falls=True)
-        points = body.keypoints(play.limbs, play.height)[..., 2] + play.hips[:, None, 2]
-        assert play.labels[play.onset] == UNCLEAR
-        assert FALLING in play.labels[play.onset :]
-        assert play.labels[-1] == LYING
+        motion = random_motion(seed, falls=True)
+        points = body.keypoints(motion.limbs, motion.height)[..., 2] + motion.hips[:, None, 2]
+        assert motion.labels[motion.onset] == UNCLEAR
+        assert FALLING in motion.labels[motion.onset :]
+        assert motion.labels[-1] == LYING
         assert points[-1].max() < 0.95
-        assert FALLING not in play.labels[: play.onset]
+        assert FALLING not in motion.labels[: motion.onset]
 
 
 def test_daily_activity_has_no_fall_and_all_postures() -> None:
-    seen = {int(label) for seed in range(1, 60, 2) for label in random_motion(seed, falls=False).labels}
-    assert {WALKING, STANDING, SITTING, LYING} <= seen
-    assert not {FALLING, UNCLEAR} & seen
+    labels = {int(label) for seed in range(1, 60, 2) for label in random_motion(seed, falls=False).labels}
+    assert {WALKING, STANDING, SITTING, LYING} <= labels
+    assert not {FALLING, UNCLEAR} & labels
 
 
 def test_the_same_seed_is_the_same_recording() -> None:
-    one, same, other = (windows.simulate(seed) for seed in (4, 4, 6))
-    assert np.array_equal(one.points, same.points)
-    assert not np.array_equal(one.points[:5], other.points[:5])
-    assert one.points.dtype == np.float32
-    assert (one.points[..., 2] > 0).all() and (one.points[..., 2] <= 0.9).all()
+    first, same, other = (windows.simulate(seed) for seed in (4, 4, 6))
+    assert np.array_equal(first.points, same.points)
+    assert not np.array_equal(first.points[:5], other.points[:5])
+    assert first.points.dtype == np.float32
+    assert (first.points[..., 2] > 0).all() and (first.points[..., 2] <= 0.9).all()
 
 
 def test_no_recording_is_on_both_sides_of_the_split() -> None:
@@ -60,7 +60,7 @@ def test_no_recording_is_on_both_sides_of_the_split() -> None:
     assert len(set().union(*parts)) == sum(map(len, parts))
 
 
-def test_a_mirror_exchanges_left_and_right() -> None:
+def test_mirroring_exchanges_left_and_right() -> None:
     limbs = body.POSTURES["side"]
     points, other = body.keypoints(limbs), body.keypoints(body.mirrored(limbs))
     assert np.allclose(other[list(body.SWAPPED)] * [1, -1, 1], points, atol=1e-6)
@@ -68,20 +68,20 @@ def test_a_mirror_exchanges_left_and_right() -> None:
     assert np.array_equal(windows.mirrored(windows.mirrored(inputs)), inputs)
 
 
-def test_what_is_no_posture_of_ours_is_surely_no_fall() -> None:
-    wanted = windows.targets(np.array([FALLING, -1]))
+def test_other_postures_are_certainly_no_fall() -> None:
+    wanted = windows.targets(np.array([FALLING, NO_LABEL]))
     assert wanted[0].argmax() == FALLING
     assert wanted[1, FALLING] < 0.01
     assert np.allclose(wanted.sum(axis=1), 1.0)
 
 
-def test_people_who_leave_the_picture_count_less() -> None:
-    sure = [camera.render(random_motion(seed, False), seed).points[..., 2].mean() for seed in range(1, 9, 2)]
-    assert 0.1 < np.mean(sure) < 0.7
+def test_the_mean_score_of_keypoints_is_plausible() -> None:
+    scores = [camera.render(random_motion(seed, False), seed).points[..., 2].mean() for seed in range(1, 9, 2)]
+    assert 0.1 < np.mean(scores) < 0.7
 
 
 @pytest.mark.parametrize(
-    "text, found",
+    "text, spans",
     [
         ("Falling (SW)[3.4 to 6]; Sitting[0 to 3.4]", [(FALLING, 3.4, 6.0), (SITTING, 0.0, 3.4)]),
         ("Falling (BW[5.9 to 10]; Walking[0 to 1.3]", [(FALLING, 5.9, 10.0), (WALKING, 0.0, 1.3)]),
@@ -91,27 +91,27 @@ def test_people_who_leave_the_picture_count_less() -> None:
         ("", []),
     ],
 )
-def test_annotations_with_the_slips_they_have(text: str, found: list[tuple[int, float, float]]) -> None:
-    assert clips.spans(text) == found
+def test_annotations_with_typing_errors_are_read(text: str, spans: list[tuple[int, float, float]]) -> None:
+    assert clips.spans(text) == spans
 
 
-def test_an_alarm_in_time_too_late_too_early() -> None:
+def test_alarms_in_time_too_late_and_too_early() -> None:
     fall = clips.Clip(Path("S9-Fall-1.mp4"), [(FALLING, 3.0, 6.0), (STANDING, 0.0, 3.0)])
     empty = np.zeros(0)
 
-    def told(*alarms: float) -> tuple[object, object]:
-        one = evaluate.verdict(fall, clips.PlayedClip(empty, empty, empty, list(alarms)))
-        return one["in_time"], one["false_alarms"]
+    def verdict(*alarms: float) -> tuple[object, object]:
+        figures = evaluate.verdict(fall, clips.PlayedClip(empty, empty, empty, list(alarms)))
+        return figures["in_time"], figures["false_alarms"]
 
-    assert told(4.0) == (True, 0)
-    assert told(5.1) == (False, 0)
-    assert told(1.0, 4.0) == (True, 1)
-    assert told() == (False, 0)
+    assert verdict(4.0) == (True, 0)
+    assert verdict(5.1) == (False, 0)
+    assert verdict(1.0, 4.0) == (True, 1)
+    assert verdict() == (False, 0)
     daily = clips.Clip(Path("S9-ADL-1.mp4"), [(SITTING, 0.0, 3.0)])
     assert clips.false_alarms(daily, clips.PlayedClip(empty, empty, empty, [1.0])) == [1.0]
 
 
-def test_folders_that_are_no_clips(tmp_path: Path) -> None:
+def test_folders_without_annotated_clips_are_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a set laid out like 'video-fall-gmdcsa24'"):
         clips.clips(tmp_path)
     (tmp_path / "S1-Fall-1.mp4").touch()
@@ -133,7 +133,7 @@ def test_every_real_clip_has_its_annotation() -> None:
     assert np.isnan(falls["S2-ADL-23"])
 
 
-def test_the_road_in_small(tensorflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_recipe_on_a_small_scale(tensorflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from models.train.engine import make_reproducible, to_int8
     from models.train.network import Network
     from models.train.pack import pack
@@ -146,11 +146,12 @@ def test_the_road_in_small(tensorflow, tmp_path: Path, monkeypatch: pytest.Monke
     network = Network(content)
     assert (network(known[0]).argmax(axis=1) == known[1])[known[1] >= 0].mean() > 0.45
     golden = network.quantised(known[0][:8])
-    pack(tmp_path / "tiny", content, make.FACTS, golden, np.stack([network.run(one) for one in golden]))
+    pack(tmp_path / "tiny", content, make.FACTS, golden, network.run_all(golden))
     second = SecondModel(package.open_package(tmp_path / "tiny"))
-    seen = windows.simulate(2)
-    heard = [second(int(time * 1e9) + 1, points, seen.aspect) for time, points in zip(seen.times, seen.points)]
-    said = [found[0] for found in heard if found]  # nobody in sight is nothing said
-    assert len(said) > len(heard) / 2
-    assert {one.label for one in said} <= set(LABELS)
-    assert len({one.label for one in said}) > 1
+    recording = windows.simulate(2)
+    frames = zip(recording.times, recording.points)
+    findings = [second(int(time * 1e9) + 1, points, recording.aspect) for time, points in frames]
+    labels = [finding[0].label for finding in findings if finding]  # no finding without a person
+    assert len(labels) > len(findings) / 2
+    assert set(labels) <= set(LABELS)
+    assert len(set(labels)) > 1

@@ -1,4 +1,4 @@
-"""Pruning takes whole channels: the smaller network is the larger one with those channels silent."""
+"""Pruning removes whole channels: the smaller network equals the larger one with these channels set to zero."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def layers(tensorflow):
 
 
 def model_of(tensorflow, inputs, outputs):
-    """Biases and shifts differ from zero, so that a channel that is mixed up shows."""
+    """A model with biases and shifts other than zero, so that swapped channels change its output."""
     model = tensorflow.keras.Model(inputs, outputs)
     random = np.random.default_rng(3)
     for layer in model.layers:
@@ -32,21 +32,21 @@ def model_of(tensorflow, inputs, outputs):
     return model
 
 
-def silence(model, smaller):
-    """Zero in `model` every weight that makes a channel which `smaller` has not got; found by the weights it has kept."""
+def zero_removed_channels(model, smaller):
+    """Set to zero in `model` every weight of a channel that `smaller` lacks; the kept weights identify them."""
     for layer in model.layers:
         weights = layer.get_weights()
         if not weights or not hasattr(layer, "kernel"):
             continue
-        left = smaller.get_layer(layer.name).get_weights()
-        gone = ~np.isin(weights[-1], left[-1])  # the bias is drawn at random: no value twice
+        kept = smaller.get_layer(layer.name).get_weights()
+        removed = ~np.isin(weights[-1], kept[-1])  # random biases: no value occurs twice
         for weight in weights:
-            weight[..., gone] = 0.0
+            weight[..., removed] = 0.0
         layer.set_weights(weights)
 
 
 def multiplications(model):
-    """Of one inference, in convolutions and dense layers."""
+    """Number of multiplications in convolutions and dense layers, per inference."""
     return sum(
         int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1]))
         for layer in model.layers
@@ -61,7 +61,7 @@ def assert_same(model, smaller, shape):
     np.testing.assert_allclose(smaller.predict(inputs, verbose=0), wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_the_small_network_is_the_large_one_with_channels_silent(tensorflow, layers):
+def test_the_smaller_network_equals_the_larger_one_without_the_channels(tensorflow, layers):
     from models.train.prune import prune
 
     picture = layers.Input((16, 16, 3))
@@ -71,7 +71,7 @@ def test_the_small_network_is_the_large_one_with_channels_silent(tensorflow, lay
     model = model_of(tensorflow, picture, layers.Dense(3)(x))
     smaller = prune(model, 0.5)
     assert [layer.kernel.shape[-1] for layer in smaller.layers if hasattr(layer, "kernel")] == [8, 12, 3]
-    silence(model, smaller)
+    zero_removed_channels(model, smaller)
     assert_same(model, smaller, (16, 16, 3))
 
 
@@ -91,7 +91,7 @@ def test_branches_that_are_added_keep_the_same_channels(tensorflow, layers):
         for name in ("first", "second")
     ]
     assert np.array_equal(*kept) and kept[0].sum() == 8
-    silence(model, smaller)
+    zero_removed_channels(model, smaller)
     assert_same(model, smaller, (8, 8, 3))
 
 
@@ -115,9 +115,11 @@ def test_an_lstm_reads_its_kept_units_only(tensorflow, layers):
     model = model_of(tensorflow, readings, layers.Dense(2)(layers.LSTM(8, name="lstm")(readings)))
     smaller = prune(model, 0.5)
     kernel, recurrent, bias = model.get_layer("lstm").get_weights()
-    gone = ~np.isin(bias, smaller.get_layer("lstm").get_weights()[2])
-    assert gone.reshape(4, 8).all(axis=0).sum() == gone.reshape(4, 8).any(axis=0).sum() == 4
-    kernel[:, gone] = recurrent[:, gone] = bias[gone] = 0.0  # candidate tanh(0): such a unit's output stays 0
+    removed = ~np.isin(bias, smaller.get_layer("lstm").get_weights()[2])
+    assert removed.reshape(4, 8).all(axis=0).sum() == removed.reshape(4, 8).any(axis=0).sum() == 4
+    kernel[:, removed] = recurrent[:, removed] = bias[removed] = (
+        0.0  # candidate tanh(0): the output of such a unit stays 0
+    )
     model.get_layer("lstm").set_weights([kernel, recurrent, bias])
     assert_same(model, smaller, (6, 2))
 
@@ -145,12 +147,12 @@ def test_pruned_int8_is_smaller_and_multiplies_less(tensorflow, layers):
     assert smaller.count_params() < 0.4 * model.count_params()
     assert multiplications(smaller) < 0.4 * multiplications(model)
     samples = np.random.default_rng(1).normal(0, 1, (20, 24, 24, 3)).astype(np.float32)
-    files = [engine.to_int8(each, samples) for each in (model, smaller)]
-    assert len(files[1]) < 0.8 * len(files[0])  # what describes the layers stays
+    files = [engine.to_int8(network, samples) for network in (model, smaller)]
+    assert len(files[1]) < 0.8 * len(files[0])  # the description of the layers does not shrink
     assert Network(files[1])(samples).shape == (20, 4)
 
 
-def test_all_kept_is_a_copy(tensorflow, layers):
+def test_keeping_all_channels_makes_a_copy(tensorflow, layers):
     from models.train.prune import prune
 
     model = separable_net(tensorflow, layers)
@@ -160,7 +162,7 @@ def test_all_kept_is_a_copy(tensorflow, layers):
     assert model.layers[1].get_weights()[0].any()
 
 
-def test_a_sequential_model_stays_one(tensorflow, layers):
+def test_a_sequential_model_stays_sequential(tensorflow, layers):
     from models.train.prune import prune
 
     model = tensorflow.keras.Sequential(
@@ -178,12 +180,14 @@ def test_a_sequential_model_stays_one(tensorflow, layers):
     assert isinstance(smaller, tensorflow.keras.Sequential)
     assert [layer.kernel.shape[-1] for layer in smaller.layers if hasattr(layer, "kernel")] == [12, 16, 24, 4]
     model.compile("adam", lambda truth, guess: tensorflow.reduce_mean((truth - guess) ** 2, axis=-1))
-    assert not prune(model, 0.5).compiled and not prune(tensorflow.keras.Model(model.inputs, model.outputs), 0.5).compiled
+    assert (
+        not prune(model, 0.5).compiled and not prune(tensorflow.keras.Model(model.inputs, model.outputs), 0.5).compiled
+    )
     smaller.compile("adam", "mse")
     smaller.fit(np.ones((2, 32, 6)), np.ones((2, 4)), verbose=0)
 
 
-def test_channels_behind_a_small_normalisation_go_first(tensorflow, layers):
+def test_channels_with_a_small_normalisation_are_removed_first(tensorflow, layers):
     from models.train.prune import prune
 
     readings = layers.Input((8, 2))
@@ -195,7 +199,7 @@ def test_channels_behind_a_small_normalisation_go_first(tensorflow, layers):
     assert np.array_equal(kept, model.get_layer("conv").get_weights()[0][..., 1::2])
 
 
-def test_a_network_used_on_two_inputs_is_pruned_once(tensorflow, layers):
+def test_a_layer_used_on_two_inputs_is_pruned_once(tensorflow, layers):
     from models.train.prune import prune
 
     pair = layers.Input((8, 8, 1)), layers.Input((8, 8, 1))
@@ -203,30 +207,30 @@ def test_a_network_used_on_two_inputs_is_pruned_once(tensorflow, layers):
     difference = layers.Subtract()([shared(pair[0]), shared(pair[1])])
     model = model_of(tensorflow, pair, layers.Dense(1)(layers.Flatten()(difference)))
     smaller = prune(model, 0.5)
-    silence(model, smaller)
+    zero_removed_channels(model, smaller)
     inputs = [np.random.default_rng(seed).normal(0, 1, (2, 8, 8, 1)) for seed in (1, 2)]
     np.testing.assert_allclose(
         smaller.predict(inputs, verbose=0), model.predict(inputs, verbose=0), rtol=1e-4, atol=1e-4
     )
 
 
-def test_what_cannot_be_pruned_is_named(tensorflow, layers):
+def test_a_layer_that_cannot_be_pruned_is_named(tensorflow, layers):
     from models.train.prune import prune
 
     sizes = layers.Input((4, 4))
-    for layer, why in (
+    for layer, reason in (
         (layers.LayerNormalization(name="odd"), "not known"),
         (layers.Conv1D(4, 1, groups=2, name="odd"), "groups"),
         (layers.DepthwiseConv1D(1, depth_multiplier=2, name="odd"), "depth_multiplier"),
         (layers.BatchNormalization(axis=1, name="odd"), "axis"),
     ):
-        with pytest.raises(ValueError, match=f"layer 'odd' .*{why}"):
+        with pytest.raises(ValueError, match=f"layer 'odd' .*{reason}"):
             prune(tensorflow.keras.Model(sizes, layers.Dense(2)(layer(sizes))), 0.5)
     with pytest.raises(ValueError, match="keep"):
         prune(tensorflow.keras.Model(sizes, layers.Dense(2)(sizes)), 0.0)
 
 
-def test_widths_suit_the_kernels(tensorflow):
+def test_widths_are_multiples_that_suit_the_kernels(tensorflow):
     from models.train.prune import kept_width
 
     assert [kept_width(64, keep) for keep in (1.0, 0.7, 0.5, 0.25, 0.01)] == [64, 48, 32, 16, 1]

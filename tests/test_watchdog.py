@@ -71,18 +71,18 @@ def test_the_watchdog_is_fed_while_critical_lanes_come_round(tmp_path: Path, sys
         systemd.receives("READY=1")
         systemd.receives("WATCHDOG=1")
         (tmp_path / "hang").touch()
-        daemon.says("lane arm does not come round: its driver hangs in a call")
+        daemon.wait_for("lane arm stalled: driver call does not return")
         systemd.received()  # its queue holds ten: the daemon must not have waited
         told = control.ask(cell.run_dir, {"do": "status"}, 5.0)
         assert told and told["health"] == ("safe" if critical else "degraded")
         if critical:
             # As long as several watchdog periods of 0.4 s, counted by a lane of 1000 samples a second.
-            cell.counted("other", "samples", cell.counts("other")["samples"] + 1500)
+            cell.wait_for_count("other", "samples", cell.counts("other")["samples"] + 1500)
             assert "WATCHDOG=1" not in systemd.received()
         else:
             systemd.receives("WATCHDOG=1")
         (tmp_path / "hang").unlink()
-        daemon.says("lane arm comes round again")
+        daemon.wait_for("lane arm makes progress again")
         systemd.receives("WATCHDOG=1")
         assert daemon.stop() == 0
         assert "STOPPING=1" in systemd.received()

@@ -1,4 +1,4 @@
-"""The frames: what goes in comes out, and no bytes whatever get past the check."""
+"""The frames: packed and unpacked they are the same, and no other bytes pass the check."""
 
 import math
 
@@ -8,22 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.commands import wire
-from agent.commands.wire import WireError, pack_ack, pack_goodbye, pack_command, unpack
+from agent.commands.wire import WireError, pack_ack, pack_command, pack_goodbye, unpack
 from agent.data import Ack, Command
 
-# What a lane sends on a box that has been up for a month.
+# From a lane on a box that has been up for a month.
 STOP = Command(
-    "cell-1/arm",
-    0x9E3779B9,
-    70_000,
-    412,
-    "stop",
-    "stop",
-    {},
-    2_678_400_000_000_000,
-    2_678_400_004_000_000,
-    500_000,
-    0xC0FFEE01,
+    node="cell-1/arm",
+    session=0x9E3779B9,
+    sequence=70_000,
+    decision=412,
+    actuator="stop",
+    verb="stop",
+    arguments={},
+    t_capture=2_678_400_000_000_000,
+    t_sent=2_678_400_004_000_000,
+    ttl=500_000,
+    clock=0xC0FFEE01,
 )
 # The same bytes in every language: array of 14, version, kind, then the fields in the order of `Command`.
 STOP_HEX = (
@@ -41,18 +41,18 @@ scalars = (
 )
 commands = st.builds(
     Command,
-    names,
-    counts,
-    counts,
-    counts,
-    names,
-    names,
-    st.dictionaries(names, scalars, max_size=2),
-    counts,
-    counts,
-    counts,
-    counts,
-    st.booleans(),
+    node=names,
+    session=counts,
+    sequence=counts,
+    decision=counts,
+    actuator=names,
+    verb=names,
+    arguments=st.dictionaries(names, scalars, max_size=2),
+    t_capture=counts,
+    t_sent=counts,
+    ttl=counts,
+    clock=counts,
+    late=st.booleans(),
 )
 acks = st.builds(Ack, names, counts, counts, st.integers(0, len(wire.VERDICTS) - 1), counts, counts)
 anything = st.recursive(
@@ -74,13 +74,13 @@ def test_a_stop_has_known_bytes_and_fits_one_burst():
     assert unpack(bytes.fromhex(STOP_HEX.replace(" ", ""))) == STOP
 
 
-def test_an_ack_and_a_bye_have_known_bytes():
+def test_an_ack_and_a_goodbye_have_known_bytes():
     assert pack_ack(Ack("stop", 7, 300, wire.SEEN, 0, 9)).hex() == "980103a473746f7007cd012c010009"
     assert pack_goodbye("box/arm", 7).hex() == "940102a7626f782f61726d07"
 
 
 @given(commands)
-def test_commands_come_back_as_they_went(command):
+def test_a_command_is_the_same_after_the_wire(command):
     try:
         frame = pack_command(command)
     except WireError as error:
@@ -90,12 +90,12 @@ def test_commands_come_back_as_they_went(command):
 
 
 @given(acks)
-def test_acks_come_back_as_they_went(ack):
+def test_an_ack_is_the_same_after_the_wire(ack):
     assert unpack(pack_ack(ack)) == ack
 
 
 @given(names, counts)
-def test_byes_come_back_as_they_went(node, session):
+def test_a_goodbye_is_the_same_after_the_wire(node, session):
     assert unpack(pack_goodbye(node, session)) == (node, session)
 
 
@@ -216,15 +216,15 @@ def test_any_message_pack_is_a_message_or_refused(value):
 
 
 @given(st.integers(0, 13), anything)
-def test_a_wrong_field_never_gets_past(at, value):
+def test_a_wrong_field_is_never_accepted(at, value):
     fields = [wire.VERSION, wire.COMMAND, *STOP]
     fields[at] = value
     try:
         command = unpack(msgpack.packb(fields))
     except WireError:
         return
-    assert [type(one) for one in command] == [type(one) for one in STOP]
+    assert list(map(type, command)) == list(map(type, STOP))
 
 
-def test_the_clock_has_one_name_per_boot():
+def test_the_clock_has_one_id_per_boot():
     assert 0 <= wire.clock_id() == wire.clock_id() < 2**32

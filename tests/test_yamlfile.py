@@ -95,7 +95,7 @@ def test_a_byte_order_mark_is_no_mistake():
         ("# nothing\n", 1, "expected 'key: value' lines"),
         ("just words\n", 1, "expected 'key: value' lines"),
         ("- a\n- b\n", 1, "expected 'key: value' lines"),
-        (laughs(9), 1, "this is no configuration"),
+        (laughs(9), 1, "not a configuration"),
         ("\n".join(" " * depth + "a:" for depth in range(30)), 21, "20 levels"),
         ("a:\n" + "- b\n" * (yamlfile.MAX_NODES + 1), yamlfile.MAX_NODES, "values"),
     ],

@@ -1,4 +1,4 @@
-"""Zones: what an outline must be, what lies inside, and how the rules of a lane come by them."""
+"""Zones: which outlines are accepted, what lies inside, how rules refer to them."""
 
 import math
 from pathlib import Path
@@ -24,9 +24,6 @@ from agent.view import zone_sketch
 SQUARE = ((0.2, 0.2), (0.6, 0.2), (0.6, 0.6), (0.2, 0.6))
 POLYGON = TypeAdapter(Polygon)
 SHARE = st.floats(0, 1)
-
-
-# -- geometry --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -62,17 +59,17 @@ def test_a_hollow_shape():
 
 def test_the_foot_of_a_box_or_its_middle():
     box = Box(0.3, 0.3, 0.5, 0.7)
-    assert not Zone(SQUARE).holds(box)
-    assert Zone(SQUARE, middle=True).holds(box)
+    assert not Zone(SQUARE).contains(box)
+    assert Zone(SQUARE, by_middle=True).contains(box)
 
 
 @pytest.mark.parametrize("box", [Box(0.4, 0.5, 0.6, 1.0), Box(0.9, 0.5, 1.1, 1.2), Box(-0.2, -0.5, 0.1, 0.0)])
-def test_the_whole_picture_holds_what_reaches_its_border(box):
-    assert Zone(((0, 0), (1, 0), (1, 1), (0, 1))).holds(box)
+def test_the_whole_picture_contains_a_box_that_reaches_its_border(box):
+    assert Zone(((0, 0), (1, 0), (1, 1), (0, 1))).contains(box)
 
 
 @given(st.tuples(SHARE, SHARE), st.tuples(SHARE, SHARE), SHARE, SHARE, st.booleans())
-def test_neighbours_share_a_border_and_no_point_of_it(start, end, x, y, on_it):
+def test_neighbours_share_a_border_but_no_point_of_it(start, end, x, y, on_it):
     """Two halves of the picture, on either side of any line: each point is in exactly one of them."""
     (ax, _), (bx, _) = start, end
     left, right = ((0, 0), (ax, 0), (bx, 1), (0, 1)), ((1, 0), (ax, 0), (bx, 1), (1, 1))
@@ -83,20 +80,20 @@ def test_neighbours_share_a_border_and_no_point_of_it(start, end, x, y, on_it):
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=3, max_size=8, unique=True), SHARE, SHARE)
-def test_inside_is_what_opencv_says(corners, x, y):
+def test_inside_agrees_with_opencv(corners, x, y):
     """Off the border, where the two may differ by their conventions."""
     polygon = [(a / 20, b / 20) for a, b in corners]
-    far = cv2.pointPolygonTest(np.array(polygon, np.float32), (x, y), True)
-    assume(abs(far) > 1e-5)
+    distance = cv2.pointPolygonTest(np.array(polygon, np.float32), (x, y), True)
+    assume(abs(distance) > 1e-5)
     try:
         POLYGON.validate_python(polygon)
     except ValidationError:
         assume(False)
-    assert Zone(polygon).inside(x, y) == (far > 0)
+    assert Zone(polygon).inside(x, y) == (distance > 0)
 
 
 @pytest.mark.parametrize(
-    "corners, said",
+    "corners, message",
     [
         ([[0, 0], [1, 1], [1, 0], [0, 1]], r"the side \[0, 0\] to \[1, 1\] meets the side \[1, 0\] to \[0, 1\]"),
         ([[0, 0], [1, 0], [1, 1], [0.5, 0], [0, 1]], "meets the side"),  # touches with a corner
@@ -114,8 +111,8 @@ def test_inside_is_what_opencv_says(corners, x, y):
         ([[0, 0], [1, 1], ["x", 0]], "valid number"),
     ],
 )
-def test_an_outline_that_is_none(corners, said):
-    with pytest.raises(ValidationError, match=said):
+def test_a_bad_outline_is_refused(corners, message):
+    with pytest.raises(ValidationError, match=message):
         POLYGON.validate_python(corners)
 
 
@@ -124,15 +121,13 @@ def test_a_corner_on_a_straight_side_is_allowed():
 
 
 @given(st.lists(st.tuples(SHARE, SHARE), min_size=0, max_size=40))
-def test_any_corners_are_taken_or_refused(corners):
+def test_any_corners_are_accepted_or_refused(corners):
     try:
-        taken = POLYGON.validate_python(corners)
+        polygon = POLYGON.validate_python(corners)
     except ValidationError:
         return
-    assert Zone(taken).inside(0.5, 0.5) in (True, False)
+    assert Zone(polygon).inside(0.5, 0.5) in (True, False)
 
-
-# -- in a configuration ----------------------------------------------------------------------------------------------------
 
 ROAD = """\
 lanes:
@@ -163,7 +158,7 @@ def load(folder: Path, old: str = "", new: str = "") -> Config:
 
 
 @pytest.mark.parametrize(
-    "old, new, line, said",
+    "old, new, line, message",
     [
         ("zone: stop", "zone: stpo", 15, "no zone of lane 'road' 'stpo'; did you mean 'stop'?"),
         ("stop: [[0, 0.5], [1, 0.5]", "stop: [[1, 0.5], [0, 0.5]", 6, "'lanes.road.zones.stop': the side [0, 1] to"),
@@ -176,50 +171,51 @@ def load(folder: Path, old: str = "", new: str = "") -> Config:
             "lane: road, label: vehicle",
             "lane: arm, label: deviation",
             15,
-            "lane 'arm' sees no pictures: it has no zones",
+            "lane 'arm' reads no pictures: it has no zones",
         ),
         (
             "model: arm-deviation",
             "model: arm-deviation\n    zones: {here: [[0, 0], [1, 0], [1, 1]]}",
             10,
-            "a zone is a part of a picture, and model 'arm-deviation' sees none: remove it",
+            "a zone is a part of a picture, and model 'arm-deviation' reads none: remove it",
         ),
     ],
 )
-def test_a_mistake_is_one_line_with_its_place(tmp_path, old, new, line, said):
+def test_a_mistake_is_one_line_with_its_place(tmp_path, old, new, line, message):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, old, new)
-    told = [one for one in caught.value.mistakes if said in one]
-    assert told and told[0].startswith(f"{tmp_path}/road.yaml:{line}: ")
+    mistakes = [mistake for mistake in caught.value.mistakes if message in mistake]
+    assert mistakes and mistakes[0].startswith(f"{tmp_path}/road.yaml:{line}: ")
 
 
 def vehicles(*feet, lane="road", label="vehicle", score=0.9):
     return [Evidence(lane, label, score, 1, Box(x - 0.1, y - 0.2, x + 0.1, y)) for x, y in feet]
 
 
-def test_rules_know_the_zones_that_they_name(tmp_path):
+def test_rules_use_the_zones_that_they_name(tmp_path):
     rules = rules_of(load(tmp_path))
     near, far = (0.5, 0.9), (0.5, 0.4)
-    assert [one.verb for one in rules.decide("road", 1, 1, vehicles(near, far, far))] == ["vehicles"]
-    seen = vehicles(near, far, (0.2, 0.6), (0.8, 0.7))
-    (decision,) = rules.decide("road", 2, 2, seen)
+    assert [decision.verb for decision in rules.decide("road", 1, 1, vehicles(near, far, far))] == ["vehicles"]
+    evidence = vehicles(near, far, (0.2, 0.6), (0.8, 0.7))
+    (decision,) = rules.decide("road", 2, 2, evidence)
     assert decision.verb == "people"
-    assert decision.evidence == (seen[0], seen[2])  # so many as it asks for, and none from elsewhere
+    assert decision.evidence == (evidence[0], evidence[2])  # `count` of them, and none from elsewhere
 
 
 @pytest.mark.parametrize("kind", ["all", "some", "sum"])
-def test_every_kind_of_rule_knows_them(tmp_path, kind):
+def test_every_kind_of_rule_uses_them(tmp_path, kind):
     loaded = load(tmp_path, "    any:\n", f"    at_least: 1\n    confidence: 0.5\n    {kind}:\n")
     for feet, verb in ((0.4, "vehicles"), (0.9, "people")):
-        assert [one.verb for one in rules_of(loaded).decide("road", 1, 1, vehicles((0.5, feet), (0.2, feet)))] == [verb]
+        (decision,) = rules_of(loaded).decide("road", 1, 1, vehicles((0.5, feet), (0.2, feet)))
+        assert decision.verb == verb
 
 
-def test_a_rule_may_bring_its_own_corners(tmp_path):
+def test_a_rule_may_have_its_own_corners(tmp_path):
     rules = rules_of(load(tmp_path, "zone: stop", "zone: [[0, 0], [1, 0], [1, 0.5], [0, 0.5]]"))
-    assert [one.verb for one in rules.decide("road", 1, 1, vehicles((0.5, 0.4), (0.2, 0.4)))] == ["people"]
+    assert [decision.verb for decision in rules.decide("road", 1, 1, vehicles((0.5, 0.4), (0.2, 0.4)))] == ["people"]
 
 
-def test_a_zone_drawn_anew_changes_the_rules_and_no_lane(tmp_path):
+def test_a_changed_zone_changes_the_rules_and_no_lane(tmp_path):
     old, new = load(tmp_path), load(tmp_path, "[[0, 0.5], [1, 0.5]", "[[0, 0.3], [1, 0.3]")
     assert compare(old, new) == ([], [], [])
     before, same, after = rules_of(old), rules_of(old), rules_of(new)
@@ -228,18 +224,15 @@ def test_a_zone_drawn_anew_changes_the_rules_and_no_lane(tmp_path):
     after.carry_over(before)
     assert same.rules[0] is before.rules[0]
     assert after.rules[0] is not before.rules[0]
-    assert [one.verb for one in after.decide("road", 2, 2, vehicles((0.5, 0.4), (0.2, 0.4)))] == ["people"]
+    assert [decision.verb for decision in after.decide("road", 2, 2, vehicles((0.5, 0.4), (0.2, 0.4)))] == ["people"]
 
 
-def test_what_a_recording_keeps_of_the_configuration_has_the_zones(tmp_path):
+def test_the_configuration_in_a_recording_has_the_zones(tmp_path):
     loaded = load(tmp_path)
     again = Config.model_validate_json(loaded.model_dump_json())
     assert again == loaded
-    (rule,), (known,) = rules_of(again).rules, rules_of(loaded).rules
-    assert rule.config == known.config
-
-
-# -- the sketch ------------------------------------------------------------------------------------------------------------
+    (rule,), (expected,) = rules_of(again).rules, rules_of(loaded).rules
+    assert rule.config == expected.config
 
 
 def test_the_sketch_has_grid_and_zones_at_their_coordinates():

@@ -44,7 +44,7 @@ class Size(NamedTuple):
 
 def measure(model: str | None, samples: int, busy: bool, recorder: bool, short: bool = False) -> dict[str, Any]:
     """All figures of this bench, times in ms. model: package of the camera lane."""
-    size = Size(rounds=2, camera=120, sensor=1000, four_cameras=50, slope=20_000)
+    size = Size(rounds=2, camera=100, sensor=800, four_cameras=30, slope=10_000)
     if not short:
         size = Size(rounds=4, camera=samples, sensor=max(samples, 2000), four_cameras=100, slope=100_000)
     camera = package.open_package(package.find(model or CAMERA_MODEL))

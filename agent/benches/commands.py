@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,23 @@ import click
 
 from agent.options import json_option
 
+MISSING = "reflexd bench needs psutil: pip install 'reflexd[bench]'"
 short_option = click.option("--short", is_flag=True, help="Fewer repeats: two minutes at most.")
+
+
+def _with_psutil(command: Callable[..., int | None]) -> Callable[..., int | None]:
+    """The command, with one clear message where the extra is not installed."""
+
+    @wraps(command)
+    def checked(**options: Any) -> int | None:
+        try:
+            return command(**options)
+        except ModuleNotFoundError as error:
+            if error.name != "psutil":
+                raise
+            raise click.ClickException(MISSING) from error
+
+    return checked
 
 
 @click.group()
@@ -30,6 +47,7 @@ def _report(result: dict[str, Any], text: Callable[[dict[str, Any]], str], as_js
 @click.option("--recorder", is_flag=True, help="Also with recorder and metrics against neither.")
 @short_option
 @json_option
+@_with_psutil
 def bench_arc(**options: Any) -> None:
     """Camera and sensor lane against a bare script, in alternating runs: capture to applied in ms."""
     from agent.benches import arc
@@ -43,6 +61,7 @@ def bench_arc(**options: Any) -> None:
 @click.option("--samples", default=1_000_000, show_default=True, help="Through one lane, as fast as possible.")
 @short_option
 @json_option
+@_with_psutil
 def bench_soak(samples: int, short: bool, as_json: bool) -> None:
     """Memory, open files and threads of the daemon over a million samples."""
     from agent.benches import soak
@@ -56,6 +75,7 @@ def bench_soak(samples: int, short: bool, as_json: bool) -> None:
 @click.option("--seed", default=0, show_default=True, help="Of the random moments.")
 @short_option
 @json_option
+@_with_psutil
 def bench_faults(times: int, seed: int, short: bool, as_json: bool) -> int:
     """Inject every simulated fault at random. Exit code 1: a lane not recovered, a decision lost, or safe too late."""
     from agent.benches import faults
@@ -69,6 +89,7 @@ def bench_faults(times: int, seed: int, short: bool, as_json: bool) -> int:
 @click.option("--times", default=10, show_default=True, help="How often the daemon is killed.")
 @short_option
 @json_option
+@_with_psutil
 def bench_restart(times: int, short: bool, as_json: bool) -> None:
     """Kill the daemon (kill -9): time until the actuator is safe, and until the new daemon decides."""
     from agent.benches import restart
@@ -83,6 +104,7 @@ def bench_restart(times: int, short: bool, as_json: bool) -> None:
 )
 @short_option
 @json_option
+@_with_psutil
 def bench_senses(data: Path | None, short: bool, as_json: bool) -> None:
     """What gates, reduced decoding, coarse models and fusion save and cost on real recordings."""
     from agent.benches import senses

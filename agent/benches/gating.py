@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
 
 from agent import package
@@ -18,6 +20,7 @@ from agent.rules.engine import Rules
 from agent.rules.scene import Scene
 
 GATE: dict[str, Any] = {"keyframe": {}, "motion": {}}
+SHORT_FRAMES = 300
 APART, LASTING = 10, 3  # frames: an appearance starts after APART without a person and has at least LASTING
 
 
@@ -75,13 +78,11 @@ def _delay(in_force: Sequence[bool], start: int) -> int | None:
     return next((number for number, detected in enumerate(in_force[start:]) if detected), None)
 
 
-def evidence_bytes(data: Path) -> dict[str, Any]:
+def evidence_bytes(data: Path, short: bool = False) -> dict[str, Any]:
     """Bytes of a frame's evidence in a coarse lane, as the recorder packs it, against the frame's own."""
-    import msgpack
-
     lane = coarse_lane(data / CLIP)
     sizes, frame_bytes = [], 0
-    for sample, _ in lane.play(Scene(Rules({}, {}))):
+    for sample, _ in islice(lane.play(Scene(Rules({}, {}))), SHORT_FRAMES if short else None):
         evidence = [(each.label, each.score, each.box) for each in lane.evidence or ()]
         sizes.append(len(msgpack.packb(evidence)))
         frame_bytes = sample.payload.nbytes

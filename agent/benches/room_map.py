@@ -1,4 +1,4 @@
-"""`python -m agent.benches.room_map`: draws agent/rooms.svg, the rooms of agent/ and what imports what, from the code itself."""
+"""`python -m agent.benches.room_map`: draws agent/rooms.svg, the rooms of agent/ and their imports, from the code."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ SMALL = {"ledger_text": "ledger", "__main__": "cli"}  # drawn with these
 
 def _places() -> dict[str, tuple[float, float]]:
     """Middle of each room's box."""
-    places = {}
+    places: dict[str, tuple[float, float]] = {}
     for number, (_, rooms) in enumerate(ROWS):
         step = (WIDTH - LEFT) / len(rooms)
         for column, room in enumerate(rooms):
@@ -102,19 +102,20 @@ def draw() -> str:
     """The picture as SVG."""
     places = _places()
     edges = {(SMALL.get(high, high), SMALL.get(low, low)) for high, low in room_imports()}
-    missing = {room for pair in edges for room in pair} - places.keys() - {"models.train"}
+    missing = {room for pair in edges for room in pair} - set(places) - {"models.train"}
     if missing:
         raise SystemExit(f"room_map: no place for {', '.join(sorted(missing))}: add them to ROWS")
     ground = ROWS[-1][1].keys()
     arrows = _needed({(high, low) for high, low in edges if high != low and low not in ground and high in places})
     height = TOP + ROW * len(ROWS) + 4
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="Helvetica, Arial, sans-serif">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}"'
+        ' font-family="Helvetica, Arial, sans-serif">',
         '<defs><marker id="tip" viewBox="0 0 6 6" refX="5" refY="3" markerWidth="5" markerHeight="5" orient="auto">'
         '<path d="M0 0 6 3 0 6z" fill="#8a94a6"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="12" y="20" font-size="13" fill="#5b6675">{len(places)} rooms. An arrow means: imports, never upwards.'
-        " Left out: what a longer path shows, and the ground, which all of them stand on.</text>",
+        f'<text x="12" y="20" font-size="13" fill="#5b6675">{len(places)} rooms. An arrow means: imports, never '
+        "upwards. Left out: what a longer path shows, and the ground, which all of them stand on.</text>",
     ]
     for number, (title, _) in enumerate(ROWS):
         y, shade = TOP + ROW * number, "#f4f7fb" if number % 2 == 0 else "#ffffff"

@@ -25,7 +25,7 @@ def measure(data: Path | None, short: bool = False) -> dict[str, Any]:
         "gates": gating.measure(data),
         "full_hd": full_hd.gate_and_preparation(data, short),
         "reduced": full_hd.reduced(data, movenet(data), short),
-        "coarse": gating.evidence_bytes(data),
+        "coarse": gating.evidence_bytes(data, short),
         "fusion": fusion.measure(short),
         "machine": machine(),
         "scenes": {

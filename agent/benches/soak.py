@@ -57,7 +57,7 @@ def measure(samples: int, short: bool = False) -> dict[str, Any]:
 
 
 def arm_configuration(folder: Path) -> dict[str, Any]:
-    """One simulated arm as fast as its samples are taken, which stops a robot."""
+    """A simulated arm without pacing, whose deviations stop a robot."""
     condition = {"lane": "arm", "label": "deviation", "score": 0.7, "hits": 2, "of": 3}
     return {
         "run_dir": str(folder),

@@ -15,7 +15,7 @@ class lock:
         """taken: the message in that case."""
         try:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self.file = open(path, "a", encoding="ascii")
+            self.file = open(path, "a", encoding="ascii")  # noqa: SIM115 open as long as the lock is held
         except OSError as error:
             advice = "set run_dir to a folder that this user may write"
             raise ConfigError([f"{error.filename or path}: {error.strerror}: {advice}"]) from error

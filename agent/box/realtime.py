@@ -44,7 +44,7 @@ def set_process() -> list[Setting]:
 
 
 def freeze_objects() -> None:
-    """After the start: exempt what exists from garbage collection, which would walk it again (50 ms for 600,000 objects)."""
+    """After the start: exempt all objects from garbage collection, which would take 50 ms for 600,000 of them."""
     gc.collect()
     gc.freeze()
     # A lane makes a dozen small tuples per sample and no cycles: collect rarely, and only what is new.

@@ -1,4 +1,4 @@
-"""The last check before the device: which command may move the actuator, and when silence means safe. Takes the time."""
+"""The last check before the device: which command may move it, and when silence means safe. Time is an argument."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Host:
     """Actuators, each with a socket and a thread of its own."""
 
     def __init__(self, actuators: Sequence[Hosted], access: Access | None, use_realtime: bool) -> None:
-        """access: None where no endpoint needs keys. Raises OSError where an address cannot be bound or a key not read."""
+        """access: None where no endpoint needs keys. Raises OSError for an address or a key that cannot be used."""
         self.access = access
         self.use_realtime = use_realtime
         self.contexts: list[zmq.Context[zmq.Socket[bytes]]] = []

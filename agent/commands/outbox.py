@@ -15,7 +15,7 @@ import zmq
 
 from agent import ledger
 from agent.commands import wire
-from agent.commands.wire import APPLIED, SEEN, VERDICTS, WireError, clock_id, pack_goodbye, pack_command, unpack
+from agent.commands.wire import APPLIED, SEEN, VERDICTS, WireError, clock_id, pack_command, pack_goodbye, unpack
 from agent.data import Ack, Command, Decision
 from agent.keys import Curve
 from agent.ledger import Ledger

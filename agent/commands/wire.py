@@ -42,7 +42,7 @@ class WireError(ValueError):
 
 
 def pack_command(command: Command) -> bytes:
-    """At most COMMAND_BYTES. Raises WireError where it is longer, or has values other than numbers, text and booleans."""
+    """At most COMMAND_BYTES. Raises WireError where it is longer or has values other than numbers, text, booleans."""
     if not _is_plain(command):
         raise WireError(f"command for {str(command.actuator)[:NAME_BYTES]!r}: {_not_plain(command)}")
     frame = msgpack.packb((VERSION, COMMAND, *command))

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration that its models alone cannot see; one line of file:line and advice each."""
+"""Checks of a configuration beyond those of its models; each mistake is one line with file:line and advice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from agent.commands import wire
 from agent.commands.guard import within_limits
-from agent.config.lane_checks import bad_names, labels_of, lane_mistakes, sees
+from agent.config.lane_checks import bad_name, labels_of, lane_mistakes, reads_pictures
 from agent.config.models import ActuatorConfig, Config, Device, LaneConfig
 from agent.data import Arguments, Command
 from agent.keys import is_local
@@ -18,26 +18,43 @@ from agent.yamlfile import Document, Place, unknown
 from drivers import base as drivers
 from drivers.base import DriverError
 
+COUNT, TIME = (1 << 32) - 1, (1 << 63) - 1
+# A command with the largest numbers, to find out whether the longest one fits a message.
+LARGEST = Command(
+    node="",
+    session=COUNT,
+    sequence=COUNT,
+    decision=COUNT,
+    actuator="",
+    verb="",
+    arguments={},
+    t_capture=TIME,
+    t_sent=TIME,
+    ttl=COUNT,
+    clock=COUNT,
+)
+
 
 def all_mistakes(config: Config, document: Document) -> Iterator[str]:
-    """What the models alone cannot see: names that point nowhere, driver options, model packages, binds."""
+    """Names without a definition, options of drivers, model packages, endpoints."""
     for name, lane in config.lanes.items():
-        yield from bad_names(document, ("lanes", name), name)
+        yield from bad_name(document, ("lanes", name), name)
         yield from _bad_device(document, ("lanes", name, "source"), lane.source, source=True)
         yield from lane_mistakes(config, document, name)
     for name, actuator in config.actuators.items():
-        yield from bad_names(document, ("actuators", name), name)
+        yield from bad_name(document, ("actuators", name), name)
         if actuator.device:
             yield from _bad_device(document, ("actuators", name, "device"), actuator.device, source=False)
         yield from _bad_command(config, document, ("actuators", name), name, "rest", actuator.rest, {})
-        yield from _bad_bind(config, document, name)
+        yield from _bad_endpoint(config, document, name)
     labels = {name: labels_of(document, lane) for name, lane in config.lanes.items()}  # once, for all rules
     for name in config.rules:
         yield from _bad_rule(config, document, name, labels)
     for index, name in enumerate(config.recorder.events.rules):
         yield from unknown(document, ("recorder", "events", "rules", index), name, "rule", config.rules)
     if config.metrics.port and not is_local(f"tcp://{config.metrics.host}:0") and not config.insecure:
-        yield f"{document.at(('metrics', 'host'))}: metrics have no keys: serve them on 127.0.0.1, or say 'insecure: true'"
+        line = document.at(("metrics", "host"))
+        yield f"{line}: metrics have no keys: serve them on 127.0.0.1, or set 'insecure: true'"
 
 
 def _bad_device(document: Document, place: Place, device: Device, source: bool) -> Iterator[str]:
@@ -47,8 +64,8 @@ def _bad_device(document: Document, place: Place, device: Device, source: bool) 
         yield f"{document.at((*place, 'driver'))}: {error}"
         return
     if issubclass(module.Driver, drivers.Actuator) == source:
-        wanted = "a source (camera, sensor, microphone)" if source else "an actuator"
-        yield f"{document.at((*place, 'driver'))}: driver '{device.driver}' is not {wanted}"
+        expected = "a source (camera, sensor, microphone)" if source else "an actuator"
+        yield f"{document.at((*place, 'driver'))}: driver '{device.driver}' is not {expected}"
         return
     try:
         module.Options.model_validate(device.options)
@@ -56,18 +73,19 @@ def _bad_device(document: Document, place: Place, device: Device, source: bool) 
         yield from document.explain(error, module.Options, place)
 
 
-def _bad_bind(config: Config, document: Document, name: str) -> Iterator[str]:
+def _bad_endpoint(config: Config, document: Document, name: str) -> Iterator[str]:
     endpoint, actuator = config.endpoint(name), config.actuators[name]
     place = ("actuators", name, "endpoint")
     size = len(os.fsencode(endpoint.removeprefix("ipc://")))
     if endpoint.startswith("ipc://") and size > 107:
-        yield f"{document.at(place)}: the socket path has {size} bytes, the kernel takes 107: shorten run_dir"
+        yield f"{document.at(place)}: the socket path has {size} bytes, the kernel's limit is 107: shorten run_dir"
     if is_local(endpoint) or config.insecure:
         return
     if config.keys is None or (actuator.device is None and actuator.server_key is None):
         yield (
-            f"{document.at(place)}: '{endpoint}' can be reached from the network and there are no keys: use 'reflexd keys DIR',"
-            " set 'keys' (and 'server_key' of a remote actuator), or say 'insecure: true' if the network is yours alone"
+            f"{document.at(place)}: '{endpoint}' can be reached from the network and has no keys:"
+            " use 'reflexd keys DIR', set 'keys' (and 'server_key' of a remote actuator),"
+            " or 'insecure: true' where the network is yours alone"
         )
 
 
@@ -75,40 +93,39 @@ def _bad_rule(
     config: Config, document: Document, name: str, labels: Mapping[str, Mapping[str, None] | None]
 ) -> Iterator[str]:
     rule, place = config.rules[name], ("rules", name)
-    yield from bad_names(document, place, name)
+    yield from bad_name(document, place, name)
     yield from unknown(document, (*place, "actuator"), rule.actuator, "actuator", config.actuators)
     if rule.actuator in config.actuators:
         yield from _bad_command(config, document, place, rule.actuator, "verb", rule.verb, rule.arguments)
     for index, condition in enumerate(rule.conditions):
         here = (*place, rule.kind, index)
         yield from unknown(document, (*here, "lane"), condition.lane, "lane", config.lanes)
-        said = labels.get(condition.lane)
-        if said is not None:  # a rule on a label that its model never says would never fire
-            kind_of = f"label of model '{config.lanes[condition.lane].model}'"
-            yield from unknown(document, (*here, "label"), condition.label, kind_of, said)
+        reported = labels.get(condition.lane)
+        if reported is not None:  # a rule on a label that its model never reports would never hold
+            kind = f"label of model '{config.lanes[condition.lane].model}'"
+            yield from unknown(document, (*here, "label"), condition.label, kind, reported)
         if condition.zone and condition.lane in config.lanes:
             yield from _bad_zone(document, (*here, "zone"), condition, config.lanes[condition.lane])
 
 
 def _bad_zone(document: Document, place: Place, condition: Condition, lane: LaneConfig) -> Iterator[str]:
-    """Evidence that has no place is in no zone."""
-    if isinstance(condition.zone, str) and (lane.zones or sees(document, lane)):
+    """Only evidence from pictures has a place, and so can be in a zone."""
+    if isinstance(condition.zone, str) and (lane.zones or reads_pictures(document, lane)):
         yield from unknown(document, place, condition.zone, f"zone of lane '{condition.lane}'", lane.zones)
-    elif not sees(document, lane):
-        yield f"{document.at(place)}: lane '{condition.lane}' sees no pictures: it has no zones"
+    elif not reads_pictures(document, lane):
+        yield f"{document.at(place)}: lane '{condition.lane}' reads no pictures: it has no zones"
 
 
 def _bad_command(
     config: Config, document: Document, place: Place, name: str, key: str, verb: str, arguments: Arguments
 ) -> Iterator[str]:
-    """What the actuator would refuse, or what is too long for one message."""
+    """A verb or an argument that the actuator would refuse, or a command too long for one message."""
     actuator = config.actuators[name]
-    takes = actuator.verbs or _driver_verbs(actuator)
-    if takes and verb not in takes:
-        yield f"{document.at((*place, key))}: actuator '{name}' takes {', '.join(takes)}, not '{verb}'"
-    node = f"{config.node}/{max(config.feeding(name), key=len, default='')}"
-    count, time = (1 << 32) - 1, (1 << 63) - 1
-    longest = Command(node, count, count, count, name, verb, arguments, time, time, count, count)
+    accepted = actuator.verbs or _driver_verbs(actuator)
+    if accepted and verb not in accepted:
+        yield f"{document.at((*place, key))}: actuator '{name}' accepts {', '.join(accepted)}, not '{verb}'"
+    longest_lane = max(config.feeding(name), key=len, default="")
+    longest = LARGEST._replace(node=f"{config.node}/{longest_lane}", actuator=name, verb=verb, arguments=arguments)
     if not within_limits(arguments, actuator.limits):
         yield f"{document.at((*place, 'arguments'))}: outside the limits of actuator '{name}'"
     try:
@@ -118,7 +135,7 @@ def _bad_command(
 
 
 def _driver_verbs(actuator: ActuatorConfig) -> Sequence[str]:
-    """What its driver takes, which may follow from its options; nothing for any verb, or if the driver cannot be made."""
+    """Verbs of its driver, which may depend on its options; empty for any verb, and where the driver cannot be made."""
     if actuator.device is None:
         return ()
     try:

@@ -1,4 +1,4 @@
-"""reflexd.yaml -> a checked Config. A mistake gives file:line, the key, what was expected and the nearest valid name."""
+"""Loads and checks reflexd.yaml. A mistake has file:line, the key, what was expected and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def load_config(path: Path) -> Config:
 
 
 def validate_config(document: Document) -> Config:
+    """The checked configuration of a document. Raises ConfigError with every mistake found."""
     try:
         config = Config.model_validate(document.data)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""What reflexd.yaml may say: one model a section."""
+"""The configuration reflexd.yaml as pydantic models, one for each section."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Device(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    driver: str = Field(description="kind.name of a file in drivers/, or a dotted path to anybody's")
+    driver: str = Field(description="kind.name of a file in drivers/, or the dotted path of another module")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -31,28 +31,30 @@ class Device(BaseModel):
 
 
 class LaneConfig(Section):
+    """A source, the models that read it, and the limits of both."""
+
     source: Device
     model: str = Field(description="a bundled package's name, or a folder with a manifest.yaml")
     then: str = Field("", description="a second model, which reads the keypoints that the first one finds: pose-fall")
     refine: RefineConfig | None = Field(None, description="a model that infers again where the first one is in doubt")
-    gate: GateConfig | None = Field(None, description="which samples are worth an inference; default all")
+    gate: GateConfig | None = Field(None, description="which samples are inferred on; default: all")
     zones: dict[str, Polygon] = Field(
         {}, max_length=64, description="name: corners [x, y] in shares of the frame, in order"
     )
     shrink: Literal["auto"] | int = Field(
-        1, description="of pictures take every so many pixels; auto: as the first ones allow"
+        1, description="use every n-th pixel of pictures; auto: chosen by the first ones"
     )
     reference: Path | None = Field(
         None, description="PNG or JPEG of a good part, for a model that compares; beside this file"
     )
     hop_ms: float | None = Field(
-        None, ge=1, le=60_000, description="of a model that hears: infer so often; default the model's"
+        None, ge=1, le=60_000, description="of a sound model: time between two inferences; default: the model's"
     )
     threads: int = Field(1, ge=1, le=64, description="of the interpreter")
     cores: list[int] = Field(
-        [], description="CPUs this lane may use; empty: one, chosen, where SCHED_FIFO is allowed, else all"
+        [], description="CPUs this lane may use; empty: one of its own where SCHED_FIFO is allowed, else all"
     )
-    critical: bool = Field(True, description="its actuators go safe when it stops; if false they go on without it")
+    critical: bool = Field(True, description="its actuators go safe when it stops; false: they do not need it")
     budget_ms: float | None = Field(None, gt=0, description="capture to applied; default: the model's")
 
     @field_validator("shrink")
@@ -64,17 +66,19 @@ class LaneConfig(Section):
 
     @property
     def models(self) -> list[str]:
-        """Names, in the order of their work."""
+        """Names, in the order in which they run."""
         return [self.model, *([self.refine.model] if self.refine else []), *([self.then] if self.then else [])]
 
 
 class ActuatorConfig(Section):
+    """A device that obeys rules, on this box or another, and what it accepts."""
+
     device: Device | None = Field(
-        None, description="what `reflexd actuate` drives; left out where it runs on another box"
+        None, description="driver and options for `reflexd actuate`; left out where that runs on another box"
     )
     endpoint: str = Field("", description="ZeroMQ address; default an ipc socket in run_dir")
     rest: str = Field(description="the verb while no rule holds")
-    safe_after_ms: float = Field(100.0, ge=10, le=100, description="silence after which it goes safe")
+    safe_after_ms: float = Field(100.0, ge=10, le=100, description="time without heart-beats after which it is safe")
     verbs: list[str] = Field([], description="verbs it accepts; default the driver's")
     limits: dict[str, tuple[float, float]] = Field(
         {}, description="argument: [lowest, highest]; values outside are refused"
@@ -101,11 +105,15 @@ class ActuatorConfig(Section):
 
 
 class Keys(Section):
+    """CURVE keys, for commands across a network."""
+
     own: Path = Field(description="this box's secret key file, from `reflexd keys`")
     authorized: Path | None = Field(None, description="folder of public key files that may command our actuators")
 
 
 class Metrics(Section):
+    """The HTTP server for Prometheus."""
+
     port: int = Field(default=0, ge=0, le=65535, description="serve /metrics, /healthz and /readyz here; 0: not at all")
     host: str = "127.0.0.1"
 
@@ -113,7 +121,7 @@ class Metrics(Section):
 class Events(Section):
     """Clips around decisions, in state_dir/events."""
 
-    rules: list[str] = Field(default=[], description="whose decisions begin a clip")
+    rules: list[str] = Field(default=[], description="rules whose decisions start a clip")
     before_s: float = Field(default=5.0, ge=0, le=60)
     after_s: float = Field(default=5.0, gt=0, le=60)
     files: int = Field(default=100, ge=1, le=100_000, description="older ones are deleted")
@@ -123,21 +131,23 @@ class Events(Section):
 
 
 class Recorder(Section):
+    """The flight recorder's files, in state_dir/recordings."""
+
     enabled: bool = Field(
         default=True, description="keep the newest samples, evidence and decisions for `reflexd replay`"
     )
-    file_mb: float = Field(default=10.0, ge=0.1, le=1000, description="a new file from this size on")
+    file_mb: float = Field(default=10.0, ge=0.1, le=1000, description="size at which a new file starts")
     files: int = Field(default=20, ge=1, le=10_000, description="older ones are deleted")
     events: Events = Field(default_factory=lambda: Events())
-    pictures: bool = Field(default=False, description="keep what picture models see, too, not only what they say")
+    pictures: bool = Field(default=False, description="keep the inputs of picture models, too, not only their outputs")
 
 
 class Config(Section):
+    """The whole file."""
+
     node: str = Field("box", pattern=NAME, description="this box's name in commands")
     run_dir: Path = Field(default_factory=lambda: default_run_dir(), description="sockets, ledgers, lock")
-    state_dir: Path = Field(
-        default_factory=lambda: _default_state_dir(), description="recordings lie in its recordings/"
-    )
+    state_dir: Path = Field(default_factory=lambda: _default_state_dir(), description="recordings and events")
     realtime: bool = Field(True, description="use SCHED_FIFO where allowed")
     insecure: bool = Field(False, description="allow network endpoints without keys; doctor reports it")
     keys: Keys | None = None
@@ -156,28 +166,29 @@ class Config(Section):
         return frozenset(name for name, rule in self.rules.items() if rule.late == "drop")
 
     def feeding(self, actuator: str) -> list[str]:
-        """Lanes that a rule of this actuator looks at."""
-        return sorted({c.lane for rule in self.rules.values() if rule.actuator == actuator for c in rule.conditions})
+        """Lanes that a rule of this actuator depends on."""
+        rules = [rule for rule in self.rules.values() if rule.actuator == actuator]
+        return sorted({condition.lane for rule in rules for condition in rule.conditions})
 
     def senders(self, actuator: str) -> list[str]:
-        """box/lane of everybody who must be alive for this actuator to leave its safe state."""
+        """box/lane of every sender that must be alive for this actuator to leave its safe state."""
         critical = [lane for lane in self.feeding(actuator) if self.lanes[lane].critical]
         return self.actuators[actuator].senders or [f"{self.node}/{lane}" for lane in critical]
 
 
 def default_run_dir() -> Path:
-    """systemd's RUNTIME_DIRECTORY, else /run/reflexd for root, else the user's runtime folder."""
-    mine = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/reflexd-{os.geteuid()}"
-    return _folder_of("RUNTIME_DIRECTORY", "/run", mine)
+    """RUNTIME_DIRECTORY of systemd, else /run/reflexd for root, else the user's runtime folder."""
+    of_user = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/reflexd-{os.geteuid()}"
+    return _folder_of("RUNTIME_DIRECTORY", "/run", of_user)
 
 
 def _default_state_dir() -> Path:
-    """systemd's STATE_DIRECTORY, else /var/lib/reflexd for root, else the user's state folder."""
-    mine = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return _folder_of("STATE_DIRECTORY", "/var/lib", mine)
+    """STATE_DIRECTORY of systemd, else /var/lib/reflexd for root, else the user's state folder."""
+    of_user = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    return _folder_of("STATE_DIRECTORY", "/var/lib", of_user)
 
 
 def _folder_of(variable: str, of_root: str, of_user: str | Path) -> Path:
-    """variable: systemd puts a list there, the first is ours."""
-    given = os.environ.get(variable, "").split(":")[0]
-    return Path(given) if given else Path(of_root if os.geteuid() == 0 else of_user) / "reflexd"
+    """variable: a list from systemd, of which the first folder is used as it is."""
+    first = os.environ.get(variable, "").split(":")[0]
+    return Path(first) if first else Path(of_root if os.geteuid() == 0 else of_user) / "reflexd"

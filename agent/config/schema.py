@@ -1,4 +1,4 @@
-"""The JSON schema of the configuration with every shipped driver's options, for editors and forms."""
+"""The JSON schema of the configuration with the options of every shipped driver, for editors and forms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from drivers import base as drivers
 
 
 def full() -> dict[str, Any]:
-    """Config's schema in which a source or device is one of the shipped drivers, or anybody's by dotted path."""
+    """Config's schema, in which a source or device is a shipped driver, or another module by its dotted path."""
     schema = Config.model_json_schema()
     shared = schema.setdefault("$defs", {})
     sources: list[dict[str, Any]] = []
@@ -18,16 +18,16 @@ def full() -> dict[str, Any]:
         try:
             module = drivers.load(name)
         except drivers.DriverError:
-            continue  # its library is not installed here, so its options are not known
+            continue  # its library is not installed, so its options are not known
         target = devices if issubclass(module.Driver, drivers.Actuator) else sources
-        target.append(_one_driver(name, module.Options.model_json_schema(), shared))
+        target.append(_driver_schema(name, module.Options.model_json_schema(), shared))
     lane, actuator = shared["LaneConfig"]["properties"], shared["ActuatorConfig"]["properties"]
     lane["source"] = {"anyOf": [*sources, {"$ref": "#/$defs/Device"}]}
     actuator["device"] = {"anyOf": [*devices, {"$ref": "#/$defs/Device"}, {"type": "null"}], "default": None}
     return schema
 
 
-def _one_driver(name: str, options: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+def _driver_schema(name: str, options: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     """Its options plus the fixed `driver` key; nested definitions move to the shared ones under the driver's name."""
     prefix = name.replace(".", "_")
     for inner, definition in options.pop("$defs", {}).items():
@@ -51,5 +51,5 @@ def _relink(node: Any, prefix: str) -> Any:
             for k, v in node.items()
         }
     if isinstance(node, list):
-        return [_relink(one, prefix) for one in node]
+        return [_relink(item, prefix) for item in node]
     return node

@@ -32,7 +32,7 @@ def parsed(path: Path) -> dict[str, Any] | None:
 
 
 def configuration(path: Path) -> tuple[str | None, str]:
-    """(redacted text or None, why not). Written from its values: comments may hold anything and are left out."""
+    """(redacted text or None, reason for None). Written from its values: comments are left out."""
     data = parsed(path)
     if data is not None:
         return f"# {path}, without comments and secrets\n{_yaml(redact.tree(data))}", ""
@@ -87,7 +87,9 @@ def versions() -> str:
     head = [f"# Python {sys.version.splitlines()[0]}", f"# {' '.join(os.uname())}"]
     head += [f"# {line}" for line in (read("/etc/nv_tegra_release"), read("/proc/device-tree/model")) if line]
     packages = {
-        f"{each.metadata['Name']}=={each.version}" for each in metadata.distributions() if each.metadata["Name"]
+        f"{package.metadata['Name']}=={package.version}"
+        for package in metadata.distributions()
+        if package.metadata["Name"]
     }
     return "\n".join([*head, *sorted(packages, key=str.lower)]) + "\n"
 
@@ -100,7 +102,7 @@ def read(path: str) -> str | None:
 
 
 def journal(tool: Tool) -> tuple[str | None, str]:
-    """(log or None, why not)."""
+    """(log or None, reason for None)."""
     log = tool(["journalctl", "-u", "reflexd*", "-n", "5000", "--no-pager", "-o", "short-iso"])
     return (
         log,

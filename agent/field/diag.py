@@ -33,16 +33,16 @@ class Archive:
         """secrets: known ones, masked wherever they stand."""
         self.path = path
         self.secrets = secrets
-        self.room = TOTAL
+        self.bytes_left = TOTAL
         self.missing: list[str] = []
         self.folder = path.name.partition(".")[0]
         self.file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
         self.tar = tarfile.open(fileobj=self.file, mode="w:gz")  # noqa: SIM115 - close() closes it
 
-    def text(self, name: str, content: str | None, why: str = "not here") -> None:
-        """why: the reason where content is None."""
+    def text(self, name: str, content: str | None, reason: str = "not here") -> None:
+        """reason: why there is no content, where it is None."""
         if content is None:
-            self.missing.append(f"{name}: {why}")
+            self.missing.append(f"{name}: {reason}")
             return
         clean = redact.text(content, self.secrets)
         if len(clean) > TEXT:
@@ -52,7 +52,7 @@ class Archive:
 
     def data(self, name: str, content: bytes) -> None:
         """As it is; not if it holds a secret as plain text."""
-        if len(content) > self.room:
+        if len(content) > self.bytes_left:
             self.missing.append(f"{name}: {len(content) / 1e6:.1f} MB, more than is left of {TOTAL // 1_000_000} MB")
             return
         if any(secret.encode() in content for secret in self.secrets if not secret.isdigit()):
@@ -61,7 +61,7 @@ class Archive:
         entry = tarfile.TarInfo(f"{self.folder}/{name}")
         entry.size, entry.mtime, entry.mode = len(content), int(time.time()), 0o600
         self.tar.addfile(entry, io.BytesIO(content))
-        self.room -= len(content)
+        self.bytes_left -= len(content)
 
     def close(self) -> None:
         self.tar.close()

@@ -207,7 +207,7 @@ def evidence(lane: LaneStatus) -> str:
     if not lane.label:
         return "no evidence yet"
     when = "in another boot" if lane.other_boot else f"{format.ago(lane.evidence_age_s)} ago"
-    return format.plain(f"evidence {lane.label} {lane.score:.2f}, {when}")
+    return format.plain(f"newest evidence {lane.label} {lane.score:.2f}, {when}")
 
 
 def drops(lane: LaneStatus) -> str:

@@ -12,7 +12,7 @@ import click
 from agent.field import board, format, status
 from agent.field.board import BoardMonitor
 from agent.field.lanes import SPARK_S, LaneStatus
-from agent.field.status import Status
+from agent.field.status import ActuatorStatus, Status
 
 MISSING = "reflexd top needs textual: pip install 'reflexd[top]' (without it: reflexd top --once)"
 BAR = 8
@@ -58,7 +58,7 @@ def lines(current: Status) -> list[Line]:
     screen += [_clipped(f"! {reason}", "bad") for reason in current.reasons]
     if current.actuators:
         screen.append(Line(status.ACTUATOR_HEAD, "head"))
-        screen += [Line(status.actuator_line(each), "bad" if each.host == 0 else "") for each in current.actuators]
+        screen += [_actuator_line(actuator) for actuator in current.actuators]
     off = ", ".join(setting.name for setting in current.settings if not setting.on)
     if off:
         screen.append(_clipped(f"off    {off}: see 'reflexd doctor'", "dim"))
@@ -68,6 +68,10 @@ def lines(current: Status) -> list[Line]:
 
 def _clipped(text: str, tone: str) -> Line:
     return Line(format.clip(format.plain(text)), tone)
+
+
+def _actuator_line(actuator: ActuatorStatus) -> Line:
+    return Line(status.actuator_line(actuator), "bad" if actuator.host == 0 else "")
 
 
 def _lane_lines(lane: LaneStatus) -> list[Line]:

@@ -40,7 +40,7 @@ def show(path: Path, lane: str | None, worst: int, minutes: float, out: Path | N
     recent = {name: _recent(snapshot, minutes, view.now) for name, snapshot in ledgers.items()}
     if out is not None:
         return _write_perfetto(out, view, recent, as_json)
-    samples = [each for name in ledgers for each in _slowest(ledgers[name], recent[name], worst, view.now)]
+    samples = [sample for name in ledgers for sample in _slowest(ledgers[name], recent[name], worst, view.now)]
     samples = sorted(samples, key=_slowness)[:worst]
     if as_json:
         worst_first = [sample._asdict() for sample in samples]

@@ -34,7 +34,7 @@ class ReadingGate(Gate):
 
 
 class OutlierDetector:
-    """Whether one channel is far from its center. NaN is: the preparation refuses it with a clear message."""
+    """Whether one channel is far from its center. NaN is far, too: the preparation then refuses it."""
 
     def __init__(self, column: int, config: Outlier) -> None:
         self.column = column

@@ -40,7 +40,7 @@ def read(path: Path) -> Array:
     if picture is None or damaged:
         raise BadReference(f"'{path}' does not decode: it is damaged; save it again")
     if float(picture.std()) < MIN_CONTRAST:
-        raise BadReference(f"'{path}' shows nothing, all of it is one grey: take a picture of a good part")
+        raise BadReference(f"'{path}' has no contrast, all of it is one grey: take a picture of a good part")
     return picture
 
 

@@ -73,8 +73,9 @@ class Refine:
         detected = [finding for finding in findings if finding.label == self.config.label and finding.score >= low]
         alive = {track.number: track for track in self.tracks(now, detected)}
         if self.target not in alive:
-            fresh = [track for track in alive.values() if track.t_detected == now]
-            self.target = max(fresh, key=lambda track: track.finding.score).number if fresh else 0
+            detected_now = [track for track in alive.values() if track.t_detected == now]
+            best = max(detected_now, key=lambda track: track.finding.score, default=None)
+            self.target = best.number if best else 0
         track = alive.get(self.target)
         if (
             track and track.t_detected == now

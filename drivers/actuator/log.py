@@ -16,17 +16,19 @@ log = logging.getLogger(__name__)
 
 
 class Options(DriverOptions):
+    """Where the lines are written."""
+
     path: str = Field("", description="file to append to; empty: the daemon's log")
-    safe: str = Field("safe", min_length=1, description="the verb that is written for the safe state")
+    safe: str = Field("safe", min_length=1, description="the verb written for the safe state")
 
 
 class Driver(Actuator):
-    """A line: t_ns (monotonic), unix_s, actuator, verb, arguments. A full disk is a fault until there is room again."""
+    """A line: t_ns (monotonic), unix_s, actuator, verb, arguments. A full disk is a fault until it has space again."""
 
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
         self.file = -1
-        self.torn = False
+        self.cut = False
 
     def open(self) -> None:
         self.close()
@@ -60,16 +62,16 @@ class Driver(Actuator):
         if file >= 0:
             try:
                 os.close(file)
-            except OSError as error:  # a network disk reports here that the last lines never arrived
+            except OSError as error:  # a network disk reports here that the last lines were not written
                 log.warning("%s: %s at close", self.options.path, error.strerror)
 
     def _write(self, line: str) -> None:
-        # the disk that fills up cuts a line; the next one must not be glued to the stump
-        data = f"{chr(10) if self.torn else ''}{line}\n".encode()
+        # a disk that fills up cuts a line; the next line must not be appended to it
+        data = f"{chr(10) if self.cut else ''}{line}\n".encode()
         try:
             written = os.write(self.file, data)
         except OSError as error:
             raise DeviceFault(f"{self.options.path}: {error.strerror}") from error
-        self.torn = written < len(data)
-        if self.torn:
+        self.cut = written < len(data)
+        if self.cut:
             raise DeviceFault(f"{self.options.path}: disk full, the line was cut")

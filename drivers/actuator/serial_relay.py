@@ -24,14 +24,16 @@ Pattern = Annotated[dict[Relay, bool], Field(min_length=1)]
 
 
 class Options(DriverOptions):
+    """The board and the relays of each verb."""
+
     url: str = Field(min_length=1, description="a device such as /dev/serial/by-id/usb-...")
     baud: int = Field(9600, ge=50, le=12_000_000)
     channels: dict[str, Pattern] = Field(
-        min_length=1, description="verb -> relay -> on; a relay not named stays as it is"
+        min_length=1, description="verb -> relay -> on; a relay not named does not change"
     )
-    safe: str = Field(description="the verb of the safe state; it names every relay")
-    echo: Literal["none", "same"] = Field("none", description="same: the board answers with the bytes that it got")
-    timeout_ms: float = Field(100.0, gt=0, le=5000, description="for the bytes to leave, and again for the echo")
+    safe: str = Field(description="the verb of the safe state; it must name every relay")
+    echo: Literal["none", "same"] = Field("none", description="same: the board answers with the received bytes")
+    timeout_ms: float = Field(100.0, gt=0, le=5000, description="time limit for sending, and again for the echo")
 
     @field_validator("url")
     @classmethod
@@ -42,9 +44,9 @@ class Options(DriverOptions):
     def _safe(self) -> Options:
         if self.safe not in self.channels:
             raise ValueError(f"safe: '{self.safe}' is not among the channels' verbs: {', '.join(self.channels)}")
-        left = {relay for pattern in self.channels.values() for relay in pattern} - set(self.channels[self.safe])
-        if left:
-            raise ValueError(f"safe: '{self.safe}' does not say what relay {min(left)} does")
+        unnamed = {relay for pattern in self.channels.values() for relay in pattern} - set(self.channels[self.safe])
+        if unnamed:
+            raise ValueError(f"safe: '{self.safe}' does not name relay {min(unnamed)}")
         return self
 
 
@@ -57,7 +59,7 @@ class Driver(Actuator):
         self.verbs = tuple(self.bytes)
         self.timeout_s = options.timeout_ms / 1e3
         self.port: serial.Serial | None = None
-        self.unsure = False
+        self.uncertain = False
 
     def open(self) -> None:
         self.close()
@@ -68,17 +70,17 @@ class Driver(Actuator):
             raise DeviceFault(f"{self.options.url}: no verb '{verb}', only {', '.join(self.bytes)}")
         if self.port is None:
             raise DeviceMissing(f"{self.options.url}: not open")
-        # the board may still hold half a frame; it then loses the first copy and takes the second
-        data = self.bytes[verb] * (2 if self.unsure else 1)
-        self.unsure = True
+        # the board may have received half a frame; it then drops the first copy and executes the second
+        data = self.bytes[verb] * (2 if self.uncertain else 1)
+        self.uncertain = True
         try:
             self._send(self.port, data)
         except serial.SerialTimeoutException as error:
             _discard(self.port)
-            raise DeviceFault(f"{self.options.url}: takes no bytes for {self.options.timeout_ms:g} ms") from error
+            raise DeviceFault(f"{self.options.url}: accepts no bytes for {self.options.timeout_ms:g} ms") from error
         except (OSError, termios.error) as error:  # SerialException is an OSError
             raise DeviceMissing(f"{self.options.url}: gone, {error}") from error
-        self.unsure = False
+        self.uncertain = False
 
     def safe(self) -> None:
         self.apply(self.options.safe, {})
@@ -114,9 +116,9 @@ def encode(pattern: Mapping[int, bool]) -> bytes:
 
 
 def _drain(port: serial.Serial, timeout_s: float) -> None:
-    """Wait until the bytes have left this machine. Raises SerialTimeoutException.
+    """Waits until the bytes have left this machine. Raises SerialTimeoutException.
 
-    tcdrain alone waits for ever on a USB device that accepts nothing, so it comes after the queue is seen empty.
+    tcdrain alone waits without limit on a USB device that accepts nothing, so it is called only with an empty queue.
     """
     if not os.isatty(file_descriptor(port)):
         return
@@ -129,6 +131,6 @@ def _drain(port: serial.Serial, timeout_s: float) -> None:
 
 
 def _discard(port: serial.Serial) -> None:
-    """Drop what has not left: a late "run" after a "stop" is dangerous, and close would wait 30 s for it to leave."""
+    """Drops unsent bytes: a late "run" after a "stop" is dangerous, and close would wait 30 s for them."""
     with suppress(OSError, termios.error):
         port.reset_output_buffer()

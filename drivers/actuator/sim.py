@@ -1,4 +1,4 @@
-"""A simulated actuator: takes any verb, needs its time, and fails on a schedule."""
+"""A simulated actuator: accepts any verb, has a reaction time, and fails on a schedule."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ JAM_STEP_S = 0.001
 
 
 class ActuatorFault(Fault):
-    """stuck: a movement ends when the fault does. refuse: an error status at once. unplug: gone."""
+    """stuck: a movement ends when the fault ends. refuse: an error status at once. unplug: device missing."""
 
     kind: Literal["unplug", "stuck", "refuse"]
 
 
 class Options(DriverOptions):
-    reaction_ms: float = Field(0.0, ge=0, le=10_000, description="how long a movement takes")
+    """Reaction time, safe state and faults of the simulated actuator."""
+
+    reaction_ms: float = Field(0.0, ge=0, le=10_000, description="duration of a movement")
     safe: str = Field("stop", min_length=1, description="the verb of the safe state")
-    history: int = Field(1000, ge=1, le=1_000_000, description="movements that are remembered")
-    faults: tuple[ActuatorFault, ...] = Field((), description="troubles on a schedule")
+    history: int = Field(1000, ge=1, le=1_000_000, description="number of movements kept in `history`")
+    faults: tuple[ActuatorFault, ...] = Field((), description="faults on a schedule")
 
 
 class Movement(NamedTuple):
-    """t_applied: monotonic ns, when it was complete."""
+    """A completed command. t_applied: monotonic ns, when it was complete."""
 
     t_applied: int
     verb: str
@@ -39,7 +41,7 @@ class Movement(NamedTuple):
 
 
 class Driver(Actuator):
-    """history: the newest movements, oldest first; it outlives close. state: the newest, None before the first."""
+    """history: the newest movements, oldest first, also after close. state: the newest, None before the first."""
 
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
@@ -59,7 +61,7 @@ class Driver(Actuator):
         while "stuck" in self.faults.active(time.monotonic_ns()):
             time.sleep(JAM_STEP_S)
         self.faults.require_plugged(time.monotonic_ns())
-        self._arrive(Movement(time.monotonic_ns(), verb, dict(arguments)))
+        self._record(Movement(time.monotonic_ns(), verb, dict(arguments)))
 
     def safe(self) -> None:
         self.apply(self.options.safe, {})
@@ -67,7 +69,7 @@ class Driver(Actuator):
     def close(self) -> None:
         pass
 
-    def _arrive(self, movement: Movement) -> None:
+    def _record(self, movement: Movement) -> None:
         if self.state is None or movement[1:] != self.state[1:]:
             log.info("%s: %s %s", self.name, movement.verb, movement.arguments or "")
         self.state = movement

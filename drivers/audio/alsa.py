@@ -105,9 +105,8 @@ class Driver(Microphone):
                 return sample
             now = time.monotonic_ns()
             if now >= timeout:
-                raise DeviceTimeout(
-                    f"{self.options.device}: no sound for {self.options.timeout_ms:g} ms{self._last_message()}"
-                )
+                limit = f"{self.options.timeout_ms:g} ms"
+                raise DeviceTimeout(f"{self.options.device}: no sound for {limit}{self._last_message()}")
             if now >= until:
                 return None
             self.ready.poll((until - now) / 1e6)
@@ -147,9 +146,8 @@ class Driver(Microphone):
         while True:
             left = end - time.monotonic_ns()
             if left <= 0:
-                raise DeviceTimeout(
-                    f"{self.options.device}: no sound within {self.options.start_ms:g} ms{self._last_message()}"
-                )
+                limit = f"{self.options.start_ms:g} ms"
+                raise DeviceTimeout(f"{self.options.device}: no sound within {limit}{self._last_message()}")
             events = dict(self.ready.poll(left / 1e6))
             self._read_stderr()
             if events.get(self.stdout, 0) & select.POLLIN:

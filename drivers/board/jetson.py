@@ -1,4 +1,4 @@
-"""Jetson through jetson-stats: heat, load and power of every rail. Not yet run on hardware."""
+"""Jetson board through jetson-stats: temperature, load and power of every rail. Not yet run on hardware."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ OFFLINE_C = -256
 
 
 class Options(SensorOptions):
-    rate_hz: float = Field(
-        1.0, gt=0, le=10, description="how often the board is read; the service refreshes at this pace"
-    )
+    """The rate of polling."""
+
+    rate_hz: float = Field(1.0, gt=0, le=10, description="how often the board is read, and refreshed by jtop.service")
 
 
 class Driver(Sensor):
-    """Keys are settled at open: temperature_c (the hottest), temperature_<name>_c, load_percent, gpu_load_percent,
+    """Keys are fixed at open; a value that disappears later is NaN.
 
-    memory_available_mb, power_w, power_<rail>_w. A value that goes away later is NaN.
+    temperature_c (the highest), temperature_<name>_c, load_percent, gpu_load_percent, memory_available_mb, power_w,
+    power_<rail>_w.
     """
 
     def __init__(self, options: Options, name: str = "") -> None:
@@ -35,7 +36,7 @@ class Driver(Sensor):
             import jtop
         except ModuleNotFoundError as error:
             raise DeviceMissing("jetson-stats is not installed: pip install reflexd[jetson]") from error
-        # a jtop is a thread and starts only once, so every open makes a new one
+        # a jtop is a thread, which starts only once, so every open makes a new one
         board = jtop.jtop(interval=1 / self.options.rate_hz)
         try:
             board.start()
@@ -49,8 +50,8 @@ class Driver(Sensor):
             raise
 
     def read(self) -> Mapping[str, float]:
-        found = self._readings()
-        return {key: found.get(key, math.nan) for key in self.keys}
+        readings = self._readings()
+        return {key: readings.get(key, math.nan) for key in self.keys}
 
     def close(self) -> None:
         board, self.board = self.board, None
@@ -59,7 +60,7 @@ class Driver(Sensor):
 
     def _readings(self) -> dict[str, float]:
         try:
-            # with spin it does not wait for the next refresh; an error of its thread surfaces here
+            # with spin it does not wait for the next refresh; an error of its thread is raised here
             alive = self.board.ok(spin=True)
         except self.errors as error:
             raise DeviceMissing(f"jetson-stats: {error}") from error
@@ -69,24 +70,25 @@ class Driver(Sensor):
 
 
 def decode(board: Any) -> dict[str, float]:
-    """Readings out of a jtop: power comes in mW, memory in kB, an offline sensor reads -256."""
-    found: dict[str, float] = {}
+    """Readings of a jtop, which has power in mW, memory in kB, and -256 for an offline sensor."""
+    readings: dict[str, float] = {}
     degrees = {
-        name: one["temp"]
-        for name, one in board.temperature.items()
-        if one.get("online", True) and one["temp"] != OFFLINE_C
+        name: sensor["temp"]
+        for name, sensor in board.temperature.items()
+        if sensor.get("online", True) and sensor["temp"] != OFFLINE_C
     }
     if degrees:
-        found["temperature_c"] = max(degrees.values())
-    found.update({f"temperature_{name.lower()}_c": value for name, value in degrees.items()})
+        readings["temperature_c"] = max(degrees.values())
+    readings.update({f"temperature_{name.lower()}_c": value for name, value in degrees.items()})
     if "total" in board.cpu:
-        found["load_percent"] = 100.0 - board.cpu["total"]["idle"]
-    loads = [one["status"]["load"] for one in board.gpu.values()]
+        readings["load_percent"] = 100.0 - board.cpu["total"]["idle"]
+    loads = [gpu["status"]["load"] for gpu in board.gpu.values()]
     if loads:
-        found["gpu_load_percent"] = max(loads)
+        readings["gpu_load_percent"] = max(loads)
     if "RAM" in board.memory:
-        found["memory_available_mb"] = (board.memory["RAM"]["tot"] - board.memory["RAM"]["used"]) / 1024
+        readings["memory_available_mb"] = (board.memory["RAM"]["tot"] - board.memory["RAM"]["used"]) / 1024
     if "tot" in board.power:
-        found["power_w"] = board.power["tot"]["power"] / 1000
-    found.update({f"power_{name.lower()}_w": one["power"] / 1000 for name, one in board.power.get("rail", {}).items()})
-    return found
+        readings["power_w"] = board.power["tot"]["power"] / 1000
+    rails = board.power.get("rail", {})
+    readings.update({f"power_{name.lower()}_w": rail["power"] / 1000 for name, rail in rails.items()})
+    return readings

@@ -1,4 +1,4 @@
-"""Heat, load, memory, clock and power of the board, from the files that the kernel keeps; what is absent is left out."""
+"""Temperature, load, memory, clock and power of the board, from /sys and /proc; values without a file are left out."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from drivers.base import DeviceMissing, Sensor, SensorOptions
 
 Probe = Callable[[], Mapping[str, float]]
 
-COLDEST_C, HOTTEST_C = -100.0, 200.0  # beyond, the sensor is off: a Jetson's reads -256
+COLDEST_C, HOTTEST_C = -100.0, 200.0  # a reading beyond is a sensor that is off: a Jetson reports -256
 THROTTLED_NOW = 0xF  # Raspberry Pi: under-voltage, frequency capped, throttled, soft temperature limit
 
 
 class Options(SensorOptions):
+    """The rate of polling and the root of the file system."""
+
     rate_hz: float = Field(1.0, gt=0, le=10, description="how often the board is read")
-    root: str = Field("/", description="where sys and proc are found")
+    root: str = Field("/", description="folder that contains sys and proc")
 
 
 class Driver(Sensor):
-    """Keys are settled at open; a value that cannot be read later is NaN.
+    """Keys are fixed at open; a value that cannot be read later is NaN.
 
-    temperature_c: the hottest of all; temperature_<name>_c: each zone and chip. load_percent: all cores together.
-    memory_available_mb. cpu_mhz: mean of the cores. gpu_load_percent: Jetson. power_w: what goes into the board.
-    throttled: 0 or 1 (Raspberry Pi). throttle_count: rises with each thermal event (Intel).
+    temperature_c: the highest of all; temperature_<name>_c: each zone and chip. load_percent: all cores together.
+    memory_available_mb. cpu_mhz: mean of the cores. gpu_load_percent: Jetson. power_w: the input of the board.
+    throttled: 0 or 1 (Raspberry Pi). throttle_count: increases with each thermal event (Intel).
     """
 
     def open(self) -> None:
@@ -44,11 +46,11 @@ class Driver(Sensor):
         self.probes = [probe for probe in probes if probe()]
         self.keys = [key for probe in self.probes for key in probe()]
         if not self.keys:
-            raise DeviceMissing(f"{root}: neither sys nor proc says anything about this board")
+            raise DeviceMissing(f"{root}: neither sys nor proc has readings of this board")
 
     def read(self) -> Mapping[str, float]:
-        found = {key: value for probe in self.probes for key, value in probe().items()}
-        return {key: found.get(key, math.nan) for key in self.keys}
+        readings = {key: value for probe in self.probes for key, value in probe().items()}
+        return {key: readings.get(key, math.nan) for key in self.keys}
 
     def close(self) -> None:
         self.probes = []
@@ -63,13 +65,14 @@ class Load:
         self.percent = 0.0
 
     def read(self) -> Mapping[str, float]:
+        """{"load_percent": ...}, empty without /proc/stat."""
         line = text(self.path).partition("\n")[0].split()
         if len(line) < 6 or line[0] != "cpu":
             return {}
         # user nice system idle iowait irq softirq steal; guest time is already in user time
         ticks = [int(field) for field in line[1:9]]
         idle, total = ticks[3] + ticks[4], sum(ticks)
-        # the counters tick at 100 Hz; two calls inside one tick see no time pass
+        # the counters tick at 100 Hz; between two calls in one tick no time passes
         if total > self.total:
             self.percent = min(100.0, max(0.0, 100.0 * (1 - (idle - self.idle) / (total - self.total))))
         self.idle, self.total = idle, total
@@ -78,7 +81,7 @@ class Load:
 
 def temperatures(root: Path) -> Mapping[str, float]:
     """Thermal zones and hardware monitors; files hold thousandths of a degree."""
-    found: dict[str, float] = {}
+    readings: dict[str, float] = {}
     zones = [(text(zone / "type"), zone / "temp") for zone in _within(root, "sys/class/thermal", "thermal_zone*")]
     chips = [
         (text(file.parent / "name") + " " + _label(file), file)
@@ -88,8 +91,8 @@ def temperatures(root: Path) -> Mapping[str, float]:
         celsius = _number(file) / 1000
         if COLDEST_C < celsius < HOTTEST_C:
             key = f"temperature_{_slug(name)}_c"
-            found[key] = max(celsius, found.get(key, celsius))
-    return {"temperature_c": max(found.values()), **found} if found else {}
+            readings[key] = max(celsius, readings.get(key, celsius))
+    return {"temperature_c": max(readings.values()), **readings} if readings else {}
 
 
 def _memory(root: Path) -> Mapping[str, float]:
@@ -101,8 +104,8 @@ def _clock(root: Path) -> Mapping[str, float]:
     khz = _known(
         _number(file) for file in _within(root, "sys/devices/system/cpu", "cpu[0-9]*/cpufreq/scaling_cur_freq")
     )
-    mhz = [one / 1000 for one in khz] or [
-        float(one) for one in re.findall(r"^cpu MHz\s*: ([0-9.]+)$", text(root / "proc/cpuinfo"), re.MULTILINE)
+    mhz = [clock / 1000 for clock in khz] or [
+        float(clock) for clock in re.findall(r"^cpu MHz\s*: ([0-9.]+)$", text(root / "proc/cpuinfo"), re.MULTILINE)
     ]
     return {"cpu_mhz": sum(mhz) / len(mhz)} if mhz else {}
 
@@ -114,24 +117,25 @@ def _gpu(root: Path) -> Mapping[str, float]:
 
 
 def throttling(root: Path) -> Mapping[str, float]:
-    found: dict[str, float] = {}
+    """throttle_count (Intel) and throttled (Raspberry Pi), where the kernel reports them."""
+    readings: dict[str, float] = {}
     counts = _known(
         _number(file)
         for file in _within(root, "sys/devices/system/cpu", "cpu[0-9]*/thermal_throttle/core_throttle_count")
     )
     if counts:
-        found["throttle_count"] = sum(counts)
+        readings["throttle_count"] = sum(counts)
     for file in _within(root, "sys/devices/platform/soc", "soc:firmware/get_throttled"):
         flags = text(file)
         if re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", flags):
-            found["throttled"] = float(int(flags, 16) & THROTTLED_NOW != 0)
-    return found
+            readings["throttled"] = float(int(flags, 16) & THROTTLED_NOW != 0)
+    return readings
 
 
 def _power(root: Path) -> Mapping[str, float]:
     """Watts of each rail that a monitor measures, and of the board.
 
-    Where one rail is the input of the board (VDD_IN on an Orin, POM_5V_IN on a Nano) the others hang on it, and a
+    Where one rail is the input of the board (VDD_IN on an Orin, POM_5V_IN on a Nano) it supplies the others, and a
     sum would count them twice.
     """
     rails: dict[str, float] = {}
@@ -139,7 +143,7 @@ def _power(root: Path) -> Mapping[str, float]:
         rails[f"{text(file.parent / 'name')} {_label(file)}"] = _number(file) / 1e6
     for amps in _within(root, "sys/class/hwmon", "hwmon*/curr*_input"):
         volts = amps.with_name(amps.name.replace("curr", "in"))
-        # the other chips that measure a current work out the power themselves
+        # other chips that measure a current report the power themselves
         if text(amps.parent / "name") == "ina3221":
             rails[_label(volts) or volts.name[:-6]] = _number(volts) / 1e3 * _number(amps) / 1e3
     rails = {_slug(name): watts for name, watts in rails.items() if not math.isnan(watts)}
@@ -154,7 +158,7 @@ def _within(root: Path, folder: str, pattern: str) -> list[Path]:
 
 
 def _label(file: Path) -> str:
-    """temp1_input is named by temp1_label, where there is one."""
+    """The name of temp1_input, from temp1_label if it exists."""
     return text(file.with_name(file.name.replace("_input", "_label")))
 
 
@@ -163,14 +167,15 @@ def _slug(name: str) -> str:
 
 
 def text(path: Path) -> str:
+    """The content of a file, "" where it cannot be read."""
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:  # a zone that is switched off answers with EAGAIN or EINVAL
+    except OSError:  # reading a zone that is switched off fails with EAGAIN or EINVAL
         return ""
 
 
 def _number(path: Path) -> float:
-    """The integer in a file, NaN where there is none."""
+    """The integer in a file, NaN without one."""
     content = text(path)
     return float(content) if re.fullmatch(r"-?[0-9]{1,15}", content) else math.nan
 

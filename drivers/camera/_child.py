@@ -42,7 +42,7 @@ class Message(NamedTuple):
 
 
 class ChildDied(Exception):
-    """The child ended without a message. The text says of what it died."""
+    """The child ended without a message. The text has the cause."""
 
 
 class Child:
@@ -103,7 +103,7 @@ class Child:
         self.process.stdin.close()
         os.close(self.inbox)
         os.close(self.memory)
-        # one that hangs in the kernel, on a lost network disk, is not waited for
+        # do not wait for a child that hangs in the kernel, on a lost network disk
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(2.0)
 

@@ -19,7 +19,7 @@ from drivers.camera import _v4l2_abi as abi
 from drivers.camera import _v4l2_modes as modes
 from drivers.camera._v4l2_queue import Queue
 
-BROKEN_LIMIT = 10  # broken pictures in a row: a cable or a starved USB bus loses one now and then
+BROKEN_LIMIT = 10  # broken pictures in a row; a bad cable or a busy USB bus breaks one occasionally
 BYTES = {"yuyv": 2, "grey": 1, "mjpg": 0}  # of one pixel
 PIXELS = {"yuyv": "yuyv", "grey": "grey", "mjpg": "bgr"}
 REDUCED = {

@@ -10,7 +10,7 @@ import numpy as np
 from agent.data import Array
 
 UPPER_M, FORE_M, TOOL_KG, GRAVITY = 0.45, 0.40, 1.2, 9.81
-CENTRE_M = (0.02, 0.0, 0.10)  # centre of mass of tool and payload, seen from the wrist sensor
+CENTRE_M = (0.02, 0.0, 0.10)  # centre of mass of tool and payload, relative to the wrist sensor
 TOP_SPEED, TOP_ACCELERATION = 180.0, 1500.0  # of the plan, deg/s and deg/s^2
 UNKNOWN_LOAD = 125.0  # deg/s^2 per kg and m: g / 1.5 kg m^2, a third of it missing in the controller's model
 

@@ -113,10 +113,10 @@ class Driver(SensorStream):
                 break
         if not readings:
             return None
-        kept = readings[-self.options.max_batch :]
-        payload = self.rows[: len(kept)]
-        payload[:] = kept
-        return Sample(self.name, self.parser.sequence, self.t_received, payload, len(readings) - len(kept))
+        newest = readings[-self.options.max_batch :]
+        payload = self.rows[: len(newest)]
+        payload[:] = newest
+        return Sample(self.name, self.parser.sequence, self.t_received, payload, len(readings) - len(newest))
 
     def _receive(self, wait_s: float) -> bytes:
         """The received bytes, after waiting for the first; b"" when none arrived. Raises DeviceMissing."""

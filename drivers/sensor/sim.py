@@ -74,11 +74,11 @@ class Driver(Simulated):
         self.t_delivered = self.due
         if "repeat" in active and self.last:
             return self.last._replace(t_capture=self._stamp(active))
-        kept = min(count, len(self.rows))
-        payload = self._fill(kept, (active["noise"] or NOISE) if "noise" in active else 0.0)
+        fitting = min(count, len(self.rows))
+        payload = self._fill(fitting, (active["noise"] or NOISE) if "noise" in active else 0.0)
         if "nan" in active:
             payload[:] = np.nan
-        self.last = Sample(self.name, self.tick - 1, self._stamp(active), payload, count - kept)
+        self.last = Sample(self.name, self.tick - 1, self._stamp(active), payload, count - fitting)
         return self.last
 
     def _fill(self, count: int, extra: float) -> npt.NDArray[np.float32]:

@@ -59,15 +59,20 @@ def _from_folder(arguments: argparse.Namespace) -> None:
     """Make a package from the user's files."""
     name = arguments.name or f"{arguments.folder.resolve().name}-model"
     folder = importlib.import_module("models.train.folder.make")
-    asked = folder.ViewOptions(
-        arguments.folder, arguments.task, arguments.teacher, arguments.into, name, arguments.epochs
+    options = folder.FolderOptions(
+        folder=arguments.folder,
+        task=arguments.task,
+        teacher=arguments.teacher,
+        into=arguments.into,
+        name=name,
+        epochs=arguments.epochs,
     )
-    figures = folder.make(asked)
+    figures = folder.make(options)
     if arguments.json:
         print(json.dumps(figures, indent=2))
         return
-    print((asked.place / "CARD.md").read_text())
-    print(f"wrote {asked.place}; next: reflexd model verify {asked.place}")
+    print((options.place / "CARD.md").read_text())
+    print(f"wrote {options.place}; next: reflexd model verify {options.place}")
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -79,6 +84,17 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, default=SHARED, help="folder to evaluate on (default: ../shared/data)")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
+    _add_folder_options(parser)
+    arguments = parser.parse_args(argv)
+    if arguments.folder:
+        if arguments.words or not arguments.task:
+            parser.error("--from-folder needs --task classify or --task sequence, and no NAME")
+    elif not arguments.words or arguments.words[-1] not in _recipes() or arguments.words[:-1] not in ([], ["evaluate"]):
+        parser.error(f"expected [evaluate] NAME, with NAME one of: {', '.join(_recipes())}; or --from-folder DIR")
+    return arguments
+
+
+def _add_folder_options(parser: argparse.ArgumentParser) -> None:
     folder = parser.add_argument_group("make a package from a folder with a sub-folder for each label")
     folder.add_argument("--from-folder", dest="folder", type=Path, metavar="DIR")
     folder.add_argument(
@@ -101,13 +117,6 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     folder.add_argument(
         "--epochs", type=int, default=0, help="training epochs (default: chosen for one to two minutes of training)"
     )
-    arguments = parser.parse_args(argv)
-    if arguments.folder:
-        if arguments.words or not arguments.task:
-            parser.error("--from-folder needs --task classify or --task sequence, and no NAME")
-    elif not arguments.words or arguments.words[-1] not in _recipes() or arguments.words[:-1] not in ([], ["evaluate"]):
-        parser.error(f"expected [evaluate] NAME, with NAME one of: {', '.join(_recipes())}; or --from-folder DIR")
-    return arguments
 
 
 def main(argv: list[str]) -> int:

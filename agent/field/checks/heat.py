@@ -77,7 +77,7 @@ def cooling(box: Box) -> Check:
         if read_number(device / "cur_state") > 0:
             active.append(f"{kind} {read_text(device / 'cur_state')} of {read_text(device / 'max_state')}")
     if not known:
-        return Check("throttling", SKIP, "nothing that the kernel would slow down")
+        return Check("throttling", SKIP, "no device that the kernel could slow down")
     if active:
         return Check("throttling", WARN, "now: " + ", ".join(active), COOLING, MEND)
     return Check("throttling", GOOD, "nothing is slowed down now")

@@ -30,13 +30,13 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     predicted = _predict(folder / package.manifest.file, package.manifest.window, every)
     by_checksum = dict(zip(checksums(every).tolist(), predicted.tolist()))
     predicted_once = np.array([by_checksum[checksum] for checksum in checksums(once).tolist()])
-    seen = np.isin(checksums(once), known)
+    trained_on = np.isin(checksums(once), known)
     return {
         "package": folder.name,
         "windows": len(every.labels),
         "distinct": len(once.labels),
-        "seen": {"what": NOTE, **_figures(once.labels[seen], predicted_once[seen])},
-        "unseen": _figures(once.labels[~seen], predicted_once[~seen]),
+        "seen": {"what": NOTE, **_figures(once.labels[trained_on], predicted_once[trained_on])},
+        "unseen": _figures(once.labels[~trained_on], predicted_once[~trained_on]),
         "all": score.figures(once.labels, predicted_once),
         "files": {
             f"lp{number}": score.figures(every.labels[every.files == number], predicted[every.files == number])

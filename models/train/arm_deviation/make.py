@@ -72,9 +72,7 @@ def make(place: Path) -> None:
 
 
 def examples(seeds: range, bounds: Bounds) -> tuple[Array, Array]:
-    """Windows and labels of one run per seed; every sixth run has no fault, every other third one mostly harmless
-    faults.
-    """
+    """Windows and labels of one run per seed: one in six has no fault, one in six mostly harmless faults."""
     inputs, labels = [], []
     for seed in tqdm(seeds, desc="simulate", mininterval=2):
         run = draw_run(seed, RUN_S, bounds, None if seed % 6 == 0 else MILD if seed % 3 == 0 else ANY)
@@ -136,9 +134,7 @@ def samples_of_each_label(inputs: Array, labels: Array) -> Array:
 
 
 def _tally_stops(network: Network) -> dict[str, stops.Tally]:
-    """The stop rule over runs of unseen arms, some of them heavier, with more friction and noise than any in
-    training.
-    """
+    """The stop rule over runs of unseen arms, some heavier, with more friction and noise than in training."""
     trials = {"healthy": (HEALTHY_TEST, HEALTHY_S, None), "mild": (TEST[::2], RUN_S, MILD), "any": (TEST, RUN_S, ANY)}
     return {name: stops.tally(_runs(f"stop rule, {name}", *trial), network) for name, trial in trials.items()}
 

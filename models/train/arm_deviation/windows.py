@@ -79,9 +79,7 @@ def label_ages(labels: Array) -> Array:
 
 
 def choose_rows(labels: Array, random: np.random.Generator) -> Array:
-    """Rows for training: half of those near a change of label, one in ten during a fault, one in forty of healthy
-    work.
-    """
+    """Rows for training: half of those near a change of label, 1 in 10 during a fault, 1 in 40 of healthy work."""
     age = label_ages(labels)
     ahead = label_ages(labels[::-1])[::-1]  # ticks until the label changes
     near = (age < FRESH) | (ahead < FRESH)

@@ -1,4 +1,4 @@
-"""The samples for training and test, whether their files are pictures or recordings, and how results on them are counted."""
+"""Samples for training and test, of pictures or recordings, and how results on them are counted."""
 
 from __future__ import annotations
 

@@ -72,7 +72,9 @@ def _check_unique(by_label: dict[str, list[Path]]) -> None:
     for path in (path for paths in by_label.values() for path in paths):
         content = path.stat().st_size, _digest(path)
         if content in known:
-            raise DataError(f"{path} is the same as {known[content]}: remove one, as copies would be learned and tested")
+            raise DataError(
+                f"{path} is the same as {known[content]}: remove one, as copies would be learned and tested"
+            )
         known[content] = path
 
 

@@ -1,10 +1,10 @@
-"""The road from a user's folder to a package: load, split, train, distil, prune, quantise, evaluate, pack."""
+"""Makes a package from a user's folder: load, split, train, distil, prune, quantise, evaluate, pack."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from agent.data import Array
 from models.train import distil, engine
 from models.train.data import DataError
 from models.train.folder import card, files, learn, pictures, readings
-from models.train.folder.examples import SEED, Examples, Report, judged
+from models.train.folder.examples import SEED, Examples, Report, count_right
 from models.train.folder.learn import Task
+from models.train.folder.options import FolderOptions
 from models.train.network import Network
 from models.train.pack import GOLDEN, pack
 from models.train.prune import prune
@@ -22,134 +23,120 @@ from models.train.prune import prune
 KEEP = 0.5  # of the channels
 
 
-class ViewOptions(NamedTuple):
-    """into: where the new package's folder goes. epochs: 0 for as many as fit the task's budget."""
-
-    folder: Path
-    task: str
-    teacher: str
-    into: Path
-    name: str
-    epochs: int
-
-    @property
-    def place(self) -> Path:
-        return self.into / self.name
-
-
-def make(asked: ViewOptions) -> dict[str, Any]:
+def make(options: FolderOptions) -> dict[str, Any]:
     """Writes the package; its figures. Raises DataError."""
-    _check(asked)
+    _check(options)
     engine.make_reproducible(SEED)
-    task, teacher = (_classify if asked.task == "classify" else _sequence)(asked)
-    networks, inputs = _trained(task, teacher, asked.epochs)
+    task, teacher = (_picture_task if options.task == "classify" else _reading_task)(options)
+    networks, inputs = _trained(task, teacher, options.epochs)
     contents = {name: engine.to_float(model) for name, model in networks.items()}
     contents["INT8"] = engine.to_int8(networks["pruned"], inputs)
-    held = task.examples.part(task.examples.test)
-    reports = {name: _report(content, task.real(held.inputs), held) for name, content in contents.items()}
+    held_out = task.examples.part(task.examples.test)
+    held_out_inputs = task.normalise(held_out.inputs)
+    reports = {name: _report(content, held_out_inputs, held_out) for name, content in contents.items()}
     shipped = Network(contents["INT8"])
-    golden = shipped.quantised(task.golden(held.inputs))
-    asked.place.parent.mkdir(parents=True, exist_ok=True)
-    pack(asked.place, contents["INT8"], task.facts, golden, shipped.run_all(golden))
-    figures = card.write(asked, task, teacher, shipped, reports)
-    package.open_package(asked.place)
+    golden = shipped.quantised(task.golden_inputs(held_out.inputs))
+    options.place.parent.mkdir(parents=True, exist_ok=True)
+    pack(options.place, contents["INT8"], task.facts, golden, shipped.run_all(golden))
+    figures = card.write(options, task, teacher, shipped, reports)
+    package.open_package(options.place)
     return figures
 
 
-def _check(asked: ViewOptions) -> None:
+def _check(options: FolderOptions) -> None:
     """Raises DataError."""
-    place = asked.place
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", asked.name):
+    place = options.place
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", options.name):
         raise DataError(
-            f"'{asked.name}' is no good name for a package: give --name with letters, digits, dots and dashes"
+            f"'{options.name}' is not a valid package name: give --name with letters, digits, dots and dashes"
         )
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise DataError(f"{place} exists already: remove it, or give another --name")
 
 
-def _classify(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
-    labels, listed = files.listing(asked.folder, pictures.STILLS + pictures.CLIPS, SEED)
-    listed = _with_use(listed, asked)
-    teacher = distil.open_teacher(asked.teacher, labels, pictures=True) if asked.teacher else None
+def _picture_task(options: FolderOptions) -> tuple[Task, distil.Teacher | None]:
+    labels, listed = _list_files(options, pictures.STILLS + pictures.CLIPS)
+    teacher = distil.open_teacher(options.teacher, labels, pictures=True) if options.teacher else None
     examples, capped = pictures.load(listed, labels, distil.picture_labeller(teacher) if teacher else None)
-    facts = {**_facts_of(asked, labels, listed), "decoder": "classify", "picture": pictures.PICTURE}
-    return Task(
-        examples,
-        labels,
-        listed,
-        facts,
-        capped,
-        pictures.real,
-        pictures.vary,
-        lambda: pictures.network(len(labels)),
-        lambda inputs: pictures.blots(GOLDEN),
-        learn.PICTURES,
-    ), teacher
+    task = Task(
+        examples=examples,
+        labels=labels,
+        files=listed,
+        facts={**_facts(options, labels, listed), "decoder": "classify", "picture": pictures.PICTURE},
+        capped=capped,
+        normalise=pictures.normalised,
+        vary=pictures.vary,
+        make_network=lambda: pictures.network(len(labels)),
+        golden_inputs=lambda inputs: pictures.random_squares(GOLDEN),
+        budget=learn.PICTURES,
+    )
+    return task, teacher
 
 
-def _sequence(asked: ViewOptions) -> tuple[Task, distil.Teacher | None]:
-    labels, listed = files.listing(asked.folder, readings.SUFFIXES, SEED)
-    listed = _with_use(listed, asked)
-    teacher = distil.open_teacher(asked.teacher, labels, pictures=False) if asked.teacher else None
-    teach = (lambda channels: distil.recording_labeller(teacher, channels)) if teacher else None
-    examples, channels, capped = readings.load(listed, labels, teach)
+def _reading_task(options: FolderOptions) -> tuple[Task, distil.Teacher | None]:
+    labels, listed = _list_files(options, readings.SUFFIXES)
+    teacher = distil.open_teacher(options.teacher, labels, pictures=False) if options.teacher else None
+    labeller = (lambda channels: distil.recording_labeller(teacher, channels)) if teacher else None
+    examples, channels, capped = readings.load(listed, labels, labeller)
     mean, std = readings.scale(examples.inputs[~examples.test])
     length = examples.inputs.shape[1]
     window = {"channels": list(channels), "length": length, "hop": 1, "mean": mean.tolist(), "std": std.tolist()}
-    facts = {**_facts_of(asked, labels, listed), "decoder": "sequence", "window": window}
 
-    def real(windows: Array) -> Array:
-        return readings.real(windows, mean, std)
+    def normalise(windows: Array) -> Array:
+        return readings.normalised(windows, mean, std)
 
-    return Task(
-        examples,
-        labels,
-        listed,
-        facts,
-        capped,
-        real,
-        None,
-        lambda: readings.network((length, len(channels)), len(labels)),
-        lambda inputs: real(inputs[np.linspace(0, len(inputs) - 1, GOLDEN).astype(int)]),
-        learn.READINGS,
-    ), teacher
+    task = Task(
+        examples=examples,
+        labels=labels,
+        files=listed,
+        facts={**_facts(options, labels, listed), "decoder": "sequence", "window": window},
+        capped=capped,
+        normalise=normalise,
+        vary=None,
+        make_network=lambda: readings.network((length, len(channels)), len(labels)),
+        golden_inputs=lambda inputs: normalise(inputs[np.linspace(0, len(inputs) - 1, GOLDEN).astype(int)]),
+        budget=learn.READINGS,
+    )
+    return task, teacher
 
 
-def _with_use(listed: list[files.File], asked: ViewOptions) -> list[files.File]:
-    """Without a teacher nothing can be learned from files that have no label."""
-    useful = [file for file in listed if file.label >= 0 or asked.teacher]
+def _list_files(options: FolderOptions, suffixes: tuple[str, ...]) -> tuple[list[str], list[files.File]]:
+    """Labels and files; without a teacher nothing can be learned from files that have no label."""
+    labels, listed = files.list_files(options.folder, suffixes, SEED)
+    useful = [file for file in listed if file.label >= 0 or options.teacher]
     if len(useful) < len(listed):
-        files.say(f"{asked.folder / files.UNLABELLED}: passed over; it takes a --teacher to learn from it")
-    return useful
+        files.warn(f"{options.folder / files.UNLABELLED}: skipped; it takes a --teacher to learn from it")
+    return labels, useful
 
 
-def _facts_of(asked: ViewOptions, labels: list[str], listed: list[files.File]) -> dict[str, Any]:
-    taught = f", taught by {Path(asked.teacher).name}" if asked.teacher else ""
+def _facts(options: FolderOptions, labels: list[str], listed: list[files.File]) -> dict[str, Any]:
+    taught = f", taught by {Path(options.teacher).name}" if options.teacher else ""
     return {
         "version": "1.0.0",
         "licence": "unknown: state it before you hand this on",
         "labels": labels,
         "budget_ms": 10.0,
-        "data": f"folder {asked.folder.resolve().name}: {len(listed)} files{taught}",
+        "data": f"folder {options.folder.resolve().name}: {len(listed)} files{taught}",
     }
 
 
-def _trained(task: Task, teacher: distil.Teacher | None, epochs: int) -> tuple[dict[str, Any], Array]:
+def _trained(task: Task, teacher: distil.Teacher | None, epochs: int) -> tuple[dict[str, engine.KerasModel], Array]:
     """Networks by stage, and the inputs that show the quantiser every range. Distilled where there is a teacher."""
-    known = task.examples.part(~task.examples.test)
-    labelled = known.part(known.labels >= 0)
-    alone = distil.targets(labelled.labels, np.zeros_like(labelled.said), [])
-    networks = {"float": learn.fit(task.network(), task, labelled, alone, epochs, 1.0, "train")}
-    best, heard, wanted = networks["float"], labelled, alone
+    training = task.examples.part(np.logical_not(task.examples.test))
+    labelled = training.part(training.labels >= 0)
+    hard = distil.targets(labelled.labels, np.zeros_like(labelled.soft_labels), [])
+    networks = {"float": learn.fit(task.make_network(), task, labelled, hard, epochs, 1.0, "train")}
+    best, used, targets = networks["float"], labelled, hard
     if teacher:
-        wanted = distil.targets(known.labels, known.said, distil.covered_labels(teacher))
-        useful = wanted.any(axis=1)  # where it is silent about a sample without label, nobody knows
-        heard, wanted = known.part(useful), wanted[useful]
-        networks["distilled"] = best = learn.fit(prune(best, 1.0), task, heard, wanted, epochs, 0.5, "distil")
-    networks["pruned"] = learn.fit(prune(best, KEEP), task, heard, wanted, epochs, 0.5, "prune")
-    return networks, task.real(heard.inputs[learn.some(len(heard.inputs), engine.CALIBRATION)])
+        targets = distil.targets(training.labels, training.soft_labels, distil.covered_labels(teacher))
+        useful = targets.any(axis=1)  # a sample with neither a label nor soft labels teaches nothing
+        used, targets = training.part(np.asarray(useful)), targets[useful]
+        networks["distilled"] = best = learn.fit(prune(best, 1.0), task, used, targets, epochs, 0.5, "distil")
+    networks["pruned"] = learn.fit(prune(best, KEEP), task, used, targets, epochs, 0.5, "prune")
+    return networks, task.normalise(used.inputs[learn.random_rows(len(used.inputs), engine.CALIBRATION)])
 
 
-def _report(content: bytes, inputs: Array, held: Examples) -> Report:
+def _report(content: bytes, inputs: Array, held_out: Examples) -> Report:
     network = Network(content)
-    return Report(len(content), network.median_ms(inputs, 300), *judged(network(inputs), held))
+    ms = network.median_ms(inputs, 300)
+    return Report(bytes=len(content), ms=ms, **count_right(network(inputs), held_out)._asdict())

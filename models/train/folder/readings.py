@@ -13,67 +13,70 @@ from agent.data import Array
 from drivers.base import DeviceError
 from drivers.sensor.replay import TIME, Options, load_csv
 from models.train.data import DataError
-from models.train.folder.examples import Examples, spread
+from models.train.folder.examples import Examples, evenly_spaced
 from models.train.folder.files import File
 
 SUFFIXES = (".csv",)
 MAX_MB = 64
-LENGTH, SHORTEST = 32, 8  # readings in a window, unless a recording is shorter; fewer tell nothing
+LENGTH, SHORTEST = 32, 8  # readings in a window, unless a recording is shorter; and the fewest that can be used
 MAX_WINDOWS = 400  # of one recording, evenly over it: neighbours add little
 MAX_IN_ALL = 100_000
-BOUND = 4.0  # standard deviations beyond which a reading says no more; what INT8 has steps for
+BOUND = 4.0  # standard deviations at which readings are clipped: INT8 has steps for that range
+
+Labeller = Callable[[Array], Array]
 
 
 def load(
-    files: Sequence[File], labels: Sequence[str], teach: Callable[[tuple[str, ...]], Callable[[Array], Array]] | None
+    files: Sequence[File], labels: Sequence[str], make_labeller: Callable[[tuple[str, ...]], Labeller] | None
 ) -> tuple[Examples, tuple[str, ...], list[str]]:
-    """Windows, the channels' names, what was left out. inputs: float32 [n, length, channels], readings as they are.
+    """Windows, the channels' names, notes on what was left out. inputs: float32 [n, length, channels], not normalised.
 
-    teach: given the channels, what asks the teacher about a recording. Raises DataError.
+    make_labeller: the channels to a function that gives a recording's soft labels. Raises DataError.
     """
     from tqdm import tqdm
 
     recordings = [read(file.path) for file in tqdm(files, "read", mininterval=1)]
-    channels = agreed(files, [names for names, _ in recordings])
+    channels = common_channels(files, [names for names, _ in recordings])
     length = window_length(files, [len(rows) for _, rows in recordings])
-    ask, capped = teach(channels) if teach else None, set()
+    labeller, capped = make_labeller(channels) if make_labeller else None, set[str]()
     most = max(1, min(MAX_WINDOWS, MAX_IN_ALL // len(files)))
     columns: list[tuple[Array, ...]] = []
     for number, (file, (names, rows)) in enumerate(zip(files, tqdm(recordings, "cut", mininterval=1))):
         rows = rows[:, [names.index(channel) for channel in channels]]
-        ends = length - 1 + spread(len(rows) - length + 1, most)
+        ends = length - 1 + evenly_spaced(len(rows) - length + 1, most)
         if len(rows) - length + 1 > most:
             capped.add(f"recordings: at most {most} windows of each, evenly over it")
-        said = ask(rows)[ends] if ask else np.zeros((len(ends), len(labels)), np.float32)
-        about = (np.full(len(ends), fact) for fact in (file.label, number, file.test))
-        columns.append((rows[ends[:, None] + np.arange(1 - length, 1)], said, *about))
+        soft = labeller(rows)[ends] if labeller else np.zeros((len(ends), len(labels)), np.float32)
+        about_file = (np.full(len(ends), fact) for fact in (file.label, number, file.test))
+        columns.append((rows[ends[:, None] + np.arange(1 - length, 1)], soft, *about_file))
     return Examples(*map(np.concatenate, zip(*columns))), channels, sorted(capped)
 
 
 def read(path: Path) -> tuple[tuple[str, ...], Array]:
     """Channels and rows, float32 [n, channels]. A column t_s is time and no channel. Raises DataError."""
     try:
-        names, _, rows = load_csv(Options(path=str(path), rate_hz=None if _timed(path) else 1.0, max_mb=MAX_MB))
+        options = {"path": str(path), "rate_hz": None if _has_time(path) else 1.0, "max_mb": MAX_MB}
+        names, _, rows = load_csv(Options.model_validate(options))
     except DeviceError as error:
         raise DataError(str(error)) from error
-    except csv.Error as error:  # of a NUL, until Python 3.10
+    except csv.Error as error:  # raised for a NUL up to Python 3.10
         raise DataError(f"{path}: not a CSV file, {error}") from error
     if not np.isfinite(rows).all():
         raise DataError(f"{path}: not a number in column {names[int(np.argwhere(~np.isfinite(rows))[0][1])]}")
     return names, rows
 
 
-def _timed(path: Path) -> bool:
+def _has_time(path: Path) -> bool:
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         return TIME in [name.strip() for name in next(csv.reader(file), [])]
 
 
-def agreed(files: Sequence[File], names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def common_channels(files: Sequence[File], names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """The channels, the same in all files; their order may differ. Raises DataError."""
-    for file, other in zip(files, names):
-        if set(other) != set(names[0]):
-            odd = sorted(set(other) ^ set(names[0]))
-            raise DataError(f"{file.path}: other channels than {files[0].path}: '{odd[0]}' is in one of them only")
+    for file, channels in zip(files, names):
+        if set(channels) != set(names[0]):
+            odd = sorted(set(channels) ^ set(names[0]))
+            raise DataError(f"{file.path}: other channels than {files[0].path}: '{odd[0]}' is in only one of them")
     return names[0]
 
 
@@ -88,17 +91,17 @@ def window_length(files: Sequence[File], lengths: Sequence[int]) -> int:
 
 
 def scale(windows: Array) -> tuple[Array, Array]:
-    """mean and standard deviation of each channel, float64, as a manifest shows them; 1 where a channel never changes."""
+    """Mean and standard deviation of each channel, float64, rounded as in a manifest; 1 for a constant channel."""
     rows = windows.reshape(-1, windows.shape[-1]).astype(np.float64)
-    spreads = rows.std(axis=0)
-    return _digits(rows.mean(axis=0)), _digits(np.where(spreads > 0, spreads, 1.0))
+    std = rows.std(axis=0)
+    return _rounded(rows.mean(axis=0)), _rounded(np.where(std > 0, std, 1.0))
 
 
-def _digits(values: Array) -> Array:
+def _rounded(values: Array) -> Array:
     return np.array([float(f"{value:.6g}") for value in values])
 
 
-def real(windows: Array, mean: Array, std: Array) -> Array:
+def normalised(windows: Array, mean: Array, std: Array) -> Array:
     """As the network takes them."""
     return np.asarray(np.clip((windows - mean) / std, -BOUND, BOUND).astype(np.float32))
 

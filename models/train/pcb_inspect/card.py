@@ -157,7 +157,7 @@ def _trade(files: Sequence[bytes], file_ms: Sequence[float], figures: Figures) -
         (name, f"{len(file):,}", f"{ms:.2f}", f"{left_out_f:.3f}", f"{held_out_f:.3f}")
         for name, file, ms, left_out_f, held_out_f in zip(FORMS, files, file_ms, left_out, held_out)
     ]
-    table = card.table(("", "bytes", "ms an inference", "F box, left out in turn", "F box, held out"), rows)
+    table = card.table(("", "bytes", "ms per inference", "F box, left out in turn", "F box, held out"), rows)
     right = int(round(1e4 * left_out[0])), int(round(1e4 * left_out[-1]))
     target = card.int8_tradeoff((len(files[0]), len(files[-1])), right, 10_000, (file_ms[0], file_ms[-1]))
     lost = 100 * (held_out[0] - held_out[-1])

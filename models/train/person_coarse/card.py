@@ -130,7 +130,7 @@ def _trade(files: tuple[bytes, bytes], totals: Sequence[Score], ms: tuple[float,
         (name, f"{len(file):,}", f"{file_ms:.3f}", *_columns(total)[:-1])
         for name, file, total, file_ms in zip(("float", "INT8"), files, totals, ms)
     ]
-    header = ("", "bytes", "ms an inference", "found, left out", "boxed", "either", "false boxes a frame")
+    header = ("", "bytes", "ms per inference", "found, left out", "boxed", "either", "false boxes a frame")
     sizes = len(files[0]), len(files[1])
     line = card.int8_tradeoff(sizes, (totals[0].found, totals[1].found), totals[1].persons, ms)
     return f"{card.table(header, rows)}\n\nOne thread, {card.processor()}.\n\n{line}\n\n{NOT_PRUNED.strip()}"

@@ -9,7 +9,7 @@ from agent.data import Array
 from models.train.pose_fall.body import ARM_L, ARM_R, FORE_L, FORE_R, NECK, TORSO, hip_height, unit
 from models.train.pose_fall.figure import NO_LABEL, RATE, UNCLEAR, Motion, StickFigure
 
-# Daily activities begin and end standing, unless the figure is told to stay.
+# Daily activities begin and end standing, unless `stay` is set.
 
 
 def _stand(figure: StickFigure) -> None:

@@ -26,11 +26,11 @@ a person lay still, `lying` stays (`poses.lasting`), since pose networks lose pe
 """
 
 DATA = f"""
-Simulated (Apache-2.0, `models/train/pose_fall`): a stick figure with measured limb lengths walks, sits, bends, lies
-down on beds and floors, exercises and falls, before a pinhole camera at a random place; then MoveNet's errors are added:
-noise, low scores, points that jump to furniture, persons lost. {len(TRAIN):,} recordings, half of them with a fall.
-**No real recording was used for training**, so every person and every room below is unseen, which is stricter than
-leaving out one subject at a time.
+Simulated (Apache-2.0, `models/train/pose_fall`): a stick figure with measured limb lengths walks, sits, bends,
+lies down on beds and floors, exercises and falls, before a pinhole camera at a random place; then MoveNet's
+errors are added: noise, low scores, points that jump to furniture, persons lost. {len(TRAIN):,} recordings,
+half of them with a fall. **No real recording was used for training**, so every person and every room below is
+unseen, which is stricter than leaving out one subject at a time.
 
 Real clips for the figures: GMDCSA24 (MIT, (c) 2024 Ekram Alam), falls and daily activity of adults, annotated by its
 authors.

@@ -1,4 +1,4 @@
-"""How well the package foresees stops on a log laid out like ur3_cobotops.csv; without a package, why there is none."""
+"""How well the package predicts stops in a log with the layout of ur3_cobotops.csv; if not shipped, the reason."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from models.train.robot_stop.recording import CHANNELS, HORIZON, LENGTH, TARGETS
 
 
 def evaluate(folder: Path, data: Path) -> dict[str, Any]:
-    """Raises DataError."""
+    """Figures of the package. Raises DataError."""
     if not (folder / "manifest.yaml").is_file():
         raise DataError(
-            f"{folder.name}: no package is shipped, so there is nothing to evaluate: what can be foreseen from its data "
-            f"is not useful (rule and figures: {folder / 'CARD.md'}; `python -m models.train {folder.name}` measures again)"
+            f"{folder.name}: no package is shipped, so there is nothing to evaluate: its predictions are "
+            f"not useful (rule and figures: {folder / 'CARD.md'}; again: `python -m models.train {folder.name}`)"
         )
     try:
         manifest = open_package(folder).manifest
@@ -37,6 +37,6 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     truth = ahead(recording.trouble(TARGETS[0]))[rows]
     return {
         "package": folder.name,
-        "seen": "the first 70 % of ur3_cobotops.csv, if this is that",
+        "seen": "the first 70 % of ur3_cobotops.csv, if this is that file",
         "unseen": {"rows": len(rows), "before an incident": int(truth.sum()), **score.figures(rows, truth, scores)},
     }

@@ -1,4 +1,4 @@
-"""The UR3's log at 1 Hz, read; and which of its rows come shortly before a stop."""
+"""Reads the log of a UR3 at 1 Hz, and finds the rows shortly before a stop."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from models.train.data import DataError, find_set
 
 SET, FILE = "robot-ur3-cobotops", "ur3_cobotops.csv"
 CURRENTS, SPEEDS = tuple(f"Current_J{joint}" for joint in range(6)), tuple(f"Speed_J{joint}" for joint in range(6))
-TEMPERATURES = ("Temperature_T0", *(f"Temperature_J{joint}" for joint in range(1, 6)))  # the log's own spelling
+TEMPERATURES = ("Temperature_T0", *(f"Temperature_J{joint}" for joint in range(1, 6)))  # spelled as in the log
 CHANNELS = (*CURRENTS, *SPEEDS, "Tool_current", *TEMPERATURES)
 STOP, LOST, CYCLE, CLOCK = "Robot_ProtectiveStop", "grip_lost", "cycle", "Timestamp"
 TARGETS = ("either", "protective stop", "grip lost")
 
 LENGTH = 10  # rows of a window, 10 s: nearly half a cycle of 24 s
-HORIZON = (
-    5  # rows ahead. A UR3 brakes in under 1 s, a person looks up in 2; 10 s is 40 % of a cycle: a guess of its phase
-)
-PAUSE_S = 3.0  # the log has three longer pauses; rows on both sides of one are no neighbours
+# Rows ahead. A UR3 brakes in under 1 s, a person looks up in 2; 10 s would be 40 % of a cycle: a guess of its phase.
+HORIZON = 5
+PAUSE_S = 3.0  # the log has three longer pauses; windows do not extend across them
 
 
 class Recording(NamedTuple):
-    """seconds: float64 [n]; readings: float32 [n, CHANNELS] in A, rad/s, A and C; stops, lost: bool [n]; cycle: float [n]."""
+    """The log. seconds: float64 [n]; readings: float32 [n, CHANNELS] in A, rad/s, A, C; stops, lost: bool [n];
+    cycle: float [n].
+    """
 
     seconds: Array
     readings: Array
@@ -38,33 +39,36 @@ class Recording(NamedTuple):
     cycle: Array
 
     def trouble(self, target: str) -> Array:
-        """Array bool [n]: it stands still, or has lost the part, in this row."""
+        """Array bool [n]: the robot is stopped, or has lost the part, in this row."""
         return {TARGETS[0]: self.stops | self.lost, TARGETS[1]: self.stops, TARGETS[2]: self.lost}[target]
 
 
 def read(data: Path) -> Recording:
-    """An empty cell repeats the value above. Raises DataError."""
+    """Read the log; an empty cell repeats the value above. Raises DataError."""
     path = find_set(data, SET, FILE) / FILE
-    options = Options(path=str(path), channels=(*CHANNELS, STOP, CYCLE), rate_hz=1.0, holes="hold")
+    columns = (*CHANNELS, STOP, CYCLE)
+    options = Options.model_validate({"path": str(path), "channels": columns, "rate_hz": 1.0, "holes": "hold"})
     try:
         _, _, rows = load_csv(options)
         with path.open(newline="", encoding="utf-8-sig") as file:
             lines = [line for line in csv.DictReader(file) if any(line.values())]
-        seconds = np.array([_when(line[CLOCK]) for line in lines])
+        seconds = np.array([_timestamp(line[CLOCK]) for line in lines])
         lost = np.array([line[LOST].strip().lower() in ("true", "1", "1.0") for line in lines])
     except (DeviceError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: {error}: expected a file laid out like {FILE} of '{SET}'") from error
+        raise DataError(f"{path}: {error}: expected a file with the layout of {FILE} of '{SET}'") from error
     if (np.diff(seconds) <= 0).any():
         raise DataError(f"{path}: {CLOCK} steps back or stands still")
     return Recording(seconds, rows[:, : len(CHANNELS)], rows[:, -2] > 0.5, lost, rows[:, -1])
 
 
-def _when(text: str) -> float:
+def _timestamp(text: str) -> float:
     return datetime.fromisoformat(text.strip(' "').replace("Z", "+00:00")).timestamp()  # some rows are quoted twice
 
 
 def incidents(trouble: Array) -> Array:
-    """First rows of each trouble; what begins within HORIZON rows after another's end belongs to that."""
+    """First row of each incident; trouble that begins within HORIZON rows after other trouble belongs to that
+    incident.
+    """
     rows = np.flatnonzero(trouble)
     return rows[np.diff(rows, prepend=-HORIZON - 1) > HORIZON]
 
@@ -78,9 +82,10 @@ def ahead(trouble: Array) -> Array:
 
 
 def usable(recording: Recording) -> Array:
-    """Array bool [n]: a whole window before it and the horizon after it without a pause, and no trouble now or just over.
+    """Array bool [n]: no pause in the window before and the horizon after the row, and no trouble now or shortly
+    before.
 
-    Neither a stop that is already there nor its echo can be foreseen.
+    A stop that has already begun cannot be predicted, nor can its immediate repetition.
     """
     part = np.cumsum(np.diff(recording.seconds, prepend=recording.seconds[0]) > PAUSE_S)
     good = np.zeros(len(part), bool)
@@ -95,23 +100,23 @@ def windows(readings: Array, rows: Array) -> Array:
 
 
 def phase(cycle: Array) -> Array:
-    """Array int [n]: rows since the counter of cycles last rose."""
-    begins = np.r_[0, np.flatnonzero(np.diff(cycle)) + 1]
+    """Array int [n]: rows since the cycle counter last rose."""
+    starts = np.r_[0, np.flatnonzero(np.diff(cycle)) + 1]
     rows = np.arange(len(cycle))
-    return np.asarray(rows - begins[np.searchsorted(begins, rows, "right") - 1])
+    return np.asarray(rows - starts[np.searchsorted(starts, rows, "right") - 1])
 
 
 def split(rows: Array, share: float, total: int) -> tuple[Array, Array]:
-    """Usable rows before and after `share` of the recording, LENGTH + HORIZON apart: nothing is on both sides."""
+    """Usable rows before and after `share` of the recording, LENGTH + HORIZON apart: no reading is on both sides."""
     cut = int(total * share)
     return rows[rows < cut - LENGTH - HORIZON], rows[rows >= cut]
 
 
 def folds(rows: Array, count: int) -> list[tuple[Array, Array]]:
-    """Known and held out rows: one stretch of time after the other is held out, with the same distance on both sides."""
+    """Training rows and rows held out, for each period of time held out; the same distance on both sides of it."""
     edges = np.linspace(rows[0], rows[-1] + 1, count + 1).astype(int)
-    apart = LENGTH + HORIZON
+    distance = LENGTH + HORIZON
     return [
-        (rows[(rows < first - apart) | (rows >= last + apart)], rows[(rows >= first) & (rows < last)])
+        (rows[(rows < first - distance) | (rows >= last + distance)], rows[(rows >= first) & (rows < last)])
         for first, last in zip(edges, edges[1:])
     ]

@@ -1,4 +1,4 @@
-"""How well stops are foreseen: over all thresholds, at one, and against chance; and when that is called useful."""
+"""How well stops are predicted: over all thresholds, at one threshold, against chance; and when that is useful."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from agent.data import Array
 from models.train.robot_stop.recording import HORIZON, incidents
 
-BLOCK = 120  # rows, about five cycles: rows so near to each other are alike, so the bootstrap draws whole blocks
-PRECISION = 0.5  # half of the alarms right: below that people learn to ignore them
+BLOCK = 120  # rows, about five cycles: neighbouring rows are alike, so the bootstrap draws whole blocks
+PRECISION = 0.5  # half of the alarms are right: below that people learn to ignore them
 RECALL = 0.5  # half of the incidents announced
-RULE = (
-    "Useful is: on the last part of the recording, at the threshold that gave a precision of "
-    f"{100 * PRECISION:g} % in\ncross-validation inside the first part, the INT8 network's alarms are right in at least "
-    f"{100 * PRECISION:g} % of their rows and\nannounce at least {100 * RECALL:g} % of the incidents; and its average "
-    "precision is above that of the cycle's clock alone,\nthe 95 % interval of the difference (block bootstrap) above 0."
-)
+RULE = f"""
+The model is useful if, on the last part of the recording, at the threshold that gave a precision of {100 * PRECISION:g}
+% in cross-validation inside the first part, the INT8 network's alarms are right in at least {100 * PRECISION:g} % of
+their rows and announce at least {100 * RECALL:g} % of the incidents; and if its average precision is above that of the
+cycle's clock alone, with the 95 % interval of the difference (block bootstrap) above 0.
+"""
 
 
 class Alarms(NamedTuple):
-    """At one threshold. false_per_hour: runs of alarms that nothing follows, an hour of rows judged."""
+    """Alarms at one threshold. false_per_hour: periods of false alarms, per hour of evaluated rows."""
 
     precision: float
     recall: float
@@ -32,7 +32,7 @@ class Alarms(NamedTuple):
 
 
 def average_precision(truth: Array, scores: Array) -> float:
-    """Sum of precision times the rise of recall, over falling thresholds; equal scores are one threshold."""
+    """Sum of precision times the rise of recall over falling thresholds; equal scores form one threshold."""
     order = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.diff(scores[order], append=-np.inf))
     hits = np.cumsum(truth[order])[last]
@@ -40,33 +40,34 @@ def average_precision(truth: Array, scores: Array) -> float:
 
 
 def roc_auc(truth: Array, scores: Array) -> float:
-    """Chance that a row before an incident scores above another row; a tie is half."""
+    """Probability that a row before an incident scores above another row; a tie counts half."""
     below, above = np.sort(scores[~truth]), scores[truth]
     wins = np.searchsorted(below, above, "left") + np.searchsorted(below, above, "right")
     return float(wins.sum() / 2 / max(len(below) * len(above), 1))
 
 
 def recall_at(truth: Array, scores: Array, precision: float = PRECISION) -> tuple[float, float]:
-    """The most that can be had at this precision, and the threshold for it; no threshold gives it: 0 at infinity."""
+    """The highest recall at this precision and its threshold; 0 and infinity if no threshold reaches the precision."""
     order = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.diff(scores[order], append=-np.inf))
     hits = np.cumsum(truth[order])[last]
-    good = np.flatnonzero(hits / (last + 1) >= precision)
-    if not len(good):
+    sufficient = np.flatnonzero(hits / (last + 1) >= precision)
+    if not len(sufficient):
         return 0.0, np.inf
-    return float(hits[good[-1]] / max(truth.sum(), 1)), float(scores[order][last[good[-1]]])
+    return float(hits[sufficient[-1]] / max(truth.sum(), 1)), float(scores[order][last[sufficient[-1]]])
 
 
 def alarms(scores: Array, rows: Array, truth: Array, trouble: Array, threshold: float) -> Alarms:
-    """scores, truth: of these rows; trouble: bool of all rows."""
-    loud = scores >= threshold
-    hits = int((loud & truth).sum())
+    """Count alarms. scores, truth: of these rows; trouble: bool of all rows."""
+    alarmed = scores >= threshold
+    hits = int((alarmed & truth).sum())
     starts = [row for row in incidents(trouble) if ((rows < row) & (rows >= row - HORIZON)).any()]
-    announced = sum(bool(loud[(rows < row) & (rows >= row - HORIZON)].any()) for row in starts)
-    wrong = rows[loud & ~truth]
+    announced = sum(bool(alarmed[(rows < row) & (rows >= row - HORIZON)].any()) for row in starts)
+    wrong = rows[alarmed & ~truth]
     runs = int((np.diff(wrong, prepend=-HORIZON) > 1).sum())
-    precision, recall = hits / max(int(loud.sum()), 1), hits / max(int(truth.sum()), 1)
-    return Alarms(precision, recall, announced, len(starts), runs / max(len(rows), 1) * 3600)
+    precision, recall = hits / max(int(alarmed.sum()), 1), hits / max(int(truth.sum()), 1)
+    false_per_hour = runs / max(len(rows), 1) * 3600
+    return Alarms(precision, recall, announced, len(starts), false_per_hour)
 
 
 def _bootstrap(rows: Array, statistic: Callable[[Array], float], times: int = 1000) -> tuple[float, float]:
@@ -88,13 +89,13 @@ def gain(rows: Array, truth: Array, scores: Array, other: Array) -> tuple[float,
 
 
 def useful(at_threshold: Alarms, gained: tuple[float, float]) -> bool:
-    """RULE, written before the last part of the recording was looked at."""
+    """RULE, fixed before the last part of the recording was evaluated."""
     share = at_threshold.announced / max(at_threshold.incidents, 1)
     return at_threshold.precision >= PRECISION and share >= RECALL and gained[0] > 0
 
 
 def figures(rows: Array, truth: Array, scores: Array) -> dict[str, Any]:
-    """Everything that needs no threshold."""
+    """The figures that need no threshold."""
     return {
         "average_precision": round(average_precision(truth, scores), 4),
         "interval_95": [round(end, 4) for end in _bootstrap(rows, lambda at: average_precision(truth[at], scores[at]))],
@@ -103,12 +104,12 @@ def figures(rows: Array, truth: Array, scores: Array) -> dict[str, Any]:
     }
 
 
-def row(name: str, told: Mapping[str, Any]) -> list[str]:
-    """A line of the card's table."""
-    low, high = told["interval_95"]
+def row(name: str, figures: Mapping[str, Any]) -> list[str]:
+    """A row of the card's table."""
+    low, high = figures["interval_95"]
     return [
         name,
-        f"{told['average_precision']:.3f} ({low:.3f} to {high:.3f})",
-        f"{told['roc_auc']:.3f}",
-        f"{100 * told['recall_at_half_precision']:.1f} %",
+        f"{figures['average_precision']:.3f} ({low:.3f} to {high:.3f})",
+        f"{figures['roc_auc']:.3f}",
+        f"{100 * figures['recall_at_half_precision']:.1f} %",
     ]
