@@ -21,7 +21,8 @@ from agent.box.lockfile import lock
 from agent.box.systemd import notify
 from agent.build import rules_of
 from agent.config.models import Config
-from agent.control import Answer, Control
+from agent.control import Answer
+from agent.control_server import ControlServer
 from agent.data import Decision
 from agent.errors import ConfigError, PackageError
 from agent.reload import Plan, compare, read_checked, with_other_files
@@ -57,7 +58,7 @@ class Daemon:
         self.stop = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         self.changing = asyncio.Lock()
-        self.control = Control(self.config.run_dir, {"status": self.status, "reload": self.reload})
+        self.control = ControlServer(self.config.run_dir, {"status": self.status, "reload": self.reload})
         # One daemon per run_dir: two would fight for the sockets and ledgers.
         run_dir = self.config.run_dir
         taken = f"another reflexd already runs in {run_dir}: stop it, or give this one its own run_dir"

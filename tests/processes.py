@@ -1,4 +1,4 @@
-"""A cell of real processes with a configuration of its own: `reflexd run` and `actuate`, their logs, ledgers, records."""
+"""A cell of real processes with a configuration of its own: `reflexd run` and `actuate`, their logs and ledgers."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Cell:
         return [record["verb"] for record in self.records()]
 
     def wait_for(self, verb: str, after: int = 0) -> dict[str, Any]:
-        """Wait for the actuator's first movement with this verb, past the first `after` movements; returns its record."""
+        """Wait for the actuator's first movement with this verb after `after` movements; returns its record."""
 
         def movement() -> dict[str, Any]:
             return next((record for record in self.records()[after:] if record["verb"] == verb), {})

@@ -38,7 +38,7 @@ def recovers(cell: Cell, daemon: Process, message: str, times: int = 1) -> None:
 
 
 def last(cell: Cell, verb: str) -> int:
-    """How many movements there were up to the newest of this kind."""
+    """The number of movements up to the newest with this verb."""
     verbs = cell.verbs()
     return len(verbs) - verbs[::-1].index(verb)
 
@@ -138,14 +138,14 @@ def test_an_invalid_video_file_is_played_once_it_is_valid(tmp_path: Path, kind: 
         assert host.stop() == 0
 
 
-def test_a_video_file_that_is_not_there_yet(tmp_path: Path) -> None:
-    clip, made = tmp_path / "clip.mp4", tmp_path / "made.mp4"
-    video(made)
+def test_a_video_file_that_does_not_exist_yet(tmp_path: Path) -> None:
+    clip, unfinished = tmp_path / "clip.mp4", tmp_path / "unfinished.mp4"
+    video(unfinished)
     with Cell(tmp_path, {"camera": camera("camera.file", path=str(clip), loop=True)}) as cell:
         cell.actuate()
         daemon = cell.run()
         assert str(clip) in daemon.wait_for("trying again until it is back")
-        made.rename(clip)
+        unfinished.rename(clip)
         recovers(cell, daemon, "trying again until it is back")
 
 

@@ -1,4 +1,4 @@
-"""Bugs in drivers, and a wall clock that jumps: what must not be hidden, and what must not matter."""
+"""Bugs in drivers must not be hidden, and a wall clock that jumps must not matter."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Driver(log.Driver):
             raise KeyError("a bug")
 """
 YEAR_S = 365 * 86_400
-# Found by the interpreter at start: every look at the wall clock is a year off, one way or the other.
+# Imported by the interpreter at its start: every reading of the wall clock is wrong by a year, alternating in sign.
 JUMPING_CLOCK = f"""\
 import itertools, time
 turns, true, true_ns = itertools.count(), time.time, time.time_ns
@@ -42,7 +42,7 @@ def ours(folder: Path, text: str) -> None:
 
 
 def test_a_bug_in_a_source(tmp_path: Path) -> None:
-    """No retry, for it would be the same again: actuators safe, all of it in the log, exit code 1 for systemd."""
+    """No retry, which would meet the bug again: actuators safe, the traceback in the log, exit code 1 for systemd."""
     ours(tmp_path, BUGGY_ARM)
     with Cell(tmp_path, {"arm": arm(driver="ours.driver"), "other": arm()}) as cell:
         _, daemon = cell.start_both()
@@ -70,7 +70,7 @@ def test_a_bug_in_an_actuator(tmp_path: Path) -> None:
         assert daemon.popen.poll() is None
 
 
-def test_the_wall_clock_decides_nothing(tmp_path: Path) -> None:
+def test_jumps_of_the_wall_clock_change_nothing(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(JUMPING_CLOCK)
     with Cell(tmp_path, {"arm": arm()}) as cell:
         _, daemon = cell.start_both()
@@ -83,7 +83,7 @@ def test_the_wall_clock_decides_nothing(tmp_path: Path) -> None:
         }
         assert not any(drops.values())
         # That the clock did jump:
-        assert all(abs(one["unix_s"] - time.time()) > YEAR_S / 2 for one in cell.records())
+        assert all(abs(record["unix_s"] - time.time()) > YEAR_S / 2 for record in cell.records())
 
 
 @pytest.mark.parametrize("amount, direction", [(400.0, "ahead"), (-400.0, "old")])

@@ -84,14 +84,13 @@ def test_every_mistake_has_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["check", "run"])
 def test_a_driver_whose_library_is_missing(tmp_path: Path, command: str) -> None:
-    """That is told from a driver that does not exist, with the command that mends it."""
+    """Distinguished from a driver that does not exist, with the command that installs it."""
     (tmp_path / "ours").mkdir()
-    (tmp_path / "ours/thermo.py").write_text("import thermolib_of_nobody\n")
+    (tmp_path / "ours/thermo.py").write_text("import thermolib_unknown\n")
     with Cell(tmp_path, {}) as cell:
         (line,) = refused(cell, command, GOOD.replace("sensor.sim_arm", "ours.thermo"))
     assert (
-        ":5: driver 'ours.thermo' needs the Python package 'thermolib_of_nobody': pip install thermolib_of_nobody"
-        in line
+        ":5: driver 'ours.thermo' needs the Python package 'thermolib_unknown': pip install thermolib_unknown" in line
     )
 
 
@@ -116,7 +115,7 @@ def test_one_flipped_bit_in_a_model(tmp_path: Path, package: Path, command: str)
 
 
 def test_a_truncated_model_with_its_own_sha256(tmp_path: Path, package: Path) -> None:
-    """What the checksum cannot see, the engine must."""
+    """The checksum is right, so the engine must refuse it."""
     model = (package / "arm-deviation.tflite").read_bytes()[:4000]
     old = hashlib.sha256((package / "arm-deviation.tflite").read_bytes()).hexdigest()
     (package / "arm-deviation.tflite").write_bytes(model)
@@ -155,7 +154,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_is_told_before_anything_moves(tmp_path: Path, full_disk: Path) -> None:
+def test_a_full_disk_is_reported_before_anything_moves(tmp_path: Path, full_disk: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         cell.config["run_dir"] = str(full_disk)
         host = cell.actuate()

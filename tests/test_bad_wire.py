@@ -1,4 +1,4 @@
-"""Foreign messages at a working actuator: refused, said once for each kind, counted; its own lane is unaffected."""
+"""Foreign messages at a working actuator: refused, logged once for each kind, counted; its own lane is unaffected."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def sockets(endpoint: str, kind: int) -> Iterator[zmq.Socket[bytes]]:
 
 
 def recorded(cell: Cell, messages: int) -> list[bytes]:
-    """What the running daemon says to its actuator, taken down in the actuator's place."""
+    """Messages of the running daemon, received in place of its actuator."""
     cell.run_dir.mkdir(exist_ok=True)
     with sockets(f"ipc://{cell.run_dir}/robot.sock", zmq.ROUTER) as socket:
         frames = []
         while len(frames) < messages:
-            assert socket.poll(DEADLINE_S * 1000), "the daemon says nothing"
+            assert socket.poll(DEADLINE_S * 1000), "no message of the daemon"
             frames.append(socket.recv_multipart()[1])
         return frames
 
@@ -54,14 +54,14 @@ def answers(socket: zmq.Socket[bytes], frames: list[bytes]) -> list[str]:
 
 
 def summary(host: Process) -> dict[str, int]:
-    """The host's closing line: what it counted."""
+    """The counts in the host's last line."""
     assert host.stop() == 0
     words = [part.split(" ", 1) for part in host.lines("INFO    actuator robot: ")[-1].split("robot: ")[1].split(", ")]
     return {name: int(count) for count, name in words}
 
 
 def garbage(genuine: bytes) -> Iterator[list[bytes]]:
-    """Messages that are none: random bytes, cut and mutated commands, too long, too many frames."""
+    """Malformed messages: random bytes, commands cut short, too long ones, too many frames."""
     chance = random.Random(SEED)
     for _ in range(200):
         yield [chance.randbytes(chance.randrange(150))]
@@ -99,10 +99,10 @@ def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
                 guest._replace(sequence=11, decision=9, verb="stop", actuator="press"),
                 guest._replace(sequence=12, decision=9, verb="stop", session=genuine.session ^ 1),
             ]
-            verdicts = answers(foreign, [wire.pack_command(one) for one in attempts])
+            verdicts = answers(foreign, [wire.pack_command(attempt) for attempt in attempts])
             assert verdicts == ["outdated", "replayed", "expired", "limit", "limit", "unknown", "unknown"]
             foreign.send(wire.pack_goodbye("cell-1/arm", genuine.session ^ 1))
-            foreign.send(bytes(5000))  # ZeroMQ itself hangs up on this one
+            foreign.send(bytes(5000))  # ZeroMQ itself disconnects its sender
             cell.wait_for_count("arm", "inferences", cell.counts("arm")["inferences"] + 200)
         assert cell.verbs() == ["safe", "run"]
         assert cell.counts("arm")["refused"] == 0
@@ -133,7 +133,8 @@ def test_one_master_at_a_time(tmp_path: Path) -> None:
         second.wait_for("WARNING actuator robot obeys another")
         host.wait_for("from cell-2/arm")
         cell.wait_for_count("arm", "inferences", cell.counts("arm")["inferences"] + 200)
-        # A second daemon that starts can make a small box stall for 80 ms: then there was a silence, and either may be obeyed.
+        # A second daemon that starts can make a small box stall for 80 ms: then there was a silence, and the actuator
+        # may obey either.
         done, stalled = cell.verbs(), bool(host.lines("is silent"))
         assert stalled or done == ["safe", "run"]
         assert stalled or len(second.lines("WARNING actuator robot obeys another")) == 1

@@ -1,4 +1,4 @@
-"""The configuration: a good one loads, and each mistake is one line that says where, what and what instead."""
+"""The configuration: a valid one loads, and each mistake is one line with its place, the error and advice."""
 
 import json
 import os
@@ -74,39 +74,39 @@ def changed(old, new):
     return GOOD.replace(old, new)
 
 
-def test_a_good_one_loads(tmp_path):
+def test_a_valid_one_loads(tmp_path):
     cell = load(tmp_path, GOOD)
     assert cell.node == "cell-1"
     assert cell.lanes["arm"].source.driver == "sensor.sim_arm"
     assert cell.lanes["arm"].source.options == {"timeout_ms": 50, "fault_every_s": 3}
     assert cell.actuators["belt"].limits == {"speed": (0.0, 1.5)}
-    assert [one.label for one in cell.rules["off-plan"].conditions] == ["deviation", "collision"]
+    assert [condition.label for condition in cell.rules["off-plan"].conditions] == ["deviation", "collision"]
 
 
-def test_what_is_left_out_follows_from_the_rest(tmp_path):
+def test_defaults_follow_from_the_rest(tmp_path):
     cell = load(tmp_path, "run_dir: /run/here\n" + GOOD)
     assert cell.endpoint("belt") == "ipc:///run/here/belt.sock"
     assert cell.feeding("belt") == ["arm"]
     assert cell.senders("belt") == ["cell-1/arm"]
 
 
-def test_only_critical_lanes_are_waited_for(tmp_path):
+def test_only_critical_lanes_are_needed_senders(tmp_path):
     assert load(tmp_path, changed("budget_ms: 2", "critical: false")).senders("belt") == []
     assert load(tmp_path, changed("    rest: run", "    rest: run\n    senders: [far/cam]")).senders("belt") == [
         "far/cam"
     ]
 
 
-def test_systemd_names_the_run_dir(monkeypatch):
+def test_the_run_dir_of_systemd(monkeypatch):
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/reflexd:/run/other")
     assert Config().run_dir == Path("/run/reflexd")
 
 
-def test_the_smallest_one_loads(tmp_path):
+def test_the_smallest_configuration_loads(tmp_path):
     assert load(tmp_path, "{}").lanes == {}
 
 
-# old text, new text, line of the mistake, what is said
+# old text, new text, line of the mistake, part of its message
 MISTAKES = {
     "unknown key": ("budget_ms: 2", "budget: 2", 9, "unknown key 'lanes.arm.budget'; did you mean 'budget_ms'?"),
     "unknown section": ("rules:", "rulez:", 17, "unknown key 'rulez'; did you mean 'rules'?"),
@@ -270,25 +270,25 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_one_line_with_its_place(name, tmp_path):
-    old, new, line, said = MISTAKES[name]
-    (told,) = mistakes(tmp_path, changed(old, new))
-    assert "\n" not in told
-    got, what = told.split(": ", 1)
-    assert said in what
-    assert int(got) == line
+    old, new, line, expected = MISTAKES[name]
+    (mistake,) = mistakes(tmp_path, changed(old, new))
+    assert "\n" not in mistake
+    number, sentence = mistake.split(": ", 1)
+    assert expected in sentence
+    assert int(number) == line
 
 
-def test_names_too_long_for_a_message_are_told_for_each_command(tmp_path):
+def test_names_too_long_for_a_message_are_reported_for_each_command(tmp_path):
     text = GOOD.replace("cell-1", "n" * 32).replace("arm:", "l" * 32 + ":").replace("lane: arm", "lane: " + "l" * 32)
     text = text.replace("belt", "a" * 32)
-    told = mistakes(tmp_path, text)
-    assert [one.split(":")[0] for one in told] == ["13", "26"]
-    assert all("shorten its names" in one for one in told)
+    lines = mistakes(tmp_path, text)
+    assert [line.split(":")[0] for line in lines] == ["13", "26"]
+    assert all("shorten its names" in line for line in lines)
 
 
-def test_all_mistakes_are_told_at_once(tmp_path):
+def test_all_mistakes_are_reported_at_once(tmp_path):
     text = GOOD.replace("lane: arm\n", "lane: amr\n").replace("verb: slow", "verb: halt").replace("sim_arm", "sim_amr")
-    assert [one.split(":")[0] for one in mistakes(tmp_path, text)] == ["5", "26", "21"]
+    assert [line.split(":")[0] for line in mistakes(tmp_path, text)] == ["5", "26", "21"]
 
 
 @pytest.mark.parametrize(
@@ -298,13 +298,13 @@ def test_this_box_alone_needs_no_keys(endpoint, tmp_path):
     load(tmp_path, changed("    rest: run", f"    endpoint: '{endpoint}'\n    rest: run"))
 
 
-def test_the_network_with_keys_or_on_purpose(tmp_path):
+def test_a_network_endpoint_needs_keys_or_insecure(tmp_path):
     text = changed("    rest: run", "    endpoint: tcp://0.0.0.0:5555\n    rest: run")
     load(tmp_path, "insecure: true\n" + text)
     load(tmp_path, "keys: {own: box.key_secret}\n" + text)
     remote = text.replace("    device: {driver: actuator.sim, reaction_ms: 1}\n", "")
-    (said,) = mistakes(tmp_path, "keys: {own: box.key_secret}\n" + remote)
-    assert "'server_key' of a remote actuator" in said
+    (mistake,) = mistakes(tmp_path, "keys: {own: box.key_secret}\n" + remote)
+    assert "'server_key' of a remote actuator" in mistake
     load(tmp_path, "keys: {own: box.key_secret}\n" + remote.replace("rest:", "server_key: far.key\n    rest:"))
 
 
@@ -312,19 +312,19 @@ def test_a_driver_whose_library_is_missing(tmp_path, monkeypatch):
     (tmp_path / "their").mkdir()
     (tmp_path / "their" / "sensor.py").write_text("import no_such_library_here\n")
     monkeypatch.syspath_prepend(tmp_path)
-    (said,) = mistakes(tmp_path, changed("sensor.sim_arm", "their.sensor"))
+    (mistake,) = mistakes(tmp_path, changed("sensor.sim_arm", "their.sensor"))
     assert (
-        said
+        mistake
         == "5: driver 'their.sensor' needs the Python package 'no_such_library_here': pip install no_such_library_here"
     )
 
 
-def test_a_module_that_is_no_driver(tmp_path, monkeypatch):
+def test_a_module_that_is_not_a_driver(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thing.py").write_text("")
+    (tmp_path / "mine" / "module.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    (said,) = mistakes(tmp_path, changed("sensor.sim_arm", "mine.thing"))
-    assert said == "5: 'mine.thing' is not a driver: it must define Options and Driver"
+    (mistake,) = mistakes(tmp_path, changed("sensor.sim_arm", "mine.module"))
+    assert mistake == "5: 'mine.module' is not a driver: it must define Options and Driver"
 
 
 # -- model packages beside the configuration --------------------------------------------------------------------------
@@ -348,7 +348,7 @@ def test_a_package_beside_the_configuration(tmp_path, package):
 
 
 @pytest.mark.parametrize(
-    ("model", "then", "line", "says"),
+    ("model", "then", "line", "expected"),
     [
         ("pose-fall", "", 8, "model 'pose-fall' reads keypoints: name it under 'then', and a pose network here"),
         ("pose-fall", "pose-fall", 8, "model 'pose-fall' reads keypoints: name it under 'then'"),
@@ -363,36 +363,33 @@ def test_a_package_beside_the_configuration(tmp_path, package):
         ("person-coarse", "pose-fal", 9, "no model package 'pose-fal'"),
     ],
 )
-def test_two_models_that_do_not_go_together_give_one_line(tmp_path, model, then, line, says):
+def test_two_models_that_do_not_fit_give_one_line(tmp_path, model, then, line, expected):
     good = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
     assert cv2.imwrite(str(tmp_path / "good.png"), good)
     more = (f"\n    then: {then}" if then else "") + ("\n    reference: good.png" if model == "pcb-inspect" else "")
     text = changed("    model: arm-deviation", f"    model: {model}{more}")
-    (said,) = mistakes(tmp_path, text[: text.index("rules:")])  # labels of rules are another matter
-    assert said.startswith(f"{line}: {says}")
+    (mistake,) = mistakes(tmp_path, text[: text.index("rules:")])  # without rules, whose labels would be mistakes, too
+    assert mistake.startswith(f"{line}: {expected}")
 
 
 def test_a_package_whose_model_file_is_missing(tmp_path, package):
     (package / "arm-deviation.tflite").unlink()
-    (said,) = mistakes(tmp_path, changed("arm-deviation", "mine"))
-    assert said.startswith(f"8: {package}/manifest.yaml: model file '{package}/arm-deviation.tflite' does not exist")
+    (mistake,) = mistakes(tmp_path, changed("arm-deviation", "mine"))
+    assert mistake.startswith(f"8: {package}/manifest.yaml: model file '{package}/arm-deviation.tflite' does not exist")
 
 
 def test_a_package_whose_model_file_was_changed(tmp_path, package):
     with open(package / "arm-deviation.tflite", "ab") as file:
         file.write(b"x")
-    (said,) = mistakes(tmp_path, changed("arm-deviation", "mine"))
-    assert said.startswith(f"8: {package}/arm-deviation.tflite: sha256 is ")
+    (mistake,) = mistakes(tmp_path, changed("arm-deviation", "mine"))
+    assert mistake.startswith(f"8: {package}/arm-deviation.tflite: sha256 is ")
 
 
 def test_a_package_with_two_mistakes_gives_two_lines(tmp_path, package):
     edit(package / "manifest.yaml", "budget_ms: 2.0", "budget_ms: 2ms\nlicense: x")
-    told = mistakes(tmp_path, changed("arm-deviation", "mine"))
-    assert len(told) == 2
-    assert all(one.startswith(f"8: {package}/manifest.yaml:") for one in told)
-
-
-# -- whatever the file --------------------------------------------------------------------------------------------------
+    lines = mistakes(tmp_path, changed("arm-deviation", "mine"))
+    assert len(lines) == 2
+    assert all(line.startswith(f"8: {package}/manifest.yaml:") for line in lines)
 
 
 def load_anything(text):
@@ -401,10 +398,10 @@ def load_anything(text):
             assert isinstance(load(Path(folder), text), Config)
         except ConfigError as error:
             assert error.mistakes
-            assert all(one.startswith(folder) and "\n" not in one for one in error.mistakes)
+            assert all(mistake.startswith(folder) and "\n" not in mistake for mistake in error.mistakes)
 
 
-scraps = st.sampled_from(
+fragments = st.sampled_from(
     [
         "",
         "~",
@@ -439,27 +436,24 @@ scraps = st.sampled_from(
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_any_value_in_any_place_loads_or_is_told(data):
+def test_any_value_in_any_place_loads_or_is_a_mistake(data):
     lines = GOOD.splitlines()
     for number in data.draw(st.lists(st.integers(0, len(lines) - 1), min_size=1, max_size=3)):
         key, colon, _ = lines[number].partition(":")
-        lines[number] = f"{key}{colon} {data.draw(scraps)}"
+        lines[number] = f"{key}{colon} {data.draw(fragments)}"
     load_anything("\n".join(lines))
 
 
 @given(st.integers(0, len(GOOD)), st.integers(0, 20), st.text("abc:-[]{}&*!|>'\"#,? \n\t01.~<_", max_size=5))
 @settings(max_examples=200, deadline=None)
-def test_any_slip_of_the_hand_loads_or_is_told(at, cut, insert):
+def test_any_edit_loads_or_is_a_mistake(at, cut, insert):
     load_anything(GOOD[:at] + insert + GOOD[at + cut :])
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=100))
 @settings(deadline=None)
-def test_any_text_loads_or_is_told(text):
+def test_any_text_loads_or_is_a_mistake(text):
     load_anything(text)
-
-
-# -- reflexd check ------------------------------------------------------------------------------------------------------
 
 
 def check(path):
@@ -467,24 +461,24 @@ def check(path):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=BUNDLED.parent, env=os.environ)
 
 
-def test_check_says_good_with_exit_code_0(tmp_path):
+def test_check_of_a_valid_file_has_exit_code_0(tmp_path):
     run = check(write(tmp_path, GOOD))
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout.strip() == f"{tmp_path}/cell.yaml: good: 1 lanes, 1 actuators, 1 rules"
 
 
-def test_check_says_what_is_wrong_with_exit_code_2(tmp_path):
+def test_check_of_a_mistake_has_exit_code_2(tmp_path):
     run = check(write(tmp_path, changed("rest: run", "rest: rnu")))
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr == f"{tmp_path}/cell.yaml:13: actuator 'belt' accepts run, stop, slow, not 'rnu'\n"
 
 
-def test_check_of_no_file_has_exit_code_2(tmp_path):
+def test_check_of_a_missing_file_has_exit_code_2(tmp_path):
     run = check(tmp_path / "none.yaml")
     assert (run.returncode, run.stderr) == (2, f"{tmp_path}/none.yaml: No such file or directory\n")
 
 
-def test_check_for_programs(tmp_path):
+def test_check_prints_json_for_programs(tmp_path):
     good = CliRunner().invoke(cli, ["check", "--json", "-c", str(write(tmp_path, GOOD))], standalone_mode=False)
     assert good.return_value == 0
     assert json.loads(good.output)["ok"] is True

@@ -1,4 +1,4 @@
-"""Foreign bytes for as long as REFLEXD_FUZZ_SECONDS says (default: a few): only the errors that are promised come out."""
+"""Random bytes for REFLEXD_FUZZ_SECONDS (default 3): only the documented errors are raised."""
 
 from __future__ import annotations
 
@@ -22,8 +22,21 @@ from tests.shared import ROOT
 SECONDS = float(os.environ.get("REFLEXD_FUZZ_SECONDS", "3"))
 SEED = int(os.environ.get("REFLEXD_FUZZ_SEED", str(random.SystemRandom().randrange(1 << 32))))
 
-COMMAND = Command("cell-1/arm", 1 << 31, 7, 2, "stop", "stop", {"channel": 1, "speed": 0.5}, 10**15, 10**15, 50_000, 99)
-FRAMES = [wire.pack_command(COMMAND), wire.pack_ack(Ack("stop", 5, 6, 0, 10**15, 3)), wire.pack_goodbye("cell-1/arm", 5)]
+COMMAND = Command(
+    node="cell-1/arm",
+    session=1 << 31,
+    sequence=7,
+    decision=2,
+    actuator="stop",
+    verb="stop",
+    arguments={"channel": 1, "speed": 0.5},
+    t_capture=10**15,
+    t_sent=10**15,
+    ttl=50_000,
+    clock=99,
+)
+ACK = Ack(actuator="stop", session=5, sequence=6, verdict=0, t_applied=10**15, clock=3)
+FRAMES = [wire.pack_command(COMMAND), wire.pack_ack(ACK), wire.pack_goodbye("cell-1/arm", 5)]
 SCENE = (ROOT / "agent/scenes/robot-cell.yaml").read_bytes()
 YAML_BITS = [
     b"- ",
@@ -51,7 +64,7 @@ YAML_BITS = [
 
 
 def mutated(seed: bytes, chance: random.Random, bits: list[bytes]) -> bytes:
-    """A few small damages: bytes changed, cut, doubled, or something nasty put in."""
+    """With a few small damages: bytes changed, removed, repeated, or one of `bits` inserted."""
     raw = bytearray(seed)
     for _ in range(chance.randint(1, 6)):
         at = chance.randrange(len(raw) + 1)

@@ -42,7 +42,10 @@ def test_a_state_has_one_effect(state: int, critical: bool, level: str) -> None:
 
 
 def test_a_lane_that_makes_no_progress_is_stalled() -> None:
-    assert health.judge([lane(ledger.RUNNING, age_s=6)], NOW) == ("safe", ["lane arm stalled: driver call does not return"])
+    assert health.judge([lane(ledger.RUNNING, age_s=6)], NOW) == (
+        "safe",
+        ["lane arm stalled: driver call does not return"],
+    )
     assert health.judge([lane(ledger.RUNNING, age_s=4)], NOW).health == "good"
 
 

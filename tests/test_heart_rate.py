@@ -24,7 +24,7 @@ from tests.waiting import until
     [
         ("00 48", 72, UNKNOWN, ()),  # flags 0: one byte of rate and nothing else
         ("02 48", 72, UNKNOWN, ()),  # 0b01: contact not supported either
-        ("04 48", 72, OFF, ()),  # 0b10: supported, and none
+        ("04 48", 72, OFF, ()),  # 0b10: supported, no contact
         ("06 48", 72, ON, ()),  # 0b11
         ("16 3C 00 04", 60, ON, (1000.0,)),  # 0x0400 = 1024 of 1/1024 s
         ("10 4B 20 03 33 03", 75, UNKNOWN, (781.25, 799.8046875)),  # 800 and 819 of 1/1024 s
@@ -89,7 +89,7 @@ def test_packets_are_read_from_every_framing(framing: Any, checksum: str) -> Non
     assert (parser.bad, parser.sequence) == (0, 1)
 
 
-def test_the_newest_interval_of_a_packet_counts() -> None:
+def test_the_newest_interval_of_a_packet_is_used() -> None:
     parser = PacketParser("newline", "none")
     assert parser.feed(b"\n10 4B 20 03 33 03\n") == [[75, UNKNOWN, 799.8046875]]
 

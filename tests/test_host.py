@@ -116,7 +116,8 @@ def undisturbed(make, scenario, **options):
     for attempt in range(5):
         belt = make(**options)
         try:
-            return scenario(belt)
+            scenario(belt)
+            return
         except AssertionError:
             if not belt.server.counts["silence"] or attempt == 4:
                 raise
@@ -180,7 +181,7 @@ def test_silence_means_safe_and_once(belt):
     until(lambda: belt.server.counts["silence"] == 1)
     turns, silent = [], belt.server.guard.silent
     belt.server.guard.silent = lambda now: turns.append(now) or silent(now)
-    until(lambda: len(turns) > 3 * TICKS)  # three times the silence that belts it safe
+    until(lambda: len(turns) > 3 * TICKS)  # three times the silence that means safe
     assert belt.verbs == ["stop", "run", "stop"] and belt.server.counts["silence"] == 1
 
 
@@ -309,7 +310,7 @@ def test_a_device_that_fails_is_a_fault_and_comes_back_safe(make, kind, caplog):
     assert belt.ack.t_applied == 0
     failed = len(belt.verbs)
     until(lambda: verdict() == "applied")
-    assert belt.verbs[failed] == "stop"  # opened again, it is belts safe before anything else
+    assert belt.verbs[failed] == "stop"  # opened again, it is made safe first
     assert belt.verbs[failed + 1] == "run"
     assert caplog.text.count("trying again until it is back") == 1
     assert caplog.text.count("the device is back, and safe") == 1

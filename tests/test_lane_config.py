@@ -1,4 +1,4 @@
-"""What `reflexd check` says of a lane that looks twice, seldom, or coarsely."""
+"""Mistakes that `reflexd check` reports in a lane with a refining model, a gate or smaller pictures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ lanes:
 actuators:
   siren: {{device: {{driver: actuator.log}}, rest: quiet}}
 rules:
-  somebody:
+  person:
     any: [{{lane: yard, label: {label}, within_ms: 500, absent: {absent}}}]
     actuator: siren
     verb: alarm
 """
 
 
-def said(
+def mistakes_of(
     folder: Path, line: str, model: str = "person-coarse", label: str = "person", absent: str = "false"
 ) -> list[str]:
     return mistakes(folder / "yard.yaml", LANE.format(line=line, model=model, label=label, absent=absent))
@@ -40,12 +40,12 @@ def said(
         "refine: {model: person-coarse, label: person}",
     ],
 )
-def test_what_is_good(tmp_path: Path, line: str) -> None:
-    assert said(tmp_path, line) == []
+def test_valid_lanes(tmp_path: Path, line: str) -> None:
+    assert mistakes_of(tmp_path, line) == []
 
 
 @pytest.mark.parametrize(
-    "line, says",
+    "line, expected",
     [
         (
             "gate: {outlier: {j1: {tolerance: 5}}}",
@@ -53,7 +53,7 @@ def test_what_is_good(tmp_path: Path, line: str) -> None:
         ),
         (
             "gate: {motion: {}, active_interval_ms: 500}",
-            "5: active_interval_ms is 500, but for rule 'somebody' the lane is missing after within_ms",
+            "5: active_interval_ms is 500, but for rule 'person' the lane is missing after within_ms",
         ),
         ("gate: {keyframe: {min_changed: 3}}", "5: 'lanes.yard.gate.keyframe.min_changed'"),
         ("gate: {}", "5: 'lanes.yard.gate'"),
@@ -69,25 +69,28 @@ def test_what_is_good(tmp_path: Path, line: str) -> None:
         ("refine: {model: person-coarse, label: person, band: [0.9, 0.2]}", "5: 'lanes.yard.refine'"),
     ],
 )
-def test_what_is_wrong_is_one_line_with_its_place(tmp_path: Path, line: str, says: str) -> None:
-    found = said(tmp_path, line)
-    assert len(found) == 1 and found[0].startswith(says), found
+def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, line: str, expected: str) -> None:
+    lines = mistakes_of(tmp_path, line)
+    assert len(lines) == 1 and lines[0].startswith(expected), lines
 
 
-def test_a_sure_person_that_nobody_looks_at_has_no_pose(tmp_path: Path) -> None:
-    found = said(tmp_path, "refine: {model: person-coarse, label: person, band: [0.3, 0.8]}\n    then: pose-fall")
-    assert any("let band end at 1" in one for one in found)
+def test_a_pose_needs_the_refining_model_up_to_score_1(tmp_path: Path) -> None:
+    lines = mistakes_of(
+        tmp_path, "refine: {model: person-coarse, label: person, band: [0.3, 0.8]}\n    then: pose-fall"
+    )
+    assert any("let band end at 1" in mistake for mistake in lines)
 
 
-def test_an_empty_place_is_looked_at_before_its_rule_forgets(tmp_path: Path) -> None:
-    found = said(tmp_path, "gate: {keyframe: {}, idle_interval_ms: 1000}", absent="true")
-    assert len(found) == 1 and found[0].startswith("5: idle_interval_ms is 1000, but for rule 'somebody'")
+def test_the_idle_interval_is_shorter_than_within_ms_of_an_absence(tmp_path: Path) -> None:
+    lines = mistakes_of(tmp_path, "gate: {keyframe: {}, idle_interval_ms: 1000}", absent="true")
+    assert len(lines) == 1 and lines[0].startswith("5: idle_interval_ms is 1000, but for rule 'person'")
 
 
 def test_readings_have_other_gates(tmp_path: Path) -> None:
-    found = said(tmp_path, "gate: {motion: {}}", model="arm-deviation", label="deviation")
+    lines = mistakes_of(tmp_path, "gate: {motion: {}}", model="arm-deviation", label="deviation")
     assert any(
-        one.startswith("5: 'keyframe' and 'motion' are for pictures; for readings use 'outlier'") for one in found
+        mistake.startswith("5: 'keyframe' and 'motion' are for pictures; for readings use 'outlier'")
+        for mistake in lines
     )
-    found = said(tmp_path, "shrink: 2", model="arm-deviation", label="deviation")
-    assert any("reads no pictures: there is nothing to shrink" in one for one in found)
+    lines = mistakes_of(tmp_path, "shrink: 2", model="arm-deviation", label="deviation")
+    assert any("reads no pictures: there is nothing to shrink" in mistake for mistake in lines)

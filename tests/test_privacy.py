@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,13 +25,11 @@ from agent.config.models import Config
 from agent.data import Array
 from agent.field.checks import timers
 from agent.recorder import recording
-from agent.recorder.recording import Recording
 from agent.rules.scene import Scene
 from agent.scenes import catalog
-from agent.tape import TapeHeader
 from agent.view.source import with_source
 from drivers.camera._scene import walk
-from tests.byte_search import RUN, STEP, Inputs, opened, search
+from tests.byte_search import Inputs, opened, search
 from tests.field_fixtures import reflexd
 from tests.processes import Process
 from tests.shared import DATA, needs_recordings
@@ -43,39 +39,6 @@ from tests.waiting import until
 
 EVIDENCE = 1024  # bytes of evidence and decisions about one frame
 FILES = ("running:r/", "ended:s/recordings/", CLIPS := "ended:s/events/", ".tar.gz/")
-
-
-def test_the_search_finds_hidden_input(tmp_path: Path) -> None:
-    """Anywhere in a file, cut out of the middle, in base64, written out, in a compressed recording, in an archive."""
-    chance = np.random.default_rng(1)
-    frame = chance.integers(0, 255, (60, 80, 3), np.uint8)
-    sound = chance.uniform(-1, 1, 9000).astype(np.float32)
-    inputs = Inputs()
-    inputs.add("picture", frame)
-    inputs.add("sound", sound)
-    wanted = inputs.marks()
-    least = frame.tobytes()[5003 : 5003 + RUN + STEP - 1]
-    coded = base64.b64encode(frame[30].tobytes()).decode()
-    message = {"sequence": 1, "inputs": [{"data": coded}], "evidence": [], "decisions": []}
-    file = Recording(tmp_path / "a.mcap", {"config": "{}"})
-    file.add(TapeHeader("yard", [], [], []), message, 1)
-    file.close()
-    packed = (tmp_path / "a.mcap").read_bytes()
-    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
-        archive.add(tmp_path / "a.mcap", "recordings/a.mcap")
-    hidden = {
-        "raw": b"\1" * 333 + least + b"\2" * 77,
-        "a.mcap": packed,
-        "a.tar.gz": (tmp_path / "a.tar.gz").read_bytes(),
-        "a.json": json.dumps({"rows": [[0], sound[100:112].tolist()]}).encode(),
-        "b.json": json.dumps([frame[3, 4:20].ravel().tolist()]).encode(),
-    }
-    harmless = {"nothing": bytes(chance.integers(0, 255, 1 << 20, np.uint8)), "few": b"\0" * 5000, "": b""}
-    assert search(wanted, harmless) == {}
-    for name, data in hidden.items():
-        (kind,) = search(wanted, dict(opened(name, data)))
-        assert kind == ("sound" if name == "a.json" else "picture")
-    assert search(wanted, {"a.mcap": packed, "coded": coded.encode()}) == {}  # so it has to be opened
 
 
 # -- the input of a scene -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The knobs: what is asked for, and one plain word where it is not to be had."""
+"""Real-time settings: they are set where allowed, and each refused one is reported once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def drop_rights() -> None:
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
 
 
-def test_without_rights_the_daemon_runs_and_says_once_what_it_lacks(tmp_path: os.PathLike[str]) -> None:
+def test_without_rights_the_daemon_runs_and_logs_each_missing_setting_once(tmp_path: os.PathLike[str]) -> None:
     daemon = subprocess.run(
         [sys.executable, "-m", "agent", "run", "-c", str(ROOT / "agent/scenes/robot-cell.yaml"), "--samples", "300"],
         env={**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)},
@@ -45,10 +45,10 @@ def test_without_rights_the_daemon_runs_and_says_once_what_it_lacks(tmp_path: os
 
 def scheduling(pid: int) -> dict[str, tuple[int, int]]:
     """(policy, priority) by thread id."""
-    found = {}
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        found[thread] = (os.sched_getscheduler(int(thread)) & 0xFF, os.sched_getparam(int(thread)).sched_priority)
-    return found
+    threads = os.listdir(f"/proc/{pid}/task")
+    return {
+        name: (os.sched_getscheduler(int(name)) & 0xFF, os.sched_getparam(int(name)).sched_priority) for name in threads
+    }
 
 
 def test_zeromq_threads_run_before_lanes() -> None:
@@ -71,14 +71,14 @@ def test_zeromq_threads_run_before_lanes() -> None:
 def test_a_lane_thread_gets_its_cores_and_priority() -> None:
     allowed = realtime.fifo_setting().on
     core = min(os.sched_getaffinity(0))
-    seen = []
+    settings = []
 
     def body() -> None:
         realtime.set_thread([core], True)
-        seen.append((os.sched_getaffinity(0), os.sched_getscheduler(0) & 0xFF))
+        settings.append((os.sched_getaffinity(0), os.sched_getscheduler(0) & 0xFF))
 
     thread = threading.Thread(target=body)
     thread.start()
     thread.join()
-    assert seen == [({core}, os.SCHED_FIFO if allowed else os.SCHED_OTHER)]
+    assert settings == [({core}, os.SCHED_FIFO if allowed else os.SCHED_OTHER)]
     assert os.sched_getscheduler(0) & 0xFF == os.SCHED_OTHER  # only the lane's thread

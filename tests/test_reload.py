@@ -1,4 +1,4 @@
-"""A changed configuration under a running daemon: what restarts, what stays, what is refused."""
+"""A changed configuration in a running daemon: what restarts, what continues, what is refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lanes(**changes: Any) -> dict[str, Any]:
     return {name: {"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation", **changes} for name in ("a", "b")}
 
 
-def test_nothing_changed_is_nothing_to_do() -> None:
+def test_an_unchanged_configuration_restarts_nothing() -> None:
     assert compare(config(), config()) == ([], [], [])
 
 
@@ -47,7 +47,7 @@ def test_only_the_lane_that_changed_restarts() -> None:
     assert compare(config(), config(lanes={"a": lanes()["a"]})) == (["b"], [], [])
 
 
-def test_a_lane_restarts_when_its_line_to_an_actuator_changes() -> None:
+def test_a_lane_restarts_when_its_link_to_an_actuator_changes() -> None:
     assert compare(config(), config(actuators={"robot": {"rest": "run", "safe_after_ms": 50}})) == (["a"], ["a"], [])
     rule = {"any": [{"lane": "b", "label": "deviation"}], "actuator": "robot", "verb": "stop"}
     assert compare(config(), config(rules={"off-plan": rule})) == (["a", "b"], ["a", "b"], [])
@@ -58,16 +58,16 @@ def test_another_threshold_restarts_no_lane() -> None:
     assert compare(config(), config(rules={"off-plan": rule})) == ([], [], [])
 
 
-def test_what_only_a_restart_can_change() -> None:
+def test_a_change_that_needs_a_restart_of_the_daemon() -> None:
     assert compare(config(), config(node="other", run_dir="/run/y")).fixed == ["node", "run_dir"]
 
 
-def test_a_lane_with_other_files_restarts_unless_it_goes() -> None:
+def test_a_lane_with_replaced_files_restarts_unless_it_is_removed() -> None:
     assert compare(config(), config(), {"b"}) == (["b"], ["b"], [])
     assert compare(config(), config(lanes={"a": lanes()["a"]}), {"b"}) == (["b"], [], [])
 
 
-# -- rules that go on ----------------------------------------------------------------------------------------------------
+# -- rules that continue ------------------------------------------------------------
 
 RULE = RuleConfig.model_validate(
     {
@@ -79,49 +79,49 @@ RULE = RuleConfig.model_validate(
 )
 
 
-def seen(at_ms: int) -> list[Evidence]:
+def deviation(at_ms: int) -> list[Evidence]:
     return [Evidence("a", "deviation", 0.9, at_ms * MS)]
 
 
 def stopped() -> Rules:
     rules = Rules({"off-plan": RULE}, {"robot": "run"})
     for at in (10, 11):
-        rules.decide("a", at * MS, at * MS, seen(at))
+        rules.decide("a", at * MS, at * MS, deviation(at))
     assert rules.in_force["robot"].verb == "stop"
     return rules
 
 
 def test_a_stop_stays_in_force_when_other_rules_change() -> None:
     old, new = stopped(), Rules({"off-plan": RULE, "more": RULE.model_copy(update={"verb": "slow"})}, {"robot": "run"})
-    new.adopt(old)
+    new.carry_over(old)
     assert new.decide("a", 20 * MS, 20 * MS, []) == []
     assert new.in_force["robot"].verb == "stop"
-    back = new.decide("a", 600 * MS, 600 * MS, [])
-    assert [one.verb for one in back] == ["run"]
-    assert back[0].number == old.number + 1
+    decisions = new.decide("a", 600 * MS, 600 * MS, [])
+    assert [decision.verb for decision in decisions] == ["run"]
+    assert decisions[0].number == old.number + 1
 
 
-def test_a_rule_that_changed_begins_anew_and_numbers_go_on() -> None:
+def test_a_changed_rule_starts_without_state_and_numbers_continue() -> None:
     old, new = stopped(), Rules({"off-plan": RULE.model_copy(update={"hold_ms": 10.0})}, {"robot": "run"})
-    new.adopt(old)
-    found = new.decide("a", 20 * MS, 20 * MS, [])
-    assert [(one.verb, one.number) for one in found] == [("run", old.number + 1)]
+    new.carry_over(old)
+    decisions = new.decide("a", 20 * MS, 20 * MS, [])
+    assert [(decision.verb, decision.number) for decision in decisions] == [("run", old.number + 1)]
 
 
 def test_another_verb_of_rest_is_sent() -> None:
     old, new = Rules({"off-plan": RULE}, {"robot": "run"}), Rules({"off-plan": RULE}, {"robot": "slow"})
     old.decide("a", MS, MS, [])
-    new.adopt(old)
-    assert [one.verb for one in new.decide("a", 2 * MS, 2 * MS, [])] == ["slow"]
+    new.carry_over(old)
+    assert [decision.verb for decision in new.decide("a", 2 * MS, 2 * MS, [])] == ["slow"]
 
 
-# -- with real processes -------------------------------------------------------------------------------------------------
+# -- with real processes ------------------------------------------------------------
 
 
 @pytest.fixture
 def cell(tmp_path: Path) -> Any:
-    with Cell(tmp_path, {"arm": arm()}) as made:
-        yield made
+    with Cell(tmp_path, {"arm": arm()}) as started_cell:
+        yield started_cell
 
 
 def started(cell: Cell, lane: str) -> int:
@@ -130,7 +130,7 @@ def started(cell: Cell, lane: str) -> int:
     return ledger.read(cell.run_dir / f"{lane}.ledger").started
 
 
-def test_a_good_configuration_is_taken_over_without_touching_the_other_lanes(cell: Cell) -> None:
+def test_a_new_configuration_is_applied_without_touching_the_other_lanes(cell: Cell) -> None:
     _, daemon = cell.start_both()
     first = started(cell, "arm")
     cell.config["lanes"] = {"arm": arm(), "second": arm(fault_every_s=1)}
@@ -166,7 +166,7 @@ def test_a_wrong_configuration_leaves_the_old_one_running(cell: Cell) -> None:
     cell.wait_for_count("arm", "inferences", cell.counts("arm")["inferences"] + 100)
 
 
-def test_a_lane_that_changed_restarts_and_the_actuator_follows_it(cell: Cell) -> None:
+def test_a_changed_lane_restarts_and_its_actuator_goes_safe_in_between(cell: Cell) -> None:
     _, daemon = cell.start_both()
     first = started(cell, "arm")
     cell.config["lanes"] = {"arm": arm(speed=0.5)}
@@ -179,7 +179,7 @@ def test_a_lane_that_changed_restarts_and_the_actuator_follows_it(cell: Cell) ->
     assert started(cell, "arm") > first
 
 
-def test_files_replaced_under_their_old_names_are_noticed(cell: Cell) -> None:
+def test_files_replaced_under_the_same_names_are_noticed(cell: Cell) -> None:
     """The picture of the good part, and a model: their lanes restart, the third does not."""
     noise = np.random.default_rng(0).integers(0, 256, (2, 64, 64), np.uint8)
     good, mine = cell.folder / "good.png", cell.folder / "mine"
@@ -204,7 +204,7 @@ def test_files_replaced_under_their_old_names_are_noticed(cell: Cell) -> None:
 
     first = started(cell, "arm")
     assert reloaded() == []
-    good.write_bytes(good.read_bytes())  # a new date and nothing new
+    good.write_bytes(good.read_bytes())  # a new date, the same content
     assert reloaded() == []
     assert cv2.imwrite(str(good), noise[1])
     assert reloaded() == ["board"]
@@ -219,14 +219,14 @@ def test_files_replaced_under_their_old_names_are_noticed(cell: Cell) -> None:
     assert "good.png' is no PNG or JPEG picture" in answer["mistakes"][0]
 
 
-def test_the_control_socket_tells_and_reloads(cell: Cell) -> None:
+def test_the_control_socket_reports_and_reloads(cell: Cell) -> None:
     _, daemon = cell.start_both()
-    told = control.ask(cell.run_dir, {"do": "status"})
-    assert told is not None
-    assert told["pid"] == daemon.popen.pid
-    assert told["health"] == "good" and told["reasons"] == []
-    assert told["lanes"]["arm"]["state"] == "running"
-    assert told["actuators"]["robot"]["verb"] == "run"
+    status = control.ask(cell.run_dir, {"do": "status"})
+    assert status is not None
+    assert status["pid"] == daemon.popen.pid
+    assert status["health"] == "good" and status["reasons"] == []
+    assert status["lanes"]["arm"]["state"] == "running"
+    assert status["actuators"]["robot"]["verb"] == "run"
     cell.config["node"] = "cell-2"
     cell.write()
     answer = control.ask(cell.run_dir, {"do": "reload"}, 20.0)
@@ -237,11 +237,11 @@ def test_the_control_socket_tells_and_reloads(cell: Cell) -> None:
 @pytest.mark.parametrize(
     "line", [b"\n", b"[]\n", b'{"do": 1}\n', b'{"do": ["status"]}\n', b"\xff\xfe\n", b"{" * 70_000 + b"\n"]
 )
-def test_nonsense_at_the_control_socket_harms_nobody(cell: Cell, line: bytes) -> None:
+def test_an_invalid_request_at_the_control_socket_is_refused(cell: Cell, line: bytes) -> None:
     import socket
 
     daemon = cell.run()
-    daemon.wait_for("runs: lanes")  # the socket is there before anybody listens
+    daemon.wait_for("runs: lanes")  # the socket file exists before the daemon listens
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(10)
         client.connect(str(cell.run_dir / "control.sock"))
@@ -252,5 +252,5 @@ def test_nonsense_at_the_control_socket_harms_nobody(cell: Cell, line: bytes) ->
     assert "Traceback" not in daemon.text
 
 
-def test_nobody_answers_where_no_daemon_is(tmp_path: Path) -> None:
+def test_there_is_no_answer_without_a_daemon(tmp_path: Path) -> None:
     assert control.ask(tmp_path, {"do": "status"}) is None

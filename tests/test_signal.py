@@ -23,7 +23,7 @@ SAFETY = ("all_red", "flash")
 def check(history, times):
     """The rules, independent of the plan.
 
-    history: (since, lit lamps, wish at that time) in order, of a crossing whose lamps were not known before.
+    history: (since, lit lamps, request at that time) in order, of a crossing whose lamps were not known before.
     """
     lit = [set(lamps) for _, lamps, _ in history]
     lasted = [after[0] - before[0] for before, after in zip(history, history[1:])]
@@ -63,18 +63,18 @@ class Crossing:
         self.plan = Plan(times, self.now)
         self.history = [(self.now, PHASES[self.plan.phase], "all_red")]
 
-    def advance(self, seconds, wish=None):
+    def advance(self, seconds, request=None):
         self.now += seconds
-        self.plan.request = wish or self.plan.request
+        self.plan.request = request or self.plan.request
         if self.plan.step(self.now):
             self.history.append((self.now, PHASES[self.plan.phase], self.plan.request))
         return self.plan.phase
 
-    def run(self, seconds, wish=None):
+    def run(self, seconds, request=None):
         """The phases that start within `seconds`, and after how long each."""
         start, known = self.now, len(self.history)
         for _ in range(round(seconds * 8)):
-            self.advance(0.125, wish)
+            self.advance(0.125, request)
         names = {lamps: phase for phase, lamps in PHASES.items()}
         return [(since - start, names[lamps]) for since, lamps, _ in self.history[known:]]
 
@@ -90,7 +90,7 @@ def test_people_wait_for_minimum_green_yellow_and_all_red():
     assert crossing.run(20, "vehicles") == [(0.125, "clear"), (5.125, "vehicles")]
 
 
-def test_the_waiting_side_gets_its_turn():
+def test_the_waiting_side_gets_green_after_green_max():
     crossing = Crossing()
     crossing.run(9, "people")
     assert crossing.run(60, "people") == [
@@ -145,22 +145,22 @@ EVERY_TIMES = st.builds(
 
 
 @given(EVERY_TIMES, TURNS)
-def test_no_order_of_wishes_and_times_breaks_a_rule(times, turns):
+def test_no_order_of_requests_and_times_breaks_a_rule(times, turns):
     crossing = Crossing(times)
-    for seconds, wish in turns:
-        crossing.advance(seconds, wish)
+    for seconds, request in turns:
+        crossing.advance(seconds, request)
         for _ in range(3):
             crossing.advance(0.7)
     check(crossing.history, times)
 
 
 @given(st.lists(st.sampled_from(["vehicles", "people"]), min_size=1, max_size=60))
-def test_no_side_starves_however_the_wishes_flicker(wishes):
+def test_no_side_starves_however_the_requests_alternate(requests):
     crossing = Crossing()
-    crossing.run(20, wishes[0])
-    for wish in wishes:
-        crossing.run(3, wish)
-    crossing.run(60, wishes[-1])
+    crossing.run(20, requests[0])
+    for request in requests:
+        crossing.run(3, request)
+    crossing.run(60, requests[-1])
     for green in ("vehicle_green", "people_green"):
         dark_since = crossing.history[0][0] + TIMES.yellow + TIMES.people_clear  # the first clearance
         ends = [since for since, _, _ in crossing.history[1:]] + [crossing.now]
@@ -174,7 +174,7 @@ class FakeHeads:
     """Lamps that keep a history, and fail while `broken`."""
 
     def __init__(self, clock):
-        self.clock, self.history, self.wish = clock, [], "all_red"
+        self.clock, self.history, self.request = clock, [], "all_red"
         self.broken = self.opened = False
 
     def open(self):
@@ -191,7 +191,7 @@ class FakeHeads:
             sorted(PHASES[phase], key=LAMPS.index)
         )
         if not self.history or self.history[-1][1] != PHASES[phase]:
-            self.history.append((self.clock(), PHASES[phase], self.wish))
+            self.history.append((self.clock(), PHASES[phase], self.request))
 
     def close(self):
         self.opened = False
@@ -214,7 +214,7 @@ class Signal:
         self.driver.open()
 
     def do(self, verb):
-        self.heads.wish = self.driver.options.safe if verb == "safe" else verb
+        self.heads.request = self.driver.options.safe if verb == "safe" else verb
         if verb == "safe":
             self.driver.safe()
         else:
@@ -264,7 +264,7 @@ def test_a_lost_board_is_reported_to_the_caller_and_the_plan_restarts_when_it_is
     crossing.run(0.125)
     assert crossing.lit == YELLOW
     crossing.run(30)
-    assert "vehicle_green" in crossing.lit  # the last wish is in force
+    assert "vehicle_green" in crossing.lit  # the last request is in force
     check(crossing.heads.history, crossing.driver.options.times)
     lines = [record.getMessage() for record in caplog.records]
     assert lines == [
@@ -420,7 +420,7 @@ def test_impossible_options_are_refused(section, message):
         options(**section)
 
 
-def test_its_driver_is_found_by_name():
+def test_its_driver_is_loaded_by_name():
     from drivers.base import load
 
     assert load("actuator.signal").Driver is signal.Driver

@@ -30,25 +30,25 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="the ownership of inst
 
 def unit(name: str) -> dict[str, list[str]]:
     """Every directive with its values, in order."""
-    found: dict[str, list[str]] = {}
+    directives: dict[str, list[str]] = {}
     for line in (FOLDER / name).read_text().splitlines():
         if "=" in line and not line.startswith("#"):
             key, _, value = line.partition("=")
-            found.setdefault(key, []).append(value)
-    return found
+            directives.setdefault(key, []).append(value)
+    return directives
 
 
 @needs_systemd
 @pytest.mark.parametrize("name", UNITS)
 def test_exposure(name: str) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         ["systemd-analyze", "security", "--offline=true", str(FOLDER / name)],
         capture_output=True,
         text=True,
         timeout=60,
     )
-    level = re.search(r"exposure level for .*: ([0-9.]+)", done.stdout)
-    assert level, done.stdout + done.stderr
+    level = re.search(r"exposure level for .*: ([0-9.]+)", process.stdout)
+    assert level, process.stdout + process.stderr
     assert float(level[1]) <= EXPOSURE
 
 
@@ -56,47 +56,49 @@ def test_exposure(name: str) -> None:
 def test_verify(tmp_path: Path) -> None:
     units = []
     for path in FOLDER.glob("*.service"):
-        # The venv is not on this machine: some program that is.
+        # The venv does not exist on this machine: a program that does.
         text = re.sub(r"/opt/reflexd/(venv/bin/reflexd|firstboot)", "/bin/true", path.read_text())
         (tmp_path / path.name).write_text(text)
         units.append(str(tmp_path / path.name))
-    done = subprocess.run(
+    process = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *units],
         capture_output=True,
         text=True,
         timeout=60,
         env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
     )
-    ours = [line for line in done.stderr.splitlines() if "reflexd" in line]
+    ours = [line for line in process.stderr.splitlines() if "reflexd" in line]
     assert not ours, "\n".join(ours)
 
 
 @pytest.mark.parametrize("name", UNITS)
 def test_in_step_with_the_code(name: str) -> None:
-    said = unit(name)
-    assert said["RestartPreventExitStatus"] == [str(entry.EXIT_CONFIG)]
-    assert said["Restart"] == ["on-failure"] and said["StartLimitIntervalSec"] == ["0"]
-    assert said["ExecStart"][0].endswith(f"-c {CONFIG_FOLDER}/reflexd.yaml")
-    assert int(said["LimitRTPRIO"][0]) >= max(realtime.LANE_PRIORITY, realtime.IO_PRIORITY, realtime.ACTUATOR_PRIORITY)
-    assert said["LimitMEMLOCK"] == ["infinity"]
-    assert said["RuntimeDirectory"] == ["reflexd"] and said["RuntimeDirectoryPreserve"] == ["yes"]
+    directives = unit(name)
+    assert directives["RestartPreventExitStatus"] == [str(entry.EXIT_CONFIG)]
+    assert directives["Restart"] == ["on-failure"] and directives["StartLimitIntervalSec"] == ["0"]
+    assert directives["ExecStart"][0].endswith(f"-c {CONFIG_FOLDER}/reflexd.yaml")
+    assert int(directives["LimitRTPRIO"][0]) >= max(
+        realtime.LANE_PRIORITY, realtime.IO_PRIORITY, realtime.ACTUATOR_PRIORITY
+    )
+    assert directives["LimitMEMLOCK"] == ["infinity"]
+    assert directives["RuntimeDirectory"] == ["reflexd"] and directives["RuntimeDirectoryPreserve"] == ["yes"]
     for fatal in ("RestrictRealtime", "PrivateDevices", "PrivateNetwork", "MemoryDenyWriteExecute"):
-        assert fatal not in said, f"{fatal} would stop lanes"
+        assert fatal not in directives, f"{fatal} would stop lanes"
 
 
-def test_the_daemon_tells_systemd() -> None:
-    said = unit("reflexd.service")
-    assert said["Type"] == ["notify"]
-    assert 2 <= int(said["WatchdogSec"][0]) <= 30
-    assert said["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+def test_the_daemon_notifies_systemd() -> None:
+    directives = unit("reflexd.service")
+    assert directives["Type"] == ["notify"]
+    assert 2 <= int(directives["WatchdogSec"][0]) <= 30
+    assert directives["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
 
 
 def test_the_actuators_outlive_the_daemon() -> None:
     """No BindsTo, PartOf or Requires in either direction: a stop or a crash of one must not end the other."""
     daemon, actuate = unit("reflexd.service"), unit("reflexd-actuate.service")
     assert "reflexd-actuate.service" in " ".join(daemon["After"]) and daemon["Wants"] == ["reflexd-actuate.service"]
-    for said in (daemon, actuate):
-        assert not {"BindsTo", "PartOf", "Requires", "Requisite", "PropagatesStopTo"} & said.keys()
+    for directives in (daemon, actuate):
+        assert not {"BindsTo", "PartOf", "Requires", "Requisite", "PropagatesStopTo"} & directives.keys()
 
 
 def test_same_hardening() -> None:
@@ -108,16 +110,16 @@ def test_same_hardening() -> None:
 
 def test_users_and_groups_exist() -> None:
     """systemd refuses a unit whose user or group is missing."""
-    made = set(re.findall(r"^[ug] +(\S+)", (FOLDER / "reflexd.sysusers").read_text(), re.M))
+    created = set(re.findall(r"^[ug] +(\S+)", (FOLDER / "reflexd.sysusers").read_text(), re.M))
     for name in UNITS:
-        said = unit(name)
-        assert {said["User"][0], said["Group"][0], *said["SupplementaryGroups"][0].split()} <= made
+        directives = unit(name)
+        assert {directives["User"][0], directives["Group"][0], *directives["SupplementaryGroups"][0].split()} <= created
 
 
-def test_the_default_configuration_is_good() -> None:
-    told = load_config(FOLDER / "reflexd.yaml")
-    assert told.node == "box", "firstboot looks for this name"
-    for lane in told.lanes.values():
+def test_the_default_configuration_is_valid() -> None:
+    config = load_config(FOLDER / "reflexd.yaml")
+    assert config.node == "box", "firstboot replaces this name"
+    for lane in config.lanes.values():
         package.open_package(package.find(lane.model, FOLDER))
         assert lane.source.driver.rpartition(".")[2].startswith("sim"), "it must run on any box"
 
@@ -141,6 +143,6 @@ def test_install(tmp_path: Path) -> None:
     assert (tmp_path / "opt/reflexd/firstboot").stat().st_mode & stat.S_IXUSR
 
 
-def test_install_refuses_what_is_no_root_file_system(tmp_path: Path) -> None:
-    done = subprocess.run([FOLDER / "install", tmp_path], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+def test_install_refuses_a_folder_that_is_not_a_root_file_system(tmp_path: Path) -> None:
+    process = subprocess.run([FOLDER / "install", tmp_path], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 1 and len(process.stderr.splitlines()) == 1

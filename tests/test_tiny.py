@@ -1,4 +1,4 @@
-"""The smallest road through the core: an arm, its model, a rule, a stop. Runs first, in two seconds."""
+"""The shortest path through the core: an arm, its model, a rule, a stop. Runs first, in two seconds."""
 
 from itertools import islice
 
@@ -25,7 +25,7 @@ BAD_FROM_MS = 200
 
 
 def make_lane(pace, samples=0):
-    """The robot cell's own lane; its arm leaves the plan after 0.2 s."""
+    """The lane of the robot cell; its arm leaves the plan after 0.2 s."""
     fault = {"kind": "deviation", "at_s": BAD_FROM_MS / 1000, "for_s": 10}
     arm = open_source(CELL.lanes["arm"].source.driver, {"pace": pace, "faults": [fault]}, "arm")
     opened = package.open_package(package.find(CELL.lanes["arm"].model))
@@ -40,9 +40,9 @@ def replay(count):
     """(ms since the first sample, verb) of every decision about the first `count` samples."""
     played = islice(make_lane("fast").play(make_scene()), count)
     return [
-        (sample.sequence, one.verb, one.deadline and (one.deadline - sample.t_capture) / MS)
+        (sample.sequence, decision.verb, decision.deadline and (decision.deadline - sample.t_capture) / MS)
         for sample, decisions in played
-        for one in decisions
+        for decision in decisions
     ]
 
 
@@ -56,7 +56,7 @@ def test_a_sample_becomes_a_decision_and_a_replay_the_same():
 
 
 def test_from_the_arm_to_the_stop_over_real_sockets(tmp_path):
-    """Sense, decide, act; every part of the time is booked."""
+    """Sense, decide, act; every part of the latency is in the ledger."""
     cell = CELL.model_copy(update={"run_dir": tmp_path, "realtime": False})
     host = make_host(cell)
     host.start()
@@ -65,14 +65,14 @@ def test_from_the_arm_to_the_stop_over_real_sockets(tmp_path):
     lane.run(make_scene(), outbox)  # to the end of its 500 samples, half a second
     host.stop()
     context.destroy(linger=0)
-    told = snapshot(lane.ledger.memory)
-    assert told.state == ledger.STATES[ledger.ENDED]
-    assert told.counts["samples"] >= 500
-    assert told.counts["decisions"] == told.counts["sent"] == 2
-    assert told.counts["applied"] >= 1
+    account = snapshot(lane.ledger.memory)
+    assert account.state == ledger.STATES[ledger.ENDED]
+    assert account.counts["samples"] >= 500
+    assert account.counts["decisions"] == account.counts["sent"] == 2
+    assert account.counts["applied"] >= 1
     verbs = [movement.verb for movement in host.servers[0].driver.history]
     assert verbs[:3] == ["stop", "run", "stop"]
-    answered = told.rows[told.rows["applied"] > 0]
-    in_order = np.stack([answered[name] for name in ("capture", "read", "prepared", "inferred", "decided", "applied")])
+    applied = account.rows[account.rows["applied"] > 0]
+    in_order = np.stack([applied[name] for name in ("capture", "read", "prepared", "inferred", "decided", "applied")])
     assert (np.diff(in_order, axis=0) >= 0).all()
-    assert set(parts(answered)) == {*ledger.PARTS, "total"}
+    assert set(parts(applied)) == {*ledger.PARTS, "total"}

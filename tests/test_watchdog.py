@@ -1,4 +1,4 @@
-"""What systemd hears: ready only when the models are loaded, alive only while every critical lane comes round."""
+"""States sent to systemd: READY once the models are loaded, WATCHDOG only while every critical lane makes progress."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Systemd:
 
 @pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Systemd]:
-    made = Systemd(tmp_path / "notify")
+    receiver = Systemd(tmp_path / "notify")
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     monkeypatch.setenv("WATCHDOG_USEC", "400000")
-    yield made
-    made.socket.close()
+    yield receiver
+    receiver.socket.close()
 
 
 def hanging(folder: Path, critical: bool) -> dict[str, object]:
@@ -65,16 +65,18 @@ def hanging(folder: Path, critical: bool) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("critical", [True, False])
-def test_the_watchdog_is_fed_while_critical_lanes_come_round(tmp_path: Path, systemd: Systemd, critical: bool) -> None:
+def test_the_watchdog_is_fed_while_critical_lanes_make_progress(
+    tmp_path: Path, systemd: Systemd, critical: bool
+) -> None:
     with Cell(tmp_path, {"arm": hanging(tmp_path, critical), "other": arm()}) as cell:
         daemon = cell.run()
         systemd.receives("READY=1")
         systemd.receives("WATCHDOG=1")
         (tmp_path / "hang").touch()
         daemon.wait_for("lane arm stalled: driver call does not return")
-        systemd.received()  # its queue holds ten: the daemon must not have waited
-        told = control.ask(cell.run_dir, {"do": "status"}, 5.0)
-        assert told and told["health"] == ("safe" if critical else "degraded")
+        systemd.received()  # the queue holds ten: the daemon must not have waited
+        status = control.ask(cell.run_dir, {"do": "status"}, 5.0)
+        assert status and status["health"] == ("safe" if critical else "degraded")
         if critical:
             # As long as several watchdog periods of 0.4 s, counted by a lane of 1000 samples a second.
             cell.wait_for_count("other", "samples", cell.counts("other")["samples"] + 1500)

@@ -21,10 +21,10 @@ def parse(text):
 def refusal(text):
     with pytest.raises(YamlError) as caught:
         parse(text)
-    said = str(caught.value)
-    assert "\n" not in said
-    assert said.startswith("cell.yaml:")
-    return said.removeprefix("cell.yaml:")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("cell.yaml:")
+    return message.removeprefix("cell.yaml:")
 
 
 def laughs(levels):
@@ -41,7 +41,7 @@ def test_plain_values_and_their_lines():
         "lanes": {"cam": {"cores": [0, 1], "rate": 1.5}, "mic": {"on": True, "note": "yes"}},
         "none": None,
     }
-    assert [type(one) for one in document.data["lanes"]["mic"].values()] == [bool, str]
+    assert [type(value) for value in document.data["lanes"]["mic"].values()] == [bool, str]
     places = [
         ("lanes",),
         ("lanes", "cam"),
@@ -52,13 +52,13 @@ def test_plain_values_and_their_lines():
     assert [document.at(place) for place in places] == [f"cell.yaml:{line}" for line in (2, 3, 4, 5, 6)]
 
 
-def test_a_place_that_is_not_there_has_the_line_above_it():
+def test_a_place_that_does_not_exist_has_the_line_above_it():
     document = parse("a:\n  b:\n    c: 1\n")
     assert document.at(("a", "b", "x", 3)) == "cell.yaml:2"
     assert document.at(("x",)) == "cell.yaml:1"
 
 
-def test_aliases_and_merges_are_understood():
+def test_aliases_and_merges_are_resolved():
     document = parse("base: &base {x: 1, y: 2}\none:\n  <<: *base\n  y: 3\ntwo: *base\n")
     assert document.data["one"] == {"x": 1, "y": 3}
     assert document.data["two"] == {"x": 1, "y": 2}
@@ -66,12 +66,12 @@ def test_aliases_and_merges_are_understood():
     assert document.at(("one", "x")) == "cell.yaml:2"
 
 
-def test_a_byte_order_mark_is_no_mistake():
+def test_a_byte_order_mark_is_accepted():
     assert parse(b"\xef\xbb\xbfnode: cell\n").data == {"node": "cell"}
 
 
 @pytest.mark.parametrize(
-    "text, line, said",
+    "text, line, expected",
     [
         ("a: [1\nb: 2\n", 2, "expected"),
         ("a: b: c\n", 1, "mapping values are not allowed"),
@@ -100,10 +100,10 @@ def test_a_byte_order_mark_is_no_mistake():
         ("a:\n" + "- b\n" * (yamlfile.MAX_NODES + 1), yamlfile.MAX_NODES, "values"),
     ],
 )
-def test_a_mistake_has_its_line(text, line, said):
-    got, what = refusal(text).split(": ", 1)
-    assert int(got) == line
-    assert said in what
+def test_a_mistake_has_its_line(text, line, expected):
+    number, sentence = refusal(text).split(": ", 1)
+    assert int(number) == line
+    assert expected in sentence
 
 
 @pytest.mark.parametrize("text", ["a: &a\n  b:\n    c: *a\n", "a: &a [b, *a]\n", "&a a: *a\n"])
@@ -116,7 +116,7 @@ def test_a_value_that_contains_itself_ends(text):
 
 
 @pytest.mark.parametrize(
-    "raw, said",
+    "raw, expected",
     [
         (b"node: \xff\xfe\n", "not UTF-8 text (byte 6)"),
         ("node: cell\n".encode("utf-16"), "not UTF-8 text (byte 0)"),
@@ -125,13 +125,13 @@ def test_a_value_that_contains_itself_ends(text):
         (b"a: " + b"9" * 5000, "not valid YAML"),
     ],
 )
-def test_a_file_that_is_no_text_of_ours(raw, said):
-    assert said in refusal(raw)
+def test_bytes_that_are_not_a_configuration_are_refused(raw, expected):
+    assert expected in refusal(raw)
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
-    for path, said in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
-        with pytest.raises(YamlError, match=said):
+    for path, expected in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(YamlError, match=expected):
             yamlfile.read(path)
 
 
@@ -140,7 +140,7 @@ def test_a_file_is_not_read_beyond_the_limit():
         yamlfile.read(Path("/dev/zero"))
 
 
-def test_nothing_in_a_file_is_ever_run(tmp_path):
+def test_nothing_in_a_file_is_ever_executed(tmp_path):
     mark = tmp_path / "mark"
     for tag in ("!!python/object/apply:os.mkdir", "!!python/object/new:os.mkdir", "!python/object/apply:os.mkdir"):
         with pytest.raises(YamlError):
@@ -167,7 +167,7 @@ def test_any_bytes_are_a_document_or_refused(raw):
     assert type(document.data) is dict
 
 
-# -- complaints about values ------------------------------------------------------------------------------------------
+# -- mistakes in values -----------------------------------------------------------------------------------------------
 
 
 class Inner(BaseModel):
@@ -184,7 +184,7 @@ class Outer(BaseModel):
     named: dict[str, Inner] = {}
 
 
-def complaints(text):
+def mistakes(text):
     document = parse(text)
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(document.data)
@@ -192,7 +192,7 @@ def complaints(text):
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    "text, expected",
     [
         ("nmae: x\n", "1: unknown key 'nmae'; did you mean 'name'?"),
         ("xyz: x\n", "1: unknown key 'xyz'; valid here: inner, many, name, named"),
@@ -207,25 +207,29 @@ def complaints(text):
         ("named:\n  a:\n", "2: 'named.a': expected lines of 'key: value', found nothing"),
     ],
 )
-def test_a_complaint_has_line_key_expectation_and_advice(text, said):
-    assert complaints(text) == [said]
+def test_a_mistake_has_line_key_expectation_and_advice(text, expected):
+    assert mistakes(text) == [expected]
 
 
 def test_a_unit_in_a_value_gets_its_own_advice():
-    (said,) = complaints("inner:\n  rate_hz: 10Hz\n")
-    assert said.startswith("2: 'inner.rate_hz': expected a valid number")
-    assert said.endswith("found '10Hz'; write the bare number, the unit is in the key's name")
+    (mistake,) = mistakes("inner:\n  rate_hz: 10Hz\n")
+    assert mistake.startswith("2: 'inner.rate_hz': expected a valid number")
+    assert mistake.endswith("found '10Hz'; write the bare number, the unit is in the key's name")
 
 
-def test_a_value_that_fits_no_kind_of_a_union_is_one_complaint():
-    (said,) = complaints("inner:\n  rate_hz: 1\n  either: {x: 1}\n")
-    assert said == "3: 'inner.either': expected a valid number or a valid list"
+def test_a_value_that_fits_no_member_of_a_union_is_one_mistake():
+    (mistake,) = mistakes("inner:\n  rate_hz: 1\n  either: {x: 1}\n")
+    assert mistake == "3: 'inner.either': expected a valid number or a valid list"
 
 
-def test_every_mistake_is_told():
-    assert [one.split(":")[0] for one in complaints("name: 1\ninner:\n  rate_hz: x\nmany: 3\n")] == ["1", "3", "4"]
+def test_every_mistake_is_reported():
+    assert [mistake.split(":")[0] for mistake in mistakes("name: 1\ninner:\n  rate_hz: x\nmany: 3\n")] == [
+        "1",
+        "3",
+        "4",
+    ]
 
 
 def test_a_long_value_is_not_repeated_whole():
-    (said,) = complaints("inner:\n  rate_hz: " + "".join(random.Random(1).choices("abc", k=5000)) + "\n")
-    assert len(said) < 250
+    (mistake,) = mistakes("inner:\n  rate_hz: " + "".join(random.Random(1).choices("abc", k=5000)) + "\n")
+    assert len(mistake) < 250

@@ -20,9 +20,12 @@ def status(path: Path, as_json: bool) -> int:
     Exit code 0: every lane runs. 1: degraded. 3: the daemon does not run; figures are of its last run.
     4: this user may not read its files.
     """
+    from agent.field.board import BoardMonitor
+
+    monitor = BoardMonitor()  # its load counters need 0.2 s, during which the rest is imported and read
     from agent.field import status as field
 
-    return field.show(path, as_json)
+    return field.show(path, as_json, monitor)
 
 
 @click.command()

@@ -44,8 +44,8 @@ class Status(NamedTuple):
     settings: list[Setting]
 
 
-def show(path: Path, as_json: bool) -> int:
-    status = read_status(path, BoardMonitor())
+def show(path: Path, as_json: bool, monitor: BoardMonitor) -> int:
+    status = read_status(path, monitor)
     click.echo(json.dumps(as_dict(status), indent=2) if as_json else "\n".join(lines(status)))
     return exit_code(status)
 

@@ -1,0 +1,50 @@
+"""The control socket: one line of JSON in, one out, on the daemon's loop and never on a lane's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from agent.control import NAME, Answer
+
+MAX_REQUEST_BYTES = 1 << 16
+
+
+class ControlServer:
+    """Serves run_dir/control.sock; its file permissions decide which users may command the daemon."""
+
+    def __init__(self, run_dir: Path, handlers: dict[str, Callable[[], Awaitable[Answer]]]) -> None:
+        """handlers: by the NAME of a request `{"do": NAME}`."""
+        self.path = run_dir / NAME
+        self.handlers = handlers
+        self.server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self.path.unlink(missing_ok=True)  # left by a daemon that was killed: the lock proves that none runs
+        self.server = await asyncio.start_unix_server(self._serve, str(self.path), limit=MAX_REQUEST_BYTES)
+        os.chmod(self.path, 0o660)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            line = await asyncio.wait_for(reader.readline(), 5.0)
+            writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
+            await writer.drain()
+        except (ValueError, OSError, asyncio.TimeoutError):
+            pass  # a line without end, or the client has gone
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes) -> Answer:
+        try:
+            handler = self.handlers[json.loads(line)["do"]]
+        except (ValueError, KeyError, TypeError):
+            return {"error": f'expected a line like {{"do": "status"}}; \'do\' is one of: {", ".join(self.handlers)}'}
+        return await handler()
+
+    def close(self) -> None:
+        if self.server:
+            self.server.close()
+            self.path.unlink(missing_ok=True)
