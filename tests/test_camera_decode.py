@@ -23,7 +23,7 @@ from drivers.camera._decode import LAG_LIMIT_S, PictureSender, Player, Problem
 from drivers.camera.file import Driver, Options
 from tests.shared import DATA, ROOT, needs_recordings
 from tests.test_camera import FRAMES, number_of, samples, write_video
-from tests.waiting import until
+from tests.waiting import DEADLINE_S, until
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def until_back(camera: Driver) -> Sample:
 def test_the_late_reader_of_a_recording_gets_its_last_frame(video: Path) -> None:
     camera = camera_of(video, pace="recorded")
     camera.open()
-    child_of(camera).wait(20)
+    child_of(camera).wait(DEADLINE_S)
     last = camera.read(0.0)
     assert last is not None and (last.sequence, last.skipped) == (FRAMES - 1, FRAMES - 1)
     assert number_of(last.payload) == FRAMES - 1
@@ -201,7 +201,7 @@ def test_the_decoder_dies_with_its_parent(video: Path) -> None:
         child = os.pidfd_open(int(parent.stdout.readline()))
         parent.kill()
     # a pidfd is ready to read when its process has ended
-    assert select.select([child], [], [], 10)[0]
+    assert select.select([child], [], [], DEADLINE_S)[0]
     os.close(child)
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import click
 import pytest
 
-from agent.field import board, status, top
-from agent.field.top import Line
+from agent.field import board, status, top, top_lines
+from agent.field.top_lines import Line
 from tests.field_fixtures import configuration, exit_code, reflexd, write_ledger
 from tests.processes import Cell, arm
-from tests.waiting import until
+from tests.waiting import DEADLINE_S, until
 
 textual = pytest.importorskip("textual", reason="textual is not installed: pip install 'reflexd[top]'")
 
@@ -59,7 +59,7 @@ def test_a_terminal_without_blocks_gets_plain_characters(monkeypatch: pytest.Mon
 
 def test_a_line_of_trouble_stands_out(tmp_path: Path) -> None:
     write_ledger(tmp_path, "slow", stages=(0, 1, 1, 9, 1))
-    lines = top.lines(status.read_status(configuration(tmp_path, lanes={}, rules={}), board.BoardMonitor()))
+    lines = top_lines.lines(status.read_status(configuration(tmp_path, lanes={}, rules={}), board.BoardMonitor()))
     assert [line.tone for line in lines if line.text.startswith("slow")] == ["bad"]
     assert lines[0].tone == "bad" and "NOT RUNNING" in lines[0].text
 
@@ -121,7 +121,7 @@ def watch(path: Path, seconds: int = 8) -> tuple[list[bytes], int]:
     )
     os.close(slave)
     try:
-        drawn = [receive(master, 20.0, b"LANE")]
+        drawn = [receive(master, DEADLINE_S, b"LANE")]
         drawn += [receive(master, 1.0) for _ in range(seconds)]
         os.write(master, b"q")
         until(lambda: receive(master, 0.05) is not None and process.poll() is not None, "the end after q")

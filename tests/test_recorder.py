@@ -66,12 +66,12 @@ def test_files_are_bounded_in_size_and_number(tmp_path: Path, recorder: tuple[Re
 
 @pytest.mark.parametrize("ending", [".000.mcap", "-fall.mcap", "-fall.mcap.sealed"])
 def test_the_oldest_are_deleted_and_those_of_other_nodes_stay(tmp_path: Path, ending: str) -> None:
-    own = [f"box-20261121T09090{second}{ending}" for second in range(5)]
+    of_box = [f"box-20261121T09090{second}{ending}" for second in range(5)]
     others = {f"box-2-20000101T000000{ending}", f"bo-20000101T000000{ending}", "box-notes.txt"}
-    for name in (*own, *others):
+    for name in (*of_box, *others):
         (tmp_path / name).write_bytes(b"")
     prune(tmp_path, "box", 3)
-    assert {path.name for path in tmp_path.iterdir()} == {*own[2:], *others}
+    assert {path.name for path in tmp_path.iterdir()} == {*of_box[2:], *others}
 
 
 def test_a_file_has_what_a_replay_needs_and_no_password(tmp_path: Path, recorder: tuple[Recorder, Tape]) -> None:

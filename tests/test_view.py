@@ -151,7 +151,7 @@ def test_a_part_of_a_clip(tmp_path: Path, clip: Path) -> None:
 
 
 def test_stills(tmp_path: Path, clip: Path) -> None:
-    """Of a clip a frame in which a rule is in force; of a picture the picture; the lane's own camera for some seconds."""
+    """Of a clip a frame in which a rule is in force; of a picture the picture; of a camera its first seconds."""
     config, out = gate_config(tmp_path), tmp_path / "out.png"
     assert view(clip, "-o", out, "-c", config).exit_code == 0
     assert has(cv2.imread(str(out))[480:], COUNTED, 60)

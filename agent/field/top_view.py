@@ -17,7 +17,7 @@ from textual.strip import Strip
 
 from agent.field import status
 from agent.field.board import BoardMonitor
-from agent.field.top import Line, lines
+from agent.field.top_lines import Line, lines
 
 PERIOD_S = 1.0
 TONES = {

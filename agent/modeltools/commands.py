@@ -11,14 +11,14 @@ from agent.options import json_option
 
 @click.group()
 def model() -> None:
-    """Look at model packages, check them, make them."""
+    """Show, verify, list, benchmark and create model packages."""
 
 
 @model.command("show")
 @click.argument("package")
 @json_option
 def model_show(package: str, as_json: bool) -> None:
-    """What a package takes and gives."""
+    """Show inputs, outputs and labels of a package."""
     from agent.modeltools import show
 
     show.show(package, as_json)
@@ -38,7 +38,7 @@ def model_verify(package: str, as_json: bool) -> int:
 @click.argument("folders", type=click.Path(path_type=Path), nargs=-1)
 @json_option
 def model_list(folders: tuple[Path, ...], as_json: bool) -> int:
-    """Every bundled package, and those in FOLDERS. Exit code 2 if one is damaged."""
+    """List every bundled package, and those in FOLDERS. Exit code 2 if one is damaged."""
     from agent.modeltools import bench
 
     return bench.show_list(folders, as_json)
@@ -48,7 +48,7 @@ def model_list(folders: tuple[Path, ...], as_json: bool) -> int:
 @click.argument("packages", nargs=-1)
 @json_option
 def model_bench(packages: tuple[str, ...], as_json: bool) -> int:
-    """How long PACKAGES (all bundled ones) take on this machine, against their budgets."""
+    """Measure how long PACKAGES (all bundled ones) take on this machine, against their budgets."""
     from agent.modeltools import bench
 
     return bench.bench(packages, as_json)
