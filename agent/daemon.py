@@ -72,7 +72,7 @@ class Daemon:
         return self.exit_code
 
     async def _startup(self) -> None:
-        """Models, keys, ledgers: what only a person can mend fails here, before READY."""
+        """Models, keys, ledgers: what only a person can fix fails here, before READY."""
         self.settings = realtime.set_process() + ([realtime.fifo_setting()] if self.config.realtime else [])
         for setting in self.settings:
             if not setting.on:

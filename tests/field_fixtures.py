@@ -90,7 +90,7 @@ def write_files(root: Path, files: dict[str, str]) -> Path:
 
 
 def complete(check: Check) -> Check:
-    """A warning or an error has an effect and a way to mend it; a good or skipped check needs neither."""
+    """A warning or an error has an effect and a way to fix it; a good or skipped check needs neither."""
     assert check.state in ("good", "warn", "bad", "skip") and check.cause
-    assert bool(check.effect and check.mend) == (check.state in ("warn", "bad")), check
+    assert bool(check.effect and check.fix) == (check.state in ("warn", "bad")), check
     return check

@@ -82,7 +82,7 @@ def test_rights(path: Path) -> None:
         == "granted to x, limit unlimited"
     )
     refused = complete(rights.memory(False, "x", limits))
-    assert refused.state == WARN and "64 KiB" in refused.cause and "LimitMEMLOCK" in refused.mend
+    assert refused.state == WARN and "64 KiB" in refused.cause and "LimitMEMLOCK" in refused.fix
 
 
 def test_rights_are_tried_in_a_child_process(path: Path) -> None:

@@ -29,7 +29,7 @@ def test_permissions_of_a_device(tmp_path: Path) -> None:
     root = write_files(tmp_path, {"dev/video0": "", "dev/v4l/by-id/usb-cam-index0": ""})
     os.chmod(root / "dev/video0", 0o660)
     missing = complete(devices.usable("lane yard", "/dev/video7", root, "nobody"))
-    assert missing.state == BAD and "/dev/v4l/by-id/usb-cam-index0" in missing.mend
+    assert missing.state == BAD and "/dev/v4l/by-id/usb-cam-index0" in missing.fix
     refused = complete(devices.usable("lane yard", "/dev/video0", root, "nobody"))
     assert refused.state == BAD and "mode 0660" in refused.cause
     os.chmod(root / "dev/video0", 0o666)
@@ -40,9 +40,9 @@ def test_the_advice_names_the_group_to_join(tmp_path: Path, monkeypatch: pytest.
     root = write_files(tmp_path, {"dev/ttyUSB0": ""})
     os.chmod(root / "dev/ttyUSB0", 0o660)
     monkeypatch.setattr(devices, "_group_name", lambda gid: "dialout")
-    assert devices.usable("x", "/dev/ttyUSB0", root, "nobody").mend.startswith("sudo usermod -aG dialout nobody")
+    assert devices.usable("x", "/dev/ttyUSB0", root, "nobody").fix.startswith("sudo usermod -aG dialout nobody")
     os.chmod(root / "dev/ttyUSB0", 0o600)  # joining its group would not help
-    assert "udev" in devices.usable("x", "/dev/ttyUSB0", root, "nobody").mend
+    assert "udev" in devices.usable("x", "/dev/ttyUSB0", root, "nobody").fix
 
 
 def test_permission_bits() -> None:
@@ -84,7 +84,7 @@ def test_a_device_that_the_daemon_has_open_is_not_opened(tmp_path: Path) -> None
     cell = box(path)
     reply = {"lanes": {"yard": {"reason": "/dev/video0 may not be opened"}}}
     (lane,) = sources.checks(cell._replace(view=cell.view._replace(pid=os.getpid(), reply=reply)))
-    assert complete(lane).state == BAD and "may not be opened" in lane.cause and "usermod -aG video" in lane.mend
+    assert complete(lane).state == BAD and "may not be opened" in lane.cause and "usermod -aG video" in lane.fix
     (lane,) = sources.checks(cell)  # no daemon has it open: it is tried
     assert complete(lane).state == BAD and "is not there" in lane.cause
 
@@ -100,7 +100,7 @@ def test_the_modes_of_a_local_camera(kernel: FakeKernel) -> None:
     assert check.state == GOOD and check.cause.startswith("32x16 yuyv of: yuyv 32x16; mjpg 32x16; ")
     kernel.refuse = {abi.QUERYCAP: errno.EBUSY}
     busy = complete(sources.measure("yard", open_source("camera.v4l2", options, "yard"), 0.2))
-    assert busy.state == BAD and "fuser" in busy.mend
+    assert busy.state == BAD and "fuser" in busy.fix
 
 
 def test_every_reading_counts() -> None:

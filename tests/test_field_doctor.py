@@ -152,7 +152,7 @@ def test_a_daemon_that_is_not_healthy(tmp_path: Path) -> None:
 
 def test_interpreters_and_engines() -> None:
     assert software.python((3, 9, 2)).state == BAD and software.python().state == GOOD
-    assert software.libraries(lambda name: "" if name == "pyzmq" else "1").mend == "pip install pyzmq"
+    assert software.libraries(lambda name: "" if name == "pyzmq" else "1").fix == "pip install pyzmq"
     assert software.litert(lambda name: "2.3" if name == "ai-edge-litert" else "").state == GOOD
     assert complete(software.litert(lambda name: "2.14" if name == "tflite-runtime" else "")).state == WARN
     assert complete(software.litert(lambda _: "")).state == BAD
@@ -183,5 +183,5 @@ def test_a_model_whose_file_was_changed(tmp_path: Path) -> None:
 
 def test_the_text_of_a_check_fits_80_columns() -> None:
     lines = doctor.lines(Check("disk", BAD, "x " * 60, "effect", "command"))
-    assert lines[0].startswith("BAD  disk: x x") and lines[-1] == "       do: command" and max(map(len, lines)) <= 80
+    assert lines[0].startswith("BAD  disk: x x") and lines[-1] == "      fix: command" and max(map(len, lines)) <= 80
     assert doctor.lines(Check("disk", GOOD, "fine\x1b[2J")) == ["good disk: fine?[2J"]

@@ -52,7 +52,7 @@ def test_key_files(tmp_path: Path) -> None:
     public, secret = keys.make(tmp_path / "keys", "box")
     assert network.secret(secret).state == GOOD
     secret.chmod(0o644)
-    assert complete(network.secret(secret)).state == BAD and "chmod 600" in network.secret(secret).mend
+    assert complete(network.secret(secret)).state == BAD and "chmod 600" in network.secret(secret).fix
     assert complete(network.secret(public)).state == BAD and complete(network.secret(tmp_path / "none")).state == BAD
     assert network.public("x", public).state == GOOD and complete(network.public("x", tmp_path / "none")).state == BAD
 

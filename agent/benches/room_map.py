@@ -37,7 +37,15 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
         },
     ),
     ("assembly", {"build": "configuration to objects", "config": "reflexd.yaml, checked"}),
-    ("the lane", {"lane": "from sample to command", "perception": "gate, models", "tape": "what the recorder reads"}),
+    (
+        "the lane",
+        {
+            "lane": "from sample to command",
+            "perception": "gate, models",
+            "offline": "a lane without a daemon",
+            "tape": "what the recorder reads",
+        },
+    ),
     (
         "the steps",
         {

@@ -44,7 +44,7 @@ def top(path: Path, once: bool) -> int:
 def doctor(path: Path, as_json: bool) -> int:
     """Check this box: engines and models, rights, clocks, devices, disk, heat, keys, timers. Takes ten seconds.
 
-    Each check reports its cause, its effect and the command that mends it. Exit code 0: good. 1: warnings. 2: bad.
+    Each check reports its cause, its effect and the command that fixes it. Exit code 0: good. 1: warnings. 2: bad.
     """
     from agent.field import doctor as field
 

@@ -1,4 +1,4 @@
-"""`reflexd doctor`: the faults of this box, their effect on the lanes, and the command that mends each."""
+"""`reflexd doctor`: the faults of this box, their effect on the lanes, and the command that fixes each."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def lines(check: Check) -> list[str]:
     state = check.state.upper() if check.state == BAD else check.state
     first = wrapped(format.plain(f"{check.name}: {check.cause}"), f"{state:<5}")
     if check.state in (WARN, BAD):
-        first += wrapped(format.plain(check.effect), "       so: ") + wrapped(format.plain(check.mend), "       do: ")
+        first += wrapped(format.plain(check.effect), "   effect: ") + wrapped(format.plain(check.fix), "      fix: ")
     return first
 
 

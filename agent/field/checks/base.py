@@ -19,13 +19,13 @@ Tool = Callable[[Sequence[str]], "str | None"]
 
 
 class Check(NamedTuple):
-    """cause: the state that was read or measured. effect: on the lanes. mend: a command, or what to change where."""
+    """cause: the state that was read or measured. effect: on the lanes. fix: a command, or what to change where."""
 
     name: str
     state: str
     cause: str
     effect: str = ""
-    mend: str = ""
+    fix: str = ""
 
 
 class Box(NamedTuple):

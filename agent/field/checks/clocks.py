@@ -36,12 +36,12 @@ def governor(box: Box) -> Check:
     if slow:
         cause = "; ".join(f"cores {core_ranges(numbers)}: {name or 'unknown'}" for name, numbers in slow.items())
         effect = "the clock is low when a sample comes and climbs too late: inference takes up to several times as long"
-        mend = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-        return Check("cpu governor", WARN, cause, effect, mend)
+        fix = "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+        return Check("cpu governor", WARN, cause, effect, fix)
     if capped:
         cause = f"cores {core_ranges(capped)}: limited below their full clock"
-        mend = "for f in /sys/devices/system/cpu/cpu*/cpufreq; do sudo cp $f/cpuinfo_max_freq $f/scaling_max_freq; done"
-        return Check("cpu governor", WARN, cause, "inference takes longer", mend)
+        fix = "for f in /sys/devices/system/cpu/cpu*/cpufreq; do sudo cp $f/cpuinfo_max_freq $f/scaling_max_freq; done"
+        return Check("cpu governor", WARN, cause, "inference takes longer", fix)
     return Check("cpu governor", GOOD, "performance on every core")
 
 
@@ -53,8 +53,8 @@ def nvpmodel(box: Box) -> Check:
     if mode[1].startswith("MAXN"):
         return Check("power mode", GOOD, mode[1])
     effect = "cores are off and clocks capped: inference takes longer"
-    mend = "sudo nvpmodel -p --verbose lists the modes; sudo nvpmodel -m NUMBER of MAXN, if supply and cooling allow"
-    return Check("power mode", WARN, mode[1], effect, mend)
+    fix = "sudo nvpmodel -p --verbose lists the modes; sudo nvpmodel -m NUMBER of MAXN, if supply and cooling allow"
+    return Check("power mode", WARN, mode[1], effect, fix)
 
 
 def gpu_clock(box: Box) -> Check:
@@ -79,8 +79,8 @@ def clock_source(box: Box) -> Check:
     if current.startswith(CHEAP):
         return Check("clock source", GOOD, current)
     effect = "reading the time is a slow bus access, and a lane reads it nine times a sample"
-    mend = f"dmesg | grep -i clocksource gives the reason; available: {box.text(f'{place}/available_clocksource')}"
-    return Check("clock source", WARN, current, effect, mend)
+    fix = f"dmesg | grep -i clocksource gives the reason; available: {box.text(f'{place}/available_clocksource')}"
+    return Check("clock source", WARN, current, effect, fix)
 
 
 def adjtimex() -> tuple[int, int, float]:
@@ -100,8 +100,8 @@ def time_of_day(box: Box, kernel: tuple[int, int, float]) -> Check:
     if state != TIME_ERROR and not status & STA_UNSYNC:
         return Check("time", GOOD, f"synchronised{_time_service(box)}, at most {error_s * 1e3:.0f} ms off")
     effect = "log and recordings bear a wrong time, certificates may seem invalid; lanes and commands use another clock"
-    mend = "sudo timedatectl set-ntp true; then: timedatectl timesync-status, or chronyc tracking"
-    return Check("time", WARN, f"not synchronised{_time_service(box)}", effect, mend)
+    fix = "sudo timedatectl set-ntp true; then: timedatectl timesync-status, or chronyc tracking"
+    return Check("time", WARN, f"not synchronised{_time_service(box)}", effect, fix)
 
 
 def _time_service(box: Box) -> str:

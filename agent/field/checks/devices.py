@@ -45,18 +45,18 @@ def usable(name: str, path: str, root: Path, user: str) -> Check:
         entry = file.stat()
     except OSError:
         similar = _similar(path, root)
-        mend = f"plug it in; present: {listed(similar)}" if similar else "plug it in; then: dmesg | tail"
-        return Check(title, BAD, "does not exist", "nothing comes from it, nothing reaches it", mend)
+        fix = f"plug it in; present: {listed(similar)}" if similar else "plug it in; then: dmesg | tail"
+        return Check(title, BAD, "does not exist", "nothing comes from it, nothing reaches it", fix)
     uid, groups = _identity(user)
     mode = S_IMODE(entry.st_mode)
     if allowed(entry.st_uid, entry.st_gid, mode, uid, groups):
         return Check(title, GOOD, f"user {user} may read and write it")
     group = _group_name(entry.st_gid)
-    mend = f"sudo usermod -aG {group} {user}; then: sudo systemctl restart reflexd"
+    fix = f"sudo usermod -aG {group} {user}; then: sudo systemctl restart reflexd"
     if group == "root" or mode & 0o060 != 0o060:
-        mend = f'a udev rule that gives it to a group: KERNEL=="{file.name}", GROUP="dialout", MODE="0660"'
+        fix = f'a udev rule that gives it to a group: KERNEL=="{file.name}", GROUP="dialout", MODE="0660"'
     cause = f"user {user} may not read and write it (mode {mode:04o}, group {group})"
-    return Check(title, BAD, cause, "the device cannot be opened", mend)
+    return Check(title, BAD, cause, "the device cannot be opened", fix)
 
 
 def allowed(owner: int, group: int, mode: int, uid: int, groups: set[int]) -> bool:

@@ -47,8 +47,8 @@ def _ledgers(box: Box) -> Check:
     if view.troubles and not view.ledgers:
         return Check("ledgers", SKIP, f"none: {view.troubles[0]}")
     if view.troubles:
-        mend = "of an older reflexd or cut short: remove them, the daemon makes new ones"
-        return Check("ledgers", WARN, listed(view.troubles), "status and trace cannot use them", mend)
+        fix = "of an older reflexd or cut short: remove them, the daemon makes new ones"
+        return Check("ledgers", WARN, listed(view.troubles), "status and trace cannot use them", fix)
     if not view.ledgers:
         return Check("ledgers", SKIP, f"none in {view.run_dir}: the daemon has not run since boot")
     return _used_ledgers(view) if view.pid else _old_ledgers(view)

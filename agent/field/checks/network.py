@@ -40,11 +40,11 @@ def served(name: str, host: str, port: int, running: bool) -> Check:
     title, where = f"port of {name}", f"{host}:{port}"
     connected = _reachable(host, port)
     if running and not connected:
-        mend = f"is the port taken? sudo ss -ltnp 'sport = :{port}'; then: journalctl -u reflexd"
-        return Check(title, WARN, f"{where}: the daemon runs, no connection", f"{name} cannot be read", mend)
+        fix = f"is the port taken? sudo ss -ltnp 'sport = :{port}'; then: journalctl -u reflexd"
+        return Check(title, WARN, f"{where}: the daemon runs, no connection", f"{name} cannot be read", fix)
     if not running and connected:
-        mend = f"sudo ss -ltnp 'sport = :{port}' names it; choose another port"
-        return Check(title, WARN, f"{where}: taken by another program", f"{name} cannot be served", mend)
+        fix = f"sudo ss -ltnp 'sport = :{port}' names it; choose another port"
+        return Check(title, WARN, f"{where}: taken by another program", f"{name} cannot be served", fix)
     return Check(title, GOOD, f"{where}: {'accepts connections' if running else 'free'}")
 
 
@@ -53,8 +53,8 @@ def remote(name: str, host: str, port: int) -> Check:
     if _reachable(host, port):
         return Check(title, GOOD, f"{host}:{port} accepts connections")
     effect = "no command arrives; the actuator is in its safe state"
-    mend = f"on that box: reflexd actuate; from here: ping {host}; firewall: port {port}/tcp"
-    return Check(title, BAD, f"{host}:{port}: no connection", effect, mend)
+    fix = f"on that box: reflexd actuate; from here: ping {host}; firewall: port {port}/tcp"
+    return Check(title, BAD, f"{host}:{port}: no connection", effect, fix)
 
 
 def _reachable(host: str, port: int) -> bool:
@@ -100,20 +100,20 @@ def secret(path: Path) -> Check:
         return Check(title, BAD, str(error), effect, f"reflexd keys {path.parent}")
     if mode & 0o077:
         effect = "other users of this box can copy the key and command the actuators"
-        mend = f"chmod 600 {path}; better: new keys, as it may have been copied"
-        return Check(title, BAD, f"{path}: mode {mode:04o}, not 0600", effect, mend)
+        fix = f"chmod 600 {path}; better: new keys, as it may have been copied"
+        return Check(title, BAD, f"{path}: mode {mode:04o}, not 0600", effect, fix)
     return Check(title, GOOD, f"{path}: mode {mode:04o}")
 
 
 def authorised(folder: Path | None) -> Check:
     title, effect = "authorised keys", "no other box may command the actuators of this box"
     if folder is None or not folder.is_dir():
-        mend = "set keys.authorized; copy the .key files of the other boxes there"
-        return Check(title, BAD, f"no folder '{folder}'", effect, mend)
+        fix = "set keys.authorized; copy the .key files of the other boxes there"
+        return Check(title, BAD, f"no folder '{folder}'", effect, fix)
     publics, secrets = sorted(folder.glob("*.key")), sorted(folder.glob("*_secret"))
     if not publics:
-        mend = f"copy the public key of each commanding box to {folder}"
-        return Check(title, BAD, f"{folder}: no .key file", effect, mend)
+        fix = f"copy the public key of each commanding box to {folder}"
+        return Check(title, BAD, f"{folder}: no .key file", effect, fix)
     try:
         for path in publics:
             keys.read(path)
@@ -121,8 +121,8 @@ def authorised(folder: Path | None) -> Check:
         return Check(title, BAD, str(error), "its box may not command", "copy it again: scp BOX:DIR/NAME.key")
     if secrets:
         cause = f"secret keys lie in {folder}: {listed([path.name for path in secrets])}"
-        mend = "remove them there; make new keys on that box"
-        return Check(title, WARN, cause, "a secret key that was copied is secret no more", mend)
+        fix = "remove them there; make new keys on that box"
+        return Check(title, WARN, cause, "a secret key that was copied is secret no more", fix)
     return Check(title, GOOD, f"{len(publics)} in {folder}")
 
 
@@ -158,5 +158,5 @@ def dscp(measure: Callable[[int], int]) -> Check:
     if arrived == EXPEDITED << 2:
         return Check("DSCP", GOOD, f"{cause}; the network beyond is not checked")
     effect = "the network cannot tell commands from other traffic: no slice, no priority"
-    mend = "sudo nft list ruleset | grep -i dscp; sudo iptables -t mangle -S"
-    return Check("DSCP", WARN, cause, effect, mend)
+    fix = "sudo nft list ruleset | grep -i dscp; sudo iptables -t mangle -S"
+    return Check("DSCP", WARN, cause, effect, fix)

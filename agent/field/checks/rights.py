@@ -54,8 +54,8 @@ def fifo(wanted: bool, allowed: bool | None, holder: str) -> Check:
     if allowed:
         return Check("SCHED_FIFO", GOOD, f"granted to {holder}")
     effect = "other programs delay lanes by tens of ms"
-    mend = UNIT.format("LimitRTPRIO=99 (by hand: sudo -E reflexd, or rtprio in /etc/security/limits.conf)")
-    return Check("SCHED_FIFO", WARN, f"refused to {holder}", effect, mend)
+    fix = UNIT.format("LimitRTPRIO=99 (by hand: sudo -E reflexd, or rtprio in /etc/security/limits.conf)")
+    return Check("SCHED_FIFO", WARN, f"refused to {holder}", effect, fix)
 
 
 def throttling(box: Box) -> Check:
@@ -64,15 +64,15 @@ def throttling(box: Box) -> Check:
     if not all(re.fullmatch(r"-?\d+", limit) for limit in limits):
         return Check("RT throttling", SKIP, "not reported by the kernel")
     runtime, period = map(int, limits)
-    mend = "sudo sysctl kernel.sched_rt_runtime_us=950000"
+    fix = "sudo sysctl kernel.sched_rt_runtime_us=950000"
     if runtime < 0:
         return Check("RT throttling", GOOD, "off: a lane that never waits would stop this box, ssh too")
     if runtime == 0:
-        return Check("RT throttling", BAD, "real-time threads get no time", "SCHED_FIFO is refused", mend)
+        return Check("RT throttling", BAD, "real-time threads get no time", "SCHED_FIFO is refused", fix)
     cause = f"real-time threads may use {runtime / 1e3:g} of {period / 1e3:g} ms"
     if runtime < 0.95 * period:
         effect = f"a busy lane is stopped for up to {(period - runtime) / 1e3:g} ms"
-        return Check("RT throttling", WARN, cause, effect, mend)
+        return Check("RT throttling", WARN, cause, effect, fix)
     return Check("RT throttling", GOOD, cause)
 
 
@@ -85,8 +85,8 @@ def memory(allowed: bool | None, holder: str, limits: str) -> Check:
     if allowed:
         return Check("memory lock", GOOD, f"granted to {holder}, limit {limit}")
     effect = "a page that was written out must be read back from disk: ms, in the middle of a sample"
-    mend = UNIT.format("LimitMEMLOCK=infinity")
-    return Check("memory lock", WARN, f"refused to {holder}, limit {limit}", effect, mend)
+    fix = UNIT.format("LimitMEMLOCK=infinity")
+    return Check("memory lock", WARN, f"refused to {holder}, limit {limit}", effect, fix)
 
 
 def main() -> None:

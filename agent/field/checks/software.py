@@ -38,8 +38,8 @@ def _version(distribution: str) -> str:
 def python(version: tuple[int, ...] = tuple(sys.version_info[:3])) -> Check:
     text = ".".join(map(str, version))
     if version < (3, 10):
-        mend = "make the venv with a newer python3"
-        return Check("python", BAD, f"Python {text}", "reflexd needs 3.10 or newer", mend)
+        fix = "make the venv with a newer python3"
+        return Check("python", BAD, f"Python {text}", "reflexd needs 3.10 or newer", fix)
     return Check("python", GOOD, f"{platform.python_implementation()} {text} on {platform.machine()}")
 
 
@@ -60,8 +60,8 @@ def _configured(box: Box) -> Check:
         config = load_config(path)
     except ConfigError as error:
         effect = "the daemon does not start with it; one that runs keeps the old one"
-        mend = f"correct it, then: reflexd check -c {path}"
-        return Check("configuration", BAD, "; ".join(error.mistakes[:8]), effect, mend)
+        fix = f"correct it, then: reflexd check -c {path}"
+        return Check("configuration", BAD, "; ".join(error.mistakes[:8]), effect, fix)
     return Check("configuration", GOOD, f"{path}: {len(config.lanes)} lanes, {len(config.actuators)} actuators")
 
 
@@ -129,8 +129,8 @@ def onnx(wanted: set[str], installed: Callable[[str], str], available: Callable[
     if missing:
         cause = f"{versions} has {', '.join(providers)}, not {', '.join(missing)}"
         effect = "the models that ask for it do not load"
-        mend = "install the ONNX Runtime of this board's SDK, or change 'provider' in the manifest"
-        return Check("engine onnx", BAD, cause, effect, mend)
+        fix = "install the ONNX Runtime of this board's SDK, or change 'provider' in the manifest"
+        return Check("engine onnx", BAD, cause, effect, fix)
     return Check("engine onnx", GOOD, f"{versions} with {', '.join(providers)}")
 
 
@@ -147,8 +147,8 @@ def model(name: str, folder: Path) -> Check:
         opened = package.open_package(folder)
         worst = opened.golden
     except PackageError as error:
-        mend = f"reflexd model verify {folder}"
-        return Check(f"model {name}", BAD, listed(str(error).splitlines()), "its lane does not start", mend)
+        fix = f"reflexd model verify {folder}"
+        return Check(f"model {name}", BAD, listed(str(error).splitlines()), "its lane does not start", fix)
     if worst is None:
         cause = f"version {opened.manifest.version}, sha256 good; it has no golden outputs to compare with"
         return Check(f"model {name}", GOOD, cause)

@@ -48,8 +48,8 @@ def _source(box: Box, name: str, device: Device) -> Check:
     try:
         stream = drivers.open_source(device.driver, device.options, name)
     except (DriverError, ValidationError) as error:
-        mend = f"reflexd check -c {box.view.path}"
-        return Check(title, BAD, str(error).splitlines()[0], "its lane does not start", mend)
+        fix = f"reflexd check -c {box.view.path}"
+        return Check(title, BAD, str(error).splitlines()[0], "its lane does not start", fix)
     return measure(title, stream, MEASURE_S)
 
 
@@ -106,13 +106,13 @@ def judge(title: str, hertz: float, wanted: float, before: str = "") -> Check:
         return Check(title, BAD, cause, NO_INPUT, "check cable, power, baud and format; see the log")
     if wanted and hertz < FEWEST * wanted:
         effect = "a reflex waits for the next picture or reading, and there are fewer of them"
-        mend = "more light (a dim picture is exposed longer), smaller picture, format mjpg, another USB port; baud"
-        return Check(title, WARN, cause, effect, mend)
+        fix = "more light (a dim picture is exposed longer), smaller picture, format mjpg, another USB port; baud"
+        return Check(title, WARN, cause, effect, fix)
     return Check(title, GOOD, cause)
 
 
 def _advice(text: str) -> str:
-    """How to mend a driver's error."""
+    """How to fix a driver's error."""
     if "permission" in text or "may not be opened" in text:
         group = "video" if "video" in text else "dialout"
         return f"sudo usermod -aG {group} {service_user(0)}; then: sudo systemctl restart reflexd"

@@ -55,11 +55,11 @@ def _space_on(folder: Path, free_mb: float, total_mb: float, free_inodes: float)
     if free_inodes < LOW:
         cause += f", {free_inodes:.0%} of the inodes"
     effect = "ledgers and recordings cannot be made: the daemon does not start"
-    mend = f"sudo du -xh {folder} | sort -h | tail; sudo journalctl --vacuum-size=200M"
+    fix = f"sudo du -xh {folder} | sort -h | tail; sudo journalctl --vacuum-size=200M"
     if free_mb < EMPTY_MB or free_inodes < EMPTY:
-        return Check(title, BAD, cause, effect, mend)
+        return Check(title, BAD, cause, effect, fix)
     if (free_mb < LOW_MB and share < PLENTY) or free_inodes < LOW or (share < LOW and free_mb < 10 * LOW_MB):
-        return Check(title, WARN, cause, f"soon {effect}", mend)
+        return Check(title, WARN, cause, f"soon {effect}", fix)
     return Check(title, GOOD, cause)
 
 
@@ -77,11 +77,11 @@ def _wear(name: str, percent: int, trouble: str) -> Check:
     cause = "beyond its life" if percent > 100 else f"up to {percent} % used"
     cause += f", {trouble}" if trouble else ""
     effect = "it turns read-only or loses data, often at a power cut"
-    mend = "copy the configuration and models, replace it; less writing: keep run_dir on tmpfs, fewer recordings"
+    fix = "copy the configuration and models, replace it; less writing: keep run_dir on tmpfs, fewer recordings"
     if percent > 100 or "nearly" in trouble:
-        return Check(f"wear of {name}", BAD, cause, effect, mend)
+        return Check(f"wear of {name}", BAD, cause, effect, fix)
     if percent >= 80 or trouble:
-        return Check(f"wear of {name}", WARN, cause, effect, mend)
+        return Check(f"wear of {name}", WARN, cause, effect, fix)
     return Check(f"wear of {name}", GOOD, cause)
 
 

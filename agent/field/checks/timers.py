@@ -51,9 +51,9 @@ def judge(late: list[float], rights: str, kernel: str) -> Check:
     p50, p99 = np.percentile(late, [50, 99])
     cause = f"p50 {p50:.3f}, p99 {p99:.3f}, max {max(late):.3f} ms late ({len(late)} timers, {rights}, {kernel})"
     effect = "a sensor that is read every ms is read that much too late, and every heart-beat is that late"
-    mend = "see SCHED_FIFO and cpu governor above; top -H shows what else runs; keep a core free with isolcpus="
+    fix = "see SCHED_FIFO and cpu governor above; top -H shows what else runs; keep a core free with isolcpus="
     if p99 > BAD_MS:
-        return Check("timer jitter", BAD, cause, effect, mend)
+        return Check("timer jitter", BAD, cause, effect, fix)
     if p99 > WARN_MS or max(late) > BAD_MS:
-        return Check("timer jitter", WARN, cause, effect, mend)
+        return Check("timer jitter", WARN, cause, effect, fix)
     return Check("timer jitter", GOOD, cause)
