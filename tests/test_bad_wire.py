@@ -130,14 +130,14 @@ def test_one_master_at_a_time(tmp_path: Path) -> None:
         first = cell.run(cell.write("first.yaml"))
         cell.wait_for("run")
         second = cell.run(cell.write("second.yaml", node="cell-2", run_dir=str(tmp_path / "run2")))
-        second.wait_for("WARNING actuator robot obeys another")
+        second.wait_for("WARNING actuator robot takes commands from another")
         host.wait_for("from cell-2/arm")
         cell.wait_for_count("arm", "inferences", cell.counts("arm")["inferences"] + 200)
         # A second daemon that starts can make a small box stall for 80 ms: then there was a silence, and the actuator
         # may obey either.
         done, stalled = cell.verbs(), bool(host.lines("is silent"))
         assert stalled or done == ["safe", "run"]
-        assert stalled or len(second.lines("WARNING actuator robot obeys another")) == 1
+        assert stalled or len(second.lines("WARNING actuator robot takes commands from another")) == 1
         assert first.stop() == 0
         second.wait_for("INFO    actuator robot takes commands again")
         cell.wait_for("run", after=0 if stalled else 2)
@@ -159,7 +159,7 @@ def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
                 },
             )
         )
-        second.wait_for("WARNING actuator robot obeys another")
+        second.wait_for("WARNING actuator robot takes commands from another")
         first.signal(signal.SIGSTOP)
         done = len(cell.verbs())  # a box that stalls has seen a silence before
         cell.wait_for("run", after=done)
@@ -167,4 +167,5 @@ def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
         # Whichever comes first after the silence: the guard's tick, or the other box's next message.
         assert cell.verbs()[done:] in (["safe", "run"], ["run"])
         # On a stalling box the second may fall silent in its turn, and lose to the first again.
-        until(lambda: first.lines("obeys another daemon") or len(second.lines("obeys another daemon")) > 1, cell.logs)
+        refused = "takes commands from another daemon"
+        until(lambda: first.lines(refused) or len(second.lines(refused)) > 1, cell.logs)

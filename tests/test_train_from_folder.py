@@ -129,10 +129,10 @@ def test_a_package_from_pictures_and_clips_decides_in_a_lane(tensorflow, tmp_pat
 def test_a_teacher_labels_unlabelled_files(tensorflow, tmp_path: Path, capsys) -> None:
     logging.getLogger("drivers.faults").setLevel(logging.ERROR)
     from drivers.sensor._arm import CHANNELS
-    from models.train.arm_deviation.windows import KNOWN, run_of
+    from models.train.arm_deviation.windows import KNOWN, draw_run
 
     for seed in range(10):
-        arm_run = run_of(seed, 3.0, KNOWN, (1.0, 2.0))
+        arm_run = draw_run(seed, 3.0, KNOWN, (1.0, 2.0))
         for label, number in (("normal", 0), ("deviation", 1)):
             rows = arm_run.readings[arm_run.labels == number]
             if len(rows) >= 60:

@@ -120,6 +120,6 @@ def _trade(reports: dict[str, Report]) -> str:
 def _note() -> str:
     return (
         f"One thread, {card.processor()}. Pruned: half of the channels of each layer. INT8 is the pruned network, "
-        "quantised;\nthe package has this one. Intervals are 95 %; samples of one file are alike, so rely on those of the "
-        "files."
+        "quantised;\nthe package has this one. Intervals are 95 %; samples of one file are alike, so rely on those of "
+        "the files."
     )

@@ -15,7 +15,7 @@ from models.train.person_coarse.score import Score, add, score
 FOLDS = (("room 1",), ("room 2",), ("hall",), ("factory", "road"))  # left out together
 THRESHOLDS = np.arange(400, 900, 25) / 1000
 MIN_CELLS = (2, 3, 4)  # a person a quarter of the picture high covers no more
-LEAST_FOUND, MOST_FALSE = 0.9, 0.1  # asked: share of the persons, false boxes a frame
+LEAST_FOUND, MOST_FALSE = 0.9, 0.1  # targets: share of the persons, false boxes a frame
 
 
 class Choice(NamedTuple):
@@ -41,7 +41,7 @@ def tally(clips: Sequence[Clip], outputs: Outputs, scene: str, choice: Choice) -
 
 
 def choose(clips: Sequence[Clip], outputs: Outputs, scenes: Sequence[str]) -> Choice:
-    """Where the scenes together fall least short of what is asked; each counts the same."""
+    """Where the scenes together fall least short of the targets; each counts the same."""
 
     def total_shortfall(choice: Choice) -> float:
         return sum(_shortfall(tally(clips, outputs, scene, choice)) for scene in scenes)

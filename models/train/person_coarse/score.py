@@ -43,16 +43,16 @@ def judge(predictions: list[Box], truth: Truth) -> Score:
         max((intersection_over_union(person, prediction) for prediction in predictions), default=0.0)
         for person in truth.people
     ]
-    found = [any(_inside(prediction, person) for prediction in predictions) for person in truth.people]
+    hits = [any(_inside(prediction, person) for prediction in predictions) for person in truth.people]
     boxed = [overlap >= BOXED for overlap in best]
     return Score(
         frames=1,
         persons=len(truth.people),
-        found=sum(found),
+        found=sum(hits),
         boxed=sum(boxed),
         false=sum(_is_false(prediction, truth) for prediction in predictions),
         overlap=sum(best),
-        either=sum(map(max, found, boxed)),
+        either=sum(map(max, hits, boxed)),
     )
 
 
