@@ -26,18 +26,23 @@ def cli(verbose: bool) -> None:
 
 
 def _start_log(level: int) -> None:
-    """Log lines are written by a thread of their own: a terminal or journal that blocks must not block a lane."""
+    target = logging.StreamHandler(sys.stderr)
+    target.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%H:%M:%S"))
+    root = logging.getLogger()
+    root.handlers[:] = [target]
+    root.setLevel(level)
+
+
+def _log_in_background() -> None:
+    """From now on log lines are written by a thread of their own: a terminal that blocks must not block a lane."""
     import logging.handlers
     import queue
 
-    target = logging.StreamHandler(sys.stderr)
-    target.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%H:%M:%S"))
-    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    listener = logging.handlers.QueueListener(lines, target)
-    listener.start()
     root = logging.getLogger()
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    listener = logging.handlers.QueueListener(lines, *root.handlers)
+    listener.start()
     root.handlers[:] = [logging.handlers.QueueHandler(lines)]
-    root.setLevel(level)
     click.get_current_context().call_on_close(listener.stop)
 
 
@@ -54,6 +59,7 @@ def run(path: Path, samples: int, seconds: float, name: str | None, data: Path |
     from agent import daemon, demo
     from agent.config.load import load_config
 
+    _log_in_background()
     if data and name is None:
         raise ConfigError(["--data goes with --scene: name the scene that uses these recordings"])
     if name is not None:
@@ -71,6 +77,7 @@ def actuate(path: Path, actuators: tuple[str, ...]) -> int:
     from agent.commands import host
     from agent.config.load import load_config
 
+    _log_in_background()
     config = load_config(path)
     for name in actuators:
         if name not in config.actuators or config.actuators[name].device is None:

@@ -28,7 +28,8 @@ Place = tuple[str | int, ...]
 class Section(BaseModel):
     """A part of a file that a person writes: unknown keys are errors, and so are infinite numbers and NaN."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Built when first used: what is only a part of another model is then built once, with that one.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 Kind = TypeVar("Kind", bound=BaseModel)

@@ -61,7 +61,8 @@ def test_the_exit_code_of_the_process(tmp_path: Path) -> None:
 def test_without_lanes_ledgers_or_a_daemon(tmp_path: Path) -> None:
     path = configuration(tmp_path, lanes={}, rules={}, actuators={})
     result = reflexd("status", "-c", str(path))
-    assert exit_code(result) == status.DEAD and "no lanes" in result.stdout and str(tmp_path / "run") in result.stdout
+    assert exit_code(result) == status.DEAD and "no lanes" in result.stdout
+    assert str(tmp_path / "run") in "".join(result.stdout.split())  # a long path is wrapped
 
 
 def test_a_daemon_without_answer_is_read_from_its_lock_and_threads(

@@ -21,7 +21,19 @@ ROOMS = (
     *("errors", "data", "drivers", "yamlfile", "options"),
     *("box", "manifest", "backends", "decoders", "package", "prepare", "vision", "gates"),
     *("keys", "ledger", "ledger_text", "commands", "rules", "tape", "perception", "lane", "offline"),
-    *("config", "build", "health", "control", "control_server", "runner", "reload", "recorder", "modeltools", "scenes", "replay"),
+    *(
+        "config",
+        "build",
+        "health",
+        "control",
+        "control_server",
+        "runner",
+        "reload",
+        "recorder",
+        "modeltools",
+        "scenes",
+        "replay",
+    ),
     *("view", "metrics", "field", "demo", "daemon", "benches", "cli", "__main__", "models.train"),
 )
 PRODUCT, TRAINING = ("agent", "drivers"), "models.train"

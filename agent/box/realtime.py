@@ -10,12 +10,14 @@ import signal
 import sys
 import threading
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.box.setting import Setting
+
 if TYPE_CHECKING:
-    import zmq  # imported where it is used: `reflexd status` must start quickly
+    import zmq  # imported where it is used
 
 LANE_PRIORITY = 50
 IO_PRIORITY = 51  # ZeroMQ's own thread must run for a lane's message to leave
@@ -25,14 +27,6 @@ PARENT = "REFLEXD_PARENT"  # environment variable of a child process: the daemon
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 SWITCH_S = 0.0005
 FIFO_ADVICE = "other programs delay lanes by tens of ms; set LimitRTPRIO=99 or AmbientCapabilities=CAP_SYS_NICE"
-
-
-class Setting(NamedTuple):
-    """name, and whether it is on; note: where it is off, the consequence and how to allow it."""
-
-    name: str
-    on: bool
-    note: str
 
 
 def set_process() -> list[Setting]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# Where an old key stood (* is any name or number) and its new name; what is inside a renamed section is listed under its new name.
+# Where an old key stood (* is any name or number) and its new name.
 RENAMED = {
     ("lanes", "*", "fine"): "refine",
     ("lanes", "*", "gate", "silence_ms"): "idle_interval_ms",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from agent.field import format
 from drivers.base import DeviceMissing
+from drivers.board._load import Load
 from drivers.board.linux import Driver, Options
 
 SETTLE_S = 0.2  # the kernel's load counters tick at 100 Hz
@@ -25,7 +26,9 @@ PARTS = (
 class BoardMonitor:
     """Reads the board by the files of the kernel; no readings where it has none."""
 
-    def __init__(self, root: str = "/") -> None:
+    def __init__(self, root: str = "/", load: Load | None = None) -> None:
+        """load: already read once, as early as possible; its counters need SETTLE_S until they show a load."""
+        self.load = load
         self.driver: Driver | None = Driver(Options.model_validate({"root": root}))
         self.t_read = time.monotonic()
         try:
@@ -36,9 +39,11 @@ class BoardMonitor:
     def read(self) -> dict[str, float]:
         if self.driver is None:
             return {}
-        time.sleep(max(0.0, self.t_read + SETTLE_S - time.monotonic()))
+        since = min(self.t_read, self.load.t_read) if self.load else self.t_read
+        time.sleep(max(0.0, since + SETTLE_S - time.monotonic()))
         self.t_read = time.monotonic()
-        return {key: round(value, 2) for key, value in self.driver.read().items() if not math.isnan(value)}
+        readings = {**self.driver.read(), **(self.load.read() if self.load else {})}
+        return {key: round(value, 2) for key, value in readings.items() if not math.isnan(value)}
 
 
 def line(readings: Mapping[str, float]) -> str:

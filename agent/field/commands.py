@@ -20,12 +20,13 @@ def status(path: Path, as_json: bool) -> int:
     Exit code 0: every lane runs. 1: degraded. 3: the daemon does not run; figures are of its last run.
     4: this user may not read its files.
     """
-    from agent.field.board import BoardMonitor
+    from drivers.board._load import Load
 
-    monitor = BoardMonitor()  # its load counters need 0.2 s, during which the rest is imported and read
+    load = Load(Path("/"))
+    load.read()  # its counters need 0.2 s, during which the rest is imported and read
     from agent.field import status as field
 
-    return field.show(path, as_json, monitor)
+    return field.show(path, as_json, load)
 
 
 @click.command()

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import click
 
 from agent import health
-from agent.box.realtime import Setting
+from agent.box.setting import Setting
 from agent.field import board, format, snapshot
 from agent.field.board import BoardMonitor
 from agent.field.format import wrapped
 from agent.field.lanes import LaneStatus, lane_statuses
 from agent.field.snapshot import View
+from drivers.board._load import Load
 
 RUNNING, DEGRADED, DEAD, UNKNOWN = 0, 1, 3, 4  # exit codes; 3 and 4 are what LSB gives a service's status
 
@@ -44,8 +45,9 @@ class Status(NamedTuple):
     settings: list[Setting]
 
 
-def show(path: Path, as_json: bool, monitor: BoardMonitor) -> int:
-    status = read_status(path, monitor)
+def show(path: Path, as_json: bool, load: Load) -> int:
+    """load: already read once."""
+    status = read_status(path, BoardMonitor(load=load))
     click.echo(json.dumps(as_dict(status), indent=2) if as_json else "\n".join(lines(status)))
     return exit_code(status)
 

@@ -50,7 +50,8 @@ def _print(path: Path, contents: RecordingContents, report: Report) -> None:
     if len(report.differences) > MAX_SHOWN:
         click.echo(f"and {len(report.differences) - MAX_SHOWN} more")
     computed = f"{report.samples} samples, {report.inferences} inferences, {report.decisions} decisions"
-    click.echo(f"{path}: {computed}: {len(report.differences) or 'no'} differences")
+    outcome = f"{len(report.differences)} differences" if report.differences else "all the same"
+    click.echo(f"{path}: {computed}: {outcome}")
     if contents.lost or contents.torn:
         end = "; its end is missing" if contents.torn else ""
         click.echo(f"{path}: {contents.lost} samples were not recorded{end}")
