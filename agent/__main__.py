@@ -6,11 +6,14 @@ import gc
 import os
 import sys
 
+from agent.box import held
+
 EXIT_BUG, EXIT_CONFIG = 1, 2  # systemd restarts after 1 and not after 2
 
 
 def main() -> None:
     """Run a command of `reflexd` and exit."""
+    held.hold()  # before the imports, which take half a second
     # A start makes 400,000 objects, and most of them stay: walking them again and again takes 40 ms.
     gc.set_threshold(100_000, 50, 50)
     # numpy's BLAS would start a thread for each core at its import; nothing here multiplies large matrices.
@@ -33,16 +36,17 @@ def main() -> None:
     except Exception as error:
         import click
 
+        if isinstance(error, click.exceptions.Abort):
+            sys.exit(130)
+        if isinstance(error, click.ClickException):
+            error.show()
+            sys.exit(EXIT_CONFIG)
+        # After Abort: an interrupted import of numpy cannot be tried again.
         from drivers.base import DriverError
 
         if isinstance(error, DriverError):
             print(error, file=sys.stderr)
             sys.exit(EXIT_CONFIG)
-        if isinstance(error, click.ClickException):
-            error.show()
-            sys.exit(EXIT_CONFIG)
-        if isinstance(error, click.exceptions.Abort):
-            sys.exit(130)
         raise
 
 

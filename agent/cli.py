@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from agent.benches.commands import bench
+from agent.box import held
 from agent.errors import ConfigError, PackageError
 from agent.field.commands import COMMANDS as FIELD_COMMANDS
 from agent.modeltools.commands import model
@@ -19,9 +20,11 @@ from agent.options import config_option, json_option
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="reflexd")
-@click.option("-v", "--verbose", is_flag=True, help="Log more.")
-def cli(verbose: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Log debug messages, too.")
+@click.pass_context
+def cli(context: click.Context, verbose: bool) -> None:
     """The reflex of machines: sense, decide and act in under 10 ms on the box beside the sensor."""
+    held.release(context.invoked_subcommand or "")
     _start_log(logging.DEBUG if verbose else logging.INFO)
 
 
@@ -48,8 +51,8 @@ def _log_in_background() -> None:
 
 @cli.command()
 @config_option
-@click.option("--samples", default=0, help="Stop after so many samples of each lane.")
-@click.option("--seconds", default=0.0, help="Stop after so long.")
+@click.option("--samples", default=0, help="Stop after this many samples of each lane.")
+@click.option("--seconds", default=0.0, help="Stop after this many seconds.")
 @click.option("--scene", "name", help="Run a bundled scene, its actuators too, instead of a configuration.")
 @click.option(
     "--data", type=click.Path(path_type=Path), help="With --scene: use these recordings, not simulated devices."
@@ -63,6 +66,7 @@ def run(path: Path, samples: int, seconds: float, name: str | None, data: Path |
     if data and name is None:
         raise ConfigError(["--data goes with --scene: name the scene that uses these recordings"])
     if name is not None:
+        held.release("demo")
         return demo.run_scene(name, data, seconds)
     return daemon.run(load_config(path), path, samples, seconds)
 
@@ -72,7 +76,7 @@ def run(path: Path, samples: int, seconds: float, name: str | None, data: Path |
 @click.argument("actuators", nargs=-1)
 def actuate(path: Path, actuators: tuple[str, ...]) -> int:
     """Host the actuator drivers of a configuration (all, or those named)."""
-    from agent.box.signals import StopSignals
+    from agent.box.signals import HostSignals
     from agent.build import make_host
     from agent.commands import host
     from agent.config.load import load_config
@@ -82,7 +86,11 @@ def actuate(path: Path, actuators: tuple[str, ...]) -> int:
     for name in actuators:
         if name not in config.actuators or config.actuators[name].device is None:
             raise ConfigError([f"{path}: no actuator '{name}' with a device"])
-    return host.run(make_host(config, actuators), StopSignals())
+    bound = make_host(config, actuators)
+    signals = HostSignals()  # until here SIGTERM and SIGINT end it at once: no device is open
+    code = host.run(bound, signals)
+    signals.finish()
+    return code
 
 
 @cli.command()
@@ -132,7 +140,7 @@ def schema_command() -> None:
 
 @cli.command("keys")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--name", default="box", show_default=True, help="Of the key files.")
+@click.option("--name", default="box", show_default=True, help="Name of the key files.")
 @json_option
 def keys_command(folder: Path, name: str, as_json: bool) -> None:
     """Make the CURVE keys of this box in FOLDER."""
@@ -143,11 +151,12 @@ def keys_command(folder: Path, name: str, as_json: bool) -> None:
         click.echo(json.dumps({"public": str(public), "secret": str(secret)}))
         return
     click.echo(f"secret: {secret}   keep it here; 'keys: {{own: {secret}}}' in this box's configuration")
-    click.echo(f"public: {public}   copy it to the boxes that shall know this one (their keys.authorized folder)")
+    advice = "copy it into keys.authorized of the boxes it commands; it is server_key on those that command it"
+    click.echo(f"public: {public}   {advice}")
 
 
 @cli.command("demo")
-@click.option("--seconds", default=12.0, show_default=True, help="How long.")
+@click.option("--seconds", default=12.0, show_default=True, help="Duration.")
 @click.option("--video", type=click.Path(path_type=Path), help="Use this clip instead of the simulated robot cell.")
 @click.option("--camera", help="Use this camera, such as /dev/video0.")
 @click.option("--model", help="Model package for --video or --camera.  [default: person-coarse]")
@@ -168,16 +177,16 @@ def demo_command(seconds: float, video: Path | None, camera: str | None, model: 
 @click.option("--lane", help="Which camera lane.  [default: the first]")
 @click.option("--start", type=click.FloatRange(0), help="Draw from this second on; a .png shows the frame there.")
 @click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), help="Draw so long.  [default: all; of a camera 10]"
+    "--seconds", type=click.FloatRange(0, min_open=True), help="Draw this many seconds.  [default: all; 10 of a camera]"
 )
-@click.option("--every", type=click.IntRange(1), default=1, help="Draw every so many frames; the lane gets them all.")
+@click.option("--every", type=click.IntRange(1), default=1, help="Draw every n-th frame; the lane gets all of them.")
 def view(**options: Any) -> None:
     """Draw what a lane finds and decides into a copy of SOURCE.
 
     SOURCE is a video, a picture, a folder of pictures or /dev/videoN; left out, the lane's own camera. The lane's own
     models, gate and rules get every frame, at the frames' own times; no command is sent. A .png without --start shows
     the frame with the most certain evidence, preferably one in which a rule is in force. OUT is a file on this box: no
-    picture goes into the network.
+    picture is sent over the network.
     """
     from agent.view import command
 

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import os
 import secrets
-import signal
 import time
 from collections import deque
 from collections.abc import Coroutine
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from agent import health, ledger, ledger_text
 from agent.box import realtime
 from agent.box.child import ChildProcesses
 from agent.box.lockfile import lock
+from agent.box.signals import LoopSignals
 from agent.box.systemd import notify
 from agent.build import rules_of
 from agent.config.models import Config
@@ -64,7 +65,8 @@ class Daemon:
         taken = f"another reflexd already runs in {run_dir}: stop it, or give this one its own run_dir"
         run_dir_lock = lock(run_dir / "reflexd.lock", taken)
         try:
-            await self._startup()
+            async with self.changing:  # a SIGHUP that came meanwhile is carried out afterwards
+                await self._startup()
             await self._main_loop()
         finally:
             await self._shutdown()
@@ -80,9 +82,7 @@ class Daemon:
         self.scene = Scene(rules_of(self.config))
         self.runners = {name: Runner(name, self.config, self.path, self.samples) for name in self.config.lanes}
         realtime.freeze_objects()
-        for sign in (signal.SIGINT, signal.SIGTERM):
-            self.loop.add_signal_handler(sign, self.stop.set)
-        self.loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload()))
+        self.signals = LoopSignals(self.loop, self.stop.set, lambda: self._spawn(self.reload()))
         for runner in self.runners.values():
             runner.start(self.scene, self.session, self._lane_ends)
         self._start_metrics()
@@ -103,10 +103,8 @@ class Daemon:
         watchdog_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 2e6 or 1.0
         last_stats = time.monotonic()
         while not self.stop.is_set():
-            try:
+            with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), min(watchdog_s, 1.0))
-            except asyncio.TimeoutError:
-                pass
             if self.seconds and time.monotonic() - self.started >= self.seconds:
                 self.stop.set()
             for runner in self.runners.values():
@@ -125,7 +123,8 @@ class Daemon:
             actuator, verb, rule = decision.actuator, decision.verb, decision.rule
             if self.logged.get(actuator) != (rule, verb):
                 self.logged[actuator] = rule, verb
-                log.info("actuator %s: %s by %s: %s", actuator, verb, rule or "rest", explain(decision))
+                reason = f"by {rule}" if rule else "at rest"
+                log.info("actuator %s: %s %s: %s", actuator, verb, reason, explain(decision))
 
     def _watchdog_ok(self) -> bool:
         """False while a critical lane is stalled: only a new process releases its device."""
@@ -177,8 +176,7 @@ class Daemon:
     async def _prepare_reload(self) -> tuple[Plan, Config, dict[str, Runner]]:
         """The file's configuration, and a runner for each lane to start. Raises ConfigError, PackageError, OSError."""
         new = await read_checked(self.path)
-        lanes = [runner.lane for runner in self.runners.values()]
-        replaced = await asyncio.to_thread(with_other_files, lanes, new, self.path)
+        replaced = await asyncio.to_thread(with_other_files, [r.lane for r in self.runners.values()], new, self.path)
         plan = compare(self.config, new, replaced)
         if plan.fixed:
             raise ConfigError([f"{self.path}: a change of {', '.join(plan.fixed)} needs a restart of reflexd"])
@@ -191,6 +189,8 @@ class Daemon:
             await self.runners.pop(name).retire()
             if name not in started:
                 (self.config.run_dir / f"{name}.ledger").unlink(missing_ok=True)
+        if self.stop.is_set():
+            return  # no lane starts after the others' good-byes
         old_metrics, self.config = self.config.metrics, new
         self.scene.replace(rules_of(new))
         self.runners = {name: started.get(name) or self.runners[name] for name in new.lanes}
@@ -225,6 +225,7 @@ class Daemon:
         await self.children.stop_all()
         if self.runners:
             log.info("%s stopped", self.config.node)
+            self.signals.finish()
 
 
 def _names(lanes: list[str]) -> str:

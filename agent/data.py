@@ -80,7 +80,7 @@ class Decision(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A decision on the wire, or its repetition as a heart-beat (same `decision`, newer `sequence`).
+    """A decision on the wire, or its repetition as a heartbeat (same `decision`, newer `sequence`).
 
     node: sender, "box/lane". session: random per daemon start. clock: names the clock of the times, so that
     a receiver on the same box compares them with its own.

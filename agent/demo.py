@@ -46,14 +46,16 @@ def play(path: Path, folder: Path, seconds: float) -> int:
     load_config(path)  # a single message instead of one from each process
     environment = {**os.environ, "RUNTIME_DIRECTORY": str(folder), "STATE_DIRECTORY": str(folder)}
     processes: list[subprocess.Popen[bytes]] = []
-    old_handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, else the children would stay
+    ends = (signal.SIGTERM, signal.SIGHUP)  # as Ctrl-C, else the children would stay
+    old_handlers = {number: signal.signal(number, signal.default_int_handler) for number in ends}
     try:
         processes.append(_spawn(["actuate", "-c", str(path)], environment))
         processes.append(_spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment))
         _show_progress(processes[-1], folder)
     finally:
         codes = [_finish(process) for process in reversed(processes)]
-        signal.signal(signal.SIGTERM, old_handler)
+        for number, handler in old_handlers.items():
+            signal.signal(number, handler)
     click.echo()
     for snapshot in ledger.read_all(folder):
         click.echo(ledger_text.table(snapshot))

@@ -18,7 +18,7 @@ EFFECTS = {
     "running": (GOOD, GOOD, "reads its source"),
     "opening": (DEGRADED, SAFE, "opens its source"),
     "closed": (DEGRADED, SAFE, "has not started yet"),
-    "gone": (DEGRADED, SAFE, "waits for its source to come back"),
+    "gone": (DEGRADED, SAFE, "waits for its source or model to recover"),
     "ended": (DEGRADED, SAFE, "has come to the end of its recording"),
     "failed": (DEGRADED, SAFE, "has stopped with a bug: see the log"),
     "stalled": (DEGRADED, SAFE, "stalled: driver call does not return"),

@@ -94,13 +94,13 @@ class Lane:
 
     def infer(self, sample: Sample) -> list[Evidence]:
         """The models' findings with the lane's name and the capture time on them."""
-        t_capture = sample.t_capture
-        findings = self.perception.infer(sample, NEVER if self.virtual else t_capture + self.budget_ns)
+        findings = self.perception.infer(sample, NEVER if self.virtual else sample.t_capture + self.budget_ns)
         if findings:
-            self.ledger.note_evidence(findings[0].label, findings[0].score, t_capture)
+            self.ledger.note_evidence(findings[0].label, findings[0].score, sample.t_capture)
         coarse = COARSE if self.perception.refine_skipped else ""
         return [
-            Evidence(self.name, label, score, t_capture, box, coarse or mark) for label, score, box, mark in findings
+            Evidence(lane=self.name, label=label, score=score, t_capture=sample.t_capture, box=box, mark=coarse or mark)
+            for label, score, box, mark in findings
         ]
 
     def play(self, scene: Scene) -> Iterator[tuple[Sample, list[Decision]]]:
@@ -243,7 +243,7 @@ class Lane:
         self.ledger.state = ledger.RUNNING
 
     def _pause(self, seconds: float, outbox: Outbox) -> None:
-        """Wait before the next try. No heart-beats: without this lane its actuators go safe."""
+        """Wait before the next try. No heartbeats: without this lane its actuators go safe."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and not self.stopping.wait(0.02):
             now = self.ledger.cells[ledger.PROGRESS] = time.monotonic_ns()

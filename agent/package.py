@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from agent import yamlfile
 from agent.backends import base as backends
-from agent.backends.base import Engine, EngineError
+from agent.backends.base import Engine, EngineError, Tensor
 from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import Decoder, DecoderError, Finding
 from agent.errors import PackageError
 from agent.manifest import Manifest, Picture
+from agent.outputs import ModelFault, Outputs, first_line
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
 GOLDEN_STEPS = 8  # quantisation steps of 256; kernels with and without VNNI differ by 5 in the bundled models
@@ -36,12 +37,21 @@ class Package:
         self.manifest = manifest
         self.engine = engine
         self.decoder = decoder
-        self.output_numbers = range(len(engine.outputs))
+        self.outputs = Outputs(self.name, engine)
         self.golden: float | None = None  # worst difference from the golden outputs in units of the tolerance
 
+    def infer(self) -> list[Finding]:
+        """Run it on what its input holds. Raises ModelFault."""
+        self.outputs.invoke(self.engine)
+        return self.findings()
+
     def findings(self) -> list[Finding]:
-        """Of the newest inference."""
-        return self.decoder([self.engine.real(number) for number in self.output_numbers])
+        """Of the newest inference. Raises ModelFault."""
+        outputs = self.outputs.read(self.engine)
+        try:
+            return self.decoder(outputs)
+        except DecoderError as error:
+            raise self.outputs.fault(str(error)) from error
 
     def set_hop(self, hop_ms: float | None) -> None:
         """Of a sound model: infer this often; None keeps the manifest's hop."""
@@ -55,9 +65,8 @@ class Package:
         try:
             for _ in range(3):
                 self.engine.invoke()
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise PackageError(f"{self.folder}: the model loads but does not run: {reason}") from error
+        except Exception as error:  # each engine has its own kinds
+            raise PackageError(f"{self.folder}: the model loads but does not run: {first_line(error)}") from error
 
 
 def find(name: str | Path, beside: Path | None = None) -> Path:
@@ -124,6 +133,7 @@ def open_package(folder: Path, threads: int = 1) -> Package:
         raise PackageError(f"{folder}/manifest.yaml: options.{option}: {first['msg']}") from error
     except (EngineError, DecoderError) as error:
         raise PackageError(f"{folder}: {error}") from error
+    engine.outputs = [_varying(tensor, decoder) for tensor in engine.outputs]
     check_input(folder, manifest, engine)
     package = Package(folder, manifest, engine, decoder)
     package.warm()
@@ -134,6 +144,11 @@ def open_package(folder: Path, threads: int = 1) -> Package:
             " this machine computes another model"
         )
     return package
+
+
+def _varying(output: Tensor, decoder: Decoder) -> Tensor:
+    """An unknown size is 1, as that of the batch, except where the decoder allows it to change."""
+    return output._replace(unknown=tuple(axis for axis in output.unknown if axis == decoder.varying_axis))
 
 
 def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
@@ -170,8 +185,8 @@ def compare_golden(package: Package) -> float | None:
     path = package.folder / package.manifest.golden
     arrays = _load_golden(path)
     try:
-        return max(_golden_row(package.engine, arrays, row) for row in range(len(arrays["input_0"])))
-    except (KeyError, ValueError, IndexError) as error:
+        return max(_golden_row(package, arrays, row) for row in range(len(arrays["input_0"])))
+    except (KeyError, ValueError, IndexError, ModelFault) as error:
         raise PackageError(f"{path}: does not fit the model: {error}") from error
 
 
@@ -186,14 +201,15 @@ def _load_golden(path: Path) -> dict[str, Array]:
     except UNREADABLE as error:
         raise PackageError(f"{path}: cannot be read: {error}") from error
     if not arrays.get("input_0", np.empty(0)).size or not any(name.startswith("output_") for name in arrays):
-        raise PackageError(f"{path}: proves nothing: it needs arrays input_0 and output_0 with a row for each sample")
+        raise PackageError(f"{path}: no golden outputs: it needs arrays input_0 and output_0, a row for each sample")
     return arrays
 
 
-def _golden_row(engine: Engine, arrays: dict[str, Array], row: int) -> float:
+def _golden_row(package: Package, arrays: dict[str, Array], row: int) -> float:
+    engine = package.engine
     for index in range(len(engine.inputs)):
         engine.input(index)[...] = arrays[f"input_{index}"][row]
-    engine.invoke()
+    package.outputs.invoke(engine)
     worst = 0.0
     for index, tensor in enumerate(engine.outputs):
         if f"output_{index}" not in arrays:

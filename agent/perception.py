@@ -15,7 +15,7 @@ from agent.gates.fit import fit_gate
 from agent.package import Package
 from agent.prepare.base import Preparation
 from agent.prepare.fit import fit_preparation
-from agent.tape import REFINE_SKIPPED, REFINED
+from agent.tape import REFINE_SKIPPED, REFINED, RESTARTED
 from agent.vision.poses import KEYPOINTS, SecondModel
 from agent.vision.refine import Refine
 from drivers.base import Camera, Stream
@@ -51,7 +51,9 @@ class Perception:
         self.shrink = shrink
         self.preparation: Preparation  # this and the gate: from when the source is open
         self.gate: Gate | None = None
-        self.refined = self.refine_skipped = False  # whether the refining model ran, or had no time to
+        # Of the newest inference: the refining model ran; it had no time to; it was the first since `fit`.
+        self.refined = self.refine_skipped = self.restarted = False
+        self._fitted = False  # since the newest inference
 
     @property
     def packages(self) -> list[Package]:
@@ -65,8 +67,9 @@ class Perception:
 
     @property
     def replay_flags(self) -> tuple[int, Sequence[int]]:
-        """Of the newest inference, for the tape: did the refining model run, which region did the first model get?"""
-        return REFINED * self.refined | REFINE_SKIPPED * self.refine_skipped, self.preparation.region
+        """Of the newest inference, for the tape: REFINED and the like, and which region the first model got."""
+        flags = REFINED * self.refined | REFINE_SKIPPED * self.refine_skipped | RESTARTED * self.restarted
+        return flags, self.preparation.region
 
     def fit(self, source: Stream) -> None:
         """For a source that is open. Raises DeviceFault when it delivers something else than the models take."""
@@ -74,6 +77,18 @@ class Perception:
         if self.refine and isinstance(source, Camera):
             self.refine.fit(source.pixels)
         self.gate = fit_gate(self.gate_config, self.preparation) if self.gate_config else None
+        self.restart()
+        self._fitted = True
+
+    def restart(self) -> None:
+        """Forget where objects and people were: the next sample does not follow on those inferred before.
+
+        A sample of which one model failed has left its traces in the memory of those before it, and is not recorded.
+        """
+        if self.refine:
+            self.refine.tracks.all.clear()
+        if self.second:
+            self.second.window.reset()
 
     def prepare(self, sample: Sample) -> bool:
         """Fill the first model's input; True when an inference is due. Engines allow no variable for the tensor."""
@@ -87,11 +102,13 @@ class Perception:
         return self.gate is not None and self.gate.held
 
     def infer(self, sample: Sample, deadline: int) -> list[Finding]:
-        """What the models find, first to last, boxes in shares of the frame. deadline: of the lane's budget."""
-        self.engine.invoke()
+        """What the models find, first to last, boxes in shares of the frame. deadline: of the lane's budget.
+
+        Raises ModelFault.
+        """
         findings = [
             finding._replace(box=finding.box and self.preparation.unmap(finding.box))
-            for finding in self.package.findings()
+            for finding in self.package.infer()
         ]
         keypoints = frame_keypoints(self.package.decoder, self.preparation)
         self.refined = self.refine_skipped = False
@@ -104,6 +121,7 @@ class Perception:
             findings += self.second(sample.t_capture, keypoints, self.preparation.aspect)
         if self.gate:
             self.gate.note_findings(findings)
+        self.restarted, self._fitted = self._fitted, False
         return findings
 
 

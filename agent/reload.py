@@ -78,9 +78,9 @@ def _files_same(lane: Lane, section: LaneConfig, beside: Path) -> bool:
 
 async def read_checked(path: Path) -> Config:
     """The configuration, validated, and its models loaded once, by a child process. Raises ConfigError."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "agent", "check", "--json", "-c", str(path), stdout=asyncio.subprocess.PIPE
-    )
+    command = [sys.executable, "-m", "agent", "check", "--json", "-c", str(path)]
+    # In a session of its own: a SIGHUP for the daemon's process group would end it.
+    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, start_new_session=True)
     stdout, _ = await child.communicate()
     try:
         report = json.loads(stdout)

@@ -52,7 +52,7 @@ class Runner:
             node = f"{self.config.node}/{self.name}"
             self.lane.run(scene, Outbox(context, addresses(self.config, self.name), node, session, self.lane.ledger))
         except Exception as error:
-            # A bug. No more heart-beats: the actuators go safe; the daemon ends with 1 and systemd restarts it.
+            # A bug. No more heartbeats: the actuators go safe; the daemon ends with 1 and systemd restarts it.
             self.error = error
             self.lane.ledger.state = ledger.FAILED
             log.exception("lane %s: a bug", self.name)

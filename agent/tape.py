@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgpack
 import numpy as np
 
-from agent.backends.base import Engine
+from agent.backends.base import Engine, Tensor
 from agent.data import Array, Decision, Evidence, Sample
 from agent.ledger import new_file
 from agent.rules.fusion import explain
@@ -36,14 +36,21 @@ SLOT = struct.Struct("=qqqqiiiiiiiiii")
 # the sample does not follow on the one before; the next slot holds more of its readings; an inference was due
 DISCONTINUITY, MORE, INFERRED = 1, 2, 4
 REFINED, REFINE_SKIPPED = 8, 16  # the refining model ran; it had no time to
+RESTARTED = 32  # the first inference since the source was opened
 READINGS = 16  # rows in a slot
+VARYING = -1  # a size that may change from sample to sample; such a tensor starts with it
+VARYING_SIZE = struct.Struct("=q")
+MAX_VARYING = 1024  # a sample with more detections is not kept
 NOTE = 1024  # bytes
 MANY, FEW, LARGE = 4096, 64, 8192  # slots for small and for large bodies; bytes from which a body is large
 WHOLE = (0, 0, 0, 0)  # no region
 
 
 class TapeHeader(NamedTuple):
-    """What a reader needs to know of a lane. channels: of readings. outputs, inputs: (dtype, shape) of each tensor."""
+    """What a reader needs to know of a lane. channels: of readings. outputs, inputs: (dtype, shape) of each tensor.
+
+    A shape has VARYING for a size that may change.
+    """
 
     lane: str
     channels: list[str]
@@ -61,14 +68,19 @@ class Tape:
 
         Raises OSError where the file cannot be made.
         """
-        tensors: list[tuple[Callable[[int], Array], int]] = []
+        tensors: list[tuple[Callable[[int], Array], int, Tensor]] = []
         if not channels:
-            tensors = [(engine.output, number) for engine in engines for number in range(len(engine.outputs))]
+            tensors = [(engine.output, *output) for engine in engines for output in enumerate(engine.outputs)]
         outputs = len(tensors)
         if pictures and not channels:
-            tensors += [(engine.input, number) for engine in engines for number in range(len(engine.inputs))]
-        self._tensors = tensors
-        shapes = [_described(tensor(number)) for tensor, number in tensors]
+            inputs = [(engine.input, *each) for engine in engines for each in enumerate(engine.inputs)]
+            tensors += [(get, number, tensor._replace(unknown=())) for get, number, tensor in inputs]
+        shapes = [_described(tensor) for *_, tensor in tensors]
+        # How to get each tensor, its bytes, and the axis along which it varies; -1: none.
+        self._tensors = [
+            (get, number, nbytes(kind), max(tensor.unknown, default=-1))
+            for (get, number, tensor), kind in zip(tensors, shapes)
+        ]
         header = TapeHeader(lane, list(channels), shapes[:outputs], shapes[outputs:])
         body = READINGS * 4 * len(channels) if channels else sum(map(nbytes, shapes))
         self.size = SLOT.size + body + NOTE
@@ -95,8 +107,8 @@ class Tape:
     ) -> None:
         """evidence: None where no inference was due. order: of this inference among those of all lanes.
 
-        flags: REFINED or REFINE_SKIPPED where a refining model was due. region: the part of the frame that the first
-        model was given.
+        flags: REFINED or REFINE_SKIPPED where a refining model was due; RESTARTED. region: the part of the frame that
+        the first model was given.
         """
         note = b""
         if evidence is not None and (evidence or decisions):
@@ -124,10 +136,11 @@ class Tape:
         end = self._put_tensors(start) if rows is None else self._put_rows(start, rows)
         if len(note) > NOTE:
             note = b""
-        self.view[end : end + len(note)] = note
-        height, width = (*sample.payload.shape, 0)[:2] if self._tensors else (0, 0)
-        rest = sample.skipped, flags, height, width, *region, end - start, len(note)
-        SLOT.pack_into(self.memory, at, self.head + 1, order, sample.sequence, sample.t_capture, *rest)
+        if end:  # else the slot keeps its old number, and its reader counts it as lost
+            self.view[end : end + len(note)] = note
+            height, width = (*sample.payload.shape, 0)[:2] if self._tensors else (0, 0)
+            rest = sample.skipped, flags, height, width, *region, end - start, len(note)
+            SLOT.pack_into(self.memory, at, self.head + 1, order, sample.sequence, sample.t_capture, *rest)
         self.head += 1
         struct.pack_into("=q", self.memory, HEAD_AT, self.head)
 
@@ -137,9 +150,17 @@ class Tape:
         return at + len(raw)
 
     def _put_tensors(self, at: int) -> int:
-        for tensor, number in self._tensors:
+        """Where they end; 0 where they do not fit: a model that fails, or too many detections."""
+        end = at + self.size - SLOT.size - NOTE
+        for tensor, number, size, axis in self._tensors:
             value = tensor(number)
-            self.view[at : at + value.nbytes] = value.data.cast("B")
+            if axis >= 0:
+                VARYING_SIZE.pack_into(self.memory, at, value.shape[axis])
+                at += VARYING_SIZE.size
+            if at + value.nbytes > end or (axis < 0 and value.nbytes != size):
+                return 0
+            if value.nbytes:
+                self.view[at : at + value.nbytes] = value.data.cast("B")
             at += value.nbytes
             del value  # an engine refuses to run while a tensor of it is referenced
         return at
@@ -155,14 +176,16 @@ def _note(evidence: Sequence[Evidence], decisions: Sequence[Decision], dropped: 
     return bytes(msgpack.packb((items, verdicts)))
 
 
-def _described(tensor: Array) -> tuple[str, list[int]]:
-    return tensor.dtype.str, list(tensor.shape)
+def _described(tensor: Tensor) -> tuple[str, list[int]]:
+    sizes = [VARYING if axis in tensor.unknown else size for axis, size in enumerate(tensor.shape)]
+    return np.dtype(tensor.dtype).str, sizes
 
 
 def nbytes(tensor: tuple[str, list[int]]) -> int:
-    """tensor: dtype and shape."""
+    """tensor: dtype and shape. Of one whose size varies: the most it takes, its size included."""
     dtype, shape = tensor
-    return int(np.dtype(dtype).itemsize * np.prod(shape))
+    most = int(np.dtype(dtype).itemsize * np.prod([MAX_VARYING if size == VARYING else size for size in shape]))
+    return most + VARYING_SIZE.size * (VARYING in shape)
 
 
 class TapeSettings(NamedTuple):

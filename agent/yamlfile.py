@@ -116,7 +116,7 @@ def parse(raw: bytes, path: Path) -> Document:
     except UnicodeDecodeError as error:
         raise YamlError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except YAMLError as error:
-        raise YamlError(f"{path}:{_line_of(error)}: {_problem(error)}") from None
+        raise YamlError(f"{path}:{_line_of(error)}: not valid YAML: {_problem(error)}") from None
     except PARSER_BUGS as error:
         raise YamlError(f"{path}: not valid YAML: {type(error).__name__} {str(error)[:80]}") from None
     converter = _Converter(path)
@@ -238,10 +238,12 @@ def _unwrap(annotation: Any) -> Any:
     return annotation
 
 
-def unknown(document: Document, place: Place, name: str, kind: str, known: Mapping[str, object]) -> Iterator[str]:
-    """The mistake of a name that is not among the known ones."""
+def unknown(
+    document: Document, place: Place, name: str, kind: str, known: Mapping[str, object], where: str = ""
+) -> Iterator[str]:
+    """The mistake of a name that is not among the known ones. where: what should have it, as " in model 'x'"."""
     if name in known:
         return
     close = get_close_matches(name, known, 1, 0.5)
     hint = f"; did you mean '{close[0]}'?" if close else f"; there is {', '.join(list(known)[:12]) or 'none'}"
-    yield f"{document.at(place)}: no {kind} '{name}'{hint}"
+    yield f"{document.at(place)}: no {kind} '{name}'{where}{hint}"

@@ -22,13 +22,13 @@ def _git(*words: str) -> list[str]:
     return subprocess.run(["git", *words], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
 
 
-def changed_files(revision: str | None) -> set[str]:
+def _changed_files(revision: str | None) -> set[str]:
     """Paths that differ from the revision, and those that git does not know yet."""
     since = revision or _git(*LATEST_RELEASE)[0] + "~"
     return {*_git("diff", "--name-only", since), *_git("ls-files", "--others", "--exclude-standard")}
 
 
-def imports(path: Path) -> set[str]:
+def _imports(path: Path) -> set[str]:
     """Dotted names that a module imports, anywhere in it; `from a import b` gives a and a.b."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -39,13 +39,13 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def modules() -> dict[str, Path]:
+def _modules() -> dict[str, Path]:
     """Dotted name -> file of every module of the project."""
     paths = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
     return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
 
-def reached(start: str, graph: dict[str, set[str]]) -> set[str]:
+def _reached(start: str, graph: dict[str, set[str]]) -> set[str]:
     """All modules that importing `start` may load."""
     loaded, waiting = {start}, [start]
     while waiting:
@@ -56,7 +56,7 @@ def reached(start: str, graph: dict[str, set[str]]) -> set[str]:
 
 
 def _graph(known: dict[str, Path]) -> dict[str, set[str]]:
-    graph = {name: imports(path) & known.keys() for name, path in known.items()}
+    graph = {name: _imports(path) & known.keys() for name, path in known.items()}
     for name in known:
         room = name.rpartition(".")[0]
         if room.startswith("drivers.") or room in ("agent.decoders", "agent.backends"):
@@ -64,9 +64,9 @@ def _graph(known: dict[str, Path]) -> dict[str, set[str]]:
     return graph
 
 
-def affected(changed: set[str]) -> list[str]:
+def _affected(changed: set[str]) -> list[str]:
     """Test files, in order of name."""
-    known = modules()
+    known = _modules()
     tests = sorted(name for name in known if name.startswith("tests.test_"))
     if changed & set(EVERYTHING):
         return [f"tests/{name.removeprefix('tests.')}.py" for name in tests]
@@ -74,8 +74,8 @@ def affected(changed: set[str]) -> list[str]:
     files = {name for name, path in known.items() if str(path.relative_to(ROOT)) in changed}
     files |= {name for name, path in known.items() if str(path.parent.relative_to(ROOT)) in folders}
     graph = _graph(known)
-    return [f"tests/{name.removeprefix('tests.')}.py" for name in tests if reached(name, graph) & files]
+    return [f"tests/{name.removeprefix('tests.')}.py" for name in tests if _reached(name, graph) & files]
 
 
 if __name__ == "__main__":
-    print("\n".join(affected(changed_files(sys.argv[1] if len(sys.argv) > 1 else None))))
+    print("\n".join(_affected(_changed_files(sys.argv[1] if len(sys.argv) > 1 else None))))

@@ -165,7 +165,7 @@ def robot(device: dict[str, Any]) -> dict[str, Any]:
 
 
 def never(lane: str, model: str) -> dict[str, Any]:
-    """A rule that never holds, so that only the lane's heart-beats matter: `run`, or the safe state without them."""
+    """A rule that never holds, so that only the lane's heartbeats matter: `run`, or the safe state without them."""
     label = "person" if model == str(PICTURES) else "deviation"
     condition = {"lane": lane, "label": label, "score": 1.0, "hits": 1000, "of": 1000}
     return {"any": [condition], "actuator": "robot", "verb": "stop"}

@@ -231,7 +231,7 @@ def test_sim_keeps_movements_and_logs_changes(caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "arm: run {'speed': 1}",
         "arm: slow {'speed': 1}",
-        "arm: stop ",
+        "arm: stop",
     ]
 
 

@@ -180,7 +180,7 @@ def test_invalid_data_instead_of_frames(tmp_path: Path, controller: Arm) -> None
 
 
 def test_an_incomplete_frame_does_not_block_the_reader(controller: Arm) -> None:
-    """A lane has heart-beats to send, also while bytes arrive slowly."""
+    """A lane has heartbeats to send, also while bytes arrive slowly."""
     controller.mode = "trickle"
     driver = serial.Driver(
         serial.Options(url=str(controller.link), rate_hz=RATE_HZ, channels=["a"], timeout_ms=600_000), "arm"

@@ -214,7 +214,7 @@ MISTAKES = {
         "label: deviation",
         "label: deviatoin",
         20,
-        "no label of model 'arm-deviation' 'deviatoin'; did you mean 'deviation'?",
+        "no label 'deviatoin' in model 'arm-deviation'; did you mean 'deviation'?",
     ),
     "rule verb": ("verb: slow", "verb: halt", 26, "actuator 'belt' accepts run, stop, slow, not 'halt'"),
     "rest verb": ("rest: run", "rest: rnu", 13, "actuator 'belt' accepts run, stop, slow, not 'rnu'"),
@@ -475,7 +475,8 @@ def test_check_of_a_mistake_has_exit_code_2(tmp_path):
 
 def test_check_of_a_missing_file_has_exit_code_2(tmp_path):
     run = check(tmp_path / "none.yaml")
-    assert (run.returncode, run.stderr) == (2, f"{tmp_path}/none.yaml: No such file or directory\n")
+    hint = "No such file or directory: name the configuration with -c FILE"
+    assert (run.returncode, run.stderr) == (2, f"{tmp_path}/none.yaml: {hint}\n")
 
 
 def test_check_prints_json_for_programs(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from agent import package
 from agent.backends.motion import Engine, Parameters
-from agent.benches.crossing import CARS, CLIP, PASSES, TUNED, hits
+from agent.benches.crossing import CARS, CLIP, FIRST_TEST_FRAME, PASSES, hits
 from agent.build import rules_of
 from agent.config.models import Config
 from agent.data import Evidence
@@ -76,8 +76,8 @@ def clip() -> Any:
 def test_boxes_lie_where_cars_are_by_eye(clip: Any) -> None:
     """The boxes that are missed are slivers of 2 and 5 % at the edge."""
     evidence, _ = clip
-    assert hits(evidence, [number for number in CARS if number < TUNED]) == (11, 11, 11)
-    assert hits(evidence, [number for number in CARS if number >= TUNED]) == (32, 34, 32)
+    assert hits(evidence, [number for number in CARS if number < FIRST_TEST_FRAME]) == (11, 11, 11)
+    assert hits(evidence, [number for number in CARS if number >= FIRST_TEST_FRAME]) == (32, 34, 32)
 
 
 @needs_recordings

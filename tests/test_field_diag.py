@@ -152,7 +152,7 @@ def test_beside_a_running_daemon_it_has_everything(tmp_path: Path) -> None:
         "versions.txt",
         "ledgers.txt",
         "ledgers/arm.ledger",
-        "LACKS.txt",
+        "MISSING.txt",
     } <= set(files)
     assert json.loads(files["status.json"])["running"] and files["mistakes.txt"] == b"none\n"
     assert b"numpy==" in files["versions.txt"] and b"lane arm: " in files["ledgers.txt"]
@@ -162,12 +162,12 @@ def test_beside_a_running_daemon_it_has_everything(tmp_path: Path) -> None:
 
 def test_with_nothing_to_collect_it_lists_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))  # no journalctl, no dmesg
-    missing = diagnose(tmp_path, configuration(tmp_path))["LACKS.txt"].decode()
+    missing = diagnose(tmp_path, configuration(tmp_path))["MISSING.txt"].decode()
     for part in ("journal.txt: ", "dmesg.txt: ", "recordings.txt: ", str(tmp_path / "run")):
         assert part in missing
     (tmp_path / "ticket.tar.gz").unlink()
     (tmp_path / "reflexd.yaml").unlink()
-    assert b"reflexd.yaml: " in diagnose(tmp_path, tmp_path / "reflexd.yaml")["LACKS.txt"]
+    assert b"reflexd.yaml: " in diagnose(tmp_path, tmp_path / "reflexd.yaml")["MISSING.txt"]
 
 
 def test_the_newest_recording_that_is_small_enough(tmp_path: Path) -> None:
@@ -188,8 +188,9 @@ def test_the_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(diag, "TOTAL", 1_000_000)
     write_ledger(tmp_path)  # 2.4 MB
     files = diagnose(tmp_path, configuration(tmp_path))
-    assert "ledgers/arm.ledger" not in files and b"ledgers/arm.ledger: 2.4 MB, more than is left" in files["LACKS.txt"]
-    assert sum(map(len, files.values())) <= diag.TOTAL + len(files["LACKS.txt"])
+    assert "ledgers/arm.ledger" not in files
+    assert b"ledgers/arm.ledger: 2.4 MB, more than is left" in files["MISSING.txt"]
+    assert sum(map(len, files.values())) <= diag.TOTAL + len(files["MISSING.txt"])
 
 
 def test_a_long_log_keeps_its_end(tmp_path: Path) -> None:

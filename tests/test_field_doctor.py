@@ -69,7 +69,7 @@ def test_every_subject_is_checked_on_any_machine(tmp_path: Path) -> None:
     assert sum(answer[state] for state in (GOOD, WARN, BAD, SKIP)) == len(answer["checks"])
     result = reflexd("doctor", "-c", str(path))
     assert exit_code(result) == answer["exit_code"] and all(len(line) <= 80 for line in result.stdout.splitlines())
-    assert "not checked" in result.stdout.splitlines()[-1]
+    assert "skipped" in result.stdout.splitlines()[-1]
 
 
 def test_a_broken_configuration_does_not_stop_the_other_checks(tmp_path: Path) -> None:

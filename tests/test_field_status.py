@@ -49,7 +49,7 @@ def test_a_lane_whose_device_is_gone_is_degraded(tmp_path: Path) -> None:
         lanes = until(
             lambda: [lane for lane in report(cell.write())["lanes"] if lane["state"] == "gone"], "the lane to be gone"
         )
-        assert "to come back: arm: the simulated" in lanes[0]["reason"] and lanes[0]["drops"]["faults"] >= 1
+        assert "to recover: arm: the simulated" in lanes[0]["reason"] and lanes[0]["drops"]["faults"] >= 1
         assert exit_code(reflexd("status", "-c", str(cell.write()))) == status.DEGRADED
 
 

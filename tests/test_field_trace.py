@@ -48,7 +48,7 @@ def test_a_bar_for_every_stage(tmp_path: Path) -> None:
         ("inference", "  " + " " * 2 * quarter + "#" * quarter),
         ("decision", "  " + " " * 3 * quarter + "#" * quarter),
     ]
-    assert "total" in lines[8] and "4.000  over 2, captured to decided" in lines[8]
+    assert "total" in lines[8] and "4.000  over the budget of 2, captured to decided" in lines[8]
     assert max(map(len, lines)) <= 80
 
 

@@ -50,7 +50,7 @@ class Room:
 
 
 def evidence(at: int, lane: str, label: str, score: float, mark: str = "") -> Evidence:
-    return Evidence(lane, label, score, at * MS, None, mark)
+    return Evidence(lane=lane, label=label, score=score, t_capture=at * MS, mark=mark)
 
 
 ALL = {

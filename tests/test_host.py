@@ -282,7 +282,8 @@ def test_an_ack_or_the_goodbye_of_another_sender_changes_nothing(make):
 def foreign(belt):
     assert belt.request(verb="run") == "applied"
     stranger = belt.dial()
-    stranger.send(wire.pack_ack(Ack("belt", 1, 99, wire.APPLIED, 5, 1)))
+    ack = Ack(actuator="belt", session=1, sequence=99, verdict=wire.APPLIED, t_applied=5, clock=1)
+    stranger.send(wire.pack_ack(ack))
     stranger.send(wire.pack_goodbye("box/cam", 2))
     stranger.send(wire.pack_goodbye("box/none", 1))
     stranger.send(b"the end")
@@ -337,7 +338,7 @@ def test_an_actuator_that_restarts_learns_the_state_from_heart_beats(make):
     assert belt.request(verb="run", decision=7) == "applied"
     belt.host.stop()
     belt.serve()
-    # The same decision again, like a heart-beat.
+    # The same decision again, like a heartbeat.
     until(lambda: belt.request(verb="run", decision=7) == "applied")
     assert belt.verbs == ["stop", "run"]
 

@@ -135,7 +135,10 @@ class Network:
 
         def moved():
             now = time.monotonic_ns()
-            link.send(Decision(1, "r", "belt", verb, {}, (), now, 0), now, 100_000, -1)
+            decision = Decision(
+                number=1, rule="r", actuator="belt", verb=verb, arguments={}, evidence=(), t_capture=now, deadline=0
+            )
+            link.send(decision, now, 100_000, -1)
             link.socket.poll(20)
             link.collect(time.monotonic_ns())
             return any(movement.verb == verb for movement in list(self.host.servers[0].driver.history))

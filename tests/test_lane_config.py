@@ -62,10 +62,10 @@ def test_valid_lanes(tmp_path: Path, line: str) -> None:
         ("refine: {model: nothing, label: person}", "5: no model package 'nothing'"),
         (
             "refine: {model: person-coarse, label: persn}",
-            "5: no label of model 'person-coarse' 'persn'; did you mean 'person'?",
+            "5: no label 'persn' in model 'person-coarse'; did you mean 'person'?",
         ),
-        ("refine: {model: arm-deviation, label: person}", "5: model 'arm-deviation' does not read a part of a picture"),
-        ("refine: {model: pcb-inspect, label: person}", "5: model 'pcb-inspect' does not read a part of a picture"),
+        ("refine: {model: arm-deviation, label: person}", "5: model 'arm-deviation' cannot read a part of a picture"),
+        ("refine: {model: pcb-inspect, label: person}", "5: model 'pcb-inspect' cannot read a part of a picture"),
         ("refine: {model: person-coarse, label: person, band: [0.9, 0.2]}", "5: 'lanes.yard.refine'"),
     ],
 )

@@ -23,7 +23,16 @@ SESSION = 5
 
 
 def decision(number=1, verb="run", deadline=0):
-    return Decision(number, "r", "belt", verb, {}, (), time.monotonic_ns(), deadline)
+    return Decision(
+        number=number,
+        rule="r",
+        actuator="belt",
+        verb=verb,
+        arguments={},
+        evidence=(),
+        t_capture=time.monotonic_ns(),
+        deadline=deadline,
+    )
 
 
 class Lane:
@@ -57,7 +66,14 @@ class Lane:
         return wire.unpack(frame)
 
     def answer(self, sequence, verdict=wire.APPLIED, t_applied=0, session=SESSION, clock=None):
-        ack = Ack("belt", session, sequence, verdict, t_applied, wire.clock_id() if clock is None else clock)
+        ack = Ack(
+            actuator="belt",
+            session=session,
+            sequence=sequence,
+            verdict=verdict,
+            t_applied=t_applied,
+            clock=wire.clock_id() if clock is None else clock,
+        )
         self.far.send_multipart([self.peer, wire.pack_ack(ack)])
 
     def heartbeat(self):

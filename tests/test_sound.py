@@ -239,9 +239,9 @@ def test_a_lane_that_section(ear: Path, tmp_path: Path) -> None:
         (
             {"source": {"driver": "audio.sim"}, "model": "ear"},
             "screem",
-            "\"label\": no label of model 'ear' 'screem'; did you mean",
+            "\"label\": no label 'screem' in model 'ear'; did you mean",
         ),
-        ({"source": {"driver": "audio.sim"}, "model": "ear"}, "Screaming", "no label of model 'ear' 'Screaming'"),
+        ({"source": {"driver": "audio.sim"}, "model": "ear"}, "Screaming", "no label 'Screaming' in model 'ear'"),
         (
             {"source": {"driver": "audio.sim", "rate_hz": 48000}, "model": "ear"},
             "scream",

@@ -14,6 +14,7 @@ import pytest
 from agent import __main__ as entry
 from agent import package
 from agent.box import realtime
+from agent.commands import host, server
 from agent.config.load import load_config
 from agent.options import CONFIG_FOLDER
 from tests.shared import ROOT
@@ -91,6 +92,19 @@ def test_the_daemon_notifies_systemd() -> None:
     assert directives["Type"] == ["notify"]
     assert 2 <= int(directives["WatchdogSec"][0]) <= 30
     assert directives["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
+
+
+def test_the_actuator_host_notifies_systemd() -> None:
+    directives = unit("reflexd-actuate.service")
+    assert directives["Type"] == ["notify"] and directives["NotifyAccess"] == ["main"]
+    # It ends by itself first where only a driver hangs.
+    assert server.STALLED_NS / 1e9 < int(directives["WatchdogSec"][0]) <= 5
+    assert int(directives["TimeoutStopSec"][0]) > host.STOP_S
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_an_end_by_sighup_before_python_runs_is_restarted(name: str) -> None:
+    assert unit(name)["RestartForceExitStatus"] == ["SIGHUP"]
 
 
 def test_the_actuators_outlive_the_daemon() -> None:

@@ -30,7 +30,9 @@ def test_what_is_written_is_read_once(tmp_path: Path, engine: Any) -> None:
     reader = TapeReader(tmp_path / "arm.tape")
     assert (reader.header.lane, reader.header.channels, reader.started) == ("arm", CHANNELS, 7)
     evidence = [Evidence("arm", "deviation", 0.75, 1000)]
-    decision = Decision(3, "off", "robot", "stop", {}, (), 1000, 0)
+    decision = Decision(
+        number=3, rule="off", actuator="robot", verb="stop", arguments={}, evidence=(), t_capture=1000, deadline=0
+    )
     written.write(sample(1), 5, True, evidence, [decision], [decision])
     written.write(sample(2), 5, False, None, [])
     first, second = read_settled(reader)

@@ -65,14 +65,14 @@ def test_from_the_arm_to_the_stop_over_real_sockets(tmp_path):
     lane.run(make_scene(), outbox)  # to the end of its 500 samples, half a second
     host.stop()
     context.destroy(linger=0)
-    account = snapshot(lane.ledger.memory)
-    assert account.state == ledger.STATES[ledger.ENDED]
-    assert account.counts["samples"] >= 500
-    assert account.counts["decisions"] == account.counts["sent"] == 2
-    assert account.counts["applied"] >= 1
+    contents = snapshot(lane.ledger.memory)
+    assert contents.state == ledger.STATES[ledger.ENDED]
+    assert contents.counts["samples"] >= 500
+    assert contents.counts["decisions"] == contents.counts["sent"] == 2
+    assert contents.counts["applied"] >= 1
     verbs = [movement.verb for movement in host.servers[0].driver.history]
     assert verbs[:3] == ["stop", "run", "stop"]
-    applied = account.rows[account.rows["applied"] > 0]
+    applied = contents.rows[contents.rows["applied"] > 0]
     in_order = np.stack([applied[name] for name in ("capture", "read", "prepared", "inferred", "decided", "applied")])
     assert (np.diff(in_order, axis=0) >= 0).all()
     assert set(parts(applied)) == {*ledger.PARTS, "total"}

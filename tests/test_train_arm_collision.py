@@ -212,6 +212,7 @@ def decisions_of(place, readings, folder):
     return [(number, decision.verb) for number, (_, decisions) in enumerate(played) for decision in decisions]
 
 
+@pytest.mark.long
 def test_the_recipe_on_a_small_scale(tensorflow, tmp_path, monkeypatch):
     """Folds, a small network and a forest, a package, and a lane that stops the arm at a blow, not before."""
     pytest.importorskip("sklearn")

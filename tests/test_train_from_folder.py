@@ -93,6 +93,7 @@ def test_a_package_from_recordings_decides_in_a_lane(tensorflow, levels: Path, t
     assert "exists already" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_package_from_pictures_and_clips_decides_in_a_lane(tensorflow, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(pictures, "MAX_FRAMES", 4)
     for number in range(6):

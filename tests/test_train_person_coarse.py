@@ -247,6 +247,7 @@ def test_ten_boxes_of_a_frame_are_below_a_kilobyte() -> None:
     assert len(evaluate.packed(boxes)) == 1 + 10 * (1 + 7 + 5 * 5)
 
 
+@pytest.mark.long
 def test_a_small_training_becomes_a_package_that_a_lane_runs(
     tensorflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

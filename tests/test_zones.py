@@ -99,8 +99,8 @@ def test_inside_agrees_with_opencv(corners, x, y):
         ([[0, 0], [1, 0], [1, 1], [0.5, 0], [0, 1]], "meets the side"),  # touches with a corner
         ([[0, 0], [1, 0], [1, 1], [0.5, 0.5], [1, 1], [0, 1]], "turns back on itself"),
         ([[0, 0], [1, 0], [0.5, 0]], "turns back on itself"),
-        ([[0, 0], [0, 0], [1, 1], [0, 1]], r"corner \[0, 0\] stands there twice in a row"),
-        ([[0, 0], [1, 1], [0, 1], [0, 0]], r"corner \[0, 0\] stands there twice in a row"),
+        ([[0, 0], [0, 0], [1, 1], [0, 1]], r"corner \[0, 0\] appears twice in a row"),
+        ([[0, 0], [1, 1], [0, 1], [0, 0]], r"corner \[0, 0\] appears twice in a row"),
         ([[0, 0], [1, 1]], "3 to 32 corners"),
         ([[0, 0]] * 33, "3 to 32 corners"),
         ([[0, 0], [1, 1], [1]], "3 to 32 corners"),
@@ -160,7 +160,7 @@ def load(folder: Path, old: str = "", new: str = "") -> Config:
 @pytest.mark.parametrize(
     "old, new, line, message",
     [
-        ("zone: stop", "zone: stpo", 15, "no zone of lane 'road' 'stpo'; did you mean 'stop'?"),
+        ("zone: stop", "zone: stpo", 15, "no zone 'stpo' in lane 'road'; did you mean 'stop'?"),
         ("stop: [[0, 0.5], [1, 0.5]", "stop: [[1, 0.5], [0, 0.5]", 6, "'lanes.road.zones.stop': the side [0, 1] to"),
         ("      stop:", "      the stop:", 6, "'the stop': a name has 1 to 32 letters"),
         ("zone: stop", "zone: [[0, 0], [1, 1]]", 15, "'rules.wait.any.0.zone': expected 3 to 32 corners"),

@@ -18,13 +18,18 @@ from agent.yamlfile import Kind
 
 
 class Tensor(NamedTuple):
-    """shape: without unknown sizes. real value = (stored - zero_point) * scale; scale 0 means not quantised."""
+    """real value = (stored - zero_point) * scale; scale 0 means not quantised.
+
+    shape: with 1 where the size is unknown. unknown: these axes; of a package's outputs, those that may change from run
+    to run.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: npt.DTypeLike
     scale: float = 0.0
     zero_point: int = 0
+    unknown: tuple[int, ...] = ()
 
 
 class EngineError(Exception):

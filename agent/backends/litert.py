@@ -70,7 +70,8 @@ def _without_delegate_notice() -> Iterator[None]:
 def _tensor(detail: dict[str, Any]) -> Tensor:
     scale, zero_point = detail["quantization"]
     shape = tuple(int(size) for size in detail["shape"])
-    return Tensor(detail["name"], shape, detail["dtype"], float(scale), int(zero_point))
+    unknown = tuple(axis for axis, size in enumerate(detail["shape_signature"]) if size < 0)
+    return Tensor(detail["name"], shape, detail["dtype"], float(scale), int(zero_point), unknown)
 
 
 def _first_line(error: Exception) -> str:

@@ -49,8 +49,10 @@ class Engine(base.Engine):
         self.arrays = [np.zeros(tensor.shape, tensor.dtype) for tensor in self.inputs]
         self._bind_inputs()
         self.copies_inputs = provider not in ("", "cpu")
-        for tensor in self.outputs:
-            self.binding.bind_output(tensor.name, "cpu")
+        self._bind_outputs()
+        self.varies = any(tensor.unknown for tensor in self.outputs)
+        self.options = ort.RunOptions()
+        self.options.log_severity_level = 4  # a run that fails raises; printing it, too, would flood the journal
         self.results: list[Array] = []
 
     def input(self, index: int) -> Array:
@@ -61,11 +63,22 @@ class Engine(base.Engine):
         for tensor, array in zip(self.inputs, self.arrays):
             self.binding.bind_cpu_input(tensor.name, array)
 
+    def _bind_outputs(self) -> None:
+        """The session keeps the memory of the first run, and refuses to run when an output then has another shape."""
+        self.binding.clear_binding_outputs()
+        for tensor in self.outputs:
+            self.binding.bind_output(tensor.name, "cpu")
+
     def invoke(self) -> None:
         if self.copies_inputs:
             self._bind_inputs()
-        self.session.run_with_iobinding(self.binding)
+        if self.varies:
+            self._bind_outputs()
         self.results = []
+        try:
+            self.session.run_with_iobinding(self.binding, self.options)
+        except Exception as error:
+            raise EngineError(_reason(error)) from error
 
     def output(self, index: int) -> Array:
         if not self.results:
@@ -75,7 +88,8 @@ class Engine(base.Engine):
 
 def _reason(error: Exception) -> str:
     """The first line of its message, without the place in ONNX Runtime's source."""
-    return re.sub(r"^/\S+:\d+ .*?\) ", "", str(error).strip().splitlines()[0])[:160]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rsplit("Status Message: ", 1)[-1]
+    return re.sub(r"^/\S+:\d+ .*?\) (\[ONNXRuntimeError\] : \d+ : \w+ : )?", "", line)[:160]
 
 
 def _settings(threads: int) -> Any:
@@ -115,6 +129,7 @@ def _refuse_fallback(provider: str, running: Sequence[str]) -> None:
 def _tensor(node: Any) -> Tensor:
     if node.type not in DTYPES:
         raise EngineError(f"tensor '{node.name}' is {node.type}, which no lane can fill")
-    # A named size (batch, length) is 1 on a lane.
-    shape = tuple(size if isinstance(size, int) and size > 0 else 1 for size in node.shape)
-    return Tensor(node.name, shape, DTYPES[node.type])
+    # A named size (batch, length) is 1 on a lane; that of an output may be the number of detections.
+    sizes = [size if isinstance(size, int) and size > 0 else 0 for size in node.shape]
+    unknown = tuple(axis for axis, size in enumerate(sizes) if not size)
+    return Tensor(node.name, tuple(size or 1 for size in sizes), DTYPES[node.type], unknown=unknown)

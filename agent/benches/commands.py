@@ -100,7 +100,7 @@ def bench_restart(times: int, short: bool, as_json: bool) -> None:
 
 @bench.command("senses")
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="Recordings, laid out like ../shared/data.  [default: those]"
+    "--data", type=click.Path(path_type=Path), help="Recordings, laid out like the default.  [default: ../shared/data]"
 )
 @short_option
 @json_option

@@ -59,7 +59,7 @@ CARS: dict[int, list[tuple[float, float, float, float]]] = {
     342: [(15.1, 62.5, 38.6, 100)],
     346: [(15, 89, 37.8, 100)],
 }
-TUNED = 150  # parameters were chosen on the frames before this one
+FIRST_TEST_FRAME = 150  # parameters were chosen on the frames before this one
 # First and last frame, by eye, that show a part of each car: white, blue-green, red, white.
 PASSES = [(55, 107), (182, 228), (188, 237), (316, 347)]
 
@@ -75,13 +75,13 @@ def measure(data: Path, gate: GateConfig | None) -> dict[str, Any]:
         if lane.evidence is not None:
             inferred, in_force = inferred + 1, lane.evidence
         evidence.append(in_force)
-    right, cars, boxes = hits(evidence, [number for number in CARS if number >= TUNED])
+    right, cars, boxes = hits(evidence, [number for number in CARS if number >= FIRST_TEST_FRAME])
     counted = [sum(each.label == "vehicle" for each in frame) for frame in evidence]
     by_eye = [sum(first <= number <= last for first, last in PASSES) for number in range(len(evidence))]
     same = sum(count == expected for count, expected in zip(counted, by_eye))
     return {
         "frames_inferred_percent": round(100 * inferred / len(evidence), 1),
-        "labelled_frames": sum(number >= TUNED for number in CARS),
+        "labelled_frames": sum(number >= FIRST_TEST_FRAME for number in CARS),
         "cars": cars,
         "precision": round(right / max(boxes, 1), 3),
         "recall": round(right / max(cars, 1), 3),

@@ -25,7 +25,7 @@ from drivers.base import open_source
 STANDING = "video-fall-gmdcsa24/S1-ADL-16.mp4"
 SIZE = (1920, 1080)
 WARM_FRAMES = 20
-SURE, NEAR = 0.3, 0.03  # a keypoint's score; its distance, in shares of the frame
+MIN_SCORE, NEAR = 0.3, 0.03  # of a keypoint; its distance, in shares of the frame
 
 
 def gate_and_preparation(data: Path, short: bool = False) -> dict[str, Any]:
@@ -76,8 +76,8 @@ def reduced(data: Path, pose: Package, short: bool = False) -> dict[str, Any]:
     mjpg: the whole frame decoded, against the driver's `reduce: 4`; with colours 4:2:2, as USB cameras must send it
     (USB Device Class Definition for Video Devices, MJPEG Payload 1.5), and 4:2:0, as network cameras do.
 
-    The clip is 720p made larger, as no recording of 1080p is at hand. Keypoints: their distance, in shares of the
-    frame, from those of the whole frame that are sure.
+    The clip is 720p made larger, as there is no recording of 1080p. Keypoints: their distance, in shares of the
+    frame, from those of the whole frame with a score above MIN_SCORE.
     """
     clip = _frames(data / STANDING, 24 if short else 48)
     frames = [cv2.resize(frame, SIZE, interpolation=cv2.INTER_CUBIC) for frame in clip]
@@ -110,7 +110,7 @@ def _compare(
     before, after = (Pixels(pose.manifest.picture, tensor, each, None, None) for each in ("bgr", layout))
     whole_ms, expected = _run(pose, before, whole, count)
     reduced_ms, keypoints = _run(pose, after, reduced, count)
-    distances = np.abs(keypoints - expected)[..., :2].max(axis=-1)[expected[..., 2] > SURE]
+    distances = np.abs(keypoints - expected)[..., :2].max(axis=-1)[expected[..., 2] > MIN_SCORE]
     return {
         "shrink": after.shrink,
         "full_ms": whole_ms,

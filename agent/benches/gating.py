@@ -43,7 +43,7 @@ def measure(data: Path) -> dict[str, Any]:
     }
 
 
-def coarse_lane(clip: Path, gate: GateConfig | None = None) -> Lane:
+def _coarse_lane(clip: Path, gate: GateConfig | None = None) -> Lane:
     """person-coarse on a clip."""
     perception = Perception(package.open_package(package.find("person-coarse")), gate=gate)
     return offline_lane("yard", "camera.file", {"path": clip}, perception)
@@ -51,7 +51,7 @@ def coarse_lane(clip: Path, gate: GateConfig | None = None) -> Lane:
 
 def _detections(clip: Path, gate: GateConfig | None) -> list[bool | None]:
     """Whether a person is detected in each frame; None where the gate held the frame back."""
-    lane = coarse_lane(clip, gate)
+    lane = _coarse_lane(clip, gate)
     return [None if lane.evidence is None else bool(lane.evidence) for _ in lane.play(Scene(Rules({}, {})))]
 
 
@@ -80,7 +80,7 @@ def _delay(in_force: Sequence[bool], start: int) -> int | None:
 
 def evidence_bytes(data: Path, short: bool = False) -> dict[str, Any]:
     """Bytes of a frame's evidence in a coarse lane, as the recorder packs it, against the frame's own."""
-    lane = coarse_lane(data / CLIP)
+    lane = _coarse_lane(data / CLIP)
     sizes, frame_bytes = [], 0
     for sample, _ in islice(lane.play(Scene(Rules({}, {}))), SHORT_FRAMES if short else None):
         evidence = [(each.label, each.score, each.box) for each in lane.evidence or ()]

@@ -12,15 +12,15 @@ PICTURE = Path(__file__).resolve().parents[1] / "rooms.svg"
 # From high to low, as on the picture: (what the row is, its rooms with a few words each).
 ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     (
-        "what you start",
+        "commands",
         {
             "cli": "arguments, exit codes",
             "field": "status, top, doctor ...",
             "view": "draws what a lane finds",
-            "replay": "a recording again",
+            "replay": "recomputes a recording",
             "modeltools": "model init, show, bench",
             "demo": "the simulated cell",
-            "scenes": "ready configurations",
+            "scenes": "example configurations",
             "benches": "measurements, proofs",
         },
     ),
@@ -50,31 +50,32 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
         "the steps",
         {
             "prepare": "samples into tensors",
-            "gates": "worth an inference?",
+            "gates": "which samples to infer",
             "vision": "refine, tracks, poses",
             "rules": "evidence to decisions",
             "commands": "decisions to the device",
         },
     ),
     (
-        "models, accounts",
+        "models, figures",
         {
             "package": "a model on disk",
-            "manifest": "its description",
+            "outputs": "outputs, checked",
+            "manifest": "the package's manifest",
             "backends": "engines",
             "decoders": "outputs to findings",
-            "ledger": "where the time went",
+            "ledger": "latencies and counts",
             "keys": "CURVE keys",
         },
     ),
     (
-        "ground",
+        "foundation",
         {
-            "drivers": "devices, one a file",
+            "drivers": "a file for each device",
             "box": "signals, cores, systemd",
-            "yamlfile": "YAML with lines",
+            "yamlfile": "YAML, line numbers",
             "options": "shared options",
-            "data": "what travels",
+            "data": "samples to commands",
             "errors": "exit code 2",
         },
     ),
@@ -95,7 +96,7 @@ def _places() -> dict[str, tuple[float, float]]:
 
 
 def _needed(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """The edges that no longer path replaces (transitive reduction): enough to see what stands on what."""
+    """The edges that no longer path replaces (transitive reduction): enough to see what depends on what."""
     below: dict[str, set[str]] = {}
     for high, low in edges:
         below.setdefault(high, set()).add(low)
@@ -106,7 +107,7 @@ def _needed(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
     return {(high, low) for high, low in edges if not any(reaches(room, low) for room in below[high] - {low})}
 
 
-def draw() -> str:
+def _draw() -> str:
     """The picture as SVG."""
     places = _places()
     edges = {(SMALL.get(high, high), SMALL.get(low, low)) for high, low in room_imports()}
@@ -123,7 +124,7 @@ def draw() -> str:
         '<path d="M0 0 6 3 0 6z" fill="#8a94a6"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         f'<text x="12" y="20" font-size="13" fill="#5b6675">{len(places)} rooms. An arrow means: imports, never '
-        "upwards. Left out: what a longer path shows, and the ground, which all of them stand on.</text>",
+        "upwards. Left out: imports that a longer path shows, and imports of the foundation.</text>",
     ]
     for number, (title, _) in enumerate(ROWS):
         y, shade = TOP + ROW * number, "#f4f7fb" if number % 2 == 0 else "#ffffff"
@@ -161,5 +162,5 @@ def _box(room: str, text: str, middle: tuple[float, float]) -> str:
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(draw(), encoding="utf-8")
+    PICTURE.write_text(_draw(), encoding="utf-8")
     print(PICTURE)

@@ -10,7 +10,7 @@ from agent.commands import wire
 from agent.data import FUTURE_NS, Arguments, Command
 
 REMEMBERED = 256  # senders whose last sequence is kept, so that an old session cannot be replayed
-# Heart-beats are checked every tenth of safe_after_ms, and eight tenths without one are silence:
+# Heartbeats are checked every tenth of safe_after_ms, and eight tenths without one are silence:
 # so the safe state is reached, not only started, within safe_after_ms.
 TICKS, SILENCE_TICKS = 10, 8
 
@@ -75,7 +75,7 @@ class Guard:
             self.received.pop(node, None)
 
     def silent(self, now: int) -> bool:
-        """True once, when heart-beats of a needed sender are missing: make the device safe now."""
+        """True once, when heartbeats of a needed sender are missing: make the device safe now."""
         if not self.live or self._complete(now):
             return False
         self.safe()

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
@@ -18,14 +18,18 @@ from zmq.auth.thread import ThreadAuthenticator
 from agent import keys
 from agent.box import realtime
 from agent.box.lockfile import lock
-from agent.box.signals import StopSignal
+from agent.box.signals import StopSignal, block
+from agent.box.systemd import notify
 from agent.commands import wire
 from agent.commands.guard import Bounds, Guard
-from agent.commands.server import STALLED_NS, ActuatorServer
+from agent.commands.server import ActuatorServer
 from agent.keys import is_local
 from drivers.base import Actuator
 
 log = logging.getLogger("reflexd.actuate")
+
+STOP_S = 2.0
+OTHERS_S = 0.3  # for the other devices, when one driver call does not return
 
 
 class Hosted(NamedTuple):
@@ -78,6 +82,7 @@ class Host:
         return ActuatorServer(name, actuator.driver, Guard(name, actuator.bounds, wire.clock_id()), socket)
 
     def _serve(self, server: ActuatorServer, cores: list[int]) -> None:
+        block()
         realtime.set_thread(cores, self.use_realtime, realtime.ACTUATOR_PRIORITY)
         try:
             server.run()
@@ -91,10 +96,7 @@ class Host:
             thread.start()
 
     def stop(self) -> None:
-        for server in self.servers:
-            server.stopping.set()
-        for thread in self.threads:
-            thread.join(2.0)
+        self.failed |= bool(self.make_safe(STOP_S))
         for authenticator in self.authenticators:
             authenticator.stop()
         for context in self.contexts:
@@ -102,10 +104,35 @@ class Host:
         for endpoint_lock in self.locks:
             endpoint_lock.release()
 
+    def make_safe(self, within_s: float) -> list[str]:
+        """End every actuator's loop, which makes its device safe. Names of those that did not in this time."""
+        for server in self.servers:
+            server.stopping.set()
+        end = time.monotonic() + within_s
+        for thread in self.threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        return [thread.name for thread in self.threads if thread.is_alive()]
+
     def stalled(self) -> str:
         """Name of an actuator whose driver call does not return; empty where there is none."""
         now = time.monotonic_ns()
-        return next((s.name for s in self.servers if s.busy_since and now - s.busy_since > STALLED_NS), "")
+        return next((server.name for server in self.servers if server.stalled(now)), "")
+
+
+class _Watchdog:
+    """systemd's: fed while every actuator's loop has made a turn since the last time."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        # Four times in its time limit: one thread that waits for a core does not use it up.
+        self.every_ns = int(os.environ.get("WATCHDOG_USEC", "0")) * 1000 // 4 or 500_000_000
+        self.fed_at = 0
+
+    def feed(self) -> None:
+        now = time.monotonic_ns()
+        if now - self.fed_at >= self.every_ns and all(s.progressed(self.fed_at) for s in self.host.servers):
+            self.fed_at = now
+            notify("WATCHDOG=1")
 
 
 def _bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, access: Access | None) -> zmq.Socket[bytes]:
@@ -130,19 +157,27 @@ def run(host: Host, stop: StopSignal) -> int:
         log.warning("%s is off: %s", locked.name, locked.note)
     realtime.freeze_objects()  # otherwise a collection between two commands walks all modules: 12 to 17 ms measured
     host.start()
-    while not stop.wait(0.1):
+    notify("READY=1")
+    watchdog = _Watchdog(host)
+    while not stop.wait(0.1) and not host.failed:
         stalled = host.stalled()
         if stalled:
-            # Not through the log, whose thread would end before it has written this.
-            sys.stderr.write(f"actuator {stalled}: its driver has not returned for over 1 s; ending for a restart\n")
-            sys.stderr.flush()
-            os._exit(1)
-        if host.failed:
-            break
+            _end_for_a_restart(host, stalled)
+        watchdog.feed()
+    notify("STOPPING=1")
     host.stop()
     for server in host.servers:
         log.info("actuator %s: %s", server.name, _summary(server.counts))
     return 1 if host.failed else 0
+
+
+def _end_for_a_restart(host: Host, stalled: str) -> NoReturn:
+    """Only a new process releases the device. The others are made safe before."""
+    host.make_safe(OTHERS_S)
+    # Not through the log, whose thread would end before it has written this.
+    sys.stderr.write(f"actuator {stalled}: its driver has not returned for over 1 s; ending for a restart\n")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _summary(counts: Counter[str]) -> str:

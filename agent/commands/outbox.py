@@ -1,7 +1,7 @@
-"""A lane's commands to its actuators: one ZeroMQ socket for each, heart-beats, acknowledgements.
+"""A lane's commands to its actuators: one ZeroMQ socket for each, heartbeats, acknowledgements.
 
-A heart-beat is the last command again with a newer sequence and capture time. So every message carries the state that
-holds as of that capture, the next heart-beat replaces a lost message, and an actuator that restarts learns the state.
+A heartbeat is the last command again with a newer sequence and capture time. So every message carries the state that
+holds as of that capture, the next heartbeat replaces a lost message, and an actuator that restarts learns the state.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Link:
     def _not_sent(self, decision: Decision, row: int) -> None:
         if row != NO_ROW:
             self.ledger.count[ledger.UNDELIVERED] += 1
-        self.in_force = decision  # the next heart-beat carries it
+        self.in_force = decision  # the next heartbeat carries it
         self._not_answering(f"no peer connected at {self.address.endpoint}: is 'reflexd actuate' running?")
 
     def collect(self, now: int) -> None:
@@ -151,7 +151,7 @@ class Link:
             log.warning("actuator %s: %s; it goes safe by itself", self.address.actuator, reason)
 
     def goodbye(self) -> None:
-        """Announce that no more heart-beats follow."""
+        """Announce that no more heartbeats follow."""
         try:
             self.socket.send(pack_goodbye(self.node, self.session), zmq.NOBLOCK)
         except zmq.ZMQError:
@@ -185,7 +185,7 @@ class Outbox:
 
     @property
     def wait_s(self) -> float:
-        """How long a lane may sleep before a heart-beat is due."""
+        """How long a lane may sleep before a heartbeat is due."""
         return min((link.heartbeat_ns for link in self.all), default=100_000_000) / 2e9
 
     def send(self, decision: Decision, t_capture: int, ttl: int, row: int, late: bool = False) -> bool:
@@ -235,7 +235,7 @@ def _connect(context: zmq.Context[zmq.Socket[bytes]], address: Address) -> zmq.S
     if address.curve:
         socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = address.curve
     if address.endpoint.startswith("tcp"):
-        # A pulled cable closes no connection: with heart-beats of its own ZeroMQ notices that and reconnects.
+        # A pulled cable closes no connection: with heartbeats of its own ZeroMQ notices that and reconnects.
         socket.setsockopt(zmq.HEARTBEAT_IVL, 200)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 600)
     socket.connect(address.endpoint)

@@ -20,6 +20,7 @@ log = logging.getLogger("reflexd.actuate")
 
 RETRY_NS = 200_000_000
 STALLED_NS = 1_000_000_000  # a driver call that takes longer has stalled: only a restart releases the device
+OPEN_STALLED_NS = 10_000_000_000  # to find a device takes longer than to move it, and nothing moves meanwhile
 WARN_EVERY_NS = 10_000_000_000
 
 
@@ -36,6 +37,8 @@ class ActuatorServer:
         self.refused = False  # the device opened and went safe, but did not accept a command
         self.retry_at = 0
         self.busy_since = 0
+        self.opening_since = 0
+        self.turned_at = 0  # end of the newest turn of its loop, ns
         self.counts: Counter[str] = Counter()
         self.last_warned: dict[str, int] = {}
         self.stopping = threading.Event()
@@ -54,6 +57,7 @@ class ActuatorServer:
                 if self.guard.silent(now):
                     self.counts["silence"] += 1
                     self._make_safe(", ".join(self.guard.missing(now)) or "no sender is left")
+                self.turned_at = now
         finally:
             self._make_safe("reflexd actuate ends")
             self.driver.close()
@@ -96,7 +100,14 @@ class ActuatorServer:
 
     def _acknowledge(self, peer: bytes, command: Command, verdict: int, t_applied: int) -> None:
         self.counts[VERDICTS[verdict]] += 1
-        ack = Ack(self.name, command.session, command.sequence, verdict, t_applied, self.guard.clock)
+        ack = Ack(
+            actuator=self.name,
+            session=command.session,
+            sequence=command.sequence,
+            verdict=verdict,
+            t_applied=t_applied,
+            clock=self.guard.clock,
+        )
         try:
             self.socket.send_multipart((peer, wire.pack_ack(ack)), zmq.NOBLOCK)
         except zmq.ZMQError:
@@ -119,12 +130,21 @@ class ActuatorServer:
         finally:
             self.busy_since = 0
 
+    def stalled(self, now: int) -> bool:
+        """A call of its driver does not return."""
+        busy, opening = self.busy_since, self.opening_since
+        return bool((busy and now - busy > STALLED_NS) or (opening and now - opening > OPEN_STALLED_NS))
+
+    def progressed(self, since: int) -> bool:
+        """Its loop has made a turn since then, or waits for its device to open."""
+        return self.turned_at > since or self.opening_since != 0
+
     def _ensure_open(self) -> None:
         now = time.monotonic_ns()
         if self.opened or now < self.retry_at:
             return
         try:
-            self.driver.open()
+            self._open()
             self._timed(self.driver.safe)
         except DeviceError as error:
             self.refused = False
@@ -133,6 +153,13 @@ class ActuatorServer:
         self.opened = True
         if not self.healthy and not self.refused:
             self._device_back("is back, and safe")
+
+    def _open(self) -> None:
+        self.opening_since = time.monotonic_ns()
+        try:
+            self.driver.open()
+        finally:
+            self.opening_since = 0
 
     def _device_back(self, state: str) -> None:
         log.warning("actuator %s: the device %s", self.name, state)
@@ -145,7 +172,7 @@ class ActuatorServer:
             log.error("actuator %s: %s; trying again until it is back", self.name, error)
         self.healthy = False
         self._make_safe("", quiet=True)
-        self.driver.close()
+        self._timed(self.driver.close)
         self.opened = False
         self.retry_at = time.monotonic_ns() + RETRY_NS
 

@@ -25,7 +25,7 @@ COUNTS = ("session", "sequence", "decision", "t_capture", "t_sent", "ttl", "cloc
 
 VERDICTS = (
     "applied",  # the device has accepted it
-    "seen",  # a repetition of what is applied already: a heart-beat
+    "seen",  # a repetition of what is applied already: a heartbeat
     "replayed",  # its sequence is not above the last one
     "expired",  # older than its ttl
     "limit",  # verb or argument outside the actuator's limits
@@ -73,7 +73,7 @@ def _not_plain(command: Command) -> str:
 
 
 def pack_goodbye(node: str, session: int) -> bytes:
-    """The sender stops in good order: no more heart-beats of it are to be expected."""
+    """The sender stops in good order: no more heartbeats of it are to be expected."""
     return bytes(msgpack.packb((VERSION, GOODBYE, node, session)))
 
 

@@ -85,7 +85,7 @@ def _bad_endpoint(config: Config, document: Document, name: str) -> Iterator[str
         yield (
             f"{document.at(place)}: '{endpoint}' can be reached from the network and has no keys:"
             " use 'reflexd keys DIR', set 'keys' (and 'server_key' of a remote actuator),"
-            " or 'insecure: true' where the network is yours alone"
+            " or 'insecure: true' on a private network"
         )
 
 
@@ -102,8 +102,8 @@ def _bad_rule(
         yield from unknown(document, (*here, "lane"), condition.lane, "lane", config.lanes)
         reported = labels.get(condition.lane)
         if reported is not None:  # a rule on a label that its model never reports would never hold
-            kind = f"label of model '{config.lanes[condition.lane].model}'"
-            yield from unknown(document, (*here, "label"), condition.label, kind, reported)
+            where = f" in model '{config.lanes[condition.lane].model}'"
+            yield from unknown(document, (*here, "label"), condition.label, "label", reported, where)
         if condition.zone and condition.lane in config.lanes:
             yield from _bad_zone(document, (*here, "zone"), condition, config.lanes[condition.lane])
 
@@ -111,7 +111,7 @@ def _bad_rule(
 def _bad_zone(document: Document, place: Place, condition: Condition, lane: LaneConfig) -> Iterator[str]:
     """Only evidence from pictures has a place, and so can be in a zone."""
     if isinstance(condition.zone, str) and (lane.zones or reads_pictures(document, lane)):
-        yield from unknown(document, place, condition.zone, f"zone of lane '{condition.lane}'", lane.zones)
+        yield from unknown(document, place, condition.zone, "zone", lane.zones, f" in lane '{condition.lane}'")
     elif not reads_pictures(document, lane):
         yield f"{document.at(place)}: lane '{condition.lane}' reads no pictures: it has no zones"
 

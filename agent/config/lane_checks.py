@@ -74,7 +74,7 @@ def _bad_refine(document: Document, place: Place, lane: LaneConfig) -> Iterator[
     if not first.picture:
         yield f"{document.at(place)}: model '{lane.model}' reads no pictures: remove 'refine'"
         return
-    yield from unknown(document, (*place, "label"), lane.refine.label, f"label of model '{lane.model}'", labels)
+    yield from unknown(document, (*place, "label"), lane.refine.label, "label", labels, f" in model '{lane.model}'")
     if lane.then and lane.refine.band[1] < 1.0:
         yield (
             f"{document.at((*place, 'band'))}: '{lane.then}' reads the keypoints of this model, which does not run on"
@@ -84,7 +84,7 @@ def _bad_refine(document: Document, place: Place, lane: LaneConfig) -> Iterator[
         return
     picture = package.read(package.find(lane.refine.model, beside)).picture
     if picture is None or picture.reference:
-        yield f"{document.at((*place, 'model'))}: model '{lane.refine.model}' does not read a part of a picture"
+        yield f"{document.at((*place, 'model'))}: model '{lane.refine.model}' cannot read a part of a picture"
 
 
 def _bad_gate(config: Config, document: Document, place: Place, name: str) -> Iterator[str]:

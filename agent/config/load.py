@@ -19,7 +19,8 @@ def load_config(path: Path) -> Config:
     try:
         return validate_config(yamlfile.read(path))
     except YamlError as error:
-        raise ConfigError([str(error)]) from error
+        hint = ": name the configuration with -c FILE" if isinstance(error.__cause__, FileNotFoundError) else ""
+        raise ConfigError([f"{error}{hint}"]) from error
 
 
 def validate_config(document: Document) -> Config:

@@ -59,7 +59,7 @@ class LaneConfig(Section):
 
     @field_validator("shrink")
     @classmethod
-    def rung(cls, shrink: str | int) -> str | int:
+    def _valid_shrink(cls, shrink: str | int) -> str | int:
         if shrink != "auto" and not 1 <= int(shrink) <= 16:
             raise ValueError("expected 'auto', or 1 to 16")
         return shrink
@@ -71,14 +71,14 @@ class LaneConfig(Section):
 
 
 class ActuatorConfig(Section):
-    """A device that obeys rules, on this box or another, and what it accepts."""
+    """A device that rules command, on this box or another, and what it accepts."""
 
     device: Device | None = Field(
         None, description="driver and options for `reflexd actuate`; left out where that runs on another box"
     )
     endpoint: str = Field("", description="ZeroMQ address; default an ipc socket in run_dir")
     rest: str = Field(description="the verb while no rule holds")
-    safe_after_ms: float = Field(100.0, ge=10, le=100, description="time without heart-beats after which it is safe")
+    safe_after_ms: float = Field(100.0, ge=10, le=100, description="time without heartbeats after which it is safe")
     verbs: list[str] = Field([], description="verbs it accepts; default the driver's")
     limits: dict[str, tuple[float, float]] = Field(
         {}, description="argument: [lowest, highest]; values outside are refused"
@@ -90,14 +90,14 @@ class ActuatorConfig(Section):
 
     @field_validator("endpoint")
     @classmethod
-    def known_transport(cls, endpoint: str) -> str:
+    def _known_transport(cls, endpoint: str) -> str:
         if endpoint and not re.fullmatch(r"ipc://.+|tcp://[^/]+:[0-9]{1,5}", endpoint):
             raise ValueError("expected ipc://PATH or tcp://HOST:PORT")
         return endpoint
 
     @field_validator("limits")
     @classmethod
-    def lowest_first(cls, limits: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    def _lowest_first(cls, limits: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
         for name, (lowest, highest) in limits.items():
             if lowest > highest:
                 raise ValueError(f"{name}: expected [lowest, highest], found [{lowest:g}, {highest:g}]")
@@ -108,7 +108,7 @@ class Keys(Section):
     """CURVE keys, for commands across a network."""
 
     own: Path = Field(description="this box's secret key file, from `reflexd keys`")
-    authorized: Path | None = Field(None, description="folder of public key files that may command our actuators")
+    authorized: Path | None = Field(None, description="folder of the public keys that may command this box's actuators")
 
 
 class Metrics(Section):

@@ -36,6 +36,8 @@ class Decoder(ABC):
     Options: ClassVar[type[DecoderOptions]] = DecoderOptions
     # float32 [17, 3] of the newest inference: y, x, score; for a second model. None where a network has none.
     keypoints: Array | None = None
+    # Which axis of each output may have another size in each inference, where the model does not fix it: of detections
+    varying_axis: ClassVar[int | None] = None
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         """shapes: of the outputs. Raises DecoderError when they do not fit this decoder."""
@@ -45,7 +47,9 @@ class Decoder(ABC):
 
     @abstractmethod
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
-        """Findings of one inference. Must accept any numbers, NaN included."""
+        """Findings of one inference. Must accept any numbers, NaN included. Raises DecoderError for outputs that
+        contradict each other.
+        """
 
 
 def require_window(shape: tuple[int, ...], rows: float, width: int, need: str) -> None:

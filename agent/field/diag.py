@@ -83,7 +83,7 @@ def show(path: Path, output: Path | None, with_recording: bool) -> int:
                 step(archive, view)
             except OSError as error:  # a file that was removed meanwhile
                 archive.missing.append(f"{name}: {error}")
-        archive.text("LACKS.txt", "".join(f"{line}\n" for line in archive.missing) or "nothing\n")
+        archive.text("MISSING.txt", "".join(f"{line}\n" for line in archive.missing) or "nothing\n")
     finally:
         archive.close()
     for line in archive.missing:

@@ -66,4 +66,4 @@ def lines(check: Check) -> list[str]:
 
 def _summary(checks: list[Check]) -> str:
     count = Counter(check.state for check in checks)
-    return f"{count[GOOD]} good, {count[WARN]} to watch, {count[BAD]} bad, {count[SKIP]} not checked"
+    return f"{count[GOOD]} good, {count[WARN]} warnings, {count[BAD]} bad, {count[SKIP]} skipped"

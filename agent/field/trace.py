@@ -46,7 +46,7 @@ def show(path: Path, lane: str | None, worst: int, minutes: float, out: Path | N
         worst_first = [sample._asdict() for sample in samples]
         click.echo(json.dumps({"worst": worst_first, "troubles": view.troubles}, indent=2))
     else:
-        click.echo("\n".join(text(samples, view, minutes)))
+        click.echo("\n".join(_text(samples, view, minutes)))
     return 0 if samples else 1
 
 
@@ -66,7 +66,7 @@ def _choose(view: View, lane: str | None) -> dict[str, LedgerSnapshot]:
 
 
 def _recent(snapshot: LedgerSnapshot, minutes: float, now: int) -> Rows:
-    """Rows of the last minutes; of a daemon that is dead, or of another boot, the last minutes that it lived."""
+    """Rows of the last minutes; of a daemon that has ended, or of another boot, the last minutes before its end."""
     last = lanes.newest(snapshot)
     end = now if now - last < 60e9 * minutes and last <= now else last
     # A row that was overwritten while the file was read may be out of order, or half of it new.
@@ -98,11 +98,11 @@ def _slowest(snapshot: LedgerSnapshot, rows: Rows, count: int, now: int) -> list
     ]
 
 
-def text(samples: list[SlowSample], view: View, minutes: float) -> list[str]:
+def _text(samples: list[SlowSample], view: View, minutes: float) -> list[str]:
     lines = [f"note: {trouble}" for trouble in view.troubles]
     if not samples:
         return [*lines, f"no samples in the ledgers of {view.run_dir}: has the daemon run since boot?"]
-    lines.append(f"the slowest of the last {minutes:g} minutes{'' if view.pid else ' that the daemon lived'}, ms")
+    lines.append(f"the slowest of the last {minutes:g} minutes{'' if view.pid else ' before the daemon ended'}, ms")
     for sample in samples:
         lines += ["", *_sample_lines(sample, view.now)]
     return lines
@@ -110,7 +110,7 @@ def text(samples: list[SlowSample], view: View, minutes: float) -> list[str]:
 
 def _sample_lines(sample: SlowSample, now: int) -> list[str]:
     """Each stage's bar begins where the one before ended."""
-    over = "over" if sample.total_ms > sample.budget_ms else "of"
+    over = "over the budget of" if sample.total_ms > sample.budget_ms else "of a budget of"
     end = "captured to applied" if sample.applied else "captured to decided"
     lines = [format.plain(f"lane {sample.lane}, sample {sample.sequence}{_when(sample, now)}")]
     begin = 0.0

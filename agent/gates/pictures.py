@@ -85,10 +85,10 @@ class PictureGate(Gate):
         height, width = self.shape[:2]
         min_share = max(self.pixels.size[1] / width, self.pixels.size[0] / height)
         share = min(1.0, max(around.right - around.left, around.bottom - around.top, min_share))
-        return region_around(around, share, width, height)
+        return _region_around(around, share, width, height)
 
 
-def region_around(box: Box, share: float, width: int, height: int) -> Region:
+def _region_around(box: Box, share: float, width: int, height: int) -> Region:
     """The part of a frame with `share` of its sides around the middle of a box, shifted into the frame."""
     wide, high = round(share * width / 2) * 2, round(share * height)
     left = round(((box.left + box.right) * width - wide) / 4) * 2  # even, for YUYV

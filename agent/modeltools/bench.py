@@ -17,6 +17,7 @@ from agent.backends.base import Tensor
 from agent.data import Array
 from agent.errors import PackageError
 from agent.manifest import Manifest
+from agent.outputs import ModelFault
 from agent.package import UNREADABLE, Package
 
 TIMES = ("name", "p50_ms", "p99_ms", "max_ms", "budget_ms", "verdict")
@@ -98,8 +99,8 @@ def bench(names: Sequence[str], as_json: bool) -> int:
     rows: list[dict[str, Any]] = []
     for folder in folders:
         try:
-            rows.append(measure(package.open_package(folder)))
-        except PackageError as error:
+            rows.append(_measure(package.open_package(folder)))
+        except (PackageError, ModelFault) as error:
             rows.append({"name": folder.resolve().name, "verdict": "does not run", "mistakes": str(error).splitlines()})
     if as_json:
         click.echo(json.dumps({"machine": machine(), "packages": rows}, indent=2))
@@ -110,7 +111,7 @@ def bench(names: Sequence[str], as_json: bool) -> int:
     return 2 if any("mistakes" in row for row in rows) else 0
 
 
-def measure(opened: Package) -> dict[str, Any]:
+def _measure(opened: Package) -> dict[str, Any]:
     """Milliseconds of invoke and decode, without filling the inputs."""
     inputs, kind = _samples(opened)
     ms = np.array(_run_times(opened, inputs)) * 1e3
@@ -134,16 +135,28 @@ def _run_times(opened: Package, inputs: Sequence[Array]) -> list[float]:
     seconds: list[float] = []
     end = time.monotonic() + MAX_S
     for number in range(WARM_UP + MAX_RUNS):
-        for index, values in enumerate(inputs):
-            value = values[number % len(values)]
-            opened.engine.input(index).reshape(value.shape)[...] = value  # [1, ...], or of sound [n]
+        _fill(opened, inputs, number)
         start = time.perf_counter()
-        opened.engine.invoke()
-        opened.findings()
+        opened.infer()
         seconds.append(time.perf_counter() - start)
         if number >= WARM_UP + MIN_RUNS and time.monotonic() > end:
             break
     return seconds[WARM_UP:]
+
+
+def try_inputs(opened: Package) -> None:
+    """Run it on its golden inputs, or on noise. Raises ModelFault, PackageError."""
+    inputs, _ = _samples(opened)
+    for number in range(NOISE):
+        _fill(opened, inputs, number)
+        opened.infer()
+
+
+def _fill(opened: Package, inputs: Sequence[Array], number: int) -> None:
+    """Write row `number` of the inputs, which take turns, into the tensors."""
+    for index, values in enumerate(inputs):
+        value = values[number % len(values)]
+        opened.engine.input(index).reshape(value.shape)[...] = value  # [1, ...], or of sound [n]
 
 
 def _samples(opened: Package) -> tuple[list[Array], str]:

@@ -11,6 +11,8 @@ import numpy as np
 from agent import package
 from agent.backends.base import Tensor
 from agent.errors import PackageError
+from agent.modeltools import bench
+from agent.outputs import ModelFault
 
 
 def show(name: str, as_json: bool) -> None:
@@ -50,9 +52,10 @@ def verify(name: str, as_json: bool) -> int:
     try:
         opened = package.open_package(package.find(name))
         worst = opened.golden
-    except PackageError as error:
+        bench.try_inputs(opened)
+    except (PackageError, ModelFault) as error:
         if not as_json:
-            raise
+            raise PackageError(str(error)) from error
         click.echo(json.dumps({"ok": False, "mistakes": str(error).splitlines()}))
         return 2
     if as_json:

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from agent.recorder.tape_reader import Record
-from agent.tape import DISCONTINUITY, INFERRED, REFINE_SKIPPED, REFINED, TapeHeader, nbytes
+from agent.tape import (
+    DISCONTINUITY,
+    INFERRED,
+    REFINE_SKIPPED,
+    REFINED,
+    RESTARTED,
+    VARYING,
+    VARYING_SIZE,
+    TapeHeader,
+    nbytes,
+)
 
 # Names of the values that a tape stores without names
 FIELDS = {
@@ -33,6 +43,7 @@ def make_message(tape: TapeHeader, record: Record, body: bytes) -> dict[str, Any
         message["frame"], message["region"] = list(record.frame), list(record.region)
         message["refined"] = bool(record.flags & REFINED)
         message["refine_skipped"] = bool(record.flags & REFINE_SKIPPED)
+        message["restarted"] = bool(record.flags & RESTARTED)
         message["outputs"], rest = _tensors(tape.outputs, body)
         message["inputs"], _ = _tensors(tape.inputs, rest)
     for name, fields in FIELDS.items():
@@ -43,8 +54,11 @@ def make_message(tape: TapeHeader, record: Record, body: bytes) -> dict[str, Any
 def _tensors(kinds: list[tuple[str, list[int]]], body: bytes) -> tuple[list[dict[str, Any]], bytes]:
     """Each tensor as dtype, shape and base64; and the rest of the body."""
     tensors = []
-    for kind in kinds:
-        size = nbytes(kind)
-        tensors.append({"dtype": kind[0], "shape": kind[1], "data": base64.b64encode(body[:size]).decode()})
-        body = body[size:]
+    for dtype, shape in kinds:
+        if VARYING in shape:
+            varying, body = VARYING_SIZE.unpack_from(body)[0], body[VARYING_SIZE.size :]
+            shape = [varying if size == VARYING else size for size in shape]
+        length = nbytes((dtype, shape))
+        tensors.append({"dtype": dtype, "shape": shape, "data": base64.b64encode(body[:length]).decode()})
+        body = body[length:]
     return tensors, body

@@ -50,6 +50,7 @@ SCHEMA = {
         },
         "refined": {"type": "boolean", "description": "the refining model ran"},
         "refine_skipped": {"type": "boolean", "description": "there was no time for the refining model"},
+        "restarted": {"type": "boolean", "description": "the first inference since the source was opened"},
         "outputs": {"type": "array", "items": {"type": "object"}},
         "inputs": {"type": "array", "items": {"type": "object"}},
         "evidence": {"type": "array", "items": {"type": "object"}},

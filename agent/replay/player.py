@@ -131,6 +131,8 @@ class ReplayPerception(Perception):
         return self._message["inferred"] if self._gated else due
 
     def infer(self, sample: Sample, deadline: int) -> list[Finding]:
+        if self._message.get("restarted"):
+            self.restart()
         return super().infer(sample, 0 if self._message.get("refine_skipped") else NEVER)
 
 

@@ -27,13 +27,13 @@ class Condition(Section):
     of: int = Field(1, ge=1, le=1000)
     absent: bool = Field(False, description="an inference without that label is the hit")
     count: int = Field(1, ge=1, le=1000, description="at least this many of that label and score in one inference")
-    zone: ZoneRef = Field("", description="only what stands in this zone of the lane: its name, or corners")
+    zone: ZoneRef = Field("", description="only what is in this zone of the lane: its name, or corners")
     zone_by: Literal["foot", "middle"] = Field(
         "foot", description="foot: lower edge's middle. middle: for views from above"
     )
     within_ms: float = Field(500.0, gt=0, description="a lane whose newest inference is older than this is missing")
     memory_ms: float = Field(
-        0.0, ge=0, le=3.6e6, description="still counts this long after it last held: a cry is short"
+        0.0, ge=0, le=3.6e6, description="still counts this long after it last held: a scream is short"
     )
     weight: float = Field(1.0, gt=0, le=100, description="in a sum: factor on this source's log-odds")
     absent_penalty: float = Field(

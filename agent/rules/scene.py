@@ -38,7 +38,7 @@ class Scene:
             self.rules = rules
 
     def current(self, actuator: str) -> Decision | None:
-        """The decision in force, for heart-beats."""
+        """The decision in force, for heartbeats."""
         return self.rules.in_force.get(actuator)
 
     def withdraw(self, decision: Decision) -> None:

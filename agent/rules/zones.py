@@ -23,7 +23,7 @@ def _require_simple(corners: tuple[Point, ...]) -> tuple[Point, ...]:
     sides = [(corners[n - 1], corners[n]) for n in range(len(corners))]
     for n, (start, end) in enumerate(sides):
         if start == end:
-            raise ValueError(f"corner {_format(end)} stands there twice in a row")
+            raise ValueError(f"corner {_format(end)} appears twice in a row")
         following = sides[(n + 1) % len(sides)][1]
         if _orientation(start, end, following) == 0 and _folds_back(start, end, following):
             raise ValueError(f"the outline turns back on itself at {_format(end)}")

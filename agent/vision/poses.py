@@ -33,8 +33,7 @@ class SecondModel:
 
     def __call__(self, t_capture: int, keypoints: Array, aspect: float) -> list[Finding]:
         self.window(t_capture, keypoints, aspect, self.engine.input(0))
-        self.engine.invoke()
-        findings = self.package.findings()
+        findings = self.package.infer()
         if np.count_nonzero(keypoints[:, 2] >= self.poses.min_score) >= MIN_KEYPOINTS:
             self.last_finding, self.t_person = (findings[0] if findings else None), t_capture
             return findings

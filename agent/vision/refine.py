@@ -43,7 +43,6 @@ class Refine:
         """layout: of the camera's pixels. Raises DeviceFault."""
         assert self.package.manifest.picture
         self.pixels = Pixels(self.package.manifest.picture, self.engine.inputs[0], layout)
-        self.tracks.all.clear()
 
     def __call__(self, sample: Sample, findings: list[Finding], deadline: int) -> RefineResult:
         """findings: of the first model, in shares of the frame.
@@ -57,9 +56,8 @@ class Refine:
         if start + self.cost_ns > deadline:
             return RefineResult(findings, False, True)
         self._prepare(sample, self.target_box)
-        self.engine.invoke()
         refined = [
-            finding._replace(box=finding.box and self.pixels.unmap(finding.box)) for finding in self.package.findings()
+            finding._replace(box=finding.box and self.pixels.unmap(finding.box)) for finding in self.package.infer()
         ]
         self.cost_ns = max(self.cost_ns, time.monotonic_ns() - start)
         # They replace the first model's finding, if the refining model has its label at all.

@@ -71,6 +71,6 @@ class Driver(Actuator):
 
     def _record(self, movement: Movement) -> None:
         if self.state is None or movement[1:] != self.state[1:]:
-            log.info("%s: %s %s", self.name, movement.verb, movement.arguments or "")
+            log.info("%s: %s%s", self.name, movement.verb, f" {movement.arguments}" if movement.arguments else "")
         self.state = movement
         self.history.append(movement)

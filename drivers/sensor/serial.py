@@ -97,7 +97,7 @@ class Driver(SensorStream):
         readings: list[Reading] = []
         until = time.monotonic() + wait_s
         for _ in range(CHUNKS):
-            # the bytes of an incomplete frame must not restart the wait: a lane has heart-beats to send
+            # the bytes of an incomplete frame must not restart the wait: a lane has heartbeats to send
             try:
                 data = self._receive(0.0 if readings else max(0.0, until - time.monotonic()))
             except DeviceMissing:

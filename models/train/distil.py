@@ -177,7 +177,8 @@ def targets(labels: Array, soft: Array, covered: Sequence[int], temperature: flo
     softened = np.where(used[:, None], soften(soft, covered, temperature), 0.0)
     share = np.where(used, TEACHER_SHARE, 0.0)[:, None]
     # T^2 keeps the teacher's part of the gradient as large as at temperature 1 (Hinton et al. 2015, section 2.1)
-    return np.concatenate([hard * (1.0 - share), softened * share * temperature**2], axis=1).astype(np.float32)
+    weighted: Array = np.concatenate([hard * (1.0 - share), softened * share * temperature**2], axis=1)
+    return weighted.astype(np.float32)
 
 
 def agreement(labels: Array, soft: Array, covered: Sequence[int]) -> tuple[int, int]:

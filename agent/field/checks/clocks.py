@@ -99,7 +99,7 @@ def time_of_day(box: Box, kernel: tuple[int, int, float]) -> Check:
         return Check("time", SKIP, "adjtimex(2) is not allowed here")
     if state != TIME_ERROR and not status & STA_UNSYNC:
         return Check("time", GOOD, f"synchronised{_time_service(box)}, at most {error_s * 1e3:.0f} ms off")
-    effect = "log and recordings bear a wrong time, certificates may seem invalid; lanes and commands use another clock"
+    effect = "log and recordings have a wrong time, certificates may seem invalid; lanes and commands use another clock"
     fix = "sudo timedatectl set-ntp true; then: timedatectl timesync-status, or chronyc tracking"
     return Check("time", WARN, f"not synchronised{_time_service(box)}", effect, fix)
 

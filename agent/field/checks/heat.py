@@ -13,7 +13,7 @@ from drivers.board import linux
 NEAR_C = 5.0
 WARM_C, HOT_C = 85.0, 100.0  # where the kernel knows no trip points
 COOLING = "the kernel slows the cores down to cool them: inference takes longer"
-MEND = "clean the fan and the heat sink, shade the cabinet; sudo nvpmodel -m to a smaller mode (Jetson)"
+FIX = "clean the fan and the heat sink, shade the cabinet; sudo nvpmodel -m to a smaller mode (Jetson)"
 
 
 class Zone(NamedTuple):
@@ -53,21 +53,21 @@ def temperature(box: Box) -> Check:
     for zone in zones:
         if zone.now > zone.hot - NEAR_C:
             cause = f"zone {zone.name} {zone.now:.1f} C, switches off at {zone.hot:.0f} C"
-            return Check("temperature", BAD, cause, "this box switches off", MEND)
+            return Check("temperature", BAD, cause, "this box switches off", FIX)
         if zone.now > zone.passive - NEAR_C:
             cause = f"zone {zone.name} {zone.now:.1f} C, slows down at {zone.passive:.0f} C"
-            return Check("temperature", WARN, cause, COOLING, MEND)
+            return Check("temperature", WARN, cause, COOLING, FIX)
     cause = f"the hottest sensor reads {hottest:.1f} C"
     if all(math.isinf(zone.passive) and math.isinf(zone.hot) for zone in zones):
         if hottest > HOT_C:
-            return Check("temperature", BAD, cause, "this box may switch off", MEND)
+            return Check("temperature", BAD, cause, "this box may switch off", FIX)
         if hottest > WARM_C:
-            return Check("temperature", WARN, cause, COOLING, MEND)
+            return Check("temperature", WARN, cause, COOLING, FIX)
     return Check("temperature", GOOD, cause)
 
 
 def cooling(box: Box) -> Check:
-    """A fan that turns is no trouble; a core that is slowed down is."""
+    """A fan that turns is normal; a core that is slowed down is a warning."""
     active, known = [], False
     for device in box.glob("sys/class/thermal/cooling_device*"):
         kind = read_text(device / "type")
@@ -79,7 +79,7 @@ def cooling(box: Box) -> Check:
     if not known:
         return Check("throttling", SKIP, "no device that the kernel could slow down")
     if active:
-        return Check("throttling", WARN, "now: " + ", ".join(active), COOLING, MEND)
+        return Check("throttling", WARN, "now: " + ", ".join(active), COOLING, FIX)
     return Check("throttling", GOOD, "nothing is slowed down now")
 
 
@@ -94,5 +94,5 @@ def counters(box: Box) -> Check:
     events += [f"{count:.0f} over-current events ({name})" for name, count in current.items() if count > 0]
     if events:
         effect = "while it lasts, cores and GPU run at a low clock"
-        return Check("throttled before", WARN, "since boot: " + ", ".join(events), effect, MEND + "; a stronger supply")
+        return Check("throttled before", WARN, "since boot: " + ", ".join(events), effect, FIX + "; a stronger supply")
     return Check("throttled before", GOOD, "never since boot")

@@ -8,7 +8,7 @@ from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, listed
 from agent.field.snapshot import View
 
 LOG = "journalctl -u reflexd -n 50; killed for memory: journalctl -k | grep -i oom"
-SAFE = "actuators are safe, the machine stands"
+SAFE = "actuators are safe, the machine is stopped"
 
 
 def checks(box: Box) -> Iterator[Check]:

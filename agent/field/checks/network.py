@@ -122,7 +122,7 @@ def authorised(folder: Path | None) -> Check:
     if secrets:
         cause = f"secret keys lie in {folder}: {listed([path.name for path in secrets])}"
         fix = "remove them there; make new keys on that box"
-        return Check(title, WARN, cause, "a secret key that was copied is secret no more", fix)
+        return Check(title, WARN, cause, "a secret key that was copied is no longer secret", fix)
     return Check(title, GOOD, f"{len(publics)} in {folder}")
 
 

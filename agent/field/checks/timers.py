@@ -50,7 +50,7 @@ def judge(late: list[float], rights: str, kernel: str) -> Check:
         return Check("timer jitter", SKIP, "not measured")
     p50, p99 = np.percentile(late, [50, 99])
     cause = f"p50 {p50:.3f}, p99 {p99:.3f}, max {max(late):.3f} ms late ({len(late)} timers, {rights}, {kernel})"
-    effect = "a sensor that is read every ms is read that much too late, and every heart-beat is that late"
+    effect = "a sensor that is read every ms is read too late by that much, and so is every heartbeat"
     fix = "see SCHED_FIFO and cpu governor above; top -H shows what else runs; keep a core free with isolcpus="
     if p99 > BAD_MS:
         return Check("timer jitter", BAD, cause, effect, fix)

@@ -124,7 +124,7 @@ def _predict_phase(windows: Windows, number: int) -> tuple[Array, Array]:
     return windows.labels[held], result.predictions
 
 
-def network() -> KerasModel:
+def _network() -> KerasModel:
     """A temporal convolutional network: the second layer covers 7 readings; then maximum and mean over time."""
     layers = tf.keras.layers
     window = layers.Input((LENGTH, 2 * len(CHANNELS)))
@@ -160,7 +160,7 @@ def _fitted(windows: Windows, trees: forest.Forest, seed: int) -> tuple[KerasMod
     samples = augmented(windows, COPIES, ONSETS, np.random.default_rng(seed))
     shares = np.repeat(forest.out_of_bag_shares(trees), COPIES, axis=0)
     targets = (1 - TEACHER_SHARE) * np.eye(len(LABELS))[samples.labels] + TEACHER_SHARE * shares
-    model = _train(network(), samples, targets, EPOCHS)
+    model = _train(_network(), samples, targets, EPOCHS)
     smaller = _train(prune(model, KEEP), samples, targets, PRUNED_EPOCHS, RATE / 2)
     return _mean_of_heads(model), _mean_of_heads(smaller), inputs(samples.readings)
 

@@ -95,7 +95,7 @@ def _false_alarms(model: KerasModel, seeds: range) -> tuple[Array, Array]:
     return inputs, np.zeros(len(inputs), np.int8)
 
 
-def network() -> KerasModel:
+def _network() -> KerasModel:
     """Two convolutions over time, then dense layers over the whole window: about 30,000 multiplications."""
     layers = tf.keras.layers
     return tf.keras.Sequential(
@@ -114,7 +114,7 @@ def train(
     inputs: Array, labels: Array, validation: tuple[Array, Array], epochs: int, model: KerasModel | None = None
 ) -> KerasModel:
     """model: the one to train further; None for a new one."""
-    model = model or network()
+    model = model or _network()
     rate = tf.keras.optimizers.schedules.CosineDecay(3e-3, epochs * -(-len(inputs) // 512))
     # Smoothing keeps the last layer's values small, so that INT8 has enough steps between high and low scores.
     loss = tf.keras.losses.CategoricalCrossentropy(label_smoothing=0.02)

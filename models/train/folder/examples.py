@@ -50,7 +50,8 @@ class Report(NamedTuple):
 
 def evenly_spaced(count: int, most: int) -> Array:
     """At most `most` of range(count), evenly spaced."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
+    indices: Array = np.linspace(0, count - 1, min(count, most)).astype(int)
+    return np.unique(indices)
 
 
 def count_right(scores: Array, labelled: Examples) -> Counts:

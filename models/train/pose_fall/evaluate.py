@@ -43,10 +43,10 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     return {
         "rule": f"falling >= {SCORE:g} in {HITS} of {OF} pictures",
         "seen": {"clips": 0, "note": "the network was trained on simulated figures only"},
-        "unseen": summary(played),
-        "subjects": {name: summary(runs) for name, runs in sorted(by_subject.items())},
+        "unseen": _summary(played),
+        "subjects": {name: _summary(runs) for name, runs in sorted(by_subject.items())},
         "robustness": {
-            name: _short(summary([(clip, change(run, posture)) for clip, run in played]))
+            name: _short(_summary([(clip, change(run, posture)) for clip, run in played]))
             for name, change in CHANGES.items()
         },
         "clips": {clip.path.stem: verdict(clip, run) for clip, run in played},
@@ -102,7 +102,7 @@ def verdict(clip: Clip, played: PlayedClip) -> dict[str, Any]:
     return figures
 
 
-def summary(played: Iterable[tuple[Clip, PlayedClip]]) -> dict[str, Any]:
+def _summary(played: Iterable[tuple[Clip, PlayedClip]]) -> dict[str, Any]:
     """Falls, false alarms and postures, with 95 % intervals."""
     pairs = list(played)
     counts = count(pairs)

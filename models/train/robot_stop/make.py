@@ -178,7 +178,7 @@ def predict(recording: Recording, known: Array, last: Array, target: str, traine
     return {**scores, **{name: _scorer(recording, trained, form)(last) for form, name in card.FORMS.items()}}
 
 
-def network() -> KerasModel:
+def _network() -> KerasModel:
     """Convolutions over time; then the outputs at each time, and the maximum over time."""
     layers = tf.keras.layers
     window = layers.Input((LENGTH, len(INPUT)))
@@ -204,7 +204,7 @@ def train_all(recording: Recording, rows: Array, truth: Array) -> Trained:
     readings = recording.readings[rows][:, [CHANNELS.index(name) for name in INPUT]]
     scaling = Scaling(readings.mean(axis=0), RANGE * readings.std(axis=0) + 1e-3)
     inputs = prepared(recording, rows, scaling)
-    model = _train(network(), inputs, truth[rows], EPOCHS)
+    model = _train(_network(), inputs, truth[rows], EPOCHS)
     smaller = _train(prune(model, KEEP), inputs, truth[rows], PRUNED_EPOCHS, RATE / 2)
     files = NetworkFiles(full=to_float(model), pruned=to_float(smaller), int8=to_int8(smaller, inputs))
     return Trained(files, scaling)
