@@ -136,7 +136,7 @@ class Play(Process):
     def done(self, actuator: str, verb: str) -> bool:
         """A JSON line of actuator.log; or a line of actuator.sim more than its safe states, which it prints, too."""
         applied = sum(entry.get("verb") == verb and entry["actuator"] == actuator for entry in self.json())
-        moved = len(re.findall(rf" {actuator}: {verb} $", self.text, re.MULTILINE))
+        moved = len(re.findall(rf" {actuator}: {verb}$", self.text, re.MULTILINE))
         return applied > 0 and verb != "safe" or moved > 1 + len(self.lines(f"actuator {actuator} is safe: "))
 
     def json(self) -> list[dict[str, Any]]:
