@@ -134,10 +134,16 @@ class Play(Process):
         return any(self.done(name, verb) for name, verb in orders(self.config))
 
     def done(self, actuator: str, verb: str) -> bool:
-        """A JSON line of actuator.log; or a line of actuator.sim more than its safe states, which it prints, too."""
+        """A JSON line of actuator.log; or a line of actuator.sim."""
         applied = sum(entry.get("verb") == verb and entry["actuator"] == actuator for entry in self.json())
-        moved = len(re.findall(rf" {actuator}: {verb}$", self.text, re.MULTILINE))
-        return applied > 0 and verb != "safe" or moved > 1 + len(self.lines(f"actuator {actuator} is safe: "))
+        return applied > 0 and verb != "safe" or self.commanded(actuator, verb)
+
+    def commanded(self, actuator: str, verb: str) -> bool:
+        """actuator.sim logged the verb, after its first safe state, and not because it was made safe (said next)."""
+        pattern = rf" {actuator}: {verb}$|actuator {actuator} is safe: "
+        lines = [line for line in self.text.splitlines() if re.search(pattern, line)]
+        made_safe = [" is safe: " in line for line in lines[1:]] + [False]
+        return any(" is safe: " not in line and not after for line, after in zip(lines[1:], made_safe[1:]))
 
     def json(self) -> list[dict[str, Any]]:
         return [json.loads(line[line.index("{") :]) for line in self.lines(' {"t_ns": ') if line.endswith("}")]

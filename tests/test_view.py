@@ -229,4 +229,4 @@ def test_a_fall_shows_its_skeleton_and_its_posture(tmp_path: Path) -> None:
 
 
 def test_its_help_states_where_pictures_stay() -> None:
-    assert "no picture goes into the network" in " ".join(view("--help").output.split())
+    assert "no picture is sent over the network" in " ".join(view("--help").output.split())
