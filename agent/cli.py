@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from agent.options import config_option, json_option
 @click.pass_context
 def cli(context: click.Context, verbose: bool) -> None:
     """The reflex of machines: sense, decide and act in under 10 ms on the box beside the sensor."""
-    held.release(context.invoked_subcommand or "")
+    if context.invoked_subcommand not in ("run", "actuate"):
+        held.release()
     _start_log(logging.DEBUG if verbose else logging.INFO)
 
 
@@ -59,15 +61,18 @@ def _log_in_background() -> None:
 )
 def run(path: Path, samples: int, seconds: float, name: str | None, data: Path | None) -> int:
     """Run the daemon: read sources, infer, decide, command actuators."""
-    from agent import daemon, demo
+    from agent import daemon
     from agent.config.load import load_config
 
     _log_in_background()
     if data and name is None:
         raise ConfigError(["--data goes with --scene: name the scene that uses these recordings"])
     if name is not None:
-        held.release("demo")
+        from agent import demo
+
+        held.release()
         return demo.run_scene(name, data, seconds)
+    held.release(keep={signal.SIGHUP})
     return daemon.run(load_config(path), path, samples, seconds)
 
 

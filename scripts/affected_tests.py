@@ -7,12 +7,12 @@ module counts as its folder.
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from agent.benches.imports import ROOT, all_imports, find_modules
+
 ROOMS = ("agent", "drivers", "models", "tests", "scripts")
 EVERYTHING = ("setup.cfg", "pyproject.toml", "constraints.txt", "tests/conftest.py", "tests/shared.py")
 LATEST_RELEASE = ("log", "-1", "--format=%H", "-G^version = ", "--", "setup.cfg")
@@ -28,23 +28,6 @@ def _changed_files(revision: str | None) -> set[str]:
     return {*_git("diff", "--name-only", since), *_git("ls-files", "--others", "--exclude-standard")}
 
 
-def _imports(path: Path) -> set[str]:
-    """Dotted names that a module imports, anywhere in it; `from a import b` gives a and a.b."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
-
-
-def _modules() -> dict[str, Path]:
-    """Dotted name -> file of every module of the project."""
-    paths = [path for room in ROOMS for path in (ROOT / room).rglob("*.py")]
-    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
-
-
 def _reached(start: str, graph: dict[str, set[str]]) -> set[str]:
     """All modules that importing `start` may load."""
     loaded, waiting = {start}, [start]
@@ -56,9 +39,12 @@ def _reached(start: str, graph: dict[str, set[str]]) -> set[str]:
 
 
 def _graph(known: dict[str, Path]) -> dict[str, set[str]]:
-    graph = {name: _imports(path) & known.keys() for name, path in known.items()}
+    graph: dict[str, set[str]] = {name: set() for name in known}
+    for each in all_imports(known):
+        graph[each.importer].add(each.imported)
     for name in known:
         room = name.rpartition(".")[0]
+        graph[name] |= {room} & known.keys()  # a module loads the package that it lies in
         if room.startswith("drivers.") or room in ("agent.decoders", "agent.backends"):
             graph["drivers.base" if room.startswith("drivers.") else f"{room}.base"].add(name)
     return graph
@@ -66,7 +52,7 @@ def _graph(known: dict[str, Path]) -> dict[str, set[str]]:
 
 def _affected(changed: set[str]) -> list[str]:
     """Test files, in order of name."""
-    known = _modules()
+    known = find_modules(ROOT, ROOMS)
     tests = sorted(name for name in known if name.startswith("tests.test_"))
     if changed & set(EVERYTHING):
         return [f"tests/{name.removeprefix('tests.')}.py" for name in tests]

@@ -52,8 +52,8 @@ class Import(NamedTuple):
 
 def examine(root: Path = ROOT, rooms: Sequence[str] = ROOMS) -> dict[str, Any]:
     """Violations in the tree below `root`; cycles that only an import in a function closes are listed apart."""
-    modules = _modules(root)
-    imports = _all_imports(modules)
+    modules = find_modules(root)
+    imports = all_imports(modules)
     cycles = _cycles((each.importer, each.imported) for each in imports if each.kind == TOP_LEVEL)
     all_cycles = _cycles((each.importer, each.imported) for each in imports)
     between = {(_room(each.importer), _room(each.imported)) for each in imports}
@@ -76,13 +76,14 @@ def examine(root: Path = ROOT, rooms: Sequence[str] = ROOMS) -> dict[str, Any]:
 
 def room_imports(root: Path = ROOT) -> set[tuple[str, str]]:
     """(importing room, imported room) of every import between two rooms."""
-    pairs = {(_room(each.importer), _room(each.imported)) for each in _all_imports(_modules(root))}
+    pairs = {(_room(each.importer), _room(each.imported)) for each in all_imports(find_modules(root))}
     return {(high, low) for high, low in pairs if high != low and not {high, low} & {"agent", "models", TRAINING}}
 
 
-def _modules(root: Path) -> dict[str, Path]:
+def find_modules(root: Path = ROOT, tops: Sequence[str] = TOPS) -> dict[str, Path]:
+    """Dotted name -> file of every module below the folders `tops`."""
     modules = {}
-    for path in sorted(path for top in TOPS for path in (root / top).rglob("*.py")):
+    for path in sorted(path for top in tops for path in (root / top).rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts
         modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return modules
@@ -95,7 +96,8 @@ def _room(module: str) -> str:
     return ".".join(parts[:2]) if parts[0] == "models" else parts[0]
 
 
-def _all_imports(modules: dict[str, Path]) -> list[Import]:
+def all_imports(modules: dict[str, Path]) -> list[Import]:
+    """Of each of them by another, anywhere in its file."""
     return [each for name, path in modules.items() for each in _imports(name, path, modules)]
 
 

@@ -1,6 +1,7 @@
 """Signals that end a process, held back while it starts, until their handlers stand or the command needs none."""
 
 import signal
+from collections.abc import Set
 
 # Not held: SIGTERM and SIGINT, which end a start at once; what reports a fault of this thread (SIGABRT is the
 # watchdog's); what stops and continues a process; what does nothing by default, or is ignored by Python itself.
@@ -20,10 +21,8 @@ def hold() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a KeyboardInterrupt during an import would be a traceback
 
 
-def release(command: str) -> None:
-    """All of them for a command that moves nothing; `run` and `actuate` release their own once their handlers stand."""
-    if command == "actuate":
-        return
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD - {signal.SIGHUP} if command == "run" else HELD)
-    if command != "run" and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # KeyboardInterrupt again
+def release(keep: Set[int] = frozenset()) -> None:
+    """All but those to keep, which somebody handles later. Without any, SIGINT raises KeyboardInterrupt again."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD - keep)
+    if not keep and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,10 +8,10 @@ import platform
 
 def machine() -> str:
     """Processor, cores, kernel and Python: "AMD EPYC, 2 cores, Linux 6.18, Python 3.11.7"."""
-    return f"{_processor()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}"
 
 
-def _processor() -> str:
+def processor() -> str:
     """The name from /proc/cpuinfo; on arm64, which has none there, the architecture."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from pathlib import Path
@@ -64,14 +63,6 @@ def draw_confusion(matrix: Array, labels: Sequence[str], path: Path) -> None:
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
-
-
-def processor() -> str:
-    """The processor that the times were measured on."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def int8_tradeoff(sizes: tuple[int, int], correct: tuple[int, int], of: int, ms: tuple[float, float]) -> str:

@@ -17,8 +17,19 @@ GOLDEN = 8  # pairs of input and output in golden.npz
 
 def pack(place: Path, content: bytes, facts: Mapping[str, Any], inputs: Array, outputs: Array) -> None:
     """facts: manifest keys besides file names and checksum. inputs, outputs: raw values of GOLDEN samples."""
+    _write(place, f"{place.name}.tflite", "litert", content, facts, inputs, outputs)
+
+
+def pack_window(place: Path, shape: tuple[int, ...], facts: Mapping[str, Any], examples: Array) -> None:
+    """A package without a network: its file holds the shape of the window, which the decoder gets as it is."""
+    content = yaml({"input": shape}).encode()
+    _write(place, "window.yaml", "signal", content, facts, examples, examples)
+
+
+def _write(
+    place: Path, file: str, backend: str, content: bytes, facts: Mapping[str, Any], inputs: Array, outputs: Array
+) -> None:
     place.mkdir(exist_ok=True)
-    file = f"{place.name}.tflite"
     (place / file).write_bytes(content)
     np.savez_compressed(place / "golden.npz", input_0=inputs, output_0=outputs)
     licence = facts.get("licence", "Apache-2.0")
@@ -29,7 +40,7 @@ def pack(place: Path, content: bytes, facts: Mapping[str, Any], inputs: Array, o
         "sha256": hashlib.sha256(content).hexdigest(),
     }
     rest = {key: value for key, value in facts.items() if key not in first}
-    (place / "manifest.yaml").write_text(yaml({**first, "backend": "litert", **rest, "golden": "golden.npz"}))
+    (place / "manifest.yaml").write_text(yaml({**first, "backend": backend, **rest, "golden": "golden.npz"}))
 
 
 def yaml(facts: Mapping[str, Any], indent: str = "") -> str:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agent.box.machine import processor
 from agent.data import Array
 from models.train import card
 from models.train.arm_collision import score
@@ -186,4 +187,4 @@ def _sizes_text(files: NetworkFiles, result: Result) -> str:
     sizes = (len(files.full), len(files.int8))
     tradeoff = card.int8_tradeoff(sizes, (correct[0], correct[SHIPPED]), of, (times[0], times[SHIPPED]))
     header = ("", "bytes", "ms per inference", "accuracy in the folds, %")
-    return f"{card.table(header, lines)}\n\n{tradeoff}\nOne thread, {card.processor()}."
+    return f"{card.table(header, lines)}\n\n{tradeoff}\nOne thread, {processor()}."

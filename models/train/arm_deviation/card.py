@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.box.machine import processor
 from agent.data import Array
 from drivers.sensor._arm import HEALTHY, LABELS, STOP_DEG, STOP_DEG_S, STOP_N
 from models.train import card
@@ -73,7 +74,7 @@ def write(
     sizes = (len(files[0]), len(files[1]))
     tradeoff = card.int8_tradeoff(sizes, (correct[0], correct[1]), len(labels), (times[0], times[1]))
     figures = card.table(("", "bytes", "ms per inference", "test windows with the right label"), rows)
-    note = NOTE.format(processor=card.processor(), tradeoff=tradeoff).strip()
+    note = NOTE.format(processor=processor(), tradeoff=tradeoff).strip()
     sections = {
         "Data and split": DATA,
         "Stops": _stop_text(tallies),

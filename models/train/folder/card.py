@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent.box.machine import processor
 from models.train import card, distil
 from models.train.folder.examples import Report
 from models.train.folder.learn import Task
@@ -119,7 +120,7 @@ def _trade(reports: dict[str, Report]) -> str:
 
 def _note() -> str:
     return (
-        f"One thread, {card.processor()}. Pruned: half of the channels of each layer. INT8 is the pruned network, "
+        f"One thread, {processor()}. Pruned: half of the channels of each layer. INT8 is the pruned network, "
         "quantised;\nthe package has this one. Intervals are 95 %; samples of one file are alike, so rely on those of "
         "the files."
     )

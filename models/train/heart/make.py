@@ -5,7 +5,6 @@ The examples are of the simulated heart (drivers/sensor/sim_heart.py). The card 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from agent.data import Array
 from drivers.base import open_source
 from drivers.sensor.heart_rate import CHANNELS
-from models.train.pack import yaml
+from models.train.pack import pack_window
 
 RATE_HZ, WINDOW_S, HOP = 250, 8, 62
 STRAP_ROWS = 10
@@ -31,16 +30,8 @@ def make(place: Path) -> None:
 def _write(
     place: Path, decoder: str, channels: list[str], length: int, hop: int, options: dict[str, Any], examples: Array
 ) -> None:
-    place.mkdir(exist_ok=True)
-    content = yaml({"input": [1, length, len(channels)]}).encode()
-    (place / "window.yaml").write_bytes(content)
-    np.savez_compressed(place / "golden.npz", input_0=examples, output_0=examples)
-    manifest = {
+    facts = {
         "version": "1.0.0",
-        "licence": "Apache-2.0",
-        "file": "window.yaml",
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "backend": "signal",
         "decoder": decoder,
         "options": options,
         "budget_ms": 5.0,
@@ -53,9 +44,8 @@ def _write(
             "mean": [0.0] * len(channels),
             "std": [1.0] * len(channels),
         },
-        "golden": "golden.npz",
     }
-    (place / "manifest.yaml").write_text(yaml(manifest))
+    pack_window(place, (1, length, len(channels)), facts, examples)
 
 
 def ecg_windows() -> Array:

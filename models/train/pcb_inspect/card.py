@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agent.box.machine import processor
 from agent.data import Array
 from models.train import card
 from models.train.network import Network
@@ -81,7 +82,7 @@ def write(place: Path, files: Sequence[bytes], figures: Figures, samples: Array)
         "Data and split": f"{DATA.strip()}\n{_split(figures)}",
         "Held-out boards": f"{READING.strip()}\n\n{_board_table(figures)}\n\n{_kind_table(held_out)}\n\n"
         "![confusion of kinds](confusion.png)",
-        "Size and time": f"{_trade(files, file_ms, figures)}\n\nOne thread, {card.processor()}; "
+        "Size and time": f"{_trade(files, file_ms, figures)}\n\nOne thread, {processor()}; "
         "a whole board an inference. Medians of 100, on a machine that was busy with other work, too.",
         "Limits": f"{_confused_kinds(total(figures.left_out(-1)))}\n{LIMITS.strip()}",
     }

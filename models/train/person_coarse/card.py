@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.box.machine import processor
 from agent.data import Array
 from models.train import card
 from models.train.network import Network
@@ -133,7 +134,7 @@ def _trade(files: tuple[bytes, bytes], totals: Sequence[Score], ms: tuple[float,
     header = ("", "bytes", "ms per inference", "found, left out", "boxed", "either", "false boxes a frame")
     sizes = len(files[0]), len(files[1])
     line = card.int8_tradeoff(sizes, (totals[0].found, totals[1].found), totals[1].persons, ms)
-    return f"{card.table(header, rows)}\n\nOne thread, {card.processor()}.\n\n{line}\n\n{NOT_PRUNED.strip()}"
+    return f"{card.table(header, rows)}\n\nOne thread, {processor()}.\n\n{line}\n\n{NOT_PRUNED.strip()}"
 
 
 def _targets(file: bytes, total: Score, ms: float) -> str:

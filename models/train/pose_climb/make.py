@@ -5,14 +5,13 @@ The card is written by hand.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from agent.data import Array
 from agent.vision.poses import CHANNELS, features, interpolate
-from models.train.pack import yaml
+from models.train.pack import pack_window
 from models.train.pose_climb.activities import Scenario, climb, reach_up, stairs
 from models.train.pose_climb.camera import render
 
@@ -20,25 +19,15 @@ LENGTH, EVERY_MS, MIN_SCORE = 30, 100.0, 0.2  # three seconds: at 0.25 m/s a thi
 
 
 def make(place: Path) -> None:
-    place.mkdir(exist_ok=True)
-    content = yaml({"input": [1, LENGTH, CHANNELS]}).encode()
-    (place / "window.yaml").write_bytes(content)
-    examples = _windows()
-    np.savez_compressed(place / "golden.npz", input_0=examples, output_0=examples)
-    manifest = {
+    facts = {
         "version": "1.0.0",
-        "licence": "Apache-2.0",
-        "file": "window.yaml",
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "backend": "signal",
         "decoder": "climb",
         "options": {"keypoint_score": MIN_SCORE},
         "budget_ms": 2.0,
         "data": "none: limits chosen on simulated figures (models/train/pose_climb)",
         "poses": {"length": LENGTH, "every_ms": EVERY_MS, "min_score": MIN_SCORE},
-        "golden": "golden.npz",
     }
-    (place / "manifest.yaml").write_text(yaml(manifest))
+    pack_window(place, (1, LENGTH, CHANNELS), facts, _windows())
     print(f"wrote {place}")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from agent.benches.falls import FALLING, HITS, IN_TIME_S, LABELS, OF, SCORE, SLACK_S
+from agent.box.machine import processor
 from agent.data import Array
 from models.train import card
 from models.train.data import SHARED, DataError
@@ -130,7 +131,7 @@ def _shares(alarms: Alarms) -> tuple[str, str]:
 
 def _note(alarms: Alarms) -> str:
     return (
-        f"One thread, {card.processor()}. {alarms.early} of {alarms.falls} falls also had an alarm before the fall.\n"
+        f"One thread, {processor()}. {alarms.early} of {alarms.falls} falls also had an alarm before the fall.\n"
         f"The daily activity, {60 * alarms.hours:.0f} minutes, consists of changes of posture, one after another; "
         "a real day has fewer."
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agent.box.machine import processor
 from agent.data import Array
 from models.train import card
 from models.train.network import Network, NetworkFiles
@@ -171,4 +172,4 @@ def _sizes_text(result: Result, networks: NetworkFiles) -> str:
         f"{100 * (scores[2] - scores[0]):+.1f} points."
     )
     header = ("", "bytes", "ms per inference", "average precision, last part")
-    return f"{card.table(header, lines)}\n\n{tradeoff}{slower}\nOne thread, {card.processor()}."
+    return f"{card.table(header, lines)}\n\n{tradeoff}{slower}\nOne thread, {processor()}."
