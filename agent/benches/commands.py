@@ -73,16 +73,28 @@ def bench_soak(samples: int, short: bool, as_json: bool) -> None:
 @bench.command("faults")
 @click.option("--times", default=100, show_default=True, help="How often each simulated fault is injected.")
 @click.option("--seed", default=0, show_default=True, help="Of the random moments.")
+@click.option("--attack", "chosen", multiple=True, metavar="NAME", help="Only this attack; 'simulated' for the faults.")
 @short_option
 @json_option
 @_with_psutil
-def bench_faults(times: int, seed: int, short: bool, as_json: bool) -> int:
-    """Inject every simulated fault at random. Exit code 1: a lane not recovered, a decision lost, or safe too late."""
+def bench_faults(times: int, seed: int, chosen: tuple[str, ...], short: bool, as_json: bool) -> int:
+    """Every simulated fault at random, then every attack. Exit code 1: a lane or decision lost, or safe too late."""
     from agent.benches import faults
+    from agent.benches.attacks import run as attacks
 
-    result = faults.measure(times, seed, short)
+    result: dict[str, Any] = {}
+    if not chosen or faults.SIMULATED in chosen:
+        result = faults.measure(times, seed, short)
+    known = attacks.names()
+    for name in chosen:
+        if name not in (faults.SIMULATED, *known):
+            raise click.UsageError(f"no attack '{name}': there are {', '.join(known)}")
+    result["attacks"] = {}
+    for outcome in attacks.measure([name for name in known if not chosen or name in chosen], times, short):
+        result["attacks"][outcome.name] = outcome.row()
+        click.echo(outcome.line(), err=True)
     _report(result, faults.text, as_json)
-    return int(bool(result["lanes_not_recovered"] or result["decisions_uncounted"] or result["safe_too_late"]))
+    return int(faults.failed(result))
 
 
 @bench.command("restart")

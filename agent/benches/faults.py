@@ -20,6 +20,7 @@ from agent.box.machine import machine
 
 # A lane for each kind, so that all run side by side. Those in SILENT end the stream of good samples; a camera that
 # changes its format (to half the size) does not, as the lane fits itself to any size.
+SIMULATED = "simulated"
 CAMERA = ("unplug", "freeze", "repeat", "clock_jump", "noise", "wrong_format")
 ARM = ("deviation", "collision", "slip", "overspeed", "unplug", "freeze", "repeat", "clock_jump", "noise")
 SILENT = ("unplug", "freeze", "repeat", "clock_jump")
@@ -153,16 +154,28 @@ def _lateness(silences: list[Fault], folder: Path) -> np.ndarray[Any, Any]:
     return np.array(late)
 
 
+def failed(result: dict[str, Any]) -> bool:
+    """A lane or a decision was lost, or a device was safe too late."""
+    lost = ("lanes_not_recovered", "decisions_uncounted", "safe_too_late")
+    attacked = ("lanes_lost", "decisions_uncounted", "safe_too_late", "failures")
+    return any(result.get(key) for key in lost) or any(
+        row[key] for row in result["attacks"].values() for key in attacked
+    )
+
+
 def text(result: dict[str, Any]) -> str:
+    attacks = [f"{name}: {json.dumps(row)}" for name, row in result["attacks"].items()]
+    return "\n".join([*(_simulated_text(result) if "faults" in result else ()), *attacks])
+
+
+def _simulated_text(result: dict[str, Any]) -> list[str]:
     bound = ", ".join(f"{key} {value:+.1f}" for key, value in result["safe_after_bound_ms"].items())
     late = f" ({', '.join(result['late'][:5])})" if result["late"] else ""
-    return "\n".join(
-        [
-            result["machine"],
-            f"{result['faults']} faults in {result['lanes']} lanes, at least {result['fewest_of_a_kind']} of each kind",
-            f"lanes that did not recover: {', '.join(result['lanes_not_recovered']) or 'none'}",
-            f"decisions without a known outcome: {result['decisions_uncounted']} of {result['decisions']}",
-            f"actuators safe too late: {result['safe_too_late']} of {result['silences']} silences{late}; "
-            f"ms after the bound: {bound}",
-        ]
-    )
+    return [
+        result["machine"],
+        f"{result['faults']} faults in {result['lanes']} lanes, at least {result['fewest_of_a_kind']} of each kind",
+        f"lanes that did not recover: {', '.join(result['lanes_not_recovered']) or 'none'}",
+        f"decisions without a known outcome: {result['decisions_uncounted']} of {result['decisions']}",
+        f"actuators safe too late: {result['safe_too_late']} of {result['silences']} silences{late}; "
+        f"ms after the bound: {bound}",
+    ]
