@@ -11,9 +11,11 @@ from agent import ledger
 
 
 class Outcome(NamedTuple):
-    """name: of the attack. times: repetitions. safe_ms: from the event to the safe state of the device, one value a
-    repetition, infinity where it was never safe, empty where no device is involved. bound_ms: the time that is promised.
-    failures: one line for each repetition that went wrong in another way.
+    """One attack, repeated.
+
+    times: repetitions. safe_ms: from the event to the safe state of the device, one value a repetition, infinity where
+    it was never safe, empty where no device is involved. bound_ms: the time that is promised. failures: one line for
+    each repetition that went wrong in another way.
     """
 
     name: str
