@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from agent.yamlfile import Section
+from agent.section import Section
 
 
 class Picture(Section):

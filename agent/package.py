@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from agent import yamlfile
+from agent import section
 from agent.backends import base as backends
 from agent.backends.base import Engine, EngineError, Tensor
 from agent.data import Array
@@ -20,6 +20,7 @@ from agent.decoders.base import Decoder, DecoderError, Finding
 from agent.errors import PackageError
 from agent.manifest import Manifest, Picture
 from agent.outputs import ModelFault, Outputs, first_line
+from agent.yamlfile import YamlError
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
 GOLDEN_STEPS = 8  # quantisation steps of 256; kernels with and without VNNI differ by 5 in the bundled models
@@ -83,8 +84,8 @@ def find(name: str | Path, beside: Path | None = None) -> Path:
 def read(folder: Path) -> Manifest:
     """The checked manifest. Raises PackageError with file:line."""
     try:
-        return yamlfile.load(folder / "manifest.yaml", Manifest)
-    except yamlfile.YamlError as error:
+        return section.load(folder / "manifest.yaml", Manifest)
+    except YamlError as error:
         raise PackageError(str(error)) from error
 
 

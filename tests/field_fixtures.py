@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from agent import ledger
 from agent.cli import cli
 from agent.field.checks.base import Box, Check
+from agent.field.salvage import read_config
 from agent.field.snapshot import read_snapshot
 from agent.ledger import Ledger
 
@@ -77,7 +78,7 @@ def exit_code(result: Result) -> int:
 
 def box(path: Path, root: Path = Path("/nowhere"), **answers: str) -> Box:
     """answers: program name, '-' as '_', -> its output."""
-    return Box(read_snapshot(path), root, lambda command: answers.get(command[0].replace("-", "_")))
+    return Box(read_snapshot(path), read_config(path), root, lambda command: answers.get(command[0].replace("-", "_")))
 
 
 def write_files(root: Path, files: dict[str, str]) -> Path:

@@ -9,39 +9,48 @@ from pathlib import Path
 
 import pytest
 
-from agent.config.models import default_run_dir
+from agent.box.folders import default_run_dir
 from agent.field import format, lanes, snapshot
+from agent.field import outline as outline_module
+from agent.field.board import BoardMonitor
+from agent.field.outline import read_outline
+from agent.field.salvage import read_config
 from agent.field.snapshot import View
+from agent.field.status import lines, read_status
 from tests.field_fixtures import MS, configuration, write_ledger
 
 
 def test_the_valid_lanes_of_a_broken_configuration_are_read(tmp_path: Path) -> None:
     good = {"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation"}
     path = configuration(tmp_path, lanes={"arm": good, "leg": {"modle": "x"}}, metrics={"port": "no"}, nonsense=1)
-    config, mistakes, run_dir = snapshot.read_config(path)
+    config = read_config(path)
     assert list(config.lanes) == ["arm"] and list(config.actuators) == ["robot"] and config.metrics.port == 0
-    assert run_dir == tmp_path / "run" and "reflexd check" in mistakes[0]
+    outline, mistakes = read_outline(path)
+    assert outline.run_dir == tmp_path / "run" and not mistakes
+    assert outline.lanes["arm"] == ("arm-deviation", "sensor.sim_arm", True) and list(outline.actuators) == ["robot"]
+    assert any("reflexd check" in line for line in lines(read_status(path, BoardMonitor())))
 
 
 def test_the_run_dir_of_a_file_that_is_not_yaml_is_still_read(tmp_path: Path) -> None:
     path = tmp_path / "reflexd.yaml"
     path.write_text(f"node: a\nrun_dir: '{tmp_path}/run'  # here\nlanes: {{arm: [\n", encoding="utf-8")
-    config, mistakes, run_dir = snapshot.read_config(path)
-    assert (config.lanes, run_dir) == ({}, tmp_path / "run") and len(mistakes) == 1
+    outline, mistakes = read_outline(path)
+    assert (outline.lanes, outline.run_dir) == ({}, tmp_path / "run") and len(mistakes) == 1
+    assert read_config(path).lanes == {}
 
 
 def test_without_a_configuration_the_run_dir_of_the_service_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     system, user = tmp_path / "system", tmp_path / "user"
-    monkeypatch.setattr(snapshot, "SYSTEM_RUN_DIR", system)
-    monkeypatch.setattr(snapshot, "default_run_dir", lambda: user)
-    assert snapshot.read_config(tmp_path / "nlane.yaml")[2] == user
+    monkeypatch.setattr(outline_module, "SYSTEM_RUN_DIR", system)
+    monkeypatch.setattr(outline_module, "default_run_dir", lambda: user)
+    assert read_outline(tmp_path / "nlane.yaml")[0].run_dir == user
     system.mkdir()
-    assert snapshot.read_config(tmp_path / "nlane.yaml")[2] == system
+    assert read_outline(tmp_path / "nlane.yaml")[0].run_dir == system
     user.mkdir()
     (user / "reflexd.lock").touch()
-    assert snapshot.read_config(tmp_path / "nlane.yaml")[2] == user
+    assert read_outline(tmp_path / "nlane.yaml")[0].run_dir == user
     assert default_run_dir() != user
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent import yamlfile
+from agent.section import explain
 from agent.yamlfile import YamlError
 
 FILE = Path("cell.yaml")
@@ -188,7 +189,7 @@ def mistakes(text):
     document = parse(text)
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(document.data)
-    return [line.removeprefix("cell.yaml:") for line in document.explain(caught.value, Outer)]
+    return [line.removeprefix("cell.yaml:") for line in explain(document, caught.value, Outer)]
 
 
 @pytest.mark.parametrize(

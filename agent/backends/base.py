@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from agent import yamlfile
+from agent import section
 from agent.data import Array
-from agent.yamlfile import Kind
+from agent.section import Kind
+from agent.yamlfile import YamlError
 
 
 class Tensor(NamedTuple):
@@ -86,8 +87,8 @@ def _dequantisation_table(tensor: Tensor) -> Array | None:
 def load_parameters(path: Path, kind: type[Kind]) -> Kind:
     """The model file of an engine without a network: checked YAML. Raises EngineError with file:line."""
     try:
-        return yamlfile.load(path, kind)
-    except yamlfile.YamlError as error:
+        return section.load(path, kind)
+    except YamlError as error:
         raise EngineError(str(error)) from error
 
 

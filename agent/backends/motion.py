@@ -16,7 +16,7 @@ from pydantic import Field
 from agent.backends import base
 from agent.backends.base import EngineError, Tensor
 from agent.data import Array
-from agent.yamlfile import Section
+from agent.section import Section
 
 STRIDE = 4  # the exposure is measured at every fourth pixel and row
 MIN_FOREGROUND = 64  # of 255: value of a foreground pixel that hardly differs in brightness

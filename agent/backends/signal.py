@@ -14,7 +14,7 @@ from pydantic import Field, StrictInt, field_validator
 from agent.backends import base
 from agent.backends.base import EngineError, Tensor
 from agent.data import Array
-from agent.yamlfile import Section
+from agent.section import Section
 
 MAX_VALUES = 10_000_000
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOPS = ("agent", "drivers", "models")
 # From low to high: a room imports only rooms before it.
 ROOMS = (
-    *("errors", "data", "drivers", "yamlfile", "options"),
+    *("errors", "data", "drivers", "yamlfile", "section", "options"),
     *("box", "manifest", "backends", "decoders", "outputs", "package", "prepare", "vision", "gates"),
     *("keys", "ledger", "ledger_text", "commands", "rules", "tape", "perception", "lane", "offline"),
     *(

@@ -74,6 +74,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "drivers": "a file for each device",
             "box": "signals, cores, systemd",
             "yamlfile": "YAML, line numbers",
+            "section": "wrong keys and values",
             "options": "shared options",
             "data": "samples to commands",
             "errors": "exit code 2",

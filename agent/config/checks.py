@@ -14,6 +14,7 @@ from agent.config.models import ActuatorConfig, Config, Device, LaneConfig
 from agent.data import Arguments, Command
 from agent.keys import is_local
 from agent.rules.conditions import Condition
+from agent.section import explain
 from agent.yamlfile import Document, Place, unknown
 from drivers import base as drivers
 from drivers.base import DriverError
@@ -70,7 +71,7 @@ def _bad_device(document: Document, place: Place, device: Device, source: bool) 
     try:
         module.Options.model_validate(device.options)
     except ValidationError as error:
-        yield from document.explain(error, module.Options, place)
+        yield from explain(document, error, module.Options, place)
 
 
 def _bad_endpoint(config: Config, document: Document, name: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from agent.config.checks import all_mistakes
 from agent.config.models import Config
 from agent.config.renamed import new_name
 from agent.errors import ConfigError
+from agent.section import explain
 from agent.yamlfile import Document, YamlError
 
 
@@ -28,7 +29,7 @@ def validate_config(document: Document) -> Config:
     try:
         config = Config.model_validate(document.data)
     except ValidationError as error:
-        raise ConfigError(document.explain(error, Config, new_name=new_name)) from error
+        raise ConfigError(explain(document, error, Config, new_name=new_name)) from error
     mistakes = list(all_mistakes(config, document))
     if mistakes:
         raise ConfigError(mistakes)

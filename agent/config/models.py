@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from agent.box.folders import default_run_dir, default_state_dir
 from agent.gates.config import GateConfig
 from agent.rules.conditions import RuleConfig
 from agent.rules.zones import Polygon
+from agent.section import Section
 from agent.vision.config import RefineConfig
-from agent.yamlfile import Section
 
 NAME = r"^[A-Za-z0-9_.-]{1,32}$"
 
@@ -146,8 +146,8 @@ class Config(Section):
     """The whole file."""
 
     node: str = Field("box", pattern=NAME, description="this box's name in commands")
-    run_dir: Path = Field(default_factory=lambda: default_run_dir(), description="sockets, ledgers, lock")
-    state_dir: Path = Field(default_factory=lambda: _default_state_dir(), description="recordings and events")
+    run_dir: Path = Field(default_factory=default_run_dir, description="sockets, ledgers, lock")
+    state_dir: Path = Field(default_factory=default_state_dir, description="recordings and events")
     realtime: bool = Field(True, description="use SCHED_FIFO where allowed")
     insecure: bool = Field(False, description="allow network endpoints without keys; doctor reports it")
     keys: Keys | None = None
@@ -174,21 +174,3 @@ class Config(Section):
         """box/lane of every sender that must be alive for this actuator to leave its safe state."""
         critical = [lane for lane in self.feeding(actuator) if self.lanes[lane].critical]
         return self.actuators[actuator].senders or [f"{self.node}/{lane}" for lane in critical]
-
-
-def default_run_dir() -> Path:
-    """RUNTIME_DIRECTORY of systemd, else /run/reflexd for root, else the user's runtime folder."""
-    of_user = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/reflexd-{os.geteuid()}"
-    return _folder_of("RUNTIME_DIRECTORY", "/run", of_user)
-
-
-def _default_state_dir() -> Path:
-    """STATE_DIRECTORY of systemd, else /var/lib/reflexd for root, else the user's state folder."""
-    of_user = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return _folder_of("STATE_DIRECTORY", "/var/lib", of_user)
-
-
-def _folder_of(variable: str, of_root: str, of_user: str | Path) -> Path:
-    """variable: a list from systemd, of which the first folder is used as it is."""
-    first = os.environ.get(variable, "").split(":")[0]
-    return Path(first) if first else Path(of_root if os.geteuid() == 0 else of_user) / "reflexd"

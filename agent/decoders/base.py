@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 from agent.data import Array, Box
-from agent.yamlfile import Section
+from agent.section import Section
 
 
 class Finding(NamedTuple):

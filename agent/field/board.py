@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from agent.field import format
-from drivers.base import DeviceMissing
 from drivers.board._load import Load
-from drivers.board.linux import Driver, Options
+from drivers.board._readings import Readings
 
 SETTLE_S = 0.2  # the kernel's load counters tick at 100 Hz
 # Reading, its text, the divisor into the text's unit. Temperature first: a cabinet may stand in the sun.
@@ -29,20 +29,16 @@ class BoardMonitor:
     def __init__(self, root: str = "/", load: Load | None = None) -> None:
         """load: already read once, as early as possible; its counters need SETTLE_S until they show a load."""
         self.load = load
-        self.driver: Driver | None = Driver(Options.model_validate({"root": root}))
+        self.readings = Readings(Path(root))
         self.t_read = time.monotonic()
-        try:
-            self.driver.open()
-        except DeviceMissing:
-            self.driver = None
 
     def read(self) -> dict[str, float]:
-        if self.driver is None:
+        if not self.readings.keys:
             return {}
         since = min(self.t_read, self.load.t_read) if self.load else self.t_read
         time.sleep(max(0.0, since + SETTLE_S - time.monotonic()))
         self.t_read = time.monotonic()
-        readings = {**self.driver.read(), **(self.load.read() if self.load else {})}
+        readings = {**self.readings.read(), **(self.load.read() if self.load else {})}
         return {key: round(value, 2) for key, value in readings.items() if not math.isnan(value)}
 
 

@@ -15,6 +15,7 @@ from agent import ledger_text, yamlfile
 from agent.config.load import load_config
 from agent.errors import ConfigError
 from agent.field.checks.base import Tool
+from agent.field.salvage import read_config
 from agent.field.snapshot import View
 from agent.recorder import redact
 from agent.yamlfile import YamlError
@@ -118,7 +119,7 @@ def summary(view: View) -> str:
 
 def recordings(view: View) -> list[Path]:
     """Newest first."""
-    files = [path for path in view.config.state_dir.glob("recordings/*.mcap") if path.is_file()]
+    files = [path for path in read_config(view.path).state_dir.glob("recordings/*.mcap") if path.is_file()]
     return sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
 
 

@@ -18,6 +18,7 @@ import click
 from agent.field import collect, doctor, status
 from agent.field.board import BoardMonitor
 from agent.field.checks.base import Box, run_tool
+from agent.field.salvage import read_config
 from agent.field.snapshot import View, read_snapshot
 from agent.recorder import redact
 
@@ -74,7 +75,7 @@ Step = Callable[[Archive, View], None]
 def show(path: Path, output: Path | None, with_recording: bool) -> int:
     """Raises OSError where the archive cannot be written; an older one is not overwritten."""
     view = read_snapshot(path)
-    out = output or _folder() / f"reflexd-diag-{view.config.node}-{time.strftime('%Y%m%d-%H%M%S')}.tar.gz"
+    out = output or _folder() / f"reflexd-diag-{view.outline.node}-{time.strftime('%Y%m%d-%H%M%S')}.tar.gz"
     archive = Archive(out, _secrets(view))
     try:
         for name, step in _steps(with_recording).items():
@@ -101,7 +102,8 @@ def _folder() -> Path:
 def _secrets(view: View) -> list[str]:
     """Of the configuration and of every key file that it names or that lies beside one."""
     data = collect.parsed(view.path)
-    files = [view.config.keys.own] if view.config.keys else []
+    keys = read_config(view.path).keys
+    files = [keys.own] if keys else []
     files += [secret for file in files for secret in sorted(file.parent.glob("*secret*"))]
     configured = redact.raw_secrets(collect.read(str(view.path)) or "") if data is None else redact.secrets(data)
     return redact.longest_first(chain(configured, redact.key_secrets(files)))
@@ -132,7 +134,7 @@ def _add_status(archive: Archive, view: View) -> None:
 
 
 def _add_doctor(archive: Archive, view: View) -> None:
-    checks = list(doctor.examine(Box(view, Path("/"), run_tool)))
+    checks = list(doctor.examine(Box(view, read_config(view.path), Path("/"), run_tool)))
     archive.text("doctor.json", json.dumps(redact.tree(doctor.as_dict(checks)), indent=2))
 
 

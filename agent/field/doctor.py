@@ -15,6 +15,7 @@ import click
 from agent.field import format
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, run_tool
 from agent.field.format import wrapped
+from agent.field.salvage import read_config
 from agent.field.snapshot import read_snapshot
 
 # The slow and noisy ones last: timers are measured when nothing else of ours runs.
@@ -23,7 +24,7 @@ EXIT = {GOOD: 0, SKIP: 0, WARN: 1, BAD: 2}
 
 
 def show(path: Path, as_json: bool) -> int:
-    box = Box(read_snapshot(path), Path("/"), run_tool)
+    box = Box(read_snapshot(path), read_config(path), Path("/"), run_tool)
     checks: list[Check] = []
     for check in examine(box):
         checks.append(check)

@@ -47,19 +47,19 @@ class LaneStatus(NamedTuple):
 
 def lane_statuses(view: View) -> list[LaneStatus]:
     """Those that run first, then those only configured, then those that only left a ledger."""
-    names = dict.fromkeys([*(view.reply.get("lanes") or {}), *view.config.lanes, *view.ledgers])
+    names = dict.fromkeys([*(view.reply.get("lanes") or {}), *view.outline.lanes, *view.ledgers])
     return [lane_status(name, view) for name in names]
 
 
 def lane_status(name: str, view: View) -> LaneStatus:
     reply: dict[str, Any] = (view.reply.get("lanes") or {}).get(name, {})
-    section, snapshot = view.config.lanes.get(name), view.ledgers.get(name)
+    section, snapshot = view.outline.lanes.get(name), view.ledgers.get(name)
     status = LaneStatus(
         name=name,
         state=str(reply.get("state") or ("unknown" if view.pid else "stopped")),
         reason="no ledger",
         model=str(reply.get("model") or (section.model if section else "")),
-        driver=str(reply.get("driver") or (section.source.driver if section else "")),
+        driver=str(reply.get("driver") or (section.driver if section else "")),
         critical=bool(reply.get("critical", section.critical if section else True)),
         budget_ms=float(reply.get("budget_ms") or 0),
     )

@@ -8,22 +8,16 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from agent import control, ledger, yamlfile
-from agent.config.models import Config, default_run_dir
+from agent import control, ledger
+from agent.field.outline import Outline, read_outline
 from agent.ledger import LedgerSnapshot
-from agent.yamlfile import YamlError
-
-SYSTEM_RUN_DIR = Path("/run/reflexd")
 
 
 class View(NamedTuple):
     """State at one moment. pid: of the daemon, 0 when none runs. reply: to the request "status", {} without any."""
 
     path: Path
-    config: Config  # its valid parts
-    mistakes: list[str]  # its invalid ones
+    outline: Outline  # of the configuration
     run_dir: Path
     pid: int
     reply: dict[str, Any]
@@ -39,72 +33,20 @@ class View(NamedTuple):
 
 def read_snapshot(path: Path) -> View:
     """path: of the configuration."""
-    config, mistakes, run_dir = read_config(path)
+    outline, mistakes = read_outline(path)
+    run_dir = outline.run_dir
     ledgers, troubles = read_ledgers(run_dir)
     reply = control.ask(run_dir, {"do": "status"}) or {}
     return View(
         path=path,
-        config=config,
-        mistakes=mistakes,
+        outline=outline,
         run_dir=run_dir,
         pid=int(reply.get("pid") or 0) or lock_holder(run_dir / "reflexd.lock"),
         reply=reply,
         ledgers=ledgers,
-        troubles=troubles,
+        troubles=[*mistakes, *troubles],
         now=time.monotonic_ns(),
     )
-
-
-def read_config(path: Path) -> tuple[Config, list[str], Path]:
-    """(its valid parts, its mistakes, run_dir). A broken file must not hide the ledgers of the daemon that runs."""
-    try:
-        data = yamlfile.read(path).data
-    except YamlError as error:
-        return Config.model_validate({}), [str(error)], _run_dir_of({"run_dir": _guess_run_dir(path)})
-    try:
-        config, mistakes = Config.model_validate(data), []
-    except ValidationError:
-        config, mistakes = _salvage(data), [f"{path}: has mistakes: 'reflexd check -c {path}' lists them"]
-    return config, mistakes, _run_dir_of(data)
-
-
-def _salvage(data: dict[str, Any]) -> Config:
-    """The valid lanes, actuators, rules and sections of a configuration."""
-    rest = {key: dict(value) if isinstance(value, dict) else value for key, value in data.items()}
-    while True:
-        try:
-            return Config.model_validate(rest)
-        except ValidationError as error:
-            for mistake in error.errors():
-                _drop(rest, [str(step) for step in mistake["loc"]])
-
-
-def _drop(data: dict[str, Any], place: list[str]) -> None:
-    """Remove the invalid part at a place: one lane, not all of them."""
-    section = data.get(place[0])
-    if place[0] in ("lanes", "actuators", "rules") and len(place) > 1 and isinstance(section, dict):
-        section.pop(place[1], None)
-    else:
-        data.pop(place[0], None)
-
-
-def _guess_run_dir(path: Path) -> str:
-    """The run_dir of a file that is not valid YAML."""
-    try:
-        match = re.search(r"^run_dir:\s*[\"']?([^\"'#\n]+)", path.read_text(errors="replace"), re.MULTILINE)
-    except OSError:
-        return ""
-    return match[1].strip() if match else ""
-
-
-def _run_dir_of(data: dict[str, Any]) -> Path:
-    """The configured one; else the default one of this user or of the system's service, whichever is in use."""
-    configured = data.get("run_dir")
-    if isinstance(configured, str) and configured:
-        return Path(configured)
-    of_user = default_run_dir()
-    used = os.path.exists(of_user / "reflexd.lock") or not os.path.isdir(SYSTEM_RUN_DIR)
-    return of_user if used else SYSTEM_RUN_DIR
 
 
 def read_ledgers(run_dir: Path) -> tuple[dict[str, LedgerSnapshot], list[str]]:

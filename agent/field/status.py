@@ -79,20 +79,20 @@ def exit_code(status: Status) -> int:
     if not status.view.pid:
         return UNKNOWN if status.view.forbidden else DEAD
     good = status.health == health.GOOD and status.view.reply.get("ready", True)
-    known = set(status.view.reply.get("lanes") or status.view.config.lanes)
+    known = set(status.view.reply.get("lanes") or status.view.outline.lanes)
     all_run = all(lane.state == "running" for lane in status.lanes if lane.name in known)
     return RUNNING if good and all_run else DEGRADED
 
 
 def _actuators(view: View) -> list[ActuatorStatus]:
     replies: dict[str, dict[str, Any]] = view.reply.get("actuators") or {}
-    names = dict.fromkeys([*replies, *view.config.actuators])
+    names = dict.fromkeys([*replies, *view.outline.actuators])
     return [_actuator(name, replies.get(name, {}), view) for name in names]
 
 
 def _actuator(name: str, reply: dict[str, Any], view: View) -> ActuatorStatus:
-    section = view.config.actuators.get(name)
-    endpoint = section.endpoint or f"ipc://{view.run_dir}/{name}.sock" if section else ""
+    section = view.outline.actuators.get(name)
+    endpoint = section.endpoint if section else ""
     return ActuatorStatus(
         name=name,
         verb=str(reply.get("verb") or ""),
@@ -143,7 +143,7 @@ def as_dict(status: Status) -> dict[str, Any]:
         "actuators": [actuator._asdict() for actuator in status.actuators],
         "board": status.board,
         "settings": [setting._asdict() for setting in status.settings],
-        "troubles": [*view.mistakes, *view.troubles],
+        "troubles": view.troubles,
     }
 
 
@@ -157,7 +157,7 @@ def _rounded(value: Any) -> Any:
 
 
 def _node(status: Status) -> str:
-    return str(status.view.reply.get("node") or status.view.config.node)
+    return str(status.view.reply.get("node") or status.view.outline.node)
 
 
 def _uptime_s(view: View) -> float | None:
@@ -240,7 +240,8 @@ def _notes(status: Status) -> list[str]:
         notes.append(f"{view.run_dir}/control.sock gives no answer: no permission, or the daemon starts or hangs")
     if not view.pid and not view.forbidden:
         notes.append("start it: sudo systemctl start reflexd; why it ended: journalctl -u reflexd -n 50")
-    notes += [*view.mistakes, *view.troubles]
+        notes.append(f"whether its configuration has mistakes: reflexd check -c {view.path}")
+    notes += view.troubles
     return _prefixed("off    ", off) + _prefixed("note   ", notes)
 
 

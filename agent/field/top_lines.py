@@ -33,7 +33,7 @@ def lines(current: Status) -> list[Line]:
     off = ", ".join(setting.name for setting in current.settings if not setting.on)
     if off:
         screen.append(_clipped(f"off    {off}: see 'reflexd doctor'", "dim"))
-    screen += [_clipped(f"note   {text}", "dim") for text in (*current.view.mistakes, *current.view.troubles)]
+    screen += [_clipped(f"note   {text}", "dim") for text in current.view.troubles]
     return [*screen, Line(config, "dim")]
 
 

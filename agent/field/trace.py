@@ -51,7 +51,7 @@ def show(path: Path, lane: str | None, worst: int, minutes: float, out: Path | N
 
 
 def _write_perfetto(out: Path, view: View, rows: dict[str, Rows], as_json: bool) -> int:
-    count = perfetto.write(out, perfetto.events(view.reply.get("node") or view.config.node, rows))
+    count = perfetto.write(out, perfetto.events(view.reply.get("node") or view.outline.node, rows))
     click.echo(json.dumps({"file": str(out), "events": count}) if as_json else perfetto.report(out, count))
     return 0 if count else 1
 

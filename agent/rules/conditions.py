@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from agent.commands import wire
 from agent.data import Scalar
 from agent.rules.zones import ZoneRef
-from agent.yamlfile import Section
+from agent.section import Section
 
 KINDS = ("any", "all", "some", "sum")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from agent.yamlfile import Section
+from agent.section import Section
 
 
 class RefineConfig(Section):

@@ -29,15 +29,12 @@ class Check(NamedTuple):
 
 
 class Box(NamedTuple):
-    """root: the folder of sys, proc and dev. tool: output of a program, None where it is absent or fails."""
+    """config: its valid parts. root: the folder of sys, proc and dev. tool: a program's output, None where it fails."""
 
     view: View
+    config: Config
     root: Path
     tool: Tool
-
-    @property
-    def config(self) -> Config:
-        return self.view.config
 
     def devices(self) -> Iterator[tuple[str, Device]]:
         """(lane or actuator, its device) of everything configured on this box."""

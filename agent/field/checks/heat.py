@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, read_number, read_text
-from drivers.board import linux
+from drivers.board import _readings as readings
 
 NEAR_C = 5.0
 WARM_C, HOT_C = 85.0, 100.0  # where the kernel knows no trip points
@@ -34,7 +34,7 @@ def checks(box: Box) -> Iterator[Check]:
 def _zones(box: Box) -> Iterator[Zone]:
     for folder in box.glob("sys/class/thermal/thermal_zone*"):
         now = read_number(folder / "temp") / 1000
-        if not linux.COLDEST_C < now < linux.HOTTEST_C:
+        if not readings.COLDEST_C < now < readings.HOTTEST_C:
             continue
         trips: dict[str, float] = {}
         for file in folder.glob("trip_point_*_type"):
@@ -47,7 +47,7 @@ def _zones(box: Box) -> Iterator[Zone]:
 
 def temperature(box: Box) -> Check:
     zones = list(_zones(box))
-    hottest = linux.temperatures(box.root).get("temperature_c", math.nan)
+    hottest = readings.temperatures(box.root).get("temperature_c", math.nan)
     if math.isnan(hottest):
         return Check("temperature", SKIP, "no sensor known to the kernel")
     for zone in zones:
@@ -85,7 +85,7 @@ def cooling(box: Box) -> Check:
 
 def counters(box: Box) -> Check:
     """Events since boot: Intel's counters, Raspberry Pi's flags, Jetson's over-current events."""
-    counts = linux.throttling(box.root)
+    counts = readings.throttling(box.root)
     current = {file.name: read_number(file) for file in box.glob("sys/class/hwmon/hwmon*/oc*_event_cnt")}
     if not counts and not current:
         return Check("throttled before", SKIP, "not counted by the kernel here")

@@ -1,0 +1,121 @@
+"""A part of a file that a person writes: its base model, and pydantic's errors as sentences with file:line."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agent import yamlfile
+from agent.yamlfile import Document, Place, YamlError
+
+EXPECTED = "Input should be "  # the beginning of pydantic's messages
+SECRET = re.compile("url|password|secret|token|key")  # values that do not belong in a log
+
+
+class Section(BaseModel):
+    """A part of a file that a person writes: unknown keys are errors, and so are infinite numbers and NaN."""
+
+    # Built when first used: what is only a part of another model is then built once, with that one.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+def load(path: Path, kind: type[Kind]) -> Kind:
+    """The file as a `kind`. Raises YamlError with a line for each mistake."""
+    document = yamlfile.read(path)
+    try:
+        return kind.model_validate(document.data)
+    except ValidationError as error:
+        raise YamlError("\n".join(explain(document, error, kind))) from error
+
+
+def explain(
+    document: Document,
+    error: ValidationError,
+    model: type[BaseModel],
+    prefix: Place = (),
+    new_name: Callable[[Place], str | None] = lambda place: None,
+) -> list[str]:
+    """One line for each mistake: file:line, the key, what was expected, the nearest valid name.
+
+    new_name: the present name of a key that was renamed.
+    """
+    mistakes: dict[Place, dict[str, Any]] = {}
+    for detail in error.errors(include_url=False, include_context=False):
+        place = tuple(detail["loc"])
+        while detail["type"] != "missing" and place and prefix + place not in document.lines:
+            place = place[:-1]  # a step into a union is not a key
+        if place in mistakes and detail["msg"].startswith(EXPECTED):
+            mistakes[place]["msg"] += " or " + detail["msg"].removeprefix(EXPECTED)
+        else:
+            mistakes.setdefault(place, dict(detail))
+    sentences = []
+    for place, mistake in mistakes.items():
+        new = new_name(prefix + place) if mistake["type"] == "extra_forbidden" else None
+        renamed = f"'{_dotted(prefix + place)}': renamed to '{new}'"
+        sentences.append(
+            f"{document.at(prefix + place)}: {renamed if new else _sentence(place, mistake, model, prefix)}"
+        )
+    return sentences
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(map(str, place))
+
+
+def _sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix: Place = ()) -> str:
+    name = _dotted(prefix + place)
+    if error["type"] == "extra_forbidden":
+        known = _fields_at(model, place[:-1])
+        close = get_close_matches(str(place[-1]), known, 1, 0.5)
+        hint = f"did you mean '{close[0]}'?" if close else f"valid here: {', '.join(sorted(known))}"
+        return f"unknown key '{name}'; {hint}"
+    if error["type"] == "missing":
+        return f"'{name}' is missing"
+    expected: str = error["msg"].removeprefix("Value error, ").replace(EXPECTED, "expected ")
+    expected = re.sub(r"a valid dictionary( or instance of \w+)?", "lines of 'key: value'", expected)
+    if not place:
+        return expected
+    is_number = error["type"] in ("float_parsing", "int_parsing")
+    unit = "; write the bare number, the unit is in the key's name" if is_number else ""
+    return f"'{name}': {expected}{_actual(error.get('input'), str(place[-1]))}{unit}"
+
+
+def _actual(value: Any, key: str) -> str:
+    """The value in the file, where it is a plain one and may be logged."""
+    if SECRET.search(key) or not (isinstance(value, (str, int, float, bool)) or value is None):
+        return ""
+    return ", found nothing" if value is None else f", found {value!r:.60}"
+
+
+def _fields_at(model: Any, place: Place) -> list[str]:
+    """Names of the keys that are valid at a place."""
+    for step in place:
+        model = _inner(model, step)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _inner(model: Any, step: str | int) -> Any:
+    """The model behind one step: a field's, a dict's values' or a list's items'."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        field = model.model_fields.get(str(step))
+        return _unwrap(field.annotation) if field else None
+    args = typing.get_args(model)
+    return _unwrap(args[-1]) if args else None
+
+
+def _unwrap(annotation: Any) -> Any:
+    """X of `X | None`."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        members = [member for member in typing.get_args(annotation) if member is not type(None)]
+        return members[0] if len(members) == 1 else None
+    return annotation
