@@ -97,6 +97,20 @@ def bench_faults(times: int, seed: int, chosen: tuple[str, ...], short: bool, as
     return int(faults.failed(result))
 
 
+@bench.command("hostile")
+@click.option("--times", default=10, show_default=True, help="How often each load is tried.")
+@short_option
+@json_option
+@_with_psutil
+def bench_hostile(times: int, short: bool, as_json: bool) -> int:
+    """A lane at 1 kHz under idle and flooding peers, and hogs on its cores. Exit code 1: lane lost or safe too late."""
+    from agent.benches import hostile
+
+    result = hostile.measure(times, short)
+    _report(result, hostile.text, as_json)
+    return int(hostile.failed(result))
+
+
 @bench.command("restart")
 @click.option("--times", default=10, show_default=True, help="How often the daemon is killed.")
 @short_option

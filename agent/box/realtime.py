@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LANE_PRIORITY = 50
 IO_PRIORITY = 51  # ZeroMQ's own thread must run for a lane's message to leave
+NETWORK_PRIORITY = 49  # the same where strangers may connect: they must not take the core from a lane
 ACTUATOR_PRIORITY = 52  # a command that has arrived goes before the next sample
 PR_SET_PDEATHSIG, PR_SET_TIMERSLACK = 1, 29
 PARENT = "REFLEXD_PARENT"  # environment variable of a child process: the daemon's process id
@@ -108,14 +109,16 @@ def choose_cores(index: int, configured: list[int], realtime: bool) -> list[int]
     return [allowed[-1 - index % len(allowed)]]
 
 
-def zmq_context(realtime: bool, cores: list[int] | None = None) -> zmq.Context[zmq.Socket[bytes]]:
-    """A ZeroMQ context whose I/O thread runs before the lanes, so that a message leaves at once."""
+def zmq_context(
+    realtime: bool, cores: list[int] | None = None, priority: int = IO_PRIORITY
+) -> zmq.Context[zmq.Socket[bytes]]:
+    """A ZeroMQ context; by default its I/O thread runs before the lanes, so that a message leaves at once."""
     import zmq
 
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
     if realtime and fifo_setting().on:  # libzmq aborts the process where this is not allowed
         context.set(zmq.THREAD_SCHED_POLICY, os.SCHED_FIFO)
-        context.set(zmq.THREAD_PRIORITY, IO_PRIORITY)
+        context.set(zmq.THREAD_PRIORITY, priority)
     for core in cores or []:
         context.set(zmq.THREAD_AFFINITY_CPU_ADD, core)
     return context

@@ -29,6 +29,7 @@ from drivers.base import Actuator
 log = logging.getLogger("reflexd.actuate")
 
 STOP_S = 2.0
+HANDSHAKE_MS = 2000  # a connection that has not even said hello by then is closed
 OTHERS_S = 0.3  # for the other devices, when one driver call does not return
 
 
@@ -59,17 +60,16 @@ class Host:
         self.contexts: list[zmq.Context[zmq.Socket[bytes]]] = []
         self.authenticators: list[ThreadAuthenticator] = []
         self.locks: list[lock] = []
-        self.cores = [realtime.choose_cores(number, [], use_realtime) for number in range(len(actuators))]
-        self.servers = [self._make_server(actuator, cores) for actuator, cores in zip(actuators, self.cores)]
+        self.servers = [self._make_server(actuator) for actuator in actuators]
         self.threads = [
-            threading.Thread(target=self._serve, args=(server, cores), name=server.name, daemon=True)
-            for server, cores in zip(self.servers, self.cores)
+            threading.Thread(target=self._serve, args=(server,), name=server.name, daemon=True)
+            for server in self.servers
         ]
         self.failed = False
 
-    def _make_server(self, actuator: Hosted, cores: list[int]) -> ActuatorServer:
+    def _make_server(self, actuator: Hosted) -> ActuatorServer:
         name, endpoint = actuator.name, actuator.endpoint
-        context = realtime.zmq_context(self.use_realtime, cores)
+        context = realtime.zmq_context(self.use_realtime, priority=realtime.NETWORK_PRIORITY)
         self.contexts.append(context)
         if not is_local(endpoint) and self.access:
             self.authenticators.append(keys.authenticator(context, self.access.authorized))
@@ -81,9 +81,10 @@ class Host:
         log.info("actuator %s (%s) listens at %s", name, actuator.driver_name, endpoint)
         return ActuatorServer(name, actuator.driver, Guard(name, actuator.bounds, wire.clock_id()), socket)
 
-    def _serve(self, server: ActuatorServer, cores: list[int]) -> None:
+    def _serve(self, server: ActuatorServer) -> None:
         block()
-        realtime.set_thread(cores, self.use_realtime, realtime.ACTUATOR_PRIORITY)
+        # On any core: where a program of higher priority takes one, the safe state is reached on another.
+        realtime.set_thread([], self.use_realtime, realtime.ACTUATOR_PRIORITY)
         try:
             server.run()
         except Exception:
@@ -141,6 +142,7 @@ def _bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, access: Access
     socket.setsockopt(zmq.MAXMSGSIZE, 4096)  # ZeroMQ drops the peer of a longer one
     socket.setsockopt(zmq.RCVHWM, 64)
     socket.setsockopt(zmq.SNDHWM, 64)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
     if not is_local(endpoint) and access:
         keys.require(socket, access.own)
     try:

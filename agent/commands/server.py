@@ -12,6 +12,7 @@ import zmq
 
 from agent.commands import wire
 from agent.commands.guard import Guard
+from agent.commands.intake import Intake
 from agent.commands.wire import VERDICTS, WireError
 from agent.data import Ack, Command
 from drivers.base import Actuator, DeviceError
@@ -39,6 +40,7 @@ class ActuatorServer:
         self.busy_since = 0
         self.opening_since = 0
         self.turned_at = 0  # end of the newest turn of its loop, ns
+        self.intake = Intake()
         self.counts: Counter[str] = Counter()
         self.last_warned: dict[str, int] = {}
         self.stopping = threading.Event()
@@ -58,6 +60,9 @@ class ActuatorServer:
                     self.counts["silence"] += 1
                     self._make_safe(", ".join(self.guard.missing(now)) or "no sender is left")
                 self.turned_at = now
+                pause_s = self.intake.pause_s(now)
+                if pause_s:
+                    time.sleep(pause_s)
         finally:
             self._make_safe("reflexd actuate ends")
             self.driver.close()
@@ -65,6 +70,9 @@ class ActuatorServer:
 
     def _receive(self, parts: list[bytes]) -> None:
         """One message: the peer's identity and one frame."""
+        if not self.intake.admit(parts[0], time.monotonic_ns()):
+            self._refuse("flood", "this peer sends more than any lane: what it sends beyond that is not read")
+            return
         try:
             if len(parts) != 2:
                 raise WireError(f"{len(parts) - 1} frames in one message")
@@ -115,7 +123,7 @@ class ActuatorServer:
 
     def _refuse(self, kind: str, message: str) -> None:
         """Count, and log at most every ten seconds for each kind."""
-        if kind == "malformed":
+        if kind in ("malformed", "flood"):  # the others are counted with their answer
             self.counts[kind] += 1
         now = time.monotonic_ns()
         if now - self.last_warned.get(kind, -WARN_EVERY_NS) >= WARN_EVERY_NS:
