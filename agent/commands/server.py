@@ -12,6 +12,7 @@ import zmq
 
 from agent.commands import wire
 from agent.commands.guard import Guard
+from agent.commands.peers import Peers
 from agent.commands.wire import VERDICTS, WireError
 from agent.data import Ack, Command
 from drivers.base import Actuator, DeviceError
@@ -27,10 +28,11 @@ WARN_EVERY_NS = 10_000_000_000
 class ActuatorServer:
     """One actuator: its socket, its guard, its driver; everything on one thread."""
 
-    def __init__(self, name: str, driver: Actuator, guard: Guard, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, name: str, driver: Actuator, guard: Guard, peers: Peers, socket: zmq.Socket[bytes]) -> None:
         self.name = name
         self.driver = driver
         self.guard = guard
+        self.peers = peers
         self.socket = socket
         self.opened = False
         self.healthy = True
@@ -50,7 +52,7 @@ class ActuatorServer:
             while not self.stopping.is_set():
                 self._ensure_open()
                 try:
-                    self._receive(self.socket.recv_multipart())
+                    self._receive(self.socket.recv())
                 except zmq.Again:
                     pass
                 now = time.monotonic_ns()
@@ -63,19 +65,35 @@ class ActuatorServer:
             self.driver.close()
             self.socket.close(linger=0)
 
-    def _receive(self, parts: list[bytes]) -> None:
-        """One message: the peer's identity and one frame."""
+    def _receive(self, peer: bytes) -> None:
+        """The rest of a message: one frame. It carries the peer's key, which a copy of its bytes would not."""
+        frame = self.socket.recv(zmq.NOBLOCK, copy=False)
         try:
-            if len(parts) != 2:
-                raise WireError(f"{len(parts) - 1} frames in one message")
-            message = wire.unpack(parts[1])
+            if frame.more:
+                raise WireError(f"{1 + self._skip_frames()} frames in one message")
+            message = wire.unpack(frame.bytes)
         except WireError as error:
             self._refuse("malformed", str(error))
             return
-        if isinstance(message, Command):
-            self._acknowledge(parts[0], message, *self._execute(message))
-        elif not isinstance(message, Ack):
+        if isinstance(message, Ack):
+            return
+        node = message.node if isinstance(message, Command) else message[0]
+        refusal = self.peers.refusal(peer, frame, node)
+        if refusal:
+            self._refuse(VERDICTS[wire.KEY], refusal)
+            if isinstance(message, Command):
+                self._acknowledge(peer, message, wire.KEY, 0)
+        elif isinstance(message, Command):
+            self._acknowledge(peer, message, *self._execute(message))
+        else:
             self.guard.goodbye(*message)
+
+    def _skip_frames(self) -> int:
+        """Number of frames that are left of a message."""
+        count = 1
+        while self.socket.recv(zmq.NOBLOCK, copy=False).more:
+            count += 1
+        return count
 
     def _execute(self, command: Command) -> tuple[int, int]:
         """(verdict, time of application or 0)."""
