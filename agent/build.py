@@ -11,6 +11,7 @@ from agent.commands.host import Access, Host, Hosted
 from agent.commands.outbox import Address
 from agent.config.models import Config, LaneConfig
 from agent.data import Array
+from agent.keys import Curve
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.package import Package
@@ -73,19 +74,27 @@ def _with_zones(rule: RuleConfig, config: Config) -> RuleConfig:
 
 
 def addresses(config: Config, lane: str) -> list[Address]:
-    """The actuators that this lane's decisions may command."""
-    own_key = config.keys.own if config.keys else None
-    sections = {name: config.actuators[name] for name in rules_of(config).feeds.get(lane, ())}
+    """The actuators that this lane's decisions may command. Raises OSError for a key file that cannot be used."""
+    names = rules_of(config).feeds.get(lane, ())
     return [
-        Address(name, config.endpoint(name), section.safe_after_ms, keys.curve(own_key, section.server_key))
-        for name, section in sections.items()
+        Address(name, config.endpoint(name), config.actuators[name].safe_after_ms, _curve(name, config))
+        for name in names
     ]
+
+
+def _curve(name: str, config: Config) -> Curve | None:
+    """Keys for an actuator. One on this box that names no server_key has this box's own key."""
+    endpoint, section = config.endpoint(name), config.actuators[name]
+    if config.keys is None or keys.is_ipc(endpoint):
+        return None
+    here = section.device is not None or keys.is_local(endpoint)
+    return keys.curve(config.keys.own, section.server_key or (config.keys.own if here else None))
 
 
 def make_host(config: Config, only: Iterable[str] = ()) -> Host:
     """A host, bound and not yet started. only: actuators; empty: all that have a device here. Raises OSError."""
     names = sorted(set(only) or {name for name, section in config.actuators.items() if section.device})
-    access = Access(config.keys.own, config.keys.authorized) if config.keys else None
+    access = Access(config.node, config.keys.own, config.keys.authorized) if config.keys else None
     return Host([_hosted(name, config) for name in names], access, config.realtime)
 
 

@@ -1,17 +1,20 @@
-"""CURVE keys of a box: makes them, reads them, and admits only authorized ones."""
+"""CURVE keys of a box: makes them, reads them, and puts them on a socket."""
 
 from __future__ import annotations
 
 import os
+import struct
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
 import zmq
 import zmq.auth
-from zmq.auth.thread import ThreadAuthenticator
+from zmq.utils import z85
 
 Z85_KEY = 40
+LARGEST_FILE = 65_536
+DOMAIN = b"reflexd"  # without one ZeroMQ asks nobody and admits every key
 
 
 class Curve(NamedTuple):
@@ -22,9 +25,13 @@ class Curve(NamedTuple):
     server: bytes
 
 
+def is_ipc(endpoint: str) -> bool:
+    return endpoint.startswith("ipc://")
+
+
 def is_local(endpoint: str) -> bool:
     """Only this box can reach it."""
-    if endpoint.startswith("ipc://"):
+    if is_ipc(endpoint):
         return True
     host = endpoint.removeprefix("tcp://").rsplit(":", 1)[0].strip("[]")
     try:
@@ -51,12 +58,28 @@ def make(folder: Path, name: str) -> tuple[Path, Path]:
 def read(path: Path) -> tuple[bytes, bytes | None]:
     """(public, secret or None), Z85. Raises OSError that names the file."""
     try:
+        if not path.is_file() or path.stat().st_size > LARGEST_FILE:
+            raise ValueError("no such file, or no key file")  # to open a pipe would be to wait without end
         public, secret = zmq.auth.load_certificate(path)
-        if any(len(key) != Z85_KEY for key in (public, secret) if key is not None):
-            raise ValueError(f"a key has {Z85_KEY} characters")
+        _check(public)
+        if secret is not None:
+            _check(secret)
+            if zmq.curve_public(secret) != public:
+                raise ValueError("its secret key is not the one of its public key")
     except (OSError, ValueError, IndexError) as error:
-        raise OSError(f"key file {path}: {error}: make one with 'reflexd keys DIR'") from error
+        reason = str(error).removesuffix(f" in {path}")
+        raise OSError(f"key file {path}: {reason}: make one with 'reflexd keys DIR'") from error
     return public, secret
+
+
+def _check(key: bytes) -> None:
+    """Raises ValueError where this is no key in Z85 (ZeroMQ RFC 32)."""
+    if len(key) != Z85_KEY:
+        raise ValueError(f"a key has {Z85_KEY} characters")
+    try:
+        z85.decode(key)
+    except (KeyError, struct.error):
+        raise ValueError("a key has characters that are not of Z85") from None
 
 
 def read_secret(path: Path) -> tuple[bytes, bytes]:
@@ -70,24 +93,11 @@ def require(socket: zmq.Socket[bytes], own: Path) -> None:
     """Make a socket require an authorized key; call it before bind. own: secret key file of this box."""
     socket.curve_publickey, socket.curve_secretkey = read_secret(own)
     socket.curve_server = True
-    socket.zap_domain = b"reflexd"
-
-
-def authenticator(context: zmq.Context[zmq.Socket[bytes]], authorized: Path | None) -> ThreadAuthenticator:
-    """Admits only peers whose public key file is in the folder `authorized`. Raises OSError where that is missing."""
-    if authorized is None or not authorized.is_dir():
-        advice = "put the public key files of the boxes that may command this one there"
-        raise OSError(f"keys.authorized: no folder '{authorized}': {advice}")
-    for path in authorized.glob("*.key"):
-        read(path)  # pyzmq only logs a broken file, and then admits no peer
-    thread = ThreadAuthenticator(context)
-    thread.start()
-    thread.configure_curve(domain="reflexd", location=str(authorized))
-    return thread
+    socket.zap_domain = DOMAIN
 
 
 def curve(own: Path | None, server_key: Path | None) -> Curve | None:
-    """A lane's keys for an actuator across a network; None where one of the files is not configured."""
+    """A lane's keys for an actuator; None where one of the files is not configured. Raises OSError."""
     if own is None or server_key is None:
         return None
     public, secret = read_secret(own)

@@ -29,6 +29,7 @@ class Runner:
         self.name = name
         self.config = config
         self.section = config.lanes[name]
+        self.addresses = addresses(config, name)
         self.lane = make_lane(name, config, path.resolve().parent, samples)
         self.thread: threading.Thread | None = None
         self.error: BaseException | None = None
@@ -50,7 +51,7 @@ class Runner:
             realtime.set_thread(cores, self.config.realtime)
             context = realtime.zmq_context(self.config.realtime, cores)
             node = f"{self.config.node}/{self.name}"
-            self.lane.run(scene, Outbox(context, addresses(self.config, self.name), node, session, self.lane.ledger))
+            self.lane.run(scene, Outbox(context, self.addresses, node, session, self.lane.ledger))
         except Exception as error:
             # A bug. No more heartbeats: the actuators go safe; the daemon ends with 1 and systemd restarts it.
             self.error = error

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import zmq
-from zmq.auth.thread import ThreadAuthenticator
 
 from agent import keys
 from agent.box import realtime
@@ -21,9 +20,11 @@ from agent.box.lockfile import lock
 from agent.box.signals import StopSignal, block
 from agent.box.systemd import notify
 from agent.commands import wire
+from agent.commands.authentication import Authenticator, AuthorizedKeys, Own
 from agent.commands.guard import Bounds, Guard
+from agent.commands.peers import peers_of
 from agent.commands.server import ActuatorServer
-from agent.keys import is_local
+from agent.keys import is_ipc
 from drivers.base import Actuator
 
 log = logging.getLogger("reflexd.actuate")
@@ -44,8 +45,9 @@ class Hosted(NamedTuple):
 
 
 class Access(NamedTuple):
-    """Keys for commands across a network. own: secret key file of this box. authorized: folder of public key files."""
+    """Keys for commands over TCP. own: secret key file of the box `node`. authorized: folder of public key files."""
 
+    node: str
     own: Path
     authorized: Path | None
 
@@ -55,10 +57,10 @@ class Host:
 
     def __init__(self, actuators: Sequence[Hosted], access: Access | None, use_realtime: bool) -> None:
         """access: None where no endpoint needs keys. Raises OSError for an address or a key that cannot be used."""
-        self.access = access
+        self.access = access if any(not is_ipc(actuator.endpoint) for actuator in actuators) else None
         self.use_realtime = use_realtime
         self.contexts: list[zmq.Context[zmq.Socket[bytes]]] = []
-        self.authenticators: list[ThreadAuthenticator] = []
+        self.authenticator = Authenticator(_authorized(self.access)) if self.access else None
         self.locks: list[lock] = []
         self.servers = [self._make_server(actuator) for actuator in actuators]
         self.threads = [
@@ -71,15 +73,16 @@ class Host:
         name, endpoint = actuator.name, actuator.endpoint
         context = realtime.zmq_context(self.use_realtime, priority=realtime.NETWORK_PRIORITY)
         self.contexts.append(context)
-        if not is_local(endpoint) and self.access:
-            self.authenticators.append(keys.authenticator(context, self.access.authorized))
-        if endpoint.startswith("ipc://"):
+        if is_ipc(endpoint):
             # Without the lock a second host would silently replace the first one's socket.
             taken = f"another 'reflexd actuate' already serves {endpoint}"
             self.locks.append(lock(Path(endpoint[6:] + ".lock"), taken))
+        elif self.authenticator:
+            self.authenticator.add(context)
         socket = _bind(context, endpoint, self.access)
         log.info("actuator %s (%s) listens at %s", name, actuator.driver_name, endpoint)
-        return ActuatorServer(name, actuator.driver, Guard(name, actuator.bounds, wire.clock_id()), socket)
+        peers = peers_of(endpoint, self.authenticator.authorized if self.authenticator else None)
+        return ActuatorServer(name, actuator.driver, Guard(name, actuator.bounds, wire.clock_id()), peers, socket)
 
     def _serve(self, server: ActuatorServer) -> None:
         block()
@@ -93,13 +96,15 @@ class Host:
             self.failed = True
 
     def start(self) -> None:
+        if self.authenticator:
+            self.authenticator.start()
         for thread in self.threads:
             thread.start()
 
     def stop(self) -> None:
         self.failed |= bool(self.make_safe(STOP_S))
-        for authenticator in self.authenticators:
-            authenticator.stop()
+        if self.authenticator:
+            self.authenticator.stop()
         for context in self.contexts:
             context.destroy(linger=0)
         for endpoint_lock in self.locks:
@@ -143,13 +148,21 @@ def _bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, access: Access
     socket.setsockopt(zmq.RCVHWM, 64)
     socket.setsockopt(zmq.SNDHWM, 64)
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-    if not is_local(endpoint) and access:
+    if access and not is_ipc(endpoint):
         keys.require(socket, access.own)
+    mask = os.umask(0o177)  # who may write a Unix socket may command the actuator
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
         raise OSError(error.errno, f"cannot listen at {endpoint}: {error.strerror}") from error
+    finally:
+        os.umask(mask)
     return socket
+
+
+def _authorized(access: Access) -> AuthorizedKeys:
+    """Raises OSError where this box's own key cannot be used."""
+    return AuthorizedKeys(access.authorized, Own(access.node, keys.read_secret(access.own)[0]))
 
 
 def run(host: Host, stop: StopSignal) -> int:

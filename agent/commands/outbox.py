@@ -15,6 +15,7 @@ import zmq
 
 from agent import ledger
 from agent.commands import wire
+from agent.commands.connection import Connection
 from agent.commands.wire import APPLIED, SEEN, VERDICTS, WireError, clock_id, pack_command, pack_goodbye, unpack
 from agent.data import Ack, Command, Decision
 from agent.keys import Curve
@@ -35,6 +36,7 @@ MEANING = {
     wire.FAULT: "cannot move its device: see the log of 'reflexd actuate'",
     wire.OUTDATED: "already has a newer decision",
     wire.WAITING: "stays safe until every lane it needs is alive: see 'senders' and the other lanes",
+    wire.KEY: "refused: unknown key, or a key that may not command as this node: see keys.authorized of its box",
 }
 CLOSING_S = 0.05  # for the answers to the last commands
 
@@ -65,8 +67,10 @@ class Link:
         self.due = 0
         self.pending: dict[int, tuple[int, int]] = {}  # sequence -> (row in the ledger, time sent)
         self.answering = True
+        self.trouble = ""  # why it does not answer, as logged
         self.verdict = APPLIED
-        self.socket = _connect(context, address)
+        self.connection = Connection(context, address.endpoint, address.curve)
+        self.socket = self.connection.socket
 
     def send(self, decision: Decision, t_capture: int, ttl: int, row: int, late: bool = False) -> bool:
         """Send now or not at all. False where no peer is connected or the queue is full; both are counted."""
@@ -102,7 +106,10 @@ class Link:
         if row != NO_ROW:
             self.ledger.count[ledger.UNDELIVERED] += 1
         self.in_force = decision  # the next heartbeat carries it
-        self._not_answering(f"no peer connected at {self.address.endpoint}: is 'reflexd actuate' running?")
+        trouble = self.connection.trouble(time.monotonic_ns())
+        if trouble != self.trouble:
+            self.answering = True  # so that the new reason is logged
+        self._not_answering(trouble)
 
     def collect(self, now: int) -> None:
         """Write the acknowledgements that have arrived into the ledger, without waiting."""
@@ -119,7 +126,7 @@ class Link:
     def _acknowledged(self, ack: Ack, now: int) -> None:
         row, _ = self.pending.pop(ack.sequence, (NO_ROW, 0))
         if not self.answering:
-            self.answering = True
+            self.answering, self.trouble = True, ""
             log.warning("actuator %s answers again", self.address.actuator)
         if row != NO_ROW:
             if ack.verdict == APPLIED:
@@ -147,7 +154,7 @@ class Link:
 
     def _not_answering(self, reason: str) -> None:
         if self.answering:
-            self.answering = False
+            self.answering, self.trouble = False, reason
             log.warning("actuator %s: %s; it goes safe by itself", self.address.actuator, reason)
 
     def goodbye(self) -> None:
@@ -166,7 +173,7 @@ class Link:
             row, _ = self.pending.pop(sequence)
             if row != NO_ROW:
                 self.ledger.count[ledger.UNACKNOWLEDGED] += 1
-        self.socket.close(linger=100)
+        self.connection.close(linger_ms=100)
 
 
 class Outbox:
@@ -218,25 +225,3 @@ class Outbox:
     def close(self) -> None:
         for link in self.all:
             link.close()
-
-
-def _connect(context: zmq.Context[zmq.Socket[bytes]], address: Address) -> zmq.Socket[bytes]:
-    """A DEALER that queues nothing for an absent peer and little for a slow one.
-
-    Not CONFLATE: with it a later message would overwrite a stop that was not read yet.
-    """
-    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.IMMEDIATE, 1)
-    socket.setsockopt(zmq.SNDHWM, 16)
-    socket.setsockopt(zmq.RCVHWM, 2 * PENDING)
-    socket.setsockopt(zmq.MAXMSGSIZE, 1024)
-    socket.setsockopt(zmq.RECONNECT_IVL, 20)
-    if address.curve:
-        socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = address.curve
-    if address.endpoint.startswith("tcp"):
-        # A pulled cable closes no connection: with heartbeats of its own ZeroMQ notices that and reconnects.
-        socket.setsockopt(zmq.HEARTBEAT_IVL, 200)
-        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 600)
-    socket.connect(address.endpoint)
-    return socket

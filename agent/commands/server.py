@@ -13,6 +13,7 @@ import zmq
 from agent.commands import wire
 from agent.commands.guard import Guard
 from agent.commands.intake import Intake
+from agent.commands.peers import Peers
 from agent.commands.wire import VERDICTS, WireError
 from agent.data import Ack, Command
 from drivers.base import Actuator, DeviceError
@@ -23,15 +24,17 @@ RETRY_NS = 200_000_000
 STALLED_NS = 1_000_000_000  # a driver call that takes longer has stalled: only a restart releases the device
 OPEN_STALLED_NS = 10_000_000_000  # to find a device takes longer than to move it, and nothing moves meanwhile
 WARN_EVERY_NS = 10_000_000_000
+GOOD = (wire.APPLIED, wire.SEEN, wire.WAITING)  # of a sender that is as it should be
 
 
 class ActuatorServer:
     """One actuator: its socket, its guard, its driver; everything on one thread."""
 
-    def __init__(self, name: str, driver: Actuator, guard: Guard, socket: zmq.Socket[bytes]) -> None:
+    def __init__(self, name: str, driver: Actuator, guard: Guard, peers: Peers, socket: zmq.Socket[bytes]) -> None:
         self.name = name
         self.driver = driver
         self.guard = guard
+        self.peers = peers
         self.socket = socket
         self.opened = False
         self.healthy = True
@@ -52,7 +55,7 @@ class ActuatorServer:
             while not self.stopping.is_set():
                 self._ensure_open()
                 try:
-                    self._receive(self.socket.recv_multipart())
+                    self._receive(self.socket.recv())
                 except zmq.Again:
                     pass
                 now = time.monotonic_ns()
@@ -68,22 +71,40 @@ class ActuatorServer:
             self.driver.close()
             self.socket.close(linger=0)
 
-    def _receive(self, parts: list[bytes]) -> None:
-        """One message: the peer's identity and one frame."""
-        if not self.intake.admit(parts[0], time.monotonic_ns()):
-            self._refuse("flood", "this peer sends more than any lane: what it sends beyond that is not read")
+    def _receive(self, peer: bytes) -> None:
+        """The rest of a message: one frame. It carries the peer's key, which a copy of its bytes would not."""
+        frame = self.socket.recv(zmq.NOBLOCK, copy=False)
+        if not self.intake.admit(peer, time.monotonic_ns()):
+            self._skip_frames(frame)
+            self._refuse("flood", "a peer sends faster than any lane: what it sends beyond that is not read")
             return
         try:
-            if len(parts) != 2:
-                raise WireError(f"{len(parts) - 1} frames in one message")
-            message = wire.unpack(parts[1])
+            if frame.more:
+                raise WireError(f"{1 + self._skip_frames(frame)} frames in one message")
+            message = wire.unpack(frame.bytes)
         except WireError as error:
             self._refuse("malformed", str(error))
             return
-        if isinstance(message, Command):
-            self._acknowledge(parts[0], message, *self._execute(message))
-        elif not isinstance(message, Ack):
+        if isinstance(message, Ack):
+            return
+        node = message.node if isinstance(message, Command) else message[0]
+        refusal = self.peers.refusal(peer, frame, node)
+        if refusal:
+            self._refuse(VERDICTS[wire.KEY], refusal)
+            if isinstance(message, Command):
+                self._acknowledge(peer, message, wire.KEY, 0)
+        elif isinstance(message, Command):
+            self._acknowledge(peer, message, *self._execute(message))
+        else:
             self.guard.goodbye(*message)
+
+    def _skip_frames(self, frame: zmq.Frame) -> int:
+        """Read what is left of a message after this frame: the number of frames."""
+        count = 0
+        while frame.more:
+            frame = self.socket.recv(zmq.NOBLOCK, copy=False)
+            count += 1
+        return count
 
     def _execute(self, command: Command) -> tuple[int, int]:
         """(verdict, time of application or 0)."""
@@ -108,6 +129,8 @@ class ActuatorServer:
 
     def _acknowledge(self, peer: bytes, command: Command, verdict: int, t_applied: int) -> None:
         self.counts[VERDICTS[verdict]] += 1
+        if verdict in GOOD:
+            self.intake.trust(peer)
         ack = Ack(
             actuator=self.name,
             session=command.session,

@@ -33,8 +33,9 @@ VERDICTS = (
     "fault",  # the device did not accept it
     "outdated",  # an older decision than the one in force
     "waiting",  # in the safe state until every lane that feeds it is alive
+    "key",  # its key, or the user of its process, may not command as this node
 )
-APPLIED, SEEN, REPLAYED, EXPIRED, LIMIT, UNKNOWN, FAULT, OUTDATED, WAITING = range(len(VERDICTS))
+APPLIED, SEEN, REPLAYED, EXPIRED, LIMIT, UNKNOWN, FAULT, OUTDATED, WAITING, KEY = range(len(VERDICTS))
 
 
 class WireError(ValueError):
