@@ -50,7 +50,7 @@ class Daemon:
         self.exit_code = 0
         self.children = ChildProcesses(self._spawn)
         self.tasks: set[asyncio.Task[Any]] = set()
-        self.stalled: set[str] = set()
+        self.overdue: dict[str, str] = {}
         self.logged: dict[str, tuple[str, str]] = {}  # rule and verb of each actuator, as last logged
         self.started = time.monotonic()
 
@@ -127,14 +127,19 @@ class Daemon:
                 log.info("actuator %s: %s %s: %s", actuator, verb, reason, explain(decision))
 
     def _watchdog_ok(self) -> bool:
-        """False while a critical lane is stalled: only a new process releases its device."""
-        stalled = {name for name, runner in self.runners.items() if runner.stalled}
-        for name in stalled - self.stalled:
-            log.error("lane %s stalled: driver call does not return", name)
-        for name in self.stalled - stalled:
+        """False while the loop of a critical lane is stalled: only a new process releases its device.
+
+        To open a source may take long, and has a deadline of its own: past it the other lanes still go on.
+        """
+        overdue = {name: kind for name, runner in self.runners.items() if (kind := runner.overdue)}
+        for name in overdue.keys() - self.overdue.keys():
+            progress = self.runners[name].lane.ledger.cells[ledger.PROGRESS]
+            advice = "; the other lanes continue, a restart of reflexd releases it" if overdue[name] == "hung" else ""
+            log.error("lane %s %s%s", name, health.reason(overdue[name], progress, time.monotonic_ns()), advice)
+        for name in self.overdue.keys() - overdue.keys():
             log.error("lane %s makes progress again", name)
-        self.stalled = stalled
-        return not any(self.runners[name].section.critical for name in stalled)
+        self.overdue = overdue
+        return not any(self.runners[name].section.critical for name, kind in overdue.items() if kind == "stalled")
 
     def _lane_ends(self, runner: Runner) -> None:
         """Called on the lane's thread, which may live a moment longer."""

@@ -11,17 +11,21 @@ from agent.ledger import LedgerSnapshot
 
 GOOD, DEGRADED, SAFE = "good", "degraded", "safe"
 SEVERITY = (GOOD, DEGRADED, SAFE)
-STALLED_NS = 5_000_000_000  # a lane's loop makes progress every few ms, and every 20 ms while its device is away
+# A lane's loop makes progress every few ms, and every 20 ms while its device is away. To open and close a device may
+# take longer: the deadline of that (`Stream.open_limit_s`) is in the ledger.
+STALLED_NS = 5_000_000_000
 
-# State: the effect of a lane that is not critical, the effect of a critical one, and the state as text.
+# State: the effect of a lane that is not critical, the effect of a critical one, and the state as text; seconds since
+# the lane last made progress.
 EFFECTS = {
     "running": (GOOD, GOOD, "reads its source"),
-    "opening": (DEGRADED, SAFE, "opens its source"),
+    "opening": (DEGRADED, SAFE, "opening for {seconds:.0f} s"),
     "closed": (DEGRADED, SAFE, "has not started yet"),
     "gone": (DEGRADED, SAFE, "waits for its source or model to recover"),
     "ended": (DEGRADED, SAFE, "has come to the end of its recording"),
     "failed": (DEGRADED, SAFE, "has stopped with a bug: see the log"),
     "stalled": (DEGRADED, SAFE, "stalled: driver call does not return"),
+    "hung": (DEGRADED, SAFE, "hung: its driver's open or close has not returned for {seconds:.0f} s"),
     "dead": (SAFE, SAFE, "has no process any more"),
 }
 
@@ -33,13 +37,26 @@ class Health(NamedTuple):
     reasons: list[str]
 
 
+def overdue(state: str, t_progress: int, t_deadline: int, now: int) -> str:
+    """Of a lane in this state: "stalled", its loop makes no progress; "hung" in the driver's open or close; "" neither.
+
+    A stalled lane that is critical lets the watchdog end the daemon. A hung one does not: the other lanes go on.
+    """
+    if t_deadline:
+        return "hung" if now > t_deadline else ""
+    return "stalled" if state in ("running", "opening", "gone") and now - t_progress > STALLED_NS else ""
+
+
 def event(snapshot: LedgerSnapshot, now: int) -> str:
     """A key of EFFECTS. now: CLOCK_MONOTONIC, ns."""
     if not os.path.exists(f"/proc/{snapshot.pid}"):
         return "dead"
-    if snapshot.state in ("running", "opening", "gone") and now - snapshot.t_progress > STALLED_NS:
-        return "stalled"
-    return snapshot.state
+    return overdue(snapshot.state, snapshot.t_progress, snapshot.t_deadline, now) or snapshot.state
+
+
+def reason(name: str, t_progress: int, now: int) -> str:
+    """Why a lane with this event is not good."""
+    return EFFECTS[name][2].format(seconds=max(0, now - t_progress) / 1e9)
 
 
 def judge(snapshots: Iterable[LedgerSnapshot], now: int | None = None) -> Health:
@@ -50,7 +67,7 @@ def judge(snapshots: Iterable[LedgerSnapshot], now: int | None = None) -> Health
         return Health(SAFE, ["no lane has a ledger here: is the daemon running?"])
     effects = [EFFECTS[name][1 if snapshot.critical else 0] for snapshot, name in events]
     reasons = [
-        f"lane {snapshot.lane} {EFFECTS[name][2]}"
+        f"lane {snapshot.lane} {reason(name, snapshot.t_progress, now)}"
         for (snapshot, name), effect in zip(events, effects)
         if effect != GOOD
     ]

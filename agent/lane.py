@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from agent import ledger
+from agent.arrival import Arrivals
 from agent.commands.outbox import Outbox
-from agent.data import FUTURE_NS, Decision, Evidence, Sample
+from agent.data import Decision, Evidence, Sample
 from agent.ledger import Ledger
+from agent.outputs import ModelFault
 from agent.perception import Perception
 from agent.rules.scene import Scene
 from agent.tape import Tape, TapeSettings
@@ -25,7 +27,6 @@ from drivers.base import DeviceError, DeviceTimeout, SensorStream, Stream
 log = logging.getLogger("reflexd.lane")
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.1, 5.0
-FROZEN = "frozen?"
 NEVER = 1 << 62
 COARSE = "coarse"  # mark of evidence that the refining model had no time for
 
@@ -63,17 +64,14 @@ class Lane:
         self.evidence: list[Evidence] | None = None  # of the newest sample; None where no inference was due
         self.dropped: list[Decision] = []
         self.decided: deque[Decision] = deque(maxlen=64)  # for the log, which the control plane writes
-        self.discontinuity = True  # the next sample does not follow directly on the one before
-        self.last_sequence = -1
-        self.t_accepted = 0  # when the newest good sample arrived
         self.t_capture = 0  # capture time of the newest sample that was decided on
         self.healthy = True
-        self.good_samples = 0  # since open
-        self.reason = FROZEN  # why no good sample arrives, for messages
+        self.reason = ""  # of the newest fault
+        self.retry_s = FIRST_RETRY_S
         self.stamps = [0, 0]  # prepared, inferred: for the ledger only
         self.stopping = threading.Event()
-        # Recordings that run "as fast as possible" carry their own time; their commands count from when they are sent.
-        self.virtual = getattr(source.options, "pace", "real") == "fast"
+        self.arrivals = Arrivals(source, perception, limits.timeout_ns, own_ledger)
+        self.virtual = self.arrivals.virtual
         self.ttl = limits.timeout_ns // 1000
         self.budget_ns = int(limits.budget_ms * 1e6)
 
@@ -111,12 +109,12 @@ class Lane:
 
     def follow(self, scene: Scene, outbox: Outbox) -> None:
         """Sample after sample until asked to stop. Raises DeviceError, EOFError."""
-        read, clock, wait_s, cells = self.source.read, time.monotonic_ns, outbox.wait_s, self.ledger.cells
+        read, accept, clock, cells = self.source.read, self.arrivals.accept, time.monotonic_ns, self.ledger.cells
         while not self.stopping.is_set():
             asked = cells[ledger.PROGRESS] = clock()
-            sample = read(wait_s)
+            sample = read(outbox.wait_s)
             now = clock()
-            if sample is not None and self.accept(sample, now):
+            if sample is not None and accept(sample, now):
                 decisions = self.step(sample, scene)
                 decided = clock()
                 if not self.healthy:
@@ -132,42 +130,14 @@ class Lane:
                     self.ledger.count[ledger.GATED] += 1
                     self.t_capture = self._command_time(sample)  # the gate looked: what is in force is still true
                 self._record(sample, scene, decisions or ())
-            elif now - self.t_accepted > self.limits.timeout_ns:
-                silence_ms = self.limits.timeout_ns / 1e6
-                raise DeviceTimeout(f"no new picture, sound or reading for {silence_ms:.0f} ms: {self.reason}")
+            elif now - self.arrivals.t_accepted > self.limits.timeout_ns:
+                silence_ms, reason = self.limits.timeout_ns / 1e6, self.arrivals.reason
+                raise DeviceTimeout(f"no new picture, sound or reading for {silence_ms:.0f} ms: {reason}")
             if self.t_capture:
                 outbox.heartbeat(clock(), self.t_capture, self.ttl, scene.current)
             outbox.collect(clock())
             if self.limits.stop_after and self.ledger.count[ledger.SAMPLES] >= self.limits.stop_after:
                 raise EOFError
-
-    def accept(self, sample: Sample, now: int) -> bool:
-        """Count the sample; False if it repeats an old one, has an impossible time, or is the first since a fault."""
-        count = self.ledger.count
-        age = now - sample.t_capture
-        if sample.sequence <= self.last_sequence:
-            count[ledger.REPEATED] += 1
-            self.reason = "it repeats the old one: frozen?"
-            return False
-        delivered = len(sample.payload) if self.perception.preparation.rows else 1
-        count[ledger.SAMPLES] += delivered
-        count[ledger.SKIPPED] += sample.skipped
-        lost = sample.sequence - self.last_sequence - delivered - sample.skipped
-        if lost > 0:
-            count[ledger.LOST] += lost
-            self.perception.preparation.reset()  # a window must not join readings with a hole between them
-            self.discontinuity = True
-        self.last_sequence = sample.sequence
-        # Older than the silence allowed, or from the future: the device's clock jumped, or it handed out a leftover.
-        if not -FUTURE_NS < age < self.limits.timeout_ns and not self.virtual:
-            count[ledger.STALE] += 1
-            direction = "old" if age > 0 else "ahead"
-            self.reason = f"its time stamps are {abs(age) / 1e6:.0f} ms {direction}: did its clock jump?"
-            return False
-        self.t_accepted = now
-        self.good_samples += 1
-        # A stuck device often gives one picture each time it is opened; that is no sign of life.
-        return self.healthy or self.good_samples > 1
 
     def send(self, sample: Sample, decisions: list[Decision], scene: Scene, outbox: Outbox) -> int:
         """Send what was decided; the time when it had left, 0 if there was nothing to send."""
@@ -197,34 +167,27 @@ class Lane:
             return
         order = scene.order.get(self.name, 0)
         flags_and_region = self.perception.replay_flags
-        self.tape.write(sample, order, self.discontinuity, self.evidence, decisions, self.dropped, *flags_and_region)
-        self.discontinuity = False
+        discontinuity, self.arrivals.discontinuity = self.arrivals.discontinuity, False
+        self.tape.write(sample, order, discontinuity, self.evidence, decisions, self.dropped, *flags_and_region)
 
     def run(self, scene: Scene, outbox: Outbox) -> None:
         """Open, follow, and when the device fails: close, wait, open again. Returns when stopped or at the end."""
-        retry_s = FIRST_RETRY_S
         outbox.wait_connected(0.5)
         while not self.stopping.is_set():
             try:
                 self.open()
-                self.follow(scene, outbox)
+                self._follow_past_model_faults(scene, outbox)
             except EOFError:
                 self.ledger.state = ledger.ENDED
                 log.info("lane %s: end of the recording", self.name)
                 break
             except DeviceError as error:
-                self.ledger.count[ledger.FAULTS] += 1
-                self.ledger.state = ledger.GONE
-                self.reason = str(error)
-                retry_s = FIRST_RETRY_S if self.healthy else min(2 * retry_s, LAST_RETRY_S)
-                if self.healthy:
-                    log.warning("lane %s: %s; trying again until it is back", self.name, error)
-                self.healthy = False
-                if not self.limits.critical:
-                    outbox.goodbye()
+                self._note_fault(error, outbox)
             finally:
+                self.ledger.start_call(self.source.open_limit_s)
                 self.source.close()
-            self._pause(retry_s, outbox)
+                self.ledger.end_call()
+            self._pause(outbox)
         else:
             self.ledger.state = ledger.CLOSED  # in good order; what is killed leaves another state behind
         outbox.close()
@@ -232,19 +195,56 @@ class Lane:
     def open(self) -> None:
         """Open the source and fit the preparation to what it delivers."""
         self.ledger.state = ledger.OPENING
-        self.ledger.cells[ledger.PROGRESS] = time.monotonic_ns()
+        self.ledger.start_call(self.source.open_limit_s)
         self.source.open()
-        self.last_sequence, self.good_samples, self.reason, self.discontinuity = -1, 0, FROZEN, True
-        self.t_accepted, self.t_capture = time.monotonic_ns(), 0
-        self.perception.fit(self.source)
+        self.arrivals.restart(self.healthy)
+        self._fit()
         if self.tape_settings and not self.tape:
             channels = self.source.channels if isinstance(self.source, SensorStream) else ()
             self.tape = self.tape_settings.make_tape(self.name, self.perception.recorded_engines, channels)
+        self.ledger.end_call()
+
+    def _fit(self) -> None:
+        self.t_capture = 0
+        self.perception.fit(self.source)
         self.ledger.state = ledger.RUNNING
 
-    def _pause(self, seconds: float, outbox: Outbox) -> None:
-        """Wait before the next try. No heartbeats: without this lane its actuators go safe."""
-        end = time.monotonic() + seconds
+    def _note_fault(self, error: DeviceError, outbox: Outbox) -> None:
+        """Counted; logged where the lane was healthy. Without this lane's heartbeats its actuators go safe."""
+        self.ledger.count[ledger.FAULTS] += 1
+        self.ledger.state = ledger.GONE
+        self.reason = str(error)
+        self.retry_s = FIRST_RETRY_S if self.healthy else min(2 * self.retry_s, LAST_RETRY_S)
+        if self.healthy:
+            log.warning("lane %s: %s; trying again until it is back", self.name, error)
+        self.healthy = False
+        if not self.limits.critical:
+            outbox.goodbye()
+
+    def _pause(self, outbox: Outbox) -> None:
+        """Wait before the source is opened again."""
+        end = time.monotonic() + self.retry_s
         while time.monotonic() < end and not self.stopping.wait(0.02):
             now = self.ledger.cells[ledger.PROGRESS] = time.monotonic_ns()
             outbox.collect(now)
+
+    def _follow_past_model_faults(self, scene: Scene, outbox: Outbox) -> None:
+        """The source stays open while a model is at fault. Raises DeviceError of the source, EOFError."""
+        while not self.stopping.is_set():
+            try:
+                self.follow(scene, outbox)
+            except ModelFault as fault:
+                self._note_fault(fault, outbox)
+                self._skip_samples(outbox)
+                self._fit()
+
+    def _skip_samples(self, outbox: Outbox) -> None:
+        """Wait before the model runs again, and read on meanwhile: no queue of the device overflows."""
+        end = 0.0 if self.virtual else time.monotonic() + self.retry_s
+        while time.monotonic() < end and not self.stopping.is_set():
+            now = self.ledger.cells[ledger.PROGRESS] = time.monotonic_ns()
+            sample = self.source.read(outbox.wait_s)
+            if sample is not None:
+                self.arrivals.skip(sample)
+            outbox.collect(now)
+        self.arrivals.resume()

@@ -59,7 +59,7 @@ PARTS = ("queueing", "transport", "preprocess", "inference", "decision")
 IDENTITY = struct.Struct("=8s64sqqd")  # magic, lane, pid, started (ns, CLOCK_REALTIME), budget_ms
 EVIDENCE = struct.Struct("=32sdq")  # label, score, t_capture
 COUNTS_AT, STATE_AT, EVIDENCE_AT = 256, 512, 576
-STATE, HEAD, PROGRESS, CRITICAL = range(4)  # the cells from STATE_AT on
+STATE, HEAD, PROGRESS, CRITICAL, DEADLINE = range(5)  # the cells from STATE_AT on
 
 
 class Ledger:
@@ -75,7 +75,7 @@ class Ledger:
         IDENTITY.pack_into(self.memory, 0, MAGIC, lane.encode()[:64], os.getpid(), time.time_ns(), budget_ms)
         self.view = memoryview(self.memory)
         self.count = self.view[COUNTS_AT : COUNTS_AT + 8 * len(COUNTERS)].cast("q")
-        self.cells = self.view[STATE_AT : STATE_AT + 32].cast("q")
+        self.cells = self.view[STATE_AT : STATE_AT + 40].cast("q")
         self.cells[PROGRESS], self.cells[CRITICAL] = time.monotonic_ns(), critical
         self.head = 0
 
@@ -86,6 +86,14 @@ class Ledger:
     @state.setter
     def state(self, state: int) -> None:
         self.cells[STATE] = state
+
+    def start_call(self, limit_s: float) -> None:
+        """The driver's open or close begins: no progress of the lane's loop until it returns, limit_s at most."""
+        now = self.cells[PROGRESS] = time.monotonic_ns()
+        self.cells[DEADLINE] = now + int(limit_s * 1e9)
+
+    def end_call(self) -> None:
+        self.cells[PROGRESS], self.cells[DEADLINE] = time.monotonic_ns(), 0
 
     def next_row(self) -> int:
         """Where the next `write` will go, for commands that leave before their sample is written."""
@@ -152,6 +160,7 @@ class LedgerSnapshot(NamedTuple):
     critical: bool
     state: str
     t_progress: int  # when the lane's loop last made progress, ns of CLOCK_MONOTONIC
+    t_deadline: int  # when the driver's open or close counts as hung; 0 while neither runs
     head: int  # rows written since the start, of which the newest are kept
     counts: dict[str, int]
     label: str
@@ -182,7 +191,7 @@ def snapshot(raw: bytes | memoryview | mmap.mmap, newest: int = ROWS) -> LedgerS
     """newest: how many rows to copy out."""
     _, lane, pid, started, budget = IDENTITY.unpack_from(raw, 0)
     counts = struct.unpack_from(f"={len(COUNTERS)}q", raw, COUNTS_AT)
-    state, head, progress, critical = struct.unpack_from("=4q", raw, STATE_AT)
+    state, head, progress, critical, deadline = struct.unpack_from("=5q", raw, STATE_AT)
     label, score, t_evidence = EVIDENCE.unpack_from(raw, EVIDENCE_AT)
     ring = np.frombuffer(raw, ROW_TYPE, ROWS, HEADER)
     rows = ring[np.arange(head - min(head, newest, ROWS), head) % ROWS]
@@ -194,6 +203,7 @@ def snapshot(raw: bytes | memoryview | mmap.mmap, newest: int = ROWS) -> LedgerS
         critical=bool(critical),
         state=STATES[state % len(STATES)],
         t_progress=progress,
+        t_deadline=deadline,
         head=head,
         counts=dict(zip(COUNTERS, counts)),
         label=_text(label),

@@ -62,10 +62,13 @@ class Runner:
         ended(self)
 
     @property
-    def stalled(self) -> bool:
-        """Its thread makes no progress: a driver call does not return."""
-        alive = self.thread is not None and not self.ended and not self.retired
-        return alive and time.monotonic_ns() - self.lane.ledger.cells[ledger.PROGRESS] > health.STALLED_NS
+    def overdue(self) -> str:
+        """As health.overdue: "stalled" or "hung"; empty while it makes progress, opens in time, or has ended."""
+        if self.thread is None or self.ended or self.retired:
+            return ""
+        cells = self.lane.ledger.cells
+        state = ledger.STATES[cells[ledger.STATE]]
+        return health.overdue(state, cells[ledger.PROGRESS], cells[ledger.DEADLINE], time.monotonic_ns())
 
     async def retire(self) -> None:
         """End it; its good-bye makes its actuators safe."""

@@ -22,6 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agent.data import Arguments, Sample
 
+FROZEN_MS = 2000.0  # of a camera whose options do not say: the noise of an image sensor changes every picture
+OPEN_LIMIT_S = 60.0  # a driver that tries three name servers in turn takes 30 s
 KINDS = ("camera", "sensor", "audio", "actuator", "modem", "board")
 
 
@@ -57,6 +59,17 @@ class SourceOptions(DriverOptions):
     timeout_ms: float = Field(500.0, gt=0, le=600_000, description="silence after which the source counts as stale")
 
 
+class CameraOptions(SourceOptions):
+    """Base of the options of cameras."""
+
+    frozen_ms: float = Field(
+        FROZEN_MS,
+        ge=0,
+        le=600_000,
+        description="bit-identical pictures for this long: frozen, no sign of life; 0: normal",
+    )
+
+
 class SensorOptions(SourceOptions):
     """Base of the options of a sensor that is polled."""
 
@@ -83,6 +96,11 @@ class Stream(Driver):
     """A source that sets its own pace. Cameras, microphones and streaming sensors derive from it."""
 
     rate_hz: float = 0.0  # nominal; known once open
+
+    @property
+    def open_limit_s(self) -> float:
+        """`open` or `close` that takes longer counts as hung; until then it is only slow."""
+        return OPEN_LIMIT_S
 
     @abstractmethod
     def read(self, wait_s: float) -> Sample | None:
@@ -113,6 +131,12 @@ class Camera(Stream):
     width: int = 0
     height: int = 0
     pixels: str = "bgr"  # "bgr", "rgb", "grey" or "yuyv"; known once open
+    comparable: bool = True  # the newest picture; not where a video codec repeats the one before for good reasons
+
+    @property
+    def frozen_ms(self) -> float:
+        """Bit-identical pictures for this long are a frozen camera; 0: they are normal here."""
+        return float(getattr(self.options, "frozen_ms", FROZEN_MS))
 
 
 class SensorStream(Stream):

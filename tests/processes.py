@@ -178,7 +178,7 @@ def arm(**options: Any) -> dict[str, Any]:
 def camera(driver: str = "camera.sim", **options: Any) -> dict[str, Any]:
     """Small pictures, 20 a second: speed is not tested here."""
     if driver == "camera.sim":
-        options = {"width": 160, "height": 120, "fps": 20, "pictures": 2, **options}
+        options = {"width": 160, "height": 120, "fps": 20, "pictures": 3, **options}
     return {"source": {"driver": driver, "timeout_ms": 300, **options}, "model": str(PICTURES)}
 
 

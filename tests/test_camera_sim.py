@@ -72,6 +72,17 @@ def test_repeat_delivers_the_same_sample_again() -> None:
     assert [sample.sequence for sample in samples[15:]] == [10, 11]
 
 
+def test_still_delivers_the_same_picture_in_new_samples_also_after_a_reopen() -> None:
+    camera = camera_with(at("still"))
+    samples = list(present(ticks(camera, 13)))
+    camera.close()
+    camera.open()
+    samples += present(ticks(camera, 4))
+    assert all(np.array_equal(sample.payload, samples[10].payload) for sample in samples[11:15])
+    assert not any(np.array_equal(samples[10].payload, sample.payload) for sample in samples[15:])
+    assert [sample.sequence for sample in samples] == [*range(13), *range(4)]
+
+
 def test_clock_jump_moves_the_stamps_only() -> None:
     samples = list(present(ticks(camera_with(at("clock_jump", amount=-2.5)), 17)))
     start = samples[0].t_capture

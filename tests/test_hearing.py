@@ -109,7 +109,7 @@ def inferences(folder: Path, driver: str, hop_ms: float | None = None, **options
     scene = Scene(Rules({}, {}))
     lane.open()
     for sample in lane.source.remaining_samples():
-        assert lane.accept(sample, sample.t_capture)
+        assert lane.arrivals.accept(sample, sample.t_capture)
         if lane.step(sample, scene) is not None:
             assert lane.evidence is not None
             yield lane.evidence
@@ -159,9 +159,9 @@ def test_after_a_gap_a_whole_window_is_needed(yamnet: Path) -> None:
     lane = offline_lane("hall", "audio.sim", options, Perception(package.open_package(yamnet)))
     scene, inferred = Scene(Rules({}, {})), []
     lane.open()
-    while lane.last_sequence < 5 * 16_000:
+    while lane.arrivals.last_sequence < 5 * 16_000:
         sample = lane.source.read(1.0)
-        if sample and lane.accept(sample, sample.t_capture) and lane.step(sample, scene) is not None:
+        if sample and lane.arrivals.accept(sample, sample.t_capture) and lane.step(sample, scene) is not None:
             inferred.append(sample.sequence + 1)
     lane.source.close()
     assert lane.ledger.count[ledger.LOST] == pytest.approx(0.2 * 16_000, abs=320)

@@ -38,6 +38,10 @@ import numpy as np
 from drivers.camera import sim
 Options = sim.Options
 class Driver(sim.Driver):
+    def open(self):
+        with open("opened", "a") as log:
+            log.write("x")
+        super().open()
     def _sample(self, active, skipped):
         sample = super()._sample(active, skipped)
         return sample._replace(payload=np.full_like(sample.payload, 255 * Path("bright").exists()))
@@ -104,6 +108,7 @@ def lamp_cell(folder: Path, **lane: Any) -> Cell:
     (folder / "ours").mkdir()
     (folder / "ours/lamp.py").write_text(LAMP)
     source = {"driver": "ours.lamp", "width": 64, "height": 48, "fps": 20, "pictures": 1, "timeout_ms": 300}
+    source["frozen_ms"] = 0
     cell = Cell(folder, {"floor": {"source": source, **lane}, "arm": arm()})
     nobody = {"lane": "floor", "label": "person", "score": 0.4, "hits": 2, "of": 2, "absent": True}
     deviation = {"lane": "arm", "label": "deviation", "score": 1.0, "hits": 1000, "of": 1000}
@@ -151,6 +156,7 @@ def test_only_the_lane_of_the_model_fails_and_it_recovers(tmp_path: Path, kind: 
         assert f"lane floor: model failing: {message}" in daemon.lines("trying again until it is back")[0]
         assert len(daemon.lines("trying again")) == len(daemon.lines("floor is back")) == 1
         assert cell.counts("arm")["faults"] == 0 and "safe" not in belt_verbs(cell)[1:]
+        assert (tmp_path / "opened").read_text() == "x"  # the source is not at fault
         assert daemon.stop() == 0 and host.stop() == 0
         replay_is_exact(cell)
 

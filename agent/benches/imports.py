@@ -20,7 +20,7 @@ TOPS = ("agent", "drivers", "models")
 ROOMS = (
     *("errors", "data", "drivers", "yamlfile", "section", "options"),
     *("box", "manifest", "backends", "decoders", "outputs", "package", "prepare", "vision", "gates"),
-    *("keys", "ledger", "ledger_text", "commands", "rules", "tape", "perception", "lane", "offline"),
+    *("keys", "ledger", "ledger_text", "commands", "rules", "tape", "perception", "arrival", "lane", "offline"),
     *(
         "config",
         "build",

@@ -75,7 +75,7 @@ def _with_ledger(status: LaneStatus, snapshot: LedgerSnapshot, reason: str, view
     state = _state_of(snapshot, view)
     return status._replace(
         state=state,
-        reason=_reason(state, reason, view),
+        reason=_reason(state, reason, snapshot.t_progress, view),
         critical=snapshot.critical,
         budget_ms=snapshot.budget_ms,
         rate_hz=_rate(snapshot, now),
@@ -98,12 +98,12 @@ def _state_of(snapshot: LedgerSnapshot, view: View) -> str:
     return "stopped" if snapshot.pid != view.pid else health.event(snapshot, view.now)
 
 
-def _reason(state: str, reason: str, view: View) -> str:
+def _reason(state: str, reason: str, t_progress: int, view: View) -> str:
     if state == "running":
         return ""
     if state == "stopped":
         return "left by an earlier run" if view.pid else ""
-    return health.EFFECTS[state][2] + (f": {reason}" if reason else "")
+    return health.reason(state, t_progress, view.now) + (f": {reason}" if reason else "")
 
 
 def newest(snapshot: LedgerSnapshot) -> int:

@@ -110,7 +110,7 @@ class LaneViewer:
             lane.open()
             while True:
                 sample = source.read(WAIT_S)
-                if sample is None or not lane.accept(sample, time.monotonic_ns()):
+                if sample is None or not lane.arrivals.accept(sample, time.monotonic_ns()):
                     continue
                 yield to_bgr(sample.payload, source), source.rate_hz, self._step(sample)
         except EOFError:

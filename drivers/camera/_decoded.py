@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import Field
 
 from agent.data import Sample
-from drivers.base import Camera, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, SourceOptions
+from drivers.base import Camera, CameraOptions, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
 from drivers.camera import _decode_protocol as protocol
 from drivers.camera._child import Child, ChildDied, Message
 
 
-class DecodedOptions(SourceOptions):
+class DecodedOptions(CameraOptions):
     """Limits of the decoder: time, picture size, memory, threads."""
 
     open_timeout_ms: float = Field(10_000.0, gt=0, le=600_000, description="time limit for the first picture")
@@ -48,6 +48,11 @@ class Decoded(Camera):
     @abstractmethod
     def ffmpeg(self) -> str:
         """Options of the decoder library, "key;value|key;value"."""
+
+    @property
+    def open_limit_s(self) -> float:
+        # and the time to start and to end the child
+        return max(super().open_limit_s, self.options.open_timeout_ms / 1000 + 10)
 
     def end_error(self) -> Exception:
         """What read raises when the source is at its end."""

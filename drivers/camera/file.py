@@ -18,6 +18,7 @@ class Options(DecodedOptions):
     path: Path = Field(description="any container and codec that FFmpeg reads")
     pace: Literal["recorded", "fast"] = Field("recorded", description="fast: every frame, as fast as they are read")
     loop: bool = False
+    frozen_ms: float = Field(0.0, ge=0, le=600_000, description="as of a live camera; 0: identical pictures are normal")
 
 
 class Driver(Decoded):

@@ -10,19 +10,20 @@ import cv2
 from pydantic import Field
 
 from agent.data import Array, Sample
-from drivers.base import Camera, DeviceFault, DeviceMissing, SourceOptions
+from drivers.base import Camera, CameraOptions, DeviceFault, DeviceMissing
 from drivers.camera._pace import Pace
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
-class Options(SourceOptions):
+class Options(CameraOptions):
     """The folder and the rate at which its pictures are played."""
 
     folder: Path = Field(description="contains png, jpg and bmp files of one size")
     fps: float = Field(30.0, gt=0, le=1000)
     pace: Literal["real", "fast"] = Field("real", description="fast: every picture, as fast as they are read")
     loop: bool = False
+    frozen_ms: float = Field(0.0, ge=0, le=600_000, description="as of a live camera; 0: identical pictures are normal")
 
 
 class Driver(Camera):

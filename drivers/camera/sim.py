@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from agent.data import Array, Sample
-from drivers.base import Camera, DeviceMissing, DeviceTimeout, SourceOptions
+from drivers.base import Camera, CameraOptions, DeviceMissing, DeviceTimeout
 from drivers.camera._pace import Pace
 from drivers.camera._scene import walk
 from drivers.faults import Fault, Faults
@@ -19,12 +19,15 @@ REFUSED_S = 0.1  # by which a refused open advances the clock of a fast camera; 
 
 
 class CameraFault(Fault):
-    """amount: seconds for clock_jump (0: one second), grey levels of standard deviation for noise (0: 25)."""
+    """freeze: no picture; repeat: the same sample again; still: the same picture in new samples.
 
-    kind: Literal["unplug", "freeze", "repeat", "clock_jump", "noise", "wrong_format"]
+    amount: seconds for clock_jump (0: one second), grey levels of standard deviation for noise (0: 25).
+    """
+
+    kind: Literal["unplug", "freeze", "repeat", "still", "clock_jump", "noise", "wrong_format"]
 
 
-class Options(SourceOptions):
+class Options(CameraOptions):
     """Picture size, rate, pace and faults of the simulated camera."""
 
     width: int = Field(640, ge=32, le=4096)
@@ -48,6 +51,7 @@ class Driver(Camera):
         super().__init__(options, name)
         self.faults = Faults(options.faults, name)
         self.pictures: list[Array] = []
+        self.stuck: Array | None = None  # the picture of the fault "still", also after it is opened again
         self.clock = 0  # of a fast camera: the time of its next tick
 
     def open(self) -> None:
@@ -92,6 +96,8 @@ class Driver(Camera):
 
     def _sample(self, active: Mapping[str, float], skipped: int) -> Sample:
         picture, t_capture = self.pictures[self._index()], self.pace.due
+        self.stuck = (picture if self.stuck is None else self.stuck) if "still" in active else None
+        picture = picture if self.stuck is None else self.stuck
         if active:
             t_capture += int((active.get("clock_jump", 0.0) or "clock_jump" in active) * 1e9)
             picture = self._distort(picture, active)

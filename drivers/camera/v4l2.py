@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from agent.data import Array, Sample
-from drivers.base import Camera, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, SourceOptions
+from drivers.base import Camera, CameraOptions, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
 from drivers.camera import _v4l2_abi as abi
 from drivers.camera import _v4l2_modes as modes
 from drivers.camera._v4l2_queue import Queue
@@ -44,7 +44,7 @@ ERRORS: dict[int, tuple[type[DeviceError], str]] = {
 }
 
 
-class Options(SourceOptions):
+class Options(CameraOptions):
     """The device node and the mode in which it captures."""
 
     device: str = Field("/dev/video0", description="prefer a name from /dev/v4l/by-id: the numbers can change")
