@@ -156,7 +156,8 @@ def keys_command(folder: Path, name: str, as_json: bool) -> None:
         click.echo(json.dumps({"public": str(public), "secret": str(secret)}))
         return
     click.echo(f"secret: {secret}   keep it here; 'keys: {{own: {secret}}}' in this box's configuration")
-    advice = "copy it into keys.authorized of the boxes it commands; it is server_key on those that command it"
+    advice = "copy it into keys.authorized of the boxes it commands, named NODE.key after this box's 'node';"
+    advice += " it is server_key on those that command this one"
     click.echo(f"public: {public}   {advice}")
 
 

@@ -1,24 +1,32 @@
 """Who may command an actuator: an authorized key, for its box only, while it is authorized; else a local process."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import zmq
 
+from agent import keys
 from agent.build import addresses, make_host
 from agent.commands import wire
 from agent.commands.authentication import AuthorizedKeys, Own
+from agent.commands.outbox import NO_ROW, Link
 from agent.commands.peers import user_of_tcp
+from agent.config.load import load_config
 from agent.config.models import Config
+from agent.data import Decision
 from agent.keys import Curve
+from agent.ledger import Ledger
 from tests.network import Network, free_port
 from tests.shared import ROOT
+from tests.test_readme import blocks
 from tests.waiting import DEADLINE_S, until
 
 OWN = Own("host", b"o" * 40)
@@ -278,3 +286,37 @@ def test_the_user_of_a_connection_inside_this_box(family, host):
             assert user_of_tcp(family, source, destination) == os.geteuid()
         with pytest.raises(OSError, match="no such connection"):
             user_of_tcp(family, (host, 1), destination)
+
+
+def test_kind_the_two_boxes_of_the_document_work(tmp_path):
+    """`agent/commands/README.md`: its configurations and the places of its key files, with simulated devices."""
+    cell, press = blocks("agent/commands/README.md", "yaml")
+    for box in ("cell-1", "press"):
+        keys.make(tmp_path / box, "box")
+    (tmp_path / "press" / "authorized").mkdir()
+    shutil.copy(tmp_path / "press" / "box.key", tmp_path / "cell-1" / "press.key")
+    shutil.copy(tmp_path / "cell-1" / "box.key", tmp_path / "press" / "authorized" / "cell-1.key")
+    port, relay = free_port(), press[press.index("{driver: actuator") : press.index("\n    endpoint")]
+    configs = []
+    for box, text in (("cell-1", cell), ("press", press)):
+        text = text.replace("/etc/reflexd/keys", str(tmp_path / box)).replace("10.0.0.2:47200", f"127.0.0.2:{port}")
+        text = text.replace("{driver: camera.v4l2, device: /dev/video0}", "{driver: camera.sim}")
+        path = tmp_path / f"{box}.yaml"
+        path.write_text(f"realtime: false\nrun_dir: {tmp_path}\n{text}".replace(relay, "{driver: actuator.sim}"))
+        configs.append(load_config(path))
+    (address,), host = addresses(configs[0], "gate"), make_host(configs[1])
+    host.start()
+    context = zmq.Context()
+    link = Link(context, address, "cell-1/gate", 1, Ledger(None, "gate", 1.0))
+
+    def applied():
+        now = time.monotonic_ns()
+        link.send(Decision(1, "", "press", "run", {}, (), now, 0), now, 500_000, NO_ROW)
+        link.socket.poll(20)
+        link.collect(time.monotonic_ns())
+        return host.servers[0].counts["applied"]
+
+    until(applied)
+    link.close()
+    host.stop()
+    context.destroy(linger=0)

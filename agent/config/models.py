@@ -86,7 +86,9 @@ class ActuatorConfig(Section):
     senders: list[str] = Field(
         [], description="box/lane that must all be alive; default the critical lanes of its rules"
     )
-    server_key: Path | None = Field(None, description="public key file of the actuator's box, for a network endpoint")
+    server_key: Path | None = Field(
+        None, description="public key file of the actuator's box, for a tcp endpoint; default on this box: its own"
+    )
 
     @field_validator("endpoint")
     @classmethod
@@ -108,7 +110,9 @@ class Keys(Section):
     """CURVE keys, for commands across a network."""
 
     own: Path = Field(description="this box's secret key file, from `reflexd keys`")
-    authorized: Path | None = Field(None, description="folder of the public keys that may command this box's actuators")
+    authorized: Path | None = Field(
+        None, description="folder of public keys that may command this box's actuators: NODE.key as the box NODE"
+    )
 
 
 class Metrics(Section):

@@ -11,7 +11,7 @@ from stat import S_IMODE
 from agent import keys
 from agent.config.models import Config
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, listed
-from agent.keys import is_local
+from agent.keys import is_ipc, is_local
 
 EXPEDITED = 46  # DSCP EF
 TIMEOUT_S = 0.5
@@ -82,7 +82,7 @@ def key_files(box: Box) -> Iterator[Check]:
         yield Check("keys", SKIP, "the configuration names none")
         return
     yield secret(config.keys.own)
-    if any(actuator.device and not is_local(config.endpoint(name)) for name, actuator in config.actuators.items()):
+    if any(actuator.device and not is_ipc(config.endpoint(name)) for name, actuator in config.actuators.items()):
         yield authorised(config.keys.authorized)
     for name, actuator in config.actuators.items():
         if actuator.server_key:
@@ -107,23 +107,26 @@ def secret(path: Path) -> Check:
 
 def authorised(folder: Path | None) -> Check:
     title, effect = "authorised keys", "no other box may command the actuators of this box"
-    if folder is None or not folder.is_dir():
-        fix = "set keys.authorized; copy the .key files of the other boxes there"
-        return Check(title, BAD, f"no folder '{folder}'", effect, fix)
+    if folder is None:
+        return Check(title, GOOD, "none: only this box commands its actuators")
+    if not folder.is_dir():
+        fix = f"mkdir {folder}; copy the public key of each commanding box there, named NODE.key after it"
+        return Check(title, WARN, f"no folder '{folder}'", effect, fix)
     publics, secrets = sorted(folder.glob("*.key")), sorted(folder.glob("*_secret"))
     if not publics:
-        fix = f"copy the public key of each commanding box to {folder}"
-        return Check(title, BAD, f"{folder}: no .key file", effect, fix)
+        fix = f"copy the public key of each commanding box to {folder}, named NODE.key after it"
+        return Check(title, WARN, f"{folder}: no .key file", effect, fix)
     try:
         for path in publics:
             keys.read(path)
     except OSError as error:
-        return Check(title, BAD, str(error), "its box may not command", "copy it again: scp BOX:DIR/NAME.key")
+        fix = f"copy it again: scp NODE:DIR/box.key {folder}/NODE.key"
+        return Check(title, BAD, str(error), "its box may not command", fix)
     if secrets:
         cause = f"secret keys lie in {folder}: {listed([path.name for path in secrets])}"
         fix = "remove them there; make new keys on that box"
         return Check(title, WARN, cause, "a secret key that was copied is no longer secret", fix)
-    return Check(title, GOOD, f"{len(publics)} in {folder}")
+    return Check(title, GOOD, f"of {listed([path.stem for path in publics])} in {folder}")
 
 
 def public(title: str, path: Path) -> Check:
