@@ -9,6 +9,7 @@ from agent import keys, package
 from agent.commands.guard import Bounds
 from agent.commands.host import Access, Host, Hosted
 from agent.commands.outbox import Address
+from agent.commands.standby import Device
 from agent.config.models import Config, LaneConfig
 from agent.data import Array
 from agent.keys import Curve
@@ -109,4 +110,7 @@ def _hosted(name: str, config: Config) -> Hosted:
         verbs=frozenset(section.verbs or driver.verbs),
         limits=section.limits,
     )
-    return Hosted(name, section.device.driver, driver, bounds, config.endpoint(name))
+    endpoint = config.endpoint(name)
+    socket = endpoint[6:] if endpoint.startswith("ipc://") else f"{config.run_dir}/{name}.sock"
+    device = Device(name, section.device.driver, section.device.options)
+    return Hosted(device, driver, bounds, endpoint, Path(f"{socket}.lock"))

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
 from agent.benches.commands import bench
-from agent.box import held
+from agent.box import held, logs
 from agent.errors import ConfigError, PackageError
 from agent.field.commands import COMMANDS as FIELD_COMMANDS
 from agent.modeltools.commands import model
@@ -27,15 +26,7 @@ def cli(context: click.Context, verbose: bool) -> None:
     """The reflex of machines: sense, decide and act in under 10 ms on the box beside the sensor."""
     if context.invoked_subcommand not in ("run", "actuate"):
         held.release()
-    _start_log(logging.DEBUG if verbose else logging.INFO)
-
-
-def _start_log(level: int) -> None:
-    target = logging.StreamHandler(sys.stderr)
-    target.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%H:%M:%S"))
-    root = logging.getLogger()
-    root.handlers[:] = [target]
-    root.setLevel(level)
+    logs.start(logging.DEBUG if verbose else logging.INFO)
 
 
 def _log_in_background() -> None:
@@ -93,7 +84,7 @@ def actuate(path: Path, actuators: tuple[str, ...]) -> int:
             raise ConfigError([f"{path}: no actuator '{name}' with a device"])
     bound = make_host(config, actuators)
     signals = HostSignals()  # until here SIGTERM and SIGINT end it at once: no device is open
-    code = host.run(bound, signals)
+    code = host.run(bound, signals, str(config.watchdog_device or ""))
     signals.finish()
     return code
 

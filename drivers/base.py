@@ -164,6 +164,9 @@ class Actuator(Driver):
     """Moves or switches something. Only `agent/commands/server.py` calls apply and safe."""
 
     verbs: tuple[str, ...] = ()  # () accepts any verb
+    deadline_ms: float = 200.0  # an apply, safe or close that takes longer hangs, and its process is killed
+    # Once that process is dead, another one can open the device and make it safe. False where only a new host can.
+    second_process_safe: bool = True
 
     @abstractmethod
     def apply(self, verb: str, arguments: Arguments) -> None:

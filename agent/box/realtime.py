@@ -23,6 +23,7 @@ LANE_PRIORITY = 50
 IO_PRIORITY = 51  # ZeroMQ's own thread must run for a lane's message to leave
 NETWORK_PRIORITY = 49  # the same where strangers may connect: they must not take the core from a lane
 ACTUATOR_PRIORITY = 52  # a command that has arrived goes before the next sample
+STANDBY_PRIORITY = 53  # it must run where an actuator's thread does not stop running
 PR_SET_PDEATHSIG, PR_SET_TIMERSLACK = 1, 29
 PARENT = "REFLEXD_PARENT"  # environment variable of a child process: the daemon's process id
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4

@@ -21,9 +21,12 @@ from agent.box.signals import StopSignal, block
 from agent.box.systemd import notify
 from agent.commands import wire
 from agent.commands.authentication import Authenticator, AuthorizedKeys, Own
+from agent.commands.beats import Beats
 from agent.commands.guard import Bounds, Guard
 from agent.commands.peers import peers_of
 from agent.commands.server import ActuatorServer
+from agent.commands.standby import GIVE_UP_S, Device
+from agent.commands.standby_process import StandbyProcess
 from agent.keys import is_ipc
 from drivers.base import Actuator
 
@@ -31,17 +34,22 @@ log = logging.getLogger("reflexd.actuate")
 
 STOP_S = 2.0
 HANDSHAKE_MS = 2000  # a connection that has not even said hello by then is closed
+STANDBY_NS = 800_000_000  # by then the standby has ended this process, unless there is none
+LOCK_S = GIVE_UP_S + 1.0  # the standby of a host that died lets go by then
 OTHERS_S = 0.3  # for the other devices, when one driver call does not return
 
 
 class Hosted(NamedTuple):
-    """An actuator to serve. driver: made, not yet open. bounds: what its guard accepts. endpoint: ZeroMQ address."""
+    """An actuator to serve. driver: of the device, made, not yet open. bounds: what its guard accepts.
 
-    name: str
-    driver_name: str
+    endpoint: ZeroMQ address. lock: file that only one host at a time holds, until its standby has ended, too.
+    """
+
+    device: Device
     driver: Actuator
     bounds: Bounds
     endpoint: str
+    lock: Path
 
 
 class Access(NamedTuple):
@@ -62,27 +70,30 @@ class Host:
         self.contexts: list[zmq.Context[zmq.Socket[bytes]]] = []
         self.authenticator = Authenticator(_authorized(self.access)) if self.access else None
         self.locks: list[lock] = []
-        self.servers = [self._make_server(actuator) for actuator in actuators]
+        self.beats = Beats(len(actuators))
+        self.devices = [actuator.device for actuator in actuators]
+        self.servers = [self._make_server(number, actuator) for number, actuator in enumerate(actuators)]
         self.threads = [
             threading.Thread(target=self._serve, args=(server,), name=server.name, daemon=True)
             for server in self.servers
         ]
         self.failed = False
 
-    def _make_server(self, actuator: Hosted) -> ActuatorServer:
-        name, endpoint = actuator.name, actuator.endpoint
+    def _make_server(self, number: int, actuator: Hosted) -> ActuatorServer:
+        name, endpoint = actuator.device.name, actuator.endpoint
         context = realtime.zmq_context(self.use_realtime, priority=realtime.NETWORK_PRIORITY)
         self.contexts.append(context)
-        if is_ipc(endpoint):
-            # Without the lock a second host would silently replace the first one's socket.
-            taken = f"another 'reflexd actuate' already serves {endpoint}"
-            self.locks.append(lock(Path(endpoint[6:] + ".lock"), taken))
-        elif self.authenticator:
+        if self.authenticator and not is_ipc(endpoint):
             self.authenticator.add(context)
+        # Without the lock a second host would silently replace the first one's socket; and the standby of one that died
+        # may be making the device safe.
+        taken = f"another 'reflexd actuate' already serves {endpoint}"
+        self.locks.append(lock(actuator.lock, taken, LOCK_S))
         socket = _bind(context, endpoint, self.access)
-        log.info("actuator %s (%s) listens at %s", name, actuator.driver_name, endpoint)
+        log.info("actuator %s (%s) listens at %s", name, actuator.device.driver, endpoint)
+        guard = Guard(name, actuator.bounds, wire.clock_id())
         peers = peers_of(endpoint, self.authenticator.authorized if self.authenticator else None)
-        return ActuatorServer(name, actuator.driver, Guard(name, actuator.bounds, wire.clock_id()), peers, socket)
+        return ActuatorServer(name, actuator.driver, guard, peers, socket, self.beats.of(number))
 
     def _serve(self, server: ActuatorServer) -> None:
         block()
@@ -109,6 +120,7 @@ class Host:
             context.destroy(linger=0)
         for endpoint_lock in self.locks:
             endpoint_lock.release()
+        self.beats.close()
 
     def make_safe(self, within_s: float) -> list[str]:
         """End every actuator's loop, which makes its device safe. Names of those that did not in this time."""
@@ -119,14 +131,14 @@ class Host:
             thread.join(max(0.0, end - time.monotonic()))
         return [thread.name for thread in self.threads if thread.is_alive()]
 
-    def stalled(self) -> str:
-        """Name of an actuator whose driver call does not return; empty where there is none."""
-        now = time.monotonic_ns()
-        return next((server.name for server in self.servers if server.stalled(now)), "")
+    def overdue(self, by_ns: int = 0) -> str:
+        """Name of an actuator whose loop makes no progress for longer than allowed, plus this; empty: there is none."""
+        number = self.beats.overdue(time.monotonic_ns() - by_ns)
+        return self.servers[number].name if number >= 0 else ""
 
 
 class _Watchdog:
-    """systemd's: fed while every actuator's loop has made a turn since the last time."""
+    """systemd's: fed while every actuator's loop makes progress."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
@@ -136,7 +148,7 @@ class _Watchdog:
 
     def feed(self) -> None:
         now = time.monotonic_ns()
-        if now - self.fed_at >= self.every_ns and all(s.progressed(self.fed_at) for s in self.host.servers):
+        if now - self.fed_at >= self.every_ns and not self.host.overdue():
             self.fed_at = now
             notify("WATCHDOG=1")
 
@@ -165,32 +177,45 @@ def _authorized(access: Access) -> AuthorizedKeys:
     return AuthorizedKeys(access.authorized, Own(access.node, keys.read_secret(access.own)[0]))
 
 
-def run(host: Host, stop: StopSignal) -> int:
-    """Serve until asked to stop. The exit code: 0, or 1 after a bug or a stalled driver."""
+def run(host: Host, stop: StopSignal, watchdog_device: str = "") -> int:
+    """Serve until asked to stop. The exit code: 0, or 1 after a bug or a driver that hangs.
+
+    watchdog_device: path of a hardware watchdog; empty: none.
+    """
+    standby = StandbyProcess(host.devices, host.beats, host.use_realtime, watchdog_device)
+    standby.start([held.file.fileno() for held in host.locks])
     locked = realtime.lock_memory()
     if not locked.on:
         log.warning("%s is off: %s", locked.name, locked.note)
     realtime.freeze_objects()  # otherwise a collection between two commands walks all modules: 12 to 17 ms measured
+    standby.wait_ready(stop)
     host.start()
     notify("READY=1")
-    watchdog = _Watchdog(host)
-    while not stop.wait(0.1) and not host.failed:
-        stalled = host.stalled()
-        if stalled:
-            _end_for_a_restart(host, stalled)
-        watchdog.feed()
+    _watch(host, stop, standby)
     notify("STOPPING=1")
     host.stop()
+    standby.stop(in_order=not host.failed)
     for server in host.servers:
         log.info("actuator %s: %s", server.name, _summary(server.counts))
     return 1 if host.failed else 0
 
 
+def _watch(host: Host, stop: StopSignal, standby: StandbyProcess) -> None:
+    """Until asked to stop, or a bug."""
+    watchdog = _Watchdog(host)
+    while not stop.wait(0.1) and not host.failed:
+        standby.look()
+        stalled = host.overdue(STANDBY_NS)
+        if stalled:
+            _end_for_a_restart(host, stalled)
+        watchdog.feed()
+
+
 def _end_for_a_restart(host: Host, stalled: str) -> NoReturn:
-    """Only a new process releases the device. The others are made safe before."""
+    """The standby should have done it. Only a new process releases the device; the others are made safe before."""
     host.make_safe(OTHERS_S)
     # Not through the log, whose thread would end before it has written this.
-    sys.stderr.write(f"actuator {stalled}: its driver has not returned for over 1 s; ending for a restart\n")
+    sys.stderr.write(f"actuator {stalled}: its driver does not return; ending for a restart\n")
     sys.stderr.flush()
     os._exit(1)
 

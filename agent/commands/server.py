@@ -21,8 +21,8 @@ from drivers.base import Actuator, DeviceError
 log = logging.getLogger("reflexd.actuate")
 
 RETRY_NS = 200_000_000
-STALLED_NS = 1_000_000_000  # a driver call that takes longer has stalled: only a restart releases the device
-OPEN_STALLED_NS = 10_000_000_000  # to find a device takes longer than to move it, and nothing moves meanwhile
+TURN_NS = 200_000_000  # from one turn of its loop to the next: 10 ms at most, plus the delays of the box
+OPEN_NS = 10_000_000_000  # to find a device takes longer than to move it, and nothing moves meanwhile
 WARN_EVERY_NS = 10_000_000_000
 GOOD = (wire.APPLIED, wire.SEEN, wire.WAITING)  # of a sender that is as it should be
 
@@ -30,7 +30,10 @@ GOOD = (wire.APPLIED, wire.SEEN, wire.WAITING)  # of a sender that is as it shou
 class ActuatorServer:
     """One actuator: its socket, its guard, its driver; everything on one thread."""
 
-    def __init__(self, name: str, driver: Actuator, guard: Guard, peers: Peers, socket: zmq.Socket[bytes]) -> None:
+    def __init__(
+        self, name: str, driver: Actuator, guard: Guard, peers: Peers, socket: zmq.Socket[bytes], due: memoryview
+    ) -> None:
+        """due: one word, by when its loop writes there again, monotonic ns; 0: it does not run."""
         self.name = name
         self.driver = driver
         self.guard = guard
@@ -40,10 +43,9 @@ class ActuatorServer:
         self.healthy = True
         self.refused = False  # the device opened and went safe, but did not accept a command
         self.retry_at = 0
-        self.busy_since = 0
-        self.opening_since = 0
-        self.turned_at = 0  # end of the newest turn of its loop, ns
         self.intake = Intake()
+        self.due = due
+        self.deadline_ns = int(driver.deadline_ms * 1e6)
         self.counts: Counter[str] = Counter()
         self.last_warned: dict[str, int] = {}
         self.stopping = threading.Event()
@@ -51,6 +53,7 @@ class ActuatorServer:
     def run(self) -> None:
         """Serve until asked to stop; then make the device safe."""
         self.socket.setsockopt(zmq.RCVTIMEO, self.guard.tick_ms)
+        self._expect(TURN_NS)
         try:
             while not self.stopping.is_set():
                 self._ensure_open()
@@ -62,14 +65,15 @@ class ActuatorServer:
                 if self.guard.silent(now):
                     self.counts["silence"] += 1
                     self._make_safe(", ".join(self.guard.missing(now)) or "no sender is left")
-                self.turned_at = now
+                self.due[0] = now + TURN_NS
                 pause_s = self.intake.pause_s(now)
                 if pause_s:
                     time.sleep(pause_s)
         finally:
             self._make_safe("reflexd actuate ends")
-            self.driver.close()
+            self._timed(self.driver.close)
             self.socket.close(linger=0)
+            self.due[0] = 0
 
     def _receive(self, peer: bytes) -> None:
         """The rest of a message: one frame. It carries the peer's key, which a copy of its bytes would not."""
@@ -154,21 +158,15 @@ class ActuatorServer:
             log.warning("actuator %s refuses a command as %s: %s", self.name, kind, message)
 
     def _timed(self, move: Callable[..., None], *arguments: object) -> None:
-        """Move the device; where that takes too long, the host ends for a restart."""
-        self.busy_since = time.monotonic_ns()
+        """Move the device; where that takes longer than its driver says, the standby kills this process."""
+        self._expect(self.deadline_ns)
         try:
             move(*arguments)
         finally:
-            self.busy_since = 0
+            self._expect(TURN_NS)
 
-    def stalled(self, now: int) -> bool:
-        """A call of its driver does not return."""
-        busy, opening = self.busy_since, self.opening_since
-        return bool((busy and now - busy > STALLED_NS) or (opening and now - opening > OPEN_STALLED_NS))
-
-    def progressed(self, since: int) -> bool:
-        """Its loop has made a turn since then, or waits for its device to open."""
-        return self.turned_at > since or self.opening_since != 0
+    def _expect(self, within_ns: int) -> None:
+        self.due[0] = time.monotonic_ns() + within_ns
 
     def _ensure_open(self) -> None:
         now = time.monotonic_ns()
@@ -186,11 +184,11 @@ class ActuatorServer:
             self._device_back("is back, and safe")
 
     def _open(self) -> None:
-        self.opening_since = time.monotonic_ns()
+        self._expect(OPEN_NS)
         try:
             self.driver.open()
         finally:
-            self.opening_since = 0
+            self._expect(TURN_NS)
 
     def _device_back(self, state: str) -> None:
         log.warning("actuator %s: the device %s", self.name, state)

@@ -154,6 +154,9 @@ class Config(Section):
     state_dir: Path = Field(default_factory=default_state_dir, description="recordings and events")
     realtime: bool = Field(True, description="use SCHED_FIFO where allowed")
     insecure: bool = Field(False, description="allow network endpoints without keys; doctor reports it")
+    watchdog_device: Path | None = Field(
+        None, description="a hardware watchdog, such as /dev/watchdog1, that `reflexd actuate` feeds; default: none"
+    )
     keys: Keys | None = None
     metrics: Metrics = Field(default_factory=lambda: Metrics())
     recorder: Recorder = Field(default_factory=lambda: Recorder())

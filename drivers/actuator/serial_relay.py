@@ -18,6 +18,7 @@ from drivers.sensor.serial import checked_url, file_descriptor, open_port
 
 START = 0xA0
 DRAIN_STEP_S = 0.0005
+SLACK_MS = 50.0  # of this computer, beyond the time limits
 
 Relay = Annotated[int, Field(ge=1, le=255)]
 Pattern = Annotated[dict[Relay, bool], Field(min_length=1)]
@@ -58,6 +59,7 @@ class Driver(Actuator):
         self.bytes = {verb: encode(pattern) for verb, pattern in options.channels.items()}
         self.verbs = tuple(self.bytes)
         self.timeout_s = options.timeout_ms / 1e3
+        self.deadline_ms = SLACK_MS + options.timeout_ms * (1 if options.echo == "none" else 2)
         self.port: serial.Serial | None = None
         self.uncertain = False
 
@@ -88,15 +90,17 @@ class Driver(Actuator):
     def close(self) -> None:
         port, self.port = self.port, None
         if port is not None:
-            _discard(port)
+            if self.uncertain:  # of what was accepted and has left this machine, the line may still hold some
+                _discard(port)
             with suppress(OSError):  # a port that is gone cannot be closed properly either
                 port.close()
 
     def _send(self, port: serial.Serial, data: bytes) -> None:
         if self.options.echo == "same":
             port.reset_input_buffer()
+        until = time.monotonic() + self.timeout_s
         port.write(data)
-        _drain(port, self.timeout_s)
+        _drain(port, until)
         if self.options.echo == "same":
             self._compare(port, data)
 
@@ -115,14 +119,13 @@ def encode(pattern: Mapping[int, bool]) -> bytes:
     return b"".join(bytes((*frame, sum(frame) & 0xFF)) for frame in frames)
 
 
-def _drain(port: serial.Serial, timeout_s: float) -> None:
-    """Waits until the bytes have left this machine. Raises SerialTimeoutException.
+def _drain(port: serial.Serial, until: float) -> None:
+    """Waits until the bytes have left this machine, until this monotonic time. Raises SerialTimeoutException.
 
     tcdrain alone waits without limit on a USB device that accepts nothing, so it is called only with an empty queue.
     """
     if not os.isatty(file_descriptor(port)):
         return
-    until = time.monotonic() + timeout_s
     while port.out_waiting:
         if time.monotonic() > until:
             raise serial.SerialTimeoutException("bytes stay in the queue")

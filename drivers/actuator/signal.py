@@ -81,6 +81,7 @@ class Driver(Actuator):
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
         self.heads = _heads(options, name)
+        self.deadline_ms = 2 * self.heads.deadline_ms  # the plan's thread may be sending
         self.resends = options.url != LOG  # a board may lose its state
         self.plan = Plan(options.times, 0.0)
         self.lock = threading.Lock()  # for all below, and for the heads

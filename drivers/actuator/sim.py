@@ -43,8 +43,11 @@ class Movement(NamedTuple):
 class Driver(Actuator):
     """history: the newest movements, oldest first, also after close. state: the newest, None before the first."""
 
+    second_process_safe = False  # the simulated device ends with its process
+
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
+        self.deadline_ms += options.reaction_ms
         self.faults = Faults(options.faults, name, "actuator")
         self.history: deque[Movement] = deque(maxlen=options.history)
         self.state: Movement | None = None

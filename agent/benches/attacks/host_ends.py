@@ -1,0 +1,111 @@
+"""An actuator host is killed, is stopped and continued, or hangs in its driver, while its relay is on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+
+from agent import ledger
+from agent.benches.attacks._relay import END_S, OFF, ON, START_S, AttackFailed, Site, is_running, standby_of, wait
+from agent.benches.attacks.outcome import Outcome
+from agent.benches.programs import stop
+
+BOUND_MS = 300.0
+KINDS = ("killed", "stopped", "apply hangs", "safe hangs")
+AFTER_S = 0.3  # in which a host that was stopped and goes on would write
+# The process named in the file hangs in the call named there, once; with the time at which it does.
+DRIVER = """\
+import os, time
+from pathlib import Path
+from drivers.actuator import serial_relay
+Options = serial_relay.Options
+
+def hang(call, folder=Path(__file__).parents[1]):
+    wanted = folder / "hang"
+    if wanted.exists() and wanted.read_text() == f"{call} {os.getpid()}":
+        (folder / "hangs").write_text(str(time.monotonic_ns()))
+        time.sleep(3600)
+
+class Driver(serial_relay.Driver):
+    def apply(self, verb, arguments):
+        if verb == self.options.safe:
+            hang("safe")
+        super().apply(verb, arguments)
+        if verb != self.options.safe:
+            hang("apply")
+"""
+
+
+def measure(times: int) -> Outcome:
+    """Each kind this many times; the time from the event to the frame that switches the relay off."""
+    safe_ms: list[float] = []
+    failures: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="reflexd-host-") as name:
+        (Path(name) / "ours").mkdir()
+        (Path(name) / "ours/relay.py").write_text(DRIVER)
+        site = Site(Path(name), "ours.relay")
+        daemon = site.start("run")
+        for kind in KINDS:
+            values = [_attack(site, daemon, kind, failures) for _ in range(times)]
+            click.echo(f"host_ends, {kind}: {_figures(values)}", err=True)
+            safe_ms += values
+        site.close(daemon)
+    return Outcome("host_ends", len(KINDS) * times, 0, 0, safe_ms, BOUND_MS, failures)
+
+
+def _figures(values: list[float]) -> str:
+    return ", ".join(f"{key} {value:.1f}" for key, value in ledger.quantiles(np.asarray(values)).items()) + " ms"
+
+
+def _attack(site: Site, daemon: subprocess.Popen[bytes], kind: str, failures: list[str]) -> float:
+    host = site.start("actuate")
+    try:
+        return _repetition(site, daemon, host, kind)
+    except AttackFailed as failure:
+        failures.append(f"{kind}: {failure}")
+        return float("inf")
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+        (site.folder / "hang").unlink(missing_ok=True)
+        (site.folder / "hangs").unlink(missing_ok=True)
+        stop(host)
+
+
+def _repetition(site: Site, daemon: subprocess.Popen[bytes], host: subprocess.Popen[bytes], kind: str) -> float:
+    """The time from the event to OFF, ms. Raises AttackFailed."""
+    if kind == "apply hangs":
+        (site.folder / "hang").write_text(f"apply {host.pid}")
+    on = site.relay.wait_for(ON, time.monotonic_ns(), START_S)
+    standby = standby_of(host)
+    event = _event(site, daemon, host, kind)
+    off = site.relay.wait_for(OFF, max(event, on), END_S)  # an earlier frame may be read late
+    if kind == "stopped":
+        os.kill(host.pid, signal.SIGCONT)
+        time.sleep(AFTER_S)
+    wait(lambda: host.poll() is not None, END_S, "the host is not dead")
+    wait(lambda: not is_running(standby), END_S, "the standby has not ended")
+    if site.relay.first(ON, off):
+        raise AttackFailed("switched on again after the safe state")
+    return (off - event) / 1e6
+
+
+def _event(site: Site, daemon: subprocess.Popen[bytes], host: subprocess.Popen[bytes], kind: str) -> int:
+    """Its time, ns."""
+    if kind == "safe hangs":
+        (site.folder / "hang").write_text(f"safe {host.pid}")
+        os.kill(daemon.pid, signal.SIGSTOP)  # its silence calls safe()
+    if kind.endswith("hangs"):
+        begun = site.folder / "hangs"
+        return wait(lambda: int(begun.read_text() or 0) if begun.exists() else 0, END_S, "the driver does not hang")
+    time.sleep(random.uniform(0.0, 0.2))
+    event = time.monotonic_ns()
+    os.kill(host.pid, signal.SIGKILL if kind == "killed" else signal.SIGSTOP)
+    return event

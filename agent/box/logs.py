@@ -1,0 +1,12 @@
+"""Log lines of a process: time, level, text, on standard error."""
+
+import logging
+import sys
+
+
+def start(level: int) -> None:
+    target = logging.StreamHandler(sys.stderr)
+    target.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", "%H:%M:%S"))
+    root = logging.getLogger()
+    root.handlers[:] = [target]
+    root.setLevel(level)
