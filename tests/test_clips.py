@@ -54,6 +54,7 @@ def test_daily_activity_leads_to_no_call(clip: str) -> None:
     assert [verb for _, verb in decisions(DATA / f"video-fall-gmdcsa24/{clip}.mp4", MOVENET, LYING)] == ["quiet"]
 
 
+@pytest.mark.whole
 def test_six_persons_appear_and_leave() -> None:
     """Times read off the clip by eye: in the picture from .. until, seconds."""
     visible = [(6.4, 20), (23.1, 45), (50.6, 70), (74.8, 87), (92.7, 120), (123.9, 136)]

@@ -113,6 +113,7 @@ def test_the_onset_in_cu01_is_called_within_ten_seconds_and_nothing_before() -> 
 
 @needs_recordings
 @pytest.mark.parametrize("name", ["MLII", "V5"])
+@pytest.mark.whole
 def test_the_half_hour_of_record_100_raises_no_alarm(name: str) -> None:
     made = calls("sensor.wfdb", {"path": str(DATA / "ecg/100"), "signals": {"ecg": name}, "rate_hz": 250})
     assert [call.verb for call in made] == [""]

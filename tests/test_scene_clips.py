@@ -116,6 +116,7 @@ VISITS = [(60, 198), (228, 448), (504, 698), (748, 870), (924, 1200), (1236, 135
 
 
 @needs_recordings
+@pytest.mark.whole
 def test_each_of_six_visitors_at_the_wall_is_one_alarm(tmp_path: Path) -> None:
     """one-by-one-person-detection.mp4, 10 Hz: from below to the table at the wall, and away to the right."""
     frames = clip("perimeter", tmp_path, "wall")
