@@ -9,6 +9,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
+
 from agent.build import make_lane, rules_of
 from agent.config.load import load_config
 from agent.config.models import Config
