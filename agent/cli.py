@@ -96,12 +96,13 @@ def check(path: Path, as_json: bool) -> int:
     """Validate a configuration and load its models, without starting anything. Exit code 2 if something is wrong."""
     from agent import package
     from agent.config.load import load_config
+    from agent.modeltools.trial import trial
 
     try:
         config = load_config(path)
         for lane in config.lanes.values():
             for model in lane.models:
-                package.open_package(package.find(model, path.resolve().parent))
+                trial(package.open_package(package.find(model, path.resolve().parent)))
     except (ConfigError, PackageError) as error:
         if as_json:
             click.echo(json.dumps({"ok": False, "mistakes": str(error).splitlines()}))

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import hashlib
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from agent.files import leads_out
 from agent.section import Section
+
+
+def _stays_inside(name: str) -> str:
+    if leads_out(name):
+        raise ValueError("expected a file in the package's folder: no absolute path, no '..'")
+    return name
+
+
+PackageFile = Annotated[str, AfterValidator(_stays_inside)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Picture(Section):
@@ -90,10 +102,17 @@ class Manifest(Section):
 
     version: str
     licence: str
-    file: str
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    file: PackageFile
+    sha256: Sha256
+    files: dict[PackageFile, Sha256] = Field(
+        {}, max_length=64, description="sha256 of every other file that is read: golden outputs, weights"
+    )
     backend: str = "litert"
     provider: str = ""
+    shape: list[int] = Field([], max_length=8, description="of the input, where the model file leaves sizes open")
+    outputs: list[str] = Field(
+        [], max_length=64, description="names of the model's outputs in the decoder's order, where the file has another"
+    )
     decoder: str
     labels: list[str] = []
     options: dict[str, Any] = Field({}, description="of the decoder")
@@ -103,7 +122,14 @@ class Manifest(Section):
     sound: SoundInput | None = None
     budget_ms: float = Field(10.0, gt=0, description="longest acceptable inference")
     data: str = Field("", description="what it was trained on, and the licence of that")
-    golden: str = ""
+    golden: PackageFile = ""
+
+    @property
+    def checksum(self) -> str:
+        """Of all that outputs depend on: the model file and the weights beside it."""
+        weights = {name: sha256 for name, sha256 in self.files.items() if name != self.golden}
+        lines = [self.sha256, *(f"{sha256} {name}" for name, sha256 in sorted(weights.items()))]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest() if weights else self.sha256
 
     @model_validator(mode="after")
     def _one_input(self) -> Manifest:

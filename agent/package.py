@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
-from agent import section
+from agent import files, golden, section, yamlfile
 from agent.backends import base as backends
-from agent.backends.base import Engine, EngineError, Tensor
-from agent.data import Array
+from agent.backends.base import Engine, EngineError, Fit, Tensor
+from agent.checksums import file_inside, verify_files
 from agent.decoders import base as decoders
 from agent.decoders.base import Decoder, DecoderError, Finding
 from agent.errors import PackageError
+from agent.files import BadFile
 from agent.manifest import Manifest, Picture
-from agent.outputs import ModelFault, Outputs, first_line
-from agent.yamlfile import YamlError
+from agent.outputs import Outputs, first_line
 
 BUNDLED = Path(__file__).resolve().parent.parent / "models"
-GOLDEN_STEPS = 8  # quantisation steps of 256; kernels with and without VNNI differ by 5 in the bundled models
-GOLDEN_REAL = 0.02  # the same for outputs that are not quantised
-# What numpy.load raises on a file that is damaged or not .npz
-UNREADABLE = (OSError, ValueError, EOFError, TypeError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
+MIN_SIDE = 12  # pixels: a smaller input holds features of sound or readings
 
 
 class Package:
@@ -61,14 +55,6 @@ class Package:
             hop = max(1, round(hop_ms * sound.rate_hz / 1000))
             self.manifest = self.manifest.model_copy(update={"sound": sound.model_copy(update={"hop": hop})})
 
-    def warm(self) -> None:
-        """Run it a few times off the lane: the first runs page in weights and choose kernels. Raises PackageError."""
-        try:
-            for _ in range(3):
-                self.engine.invoke()
-        except Exception as error:  # each engine has its own kinds
-            raise PackageError(f"{self.folder}: the model loads but does not run: {first_line(error)}") from error
-
 
 def find(name: str | Path, beside: Path | None = None) -> Path:
     """The folder of a package: a bundled name, or a path (relative to `beside`). Raises PackageError."""
@@ -83,9 +69,13 @@ def find(name: str | Path, beside: Path | None = None) -> Path:
 
 def read(folder: Path) -> Manifest:
     """The checked manifest. Raises PackageError with file:line."""
+    path = folder / "manifest.yaml"
     try:
-        return section.load(folder / "manifest.yaml", Manifest)
-    except YamlError as error:
+        files.open_regular(path, yamlfile.MAX_BYTES).close()
+        return section.load(path, Manifest)
+    except BadFile as error:
+        raise PackageError(f"{path}: {error}") from error
+    except yamlfile.YamlError as error:
         raise PackageError(str(error)) from error
 
 
@@ -101,43 +91,11 @@ def labels(folder: Path) -> list[str]:
     return [*of_model, *getattr(module, "LABELS", ())]
 
 
-def verify_file(folder: Path, manifest: Manifest) -> Path:
-    """The model file, which exists and has the manifest's sha256. Raises PackageError."""
-    path = folder / manifest.file
-    if not os.path.isfile(path):
-        raise PackageError(
-            f"{folder}/manifest.yaml: model file '{path}' does not exist: copy it there or correct 'file'"
-        )
-    try:
-        sha256 = digest(path)
-    except OSError as error:
-        raise PackageError(f"{path}: cannot be read: {error.strerror}") from error
-    if sha256 != manifest.sha256:
-        raise PackageError(
-            f"{path}: sha256 is {sha256[:16]}..., the manifest says {manifest.sha256[:16]}...:"
-            " the file is damaged or another one; restore it, or run 'reflexd model init' on one that you trust"
-        )
-    return path
-
-
 def open_package(folder: Path, threads: int = 1) -> Package:
     """Check, load, warm up, compare with the golden outputs. Raises PackageError."""
     manifest = read(folder)
-    path = verify_file(folder, manifest)
-    try:
-        engine = backends.load(manifest.backend, path, threads, manifest.provider)
-        shapes = [tensor.shape for tensor in engine.outputs]
-        decoder = decoders.make(manifest.decoder, manifest.labels, manifest.options, shapes)
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = ".".join(map(str, first["loc"]))
-        raise PackageError(f"{folder}/manifest.yaml: options.{option}: {first['msg']}") from error
-    except (EngineError, DecoderError) as error:
-        raise PackageError(f"{folder}: {error}") from error
-    engine.outputs = [_varying(tensor, decoder) for tensor in engine.outputs]
-    check_input(folder, manifest, engine)
-    package = Package(folder, manifest, engine, decoder)
-    package.warm()
+    path = verify_files(folder, manifest)
+    package = load(folder, manifest, path, threads)
     package.golden = compare_golden(package)
     if package.golden is not None and package.golden > 1.0:
         raise PackageError(
@@ -147,14 +105,62 @@ def open_package(folder: Path, threads: int = 1) -> Package:
     return package
 
 
+def load(folder: Path, manifest: Manifest, path: Path, threads: int = 1) -> Package:
+    """The model at `path`, whose files were verified, loaded and warm. Raises PackageError."""
+    try:
+        decoders.load(manifest.decoder)
+        fit = Fit(manifest.shape, manifest.outputs)
+        engine = backends.load(manifest.backend, path, threads, manifest.provider, fit)
+    except (EngineError, DecoderError) as error:
+        raise PackageError(f"{folder}: {error}") from error
+    check_input(folder, manifest, engine)
+    warm(folder, engine)
+    decoder = _decoder(folder, manifest, engine)
+    engine.outputs = [_varying(tensor, decoder) for tensor in engine.outputs]
+    return Package(folder, manifest, engine, decoder)
+
+
+def warm(folder: Path, engine: Engine) -> None:
+    """Run it a few times off the lane: the first runs page in weights and choose kernels. Raises PackageError.
+
+    Sizes of outputs that the file leaves open are then those of these runs.
+    """
+    try:
+        for _ in range(3):
+            engine.invoke()
+        shapes = [engine.output(index).shape for index in range(len(engine.outputs))]
+    except Exception as error:  # each engine has its own kinds
+        raise PackageError(f"{folder}: the model loads but does not run: {first_line(error)}") from error
+    engine.outputs = [
+        tensor._replace(shape=shape) if tensor.unknown or not tensor.shape else tensor
+        for tensor, shape in zip(engine.outputs, shapes)
+    ]
+
+
+def _decoder(folder: Path, manifest: Manifest, engine: Engine) -> Decoder:
+    """Raises PackageError with what the model's outputs are."""
+    try:
+        shapes = [tensor.shape for tensor in engine.outputs]
+        return decoders.make(manifest.decoder, manifest.labels, manifest.options, shapes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(map(str, first["loc"]))
+        raise PackageError(f"{folder}/manifest.yaml: options.{option}: {first['msg']}") from error
+    except DecoderError as error:
+        outputs = ", ".join(map(str, engine.outputs)) or "none"
+        raise PackageError(f"{folder}: {error} (outputs: {outputs})") from error
+
+
 def _varying(output: Tensor, decoder: Decoder) -> Tensor:
-    """An unknown size is 1, as that of the batch, except where the decoder allows it to change."""
+    """An open size is that of the first run, except where the decoder allows it to change."""
     return output._replace(unknown=tuple(axis for axis in output.unknown if axis == decoder.varying_axis))
 
 
 def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
     """Raises PackageError unless the manifest's input section fits the model's input."""
-    shape = engine.inputs[0].shape
+    shape, dtype = engine.inputs[0].shape, np.dtype(engine.inputs[0].dtype)
+    if dtype.kind not in "fiu":
+        raise PackageError(f"{folder}: the model's input {engine.inputs[0]} holds no numbers that a lane has")
     mismatch = ""
     if manifest.window and manifest.window.shape != shape:
         mismatch = f"window makes an input {manifest.window.shape}"
@@ -176,6 +182,9 @@ def _picture_mismatch(picture: Picture, shape: tuple[int, ...]) -> str:
     channels = next((shape[axis] for axis in (3, 1) if len(shape) == 4 and shape[axis] in counts), 0)
     if not channels:
         return f"a {kind} needs an input [1, height, width, {' or '.join(map(str, counts))}]"
+    sides = shape[1:3] if shape[3] == channels else shape[2:]
+    if min(sides) < MIN_SIDE:
+        return f"a picture has at least {MIN_SIDE} x {MIN_SIDE} pixels"
     return "" if channels == picture.channels else f"picture.colour is {picture.colour}"
 
 
@@ -183,44 +192,5 @@ def compare_golden(package: Package) -> float | None:
     """Worst difference from the golden outputs in units of the tolerance; None without golden outputs."""
     if not package.manifest.golden:
         return None
-    path = package.folder / package.manifest.golden
-    arrays = _load_golden(path)
-    try:
-        return max(_golden_row(package, arrays, row) for row in range(len(arrays["input_0"])))
-    except (KeyError, ValueError, IndexError, ModelFault) as error:
-        raise PackageError(f"{path}: does not fit the model: {error}") from error
-
-
-def _load_golden(path: Path) -> dict[str, Array]:
-    """Its arrays by name. Raises PackageError."""
-    try:
-        golden = np.load(path, allow_pickle=False)
-        if isinstance(golden, np.ndarray):
-            raise ValueError("a single array, not an archive of them")
-        with golden:
-            arrays: dict[str, Array] = {name: golden[name] for name in golden.files}
-    except UNREADABLE as error:
-        raise PackageError(f"{path}: cannot be read: {error}") from error
-    if not arrays.get("input_0", np.empty(0)).size or not any(name.startswith("output_") for name in arrays):
-        raise PackageError(f"{path}: no golden outputs: it needs arrays input_0 and output_0, a row for each sample")
-    return arrays
-
-
-def _golden_row(package: Package, arrays: dict[str, Array], row: int) -> float:
-    engine = package.engine
-    for index in range(len(engine.inputs)):
-        engine.input(index)[...] = arrays[f"input_{index}"][row]
-    package.outputs.invoke(engine)
-    worst = 0.0
-    for index, tensor in enumerate(engine.outputs):
-        if f"output_{index}" not in arrays:
-            continue
-        difference = np.abs(engine.output(index)[0].astype(np.float64) - arrays[f"output_{index}"][row]).max()
-        tolerance = GOLDEN_STEPS if tensor.scale else GOLDEN_REAL
-        worst = max(worst, float(np.nan_to_num(difference, nan=np.inf)) / tolerance)  # NaN would compare as a match
-    return worst
-
-
-def digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
+    path = file_inside(package.folder, package.manifest.golden)
+    return golden.compare(path, package.engine, package.outputs)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from agent.package import digest
+import numpy as np
 
-FLOAT, INT64, BOOL = 1, 7, 9
+from agent.checksums import digest
+
+FLOAT, UINT8, INT64, BOOL = 1, 2, 7, 9
 IR_VERSION, OPSET = 8, 13
 PICTURE = (1, 3, 32, 32)
 # What a model does with a bright input; it gives a score of 0.5 or more for a dark one.
@@ -81,13 +83,63 @@ def package(folder: Path, content: bytes, decoder: str, section: str) -> Path:
     return folder
 
 
-def model(
-    nodes: Sequence[Node], constants: Sequence[Value], shape: Sequence[int], outputs: dict[str, Sequence[int | str]]
+def scorer(
+    shape: Sequence[int | str] = PICTURE,
+    *,
+    name: str = "x",
+    last: str = "Sigmoid",
+    weights: str = "",
+    others: dict[str, Sequence[int | str]] | None = None,
+    output: Sequence[int] = (1, 4),
 ) -> bytes:
-    """ModelProto with one input `x`. A size of an output that is a name is unknown."""
+    """Scores that depend on the mean of the input. last: the operator that makes them. weights: the file that has them.
+
+    others: more inputs, which nothing reads.
+    """
+    count = int(np.prod(output))
+    nodes: list[Node] = [
+        ("ReduceMean", [name], "mean", {"keepdims": 0}),
+        ("Mul", ["mean", "gain"], "values", {}),
+        (last, ["values"], "flat", {}),
+        ("Reshape", ["flat", "sizes"], "y", {}),
+    ]
+    gain = [9.0 - 5.0 * number for number in range(count)]
+    constants: list[Value] = [("gain", gain, [count], FLOAT), ("sizes", list(output), [len(output)], INT64)]
+    content = model(nodes, constants, shape, {"y": output}, name=name, others=others, external={"gain": weights})
+    return content
+
+
+def detections(order: str, moving: bool = True) -> bytes:
+    """Boxes, classes, scores and the number as four outputs. order: their letters b, c, s, n, which are the names."""
+    nodes: list[Node] = [("ReduceMean", ["x"], "mean", {"keepdims": 0}), ("Mul", ["mean", "moving"], "change", {})]
+    nodes += [("Mul", [f"all_{letter}", "change"], f"part_{letter}", {}) for letter in "bs"]
+    nodes += [("Add", [f"part_{letter}", f"all_{letter}"], letter, {}) for letter in "bs"]
+    nodes += [("Identity", [f"all_{letter}"], letter, {}) for letter in "cn"]
+    constants: list[Value] = [
+        ("moving", [0.3 * moving], [1], FLOAT),
+        ("all_b", [0.1, 0.2, 0.4, 0.5] * 10, [1, 10, 4], FLOAT),
+        ("all_c", [2.0, 1.0] * 5, [1, 10], FLOAT),
+        ("all_s", [0.7, 0.04] * 5, [1, 10], FLOAT),
+        ("all_n", [10.0], [1], FLOAT),
+    ]
+    shapes: dict[str, Sequence[int]] = {"b": [1, 10, 4], "c": [1, 10], "s": [1, 10], "n": [1]}
+    return model(nodes, constants, PICTURE, {letter: shapes[letter] for letter in order})
+
+
+def model(
+    nodes: Sequence[Node],
+    constants: Sequence[Value],
+    shape: Sequence[int | str],
+    outputs: Mapping[str, Sequence[int | str]],
+    *,
+    name: str = "x",
+    others: Mapping[str, Sequence[int | str]] | None = None,
+    external: Mapping[str, str] | None = None,
+) -> bytes:
+    """ModelProto. A size that is a name is open. external: of a constant, the file beside the model that has it."""
     graph = b"".join(_part(1, _node(*node)) for node in nodes) + _part(2, b"test")
-    graph += b"".join(_part(5, _tensor(*value)) for value in constants)
-    graph += _part(11, _value_info("x", shape))
+    graph += b"".join(_part(5, _tensor(*value, file=(external or {}).get(value[0], ""))) for value in constants)
+    graph += b"".join(_part(11, _value_info(*item)) for item in {name: shape, **(others or {})}.items())
     graph += b"".join(_part(12, _value_info(name, sizes)) for name, sizes in outputs.items())
     return _number(1, IR_VERSION) + _part(7, graph) + _part(8, _part(1, b"") + _number(2, OPSET))
 
@@ -101,9 +153,16 @@ def _node(operator: str, inputs: Sequence[str], output: str, attributes: dict[st
     return parts
 
 
-def _tensor(name: str, values: Sequence[float], shape: Sequence[int], kind: int) -> bytes:
-    raw = struct.pack(f"<{len(values)}{'f' if kind == FLOAT else 'q'}", *values)
-    return b"".join(_number(1, size) for size in shape) + _number(2, kind) + _part(8, name.encode()) + _part(9, raw)
+def raw_values(values: Sequence[float], kind: int = FLOAT) -> bytes:
+    return struct.pack(f"<{len(values)}{'f' if kind == FLOAT else 'q'}", *values)
+
+
+def _tensor(name: str, values: Sequence[float], shape: Sequence[int], kind: int, file: str = "") -> bytes:
+    head = b"".join(_number(1, size) for size in shape) + _number(2, kind) + _part(8, name.encode())
+    if not file:
+        return head + _part(9, raw_values(values, kind))
+    entry = _part(13, _part(1, b"location") + _part(2, file.encode()))
+    return head + entry + _number(14, 1)  # TensorProto.EXTERNAL
 
 
 def _value_info(name: str, shape: Sequence[int | str]) -> bytes:

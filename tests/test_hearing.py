@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from agent import ledger, package
+from agent.checksums import digest
 from agent.cli import cli
 from agent.data import Evidence
 from agent.errors import PackageError
@@ -39,7 +41,7 @@ WEIGHTS = PUBLIC / "yamnet_audio_classifier_with_metadata.tflite"
 def yamnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As `reflexd model init` makes it."""
     folder = tmp_path_factory.mktemp("models") / "yamnet"
-    assert init.init(WEIGHTS, folder, None, False) == 0
+    assert init.init(WEIGHTS, folder, init.Request(), False) == 0
     return folder
 
 
@@ -48,7 +50,7 @@ def all_labels(yamnet: Path) -> Path:
     """The same without the groups: all 521 labels."""
     folder = yamnet.parent / "yamnet-521"
     folder.mkdir()
-    (folder / WEIGHTS.name).symlink_to(WEIGHTS)
+    shutil.copy(WEIGHTS, folder)
     lines = (yamnet / "manifest.yaml").read_text().splitlines(keepends=True)
     (folder / "manifest.yaml").write_text("".join(line for line in lines if not line.startswith("options:")))
     return folder
@@ -80,10 +82,12 @@ def test_golden_outputs_of_a_model_whose_input_has_one_axis_are_compared(yamnet:
         opened.engine.input(0)[...] = window
         opened.engine.invoke()
         rows.append(opened.engine.output(0)[0].copy())
-    (tmp_path / WEIGHTS.name).symlink_to(WEIGHTS)
-    (tmp_path / "manifest.yaml").write_text((yamnet / "manifest.yaml").read_text() + "golden: golden.npz\n")
+    shutil.copy(WEIGHTS, tmp_path)
     for offset, message in ((0.0, ""), (0.1, "another model")):
         np.savez(tmp_path / "golden.npz", input_0=windows, output_0=np.array(rows) + offset)
+        sums = f"files: {{golden.npz: {digest(tmp_path / 'golden.npz')}}}\n"
+        manifest = (yamnet / "manifest.yaml").read_text() + "golden: golden.npz\n" + sums
+        (tmp_path / "manifest.yaml").write_text(manifest)
         if message:
             with pytest.raises(PackageError, match=message):
                 package.open_package(tmp_path)
@@ -92,7 +96,7 @@ def test_golden_outputs_of_a_model_whose_input_has_one_axis_are_compared(yamnet:
 
 
 def test_a_group_with_an_unknown_label_is_refused(yamnet: Path, tmp_path: Path) -> None:
-    (tmp_path / WEIGHTS.name).symlink_to(WEIGHTS)
+    shutil.copy(WEIGHTS, tmp_path)
     manifest = (yamnet / "manifest.yaml").read_text().replace('["Screaming"]', '["Skreaming"]')
     (tmp_path / "manifest.yaml").write_text(manifest)
     with pytest.raises(

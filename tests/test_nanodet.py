@@ -9,8 +9,8 @@ from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders import nanodet
 from agent.decoders.base import Decoder, DecoderError, Finding
-from agent.modeltools.init import manifest_text
-from tests.shared import PUBLIC, ROOT, needs_recordings
+from agent.modeltools.init import Request, make_manifest
+from tests.shared import NANODET, PUBLIC, needs_recordings
 from tests.test_public_models import infer
 
 BINS = 8
@@ -85,6 +85,10 @@ def test_any_numbers_are_accepted(value: float, at: int) -> None:
     tensors = outputs()
     add_detection(tensors, 1, 3, 0, 0.9, (1, 1, 1, 1))
     tensors[at][...] = value
+    if at == 0 and value > 1:
+        with pytest.raises(DecoderError, match="is no probability"):
+            make()(tensors)
+        return
     for finding in make()(tensors):
         assert isinstance(finding, Finding) and 0.0 <= finding.score <= 1.0 and finding.box
         assert np.isfinite(finding.box).all() and min(finding.box) >= 0.0 and max(finding.box) <= 1.0
@@ -123,7 +127,7 @@ def test_the_public_model_finds_cats_and_dogs_where_the_ssd_does() -> None:
     """Boxes as the SSD's authors publish them, left, top, width, height; the two networks differ on cat or dog."""
     pytest.importorskip("onnxruntime")
     published = [(54, 396, 393, 196), (602, 157, 394, 447), (389, 197, 278, 409)]
-    findings, _ = infer(ROOT / "tests/data/nanodet", PUBLIC / "cats_and_dogs.jpg")
+    findings, _ = infer(NANODET, PUBLIC / "cats_and_dogs.jpg")
     assert {finding.label for finding in findings} <= {"cat", "dog"}
     boxes = [np.array(finding.box) * [1200, 600, 1200, 600] for finding in findings if finding.box]
     for left, top, width, height in published:
@@ -133,7 +137,7 @@ def test_the_public_model_finds_cats_and_dogs_where_the_ssd_does() -> None:
 @needs_recordings
 def test_model_init_recognises_it() -> None:
     pytest.importorskip("onnxruntime")
-    text = manifest_text(PUBLIC / "object_detection_nanodet_2022nov_int8.onnx", "")
+    text = make_manifest(PUBLIC / "object_detection_nanodet_2022nov_int8.onnx", Request()).text
     assert "decoder: nanodet" in text and text.count("class-") == 80
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
+from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +19,15 @@ from agent.data import Array
 from agent.section import Kind
 from agent.yamlfile import YamlError
 
+MAX_TENSOR_BYTES = 1 << 28  # of an input or output: more is no model for a lane
+INSTALL = {"onnxruntime": "scripts/setup onnx"}  # a Python package that is missing: the command that installs it
+
 
 class Tensor(NamedTuple):
     """real value = (stored - zero_point) * scale; scale 0 means not quantised.
 
     shape: with 1 where the size is unknown. unknown: these axes; of a package's outputs, those that may change from run
-    to run.
+    to run. signature: its name there, where the file has a signature.
     """
 
     name: str
@@ -31,6 +36,24 @@ class Tensor(NamedTuple):
     scale: float = 0.0
     zero_point: int = 0
     unknown: tuple[int, ...] = ()
+    signature: str = ""
+
+    def __str__(self) -> str:
+        return f"'{self.name}' {list(self.shape)} {np.dtype(self.dtype).name}"
+
+
+class Fit(NamedTuple):
+    """What a manifest says of the tensors.
+
+    shape: of the input, where the file leaves sizes open. outputs: names, in the decoder's order; empty for all outputs
+    in the file's order.
+    """
+
+    shape: Sequence[int] = ()
+    outputs: Sequence[str] = ()
+
+
+AS_IT_IS = Fit()
 
 
 class EngineError(Exception):
@@ -42,9 +65,10 @@ class Engine(ABC):
 
     inputs: list[Tensor]
     outputs: list[Tensor]
+    has_memory: ClassVar[bool] = False  # its outputs depend on the inputs before, too
 
     @abstractmethod
-    def __init__(self, path: Path, threads: int, provider: str = "") -> None:
+    def __init__(self, path: Path, threads: int, provider: str = "", fit: Fit = AS_IT_IS) -> None:
         """Raises EngineError."""
 
     @abstractmethod
@@ -92,16 +116,85 @@ def load_parameters(path: Path, kind: type[Kind]) -> Kind:
         raise EngineError(str(error)) from error
 
 
-def load(backend: str, path: Path, threads: int = 1, provider: str = "") -> Engine:
+def load(backend: str, path: Path, threads: int = 1, provider: str = "", fit: Fit = AS_IT_IS) -> Engine:
     """The engine of agent/backends/<backend>.py with this model. Raises EngineError."""
     try:
         module = importlib.import_module(f"agent.backends.{backend}")
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("agent.backends."):
             raise EngineError(f"no backend '{backend}'") from error
-        raise EngineError(f"backend '{backend}' needs the Python package '{error.name}'") from error
+        command = INSTALL.get(error.name or "", "scripts/setup")
+        needs = f"backend '{backend}' needs the Python package '{error.name}'"
+        raise EngineError(f"{needs}: run '{command}', which installs it") from error
+    except (ValueError, TypeError) as error:  # a name that cannot be one of a file
+        raise EngineError(f"no backend '{backend!r}'") from error
     kind: Any = getattr(module, "Engine", Engine)
     if inspect.isabstract(kind):
         raise EngineError(f"no backend '{backend}'")
-    engine: Engine = kind(path, threads, provider)
+    engine: Engine = kind(path, threads, provider, fit)
+    if fit.shape and engine.inputs[0].shape != tuple(fit.shape):
+        raise EngineError(f"shape {list(fit.shape)} is not that of the input {engine.inputs[0]}")
     return engine
+
+
+Size = int | str | None  # of an axis; open where it is no number, or below 1
+
+
+def input_shape(name: str, sizes: Sequence[Size], given: Sequence[int]) -> tuple[int, ...]:
+    """The shape of an input on a lane. sizes: as the file has them; given: by the manifest. Raises EngineError.
+
+    A first size that is open is that of the batch: one sample.
+    """
+    described = f"[{', '.join(str(size or '?') for size in sizes)}]"
+    shape = [int(size) if isinstance(size, int) and size > 0 else 0 for size in sizes]
+    if len(shape) > 1 and not shape[0]:
+        shape[0] = 1
+    if given:
+        if len(given) != len(shape) or any(size not in (0, new) or new < 1 for size, new in zip(shape, given)):
+            raise EngineError(f"shape {list(given)} does not fit input '{name}' {described}")
+        shape = list(given)
+    if 0 in shape:
+        example = ",".join(str(size or sizes[axis] or "SIZE").upper() for axis, size in enumerate(shape))
+        raise EngineError(
+            f"input '{name}' {described} leaves sizes open: state them, 'model init --shape {example}' with numbers"
+            " ('shape: [...]' in manifest.yaml)"
+        )
+    if len(shape) > 1 and shape[0] != 1:
+        batch = f"input '{name}' {described} takes {shape[0]} samples at a time, and a lane has one"
+        raise EngineError(f"{batch}: export the model with a batch of 1")
+    return tuple(shape)
+
+
+def check_bytes(tensor: Tensor) -> Tensor:
+    """The same, before its memory is allocated. Raises EngineError."""
+    size = prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+    if size > MAX_TENSOR_BYTES:
+        raise EngineError(f"tensor {tensor} has {size:,} bytes; at most {MAX_TENSOR_BYTES:,} are allowed")
+    return tensor
+
+
+def require_one_input(described: Sequence[str]) -> None:
+    """described: each input's name and shape. Raises EngineError."""
+    if len(described) != 1:
+        advice = "export the model with the others as constants" if described else "it computes nothing from a sample"
+        raise EngineError(f"the model has {len(described)} inputs ({'; '.join(described)}), a lane fills one: {advice}")
+
+
+def choose(names: Sequence[Sequence[str]], wanted: Sequence[str]) -> list[int]:
+    """Indices of the outputs that are wanted, by any of their names, or by their number. Raises EngineError."""
+    if not wanted:
+        return list(range(len(names)))
+    indices = [_index(names, name) for name in wanted]
+    if len(set(indices)) < len(indices):
+        raise EngineError(f"outputs {', '.join(wanted)}: one of them appears twice")
+    return indices
+
+
+def _index(names: Sequence[Sequence[str]], name: str) -> int:
+    index = next((number for number, each in enumerate(names) if name in each), None)
+    if index is None and name.isdecimal() and int(name) < len(names):
+        index = int(name)
+    if index is None:
+        known = ", ".join(" or ".join(dict.fromkeys(filter(None, each))) for each in names)
+        raise EngineError(f"no output '{name}'; the model has {known}")
+    return index

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 
 from agent.backends import base
-from agent.backends.base import EngineError, Tensor
+from agent.backends.base import AS_IT_IS, EngineError, Fit, Tensor
 from agent.data import Array
 
 PROVIDERS = {
@@ -30,21 +30,25 @@ DTYPES = {
     "tensor(int8)": np.int8,
     "tensor(int32)": np.int32,
     "tensor(int64)": np.int64,
+    "tensor(double)": np.float64,
+    "tensor(bool)": np.bool_,
 }
+INPUT_TYPES = set(DTYPES) - {"tensor(double)", "tensor(bool)"}
 
 
 class Engine(base.Engine):
     """A session with its inputs bound once; on the CPU the tensors are the arrays of the binding."""
 
-    def __init__(self, path: Path, threads: int, provider: str = "") -> None:
+    def __init__(self, path: Path, threads: int, provider: str = "", fit: Fit = AS_IT_IS) -> None:
         providers = _providers(provider, path)
         try:
             self.session = ort.InferenceSession(str(path), _settings(threads), providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime's own exceptions share no public base class
             raise EngineError(f"ONNX Runtime refuses {path.name}: {_reason(error)}") from error
         _refuse_fallback(provider, self.session.get_providers())
-        self.inputs = [_tensor(node) for node in self.session.get_inputs()]
-        self.outputs = [_tensor(node) for node in self.session.get_outputs()]
+        self.inputs = [_input(self.session.get_inputs(), fit.shape)]
+        outputs = self.session.get_outputs()
+        self.outputs = [_tensor(outputs[index]) for index in base.choose([[o.name] for o in outputs], fit.outputs)]
         self.binding = self.session.io_binding()
         self.arrays = [np.zeros(tensor.shape, tensor.dtype) for tensor in self.inputs]
         self._bind_inputs()
@@ -126,10 +130,17 @@ def _refuse_fallback(provider: str, running: Sequence[str]) -> None:
         )
 
 
+def _input(nodes: Sequence[Any], shape: Sequence[int]) -> Tensor:
+    base.require_one_input([f"'{node.name}' {node.shape} {node.type}" for node in nodes])
+    if nodes[0].type not in INPUT_TYPES:
+        raise EngineError(f"input '{nodes[0].name}' is {nodes[0].type}, which no lane can fill")
+    return base.check_bytes(_tensor(nodes[0])._replace(shape=base.input_shape(nodes[0].name, nodes[0].shape, shape)))
+
+
 def _tensor(node: Any) -> Tensor:
+    """With 1 where a size is open; that of an output may be the number of detections."""
     if node.type not in DTYPES:
-        raise EngineError(f"tensor '{node.name}' is {node.type}, which no lane can fill")
-    # A named size (batch, length) is 1 on a lane; that of an output may be the number of detections.
-    sizes = [size if isinstance(size, int) and size > 0 else 0 for size in node.shape]
+        raise EngineError(f"output '{node.name}' is {node.type}, which no decoder reads: choose others ('outputs')")
+    sizes = [size if isinstance(size, int) and size > 0 else 0 for size in node.shape or ()]
     unknown = tuple(axis for axis, size in enumerate(sizes) if not size)
     return Tensor(node.name, tuple(size or 1 for size in sizes), DTYPES[node.type], unknown=unknown)

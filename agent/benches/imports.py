@@ -19,7 +19,20 @@ TOPS = ("agent", "drivers", "models")
 # From low to high: a room imports only rooms before it.
 ROOMS = (
     *("errors", "data", "drivers", "yamlfile", "section", "options"),
-    *("box", "manifest", "backends", "decoders", "outputs", "package", "prepare", "vision", "gates"),
+    *(
+        "box",
+        "files",
+        "manifest",
+        "backends",
+        "decoders",
+        "outputs",
+        "checksums",
+        "golden",
+        "package",
+        "prepare",
+        "vision",
+        "gates",
+    ),
     *("keys", "ledger", "ledger_text", "commands", "rules", "tape", "perception", "arrival", "lane", "offline"),
     *(
         "config",

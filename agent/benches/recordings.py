@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
 from agent import package
 from agent.errors import DataError
-from agent.modeltools.init import manifest_text
+from agent.modeltools.init import Request, make_manifest
 from agent.package import Package
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside the project; not part of it
@@ -37,7 +38,7 @@ def movenet(data: Path) -> Package:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "movenet"
         folder.mkdir()
-        (folder / file.name).symlink_to(file.resolve())
-        text = manifest_text(file, "movenet").replace("fit: stretch", "fit: letterbox")
+        shutil.copy(file, folder)
+        text = make_manifest(file, Request("movenet")).text.replace("fit: stretch", "fit: letterbox")
         (folder / "manifest.yaml").write_text(text)
         return package.open_package(folder)

@@ -60,6 +60,8 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
         "models, figures",
         {
             "package": "a model on disk",
+            "golden": "expected outputs",
+            "checksums": "sha256 of its files",
             "outputs": "outputs, checked",
             "manifest": "the package's manifest",
             "backends": "engines",
@@ -73,6 +75,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
         {
             "drivers": "a file for each device",
             "box": "signals, cores, systemd",
+            "files": "bounded reading",
             "yamlfile": "YAML, line numbers",
             "section": "wrong keys and values",
             "options": "shared options",

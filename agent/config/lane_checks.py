@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import ValidationError
 
 from agent import package
+from agent.checksums import verify_files
 from agent.config.models import NAME, Config, LaneConfig
 from agent.decoders import base as decoders
 from agent.errors import PackageError
@@ -45,7 +46,7 @@ def bad_name(document: Document, place: Place, name: str) -> Iterator[str]:
 def _bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
     try:
         folder = package.find(model, document.path.resolve().parent)
-        package.verify_file(folder, package.read(folder))
+        verify_files(folder, package.read(folder))
     except PackageError as error:
         yield from (f"{document.at(place)}: {line}" for line in str(error).splitlines())
 

@@ -6,11 +6,19 @@ import importlib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
+from pydantic import ValidationError
+
 from agent.data import Array, Box
 from agent.section import Section
+
+MAX_PROBABILITY = 1.05  # quantised outputs go a little beyond 1; logits do not stop there
+# What computing with shapes of any model may raise
+UNFIT = (LookupError, ValueError, TypeError, ArithmeticError, MemoryError)
 
 
 class Finding(NamedTuple):
@@ -34,6 +42,7 @@ class Decoder(ABC):
     """Made once per lane; called once per inference with float32 outputs in the model's order."""
 
     Options: ClassVar[type[DecoderOptions]] = DecoderOptions
+    NEEDS: ClassVar[str] = ""  # the outputs that it reads, for messages
     # float32 [17, 3] of the newest inference: y, x, score; for a second model. None where a network has none.
     keypoints: Array | None = None
     # Which axis of each output may have another size in each inference, where the model does not fix it: of detections
@@ -47,9 +56,46 @@ class Decoder(ABC):
 
     @abstractmethod
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
-        """Findings of one inference. Must accept any numbers, NaN included. Raises DecoderError for outputs that
-        contradict each other.
+        """Findings of one inference, of any numbers, NaN included. Raises DecoderError where they contradict each other
+        or the format: a score that is no probability.
         """
+
+    def scores(self, outputs: Sequence[Array]) -> Array | None:
+        """The values that must be probabilities, of any shape; None where there are none."""
+        return None
+
+    def mistake(self, outputs: Sequence[Array]) -> str:
+        """Why these outputs cannot be of this format; empty where they can. For `model verify`, not for a lane."""
+        scores = self.scores(outputs)
+        return not_probabilities(scores) if scores is not None else ""
+
+
+def probability(score: float) -> float:
+    """The score, at most 1. Raises DecoderError where it is no probability."""
+    if score > MAX_PROBABILITY:
+        raise DecoderError(f"a score of {score:g} is no probability")
+    return min(score, 1.0)
+
+
+def not_probabilities(scores: Array) -> str:
+    """The range of the scores where they are none; empty where all may be."""
+    if not scores.size or (scores.min() >= 1 - MAX_PROBABILITY and scores.max() <= MAX_PROBABILITY):
+        return ""
+    return f"its scores are from {scores.min():.4g} to {scores.max():.4g}, which are no probabilities"
+
+
+def softmax(values: Array) -> Array:
+    """Of the last axis. NaN where undefined."""
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        powers = np.exp(values - values.max(axis=-1, keepdims=True))
+        shares: Array = powers / powers.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def sigmoid(values: Array) -> Array:
+    with np.errstate(over="ignore"):
+        result: Array = 1.0 / (1.0 + np.exp(-values))
+    return result
 
 
 def require_window(shape: tuple[int, ...], rows: float, width: int, need: str) -> None:
@@ -61,15 +107,36 @@ def require_window(shape: tuple[int, ...], rows: float, width: int, need: str) -
 def make(name: str, labels: Sequence[str], options: dict[str, Any], shapes: Sequence[tuple[int, ...]]) -> Decoder:
     """The decoder of agent/decoders/<name>.py. Raises DecoderError, pydantic.ValidationError."""
     decoder: type[Decoder] = load(name).Decoder
-    return decoder(labels, decoder.Options.model_validate(options), shapes)
+    try:
+        return decoder(labels, decoder.Options.model_validate(options), shapes)
+    except ValidationError:
+        raise
+    except UNFIT as error:
+        raise DecoderError(f"{name} needs {decoder.NEEDS}; the model gives {list(shapes)}") from error
 
 
 def load(name: str) -> ModuleType:
     """The module agent/decoders/<name>.py. Raises DecoderError."""
+    module = _module(name)
+    if module is None:
+        raise DecoderError(f"no decoder '{name}'; there is {', '.join(names())}")
+    return module
+
+
+def _module(name: str) -> ModuleType | None:
     try:
         module = importlib.import_module(f"agent.decoders.{name}")
-    except ModuleNotFoundError as error:
-        raise DecoderError(f"no decoder '{name}'") from error
-    if inspect.isabstract(getattr(module, "Decoder", Decoder)):
-        raise DecoderError(f"no decoder '{name}'")
-    return module
+    except (ModuleNotFoundError, ValueError, TypeError):  # a name that cannot be one of a file
+        return None
+    return None if inspect.isabstract(getattr(module, "Decoder", Decoder)) else module
+
+
+def names() -> list[str]:
+    """Of all decoders."""
+    files = (path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+    return sorted(name for name in files if _module(name))
+
+
+def needs() -> str:
+    """What each decoder reads, for messages."""
+    return "; ".join(f"{name}: {load(name).Decoder.NEEDS}" for name in names())

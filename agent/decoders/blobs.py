@@ -52,6 +52,7 @@ class Decoder(base.Decoder):
     """
 
     Options = Options
+    NEEDS = "one output [1, height, width, 1] of foreground 0..1"
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__(labels, options, shapes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
+from math import prod
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -18,6 +19,9 @@ class Options(DecoderOptions):
 
     min_score: float = Field(0.1, ge=0, le=1, description="labels below this are not reported")
     top: int = Field(5, ge=1, description="report at most this many labels")
+    activation: Literal["none", "softmax", "sigmoid"] = Field(
+        "none", description="of a model that ends in logits: softmax where labels exclude each other, else sigmoid"
+    )
     groups: dict[str, list[str]] = Field(
         {},
         max_length=64,
@@ -26,13 +30,16 @@ class Options(DecoderOptions):
 
 
 class Decoder(base.Decoder):
-    """Output [1, labels] of scores 0..1."""
+    """Output [1, labels] of scores 0..1, or of logits with an activation."""
 
     Options = Options
+    NEEDS = "one output [1, labels]"
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__(labels, options, shapes)
-        count = shapes[0][-1]
+        count = prod(shapes[0])
+        if len(shapes) != 1 or count not in (*shapes[0], 1):
+            raise DecoderError(f"one score per label is one output [1, labels]; the model gives {list(shapes)}")
         if count != len(self.labels):
             raise DecoderError(f"the model gives {count} scores and the manifest names {len(self.labels)} labels")
         self.groups = [
@@ -50,13 +57,27 @@ class Decoder(base.Decoder):
         raise DecoderError(f"options.groups.{group}: the model has no label '{label}'{hint}")
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
-        scores = outputs[0].reshape(-1).tolist()
+        scores = self.scores(outputs).tolist()
         min_score = self.options.min_score
         labelled = [(group, _highest(scores, members)) for group, members in self.groups] or zip(self.labels, scores)
-        findings = [Finding(label, min(score, 1.0)) for label, score in labelled if score >= min_score]
+        findings = [Finding(label, base.probability(score)) for label, score in labelled if score >= min_score]
         if len(findings) > 1:
             findings.sort(key=lambda finding: -finding.score)
         return findings[: self.options.top]
+
+    def scores(self, outputs: Sequence[Array]) -> Array:
+        values = outputs[0].reshape(-1)
+        if self.options.activation == "none":
+            return values
+        return base.softmax(values) if self.options.activation == "softmax" else base.sigmoid(values)
+
+    def mistake(self, outputs: Sequence[Array]) -> str:
+        reason = super().mistake(outputs)
+        advice = (
+            "if they are logits, set 'options: {activation: softmax}' (model init --activation softmax), or sigmoid"
+            " where labels do not exclude each other"
+        )
+        return f"{reason}: {advice}" if reason else ""
 
 
 def _highest(scores: list[float], indices: list[int]) -> float:

@@ -48,6 +48,7 @@ class Decoder(base.Decoder):
     """Output [1, rows, 51]: x, y, score of 17 joints, positions in sizes of the person, y down, newest row last."""
 
     Options = Options
+    NEEDS = "a window of keypoints [1, rows, 51] (backend signal)"
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__(labels, options, shapes)

@@ -28,12 +28,14 @@ class Decoder(base.Decoder):
     """Output [1, rows, columns, labels] of scores 0..1."""
 
     Options = Options
+    NEEDS = "one output [1, rows, columns, labels]"
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__(labels, options, shapes)
-        if len(shapes[0]) != 4 or shapes[0][3] != len(self.labels):
+        if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][3] != len(self.labels):
             raise DecoderError(
-                f"grid needs [1, rows, columns, {len(self.labels)}] for its labels; the model gives {shapes[0]}"
+                f"grid needs one output [1, rows, columns, {len(self.labels)}] for its labels; the model gives"
+                f" {list(shapes)}"
             )
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
@@ -45,10 +47,13 @@ class Decoder(base.Decoder):
             findings += [Finding(label, score, box) for score, box in scored]
         return findings
 
+    def scores(self, outputs: Sequence[Array]) -> Array:
+        return outputs[0]
+
 
 def boxes(scores: Array, threshold: float, min_cells: int = 1) -> list[tuple[float, Box]]:
     """Groups of cells that touch by side or corner: the highest score of each and the box around it, best first."""
-    scored = [(min(float(scores[part].max()), 1.0), box) for part, box in _groups(scores, threshold, min_cells)]
+    scored = [(base.probability(float(scores[part].max())), box) for part, box in _groups(scores, threshold, min_cells)]
     return sorted(scored, reverse=True)
 
 
@@ -58,7 +63,7 @@ def _exclusive_findings(scores: Array, labels: Sequence[str], threshold: float, 
     for part, box in _groups(scores.sum(axis=2), threshold, min_cells):
         inside = scores[part]
         number = int(np.nan_to_num(inside, posinf=1.0).sum(axis=0).argmax())
-        findings.append(Finding(labels[number], min(float(inside[:, number].max()), 1.0), box))
+        findings.append(Finding(labels[number], base.probability(float(inside[:, number].max())), box))
     return sorted(findings, key=lambda finding: -finding.score)
 
 

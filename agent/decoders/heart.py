@@ -47,6 +47,7 @@ class Decoder(base.Decoder):
     """Output [1, length, 1]: the window in mV, newest last."""
 
     Options = Options
+    NEEDS = "a window of ECG [1, rows, 1] (backend signal)"
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__(labels, options, shapes)

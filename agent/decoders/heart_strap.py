@@ -33,6 +33,7 @@ class Decoder(base.Decoder):
     """
 
     Options = Options
+    NEEDS = "a window of a strap [1, rows, 3] (backend signal)"
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__(labels, options, shapes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import atan2, isfinite, pi
+from math import atan2, isfinite, pi, prod
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,12 @@ class Decoder(base.Decoder):
     """Output [1, 1, 17, 3]: y, x, score. `keypoints` keeps the newest ones, float32 [17, 3], for later stages."""
 
     Options = Options
+    NEEDS = "one output [1, 1, 17, 3]"
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__(labels, options, shapes)
-        if int(np.prod(shapes[0])) != KEYPOINTS * 3:
-            raise DecoderError(f"movenet needs an output [1, 1, 17, 3], the model gives {shapes[0]}")
+        if len(shapes) != 1 or shapes[0][-2:] != (KEYPOINTS, 3) or prod(shapes[0]) != KEYPOINTS * 3:
+            raise DecoderError(f"movenet needs an output [1, 1, 17, 3], the model gives {', '.join(map(str, shapes))}")
         self.keypoints = np.zeros((KEYPOINTS, 3), np.float32)
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
@@ -45,11 +46,14 @@ class Decoder(base.Decoder):
             return []
         ys, xs, scores = zip(*detected)
         box = Box(max(min(xs), 0.0), max(min(ys), 0.0), min(max(xs), 1.0), min(max(ys), 1.0))
-        findings = [Finding("person", min(sum(scores) / len(scores), 1.0), box)]
+        findings = [Finding("person", base.probability(sum(scores) / len(scores)), box)]
         lying = _lying(rows)
         if lying > 0:
             findings.append(Finding("lying", lying, box))
         return findings
+
+    def scores(self, outputs: Sequence[Array]) -> Array:
+        return outputs[0].reshape(KEYPOINTS, 3)[:, 2]
 
 
 def _lying(rows: Sequence[Sequence[float]]) -> float:

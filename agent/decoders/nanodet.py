@@ -37,6 +37,7 @@ class Decoder(base.Decoder):
     """
 
     Options = Options
+    NEEDS = "of each level scores [1, n * n, labels], then of each level distances [1, n * n, 4 * bins]"
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__(labels, options, shapes)
@@ -61,7 +62,7 @@ class Decoder(base.Decoder):
         )
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
-        scores = np.concatenate([output[0] for output in outputs[: self.levels]])
+        scores = self.scores(outputs)
         best = scores.max(axis=1)  # NaN where any score is
         at = np.flatnonzero(best >= self.options.min_score)
         at = at[np.argsort(-best[at], kind="stable")][: self.options.candidates]
@@ -73,7 +74,13 @@ class Decoder(base.Decoder):
         at, boxes = at[finite], boxes[finite]
         kinds = scores[at].argmax(axis=1)
         kept = _suppress(boxes, kinds, self.options.overlap, self.options.top)
-        return [Finding(self.labels[kinds[n]], min(float(best[at[n]]), 1.0), Box(*boxes[n].tolist())) for n in kept]
+        return [
+            Finding(self.labels[kinds[n]], base.probability(float(best[at[n]])), Box(*boxes[n].tolist())) for n in kept
+        ]
+
+    def scores(self, outputs: Sequence[Array]) -> Array:
+        scores: Array = np.concatenate([output[0] for output in outputs[: self.levels]])
+        return scores
 
 
 def _grid(n: int) -> tuple[Array, Array]:

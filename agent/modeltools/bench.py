@@ -12,13 +12,14 @@ from typing import Any
 import click
 import numpy as np
 
-from agent import package
+from agent import golden, package
 from agent.backends.base import Tensor
+from agent.checksums import file_inside, verify_files
 from agent.data import Array
 from agent.errors import PackageError
 from agent.manifest import Manifest
 from agent.outputs import ModelFault
-from agent.package import UNREADABLE, Package
+from agent.package import Package
 
 TIMES = ("name", "p50_ms", "p99_ms", "max_ms", "budget_ms", "verdict")
 COLUMNS = ("name", "version", "backend", "bytes", "labels", "budget_ms", "state")
@@ -66,7 +67,7 @@ def _state(folder: Path) -> dict[str, Any]:
         row |= {"version": manifest.version, "backend": manifest.backend, "budget_ms": manifest.budget_ms}
         row["bytes"] = os.path.getsize(path) if os.path.isfile(path) else None
         row["labels"] = len(package.labels(folder))
-        package.verify_file(folder, manifest)
+        verify_files(folder, manifest)
     except (PackageError, OSError) as error:
         missing = row["version"] is not None and row["bytes"] is None
         row |= {"state": MISSING if missing else DAMAGED, "mistakes": str(error).splitlines()}
@@ -144,14 +145,6 @@ def _run_times(opened: Package, inputs: Sequence[Array]) -> list[float]:
     return seconds[WARM_UP:]
 
 
-def try_inputs(opened: Package) -> None:
-    """Run it on its golden inputs, or on noise. Raises ModelFault, PackageError."""
-    inputs, _ = _samples(opened)
-    for number in range(NOISE):
-        _fill(opened, inputs, number)
-        opened.infer()
-
-
 def _fill(opened: Package, inputs: Sequence[Array], number: int) -> None:
     """Write row `number` of the inputs, which take turns, into the tensors."""
     for index, values in enumerate(inputs):
@@ -163,11 +156,8 @@ def _samples(opened: Package) -> tuple[list[Array], str]:
     """For each input [n, ...], and their origin: golden or noise."""
     inputs = opened.engine.inputs
     if opened.manifest.golden:
-        try:
-            with np.load(opened.folder / opened.manifest.golden, allow_pickle=False) as golden:
-                return [golden[f"input_{index}"] for index in range(len(inputs))], "golden"
-        except UNREADABLE as error:
-            raise PackageError(f"{opened.folder}: golden outputs cannot be read: {error}") from error
+        path = file_inside(opened.folder, opened.manifest.golden)
+        return [golden.load(path, opened.engine)["input_0"]], "golden"
     random = np.random.default_rng(0)
     return [noise(tensor, opened.manifest, random) for tensor in inputs], "noise"
 

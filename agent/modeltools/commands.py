@@ -9,6 +9,17 @@ import click
 from agent.options import json_option
 
 
+def _sizes(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, ...]:
+    sizes = tuple(int(size) if size.strip().isdecimal() else 0 for size in value.split(",")) if value else ()
+    if 0 in sizes:
+        raise click.BadParameter(f"expected sizes of at least 1 with commas between them, found {value!r}")
+    return sizes
+
+
+def _names(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in value.split(",")) if value else ()
+
+
 @click.group()
 def model() -> None:
     """Show, verify, list, benchmark and create model packages."""
@@ -28,7 +39,7 @@ def model_show(package: str, as_json: bool) -> None:
 @click.argument("package")
 @json_option
 def model_verify(package: str, as_json: bool) -> int:
-    """Check sha256, load, run, compare with the golden outputs. Exit code 2 if anything is wrong."""
+    """Check sha256, load, run on varied inputs, compare with the golden outputs. Exit code 2 if anything is wrong."""
     from agent.modeltools import show
 
     return show.verify(package, as_json)
@@ -59,10 +70,23 @@ def model_bench(packages: tuple[str, ...], as_json: bool) -> int:
 @click.option(
     "--into", type=click.Path(path_type=Path), help="Folder of the new package.  [default: FILE's name beside it]"
 )
-@click.option("--decoder", help="How to read its outputs, where the file does not say.")
+@click.option("--decoder", default="", help="How to read its outputs, where the file does not say.")
+@click.option("--shape", callback=_sizes, metavar="N,N,...", help="Of the input, where the file leaves sizes open.")
+@click.option("--outputs", callback=_names, metavar="NAME,...", help="Outputs that are read, in the decoder's order.")
+@click.option("--activation", type=click.Choice(["softmax", "sigmoid"]), help="Of a model that ends in logits.")
+@click.option("--picture", is_flag=True, help="The input is a picture, although it looks like features of sound.")
 @json_option
-def model_init(file: Path, into: Path | None, decoder: str | None, as_json: bool) -> int:
+def model_init(
+    file: Path,
+    into: Path | None,
+    decoder: str,
+    shape: tuple[int, ...],
+    outputs: tuple[str, ...],
+    activation: str | None,
+    picture: bool,
+    as_json: bool,
+) -> int:
     """Write the manifest for a public .tflite or .onnx FILE by reading it."""
     from agent.modeltools import init
 
-    return init.init(file, into, decoder, as_json)
+    return init.init(file, into, init.Request(decoder, shape, outputs, activation or "", picture), as_json)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import json
+import re
+import resource
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
-import numpy as np
+from pydantic import ValidationError
 
-from agent import package, yamlfile
+from agent import checksums, files, package, section, yamlfile
 from agent.backends import base as backends
-from agent.backends.base import Engine, EngineError, Tensor
+from agent.backends.base import EngineError, Fit
+from agent.decoders import base as decoders
+from agent.decoders.base import DecoderError
 from agent.errors import PackageError
+from agent.files import BadFile
+from agent.manifest import Manifest
+from agent.modeltools import guess
+from agent.modeltools.trial import trial
 
 SUFFIXES = {".tflite": "litert", ".onnx": "onnx"}
 MAX_LABEL_BYTES = 1_000_000
-SOUND_HZ, MIN_SOUND = 16_000, 4_000  # the usual rate of sound models; a shorter input is no sound
+TIMEOUT_S, MAX_MEMORY = 120, 8 << 30  # of the child process; bytes of address space
 # Of a model with AudioSet's classes (YAMNet), those that mean somebody needs help
 ALARMS = {
     "scream": ["Screaming"],
@@ -29,109 +37,147 @@ ALARMS = {
 }
 
 
-def init(file: Path, into: Path | None, decoder: str | None, as_json: bool) -> int:
+class Request(NamedTuple):
+    """What the user says of the model. shape, outputs: as in a manifest. picture: its input is one, in doubt."""
+
+    decoder: str = ""
+    shape: tuple[int, ...] = ()
+    outputs: tuple[str, ...] = ()
+    activation: str = ""
+    picture: bool = False
+
+
+class Made(NamedTuple):
+    """text: the manifest's. weights: names of the other files that the model reads. reads: its input, in words."""
+
+    text: str
+    weights: list[str]
+    reads: str
+    decoder: str
+
+
+def init(file: Path, into: Path | None, request: Request, as_json: bool) -> int:
     """Write manifest.yaml for FILE, which a child process loads once: a foreign file may crash the engine."""
     if file.suffix not in SUFFIXES:
         raise PackageError(f"{file}: expected a .tflite or .onnx file")
-    if not file.is_file():
-        raise PackageError(f"{file}: no such file")
+    _check(file, request)
     folder = into or file.with_suffix("")
     if (folder / "manifest.yaml").exists():
         raise PackageError(f"{folder}/manifest.yaml exists already: remove it first")
-    text = _text_from_child(file, folder, decoder)
-    yamlfile.parse(text.encode(), folder / "manifest.yaml")
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / file.name).exists():
-        (folder / file.name).write_bytes(file.read_bytes())
-    (folder / "manifest.yaml").write_text(text, encoding="utf-8")
+    made = _from_child(file, request)
+    for name in (file.name, *made.weights):
+        _copy(file.parent / name, folder / name)
+    (folder / "manifest.yaml").write_text(made.text, encoding="utf-8")
     if as_json:
         click.echo(json.dumps({"ok": True, "manifest": str(folder / "manifest.yaml")}))
     else:
         advice = "check decoder, colour, mean and std against the model's page, then run:"
-        click.echo(f"wrote {folder}/manifest.yaml; {advice}")
+        click.echo(f"wrote {folder}/manifest.yaml; it reads {made.reads}, decoder {made.decoder}; {advice}")
         click.echo(f"reflexd model verify {folder}")
     return 0
 
 
-def _text_from_child(file: Path, folder: Path, decoder: str | None) -> str:
-    command = [sys.executable, "-m", "agent.modeltools.init", str(file), str(folder), decoder or ""]
-    child = subprocess.run(command, capture_output=True, text=True, timeout=120)
+def _check(file: Path, request: Request) -> None:
+    """Raises PackageError."""
+    try:
+        files.open_regular(file, checksums.MAX_BYTES).close()
+        if request.decoder:
+            decoders.load(request.decoder)
+    except BadFile as error:
+        raise PackageError(f"{file}: {error}") from error
+    except DecoderError as error:
+        raise PackageError(f"--decoder: {error}") from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Raises PackageError where another file is there already."""
+    if target.exists():
+        if checksums.digest(target) != checksums.digest(source):
+            raise PackageError(f"{target} exists already and is another file: remove it, or choose another --into")
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with files.open_regular(source, checksums.MAX_BYTES) as opened, open(target, "wb") as copy:
+            while chunk := opened.read(files.CHUNK):
+                copy.write(chunk)
+    except BadFile as error:
+        raise PackageError(f"{source}: {error}") from error
+
+
+def _from_child(file: Path, request: Request) -> Made:
+    command = [sys.executable, "-m", "agent.modeltools.init", str(file), json.dumps(request)]
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise PackageError(f"{file}: it did not load and run within {TIMEOUT_S} s") from error
     if child.returncode < 0:
         crash = f"the inference engine crashed on it (signal {-child.returncode})"
         raise PackageError(f"{file}: {crash}: the file is damaged or hostile")
     if child.returncode:
         raise PackageError((child.stderr.strip().splitlines() or ["unknown error"])[-1])
-    return child.stdout
+    return Made(**json.loads(child.stdout.splitlines()[-1]))
 
 
-def manifest_text(file: Path, decoder: str) -> str:
-    """The manifest as YAML, from the tensors and labels inside the file."""
+def make_manifest(file: Path, request: Request) -> Made:
+    """The manifest, from names, shapes, values and labels of the file, after it was tried. Raises PackageError."""
     backend = SUFFIXES[file.suffix]
-    engine = backends.load(backend, file)
-    labels = _labels_inside(file)
-    decoder = decoder or _guess_decoder(engine)
-    lines = ["version: 1.0.0", "licence: unknown  # state it before you ship this", f"file: {file.name}"]
-    lines += [f"sha256: {package.digest(file)}", f"backend: {backend}", f"decoder: {decoder}"]
-    lines += _input_section(engine.inputs[0])
-    if decoder in ("classify", "nanodet", "sequence") and not labels:
-        labels = [f"class-{number}" for number in range(engine.outputs[0].shape[-1])]
+    weights = checksums.weight_files(file) if backend == "onnx" else []
+    sums = {name: checksums.digest(checksums.file_inside(file.parent, name)) for name in weights}
+    try:
+        engine = backends.load(backend, file, fit=Fit(request.shape, request.outputs))
+        reads_line, reads = guess.input_section(engine.inputs[0], request.picture)
+        package.warm(file, engine)
+        decoder, order = guess.decoder_of(engine, request.decoder)
+        outputs = list(request.outputs) or order
+    except EngineError as error:
+        raise PackageError(f"{file}: {error}") from error
+    labels = guess.labels_of(decoder, engine.outputs, _labels_inside(file))
+    facts: dict[str, Any] = {"file": file.name, "sha256": checksums.digest(file)}
+    facts |= {"files": sums} if sums else {}
+    facts |= {"backend": backend, "decoder": decoder}
+    facts |= {"shape": list(request.shape)} if request.shape else {}
+    facts |= {"outputs": outputs} if outputs else {}
+    lines = ["version: 1.0.0", "licence: unknown  # state it before you ship this"]
+    lines += [f"{key}: {json.dumps(value)}" for key, value in facts.items()]
+    lines += [reads_line, *_options(request, labels), f"labels: {json.dumps(labels)}"]
+    text = "\n".join([*lines, "budget_ms: 10", 'data: ""', ""])
+    trial(package.load(file, _manifest(text, file), file))
+    return Made(text, weights, reads, decoder)
+
+
+def _options(request: Request, labels: list[str]) -> list[str]:
+    if request.activation:
+        return [f"options: {{activation: {request.activation}}}"]
     if all(label in labels for group in ALARMS.values() for label in group):
-        lines.append(f"options: {{groups: {json.dumps(ALARMS)}}}  # without this line: all {len(labels)} labels")
-    lines.append(f"labels: {json.dumps(labels)}")
-    return "\n".join([*lines, "budget_ms: 10", 'data: ""', ""])
+        return [f"options: {{groups: {json.dumps(ALARMS)}}}  # without this line: all {len(labels)} labels"]
+    return []
 
 
-def _input_section(tensor: Tensor) -> list[str]:
-    """What fills the input. Quantisation gives the normalisation of pixels: real = (stored - zero_point) * scale."""
-    shape = tensor.shape
-    if len(shape) in (1, 2) and max(shape) == np.prod(shape) >= MIN_SOUND:
-        return [f"sound: {{rate_hz: {SOUND_HZ}, length: {max(shape)}, hop: {SOUND_HZ // 10}}}"]
-    if len(shape) == 4 and (shape[3] in (1, 3) or shape[1] in (1, 3)):
-        colour = "grey" if 1 in (shape[3], shape[1]) else "rgb"
-        mean, std = _pixel_scale(tensor)
-        return [f"picture: {{colour: {colour}, mean: {mean:g}, std: {std:g}, fit: stretch}}"]
-    if len(shape) == 3:
-        count = shape[2]
-        names = ", ".join(f"c{number}" for number in range(count))
-        means, stds = ", ".join(["0.0"] * count), ", ".join(["1.0"] * count)
-        return [f"window: {{channels: [{names}], length: {shape[1]}, hop: 1, mean: [{means}], std: [{stds}]}}"]
-    raise EngineError(f"an input of shape {list(shape)} is neither a picture nor a window of readings nor sound")
-
-
-def _pixel_scale(tensor: Tensor) -> tuple[float, float]:
-    """Mean and std that store a pixel 0..255 as the full range of the type."""
-    kind = np.dtype(tensor.dtype)
-    if kind == np.uint8 and tensor.scale:
-        return float(tensor.zero_point), 1.0 / tensor.scale
-    if kind == np.int8 and tensor.scale:
-        return float(tensor.zero_point + 128), 1.0 / tensor.scale
-    return (0.0, 255.0) if kind.kind == "f" else (0.0, 1.0)
-
-
-def _guess_decoder(engine: Engine) -> str:
-    shapes = [tensor.shape for tensor in engine.outputs]
-    if len(shapes) == 4 and shapes[0][-1] == 4:
-        return "ssd"
-    if shapes[0][-2:] == (17, 3):
-        return "movenet"
-    if len(shapes) == 6 and all(len(shape) == 3 for shape in shapes) and shapes[0][1] == shapes[3][1]:
-        return "nanodet"
-    return "sequence" if len(engine.inputs[0].shape) == 3 else "classify"
+def _manifest(text: str, file: Path) -> Manifest:
+    document = yamlfile.parse(text.encode(), file)
+    try:
+        return Manifest.model_validate(document.data)
+    except ValidationError as error:
+        raise PackageError("; ".join(section.explain(document, error, Manifest))) from error
 
 
 def _labels_inside(file: Path) -> list[str]:
     """A .tflite with metadata has its label file in a zip at its end."""
     try:
-        with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as archive:
+        with zipfile.ZipFile(file) as archive:
             entries = [entry for entry in archive.infolist() if entry.filename.endswith(".txt")]
             small = [entry for entry in entries if entry.file_size < MAX_LABEL_BYTES]
-            return archive.read(small[0]).decode().rstrip("\n").split("\n") if small else []
+            text = archive.read(small[0]).decode("utf-8-sig") if small else ""
+            return re.split(r"\r\n|\r|\n", text.rstrip("\r\n")) if text else []
     except (zipfile.BadZipFile, UnicodeDecodeError):
         return []
 
 
 if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    asked = Request(*json.loads(sys.argv[2]))
     try:
-        print(manifest_text(Path(sys.argv[1]), sys.argv[3]))
-    except (EngineError, PackageError) as error:
-        sys.exit(f"{sys.argv[1]}: {error}")
+        print(json.dumps(make_manifest(Path(sys.argv[1]), asked)._asdict()))
+    except (EngineError, PackageError, MemoryError) as error:
+        text = f"{error}" or "it needs too much memory"
+        sys.exit(text if text.startswith(sys.argv[1]) else f"{sys.argv[1]}: {text}")

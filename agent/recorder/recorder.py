@@ -182,7 +182,7 @@ def _header(config: Config, path: Path) -> dict[str, str]:
     """What a replay needs: the configuration without passwords, its path, the models' checksums, our version."""
     beside = path.resolve().parent
     checksums = {
-        model: package.read(package.find(model, beside)).sha256
+        model: package.read(package.find(model, beside)).checksum
         for lane in config.lanes.values()
         for model in lane.models
     }

@@ -61,7 +61,7 @@ def _order(entry: tuple[str, dict[str, Any]]) -> int:
 
 def _check_models(checksums: dict[str, str], beside: Path) -> None:
     for model, checksum in checksums.items():
-        if package.read(package.find(model, beside)).sha256 != checksum:
+        if package.read(package.find(model, beside)).checksum != checksum:
             raise RecordingError(f"model {model} has changed since this was recorded: install the old version first")
 
 

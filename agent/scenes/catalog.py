@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,14 @@ def on_recordings(name: str, data: Path, folder: Path) -> Path:
 
 def _make_package(folder: Path, file: Path, spec: dict[str, Any]) -> None:
     """A package of a public model's file, with the manifest that `reflexd model init` writes."""
-    from agent.modeltools.init import manifest_text
+    from agent.modeltools.init import Request, make_manifest
 
     folder.mkdir()
-    (folder / file.name).symlink_to(file.resolve())
     try:
-        text = manifest_text(file, spec.get("decoder", ""))
+        shutil.copy(file, folder)
+        text = make_manifest(file, Request(spec.get("decoder", ""))).text
+    except OSError as error:
+        raise ConfigError([f"{file}: {error.strerror}"]) from error
     except PackageError as error:
         raise ConfigError([f"{file}: {error}"]) from error
     text = text.replace("fit: stretch", f"fit: {spec.get('fit', 'stretch')}")

@@ -39,8 +39,11 @@ def _write(
         "file": file,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
+    golden = {"golden.npz": hashlib.sha256((place / "golden.npz").read_bytes()).hexdigest()}
     rest = {key: value for key, value in facts.items() if key not in first}
-    (place / "manifest.yaml").write_text(yaml({**first, "backend": backend, **rest, "golden": "golden.npz"}))
+    (place / "manifest.yaml").write_text(
+        yaml({**first, "backend": backend, **rest, "golden": "golden.npz", "files": golden})
+    )
 
 
 def yaml(facts: Mapping[str, Any], indent: str = "") -> str:
