@@ -48,10 +48,11 @@ def rtp(number: int) -> bytes:
 
 
 class Server(threading.Thread):
-    """Serves one client after the other, 50 pictures a second while `flowing`."""
+    """Serves one client after the other, 50 pictures a second while `flowing`. packet: of the picture of a number."""
 
-    def __init__(self) -> None:
+    def __init__(self, sdp: str = SDP, packet: Callable[[int], bytes] = rtp) -> None:
         super().__init__(daemon=True)
+        self.sdp, self.packet = sdp, packet
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.flowing = threading.Event()
@@ -87,7 +88,7 @@ class Server(threading.Thread):
         if request["verb"] == "DESCRIBE" and LOGIN not in request.get("authorization", ""):
             status, more = "401 Unauthorized", 'WWW-Authenticate: Basic realm="x"\r\n'
         elif request["verb"] == "DESCRIBE":
-            more, body = f"Content-Type: application/sdp\r\nContent-Length: {len(SDP)}\r\n", SDP
+            more, body = f"Content-Type: application/sdp\r\nContent-Length: {len(self.sdp)}\r\n", self.sdp
         elif request["verb"] == "SETUP":
             more = f"Session: 1\r\nTransport: {request['transport']};server_port=5000-5001\r\n"
         return f"RTSP/1.0 {status}\r\nCSeq: {request['cseq']}\r\n{more}\r\n{body}"
@@ -97,7 +98,7 @@ class Server(threading.Thread):
         while not self.hang_up.wait(0.02):
             if self.flowing.is_set():
                 self.sent[number] = time.monotonic_ns()
-                send(rtp(number))
+                send(self.packet(number))
                 number += 1
 
     def stop(self) -> None:

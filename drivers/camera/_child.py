@@ -32,7 +32,7 @@ QUIET = {
 
 
 class Message(NamedTuple):
-    """One entry of the message pipe; text only where kind is not PICTURE."""
+    """One entry of the message pipe; text only where kind is not PICTURE or DELTA."""
 
     kind: int
     slot: int
@@ -81,7 +81,7 @@ class Child:
         if len(header) < protocol.MESSAGE.size:
             raise ChildDied(self._cause())
         message = Message(*protocol.MESSAGE.unpack(header))
-        if message.kind == protocol.PICTURE:
+        if message.kind in (protocol.PICTURE, protocol.DELTA):
             self.held = message.slot
             return message
         return message._replace(text=os.read(self.inbox, message.slot).decode("utf-8", "replace"))

@@ -111,7 +111,7 @@ class Decoded(Camera):
         except ChildDied as died:
             self.final_error = DeviceFault(f"{self.label()}: the decoder {died} after {self.sequence + 1} frames")
             raise self.final_error from died
-        if message is None or message.kind in (protocol.PICTURE, protocol.HELLO):
+        if message is None or message.kind in (protocol.PICTURE, protocol.DELTA, protocol.HELLO):
             return message
         self.final_error = self._ending(message)
         raise self.final_error
@@ -123,7 +123,8 @@ class Decoded(Camera):
         return kind(f"{self.label()} {message.text}")
 
     def _sample(self, child: Child, message: Message) -> Sample:
-        skipped = message.sequence - self.sequence - 1
+        skipped = max(0, message.sequence - self.sequence - 1)
+        self.comparable = message.kind == protocol.PICTURE
         self.sequence = message.sequence
         self.t_received = time.monotonic_ns()
         return Sample(self.name, message.sequence, message.t_capture, child.slots[message.slot], skipped)

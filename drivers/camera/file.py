@@ -10,6 +10,7 @@ from pydantic import Field
 
 from drivers.base import DeviceFault, DeviceMissing
 from drivers.camera._decoded import Decoded, DecodedOptions
+from drivers.camera._names import readable
 
 
 class Options(DecodedOptions):
@@ -29,13 +30,13 @@ class Driver(Decoded):
     def open(self) -> None:
         path = self.options.path
         if not path.exists() or not os.access(path, os.R_OK):
-            raise DeviceMissing(f"{path} does not exist or is not readable")
+            raise DeviceMissing(f"{self.label()} does not exist or is not readable")
         if not path.is_file():
-            raise DeviceFault(f"{path} is not a file")
+            raise DeviceFault(f"{self.label()} is not a file")
         super().open()
 
     def label(self) -> str:
-        return str(self.options.path)
+        return readable(self.options.path)
 
     def request(self) -> dict[str, Any]:
         return {

@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 from typing import Literal
 
-import cv2
+import numpy as np
 from pydantic import Field
 
 from agent.data import Array, Sample
 from drivers.base import Camera, CameraOptions, DeviceFault, DeviceMissing
+from drivers.camera import _jpeg
+from drivers.camera._names import readable
 from drivers.camera._pace import Pace
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -19,7 +21,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 class Options(CameraOptions):
     """The folder and the rate at which its pictures are played."""
 
-    folder: Path = Field(description="contains png, jpg and bmp files of one size")
+    folder: Path = Field(description="contains png, jpg and bmp files; each is played in its own size")
     fps: float = Field(30.0, gt=0, le=1000)
     pace: Literal["real", "fast"] = Field("real", description="fast: every picture, as fast as they are read")
     loop: bool = False
@@ -27,7 +29,7 @@ class Options(CameraOptions):
 
 
 class Driver(Camera):
-    """A late reader gets the newest picture that is due. Ends with EOFError."""
+    """A late reader gets the newest picture that is due. Ends with EOFError. width, height: of the first picture."""
 
     options: Options
     pixels = "bgr"
@@ -43,7 +45,7 @@ class Driver(Camera):
     def read(self, wait_s: float) -> Sample | None:
         number = self.pace.tick + 1
         if number >= len(self.files) and not self.options.loop:
-            raise EOFError(f"{self.options.folder}: all {len(self.files)} pictures played")
+            raise EOFError(f"{readable(self.options.folder)}: all {len(self.files)} pictures played")
         # decoding takes milliseconds: done while waiting
         self._decode(number)
         passed = self.pace.wait(wait_s)
@@ -59,29 +61,30 @@ class Driver(Camera):
     def _decode(self, number: int) -> None:
         if self.decoded == number:
             return
-        file = self.files[number % len(self.files)]
-        picture = _load(file)
-        if picture.shape[:2] != (self.height, self.width):
-            size = f"{picture.shape[1]}x{picture.shape[0]}"
-            raise DeviceFault(f"{file} is {size}, the first picture {self.width}x{self.height}: one folder, one size")
-        self.decoded, self.picture = number, picture
+        self.decoded, self.picture = number, _load(self.files[number % len(self.files)])
 
 
 def _pictures(folder: Path) -> list[Path]:
     try:
-        pictures = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+        pictures = sorted(file for file in folder.iterdir() if _is_picture(file))
     except OSError as error:
-        raise DeviceMissing(f"{folder}: {error.strerror}") from error
+        raise DeviceMissing(f"{readable(folder)}: {error.strerror}") from error
     if not pictures:
-        raise DeviceMissing(f"{folder} contains no {', '.join(SUFFIXES)} files")
+        raise DeviceMissing(f"{readable(folder)} contains no {', '.join(SUFFIXES)} files")
     return pictures
+
+
+def _is_picture(file: Path) -> bool:
+    # a Mac leaves ._1.png beside 1.png: its attributes, not a picture
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
 def _load(file: Path) -> Array:
     try:
-        picture: Array | None = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise DeviceFault(f"{file} does not decode: {error.err}") from error
+        content = np.fromfile(file, np.uint8)
+    except OSError as error:
+        raise DeviceMissing(f"{readable(file)}: {error.strerror}") from error
+    picture = _jpeg.decode(content) if len(content) else None
     if picture is None:
-        raise DeviceFault(f"{file} does not decode")
+        raise DeviceFault(f"{readable(file)} does not decode: it is damaged, cut off, or no picture")
     return picture

@@ -59,9 +59,9 @@ class Driver(Decoded):
 
     def ffmpeg(self) -> str:
         o = self.options
+        # not fflags nobuffer: it throws the packets away that were examined, among them the first key frame
         options = {
             "rtsp_transport": o.transport,
-            "fflags": "nobuffer",
             "flags": "low_delay",
             "max_delay": round(o.reorder_ms * 1000),
             "reorder_queue_size": 0 if o.reorder_ms == 0 else 500,

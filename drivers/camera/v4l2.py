@@ -15,6 +15,7 @@ from pydantic import Field
 
 from agent.data import Array, Sample
 from drivers.base import Camera, CameraOptions, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
+from drivers.camera import _jpeg
 from drivers.camera import _v4l2_abi as abi
 from drivers.camera import _v4l2_modes as modes
 from drivers.camera._v4l2_queue import Queue
@@ -175,10 +176,7 @@ class Driver(Camera):
         return Sample(self.name, queue.sequence, t_capture, picture, queue.accept())
 
     def _decode(self, jpeg: Array) -> Array | None:
-        try:
-            picture: Array | None = cv2.imdecode(jpeg, REDUCED[self.options.reduce])
-        except cv2.error:
-            return None
+        picture = _jpeg.decode(jpeg, REDUCED[self.options.reduce])
         return picture if picture is not None and picture.shape == (self.height, self.width, 3) else None
 
     def _check_health(self) -> None:

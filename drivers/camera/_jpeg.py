@@ -1,0 +1,57 @@
+"""Pictures, whole or not at all: a JPEG decoder fills what is missing before the end mark with grey, silently."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from agent.data import Array
+
+START, END = b"\xff\xd8", b"\xff\xd9"
+GREY = 128  # of a block without coefficients, in all three colours
+# Decoded as more coefficients where some are missing, and skipped where the picture is complete. No marker: no 0xff;
+# and 0 first, in case the data end with one.
+FILLER = bytes((0, *range(7, 250, 3)))
+SIZE_MARKERS = (0xC0, 0xC1, 0xC2)  # start of frame: baseline, extended, progressive
+
+
+def decode(content: Array, flags: int = cv2.IMREAD_COLOR) -> Array | None:
+    """uint8 bgr of the bytes of a picture file; None where it does not decode, or a JPEG that was cut and ended.
+
+    Bytes are missed in sequential JPEG, as cameras send it; where only the last block of a picture lacks some, they
+    are not.
+    """
+    picture = _decoded(content, flags)
+    if picture is None or not _ends_grey(picture) or content[:2].tobytes() != START:
+        return picture
+    return picture if _complete(content.tobytes(), picture, flags) else None
+
+
+def size(jpeg: bytes) -> tuple[int, int]:
+    """Height and width by its header; (0, 0) where there is none."""
+    at = 2
+    while at + 9 <= len(jpeg) and jpeg[at] == 0xFF:
+        if jpeg[at + 1] in SIZE_MARKERS:
+            return int.from_bytes(jpeg[at + 5 : at + 7], "big"), int.from_bytes(jpeg[at + 7 : at + 9], "big")
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return 0, 0
+
+
+def _decoded(content: Array, flags: int) -> Array | None:
+    try:
+        picture: Array | None = cv2.imdecode(content, flags)
+    except cv2.error:
+        return None
+    return picture
+
+
+def _ends_grey(picture: Array) -> bool:
+    """The last block, in one of the corners: a photograph may be stored turned."""
+    return any((picture[y, x] == GREY).all() for y in (-1, 0) for x in (-1, 0))
+
+
+def _complete(jpeg: bytes, picture: Array, flags: int) -> bool:
+    """More data before the end mark change nothing: every block was there."""
+    end = jpeg.rfind(END)
+    more = _decoded(np.frombuffer(jpeg[:end] + FILLER + jpeg[end:], np.uint8), flags)
+    return more is not None and np.array_equal(picture, more)

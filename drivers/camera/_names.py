@@ -1,0 +1,18 @@
+"""Names of files that are not UTF-8: OpenCV takes no other, nor does a log or a terminal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def readable(path: Path | str) -> str:
+    """For messages: a byte that is not UTF-8 as its hexadecimal code."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def utf8_name(path: str) -> str:
+    """A name that OpenCV can open: of a file whose own name is not UTF-8, that of a descriptor. Raises OSError."""
+    if readable(path) == path:
+        return path
+    return f"/proc/self/fd/{os.open(path, os.O_RDONLY | os.O_CLOEXEC)}"
