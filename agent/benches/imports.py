@@ -29,6 +29,7 @@ ROOMS = (
         "control_server",
         "runner",
         "reload",
+        "report",
         "recorder",
         "modeltools",
         "scenes",
