@@ -27,6 +27,7 @@ from agent.control_server import ControlServer
 from agent.data import Decision
 from agent.errors import ConfigError, PackageError
 from agent.reload import Plan, compare, read_checked, with_other_files
+from agent.report import report
 from agent.rules.fusion import explain
 from agent.rules.scene import Scene
 from agent.runner import Runner
@@ -208,7 +209,6 @@ class Daemon:
 
     async def status(self) -> Answer:
         """What only the daemon knows; rates and times are in the ledgers."""
-        snapshots = [ledger.snapshot(runner.lane.ledger.memory, 0) for runner in self.runners.values()]
         return {
             "node": self.config.node,
             "version": VERSION,
@@ -216,10 +216,8 @@ class Daemon:
             "config": str(self.path),
             "uptime_s": round(time.monotonic() - self.started, 1),
             "ready": True,
-            **health.judge(snapshots)._asdict(),
             "realtime": [setting._asdict() for setting in self.settings],
-            "lanes": {name: runner.status() for name, runner in self.runners.items()},
-            "actuators": {name: _in_force(self.scene, name) for name in self.config.actuators},
+            **report(self.config, self.scene, self.runners),
         }
 
     async def _shutdown(self) -> None:
@@ -235,15 +233,6 @@ class Daemon:
 
 def _names(lanes: list[str]) -> str:
     return ", ".join(lanes) or "none"
-
-
-def _in_force(scene: Scene, actuator: str) -> Answer:
-    """The actuator's decision in force; empty before the first."""
-    decision = scene.current(actuator)
-    if not decision:
-        return {"verb": "", "rule": "", "since_s": None}
-    since = (time.monotonic_ns() - decision.t_capture) / 1e9
-    return {"verb": decision.verb, "rule": decision.rule, "since_s": round(since, 1)}
 
 
 def run(config: Config, path: Path, samples: int, seconds: float) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from agent.ledger import LedgerSnapshot
@@ -59,8 +59,11 @@ def reason(name: str, t_progress: int, now: int) -> str:
     return EFFECTS[name][2].format(seconds=max(0, now - t_progress) / 1e9)
 
 
-def judge(snapshots: Iterable[LedgerSnapshot], now: int | None = None) -> Health:
-    """The health of a box with these lanes. A box without a lane is safe, with that as the reason."""
+def judge(snapshots: Iterable[LedgerSnapshot], now: int | None = None, troubles: Sequence[str] | None = None) -> Health:
+    """The health of a box with these lanes. A box without a lane is safe, with that as the reason.
+
+    troubles: of its actuators, in words; None: what the ledgers say.
+    """
     now = time.monotonic_ns() if now is None else now
     events = [(snapshot, event(snapshot, now)) for snapshot in snapshots]
     if not events:
@@ -71,4 +74,15 @@ def judge(snapshots: Iterable[LedgerSnapshot], now: int | None = None) -> Health
         for (snapshot, name), effect in zip(events, effects)
         if effect != GOOD
     ]
-    return Health(max(effects, key=SEVERITY.index), reasons)
+    troubles = _troubles(snapshot for snapshot, name in events if name == "running") if troubles is None else troubles
+    if troubles:
+        effects.append(DEGRADED)
+    return Health(max(effects, key=SEVERITY.index), [*reasons, *troubles])
+
+
+def _troubles(snapshots: Iterable[LedgerSnapshot]) -> list[str]:
+    return [
+        f"lane {snapshot.lane}: {snapshot.troubled} of its actuators do not acknowledge its commands, or refuse them"
+        for snapshot in snapshots
+        if snapshot.troubled
+    ]

@@ -59,7 +59,7 @@ PARTS = ("queueing", "transport", "preprocess", "inference", "decision")
 IDENTITY = struct.Struct("=8s64sqqd")  # magic, lane, pid, started (ns, CLOCK_REALTIME), budget_ms
 EVIDENCE = struct.Struct("=32sdq")  # label, score, t_capture
 COUNTS_AT, STATE_AT, EVIDENCE_AT = 256, 512, 576
-STATE, HEAD, PROGRESS, CRITICAL, DEADLINE = range(5)  # the cells from STATE_AT on
+STATE, HEAD, PROGRESS, CRITICAL, DEADLINE, TROUBLED = range(6)  # the cells from STATE_AT on
 
 
 class Ledger:
@@ -75,7 +75,7 @@ class Ledger:
         IDENTITY.pack_into(self.memory, 0, MAGIC, lane.encode()[:64], os.getpid(), time.time_ns(), budget_ms)
         self.view = memoryview(self.memory)
         self.count = self.view[COUNTS_AT : COUNTS_AT + 8 * len(COUNTERS)].cast("q")
-        self.cells = self.view[STATE_AT : STATE_AT + 40].cast("q")
+        self.cells = self.view[STATE_AT : STATE_AT + 48].cast("q")
         self.cells[PROGRESS], self.cells[CRITICAL] = time.monotonic_ns(), critical
         self.head = 0
 
@@ -162,6 +162,7 @@ class LedgerSnapshot(NamedTuple):
     t_progress: int  # when the lane's loop last made progress, ns of CLOCK_MONOTONIC
     t_deadline: int  # when the driver's open or close counts as hung; 0 while neither runs
     head: int  # rows written since the start, of which the newest are kept
+    troubled: int  # actuators that do not acknowledge its commands, or refuse them
     counts: dict[str, int]
     label: str
     score: float
@@ -191,7 +192,7 @@ def snapshot(raw: bytes | memoryview | mmap.mmap, newest: int = ROWS) -> LedgerS
     """newest: how many rows to copy out."""
     _, lane, pid, started, budget = IDENTITY.unpack_from(raw, 0)
     counts = struct.unpack_from(f"={len(COUNTERS)}q", raw, COUNTS_AT)
-    state, head, progress, critical, deadline = struct.unpack_from("=5q", raw, STATE_AT)
+    state, head, progress, critical, deadline, troubled = struct.unpack_from("=6q", raw, STATE_AT)
     label, score, t_evidence = EVIDENCE.unpack_from(raw, EVIDENCE_AT)
     ring = np.frombuffer(raw, ROW_TYPE, ROWS, HEADER)
     rows = ring[np.arange(head - min(head, newest, ROWS), head) % ROWS]
@@ -204,6 +205,7 @@ def snapshot(raw: bytes | memoryview | mmap.mmap, newest: int = ROWS) -> LedgerS
         state=STATES[state % len(STATES)],
         t_progress=progress,
         t_deadline=deadline,
+        troubled=troubled,
         head=head,
         counts=dict(zip(COUNTERS, counts)),
         label=_text(label),

@@ -31,6 +31,7 @@ class Runner:
         self.section = config.lanes[name]
         self.addresses = addresses(config, name)
         self.lane = make_lane(name, config, path.resolve().parent, samples)
+        self.outbox: Outbox | None = None  # once its thread runs
         self.thread: threading.Thread | None = None
         self.error: BaseException | None = None
         self.ended = False
@@ -51,7 +52,8 @@ class Runner:
             realtime.set_thread(cores, self.config.realtime)
             context = realtime.zmq_context(self.config.realtime, cores)
             node = f"{self.config.node}/{self.name}"
-            self.lane.run(scene, Outbox(context, self.addresses, node, session, self.lane.ledger))
+            self.outbox = Outbox(context, self.addresses, node, session, self.lane.ledger)
+            self.lane.run(scene, self.outbox)
         except Exception as error:
             # A bug. No more heartbeats: the actuators go safe; the daemon ends with 1 and systemd restarts it.
             self.error = error

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent import control
+from agent import control, health, ledger
 from agent.field import snapshot, status
 from tests.field_fixtures import configuration, exit_code, reflexd, write_files, write_ledger
 from tests.processes import Cell, arm, fault
@@ -120,3 +120,81 @@ def test_settings_read_from_the_kernel(tmp_path: Path) -> None:
     write_files(tmp_path, {"7/status": "VmLck:\t    4096 kB"})
     assert status.kernel_settings(7, proc)[1].on
     assert status.kernel_settings(8, proc) == []
+
+
+def status_of(path: Path) -> tuple[int, dict[str, Any]]:
+    result = reflexd("status", "-c", str(path), "--json")
+    return exit_code(result), json.loads(result.stdout)
+
+
+def test_kind_commands_that_nobody_acknowledges_are_degraded(tmp_path: Path) -> None:
+    """Also by the ledgers alone; and good once they are acknowledged."""
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        path = cell.write()
+        cell.run()
+        until(lambda: "no peer" in str(status_of(path)[1]["reasons"]), "the reason")
+        until(lambda: status_of(path)[1]["health"] == "degraded", "the lane to run")
+        code, current = status_of(path)
+        (robot,) = current["actuators"]
+        assert code == status.DEGRADED and current["health"] == "degraded" and robot["host"] == 0
+        (reason,) = current["reasons"]
+        assert reason.startswith("actuator robot: no peer connected at ipc://")
+        assert robot["acknowledged"] == [
+            {
+                "lane": "arm",
+                "verb": "",
+                "verdict": "",
+                "age_s": None,
+                "trouble": reason.removeprefix("actuator robot: "),
+            }
+        ]
+        text = reflexd("status", "-c", str(path)).stdout
+        assert "nothing acknowledged yet" in text and "! no peer connected" in text
+        assert health.judge(ledger.read_all(cell.run_dir)).reasons == [
+            "lane arm: 1 of its actuators do not acknowledge its commands, or refuse them"
+        ]
+        cell.actuate()
+        until(lambda: status_of(path)[0] == status.RUNNING, lambda: str(status_of(path)))
+        (answer,) = status_of(path)[1]["actuators"][0]["acknowledged"]
+        assert answer["verb"] == "run" and answer["age_s"] < 5 and not answer["trouble"]
+        assert "acknowledged run: " in reflexd("status", "-c", str(path)).stdout
+        assert not health.judge(ledger.read_all(cell.run_dir)).reasons
+
+
+def test_kind_refused_commands_are_degraded_with_the_verdict(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        cell.actuate()
+        robot = {**cell.config["actuators"]["robot"], "rest": "go", "verbs": ["go", "stop"]}
+        path = cell.write("other.yaml", actuators={"robot": robot})
+        cell.run(path)
+        until(lambda: "limit" in str(status_of(path)[1]["reasons"]), lambda: str(status_of(path)))
+        code, current = status_of(path)
+        (answer,) = current["actuators"][0]["acknowledged"]
+        assert code == status.DEGRADED and (answer["verb"], answer["verdict"]) == ("go", "limit")
+
+
+def test_kind_a_box_that_only_hosts_actuators_is_good_while_they_run(tmp_path: Path) -> None:
+    with Cell(tmp_path, {}) as cell:
+        path = cell.write()
+        code, current = status_of(path)
+        assert code == status.DEAD and not current["running"]
+        assert "systemctl start reflexd-actuate" in " ".join(reflexd("status", "-c", str(path)).stdout.split())
+        host = cell.actuate()
+        code, current = status_of(path)
+        assert code == status.RUNNING and current["health"] == "good"
+        assert current["actuators"][0]["host"] == host.popen.pid
+        text = reflexd("status", "-c", str(path)).stdout
+        assert "good, hosts actuators only" in text and "systemctl" not in text and "NOT RUNNING" not in text
+        host.signal(signal.SIGKILL)
+        host.popen.wait()
+        assert status_of(path)[0] == status.DEAD
+
+
+def test_without_the_daemons_configuration_a_local_actuator_is_local(tmp_path: Path) -> None:
+    """As `reflexd status` without -c, where the daemon runs with another file than the default."""
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        host, _ = cell.start_both()
+        other = tmp_path / "other.yaml"
+        other.write_text(json.dumps({"run_dir": str(cell.run_dir)}))
+        robot = until(lambda: status_of(other)[1]["actuators"])[0]
+        assert (robot["host"], robot["rest"]) == (host.popen.pid, "run")

@@ -42,6 +42,7 @@ ROOMS = (
         "control_server",
         "runner",
         "reload",
+        "report",
         "recorder",
         "modeltools",
         "scenes",

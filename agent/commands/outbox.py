@@ -38,6 +38,9 @@ MEANING = {
     wire.WAITING: "stays safe until every lane it needs is alive: see 'senders' and the other lanes",
     wire.KEY: "refused: unknown key, or a key that may not command as this node: see keys.authorized of its box",
 }
+# The actuator has what was sent, or a newer decision of another lane.
+IN_FORCE = (wire.APPLIED, wire.SEEN, wire.OUTDATED)
+TROUBLES = {verdict: f"{meaning} ({VERDICTS[verdict]})" for verdict, meaning in MEANING.items()}
 CLOSING_S = 0.05  # for the answers to the last commands
 
 
@@ -65,9 +68,10 @@ class Link:
         self.in_force: Decision | None = None
         self.heartbeat_ns = int(address.safe_after_ms / 3 * 1e6)
         self.due = 0
-        self.pending: dict[int, tuple[int, int]] = {}  # sequence -> (row in the ledger, time sent)
+        self.pending: dict[int, tuple[int, int, str]] = {}  # sequence -> (row in the ledger, time sent, verb)
         self.answering = True
-        self.trouble = ""  # why it does not answer, as logged
+        self.trouble = ""  # why it does not answer, as logged, or why it refuses
+        self.acknowledged: tuple[str, int, int] | None = None  # verb, when its answer was read, verdict
         self.verdict = APPLIED
         self.connection = Connection(context, address.endpoint, address.curve)
         self.socket = self.connection.socket
@@ -83,7 +87,7 @@ class Link:
             self._not_sent(decision, row)
             return False
         self.in_force = decision
-        self.pending[self.sequence] = (row, now)
+        self.pending[self.sequence] = (row, now, decision.verb)
         return True
 
     def _command(self, decision: Decision, t_capture: int, now: int, ttl: int, late: bool) -> Command:
@@ -124,10 +128,11 @@ class Link:
         self._drop_overdue(now)
 
     def _acknowledged(self, ack: Ack, now: int) -> None:
-        row, _ = self.pending.pop(ack.sequence, (NO_ROW, 0))
+        row, _, verb = self.pending.pop(ack.sequence, (NO_ROW, 0, ""))
         if not self.answering:
-            self.answering, self.trouble = True, ""
+            self.answering = True
             log.warning("actuator %s answers again", self.address.actuator)
+        self._note_answer(verb, ack.verdict, now)
         if row != NO_ROW:
             if ack.verdict == APPLIED:
                 self.ledger.count[ledger.ACKNOWLEDGED] += 1
@@ -140,11 +145,24 @@ class Link:
             log.log(level, "actuator %s %s (%s)", self.address.actuator, MEANING[ack.verdict], VERDICTS[ack.verdict])
             self.verdict = ack.verdict
 
+    def _note_answer(self, verb: str, verdict: int, now: int) -> None:
+        """For `reflexd status`."""
+        if verb:
+            self.acknowledged = verb, now, verdict
+        if verdict not in IN_FORCE:
+            self._set_trouble(TROUBLES[verdict])
+        elif self.trouble:
+            self._set_trouble("")
+
+    def _set_trouble(self, trouble: str) -> None:
+        self.ledger.cells[ledger.TROUBLED] += bool(trouble) - bool(self.trouble)
+        self.trouble = trouble
+
     def _drop_overdue(self, now: int) -> None:
         """Count overdue acknowledgements. A dict keeps its order, so the oldest is first."""
         while self.pending:
             sequence = next(iter(self.pending))
-            row, sent = self.pending[sequence]
+            row, sent, _ = self.pending[sequence]
             if now - sent < self.address.safe_after_ms * 1e6 and len(self.pending) < PENDING:
                 return
             del self.pending[sequence]
@@ -154,7 +172,8 @@ class Link:
 
     def _not_answering(self, reason: str) -> None:
         if self.answering:
-            self.answering, self.trouble = False, reason
+            self.answering = False
+            self._set_trouble(reason)
             log.warning("actuator %s: %s; it goes safe by itself", self.address.actuator, reason)
 
     def goodbye(self) -> None:
@@ -170,7 +189,7 @@ class Link:
             self.collect(time.monotonic_ns())
         self.goodbye()
         for sequence in list(self.pending):
-            row, _ = self.pending.pop(sequence)
+            row, _, _ = self.pending.pop(sequence)
             if row != NO_ROW:
                 self.ledger.count[ledger.UNACKNOWLEDGED] += 1
         self.connection.close(linger_ms=100)

@@ -24,10 +24,11 @@ class LaneOutline(NamedTuple):
 
 
 class ActuatorOutline(NamedTuple):
-    """endpoint: ZeroMQ address. rest: the verb while no rule holds."""
+    """endpoint: ZeroMQ address. rest: the verb while no rule holds. here: its device is on this box."""
 
     endpoint: str
     rest: str
+    here: bool
 
 
 class Outline(NamedTuple):
@@ -65,7 +66,8 @@ def _lane(section: dict[str, Any]) -> LaneOutline:
 
 
 def _actuator(name: str, section: dict[str, Any], run_dir: Path) -> ActuatorOutline:
-    return ActuatorOutline(_text(section, "endpoint") or f"ipc://{run_dir}/{name}.sock", _text(section, "rest"))
+    endpoint = _text(section, "endpoint") or f"ipc://{run_dir}/{name}.sock"
+    return ActuatorOutline(endpoint, _text(section, "rest"), bool(section.get("device")))
 
 
 def _sections(data: dict[str, Any], key: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -11,7 +11,8 @@ import click
 
 from agent import health
 from agent.box.setting import Setting
-from agent.field import board, format, snapshot
+from agent.field import actuators, board, format, snapshot
+from agent.field.actuators import ActuatorStatus, actuator_statuses
 from agent.field.board import BoardMonitor
 from agent.field.format import wrapped
 from agent.field.lanes import LaneStatus, lane_statuses
@@ -19,18 +20,6 @@ from agent.field.snapshot import View
 from drivers.board._load import Load
 
 RUNNING, DEGRADED, DEAD, UNKNOWN = 0, 1, 3, 4  # exit codes; 3 and 4 are what LSB gives a service's status
-
-
-class ActuatorStatus(NamedTuple):
-    """verb: of the last decision. host: process that serves it, 0 none, None where it is on another box or unknown."""
-
-    name: str
-    verb: str
-    rule: str
-    since_s: float | None
-    rest: str
-    endpoint: str
-    host: int | None
 
 
 class Status(NamedTuple):
@@ -55,20 +44,27 @@ def show(path: Path, as_json: bool, load: Load) -> int:
 def read_status(path: Path, monitor: BoardMonitor) -> Status:
     """path: of the configuration."""
     view = snapshot.read_snapshot(path)
-    level, reasons = _health(view)
+    hosted = actuator_statuses(view)
+    level, reasons = _health(view, hosted)
     return Status(
         view=view,
         health=level,
         reasons=reasons,
         lanes=lane_statuses(view),
-        actuators=_actuators(view),
+        actuators=hosted,
         board=monitor.read(),
         settings=_settings(view),
     )
 
 
-def _health(view: View) -> tuple[str, list[str]]:
-    """As the daemon reports it; else as its ledgers show it."""
+def _health(view: View, hosted: list[ActuatorStatus]) -> tuple[str, list[str]]:
+    """As the daemon reports it, else as its ledgers show it. A box without lanes is as good as its actuators' hosts."""
+    alone = actuators.without_daemon(view, hosted)
+    stopped = [
+        f"actuator {actuator.name}: 'reflexd actuate' does not serve it" for actuator in alone if not actuator.host
+    ]
+    if alone and len(stopped) < len(alone):
+        return health.DEGRADED if stopped else health.GOOD, stopped
     if not view.pid:
         return health.SAFE, []
     judged = health.judge(view.ledgers.values(), view.now)
@@ -76,32 +72,14 @@ def _health(view: View) -> tuple[str, list[str]]:
 
 
 def exit_code(status: Status) -> int:
+    if not status.view.pid and status.health != health.SAFE:
+        return RUNNING if status.health == health.GOOD else DEGRADED
     if not status.view.pid:
         return UNKNOWN if status.view.forbidden else DEAD
     good = status.health == health.GOOD and status.view.reply.get("ready", True)
     known = set(status.view.reply.get("lanes") or status.view.outline.lanes)
     all_run = all(lane.state == "running" for lane in status.lanes if lane.name in known)
     return RUNNING if good and all_run else DEGRADED
-
-
-def _actuators(view: View) -> list[ActuatorStatus]:
-    replies: dict[str, dict[str, Any]] = view.reply.get("actuators") or {}
-    names = dict.fromkeys([*replies, *view.outline.actuators])
-    return [_actuator(name, replies.get(name, {}), view) for name in names]
-
-
-def _actuator(name: str, reply: dict[str, Any], view: View) -> ActuatorStatus:
-    section = view.outline.actuators.get(name)
-    endpoint = section.endpoint if section else ""
-    return ActuatorStatus(
-        name=name,
-        verb=str(reply.get("verb") or ""),
-        rule=str(reply.get("rule") or ""),
-        since_s=reply.get("since_s"),
-        rest=section.rest if section else "",
-        endpoint=endpoint,
-        host=snapshot.lock_holder(Path(endpoint[6:] + ".lock")) if endpoint.startswith("ipc://") else None,
-    )
 
 
 def _settings(view: View) -> list[Setting]:
@@ -130,7 +108,7 @@ def as_dict(status: Status) -> dict[str, Any]:
     view = status.view
     return {
         "running": bool(view.pid),
-        "health": status.health if view.pid else "",
+        "health": status.health if exit_code(status) in (RUNNING, DEGRADED) else "",
         "reasons": status.reasons,
         "answers": bool(view.reply),
         "node": _node(status),
@@ -140,11 +118,16 @@ def as_dict(status: Status) -> dict[str, Any]:
         "config": str(view.reply.get("config") or view.path),
         "run_dir": str(view.run_dir),
         "lanes": [_rounded(lane._asdict()) for lane in status.lanes],
-        "actuators": [actuator._asdict() for actuator in status.actuators],
+        "actuators": [_as_dict(actuator) for actuator in status.actuators],
         "board": status.board,
         "settings": [setting._asdict() for setting in status.settings],
         "troubles": view.troubles,
     }
+
+
+def _as_dict(actuator: ActuatorStatus) -> dict[str, Any]:
+    answers = [_rounded(answer._asdict()) for answer in actuator.acknowledged]
+    return {**actuator._asdict(), "acknowledged": answers}
 
 
 def _rounded(value: Any) -> Any:
@@ -167,13 +150,15 @@ def _uptime_s(view: View) -> float | None:
 
 def lines(status: Status) -> list[str]:
     """The screen, 80 columns wide."""
-    screen = [*head(status), "", LANE_HEAD]
-    for lane in status.lanes:
-        screen += _lane_lines(lane)
-    if not status.lanes:
-        screen.append("no lanes: none in the configuration, no ledger in run_dir")
+    screen = [*head(status)]
+    if status.lanes:
+        screen += ["", LANE_HEAD, *(line for lane in status.lanes for line in _lane_lines(lane))]
+    elif not actuators.without_daemon(status.view, status.actuators):
+        screen += ["", "no lanes: none in the configuration, no ledger in run_dir"]
     if status.actuators:
-        screen += ["", ACTUATOR_HEAD, *map(actuator_line, status.actuators)]
+        screen += ["", actuators.HEAD]
+    for actuator in status.actuators:
+        screen += [actuators.line(actuator), *actuators.answers(actuator)]
     return [*screen, "", board.line(status.board), *_notes(status)]
 
 
@@ -183,6 +168,8 @@ def head(status: Status) -> tuple[str, str]:
     if view.pid:
         version = f", version {view.reply['version']}" if view.reply.get("version") else ""
         state = f"{status.health}, pid {view.pid}, up {format.ago(_uptime_s(view))}{version}"
+    elif exit_code(status) in (RUNNING, DEGRADED):
+        state = f"{status.health}, hosts actuators only"
     elif view.forbidden:
         state = "UNKNOWN: this user may not read its files: try sudo"
     else:
@@ -193,7 +180,6 @@ def head(status: Status) -> tuple[str, str]:
 
 
 LANE_HEAD = f"{'LANE':<12} {'STATE':<8}{'HZ':>6} {'P50':>6} {'P99':>6} / {'BUDGET':<6} ms"
-ACTUATOR_HEAD = f"{'ACTUATOR':<12} {'VERB':<10} {'SINCE':<8} {'RULE':<20} HOST"
 
 
 def figures(lane: LaneStatus, width: int = 18) -> str:
@@ -221,16 +207,6 @@ def _lane_lines(lane: LaneStatus) -> list[str]:
     return [*first, *wrapped(format.plain(lane.reason), "  ! ")]
 
 
-def actuator_line(actuator: ActuatorStatus) -> str:
-    """A verb in brackets is the one at rest: nothing was decided yet."""
-    verb = actuator.verb or (f"({actuator.rest})" if actuator.rest else "?")
-    host = f"pid {actuator.host}" if actuator.host else "none: not started"
-    if actuator.host is None:
-        host = "on another box"
-    since = format.ago(actuator.since_s) if actuator.since_s is not None else "-"
-    return format.clip(format.plain(f"{actuator.name:<12} {verb:<10} {since:<8} {actuator.rule or '-':<20} {host}"))
-
-
 def _notes(status: Status) -> list[str]:
     """Settings that are off, and what could not be read."""
     view = status.view
@@ -238,8 +214,9 @@ def _notes(status: Status) -> list[str]:
     notes = []
     if view.pid and not view.reply:
         notes.append(f"{view.run_dir}/control.sock gives no answer: no permission, or the daemon starts or hangs")
-    if not view.pid and not view.forbidden:
-        notes.append("start it: sudo systemctl start reflexd; why it ended: journalctl -u reflexd -n 50")
+    if exit_code(status) == DEAD:
+        unit = "reflexd-actuate" if actuators.without_daemon(view, status.actuators) else "reflexd"
+        notes.append(f"start it: sudo systemctl start {unit}; why it ended: journalctl -u {unit} -n 50")
         notes.append(f"whether its configuration has mistakes: reflexd check -c {view.path}")
     notes += view.troubles
     return _prefixed("off    ", off) + _prefixed("note   ", notes)

@@ -1,0 +1,55 @@
+"""The daemon's answer to the request "status": what is in force, and what the actuators acknowledged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from agent import health, ledger
+from agent.commands.outbox import Link
+from agent.commands.wire import VERDICTS
+from agent.config.models import Config
+from agent.rules.scene import Scene
+from agent.runner import Runner
+
+
+def report(config: Config, scene: Scene, runners: Mapping[str, Runner]) -> dict[str, Any]:
+    """Health with its reasons, lanes, actuators. Rates and times of a lane are in its ledger."""
+    snapshots = [ledger.snapshot(runner.lane.ledger.memory, 0) for runner in runners.values()]
+    actuators = {name: _actuator(name, config, scene, runners) for name in config.actuators}
+    troubles = [f"actuator {name}: {text}" for name, actuator in actuators.items() for text in _troubles(actuator)]
+    return {
+        **health.judge(snapshots, troubles=troubles)._asdict(),
+        "lanes": {name: runner.status() for name, runner in runners.items()},
+        "actuators": actuators,
+    }
+
+
+def _actuator(name: str, config: Config, scene: Scene, runners: Mapping[str, Runner]) -> dict[str, Any]:
+    """The decision in force, empty before the first; where it is; the answer to each lane that commands it."""
+    decision, now = scene.current(name), time.monotonic_ns()
+    section = config.actuators[name]
+    links = {lane: runner.outbox.links.get(name) for lane, runner in runners.items() if runner.outbox}
+    return {
+        "verb": decision.verb if decision else "",
+        "rule": decision.rule if decision else "",
+        "since_s": round((now - decision.t_capture) / 1e9, 1) if decision else None,
+        "rest": section.rest,
+        "endpoint": config.endpoint(name),
+        "here": section.device is not None,
+        "lanes": {lane: _answer(link, now) for lane, link in links.items() if link},
+    }
+
+
+def _answer(link: Link, now: int) -> dict[str, Any]:
+    """Read while the lane's thread may write it: one attribute at a time."""
+    acknowledged, trouble = link.acknowledged, link.trouble
+    if acknowledged is None:
+        return {"verb": "", "verdict": "", "age_s": None, "trouble": trouble}
+    verb, at, verdict = acknowledged
+    return {"verb": verb, "verdict": VERDICTS[verdict], "age_s": round((now - at) / 1e9, 3), "trouble": trouble}
+
+
+def _troubles(actuator: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(answer["trouble"] for answer in actuator["lanes"].values() if answer["trouble"]))
