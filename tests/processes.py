@@ -58,6 +58,10 @@ class Process:
         assert len(self.lines(part)) >= times, f"ended without '{part}':\n{self.text}"
         return self.lines(part)[-1]
 
+    def wait_for_standby(self, part: str) -> None:
+        """Wait until a line contains the part, also after the end: the standby writes to the same log."""
+        until(lambda: self.lines(part), lambda: f"a line with '{part}' in:\n{self.text}")
+
     def signal(self, number: int) -> int:
         """Send it; returns the time just before, ns."""
         now = time.monotonic_ns()

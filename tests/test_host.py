@@ -329,8 +329,8 @@ def test_a_driver_call_that_does_not_return_is_detected(make):
     until(lambda: belt.server.opened)
     until(lambda: "stuck" in belt.server.driver.faults.active(time.monotonic_ns()))
     belt.line.send(wire.pack_command(belt.command(verb="run")))
-    assert until(belt.host.stalled) == "belt"
-    until(lambda: not belt.host.stalled())
+    assert until(belt.host.overdue) == "belt"
+    until(lambda: not belt.host.overdue())
 
 
 def test_an_actuator_that_restarts_learns_the_state_from_heart_beats(make):
@@ -365,9 +365,10 @@ def test_an_address_in_use_is_reported(belt, tmp_path):
     port = taken.bind_to_random_port("tcp://127.0.0.1")
     config = belt.config.model_copy(
         update={
+            "run_dir": tmp_path / "other",
             "actuators": {
                 "belt": belt.config.actuators["belt"].model_copy(update={"endpoint": f"tcp://127.0.0.1:{port}"})
-            }
+            },
         }
     )
     with pytest.raises(OSError, match=f"cannot listen at tcp://127.0.0.1:{port}"):

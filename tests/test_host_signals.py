@@ -210,9 +210,10 @@ def test_the_watchdog_is_fed_while_every_actuator_makes_progress(
         daemon.signal(signal.SIGKILL)  # then its safe() hangs
         until((tmp_path / "hangs").exists, "the driver hangs")
         _feeds(systemd)
-        assert host.exit_code() == 1
-        assert _feeds(systemd) <= 1, "it hung for a second, ten times as long as from one feeding to the next"
-        assert host.lines("actuator belt: its driver has not returned for over 1 s")
+        assert host.exit_code() == -signal.SIGKILL
+        assert _feeds(systemd) <= 2, "it hung for two of its feedings at most"
+        host.wait_for_standby("actuator belt made no progress")
+        host.wait_for_standby("actuator robot is safe: by the standby")
         assert cell.verbs()[-1] == "safe", "the other device"
 
 

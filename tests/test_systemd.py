@@ -14,7 +14,7 @@ import pytest
 from agent import __main__ as entry
 from agent import package
 from agent.box import realtime
-from agent.commands import host, server
+from agent.commands import host, server, standby
 from agent.config.load import load_config
 from agent.options import CONFIG_FOLDER
 from tests.shared import ROOT
@@ -79,7 +79,7 @@ def test_in_step_with_the_code(name: str) -> None:
     assert directives["Restart"] == ["on-failure"] and directives["StartLimitIntervalSec"] == ["0"]
     assert directives["ExecStart"][0].endswith(f"-c {CONFIG_FOLDER}/reflexd.yaml")
     assert int(directives["LimitRTPRIO"][0]) >= max(
-        realtime.LANE_PRIORITY, realtime.IO_PRIORITY, realtime.ACTUATOR_PRIORITY
+        realtime.LANE_PRIORITY, realtime.IO_PRIORITY, realtime.ACTUATOR_PRIORITY, realtime.STANDBY_PRIORITY
     )
     assert directives["LimitMEMLOCK"] == ["infinity"]
     assert directives["RuntimeDirectory"] == ["reflexd"] and directives["RuntimeDirectoryPreserve"] == ["yes"]
@@ -97,9 +97,16 @@ def test_the_daemon_notifies_systemd() -> None:
 def test_the_actuator_host_notifies_systemd() -> None:
     directives = unit("reflexd-actuate.service")
     assert directives["Type"] == ["notify"] and directives["NotifyAccess"] == ["main"]
-    # It ends by itself first where only a driver hangs.
-    assert server.STALLED_NS / 1e9 < int(directives["WatchdogSec"][0]) <= 5
+    # The standby ends a host that hangs long before; and where there is none, the host itself.
+    assert (server.TURN_NS + host.STANDBY_NS) / 1e9 < int(directives["WatchdogSec"][0]) <= 5
     assert int(directives["TimeoutStopSec"][0]) > host.STOP_S
+
+
+def test_a_new_actuator_host_waits_until_the_standby_of_a_dead_one_has_ended() -> None:
+    """`control-group`: it is sent SIGTERM, which it does not obey, and killed after TimeoutStopSec."""
+    directives = unit("reflexd-actuate.service")
+    assert directives["KillMode"] == ["control-group"]
+    assert int(directives["TimeoutStopSec"][0]) > standby.GIVE_UP_S + 1
 
 
 @pytest.mark.parametrize("name", UNITS)

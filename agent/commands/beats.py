@@ -37,7 +37,7 @@ class Beats:
         return -1
 
     def close(self) -> None:
-        """The words stay mapped for those who have them."""
+        """The words stay mapped for those who have them. Harmless when closed."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)

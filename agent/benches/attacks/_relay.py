@@ -16,7 +16,7 @@ from pathlib import Path
 from agent.benches.programs import SENSOR_MODEL, stop
 
 ON, OFF = bytes.fromhex("a00101a2"), bytes.fromhex("a00100a1")
-START_S, END_S = 20.0, 10.0
+START_S, END_S = 60.0, 20.0
 SAFE_AFTER_MS = 100.0
 
 
