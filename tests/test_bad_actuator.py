@@ -63,8 +63,7 @@ def test_nothing_stale_is_applied_after_a_pause(tmp_path: Path) -> None:
         done = len(cell.verbs())
         host.signal(signal.SIGSTOP)
         daemon.wait_for("it goes safe by itself")
-        decisions = cell.wait_for_count("arm", "decisions", 3)  # run, stop and run
-        cell.wait_for_count("arm", "unacknowledged", decisions - 1)
+        cell.wait_for_count("arm", "decisions", 3)  # run, stop and run
         inferences = cell.counts("arm")["inferences"]
         cell.wait_for_count("arm", "inferences", inferences + 300)
         host.signal(signal.SIGCONT)

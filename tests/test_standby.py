@@ -47,7 +47,7 @@ def test_kind_a_host_that_dies_or_hangs(site: tuple[Site, subprocess.Popen[bytes
     How soon: `reflexd bench faults --attack host_ends`.
     """
     failures: list[str] = []
-    safe_ms = host_ends._attack(*site, kind, failures)
+    safe_ms = host_ends.attack(*site, kind, failures)
     assert failures == [] and safe_ms > 0, (site[0].folder / "log").read_text()
 
 

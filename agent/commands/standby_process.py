@@ -17,7 +17,8 @@ from agent.commands.standby import Device, Setup
 
 log = logging.getLogger("reflexd.actuate")
 
-START_S = 10.0
+READY_S = 10.0  # then devices move without it: on a box that is so slow, a host that does not serve helps nobody
+START_S = 60.0
 HANGS_NS = 1_000_000_000  # it looks every 10 ms
 RESTART_S = 1.0
 SETTLED_S = 5.0
@@ -59,7 +60,7 @@ class StandbyProcess:
                 start_new_session=True,
             )
         except OSError as error:
-            self._complain(f"cannot start: {error.strerror}")
+            self._complain(f"cannot start: {error.strerror}: tried again")
             return
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -74,8 +75,11 @@ class StandbyProcess:
 
     def wait_ready(self, stop: StopSignal) -> None:
         """Until it watches, or cannot be started, or a request to stop."""
+        end = time.monotonic() + READY_S
         while not self.ready and not self.said and not stop.wait(0.01):
             self.look()
+            if time.monotonic() > end:
+                self._complain(f"does not watch after {READY_S:g} s")
 
     def look(self) -> None:
         """Restart it where it has died or hangs; said once, until it has run for a while."""
@@ -87,10 +91,10 @@ class StandbyProcess:
         code = self.process.poll()
         if code is None and self._hangs(lasted):
             self.process.kill()
-            self._complain("hung")
+            self._complain("hung: starting another")
         elif code is not None:
             self.process = None
-            self._complain(f"ended, exit code {code}")
+            self._complain(f"ended, exit code {code}: starting another")
         elif self.said and self.ready and lasted > SETTLED_S:
             self._settle()
 
@@ -100,7 +104,7 @@ class StandbyProcess:
 
     def _complain(self, text: str) -> None:
         if not self.said:
-            log.error("the standby %s: starting another; until it watches, devices are as they are if this dies", text)
+            log.error("the standby %s; until one watches, a host that dies leaves its devices as they are", text)
         self.said = True
 
     def _settle(self) -> None:

@@ -54,7 +54,7 @@ def measure(times: int) -> Outcome:
         site = Site(Path(name), "ours.relay")
         daemon = site.start("run")
         for kind in KINDS:
-            values = [_attack(site, daemon, kind, failures) for _ in range(times)]
+            values = [attack(site, daemon, kind, failures) for _ in range(times)]
             click.echo(f"host_ends, {kind}: {_figures(values)}", err=True)
             safe_ms += values
         site.close(daemon)
@@ -65,7 +65,8 @@ def _figures(values: list[float]) -> str:
     return ", ".join(f"{key} {value:.1f}" for key, value in ledger.quantiles(np.asarray(values)).items()) + " ms"
 
 
-def _attack(site: Site, daemon: subprocess.Popen[bytes], kind: str, failures: list[str]) -> float:
+def attack(site: Site, daemon: subprocess.Popen[bytes], kind: str, failures: list[str]) -> float:
+    """One repetition with a host of its own: ms until the relay is off; infinity where that failed, with the reason."""
     host = site.start("actuate")
     try:
         return _repetition(site, daemon, host, kind)
