@@ -34,6 +34,7 @@ def test_a_running_cell_and_the_same_after_its_death(tmp_path: Path) -> None:
         assert exit_code(result) == status.RUNNING and all(len(line) <= 80 for line in result.stdout.splitlines())
         assert f"reflexd cell-1: good, pid {daemon.popen.pid}" in result.stdout
         assert f"pid {host.popen.pid}" in result.stdout  # the process that serves the actuator
+        assert "this box leaves a device as it is" in " ".join(result.stdout.split())
         daemon.signal(signal.SIGKILL)
         daemon.popen.wait()
         dead = report(cell.write())

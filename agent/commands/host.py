@@ -87,8 +87,8 @@ class Host:
             self.authenticator.add(context)
         # Without the lock a second host would silently replace the first one's socket; and the standby of one that died
         # may be making the device safe.
-        taken = f"another 'reflexd actuate' already serves {endpoint}"
-        self.locks.append(lock(actuator.lock, taken, LOCK_S))
+        taken = f"another 'reflexd actuate', or the standby of one that died, serves {endpoint}"
+        self.locks.append(lock(actuator.lock, f"{taken}: sudo fuser -v {actuator.lock}", LOCK_S))
         socket = _bind(context, endpoint, self.access)
         log.info("actuator %s (%s) listens at %s", name, actuator.device.driver, endpoint)
         guard = Guard(name, actuator.bounds, wire.clock_id())

@@ -180,6 +180,9 @@ def head(status: Status) -> tuple[str, str]:
 
 
 LANE_HEAD = f"{'LANE':<12} {'STATE':<8}{'HZ':>6} {'P50':>6} {'P99':>6} / {'BUDGET':<6} ms"
+NO_PROMISE = (
+    "without power, or with its kernel stopped, this box leaves a device as it is: use one that times out itself"
+)
 
 
 def figures(lane: LaneStatus, width: int = 18) -> str:
@@ -218,6 +221,8 @@ def _notes(status: Status) -> list[str]:
         unit = "reflexd-actuate" if actuators.without_daemon(view, status.actuators) else "reflexd"
         notes.append(f"start it: sudo systemctl start {unit}; why it ended: journalctl -u {unit} -n 50")
         notes.append(f"whether its configuration has mistakes: reflexd check -c {view.path}")
+    if any(actuator.host for actuator in status.actuators):
+        notes.append(NO_PROMISE)
     notes += view.troubles
     return _prefixed("off    ", off) + _prefixed("note   ", notes)
 

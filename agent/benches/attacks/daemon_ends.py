@@ -20,18 +20,24 @@ def measure(times: int) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="reflexd-daemon-") as name:
         site = Site(Path(name))
         host = site.start("actuate")
-        for _ in range(times):
-            daemon = site.start("run")
-            try:
-                safe_ms.append(_repetition(site, daemon))
-            except AttackFailed as failure:
-                failures.append(str(failure))
-                safe_ms.append(float("inf"))
-            finally:
-                daemon.kill()
-                daemon.wait()
-        site.close(host)
+        try:
+            for _ in range(times):
+                safe_ms.append(_attack(site, failures))
+        finally:
+            site.close(host)
     return Outcome("daemon_ends", times, 0, 0, safe_ms, SAFE_AFTER_MS, failures)
+
+
+def _attack(site: Site, failures: list[str]) -> float:
+    daemon = site.start("run")
+    try:
+        return _repetition(site, daemon)
+    except AttackFailed as failure:
+        failures.append(str(failure))
+        return float("inf")
+    finally:
+        daemon.kill()
+        daemon.wait()
 
 
 def _repetition(site: Site, daemon: subprocess.Popen[bytes]) -> float:

@@ -53,11 +53,13 @@ def measure(times: int) -> Outcome:
         (Path(name) / "ours/relay.py").write_text(DRIVER)
         site = Site(Path(name), "ours.relay")
         daemon = site.start("run")
-        for kind in KINDS:
-            values = [attack(site, daemon, kind, failures) for _ in range(times)]
-            click.echo(f"host_ends, {kind}: {_figures(values)}", err=True)
-            safe_ms += values
-        site.close(daemon)
+        try:
+            for kind in KINDS:
+                values = [attack(site, daemon, kind, failures) for _ in range(times)]
+                click.echo(f"host_ends, {kind}: {_figures(values)}", err=True)
+                safe_ms += values
+        finally:
+            site.close(daemon)
     return Outcome("host_ends", len(KINDS) * times, 0, 0, safe_ms, BOUND_MS, failures)
 
 
