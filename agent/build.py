@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent import keys, package
+from agent.box.lockfile import host_lock
 from agent.commands.guard import Bounds
 from agent.commands.host import Access, Host, Hosted
 from agent.commands.outbox import Address
@@ -111,6 +112,5 @@ def _hosted(name: str, config: Config) -> Hosted:
         limits=section.limits,
     )
     endpoint = config.endpoint(name)
-    socket = endpoint[6:] if endpoint.startswith("ipc://") else f"{config.run_dir}/{name}.sock"
     device = Device(name, section.device.driver, section.device.options)
-    return Hosted(device, driver, bounds, endpoint, Path(f"{socket}.lock"))
+    return Hosted(device, driver, bounds, endpoint, host_lock(name, endpoint, config.run_dir))

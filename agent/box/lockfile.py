@@ -39,3 +39,9 @@ class lock:
 
     def release(self) -> None:
         self.file.close()
+
+
+def host_lock(name: str, endpoint: str, run_dir: Path) -> Path:
+    """The lock file that an actuator's host holds, beside its socket or where that would be."""
+    path = endpoint.removeprefix("ipc://")
+    return Path(f"{path}.lock") if endpoint.startswith("ipc://") and path[:1] != "@" else run_dir / f"{name}.sock.lock"

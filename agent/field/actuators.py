@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from agent.box.lockfile import host_lock
 from agent.field import format, snapshot
 from agent.field.format import wrapped
 from agent.field.snapshot import View
@@ -81,12 +81,6 @@ def without_daemon(view: View, hosted: list[ActuatorStatus]) -> list[ActuatorSta
     if view.pid or view.outline.lanes:
         return []
     return [actuator for actuator in hosted if actuator.host is not None]
-
-
-def host_lock(name: str, endpoint: str, run_dir: Path) -> Path:
-    """The lock file that its host holds, beside its socket or where that would be."""
-    path = endpoint.removeprefix("ipc://")
-    return Path(f"{path}.lock") if endpoint.startswith("ipc://") and path[:1] != "@" else run_dir / f"{name}.sock.lock"
 
 
 def line(actuator: ActuatorStatus) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from agent.box.lockfile import host_lock
 from agent.config.models import Device
 from agent.field import snapshot
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check
@@ -35,7 +35,8 @@ def checks(box: Box) -> Iterator[Check]:
     for name, lane in lanes.items():
         yield _source(box, name, lane.source)
     for name, device in relays.items():
-        yield relay(name, device, snapshot.lock_holder(Path(box.config.endpoint(name)[6:] + ".lock")))
+        lock = host_lock(name, box.config.endpoint(name), box.config.run_dir)
+        yield relay(name, device, snapshot.lock_holder(lock))
     if not lanes and not relays:
         yield Check("cameras, serial lines", SKIP, "the configuration names only simulated ones, or none")
 
