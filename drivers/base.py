@@ -161,7 +161,7 @@ class Sensor(Driver):
 
 
 class Actuator(Driver):
-    """Moves or switches something. Only `agent/commands/server.py` calls apply and safe."""
+    """Moves or switches something. Only `agent/commands/server.py` calls apply; it and `standby.py` call safe."""
 
     verbs: tuple[str, ...] = ()  # () accepts any verb
     deadline_ms: float = 200.0  # an apply, safe or close that takes longer hangs, and its process is killed
