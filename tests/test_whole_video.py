@@ -7,11 +7,13 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import pytest
 
 from agent.data import Array
+from agent.view.footage import Footage
 from drivers.base import Camera, DeviceError, DeviceFault, open_source
 from drivers.camera import _jpeg
 from drivers.camera._container import EMPTY_END, missing_bytes
@@ -256,3 +258,9 @@ def test_kind_a_folder_of_mixed_sizes_is_inferred(tmp_path: Path) -> None:
         cell.wait_for_count("camera", "inferences", 20)
         assert cell.counts("camera")["faults"] == 0
         assert daemon.stop() == 0
+
+
+def test_a_clip_is_not_written_to_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    out = not_utf8(tmp_path, b"o\xfft.mp4")
+    with pytest.raises(click.ClickException, match=r"o\\xfft\.mp4: a clip needs a name in UTF-8"):
+        Footage(out, None)

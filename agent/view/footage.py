@@ -48,6 +48,8 @@ class Footage:
             raise click.ClickException(f"{out}: may not be written by this user")
         self.kind = KINDS[out.suffix.lower()]
         self.still = not self.kind.codec
+        if not self.still and _readable(out) != str(out):  # OpenCV would crash
+            raise click.ClickException(f"{_readable(out)}: a clip needs a name in UTF-8")
         self.pictures = 0
         self._writer: cv2.VideoWriter | None = None
         self._picture: Array | None = None  # the newest of a clip, the best of stills
@@ -57,7 +59,7 @@ class Footage:
     @property
     def summary(self) -> str:
         content = "1 picture" if self.still else f"{self.pictures} pictures, {self.pictures / self._rate_hz:.1f} s"
-        return f"{self.out}: {content} ({self.kind.plays})"
+        return f"{_readable(self.out)}: {content} ({self.kind.plays})"
 
     def add(self, picture: Array, view: FrameView, rate_hz: float) -> None:
         """picture: uint8 bgr, all of one size with even sides. rate_hz: of the added pictures, where known."""
@@ -111,6 +113,11 @@ class Footage:
             self.out.write_bytes(cv2.imencode(".png", self._picture)[1].tobytes())
         elif kind is None:
             raise click.ClickException(f"{self.out}: not written: no frame between --start and the end")
+
+
+def _readable(path: Path) -> str:
+    """A byte that is not UTF-8 as its hexadecimal code."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _ends_with(clip: Path, number: int) -> bool:
