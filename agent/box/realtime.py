@@ -57,6 +57,12 @@ def lock_memory() -> Setting:
     return Setting("memory lock", False, f"{reason}: a page fault may delay a lane; set LimitMEMLOCK=infinity")
 
 
+def raise_file_limit() -> None:
+    """As many open files as allowed: at the limit ZeroMQ's thread takes a core, trying to accept the next connection."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def opencv_threads() -> Setting:
     """OpenCV's thread pool costs more than it gains on pictures this small, and uses the other lanes' cores."""
     import cv2

@@ -184,6 +184,7 @@ def run(host: Host, stop: StopSignal, watchdog_device: str = "") -> int:
     """
     standby = StandbyProcess(host.devices, host.beats, host.use_realtime, watchdog_device)
     standby.start([held.file.fileno() for held in host.locks])
+    realtime.raise_file_limit()
     locked = realtime.lock_memory()
     if not locked.on:
         log.warning("%s is off: %s", locked.name, locked.note)
