@@ -58,7 +58,7 @@ def lock_memory() -> Setting:
 
 
 def raise_file_limit() -> None:
-    """As many open files as allowed: at the limit ZeroMQ's thread takes a core, trying to accept the next connection."""
+    """As many open files as allowed: at the limit ZeroMQ's thread takes a core, trying to accept one more peer."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
