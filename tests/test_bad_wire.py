@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import zmq
@@ -42,29 +43,29 @@ def recorded(cell: Cell, messages: int) -> list[bytes]:
         return frames
 
 
-def answer(socket: zmq.Socket[bytes], frame: bytes) -> Ack:
-    """What the actuator answers. It reads only a few messages of a stranger in 10 ms: one that was not read is repeated."""
+def answer(socket: zmq.Socket[bytes], make_frame: Callable[[], bytes]) -> Ack:
+    """What the actuator answers. Of a stranger it reads a few messages in 10 ms: one that was not read is repeated."""
     for _ in range(int(DEADLINE_S / 3)):
-        socket.send(frame)
+        socket.send(make_frame())
         if socket.poll(3000):
             ack = wire.unpack(socket.recv())
             assert isinstance(ack, Ack)
             return ack
-    raise AssertionError(f"no answer to {frame!r}")
+    raise AssertionError("no answer")
 
 
 def answers(socket: zmq.Socket[bytes], messages: Sequence[bytes | Command]) -> list[str]:
     """The verdict on each of these messages; commands are sent with proof."""
-    verdicts = []
-    for message in messages:
-        frame = message if isinstance(message, bytes) else _proven(socket, message)
-        verdicts.append(wire.VERDICTS[answer(socket, frame).verdict])
-    return verdicts
 
+    def frame_of(message: bytes | Command) -> bytes:
+        if isinstance(message, bytes):
+            return message
+        hello = wire.pack_hello(message.node, message.session)
+        ack = answer(socket, lambda: hello)
+        return wire.pack_command(message._replace(nonce=ack.nonce, t_echo=ack.t_ack))
 
-def _proven(socket: zmq.Socket[bytes], command: Command) -> bytes:
-    ack = answer(socket, wire.pack_hello(command.node, command.session))
-    return wire.pack_command(command._replace(nonce=ack.nonce, t_echo=ack.t_ack))
+    acks = [answer(socket, partial(frame_of, message)) for message in messages]
+    return [wire.VERDICTS[ack.verdict] for ack in acks]
 
 
 def summary(host: Process) -> dict[str, int]:

@@ -83,9 +83,13 @@ class Guard:
         if session == self.session:
             self.sent.pop(node, None)
 
+    def overdue(self, now: int) -> bool:
+        """Heartbeats of a needed sender are missing, unless one waits to be judged."""
+        return self.live and not self._complete(now)
+
     def silent(self, now: int) -> bool:
         """True once, when heartbeats of a needed sender are missing: make the device safe now."""
-        if not self.live or self._complete(now):
+        if not self.overdue(now):
             return False
         self.safe()
         return True

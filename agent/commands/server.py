@@ -23,6 +23,7 @@ log = logging.getLogger("reflexd.actuate")
 RETRY_NS = 200_000_000
 TURN_NS = 200_000_000  # from one turn of its loop to the next: 10 ms at most, plus the delays of the box
 OPEN_NS = 10_000_000_000  # to find a device takes longer than to move it, and nothing moves meanwhile
+WAITING_NS = 5_000_000  # to judge what waits before silence means safe
 WARN_EVERY_NS = 10_000_000_000
 GOOD = (wire.APPLIED, wire.REPEATED, wire.WAITING)  # of a sender that is as it should be
 
@@ -62,6 +63,9 @@ class ActuatorServer:
                 except zmq.Again:
                     pass
                 now = time.monotonic_ns()
+                if self.guard.overdue(now):
+                    self._receive_waiting(now + WAITING_NS)
+                    now = time.monotonic_ns()
                 if self.guard.silent(now):
                     self.counts["silence"] += 1
                     self._make_safe(", ".join(self.guard.missing(now)) or "no sender is left")
@@ -74,6 +78,11 @@ class ActuatorServer:
             self._timed(self.driver.close)
             self.socket.close(linger=0)
             self.due[0] = 0
+
+    def _receive_waiting(self, end: int) -> None:
+        """After a pause of this thread the oldest message comes first, and the newest is the sign of life."""
+        while int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN and time.monotonic_ns() < end:
+            self._receive(self.socket.recv(zmq.NOBLOCK))
 
     def _receive(self, peer: bytes) -> None:
         """The rest of a message: one frame. It carries the peer's key, which a copy of its bytes would not."""
