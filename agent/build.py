@@ -9,7 +9,7 @@ from agent import keys, package
 from agent.box.lockfile import host_lock
 from agent.commands.guard import Bounds
 from agent.commands.host import Access, Host, Hosted
-from agent.commands.outbox import Address
+from agent.commands.link import Address
 from agent.commands.standby import Device
 from agent.config.models import Config, LaneConfig
 from agent.data import Array

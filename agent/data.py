@@ -82,9 +82,11 @@ class Decision(NamedTuple):
 class Command(NamedTuple):
     """A decision on the wire, or its repetition as a heartbeat (same `decision`, newer `sequence`).
 
-    node: sender, "box/lane". session: random per daemon start. clock: names the clock of the times, so that
-    a receiver on the same box compares them with its own.
+    node: sender, "box/lane". session: random per daemon start. clock: names the clock of t_capture and t_sent.
     ttl: microseconds after t_capture in which the command may be applied. late: sent past its deadline, by config.
+    box, link: rank of the sending box among redundant ones, and which of doubled links carries this copy; 0: the only
+    one. nonce, t_echo: of the acknowledgement that proves the command fresh, `Ack.nonce` and `Ack.t_ack`; held:
+    microseconds from reading that acknowledgement to t_sent; all 0 before the first one.
     """
 
     node: str
@@ -99,10 +101,18 @@ class Command(NamedTuple):
     ttl: int
     clock: int
     late: bool = False
+    box: int = 0
+    link: int = 0
+    nonce: int = 0
+    t_echo: int = 0
+    held: int = 0
 
 
 class Ack(NamedTuple):
-    """An actuator's answer to one message. verdict: see `wire.VERDICTS`; t_applied: 0 where nothing was applied."""
+    """An actuator's answer to one message. verdict: see `wire.VERDICTS`; t_applied: 0 where nothing was applied.
+
+    t_ack: when it was sent, on the actuator's clock. nonce: proves, echoed with t_ack, that a command was sent later.
+    """
 
     actuator: str
     session: int
@@ -110,3 +120,5 @@ class Ack(NamedTuple):
     verdict: int
     t_applied: int
     clock: int
+    nonce: int = 0
+    t_ack: int = 0

@@ -26,7 +26,7 @@ from drivers.base import DeviceError, DeviceTimeout, SensorStream, Stream
 
 log = logging.getLogger("reflexd.lane")
 
-FIRST_RETRY_S, LAST_RETRY_S = 0.1, 5.0
+FIRST_RETRY_S, LAST_RETRY_S, GREET_S = 0.1, 5.0, 0.05
 NEVER = 1 << 62
 COARSE = "coarse"  # mark of evidence that the refining model had no time for
 
@@ -110,10 +110,12 @@ class Lane:
     def follow(self, scene: Scene, outbox: Outbox) -> None:
         """Sample after sample until asked to stop. Raises DeviceError, EOFError."""
         read, accept, clock, cells = self.source.read, self.arrivals.accept, time.monotonic_ns, self.ledger.cells
+        outbox.greet(GREET_S)
         while not self.stopping.is_set():
             asked = cells[ledger.PROGRESS] = clock()
             sample = read(outbox.wait_s)
             now = clock()
+            outbox.collect_far(now)
             if sample is not None and accept(sample, now):
                 decisions = self.step(sample, scene)
                 decided = clock()
@@ -123,8 +125,7 @@ class Lane:
                 if decisions is not None:
                     sent = self.send(sample, decisions, scene, outbox)
                     self.ledger.count[ledger.INFERENCES] += 1
-                    prepared, inferred = self.stamps
-                    times = sample.t_capture, asked, now, prepared, inferred, decided, sent
+                    times = sample.t_capture, asked, now, *self.stamps, decided, sent
                     self.ledger.write(sample.sequence, *times)
                 elif self.perception.held:
                     self.ledger.count[ledger.GATED] += 1
@@ -133,8 +134,7 @@ class Lane:
             elif now - self.arrivals.t_accepted > self.limits.timeout_ns:
                 silence_ms, reason = self.limits.timeout_ns / 1e6, self.arrivals.reason
                 raise DeviceTimeout(f"no new picture, sound or reading for {silence_ms:.0f} ms: {reason}")
-            if self.t_capture:
-                outbox.heartbeat(clock(), self.t_capture, self.ttl, scene.current)
+            outbox.heartbeat(clock(), self.t_capture, self.ttl, scene.current)
             outbox.collect(clock())
             if self.limits.stop_after and self.ledger.count[ledger.SAMPLES] >= self.limits.stop_after:
                 raise EOFError

@@ -31,13 +31,14 @@ needs_pictures = pytest.mark.skipif(
 class Process:
     """One command; its output goes to a log file."""
 
-    def __init__(self, log: Path, *command: str) -> None:
+    def __init__(self, log: Path, *command: str, on_another_box: bool = False) -> None:
         self.log = log
         # Drivers of a test are in the test's folder.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(log.parent)])}
+        module = ["agent.benches.other_box", "agent"] if on_another_box else ["agent"]
         with open(log, "wb") as file:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "agent", *command], cwd=log.parent, stdout=file, stderr=file, env=environment
+                [sys.executable, "-m", *module, *command], cwd=log.parent, stdout=file, stderr=file, env=environment
             )
 
     @property
@@ -110,8 +111,9 @@ class Cell:
         path.write_text(json.dumps({**self.config, **changes}, indent=1))
         return path
 
-    def start(self, *command: str) -> Process:
-        process = Process(self.folder / f"{len(self.processes)}-{command[0]}.log", *command)
+    def start(self, *command: str, on_another_box: bool = False) -> Process:
+        log = self.folder / f"{len(self.processes)}-{command[0]}.log"
+        process = Process(log, *command, on_another_box=on_another_box)
         self.processes.append(process)
         return process
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import zmq
@@ -34,23 +35,37 @@ def recorded(cell: Cell, messages: int) -> list[bytes]:
     """Messages of the running daemon, received in place of its actuator."""
     cell.run_dir.mkdir(exist_ok=True)
     with sockets(f"ipc://{cell.run_dir}/robot.sock", zmq.ROUTER) as socket:
-        frames = []
+        frames: list[bytes] = []
         while len(frames) < messages:
             assert socket.poll(DEADLINE_S * 1000), "no message of the daemon"
-            frames.append(socket.recv_multipart()[1])
+            frame = socket.recv_multipart()[1]
+            frames += [frame] if isinstance(wire.unpack(frame), Command) else []  # hellos come first
         return frames
 
 
-def answers(socket: zmq.Socket[bytes], frames: list[bytes]) -> list[str]:
-    """The verdict on each of these messages."""
-    verdicts = []
-    for frame in frames:
-        socket.send(frame)
-        assert socket.poll(DEADLINE_S * 1000), f"no answer to {frame!r}"
-        ack = wire.unpack(socket.recv())
-        assert isinstance(ack, Ack)
-        verdicts.append(wire.VERDICTS[ack.verdict])
-    return verdicts
+def answer(socket: zmq.Socket[bytes], make_frame: Callable[[], bytes]) -> Ack:
+    """What the actuator answers. Of a stranger it reads a few messages in 10 ms: one that was not read is repeated."""
+    for _ in range(int(DEADLINE_S / 3)):
+        socket.send(make_frame())
+        if socket.poll(3000):
+            ack = wire.unpack(socket.recv())
+            assert isinstance(ack, Ack)
+            return ack
+    raise AssertionError("no answer")
+
+
+def answers(socket: zmq.Socket[bytes], messages: Sequence[bytes | Command]) -> list[str]:
+    """The verdict on each of these messages; commands are sent with proof."""
+
+    def frame_of(message: bytes | Command) -> bytes:
+        if isinstance(message, bytes):
+            return message
+        hello = wire.pack_hello(message.node, message.session)
+        ack = answer(socket, lambda: hello)
+        return wire.pack_command(message._replace(nonce=ack.nonce, t_echo=ack.t_ack))
+
+    acks = [answer(socket, partial(frame_of, message)) for message in messages]
+    return [wire.VERDICTS[ack.verdict] for ack in acks]
 
 
 def summary(host: Process) -> dict[str, int]:
@@ -87,7 +102,7 @@ def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
             for frames in garbage(old[-1]):
                 foreign.send_multipart(frames)
                 sent += 1
-            assert answers(foreign, old) == ["replayed"] * 3
+            assert answers(foreign, old) == ["unproven"] * 3
             now = time.monotonic_ns()
             guest = genuine._replace(node="cell-1/guest", t_capture=now, t_sent=now, ttl=10_000_000)
             attempts = [
@@ -99,8 +114,8 @@ def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
                 guest._replace(sequence=11, decision=9, verb="stop", actuator="press"),
                 guest._replace(sequence=12, decision=9, verb="stop", session=genuine.session ^ 1),
             ]
-            verdicts = answers(foreign, [wire.pack_command(attempt) for attempt in attempts])
-            assert verdicts == ["outdated", "replayed", "expired", "limit", "limit", "unknown", "unknown"]
+            verdicts = answers(foreign, [*attempts, genuine])
+            assert verdicts == ["outdated", "replayed", "expired", "limit", "limit", "unknown", "unknown", "replayed"]
             foreign.send(wire.pack_goodbye("cell-1/arm", genuine.session ^ 1))
             foreign.send(bytes(5000))  # ZeroMQ itself disconnects its sender
             cell.wait_for_count("arm", "inferences", cell.counts("arm")["inferences"] + 200)
@@ -110,8 +125,8 @@ def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
         for kind in ("malformed", "replayed", "outdated", "expired", "limit", "unknown"):
             assert len(host.lines(f"refuses a command as {kind}: ")) == 1
         counted = summary(host)
-    assert counted["malformed"] == sent
-    assert counted["replayed"] == 4
+    assert counted["malformed"] + counted.get("flood", 0) >= sent
+    assert counted["replayed"] == 2
     assert [counted[kind] for kind in ("outdated", "expired", "limit", "unknown")] == [1, 1, 2, 2]
 
 

@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from agent import package, yamlfile
 from agent.commands import wire
+from agent.commands.guard import Bounds, Guard
 from agent.commands.wire import WireError
 from agent.config.load import validate_config
 from agent.data import Ack, Command
@@ -34,9 +36,22 @@ COMMAND = Command(
     t_sent=10**15,
     ttl=50_000,
     clock=99,
+    box=1,
+    link=1,
+    nonce=1 << 31,
+    t_echo=10**15,
+    held=20_000,
 )
-ACK = Ack(actuator="stop", session=5, sequence=6, verdict=0, t_applied=10**15, clock=3)
-FRAMES = [wire.pack_command(COMMAND), wire.pack_ack(ACK), wire.pack_goodbye("cell-1/arm", 5)]
+ACK = Ack(actuator="stop", session=5, sequence=6, verdict=0, t_applied=10**15, clock=3, nonce=1 << 31, t_ack=10**15)
+OLD = msgpack.packb((1, 1, "cell-1/arm", 5, 7, 2, "stop", "stop", {}, 10**15, 10**15, 50_000, 99, False))
+FRAMES = [
+    wire.pack_command(COMMAND),
+    wire.pack_command(COMMAND._replace(ttl=wire.MAX_TTL_US)),
+    wire.pack_ack(ACK),
+    wire.pack_goodbye("cell-1/arm", 5),
+    wire.pack_hello("cell-1/arm", 5),
+    OLD,
+]
 SCENE = (ROOT / "agent/scenes/robot-cell.yaml").read_bytes()
 YAML_BITS = [
     b"- ",
@@ -104,6 +119,9 @@ def test_wire() -> None:
         accepted += 1
         if isinstance(message, Command):
             assert wire.unpack(wire.pack_command(message)) == message
+            assert message.ttl <= wire.MAX_TTL_US
+            judged = Guard("stop", Bounds(frozenset(), 10**8, frozenset(), {}), 99).judge(message, 10**15)
+            assert judged in (wire.UNPROVEN, wire.UNKNOWN)
     print(f"wire: {tried} frames, {accepted} still valid, seed {SEED}")
     assert tried > 100
 

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 
+import msgpack
 import pytest
 import zmq
 
@@ -72,7 +73,18 @@ class Belt:
             ttl=TTL_US,
             clock=wire.clock_id(),
         )
-        return command._replace(**more)
+        return self.proven(command._replace(**more))
+
+    def proven(self, command, line=None):
+        """With an echo that this sender has just got in answer to a hello."""
+        line = line or self.line
+        line.send(wire.pack_hello(command.node, command.session))
+        while True:
+            ack = wire.unpack(line.recv())
+            if (ack.session, ack.sequence) == (command.session, 0):
+                break
+        held = max(0, (command.t_sent - time.monotonic_ns()) // 1000)
+        return command._replace(nonce=ack.nonce, t_echo=ack.t_ack, held=held)
 
     def request(self, message=None, line=None, **more):
         """Send a command and wait for its verdict."""
@@ -153,7 +165,7 @@ def test_every_message_has_its_verdict(make):
 def every_verdict(belt):
     assert belt.request() == "waiting"
     assert belt.request(node="box/mic") == "applied"
-    assert belt.request() == "seen"
+    assert belt.request() == "repeated"
     assert belt.request(decision=3) == "applied"
     assert belt.request(decision=2) == "outdated"
     assert belt.request(sequence=1) == "replayed"
@@ -166,7 +178,7 @@ def every_verdict(belt):
     assert belt.server.counts == {
         "waiting": 1,
         "applied": 2,
-        "seen": 1,
+        "repeated": 1,
         "outdated": 1,
         "replayed": 1,
         "expired": 1,
@@ -205,7 +217,7 @@ def test_malformed_messages_are_no_heart_beats(belt):
 
     def flood(peer):
         while not done.is_set():
-            peer.send(b"\x9e\x01\x01")
+            peer.send(b"\xdc\x00\x13\x02\x01")
 
     flooder = threading.Thread(target=flood, args=(belt.dial(),))
     flooder.start()
@@ -249,10 +261,49 @@ def test_malformed_messages_are_refused_and_counted_while_good_commands_pass(bel
     stranger = belt.dial()
     for frame in malformed:
         stranger.send(frame)
-        assert belt.request(verb="run") in ("seen", "applied")
+        assert belt.request(verb="run") in ("repeated", "applied")
     until(lambda: belt.server.counts["malformed"] + belt.server.counts["flood"] == len(malformed))
     assert set(belt.verbs) == {"stop", "run"}
     assert belt.host.failed is False
+
+
+def test_a_command_that_proves_nothing_is_refused_and_its_answer_gives_the_proof(belt, caplog):
+    blank = belt.command()._replace(nonce=0, t_echo=0, held=0)
+    assert belt.request(blank) == "unproven"
+    assert "refuses a command" not in caplog.text  # every sender's first one is like this
+    now = time.monotonic_ns()
+    held = (now - belt.ack.t_ack) // 1000
+    proven = blank._replace(sequence=50, t_sent=now, nonce=belt.ack.nonce, t_echo=belt.ack.t_ack, held=held)
+    assert belt.request(proven) == "applied"
+    assert belt.request(proven._replace(sequence=51, t_echo=proven.t_echo - 10**9)) == "unproven"
+    assert "refuses a command as unproven: run from box/cam, sequence 51" in caplog.text
+
+
+def test_a_hello_is_no_sign_of_life(belt):
+    assert belt.request(verb="run") == "applied"
+    until(lambda: belt.proven(belt.command()) and belt.server.counts["silence"] == 1)
+    assert belt.verbs == ["stop", "run", "stop"]
+
+
+def test_acknowledgements_of_before_a_restart_prove_nothing(make):
+    belt = make()
+    before = belt.command()
+    belt.host.stop()
+    belt.serve()
+    belt.sequence = 100
+    until(lambda: belt.server.opened)
+    assert belt.request(before) == "unproven"
+    assert belt.request(verb="run") == "applied"
+
+
+def test_version_1_of_the_protocol_is_refused_with_one_clear_line(belt, caplog):
+    for number in range(20):
+        old = (1, 1, "box/old", 5, number, 1, "belt", "run", {}, 1, 2, 500_000, 7, False)
+        belt.line.send(msgpack.packb(old))
+    until(lambda: belt.server.counts["incompatible"] == 20)
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert record.message.endswith("box/old speaks version 1 of the protocol, not 2; update the box 'box'")
+    assert belt.verbs == ["stop"]
 
 
 @pytest.mark.parametrize("before, after", [(0, 1), (1, 0), (2, 1), (50, 0)])
@@ -288,7 +339,7 @@ def foreign(belt):
     stranger.send(wire.pack_goodbye("box/none", 1))
     stranger.send(b"the end")
     while not belt.server.counts["malformed"]:
-        assert belt.request(verb="run") == "seen"
+        assert belt.request(verb="run") == "repeated"
     assert belt.verbs == ["stop", "run"]
 
 

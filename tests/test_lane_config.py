@@ -74,6 +74,14 @@ def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, line: str, expecte
     assert len(lines) == 1 and lines[0].startswith(expected), lines
 
 
+def test_commands_hold_for_a_minute_at_most(tmp_path: Path) -> None:
+    source = "{driver: camera.sim, timeout_ms: %d}"
+    for timeout_ms, expected in ((60_000, []), (60_001, ["60001 ms, but a command holds for 60000 ms at most"])):
+        text = LANE.format(line="", model="person-coarse", label="person", absent="false")
+        lines = mistakes(tmp_path / "yard.yaml", text.replace("{driver: camera.sim}", source % timeout_ms))
+        assert [line.split(": ", 1)[1].split(":")[0] for line in lines] == expected
+
+
 def test_a_pose_needs_the_refining_model_up_to_score_1(tmp_path: Path) -> None:
     lines = mistakes_of(
         tmp_path, "refine: {model: person-coarse, label: person, band: [0.3, 0.8]}\n    then: pose-fall"

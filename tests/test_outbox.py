@@ -1,5 +1,6 @@
 """A lane's commands over real sockets: sent or counted, repeated, acknowledged, never waited for."""
 
+import threading
 import time
 
 import pytest
@@ -7,7 +8,8 @@ import zmq
 
 from agent.build import make_host
 from agent.commands import wire
-from agent.commands.outbox import NO_ROW, PENDING, Address, Outbox
+from agent.commands.link import NO_ROW, PENDING, Address
+from agent.commands.outbox import Outbox
 from agent.config.models import Config
 from agent.data import Ack, Command, Decision, Evidence
 from agent.ledger import Ledger, snapshot
@@ -17,7 +19,7 @@ from agent.rules.scene import Scene
 from tests.waiting import DEADLINE_S, until
 
 SAFE_AFTER_MS = 90.0
-BEAT_NS = 30_000_000
+BEAT_NS = 22_500_000
 TTL_US = 500_000
 SESSION = 5
 
@@ -65,7 +67,7 @@ class Lane:
         self.peer, frame = self.far.recv_multipart()
         return wire.unpack(frame)
 
-    def answer(self, sequence, verdict=wire.APPLIED, t_applied=0, session=SESSION, clock=None):
+    def answer(self, sequence, verdict=wire.APPLIED, t_applied=0, session=SESSION, clock=None, nonce=9):
         ack = Ack(
             actuator="belt",
             session=session,
@@ -73,6 +75,8 @@ class Lane:
             verdict=verdict,
             t_applied=t_applied,
             clock=wire.clock_id() if clock is None else clock,
+            nonce=nonce,
+            t_ack=time.monotonic_ns(),
         )
         self.far.send_multipart([self.peer, wire.pack_ack(ack)])
 
@@ -159,7 +163,8 @@ def test_an_answer_from_another_clock_counts_from_its_arrival(connected):
 
 
 @pytest.mark.parametrize(
-    "verdict", [wire.REPLAYED, wire.EXPIRED, wire.LIMIT, wire.UNKNOWN, wire.FAULT, wire.OUTDATED, wire.WAITING]
+    "verdict",
+    [wire.REPLAYED, wire.EXPIRED, wire.LIMIT, wire.UNKNOWN, wire.FAULT, wire.OUTDATED, wire.WAITING, wire.OVERRULED],
 )
 def test_a_refusal_is_counted_and_logged_once(connected, verdict, caplog):
     for _ in range(3):
@@ -168,6 +173,85 @@ def test_a_refusal_is_counted_and_logged_once(connected, verdict, caplog):
     until(lambda: connected.outbox.collect(time.monotonic_ns()) or connected.counts.get("refused") == 3)
     (message,) = [record.message for record in caplog.records]
     assert message.startswith("actuator belt ") and message.endswith(f"({wire.VERDICTS[verdict]})")
+
+
+def collect(lane):
+    lane.outbox.collect(time.monotonic_ns())
+    return True
+
+
+def answered(lane, verdict, nonce):
+    """Answer the next command, and let the lane read that."""
+    command = lane.receive()
+    lane.answer(command.sequence, verdict, nonce=nonce)
+    assert lane.link.socket.poll(DEADLINE_S * 1000) and collect(lane)
+    return command
+
+
+def test_a_command_echoes_the_newest_acknowledgement(connected):
+    before = time.monotonic_ns()
+    connected.send()
+    first = answered(connected, wire.APPLIED, nonce=41)
+    connected.send()
+    second = connected.receive()
+    assert (first.nonce, first.t_echo, first.held) == (0, 0, 0)
+    assert second.nonce == 41
+    assert before < second.t_echo <= second.t_sent - 1000 * second.held
+
+
+def test_a_command_that_was_not_proven_is_repeated_at_once_with_its_row(connected, caplog):
+    row = connected.ledger.next_row()
+    connected.ledger.write(1, 2, 3, 4, 5, 6, 7, 8)
+    connected.send(decision(4, "stop"), row=row)
+    first = answered(connected, wire.UNPROVEN, nonce=42)
+    again = answered(connected, wire.APPLIED, nonce=43)
+    assert again == first._replace(
+        sequence=first.sequence + 1, t_sent=again.t_sent, nonce=42, t_echo=again.t_echo, held=again.held
+    )
+    assert connected.counts == {"applied": 1}
+    assert not caplog.records
+
+
+def test_every_unproven_decision_is_repeated_in_order_and_heartbeats_once(connected, caplog):
+    for number in (1, 2):
+        connected.send(decision(number), row=connected.ledger.next_row())
+    for number in (3, 3, 3):
+        connected.send(decision(number))
+    for command in [connected.receive() for _ in range(5)]:
+        connected.answer(command.sequence, wire.UNPROVEN)
+    until(lambda: collect(connected) and connected.link.sequence == 7)
+    until(lambda: collect(connected) and not connected.link.due)
+    connected.heartbeat()
+    connected.heartbeat()
+    assert [connected.receive().decision for _ in range(3)] == [1, 2, 3]
+    assert connected.link.sequence == 8
+    assert not caplog.records
+    connected.answer(8, wire.UNPROVEN)
+    until(lambda: collect(connected) and "gets no proof" in caplog.text)
+
+
+def test_a_repetition_that_is_refused_again_is_counted_and_not_repeated(connected, caplog):
+    connected.send(row=connected.ledger.next_row())
+    for nonce in (1, 2):
+        answered(connected, wire.UNPROVEN, nonce)
+    assert connected.counts == {"refused": 1}
+    assert connected.link.sequence == 2 and not connected.link.pending
+    assert [r.message.split(":")[0] for r in caplog.records] == ["actuator belt gets no proof that commands are fresh"]
+
+
+def test_the_first_command_is_proven_by_the_hello_before_it(connected):
+    answerer = threading.Thread(target=lambda: connected.receive() and connected.answer(0, wire.UNPROVEN, nonce=77))
+    answerer.start()
+    connected.outbox.greet(DEADLINE_S)
+    answerer.join()
+    connected.send()
+    assert connected.receive().nonce == 77
+
+
+def test_a_hello_waits_for_no_absent_actuator(lane):
+    before = time.monotonic()
+    lane.outbox.greet(DEADLINE_S)
+    assert time.monotonic() - before < DEADLINE_S
 
 
 def test_malformed_and_foreign_answers_are_ignored(connected):
@@ -232,7 +316,7 @@ def test_a_full_connection_is_not_waited_for(connected):
     assert connected.counts["undelivered"] == 1
 
 
-def test_a_heart_beat_is_due_when_nothing_was_sent_for_a_third_of_safe_after_ms(connected):
+def test_a_heart_beat_is_due_when_nothing_was_sent_for_a_quarter_of_safe_after_ms(connected):
     connected.send()
     due = connected.link.due
     connected.outbox.heartbeat(due - 1, 5, TTL_US, connected.scene.current)
@@ -246,6 +330,7 @@ def test_a_heart_beat_is_due_when_nothing_was_sent_for_a_third_of_safe_after_ms(
 def test_no_heart_beat_before_there_is_a_decision(connected):
     connected.heartbeat()
     connected.send(decision(3))
+    assert connected.receive() == wire.Hello("box/cam", SESSION)
     assert connected.receive().decision == 3
 
 
@@ -258,7 +343,7 @@ def test_a_heart_beat_carries_the_decision_in_force_also_of_another_lane(connect
 
 def test_heart_beats_are_not_in_the_ledger(connected):
     connected.send(row=NO_ROW)
-    connected.answer(connected.receive().sequence, wire.SEEN)
+    connected.answer(connected.receive().sequence, wire.REPEATED)
     connected.outbox.collect(time.monotonic_ns() + int(SAFE_AFTER_MS * 2e6))
     assert connected.counts == {}
 

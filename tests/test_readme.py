@@ -53,20 +53,27 @@ def test_the_driver_in_the_readme_reads_a_datasheet_value(monkeypatch: pytest.Mo
 
 
 def test_the_bytes_in_the_documentation_are_those_on_the_wire() -> None:
-    text = (ROOT / "agent/README.md").read_text(encoding="utf-8")
+    text = (ROOT / "agent/commands/README.md").read_text(encoding="utf-8")
     lines = re.findall(r"^    ((?:[0-9a-f]{2} ?)+)  ", text, re.MULTILINE)
     message = wire.unpack(bytes.fromhex("".join(lines)))
     assert isinstance(message, Command)
-    assert (message.node, message.verb, message.arguments, message.ttl) == (
+    assert (message.node, message.verb, message.arguments, message.ttl, message.nonce, message.held) == (
         "cell-1/arm",
         "stop",
         {"channel": 1},
         50_000,
+        0x1234ABCD,
+        12_000,
     )
     assert wire.pack_command(message) == bytes.fromhex("".join(lines))
+    (answer,) = re.findall(r"^    ((?:[0-9a-f]{2} ?)+)$", text, re.MULTILINE)
+    ack = wire.unpack(bytes.fromhex(answer))
+    assert isinstance(ack, Ack) and wire.pack_ack(ack) == bytes.fromhex(answer)
+    assert (ack.session, ack.nonce, ack.t_ack) == (message.session, message.nonce, message.t_echo)
     for number, verdict in enumerate(wire.VERDICTS):
         assert f"{number} {verdict}" in text
-    assert Ack._fields == ("actuator", "session", "sequence", "verdict", "t_applied", "clock")
+    for fields in (Command._fields, Ack._fields):
+        assert ", ".join(fields).replace("ttl", "ttl_us").replace("held", "held_us") in re.sub(r"\s+", " ", text)
 
 
 def test_every_command_has_help() -> None:

@@ -7,7 +7,8 @@ import zmq
 
 from agent import ledger, package
 from agent.build import make_host, rules_of
-from agent.commands.outbox import Address, Outbox
+from agent.commands.link import Address
+from agent.commands.outbox import Outbox
 from agent.config.load import load_config
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger, parts, snapshot

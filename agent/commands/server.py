@@ -14,7 +14,7 @@ from agent.commands import wire
 from agent.commands.guard import Guard
 from agent.commands.intake import Intake
 from agent.commands.peers import Peers
-from agent.commands.wire import VERDICTS, WireError
+from agent.commands.wire import VERDICTS, Hello, OtherVersion, WireError
 from agent.data import Ack, Command
 from drivers.base import Actuator, DeviceError
 
@@ -23,8 +23,9 @@ log = logging.getLogger("reflexd.actuate")
 RETRY_NS = 200_000_000
 TURN_NS = 200_000_000  # from one turn of its loop to the next: 10 ms at most, plus the delays of the box
 OPEN_NS = 10_000_000_000  # to find a device takes longer than to move it, and nothing moves meanwhile
+WAITING_NS = 5_000_000  # to judge what waits before silence means safe
 WARN_EVERY_NS = 10_000_000_000
-GOOD = (wire.APPLIED, wire.SEEN, wire.WAITING)  # of a sender that is as it should be
+GOOD = (wire.APPLIED, wire.REPEATED, wire.WAITING)  # of a sender that is as it should be
 
 
 class ActuatorServer:
@@ -62,6 +63,9 @@ class ActuatorServer:
                 except zmq.Again:
                     pass
                 now = time.monotonic_ns()
+                if self.guard.overdue(now):
+                    self._receive_waiting(now + WAITING_NS)
+                    now = time.monotonic_ns()
                 if self.guard.silent(now):
                     self.counts["silence"] += 1
                     self._make_safe(", ".join(self.guard.missing(now)) or "no sender is left")
@@ -75,6 +79,11 @@ class ActuatorServer:
             self.socket.close(linger=0)
             self.due[0] = 0
 
+    def _receive_waiting(self, end: int) -> None:
+        """After a pause of this thread the oldest message comes first, and the newest is the sign of life."""
+        while int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN and time.monotonic_ns() < end:
+            self._receive(self.socket.recv(zmq.NOBLOCK))
+
     def _receive(self, peer: bytes) -> None:
         """The rest of a message: one frame. It carries the peer's key, which a copy of its bytes would not."""
         frame = self.socket.recv(zmq.NOBLOCK, copy=False)
@@ -87,20 +96,19 @@ class ActuatorServer:
                 raise WireError(f"{1 + self._skip_frames(frame)} frames in one message")
             message = wire.unpack(frame.bytes)
         except WireError as error:
-            self._refuse("malformed", str(error))
+            self._refuse("incompatible" if isinstance(error, OtherVersion) else "malformed", str(error))
             return
         if isinstance(message, Ack):
             return
-        node = message.node if isinstance(message, Command) else message[0]
-        refusal = self.peers.refusal(peer, frame, node)
+        refusal = self.peers.refusal(peer, frame, message.node)
         if refusal:
             self._refuse(VERDICTS[wire.KEY], refusal)
-            if isinstance(message, Command):
-                self._acknowledge(peer, message, wire.KEY, 0)
-        elif isinstance(message, Command):
-            self._acknowledge(peer, message, *self._execute(message))
-        else:
-            self.guard.goodbye(*message)
+        if isinstance(message, Command):
+            self._acknowledge(peer, message, *((wire.KEY, 0) if refusal else self._execute(message)))
+        elif isinstance(message, Hello):
+            self._answer(peer, message, wire.KEY if refusal else wire.UNPROVEN)
+        elif not refusal:
+            self.guard.goodbye(message.node, message.session)
 
     def _skip_frames(self, frame: zmq.Frame) -> int:
         """Read what is left of a message after this frame: the number of frames."""
@@ -114,7 +122,8 @@ class ActuatorServer:
         """(verdict, time of application or 0)."""
         verdict = self.guard.judge(command, time.monotonic_ns())
         if verdict != wire.APPLIED:
-            if verdict not in (wire.SEEN, wire.WAITING):
+            # The first command of a sender has nothing to echo yet: the acknowledgement gives it that.
+            if verdict not in (wire.REPEATED, wire.WAITING) and (verdict != wire.UNPROVEN or command.nonce):
                 self._refuse(VERDICTS[verdict], f"{command.verb} from {command.node}, sequence {command.sequence}")
             return verdict, 0
         if not self.opened:
@@ -135,13 +144,21 @@ class ActuatorServer:
         self.counts[VERDICTS[verdict]] += 1
         if verdict in GOOD:
             self.intake.trust(peer)
+        self._answer(peer, command, verdict, command.sequence, t_applied)
+
+    def _answer(
+        self, peer: bytes, sender: Command | Hello, verdict: int, sequence: int = 0, t_applied: int = 0
+    ) -> None:
+        now = time.monotonic_ns()
         ack = Ack(
             actuator=self.name,
-            session=command.session,
-            sequence=command.sequence,
+            session=sender.session,
+            sequence=sequence,
             verdict=verdict,
             t_applied=t_applied,
             clock=self.guard.clock,
+            nonce=self.guard.nonces.nonce(sender.node, sender.session, now),
+            t_ack=now,
         )
         try:
             self.socket.send_multipart((peer, wire.pack_ack(ack)), zmq.NOBLOCK)
@@ -150,7 +167,7 @@ class ActuatorServer:
 
     def _refuse(self, kind: str, message: str) -> None:
         """Count, and log at most every ten seconds for each kind."""
-        if kind in ("malformed", "flood"):  # the others are counted with their answer
+        if kind in ("malformed", "incompatible", "flood"):  # the others are counted with their answer
             self.counts[kind] += 1
         now = time.monotonic_ns()
         if now - self.last_warned.get(kind, -WARN_EVERY_NS) >= WARN_EVERY_NS:

@@ -31,8 +31,11 @@ LARGEST = Command(
     arguments={},
     t_capture=TIME,
     t_sent=TIME,
-    ttl=COUNT,
+    ttl=wire.MAX_TTL_US,
     clock=COUNT,
+    nonce=COUNT,
+    t_echo=TIME,
+    held=COUNT,
 )
 
 

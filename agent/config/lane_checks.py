@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from agent import package
 from agent.checksums import verify_files
+from agent.commands import wire
 from agent.config.models import NAME, Config, LaneConfig
 from agent.decoders import base as decoders
 from agent.errors import PackageError
@@ -32,6 +33,7 @@ def lane_mistakes(config: Config, document: Document, name: str) -> Iterator[str
         yield from _bad_second_model(document, place, lane)
     yield from _bad_reference(document, place, lane)
     yield from _bad_sound(document, place, lane)
+    yield from _bad_timeout(document, (*place, "source", "timeout_ms"), lane.source.options.get("timeout_ms"))
     yield from _bad_zones(document, (*place, "zones"), lane)
     if lane.shrink != 1 and not reads_pictures(document, lane):
         yield f"{document.at((*place, 'shrink'))}: model '{lane.model}' reads no pictures: there is nothing to shrink"
@@ -174,6 +176,13 @@ def _bad_sound(document: Document, place: Place, lane: LaneConfig) -> Iterator[s
     elif sound and (hop_ms := lane.hop_ms or 1000 * sound.hop / sound.rate_hz) >= getattr(options, "timeout_ms", 500.0):
         line = document.at((*place, "source", "timeout_ms"))
         yield f"{line}: the model infers every {hop_ms:g} ms, and results hold for timeout_ms: set that above hop_ms"
+
+
+def _bad_timeout(document: Document, place: Place, timeout_ms: object) -> Iterator[str]:
+    """A command holds for the source's timeout_ms after its capture, and an actuator takes none that hold too long."""
+    limit_ms = wire.MAX_TTL_US / 1000
+    if isinstance(timeout_ms, (int, float)) and timeout_ms > limit_ms:
+        yield f"{document.at(place)}: {timeout_ms:g} ms, but a command holds for {limit_ms:g} ms at most"
 
 
 def _bad_zones(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:

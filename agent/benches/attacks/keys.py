@@ -19,7 +19,7 @@ import zmq
 from agent import keys
 from agent.benches.attacks.outcome import Outcome
 from agent.benches.programs import free_port, spawn, start_host, stop
-from agent.commands.outbox import NO_ROW, Address, Link
+from agent.commands.link import NO_ROW, Address, Link
 from agent.data import Decision
 from agent.keys import Curve
 from agent.ledger import Ledger

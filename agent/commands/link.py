@@ -1,0 +1,251 @@
+"""A lane's connection to one actuator: sends commands, takes acknowledgements, repeats what was not proven."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import NamedTuple
+
+import zmq
+
+from agent import ledger
+from agent.commands.connection import Connection
+from agent.commands.proof import Echo
+from agent.commands.wire import (
+    APPLIED,
+    MEANING,
+    OUTDATED,
+    REPEATED,
+    UNPROVEN,
+    VERDICTS,
+    WireError,
+    clock_id,
+    pack_command,
+    pack_goodbye,
+    pack_hello,
+    unpack,
+)
+from agent.data import Ack, Command, Decision
+from agent.keys import Curve
+from agent.ledger import Ledger
+
+log = logging.getLogger("reflexd.outbox")
+
+PENDING = 256  # messages without an acknowledgement, at most
+NO_ROW = -1
+CLOSING_S = 0.05  # for the answers to the last commands
+MAX_HELD_US = (1 << 32) - 1
+# The actuator has what was sent, or a newer decision of another lane.
+IN_FORCE = (APPLIED, REPEATED, OUTDATED)
+TROUBLES = {verdict: f"{meaning} ({VERDICTS[verdict]})" for verdict, meaning in MEANING.items()}
+
+
+class Address(NamedTuple):
+    """Where an actuator listens, and after which silence it goes safe."""
+
+    actuator: str
+    endpoint: str
+    safe_after_ms: float
+    curve: Curve | None = None
+
+
+_Pending = tuple[int, Command | None, bool]  # row in the ledger, the message, whether it is a repetition
+_OVERDUE: _Pending = (NO_ROW, None, False)
+
+
+class Link:
+    """Only the lane's thread uses it."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: Address, node: str, session: int, lane_ledger: Ledger
+    ) -> None:
+        self.address = address
+        self.node = node
+        self.session = session
+        self.ledger = lane_ledger
+        self.clock = clock_id()
+        self.sequence = 0
+        self.in_force: Decision | None = None
+        self.heartbeat_ns = int(address.safe_after_ms / 4 * 1e6)
+        self.due = 0
+        self.greet_due = 0
+        self.pending: dict[int, _Pending] = {}  # by sequence, oldest first
+        self.echo = Echo()
+        self.demanded = False  # a proof; what is sent from now on has it
+        self.far = False  # its times are those of another clock
+        self.answering = True
+        self.trouble = ""  # why it does not answer, as logged, or why it refuses
+        self.acknowledged: tuple[str, int, int] | None = None  # verb, when its answer was read, verdict
+        self.verdict = APPLIED
+        self.connection = Connection(context, address.endpoint, address.curve)
+        self.socket = self.connection.socket
+
+    def send(self, decision: Decision, t_capture: int, ttl: int, row: int, late: bool = False) -> bool:
+        """Send now or not at all. False where no peer is connected or the queue is full; both are counted."""
+        now = time.monotonic_ns()
+        command = self._command(decision, t_capture, now, ttl, late)
+        if not self._transmit(command, row, repeated=self.demanded):
+            self._not_sent(decision, row)
+            return False
+        self.in_force = decision
+        return True
+
+    def _transmit(self, command: Command, row: int, repeated: bool) -> bool:
+        self.due = command.t_sent + self.heartbeat_ns
+        try:
+            self.socket.send(pack_command(command), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        self.pending[command.sequence] = (row, command, repeated)
+        return True
+
+    def _command(self, decision: Decision, t_capture: int, now: int, ttl: int, late: bool) -> Command:
+        self.sequence += 1
+        echo = self.echo
+        return Command(
+            node=self.node,
+            session=self.session,
+            sequence=self.sequence,
+            decision=decision.number,
+            actuator=self.address.actuator,
+            verb=decision.verb,
+            arguments=decision.arguments,
+            t_capture=t_capture,
+            t_sent=now,
+            ttl=ttl,
+            clock=self.clock,
+            late=late,
+            nonce=echo.nonce,
+            t_echo=echo.t_ack,
+            held=self._held(now),
+        )
+
+    def _held(self, now: int) -> int:
+        return max(0, min((now - self.echo.t_read) // 1000, MAX_HELD_US)) if self.echo.t_read else 0
+
+    def _repeat(self, row: int, command: Command) -> bool:
+        """Send it again, with the proof that the actuator has just given; of a heartbeat, the next one at once."""
+        if row == NO_ROW:
+            self.due, self.demanded = 0, True
+            return True
+        self.sequence += 1
+        now, echo = time.monotonic_ns(), self.echo
+        return self._transmit(
+            command._replace(
+                sequence=self.sequence, t_sent=now, nonce=echo.nonce, t_echo=echo.t_ack, held=self._held(now)
+            ),
+            row,
+            repeated=True,
+        )
+
+    def greet(self, now: int) -> bool:
+        """Ask for what the next command must echo. False where no peer is connected."""
+        self.greet_due = now + self.heartbeat_ns
+        try:
+            self.socket.send(pack_hello(self.node, self.session), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def _not_sent(self, decision: Decision, row: int) -> None:
+        if row != NO_ROW:
+            self.ledger.count[ledger.UNDELIVERED] += 1
+        self.in_force = decision  # the next heartbeat carries it
+        trouble = self.connection.trouble(time.monotonic_ns())
+        if trouble != self.trouble:
+            self.answering = True  # so that the new reason is logged
+        self._not_answering(trouble)
+
+    def collect(self, now: int) -> None:
+        """Write the acknowledgements that have arrived into the ledger, without waiting."""
+        while int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN:
+            try:
+                ack = unpack(self.socket.recv(zmq.NOBLOCK))
+            except (WireError, zmq.Again):
+                self.ledger.count[ledger.FAULTS] += 1
+                continue
+            if isinstance(ack, Ack) and ack.session == self.session:
+                self._acknowledged(ack, now)
+        self._drop_overdue(now)
+
+    def _acknowledged(self, ack: Ack, now: int) -> None:
+        self.echo.take(ack, now, demanded=ack.verdict == UNPROVEN)
+        self.far = ack.clock != self.clock
+        if not self.answering:
+            self.answering = True
+            log.warning("actuator %s answers again", self.address.actuator)
+        row, command, repeated = self.pending.pop(ack.sequence, _OVERDUE)
+        if ack.verdict == UNPROVEN:
+            if command is None or (not repeated and self._repeat(row, command)):
+                return  # it was a hello, or was given up; or it is on its way again
+        else:
+            self.demanded = False
+        self._note_answer(command.verb if command else "", ack.verdict, now)
+        self._record(row, ack, now)
+        self._log_verdict(ack.verdict)
+
+    def _note_answer(self, verb: str, verdict: int, now: int) -> None:
+        """For `reflexd status`."""
+        if verb:
+            self.acknowledged = verb, now, verdict
+        if verdict not in IN_FORCE:
+            self._set_trouble(TROUBLES[verdict])
+        elif self.trouble:
+            self._set_trouble("")
+
+    def _set_trouble(self, trouble: str) -> None:
+        self.ledger.cells[ledger.TROUBLED] += bool(trouble) - bool(self.trouble)
+        self.trouble = trouble
+
+    def _record(self, row: int, ack: Ack, now: int) -> None:
+        if row == NO_ROW:
+            return
+        if ack.verdict == APPLIED:
+            self.ledger.count[ledger.ACKNOWLEDGED] += 1
+            # The clock of another box cannot be compared: the time of the answer is an upper bound.
+            self.ledger.record_applied(row, ack.t_applied if ack.clock == self.clock else now)
+        elif ack.verdict != REPEATED:
+            self.ledger.count[ledger.REFUSED] += 1
+
+    def _log_verdict(self, verdict: int) -> None:
+        if verdict != self.verdict and verdict != REPEATED:
+            level = logging.INFO if verdict == APPLIED else logging.WARNING
+            log.log(level, "actuator %s %s (%s)", self.address.actuator, MEANING[verdict], VERDICTS[verdict])
+            self.verdict = verdict
+
+    def _drop_overdue(self, now: int) -> None:
+        """Count overdue acknowledgements. A dict keeps its order, so the oldest is first."""
+        while self.pending:
+            sequence = next(iter(self.pending))
+            row, command, _ = self.pending[sequence]
+            assert command
+            if now - command.t_sent < self.address.safe_after_ms * 1e6 and len(self.pending) < PENDING:
+                return
+            del self.pending[sequence]
+            if row != NO_ROW:
+                self.ledger.count[ledger.UNACKNOWLEDGED] += 1
+            self._not_answering("does not answer")
+
+    def _not_answering(self, reason: str) -> None:
+        if self.answering:
+            self.answering = False
+            self._set_trouble(reason)
+            log.warning("actuator %s: %s; it goes safe by itself", self.address.actuator, reason)
+
+    def goodbye(self) -> None:
+        """Announce that no more heartbeats follow."""
+        try:
+            self.socket.send(pack_goodbye(self.node, self.session), zmq.NOBLOCK)
+        except zmq.ZMQError:
+            pass  # no peer is connected
+
+    def close(self) -> None:
+        end = time.monotonic() + CLOSING_S
+        while self.pending and time.monotonic() < end and self.socket.poll(5):
+            self.collect(time.monotonic_ns())
+        self.goodbye()
+        for sequence in list(self.pending):
+            row = self.pending.pop(sequence)[0]
+            if row != NO_ROW:
+                self.ledger.count[ledger.UNACKNOWLEDGED] += 1
+        self.connection.close(linger_ms=100)
