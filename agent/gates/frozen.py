@@ -7,7 +7,7 @@ import numpy as np
 
 from agent.data import Array
 
-ROWS, COLUMNS = 24, 32  # of the pixels that are compared first: in the picture of a live camera some of them differ
+ROWS, COLUMNS = 12, 16  # of the pixels that are compared first: in the picture of a live camera some of them differ
 STRIPES = 8  # the rest is compared in so many parts, up to the first that differs
 MIN_REPEATS = 3  # of a slow camera: two pictures may be longer apart than the limit
 
