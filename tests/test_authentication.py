@@ -57,6 +57,7 @@ def test_kind_a_key_commands_only_as_its_box(network):
         until(lambda: impostor() or network.counts["key"] >= 10)
         assert not impostor()
         assert impostor.link.verdict == wire.KEY
+        assert impostor.link.echo.nonce == 0  # no proof, which another connection could use
     with network.sender(network.curve("a"), "a/cam") as honest:
         until(honest)
 
