@@ -16,7 +16,7 @@ import zmq
 from agent import keys
 from agent.build import addresses, make_host
 from agent.commands import wire
-from agent.commands.authentication import AuthorizedKeys, Own
+from agent.commands.authentication import Authenticator, AuthorizedKeys, Own
 from agent.commands.link import NO_ROW, Link
 from agent.commands.peers import user_of_tcp
 from agent.config.load import load_config
@@ -57,6 +57,7 @@ def test_kind_a_key_commands_only_as_its_box(network):
         until(lambda: impostor() or network.counts["key"] >= 10)
         assert not impostor()
         assert impostor.link.verdict == wire.KEY
+        assert impostor.link.echo.nonce == 0  # no proof, which another connection could use
     with network.sender(network.curve("a"), "a/cam") as honest:
         until(honest)
 
@@ -198,6 +199,20 @@ def test_keys_that_cannot_be_read_for_lack_of_descriptors_stay_in_force(network,
         monkeypatch.setattr(os, "scandir", no_descriptors)
         until(lambda: "the keys read before stay in force" in caplog.text)
         until(sender.moved_again())
+
+
+def test_the_log_names_few_of_many_strangers(tmp_path, caplog):
+    authenticator = Authenticator(AuthorizedKeys(None, OWN))
+    for number in range(100):
+        request = [b"1.0", b"7", b"reflexd", b"10.0.0.9", b"", b"CURVE", number.to_bytes(32, "big")]
+        for _ in range(2):
+            assert authenticator._answer(request)[:4] == [b"1.0", b"7", b"400", b"unknown key"]
+    assert caplog.text.count("refused: unknown key") == 16
+
+
+@pytest.mark.parametrize("request_", [[], [b"1.0"], [b""] * 6, [b"1.0", b"1", b"", b"", b"", b"CURVE", b"short"]])
+def test_any_other_question_than_one_about_a_known_key_is_refused(request_):
+    assert Authenticator(AuthorizedKeys(None, OWN))._answer(request_)[2] == b"400"
 
 
 def test_without_a_folder_only_this_box_is_authorized(tmp_path, caplog):

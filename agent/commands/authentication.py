@@ -20,7 +20,8 @@ log = logging.getLogger("reflexd.actuate")
 REFRESH_S = 0.5  # a key that was added or removed counts after this time
 POLL_MS = 100
 TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EIO)  # say nothing about who is authorized
-NAMED = 64  # refused keys that the log names, until the files change
+NAMED = 1024  # refused keys that the log has named
+NAMED_A_MINUTE = 16  # a stranger can make a new key for every connection
 SUFFIX = ".key"
 FIELDS = 6  # of a ZAP request, before the credentials
 NOBODY: frozenset[str] = frozenset()
@@ -125,6 +126,7 @@ class Authenticator:
         self.poller = zmq.Poller()
         self.sockets: list[zmq.Socket[bytes]] = []
         self.named: set[str] = set()
+        self.named_since, self.named_lately = 0.0, 0
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, name="authenticator", daemon=True)
 
@@ -168,8 +170,14 @@ class Authenticator:
 
     def _name(self, key: str, address: str) -> None:
         """Log a refused key once: a sender that is refused tries again twice a second."""
-        if key in self.named or len(self.named) >= NAMED:
+        now = time.monotonic()
+        if now - self.named_since > 60:
+            self.named_since, self.named_lately = now, 0
+        if key in self.named or self.named_lately >= NAMED_A_MINUTE:
             return
+        if len(self.named) >= NAMED:
+            self.named.clear()
         self.named.add(key)
+        self.named_lately += 1
         advice = f"to let it in, put its public key file into {self.authorized.folder} as NODE.key"
         log.warning("refused: unknown key %s, from %s: %s", key, address, advice)

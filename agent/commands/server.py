@@ -157,7 +157,8 @@ class ActuatorServer:
             verdict=verdict,
             t_applied=t_applied,
             clock=self.guard.clock,
-            nonce=self.guard.nonces.nonce(sender.node, sender.session, now),
+            # A refused sender gets no proof, which another connection of its could use.
+            nonce=0 if verdict == wire.KEY else self.guard.nonces.nonce(sender.node, sender.session, now),
             t_ack=now,
         )
         try:

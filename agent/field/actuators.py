@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.box.lockfile import host_lock
@@ -61,7 +63,7 @@ def _actuator(name: str, reply: dict[str, Any], view: View) -> ActuatorStatus:
         since_s=reply.get("since_s"),
         rest=str(reply.get("rest") or (section.rest if section else "")),
         endpoint=endpoint,
-        host=snapshot.lock_holder(host_lock(name, endpoint, view.run_dir)) if here else None,
+        host=host_of(name, endpoint, view.run_dir) if here else None,
         acknowledged=[_acknowledgement(lane, answer) for lane, answer in (reply.get("lanes") or {}).items()],
     )
 
@@ -74,6 +76,12 @@ def _acknowledgement(lane: str, answer: dict[str, Any]) -> Acknowledgement:
         age_s=answer.get("age_s"),
         trouble=str(answer.get("trouble") or ""),
     )
+
+
+def host_of(name: str, endpoint: str, run_dir: Path) -> int:
+    """The process that serves an actuator on this box, 0 for none. A dead one's standby keeps the lock for a moment."""
+    pid = snapshot.lock_holder(host_lock(name, endpoint, run_dir))
+    return pid if pid and os.path.exists(f"/proc/{pid}") else 0
 
 
 def without_daemon(view: View, hosted: list[ActuatorStatus]) -> list[ActuatorStatus]:

@@ -8,9 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent.box.lockfile import host_lock
 from agent.config.models import Device
-from agent.field import snapshot
+from agent.field.actuators import host_of
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check
 from agent.field.checks.devices import service_user
 from agent.field.lanes import LaneStatus, lane_status
@@ -35,8 +34,7 @@ def checks(box: Box) -> Iterator[Check]:
     for name, lane in lanes.items():
         yield _source(box, name, lane.source)
     for name, device in relays.items():
-        lock = host_lock(name, box.config.endpoint(name), box.config.run_dir)
-        yield relay(name, device, snapshot.lock_holder(lock))
+        yield relay(name, device, host_of(name, box.config.endpoint(name), box.view.run_dir))
     if not lanes and not relays:
         yield Check("cameras, serial lines", SKIP, "the configuration names only simulated ones, or none")
 
