@@ -32,6 +32,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "runner": "a lane on its thread",
             "control": "the control socket",
             "health": "lane state to box state",
+            "report": "the answer to status",
             "metrics": "Prometheus",
             "recorder": "tapes into files",
         },
@@ -41,6 +42,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
         "the lane",
         {
             "lane": "from sample to command",
+            "arrival": "which samples count",
             "perception": "gate, models",
             "offline": "a lane without a daemon",
             "tape": "what the recorder reads",
