@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent import health, ledger
-from agent.commands.outbox import Link
+from agent.commands.link import Link
 from agent.commands.wire import VERDICTS
 from agent.config.models import Config
 from agent.rules.scene import Scene

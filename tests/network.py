@@ -9,7 +9,7 @@ import zmq
 
 from agent import keys
 from agent.build import make_host
-from agent.commands.outbox import Address, Link
+from agent.commands.link import Address, Link
 from agent.config.models import Config
 from agent.data import Decision
 from agent.ledger import Ledger
