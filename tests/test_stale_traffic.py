@@ -109,7 +109,7 @@ def test_kind_recorded_traffic_does_not_move_a_restarted_actuator(cell: ProxiedC
     play_back(recorded, cell.port)
     restarted.wait_for("refuses a command as unproven: run from cell-1/arm")
     assert restarted.stop() == 0
-    assert cell.verbs()[done:] == ["safe"]
+    assert set(cell.verbs()[done:]) == {"safe"}
 
 
 def test_kind_recorded_traffic_of_another_session_changes_nothing(cell: ProxiedCell) -> None:

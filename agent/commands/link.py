@@ -9,22 +9,10 @@ from typing import NamedTuple
 import zmq
 
 from agent import ledger
+from agent.commands import wire
 from agent.commands.connection import Connection
 from agent.commands.proof import Echo
-from agent.commands.wire import (
-    APPLIED,
-    MEANING,
-    OUTDATED,
-    REPEATED,
-    UNPROVEN,
-    VERDICTS,
-    WireError,
-    clock_id,
-    pack_command,
-    pack_goodbye,
-    pack_hello,
-    unpack,
-)
+from agent.commands.wire import APPLIED, MEANING, OUTDATED, REPEATED, UNPROVEN, VERDICTS, WireError
 from agent.data import Ack, Command, Decision
 from agent.keys import Curve
 from agent.ledger import Ledger
@@ -63,7 +51,7 @@ class Link:
         self.node = node
         self.session = session
         self.ledger = lane_ledger
-        self.clock = clock_id()
+        self.clock = wire.clock_id()
         self.sequence = 0
         self.in_force: Decision | None = None
         self.heartbeat_ns = int(address.safe_after_ms / 4 * 1e6)
@@ -93,7 +81,7 @@ class Link:
     def _transmit(self, command: Command, row: int, repeated: bool) -> bool:
         self.due = command.t_sent + self.heartbeat_ns
         try:
-            self.socket.send(pack_command(command), zmq.NOBLOCK)
+            self.socket.send(wire.pack_command(command), zmq.NOBLOCK)
         except zmq.Again:
             return False
         self.pending[command.sequence] = (row, command, repeated)
@@ -142,7 +130,7 @@ class Link:
         """Ask for what the next command must echo. False where no peer is connected."""
         self.greet_due = now + self.heartbeat_ns
         try:
-            self.socket.send(pack_hello(self.node, self.session), zmq.NOBLOCK)
+            self.socket.send(wire.pack_hello(self.node, self.session), zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True
@@ -160,7 +148,7 @@ class Link:
         """Write the acknowledgements that have arrived into the ledger, without waiting."""
         while int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN:
             try:
-                ack = unpack(self.socket.recv(zmq.NOBLOCK))
+                ack = wire.unpack(self.socket.recv(zmq.NOBLOCK))
             except (WireError, zmq.Again):
                 self.ledger.count[ledger.FAULTS] += 1
                 continue
@@ -235,7 +223,7 @@ class Link:
     def goodbye(self) -> None:
         """Announce that no more heartbeats follow."""
         try:
-            self.socket.send(pack_goodbye(self.node, self.session), zmq.NOBLOCK)
+            self.socket.send(wire.pack_goodbye(self.node, self.session), zmq.NOBLOCK)
         except zmq.ZMQError:
             pass  # no peer is connected
 
