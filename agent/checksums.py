@@ -39,9 +39,11 @@ def _read_besides(path: Path, manifest: Manifest) -> list[str]:
 def weight_files(path: Path) -> list[str]:
     """Names, relative to an ONNX model, of the files that have its weights. Raises PackageError."""
     try:
-        return onnx_weights.locations(path)
+        return [str(PurePosixPath(name)) for name in onnx_weights.locations(path)]
     except ValueError:
         return []  # the engine says what is wrong with the model
+    except onnx_weights.TooLarge as error:
+        raise PackageError(f"{path}: {error}: no model for a lane") from error
     except OSError as error:
         raise PackageError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -73,6 +73,19 @@ def detector(folder: Path) -> Path:
     return package(folder, content, "ssd", "picture: {colour: rgb, mean: 0, std: 255, fit: stretch}")
 
 
+def poser(folder: Path) -> Path:
+    """A package with decoder movenet: one person, all of whose keypoints are the more certain the brighter it is."""
+    points = [value for number in range(17) for value in (0.1 + 0.05 * number, 0.3 + 0.02 * number, 0.6)]
+    constants: list[Value] = [("base", points, [1, 1, 17, 3], FLOAT), ("gain", [0, 0, 0.3], [3], FLOAT)]
+    nodes: list[Node] = [
+        ("ReduceMean", ["x"], "mean", {"keepdims": 0}),
+        ("Mul", ["mean", "gain"], "more", {}),
+        ("Add", ["base", "more"], "y", {}),
+    ]
+    content = model(nodes, constants, PICTURE, {"y": [1, 1, 17, 3]})
+    return package(folder, content, "movenet", "picture: {colour: rgb, mean: 0, std: 255, fit: stretch}")
+
+
 def package(folder: Path, content: bytes, decoder: str, section: str) -> Path:
     folder.mkdir()
     path = folder / "model.onnx"
@@ -142,6 +155,23 @@ def model(
     graph += b"".join(_part(11, _value_info(*item)) for item in {name: shape, **(others or {})}.items())
     graph += b"".join(_part(12, _value_info(name, sizes)) for name, sizes in outputs.items())
     return _number(1, IR_VERSION) + _part(7, graph) + _part(8, _part(1, b"") + _number(2, OPSET))
+
+
+def external_tensor(name: str, file: str) -> bytes:
+    return _tensor(name, [], [1], FLOAT, file)
+
+
+def group(number: int) -> bytes:
+    """An unknown field, in the form that protobuf has given up and still skips."""
+    return _varint(number << 3 | 3) + _number(1, 5) + _varint(number << 3 | 4)
+
+
+def nested(tensor: bytes, depth: int) -> bytes:
+    """A graph of the model with a tensor in a subgraph of a subgraph, and so on."""
+    graph = _part(5, tensor)
+    for _ in range(depth):
+        graph = _part(1, _part(4, b"If") + _part(5, _part(6, graph)))
+    return _part(7, graph)
 
 
 def _node(operator: str, inputs: Sequence[str], output: str, attributes: dict[str, int]) -> bytes:

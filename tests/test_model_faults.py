@@ -19,7 +19,7 @@ from agent.outputs import ModelFault
 from agent.package import Package
 from agent.recorder.recording import read
 from agent.vision.poses import SecondModel
-from tests.onnx_models import FAULTS, detector, faulty
+from tests.onnx_models import FAULTS, detector, faulty, poser
 from tests.processes import Cell, arm, robot
 from tests.recordings import files, recorded, replayed
 from tests.waiting import until
@@ -130,12 +130,20 @@ def replay_is_exact(cell: Cell) -> None:
     assert code == 0 and "all the same" in text, text
 
 
-@pytest.mark.parametrize("kind", [*FAULTS, "refine"])
-def test_only_the_lane_of_the_model_fails_and_it_recovers(tmp_path: Path, kind: str) -> None:
-    failing = str(faulty(tmp_path / "failing", "nan" if kind == "refine" else kind))
-    lane = {"model": failing}
+def failing_lane(folder: Path, kind: str) -> dict[str, Any]:
+    """The models of a lane of which one fails: the only one, or that of `refine` or `then`."""
+    if kind == "then":
+        second = faulty(folder / "failing", "nan", (1, 8, 51), "poses: {length: 8}")
+        return {"model": str(poser(folder / "poser")), "then": str(second)}
+    failing = str(faulty(folder / "failing", "nan" if kind == "refine" else kind))
     if kind == "refine":
-        lane = {"model": str(detector(tmp_path / "detector")), "refine": {"model": failing, "label": "person"}}
+        return {"model": str(detector(folder / "detector")), "refine": {"model": failing, "label": "person"}}
+    return {"model": failing}
+
+
+@pytest.mark.parametrize("kind", [*FAULTS, "refine", "then"])
+def test_only_the_lane_of_the_model_fails_and_it_recovers(tmp_path: Path, kind: str) -> None:
+    lane = failing_lane(tmp_path, kind)
     bright = tmp_path / "bright"
     with lamp_cell(tmp_path, **lane) as cell:
         host, daemon = cell.start_both()
@@ -152,7 +160,7 @@ def test_only_the_lane_of_the_model_fails_and_it_recovers(tmp_path: Path, kind: 
         daemon.wait_for("lane floor: floor is back")
         cell.wait_for("run", after=done + 1)
         cell.wait_for_count("floor", "inferences", cell.counts("floor")["inferences"] + 20)
-        message = MESSAGES["nan" if kind == "refine" else kind]
+        message = MESSAGES[kind if kind in FAULTS else "nan"]
         assert f"lane floor: model failing: {message}" in daemon.lines("trying again until it is back")[0]
         assert len(daemon.lines("trying again")) == len(daemon.lines("floor is back")) == 1
         assert cell.counts("arm")["faults"] == 0 and "safe" not in belt_verbs(cell)[1:]

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from agent import package
-from agent.checksums import digest
+from agent.checksums import digest, weight_files
 from agent.cli import cli
 from agent.errors import PackageError
 from agent.outputs import ModelFault
@@ -123,6 +123,17 @@ def test_kind_weights_beside_the_model_are_copied_and_hashed(tmp_path: Path) -> 
     assert "'model.onnx.data' is read, too, and 'files' has no sha256 of it" in refused_everywhere(hand)
 
 
+def test_weights_of_a_subgraph_and_in_a_folder_below_are_found(tmp_path: Path) -> None:
+    """However deep, after an unknown group, and named in another way."""
+    tensor = onnx_models.external_tensor("w", "./sub//weights.bin")
+    content = onnx_models.group(99) + onnx_models.scorer() + onnx_models.nested(tensor, 20)
+    (tmp_path / "model.onnx").write_bytes(content)
+    assert weight_files(tmp_path / "model.onnx") == ["sub/weights.bin"]
+    hand = write(tmp_path / "hand", content, "classify")
+    with pytest.raises(PackageError, match="sub/weights.bin: cannot be read"):
+        package.open_package(hand)
+
+
 @pytest.mark.parametrize("place", ["../outside", "/etc/hostname", "link"])
 def test_weights_outside_of_the_folder_are_not_read(tmp_path: Path, place: str) -> None:
     (tmp_path / "outside").write_bytes(onnx_models.raw_values([9.0, 4.0, -1.0, -6.0]))
@@ -199,7 +210,7 @@ def test_kind_a_detector_without_a_decoder(tmp_path: Path, shape: tuple[int, ...
     code, text = init(tmp_path, content)
     assert code == 2 and f"no decoder fits its outputs ('y' {list(shape)} float32)" in text
     assert "classify: one output [1, labels]" in text and "--decoder" in text
-    labels = [f"l{number}" for number in range(shape[-1])]
+    labels = ["a", *(f"l{number}" for number in range(1, shape[-1]))]
     assert "one score per label" in refused_everywhere(write(tmp_path / "hand", content, "classify", labels))
 
 

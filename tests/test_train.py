@@ -33,7 +33,7 @@ def test_a_package_can_be_read_back(tmp_path):
     manifest = package.read(tmp_path / "tiny")
     assert manifest.data == 'none: a "test"'
     assert manifest.window.std == [1.5]
-    assert package.verify_file(tmp_path / "tiny", manifest).read_bytes() == b"model"
+    assert package.verify_files(tmp_path / "tiny", manifest).read_bytes() == b"model"
     assert np.load(tmp_path / "tiny" / "golden.npz")["input_0"].shape == (GOLDEN, 4, 1)
 
 

@@ -6,8 +6,9 @@ import mmap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # how a field is stored
-MAX_DEPTH = 40  # of messages in each other: subgraphs of If and Loop
+VARINT, FIXED64, BYTES, START, END, FIXED32 = range(6)  # how a field is stored
+MAX_DEPTH = 120  # of messages in each other; protobuf, which reads the file for the engine, allows 100
+MAX_FIELDS = 2_000_000  # two seconds; a model has some thousands
 
 # Message: number of a field to the message in it, on the way to TensorProto.external_data
 FIELDS: Mapping[str, Mapping[int, str]] = {
@@ -25,31 +26,42 @@ KEY, VALUE = 1, 2  # fields of an entry
 
 
 class BadModel(ValueError):
-    """The bytes are no ONNX model."""
+    """The bytes are no ONNX model: protobuf refuses them, too."""
+
+
+class TooLarge(Exception):
+    """More fields than a model for a lane has."""
 
 
 def locations(path: Path) -> list[str]:
-    """Paths beside the model, as the file has them, each once. Raises BadModel, OSError."""
+    """Paths beside the model, as the file has them, each once. Raises BadModel, TooLarge, OSError."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return list(dict.fromkeys(_locations(content, 0, len(content), "model", 0)))
+        left = iter(range(MAX_FIELDS))
+        return list(dict.fromkeys(_locations(content, 0, len(content), "model", left, 0)))
 
 
-def _locations(content: mmap.mmap, at: int, end: int, kind: str, depth: int) -> Iterator[str]:
+def _locations(content: mmap.mmap, at: int, end: int, kind: str, left: Iterator[int], depth: int) -> Iterator[str]:
+    """left: has an item for each field that may still be read."""
     if depth > MAX_DEPTH:
         raise BadModel(f"more than {MAX_DEPTH} levels")
     texts: dict[int, str] = {}
-    for number, start, stop in _parts(content, at, end):
+    for number, start, stop in _parts(content, at, end, left):
         if kind == "entry" and stop - start < 5000:
             texts[number] = content[start:stop].decode("utf-8", "surrogateescape")
         elif inner := FIELDS[kind].get(number):
-            yield from _locations(content, start, stop, inner, depth + 1)
+            yield from _locations(content, start, stop, inner, left, depth + 1)
     if texts.get(KEY) == "location":
         yield texts.get(VALUE, "")
 
 
-def _parts(content: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each field that has a length; the others are skipped."""
+def _parts(content: mmap.mmap, at: int, end: int, left: Iterator[int]) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each field that has a length; the others are skipped.
+
+    What is inside an unknown group is found, too: no harm, since it only adds files that must have their sha256.
+    """
     while at < end:
+        if next(left, None) is None:
+            raise TooLarge(f"more than {MAX_FIELDS:,} fields")
         tag, at = _varint(content, at, end)
         kind = tag & 7
         if kind == BYTES:
@@ -62,7 +74,7 @@ def _parts(content: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, in
             _, at = _varint(content, at, end)
         elif kind in (FIXED64, FIXED32):
             at += 8 if kind == FIXED64 else 4
-        else:
+        elif kind not in (START, END):
             raise BadModel(f"a field of kind {kind}")
 
 

@@ -129,7 +129,7 @@ def make_manifest(file: Path, request: Request) -> Made:
         package.warm(file, engine)
         decoder, order = guess.decoder_of(engine, request.decoder)
         outputs = list(request.outputs) or order
-    except EngineError as error:
+    except (EngineError, RuntimeError) as error:
         raise PackageError(f"{file}: {error}") from error
     labels = guess.labels_of(decoder, engine.outputs, _labels_inside(file))
     facts: dict[str, Any] = {"file": file.name, "sha256": checksums.digest(file)}
