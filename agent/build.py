@@ -38,7 +38,7 @@ def make_lane(name: str, config: Config, beside: Path, samples: int) -> Lane:
     limits = Limits(timeout_ns, budget, section.critical, config.drop_late, samples)
     lane_ledger = Ledger(config.run_dir / f"{name}.ledger", name, budget, section.critical)
     recorder = config.recorder
-    tape_settings = TapeSettings(config.run_dir / f"{name}.tape", recorder.pictures) if recorder.enabled else None
+    tape_settings = TapeSettings(config.run_dir / f"{name}.tape", bool(recorder.pictures)) if recorder.enabled else None
     if tape_settings:
         # An earlier daemon's tape would be recorded again; a recorder that still reads it has it open.
         tape_settings.path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent import health, ledger, ledger_text
+from agent import health, helpers, ledger, ledger_text
 from agent.box import realtime
 from agent.box.child import ChildProcesses
 from agent.box.lockfile import lock
@@ -26,6 +26,7 @@ from agent.control import Answer
 from agent.control_server import ControlServer
 from agent.data import Decision
 from agent.errors import ConfigError, PackageError
+from agent.lane import Lane
 from agent.reload import Plan, compare, read_checked, with_other_files
 from agent.report import report
 from agent.rules.fusion import explain
@@ -86,18 +87,14 @@ class Daemon:
         self.signals = LoopSignals(self.loop, self.stop.set, lambda: self._spawn(self.reload()))
         for runner in self.runners.values():
             runner.start(self.scene, self.session, self._lane_ends)
-        self._start_metrics()
-        if self.config.recorder.enabled:
-            self.children.start("agent.recorder.recorder", str(self.path), advice="is the disk full?")
+        helpers.start_metrics(self.children, self.config)
+        helpers.start_recorder(self.children, self.config, self.path, self._lanes(), self.session)
         await self.control.start()
         notify("READY=1")
         log.info("%s runs: lanes %s", self.config.node, ", ".join(self.runners) or "none")
 
-    def _start_metrics(self) -> None:
-        metrics = self.config.metrics
-        if metrics.port:
-            arguments = [str(self.config.run_dir), "--host", metrics.host, "--port", str(metrics.port)]
-            self.children.start("agent.metrics", *arguments, advice=f"is port {metrics.port} taken?")
+    def _lanes(self) -> list[Lane]:
+        return [runner.lane for runner in self.runners.values()]
 
     async def _main_loop(self) -> None:
         """Check the lanes; log their figures once a minute, or once a second with -v."""
@@ -182,7 +179,7 @@ class Daemon:
     async def _prepare_reload(self) -> tuple[Plan, Config, dict[str, Runner]]:
         """The file's configuration, and a runner for each lane to start. Raises ConfigError, PackageError, OSError."""
         new = await read_checked(self.path)
-        replaced = await asyncio.to_thread(with_other_files, [r.lane for r in self.runners.values()], new, self.path)
+        replaced = await asyncio.to_thread(with_other_files, self._lanes(), new, self.path)
         plan = compare(self.config, new, replaced)
         if plan.fixed:
             raise ConfigError([f"{self.path}: a change of {', '.join(plan.fixed)} needs a restart of reflexd"])
@@ -203,8 +200,9 @@ class Daemon:
         for runner in started.values():
             runner.start(self.scene, self.session, self._lane_ends)
         if old_metrics != new.metrics:
-            await self.children.stop("agent.metrics")
-            self._start_metrics()
+            await self.children.stop(helpers.METRICS)
+            helpers.start_metrics(self.children, new)
+        helpers.give_settings(new, self.path, self._lanes(), self.session)
         self.children.reload()
 
     async def status(self) -> Answer:

@@ -18,11 +18,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from agent.box.mapped import new_file
 from agent.data import Array
 
 MAGIC = b"reflexd\x02"
 ROWS = 1 << 15
 HEADER = 4096
+GROUP = 0o040  # `reflexd status` of the box's group reads it
 
 STAMPS = ("sequence", "capture", "asked", "read", "prepared", "inferred", "decided", "sent", "applied")
 ROW = struct.Struct(f"={len(STAMPS)}q")
@@ -71,7 +73,7 @@ class Ledger:
         if path is None:
             self.memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE)
         else:
-            self.memory = new_file(path, size)
+            self.memory = new_file(path, size, GROUP)
         IDENTITY.pack_into(self.memory, 0, MAGIC, lane.encode()[:64], os.getpid(), time.time_ns(), budget_ms)
         self.view = memoryview(self.memory)
         self.count = self.view[COUNTS_AT : COUNTS_AT + 8 * len(COUNTERS)].cast("q")
@@ -121,28 +123,6 @@ class Ledger:
         self.cells.release()
         self.view.release()
         self.memory.close()
-
-
-def new_file(path: Path, size: int) -> mmap.mmap:
-    """A mapped file of zeros whose blocks exist, so that a full disk shows here and not as SIGBUS in the lane."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".new")
-    fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-    try:
-        _allocate(fd, size, path)
-        # Populated: the first write to a page must not be a page fault in the lane.
-        memory = mmap.mmap(fd, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE)
-    finally:
-        os.close(fd)
-    os.replace(unfinished, path)  # readers of the old run keep the old file
-    return memory
-
-
-def _allocate(fd: int, size: int, path: Path) -> None:
-    try:
-        os.posix_fallocate(fd, 0, size)
-    except OSError as error:  # the kernel does not say which file
-        raise OSError(error.errno, f"{error.strerror}, a ledger takes {size / 1e6:.1f} MB", str(path)) from error
 
 
 @cache

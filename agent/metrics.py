@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -177,6 +178,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9469)
     options = parser.parse_args()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # agent/box/child.py blocked it
     realtime.die_with_parent()
     os.nice(10)  # never ahead of a lane
     web.run_app(application(options.run_dir), host=options.host, port=options.port, print=None, access_log=None)

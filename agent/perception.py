@@ -15,7 +15,7 @@ from agent.gates.fit import fit_gate
 from agent.package import Package
 from agent.prepare.base import Preparation
 from agent.prepare.fit import fit_preparation
-from agent.tape import REFINE_SKIPPED, REFINED, RESTARTED
+from agent.tape_format import REFINE_SKIPPED, REFINED, RESTARTED
 from agent.vision.poses import KEYPOINTS, SecondModel
 from agent.vision.refine import Refine
 from drivers.base import Camera, Stream

@@ -1,8 +1,8 @@
-"""Samples and decisions of a lane in shared memory, for the recorder: written without waiting, overwritten when full.
+"""Samples of a lane in shared memory, for the recorder: written without waiting, overwritten when full.
 
 A tape is a ring of slots in a file of run_dir. A slot holds a sample as the lane accepted it (readings, or the engine's
-outputs, and its input where pictures may be kept) with the evidence and the decisions that followed, so that
-`reflexd replay` can compute them again.
+outputs, and its input where pictures may be kept) with the evidence that followed, so that `reflexd replay` can compute
+it again. The decisions are on a tape of their own (decision_tape.py).
 """
 
 from __future__ import annotations
@@ -19,43 +19,32 @@ import msgpack
 import numpy as np
 
 from agent.backends.base import Engine, Tensor
+from agent.box.mapped import new_file
 from agent.data import Array, Decision, Evidence, Sample
-from agent.ledger import new_file
-from agent.rules.fusion import explain
+from agent.decision_tape import DecisionTape
+from agent.tape_format import (
+    DISCONTINUITY,
+    FEW,
+    HEAD_AT,
+    HEADER,
+    HEADER_AT,
+    INFERRED,
+    LARGE,
+    MAGIC,
+    MANY,
+    MORE,
+    NOTE,
+    READINGS,
+    SLOT,
+    TOP,
+    VARYING,
+    VARYING_SIZE,
+    WHOLE,
+    TapeHeader,
+    nbytes,
+)
 
 log = logging.getLogger("reflexd")
-
-MAGIC = b"rfxtape\x02"
-HEADER = 16384
-HEADER_AT = 64
-TOP = struct.Struct("=8sqqqq")  # magic, bytes of a slot, slots, head, started
-HEAD_AT = 24
-# number + 1, order, sequence, t_capture; skipped, flags, frame (height, width), its region (left, top, width, height),
-# bytes of body and of note
-SLOT = struct.Struct("=qqqqiiiiiiiiii")
-# the sample does not follow on the one before; the next slot holds more of its readings; an inference was due
-DISCONTINUITY, MORE, INFERRED = 1, 2, 4
-REFINED, REFINE_SKIPPED = 8, 16  # the refining model ran; it had no time to
-RESTARTED = 32  # the first inference since the source was opened
-READINGS = 16  # rows in a slot
-VARYING = -1  # a size that may change from sample to sample; such a tensor starts with it
-VARYING_SIZE = struct.Struct("=q")
-MAX_VARYING = 1024  # a sample with more detections is not kept
-NOTE = 1024  # bytes
-MANY, FEW, LARGE = 4096, 64, 8192  # slots for small and for large bodies; bytes from which a body is large
-WHOLE = (0, 0, 0, 0)  # no region
-
-
-class TapeHeader(NamedTuple):
-    """What a reader needs to know of a lane. channels: of readings. outputs, inputs: (dtype, shape) of each tensor.
-
-    A shape has VARYING for a size that may change.
-    """
-
-    lane: str
-    channels: list[str]
-    outputs: list[tuple[str, list[int]]]
-    inputs: list[tuple[str, list[int]]]
 
 
 class Tape:
@@ -85,11 +74,12 @@ class Tape:
         body = READINGS * 4 * len(channels) if channels else sum(map(nbytes, shapes))
         self.size = SLOT.size + body + NOTE
         self.slots = FEW if body > LARGE else MANY
-        self.memory = new_file(path, HEADER + self.size * self.slots)
-        TOP.pack_into(self.memory, 0, MAGIC, self.size, self.slots, 0, started)
         packed = json.dumps(header._asdict()).encode()
         if len(packed) > HEADER - HEADER_AT:
             raise OSError(0, "too many channels or tensors for a tape", str(path))
+        self.decisions = DecisionTape(path.with_suffix(".decisions"))
+        self.memory = new_file(path, HEADER + self.size * self.slots)
+        TOP.pack_into(self.memory, 0, MAGIC, self.size, self.slots, 0, started, self.decisions.generation)
         self.memory[HEADER_AT : HEADER_AT + len(packed)] = packed
         self.view = memoryview(self.memory)
         self.head = 0
@@ -110,9 +100,10 @@ class Tape:
         flags: REFINED or REFINE_SKIPPED where a refining model was due; RESTARTED. region: the part of the frame that
         the first model was given.
         """
-        note = b""
-        if evidence is not None and (evidence or decisions):
-            note = _note(evidence, decisions, dropped)
+        if decisions:
+            more = (len(sample.payload) - 1) // READINGS if not self._tensors else 0
+            self.decisions.write(self.head + more, order, sample.sequence, sample.t_capture, decisions, dropped)
+        note = _note(evidence) if evidence else b""
         flags = (DISCONTINUITY if discontinuity else 0) | (INFERRED | flags if evidence is not None else 0)
         if not self._tensors:
             self._put_readings(sample, order, flags, note)
@@ -168,24 +159,16 @@ class Tape:
     def close(self) -> None:
         self.view.release()
         self.memory.close()
+        self.decisions.close()
 
 
-def _note(evidence: Sequence[Evidence], decisions: Sequence[Decision], dropped: Sequence[Decision]) -> bytes:
-    items = [(item.label, item.score, item.box, item.mark) for item in evidence]
-    verdicts = [(d.number, d.rule, d.actuator, d.verb, d in dropped, explain(d)) for d in decisions]
-    return bytes(msgpack.packb((items, verdicts)))
+def _note(evidence: Sequence[Evidence]) -> bytes:
+    return bytes(msgpack.packb([(item.label, item.score, item.box, item.mark) for item in evidence]))
 
 
 def _described(tensor: Tensor) -> tuple[str, list[int]]:
     sizes = [VARYING if axis in tensor.unknown else size for axis, size in enumerate(tensor.shape)]
     return np.dtype(tensor.dtype).str, sizes
-
-
-def nbytes(tensor: tuple[str, list[int]]) -> int:
-    """tensor: dtype and shape. Of one whose size varies: the most it takes, its size included."""
-    dtype, shape = tensor
-    most = int(np.dtype(dtype).itemsize * np.prod([MAX_VARYING if size == VARYING else size for size in shape]))
-    return most + VARYING_SIZE.size * (VARYING in shape)
 
 
 class TapeSettings(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.recorder.recording import Recording
-from agent.tape import TapeHeader
+from agent.tape_format import TapeHeader
 from tests.byte_search import RUN, STEP, Inputs, opened, search
 
 
@@ -26,9 +26,10 @@ def test_the_search_finds_hidden_input(tmp_path: Path) -> None:
     least = frame.tobytes()[5003 : 5003 + RUN + STEP - 1]
     coded = base64.b64encode(frame[30].tobytes()).decode()
     message = {"sequence": 1, "inputs": [{"data": coded}], "evidence": [], "decisions": []}
-    file = Recording(tmp_path / "a.mcap", {"config": "{}"})
-    file.add(TapeHeader("yard", [], [], []), message, 1)
-    file.close()
+    with open(tmp_path / "a.mcap", "wb") as file:
+        written = Recording(file, {"config": "{}"})
+        written.add(TapeHeader("yard", [], [], []), message, 1)
+        written.finish()
     packed = (tmp_path / "a.mcap").read_bytes()
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "a.mcap", "recordings/a.mcap")

@@ -14,6 +14,8 @@ import pytest
 from agent import keys, ledger
 from agent.field import collect, diag
 from agent.field.checks import timers
+from agent.recorder.recording import Recording
+from agent.tape_format import TapeHeader
 from tests.field_fixtures import configuration, exit_code, reflexd, write_ledger
 from tests.processes import Cell, arm
 from tests.waiting import until
@@ -170,18 +172,33 @@ def test_with_nothing_to_collect_it_lists_what_is_missing(tmp_path: Path, monkey
     assert b"reflexd.yaml: " in diagnose(tmp_path, tmp_path / "reflexd.yaml")["MISSING.txt"]
 
 
-def test_the_newest_recording_that_is_small_enough(tmp_path: Path) -> None:
+def test_kind_recordings_are_packed_only_when_asked_for_and_it_says_what_they_show(tmp_path: Path) -> None:
+    """The newest that is small enough: by the counter in its name, whatever the clock said."""
     folder = tmp_path / "state/recordings"
     folder.mkdir(parents=True)
-    for number, size in enumerate((10, 20, diag.RECORDING + 1)):
-        (folder / f"{number}.mcap").write_bytes(bytes(size))
-        os.utime(folder / f"{number}.mcap", (number, number))
+    pictures = {"sequence": 1, "inputs": [{"data": ""}], "evidence": [], "decisions": []}
+    names = (
+        "box-20990101T000000.000.mcap",
+        "box-00000001_20990101T000000.000.mcap",
+        "box-00000002_19700101T000000.000.mcap",
+    )
+    for name in names:
+        with open(folder / name, "wb") as file:
+            written = Recording(file, {"config": "{}"})
+            written.add(TapeHeader("yard", [], [], []), pictures, 1)
+            written.finish()
+    (folder / "box-00000003_19700101T000000.000.mcap").write_bytes(bytes(diag.RECORDING + 1))
     path = configuration(tmp_path)
-    files = diagnose(tmp_path, path)
-    assert [name for name in files if name.endswith(".mcap")] == ["recordings/1.mcap"]
-    assert files["recordings.txt"].decode().splitlines()[0].endswith("2.mcap") and b"2.mcap" in files["recordings.txt"]
-    (tmp_path / "ticket.tar.gz").unlink()
-    assert not [name for name in diagnose(tmp_path, path, "--no-recording") if name.endswith(".mcap")]
+    for options in ((), ("--no-recording",)):
+        out = tmp_path / f"{len(options)}.tar.gz"
+        text = reflexd("diag", "-c", str(path), "-o", str(out), *options).stdout
+        assert not [name for name in unpacked(out) if name.endswith(".mcap")]
+        assert "packed: reflexd.yaml, " in text and "without recordings: they may show people" in text
+    text = reflexd("diag", "-c", str(path), "-o", str(tmp_path / "ticket.tar.gz"), "--recording").stdout
+    files = unpacked(tmp_path / "ticket.tar.gz")
+    assert [name for name in files if name.endswith(".mcap")] == [f"recordings/{names[-1]}"]
+    assert f"packed recordings/{names[-1]}: 1 samples of lane yard, with the pictures of lane yard" in text
+    assert files["recordings.txt"].decode().splitlines()[0].endswith("box-00000003_19700101T000000.000.mcap")
 
 
 def test_the_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,7 @@ class RunningScene:
         self.folder, self.run_dir, self.state = folder, folder / "r", folder / "s"
         self.port = free_port()
         self.outputs: dict[str, bytes] = {}
+        self.unasked: dict[str, bytes] = {}  # in the archive for support, where no recording was asked for
         self.tap = Tap(folder / "t", folder / "a")
         events = {"rules": sorted(scene["rules"]), "before_s": 1, "after_s": 0.5}
         changes = {
@@ -159,8 +160,11 @@ class RunningScene:
         for number, direction in enumerate(self.tap.directions):
             self.outputs[f"wire{number}"] = bytes(direction)
         out = self.folder / "ticket.tar.gz"
-        reflexd("diag", "-c", str(self.path), "-o", str(out))
+        reflexd("diag", "-c", str(self.path), "-o", str(out), "--recording")
         self.outputs.update(opened(str(out), out.read_bytes()))
+        unasked = self.folder / "unasked.tar.gz"
+        reflexd("diag", "-c", str(self.path), "-o", str(unasked))
+        self.unasked = dict(opened(str(unasked), unasked.read_bytes()))
         self.collect_files("ended")
         self.outputs["logs"] = (self.daemon.text + self.host.text).encode()
 
@@ -247,6 +251,7 @@ def test_no_picture_and_no_sound_leaves(name: str, tmp_path_factory: Any, monkey
     tensors = {kind for kind in inputs if kind.endswith("tensor")}
     places = search({kind: inputs[kind] for kind in tensors}, recorded.outputs)
     assert set(places) == tensors
+    assert recorded.unasked and search(inputs, recorded.unasked) == {}
     for part in FILES if known else FILES[:2]:  # larger recordings are left out of the archive
         assert any(part in place for place in set.union(*places.values())), (part, places)
     check_sizes(plain)

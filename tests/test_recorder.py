@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent import tape
+from agent import package, tape_format
 from agent.build import make_lane
 from agent.config.models import Config
 from agent.data import Evidence, Sample
-from agent.recorder.events import prune
-from agent.recorder.recorder import Recorder, read_positions
+from agent.recorder import progress, settings
+from agent.recorder.progress import Progress
+from agent.recorder.recorder import Recorder
 from agent.recorder.recording import RecordingError, read
 from agent.tape import Tape
 from tests.processes import Cell
@@ -40,9 +41,10 @@ def recorder(tmp_path: Path, engine: Any) -> Iterator[tuple[Recorder, Tape]]:
         }
     )
     written = Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 7)
-    made = Recorder(config, tmp_path / "reflexd.yaml")
-    made.find_tapes()
+    checksums = {"arm-deviation": package.read(package.find("arm-deviation")).checksum}
+    made = Recorder(settings.of_config(config, tmp_path / "reflexd.yaml", checksums, 1))
     made.rotate()
+    made.find_tapes()
     yield made, written
     if made.recording:
         made.recording.close()
@@ -57,30 +59,19 @@ def test_files_are_bounded_in_size_and_number(tmp_path: Path, recorder: tuple[Re
                 Sample("arm", number, number, random.random((1, 12)).astype(np.float32)), number, False, None, []
             )
         made.read_tapes()
+        made.checkpoint()
         made.rotate()
-    made.read_tapes()
+    made.finish()
     recordings = files(tmp_path)
     assert len(recordings) == 3
     assert all(path.stat().st_size < 600_000 for path in recordings)
 
 
-@pytest.mark.parametrize("ending", [".000.mcap", "-fall.mcap", "-fall.mcap.sealed"])
-def test_the_oldest_are_deleted_and_those_of_other_nodes_stay(tmp_path: Path, ending: str) -> None:
-    of_box = [f"box-20261121T09090{second}{ending}" for second in range(5)]
-    others = {f"box-2-20000101T000000{ending}", f"bo-20000101T000000{ending}", "box-notes.txt"}
-    for name in (*of_box, *others):
-        (tmp_path / name).write_bytes(b"")
-    prune(tmp_path, "box", 3)
-    assert {path.name for path in tmp_path.iterdir()} == {*of_box[2:], *others}
-
-
 def test_a_file_has_what_a_replay_needs_and_no_password(tmp_path: Path, recorder: tuple[Recorder, Tape]) -> None:
     made, written = recorder
     written.write(sample(1), 1, True, [Evidence("arm", "deviation", 0.75, 1000)], [])
-    made.read_tapes(), made.read_tapes()
-    assert made.recording
-    made.recording.close()
-    raw, made.recording = files(tmp_path)[0].read_bytes(), None
+    made.finish()
+    raw = files(tmp_path)[0].read_bytes()
     assert b"secret" not in raw
     contents = read(files(tmp_path)[0])
     assert json.loads(contents.header["config"])["lanes"]["arm"]["source"]["url"] == "rtsp://***@cam/***"
@@ -94,12 +85,9 @@ def test_a_file_has_what_a_replay_needs_and_no_password(tmp_path: Path, recorder
 
 def test_samples_that_were_not_recorded_are_counted(tmp_path: Path, recorder: tuple[Recorder, Tape]) -> None:
     made, written = recorder
-    for number in range(tape.MANY + 10):
+    for number in range(tape_format.MANY + 10):
         written.write(sample(number), number, False, None, [])
-    made.read_tapes(), made.read_tapes()
-    assert made.recording
-    made.recording.close()
-    made.recording = None
+    made.finish()
     assert read(files(tmp_path)[0]).lost == 11
 
 
@@ -112,12 +100,9 @@ def test_tapes_of_other_daemons_are_not_recorded(tmp_path: Path, engine: Any, re
     Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 8).write(sample(2), 1, False, None, [])
     made.find_tapes(stopping=True)
     made.read_tapes(), made.read_tapes()
-    assert {lane: reader.started for lane, reader in made.readers.items()} == {"arm": 7}
+    assert {lane: reader.samples.started for lane, reader in made.readers.items() if reader.samples} == {"arm": 7}
     made.find_tapes()  # it continues: the lane was started again
-    made.read_tapes(), made.read_tapes()
-    assert made.recording
-    made.recording.close()
-    made.recording = None
+    made.finish()
     contents = read(files(tmp_path)[0])
     assert [(lane, message["sequence"]) for lane, message in contents.messages] == [("arm", 1), ("arm", 2)]
 
@@ -138,38 +123,45 @@ def test_the_rest_of_a_tape_is_recorded_before_the_next(
     written.write(sample(1), 1, False, None, [])
     Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 8)
     made.find_tapes()
-    assert made.recording
-    made.recording.close()
-    made.recording = None
+    made.finish()
     assert [message["sequence"] for _, message in read(files(tmp_path)[0]).messages] == [1]
 
 
-def test_a_recorder_continues_where_one_that_died_ended(tmp_path: Path, recorder: tuple[Recorder, Tape]) -> None:
-    """It neither records samples a second time nor counts them as lost."""
+def recorded_sequences(folder: Path) -> list[int]:
+    return [message["sequence"] for path in files(folder) for _, message in read(path).messages]
+
+
+@pytest.mark.parametrize("written_after", ["nothing", "a checkpoint's messages", "the end"])
+def test_a_recorder_continues_where_one_that_died_ended(
+    tmp_path: Path, recorder: tuple[Recorder, Tape], written_after: str
+) -> None:
+    """Wherever it died, it neither records samples a second time nor loses or counts any."""
     made, written = recorder
     for number in range(5000):  # more than a tape holds
-        written.write(sample(number), number, False, None, [])
-        if number % 1000 == 0:
+        written.write(sample(number, rows=20), number, False, None, [])
+        if number % 100 == 0:
             made.read_tapes()
-    made.read_tapes()
-    made.read_tapes()
-    made.save_positions()
-    written.write(sample(5000), 5000, False, None, [])
-    another = Recorder(made.config, made.path)
-    another.find_tapes()
+    made.checkpoint()
+    for number in range(5000, 5100):
+        written.write(sample(number), number, False, None, [])
+    made.read_tapes(), made.read_tapes()
+    assert made.recording
+    if written_after == "a checkpoint's messages":
+        made.recording.flush()
+    elif written_after == "the end":
+        made.recording.close()
+    made.recording = None  # it is dead
+    another = Recorder(made.settings)
     another.rotate()
-    another.read_tapes()
-    another.read_tapes()
-    assert another.recording
-    another.recording.close()
-    contents = read(files(tmp_path)[-1])
-    assert [message["sequence"] for _, message in contents.messages] == [5000] and contents.lost == 0
+    another.finish()
+    assert recorded_sequences(tmp_path) == list(range(5100))
+    assert [read(path).lost for path in files(tmp_path)] == [0, 0]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"arm": 3}', '{"arm": ["x", 1]}', '{"arm": [7, 2, 1]}'])
-def test_damaged_positions_are_ignored(tmp_path: Path, text: str) -> None:
-    (tmp_path / "recorder.json").write_text(text)
-    assert read_positions(tmp_path / "recorder.json") == {}
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"arm": 3}', '{"lanes": ["x", 1]}', '{"lanes": {"arm": [7, "x"]}}'])
+def test_damaged_progress_is_ignored(tmp_path: Path, text: str) -> None:
+    (tmp_path / progress.NAME).write_text(text)
+    assert progress.read(tmp_path) == Progress()
 
 
 def test_a_recording_cut_or_changed_anywhere_is_read_as_far_as_it_goes(
@@ -178,10 +170,7 @@ def test_a_recording_cut_or_changed_anywhere_is_read_as_far_as_it_goes(
     made, written = recorder
     for number in range(300):
         written.write(sample(number), number, False, [Evidence("arm", "deviation", 0.5, number)], [])
-    made.read_tapes(), made.read_tapes()
-    assert made.recording
-    made.recording.close()
-    made.recording = None
+    made.finish()
     raw, random = files(tmp_path)[0].read_bytes(), np.random.default_rng(0)
     broken = tmp_path / "broken.mcap"
     for number in range(600):

@@ -12,6 +12,7 @@ import pytest
 
 from agent.recorder.recording import RecordingContents, RecordingError, read
 from agent.replay.compare import replay
+from agent.tape_format import READINGS
 from tests.processes import Cell, arm, camera, needs_pictures
 from tests.recordings import arm_cell, files, recorded, replayed, start_recording
 from tests.shared import DATA, MOVENET, needs_recordings
@@ -70,7 +71,7 @@ def test_a_daemon_that_is_killed_leaves_a_complete_recording(cell: Cell, how: st
 
 
 def test_a_lane_that_a_reload_adds_is_recorded(cell: Cell) -> None:
-    """And the lane that continues, without a gap; each file replays under its own configuration."""
+    """And the lane that continues, without a gap that is not counted; each file replays under its own configuration."""
     daemon = start_recording(cell)
     cell.wait_for_count("arm", "inferences", 300)
     cell.config["lanes"]["second"] = arm(fault_every_s=1)
@@ -88,8 +89,11 @@ def test_a_lane_that_a_reload_adds_is_recorded(cell: Cell) -> None:
         "second",
     }
     assert json.loads(after.header["config"])["rules"]["off-plan"]["any"][0]["score"] == 0.9
-    arms = [[message["sequence"] for lane, message in part.messages if lane == "arm"] for part in (before, after)]
-    assert arms[1][0] == arms[0][-1] + 1 and before.lost == after.lost == 0
+    # Every sample is recorded or, where the recorder was late by more than a tape holds, counted as lost.
+    newest = {lane: message["sequence"] for lane, message in [*before.messages, *after.messages]}
+    recorded_samples = sum(len(message.get("readings", ())) for _, message in [*before.messages, *after.messages])
+    missing, lost = sum(newest.values()) + len(newest) - recorded_samples, before.lost + after.lost
+    assert lost <= missing <= READINGS * lost
     assert replay(after).differences == []
 
 

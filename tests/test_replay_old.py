@@ -16,7 +16,7 @@ import pytest
 from agent.recorder.recording import Recording, RecordingContents, RecordingError, read
 from agent.replay.compare import replay
 from agent.replay.translate import translate
-from agent.tape import TapeHeader
+from agent.tape_format import TapeHeader
 from tests.processes import needs_pictures
 from tests.recordings import replayed
 from tests.shared import ROOT
@@ -76,10 +76,11 @@ def with_sample(**changes: Any) -> Damage:
 
 
 def write(path: Path, contents: RecordingContents) -> None:
-    file = Recording(path, contents.header)
-    for lane, message in contents.messages:
-        file.add(TapeHeader(lane, message["channels"], [], []), message, message["t_capture"])
-    file.close()
+    with open(path, "wb") as file:
+        written = Recording(file, contents.header)
+        for lane, message in contents.messages:
+            written.add(TapeHeader(lane, message["channels"], [], []), message, message["t_capture"])
+        written.finish()
 
 
 @pytest.mark.parametrize("path", OLD, ids=lambda path: path.stem)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent import tape
-from agent.data import Decision, Evidence
+from agent import tape_format
+from agent.data import Evidence
 from agent.recorder.tape_reader import Record, TapeReader
-from agent.tape import DISCONTINUITY, INFERRED, Tape
+from agent.tape import Tape
+from agent.tape_format import DISCONTINUITY, INFERRED
 from tests.recordings import CHANNELS, arm_engine, sample
 
 
@@ -30,16 +31,12 @@ def test_what_is_written_is_read_once(tmp_path: Path, engine: Any) -> None:
     reader = TapeReader(tmp_path / "arm.tape")
     assert (reader.header.lane, reader.header.channels, reader.started) == ("arm", CHANNELS, 7)
     evidence = [Evidence("arm", "deviation", 0.75, 1000)]
-    decision = Decision(
-        number=3, rule="off", actuator="robot", verb="stop", arguments={}, evidence=(), t_capture=1000, deadline=0
-    )
-    written.write(sample(1), 5, True, evidence, [decision], [decision])
+    written.write(sample(1), 5, True, evidence, [])
     written.write(sample(2), 5, False, None, [])
     first, second = read_settled(reader)
     assert np.frombuffer(first.body, np.float32).tolist() == sample(1).payload[0].tolist()
     assert (first.order, first.sequence, first.flags) == (5, 1, DISCONTINUITY | INFERRED)
     assert first.evidence == [["deviation", 0.75, None, ""]]
-    assert first.decisions == [[3, "off", "robot", "stop", True, "no evidence"]]
     assert (second.sequence, second.flags, second.evidence) == (2, 0, [])
     assert read_settled(reader) == []
 
@@ -49,7 +46,7 @@ def test_many_readings_at_once_are_split_into_slots(tmp_path: Path, engine: Any)
     reader = TapeReader(tmp_path / "t.tape")
     written.write(sample(1, rows=40), 1, True, [Evidence("arm", "a", 0.5, 1)], [])
     parts = read_settled(reader)
-    assert [bool(part.flags & tape.MORE) for part in parts] == [True, True, False]
+    assert [bool(part.flags & tape_format.MORE) for part in parts] == [True, True, False]
     assert [bool(part.flags & DISCONTINUITY) for part in parts] == [True, False, False]
     assert (
         np.frombuffer(b"".join(part.body for part in parts), np.float32).tolist()
@@ -60,15 +57,15 @@ def test_many_readings_at_once_are_split_into_slots(tmp_path: Path, engine: Any)
 def test_a_slow_reader_loses_the_oldest_and_counts_them(tmp_path: Path, engine: Any) -> None:
     written = Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 7)
     reader = TapeReader(tmp_path / "arm.tape")
-    for number in range(tape.MANY + 100):
+    for number in range(tape_format.MANY + 100):
         written.write(sample(number), number, False, None, [])
     records = read_settled(reader)
-    assert records[-1].sequence == tape.MANY + 99
-    assert len(records) + reader.lost == tape.MANY + 100
+    assert records[-1].sequence == tape_format.MANY + 99
+    assert len(records) + reader.lost == tape_format.MANY + 100
     assert reader.lost == 101
 
 
-@pytest.mark.parametrize("raw", [b"", b"x" * 50_000, tape.MAGIC + b"\0" * 20_000])
+@pytest.mark.parametrize("raw", [b"", b"x" * 50_000, tape_format.MAGIC + b"\0" * 20_000])
 def test_a_file_that_is_no_tape_is_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "arm.tape").write_bytes(raw)
     with pytest.raises((ValueError, OSError)):

@@ -33,7 +33,8 @@ ROOMS = (
         "vision",
         "gates",
     ),
-    *("keys", "ledger", "ledger_text", "commands", "rules", "tape", "perception", "arrival", "lane", "offline"),
+    *("keys", "ledger", "ledger_text", "commands", "rules", "tape_format", "decision_tape", "tape", "perception"),
+    *("arrival", "lane", "offline"),
     *(
         "config",
         "build",
@@ -48,7 +49,7 @@ ROOMS = (
         "scenes",
         "replay",
     ),
-    *("view", "metrics", "field", "demo", "daemon", "benches", "cli", "__main__", "models.train"),
+    *("view", "metrics", "field", "demo", "helpers", "daemon", "benches", "cli", "__main__", "models.train"),
 )
 PRODUCT, TRAINING = ("agent", "drivers"), "models.train"
 DRIVERS, DRIVERS_MAY_IMPORT = "drivers", ("agent.data",)  # of agent

@@ -12,8 +12,6 @@ import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from agent.box.setting import Setting
 
 if TYPE_CHECKING:
@@ -66,6 +64,7 @@ def raise_file_limit() -> None:
 def opencv_threads() -> Setting:
     """OpenCV's thread pool costs more than it gains on pictures this small, and uses the other lanes' cores."""
     import cv2
+    import numpy as np
 
     cv2.setNumThreads(1)
     small = np.zeros((16, 16, 3), np.uint8)

@@ -56,9 +56,19 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
         yield from _bad_rule(config, document, name, labels)
     for index, name in enumerate(config.recorder.events.rules):
         yield from unknown(document, ("recorder", "events", "rules", index), name, "rule", config.rules)
+    yield from _unsealed_pictures(config, document)
     if config.metrics.port and not is_local(f"tcp://{config.metrics.host}:0") and not config.insecure:
         line = document.at(("metrics", "host"))
         yield f"{line}: metrics have no keys: serve them on 127.0.0.1, or set 'insecure: true'"
+
+
+def _unsealed_pictures(config: Config, document: Document) -> Iterator[str]:
+    """Sealed clips beside recordings in which everybody can see the same pictures."""
+    if config.recorder.events.seal and config.recorder.pictures is True:
+        yield (
+            f"{document.at(('recorder', 'pictures'))}: 'events.seal' encrypts the clips, but with 'pictures: true' the"
+            " recordings beside them keep all pictures as they are: write 'pictures: clips', or remove 'seal'"
+        )
 
 
 def _bad_device(document: Document, place: Place, device: Device, source: bool) -> Iterator[str]:

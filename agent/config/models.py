@@ -143,7 +143,10 @@ class Recorder(Section):
     file_mb: float = Field(default=10.0, ge=0.1, le=1000, description="size at which a new file starts")
     files: int = Field(default=20, ge=1, le=10_000, description="older ones are deleted")
     events: Events = Field(default_factory=lambda: Events())
-    pictures: bool = Field(default=False, description="keep the inputs of picture models, too, not only their outputs")
+    pictures: bool | Literal["clips"] = Field(
+        default=False,
+        description="keep the inputs of picture models, too, not only their outputs; clips: in event clips only",
+    )
 
 
 class Config(Section):

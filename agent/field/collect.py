@@ -17,7 +17,8 @@ from agent.errors import ConfigError
 from agent.field.checks.base import Tool
 from agent.field.salvage import read_config
 from agent.field.snapshot import View
-from agent.recorder import redact
+from agent.recorder import recording, redact
+from agent.recorder.series import newest_first
 from agent.yamlfile import YamlError
 
 CONTINUED = re.compile(r"^(?!\s*(?:-\s+)?[\w\"'-]+\s*:(?:\s|$))")  # no key begins here
@@ -119,8 +120,19 @@ def summary(view: View) -> str:
 
 def recordings(view: View) -> list[Path]:
     """Newest first."""
-    files = [path for path in read_config(view.path).state_dir.glob("recordings/*.mcap") if path.is_file()]
-    return sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
+    return newest_first((read_config(view.path).state_dir / "recordings").glob("*.mcap"))
+
+
+def content(path: Path) -> str:
+    """What a recording shows of people and machines, in words."""
+    try:
+        messages = recording.read(path).messages
+    except recording.RecordingError as error:
+        return str(error)
+    lanes = sorted({lane for lane, _ in messages})
+    with_pictures = sorted({lane for lane, message in messages if message.get("inputs")})
+    pictures = f"with the pictures of lane {', '.join(with_pictures)}" if with_pictures else "without pictures"
+    return f"{len(messages)} samples of lane {', '.join(lanes) or 'none'}, {pictures}"
 
 
 def listing(paths: list[Path]) -> str | None:

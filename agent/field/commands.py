@@ -71,12 +71,14 @@ def trace(path: Path, lane: str | None, worst: int, minutes: float, perfetto: Pa
 @click.command()
 @config_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), help=OUTPUT_HELP)
-@click.option("--no-recording", is_flag=True, help="Without the newest recording, which may show people.")
-def diag(path: Path, output: Path | None, no_recording: bool) -> int:
-    """One archive for a support ticket, without secrets: configuration, log, ledgers, doctor, newest recording."""
+@click.option(
+    "--recording/--no-recording", help="With the newest recording, which may show people; left out by default."
+)
+def diag(path: Path, output: Path | None, recording: bool) -> int:
+    """One archive for a support ticket, without secrets: configuration, log, ledgers, doctor."""
     from agent.field import diag as field
 
-    return field.show(path, output, not no_recording)
+    return field.show(path, output, recording)
 
 
 COMMANDS = (status, top, doctor, trace, diag)

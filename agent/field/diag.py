@@ -36,6 +36,8 @@ class Archive:
         self.secrets = secrets
         self.bytes_left = TOTAL
         self.missing: list[str] = []
+        self.packed: list[str] = []
+        self.recordings: list[str] = []  # packed, with what is in them
         self.folder = path.name.partition(".")[0]
         self.file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
         self.tar = tarfile.open(fileobj=self.file, mode="w:gz")  # noqa: SIM115 - close() closes it
@@ -51,18 +53,20 @@ class Archive:
             clean = clean[-TEXT:]
         self.data(name, clean.encode("utf-8", "replace"))
 
-    def data(self, name: str, content: bytes) -> None:
-        """As it is; not if it holds a secret as plain text."""
+    def data(self, name: str, content: bytes) -> bool:
+        """As it is; not if it holds a secret as plain text. True where it was added."""
         if len(content) > self.bytes_left:
             self.missing.append(f"{name}: {len(content) / 1e6:.1f} MB, more than is left of {TOTAL // 1_000_000} MB")
-            return
+            return False
         if any(secret.encode() in content for secret in self.secrets if not secret.isdigit()):
             self.missing.append(f"{name}: holds a secret")
-            return
+            return False
         entry = tarfile.TarInfo(f"{self.folder}/{name}")
         entry.size, entry.mtime, entry.mode = len(content), int(time.time()), 0o600
         self.tar.addfile(entry, io.BytesIO(content))
         self.bytes_left -= len(content)
+        self.packed.append(name)
+        return True
 
     def close(self) -> None:
         self.tar.close()
@@ -87,6 +91,9 @@ def show(path: Path, output: Path | None, with_recording: bool) -> int:
         archive.text("MISSING.txt", "".join(f"{line}\n" for line in archive.missing) or "nothing\n")
     finally:
         archive.close()
+    click.echo(f"packed: {', '.join(archive.packed)}")
+    for line in archive.recordings:
+        click.echo(f"packed {line}")
     for line in archive.missing:
         click.echo(redact.text(f"without {line}", archive.secrets))
     size = out.stat().st_size / 1e6
@@ -151,11 +158,13 @@ def _add_log(archive: Archive, _: View) -> None:
 def _add_recordings(archive: Archive, view: View, wanted: bool) -> None:
     paths = collect.recordings(view)
     archive.text("recordings.txt", collect.listing(paths), "no recordings in state_dir")
-    newest = next((path for path in paths if path.stat().st_size <= RECORDING), None) if wanted else None
-    if newest:
-        archive.data(f"recordings/{newest.name}", newest.read_bytes())
-    elif paths:
-        archive.missing.append("recordings: none is below 10 MB" if wanted else "recordings: left out as asked")
+    newest = next((path for path in paths if path.stat().st_size <= RECORDING), None)
+    if not wanted and paths:
+        archive.missing.append("recordings: they may show people: reflexd diag --recording packs the newest")
+    elif not newest and paths:
+        archive.missing.append("recordings: none is below 10 MB")
+    elif newest and archive.data(f"recordings/{newest.name}", newest.read_bytes()):
+        archive.recordings.append(f"recordings/{newest.name}: {collect.content(newest)}")
 
 
 def _add_ledgers(archive: Archive, view: View) -> None:

@@ -6,12 +6,14 @@ The format is Chrome's "Trace Event Format": ph X is a span (ts, dur in us), i a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from agent.box import private
 from agent.field.lanes import Rows
 
 Event = dict[str, Any]
@@ -75,7 +77,7 @@ def _span(track: int, name: str, begin: int, end: int, args: Mapping[str, float]
 def write(path: Path, events: Iterable[Event]) -> int:
     """An event a line; how many. Written one by one: all of them would take more memory than a small box can spare."""
     count = 0
-    with open(path, "w", encoding="utf-8") as file:
+    with os.fdopen(private.output(path), "w", encoding="utf-8") as file:
         file.write('{"displayTimeUnit":"ms","traceEvents":[')
         for count, event in enumerate(events, 1):
             file.write(("\n" if count == 1 else ",\n") + json.dumps(event, separators=(",", ":")))

@@ -1,26 +1,31 @@
-"""Event clips: the seconds around a decision in a file of their own, apart from the recordings, encrypted if wanted."""
+"""Event clips: the seconds around a decision in a file of their own, apart from the recordings, encrypted if wanted.
+
+A clip is made in memory, and encrypted there where it is sealed: no byte of a sealed clip is ever plain on the disk.
+"""
 
 from __future__ import annotations
 
 import logging
-import re
-import time
 from collections import deque
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent import keys
-from agent.config.models import Events
+from agent.box import private
 from agent.recorder.recording import Recording
-from agent.tape import TapeHeader
+from agent.recorder.series import CLIPS, Series
+from agent.recorder.settings import ClipSettings
+from agent.tape_format import TapeHeader
 
 log = logging.getLogger("reflexd.record")
-STAMPED = r"-\d{8}T\d{6}[.-].+"  # the rest of a file's name, after the node's
+SEALED = ".sealed"
 MAX_BYTES = 64_000_000  # in memory; a clip of pictures that needs more loses its beginning, with a warning
+LONGEST_NS = 60_000_000_000  # of a clip, from its first decision: a rule may decide without end
+MAX_LEFTOVER = 200_000_000  # a plain clip beyond this is not sealed afterwards, but deleted
 
 
 class ClipMessage(NamedTuple):
-    """A recorder message that may become part of a clip. size: about the memory it takes, bytes."""
+    """A recorder message that may become part of a clip. time_ns: of the clock. size: about its memory, bytes."""
 
     tape: TapeHeader
     message: dict[str, Any]
@@ -31,73 +36,97 @@ class ClipMessage(NamedTuple):
 class EventClips:
     """Gets every message of the recorder, keeps the newest, and writes a clip around each decision of certain rules."""
 
-    def __init__(self, events: Events, folder: Path, node: str, header: dict[str, str]) -> None:
+    def __init__(self, settings: ClipSettings, folder: Path, node: str, header: dict[str, str]) -> None:
         """header: of each clip's file. Raises OSError where the key cannot be read."""
         self.header = header
-        self._events = events
-        self._folder = folder
-        self._node = node
-        self._public = keys.read(events.seal)[0] if events.seal else None
+        self.rule = ""  # of the clip that is being collected
+        self.until = 0  # capture time at which it ends
+        self._first = 0  # capture time of its first decision
+        self._settings = settings
+        self._series = Series(folder, node, CLIPS)
+        self._public = _public_key(settings.seal) if settings.seal else None
         self._messages: deque[ClipMessage] = deque()
         self._bytes = 0
         self._truncated = False
-        self._rule = ""  # of the clip that is being collected
-        self._until_ns = 0
 
-    def add(self, tape: TapeHeader, message: dict[str, Any], time_ns: int, size: int) -> None:
-        """size: about the memory that the message takes, bytes."""
-        self._messages.append(ClipMessage(tape, message, time_ns, size))
-        self._bytes += size
-        for decision in message["decisions"]:
-            if decision["rule"] in self._events.rules:
-                self._rule = self._rule or decision["rule"]
-                self._until_ns = time_ns + int(self._events.after_s * 1e9)
-        if self._rule and time_ns >= self._until_ns:
-            self._write()
-        self._drop_old(time_ns)
+    def resume(self, rule: str, until: int) -> None:
+        """The clip that another recorder was collecting when it died."""
+        self.rule, self.until, self._first = rule, until, until
 
-    def _drop_old(self, now_ns: int) -> None:
+    def clean(self) -> None:
+        """What a recorder left behind that died while it wrote, and plain clips of a time without sealing."""
+        if not self._series.folder.is_dir():
+            return
+        private.make_folder(self._series.folder)
+        self._series.clean()
+        if self._public:
+            for path in self._series.paths():
+                if path.suffix != SEALED:
+                    self._seal_leftover(path, self._public)
+
+    def _seal_leftover(self, path: Path, public: bytes) -> None:
+        if path.stat().st_size <= MAX_LEFTOVER:
+            sealed = path.with_name(path.name + SEALED)
+            private.write(sealed, _encrypted(path.read_bytes(), public))
+            log.warning("%s was plain and is sealed now: %s", path, sealed.name)
+        else:
+            log.warning("%s was plain, too large to be sealed, and is deleted", path)
+        path.unlink()
+
+    def add(self, new: ClipMessage) -> None:
+        """The newest message. Raises OSError."""
+        now = new.message["t_capture"]
+        self._messages.append(new)
+        self._bytes += new.size
+        for decision in new.message["decisions"]:
+            if decision["rule"] in self._settings.rules:
+                self._first = self._first if self.rule else now
+                self.rule = self.rule or decision["rule"]
+                self.until = min(now + int(self._settings.after_s * 1e9), self._first + LONGEST_NS)
+        if self.rule and now >= self.until:
+            self._write(new.time_ns)
+        self._drop_old(now)
+
+    def _drop_old(self, now: int) -> None:
         """What is older than a clip needs, unless one is being collected; and what exceeds the memory."""
-        oldest = now_ns - int(self._events.before_s * 1e9)
+        oldest = now - int(self._settings.before_s * 1e9)
         messages = self._messages
-        while messages and (self._bytes > MAX_BYTES or (not self._rule and messages[0].time_ns < oldest)):
-            self._truncated |= bool(self._rule)
+        while messages and (self._bytes > MAX_BYTES or (not self.rule and messages[0].message["t_capture"] < oldest)):
+            self._truncated |= bool(self.rule)
             self._bytes -= messages.popleft().size
 
-    def _write(self) -> None:
+    def _write(self, time_ns: int) -> None:
         """One file, with the rule and the time in its name."""
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(self._until_ns / 1e9 - self._events.after_s))
-        path = self._folder / f"{self._node}-{stamp}-{self._rule}.mcap"
-        rule, self._rule = self._rule, ""
-        if path.exists():
-            return  # a second event within this second is in that clip
-        clip = Recording(path, {**self.header, "event": rule, "in_force": "{}", "lost_before": "1"})
-        for message in self._messages:
-            clip.add(message.tape, message.message, message.time_ns)
-        clip.close()
+        rule, self.rule = self.rule, ""
+        content = self._content(rule)
+        ending = f"-{rule}.mcap"
+        if self._public:
+            content, ending = _encrypted(content, self._public), ending + SEALED
+        path, file = self._series.begin(time_ns - int(self._settings.after_s * 1e9), ending)
+        with file:
+            private.write(path, content)
         if self._truncated:
             log.warning("event %s: the beginning of the clip did not fit into %d MB", rule, MAX_BYTES // 1_000_000)
             self._truncated = False
-        log.warning("event %s: %s", rule, _sealed(path, self._public) if self._public else path)
-        prune(self._folder, self._node, self._events.files)
+        log.warning("event %s: %s", rule, path)
+        self._series.prune(self._settings.files)
+
+    def _content(self, rule: str) -> bytes:
+        plain = BytesIO()
+        clip = Recording(plain, {**self.header, "event": rule, "in_force": "{}", "lost_before": "1"})
+        for message in self._messages:
+            clip.add(message.tape, message.message, message.time_ns)
+        clip.finish()
+        return plain.getvalue()
 
 
-def _sealed(path: Path, public: bytes) -> Path:
-    """Replace the file with an encrypted one; its path."""
+def _public_key(path: str) -> bytes:
+    from agent import keys  # with ZeroMQ: only where something is sealed
+
+    return keys.read(Path(path))[0]
+
+
+def _encrypted(plain: bytes, public: bytes) -> bytes:
     from agent.recorder import seal
 
-    sealed = path.with_suffix(".mcap.sealed")
-    sealed.write_bytes(seal.encrypt(path.read_bytes(), public))
-    path.unlink()
-    return sealed
-
-
-def prune(folder: Path, node: str, files: int) -> None:
-    """Delete the oldest files of this node beyond `files`: recordings, or clips.
-
-    Not those of node `box-2` for `box`: a folder may contain files that the box wrote under another name.
-    """
-    of_node = re.compile(re.escape(node) + STAMPED)
-    paths = sorted(path for path in folder.glob(f"{node}-*") if of_node.fullmatch(path.name))  # by name is by time
-    for old in paths[:-files]:
-        old.unlink(missing_ok=True)
+    return seal.encrypt(plain, public)

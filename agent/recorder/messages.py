@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-import numpy as np
-
 from agent.recorder.tape_reader import Record
-from agent.tape import (
+from agent.tape_format import (
     DISCONTINUITY,
     INFERRED,
+    LOST,
     REFINE_SKIPPED,
     REFINED,
     RESTARTED,
@@ -37,8 +36,11 @@ def make_message(tape: TapeHeader, record: Record, body: bytes) -> dict[str, Any
         "discontinuity": bool(record.flags & DISCONTINUITY),
         "inferred": bool(record.flags & INFERRED),
     }
-    if tape.channels:
-        message["readings"] = np.frombuffer(body, np.float32).reshape(-1, len(tape.channels)).tolist()
+    if record.flags & LOST:
+        message["lost"] = True
+    elif tape.channels:
+        values = memoryview(body).cast("f").tolist()
+        message["readings"] = [values[at : at + len(tape.channels)] for at in range(0, len(values), len(tape.channels))]
     else:
         message["frame"], message["region"] = list(record.frame), list(record.region)
         message["refined"] = bool(record.flags & REFINED)

@@ -6,212 +6,234 @@ configuration and the models' checksums: `reflexd replay FILE` needs nothing els
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
-import signal
 import sys
 import time
-from importlib.metadata import version
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from agent import package
-from agent.box import realtime
-from agent.box.signals import StopSignal, StopSignals
-from agent.config.load import load_config
-from agent.config.models import Config
-from agent.errors import ConfigError, PackageError
-from agent.recorder import redact
-from agent.recorder.events import EventClips, prune
+from agent.box import private
+from agent.box.signals import StopSignal
+from agent.recorder import process, progress, settings
+from agent.recorder.events import ClipMessage, EventClips
+from agent.recorder.lane_reader import LaneReader, Position
 from agent.recorder.messages import make_message
-from agent.recorder.recording import Recording
-from agent.recorder.tape_reader import Record, TapeReader
-from agent.tape import MORE, TapeHeader
+from agent.recorder.progress import Progress
+from agent.recorder.recording import CHUNK, Recording
+from agent.recorder.series import RECORDINGS, Series, is_open
+from agent.recorder.settings import Settings
+from agent.recorder.tape_reader import Record
+from agent.tape_format import LOST, MORE, TapeHeader
 
 log = logging.getLogger("reflexd.record")
 POLL_S = 0.05  # how often the tapes are read
-CHECK_S = 1.0  # how often new tapes and the file's size are checked
-SHUTDOWN_S = 120  # a disk that accepts nothing more must not delay the shutdown beyond this
+CHECK_S = 1.0  # how often new tapes and the file's size are checked, and the longest that messages stay in memory
 
 
 class Recorder:
     """All tapes of a run_dir into files of one folder."""
 
-    def __init__(self, config: Config, path: Path) -> None:
-        """path: of the configuration."""
-        self.config = config
-        self.path = path
+    def __init__(self, given: Settings, wall: Callable[[], int] = time.time_ns) -> None:
+        """wall: the clock, ns since 1970, for names and people: it may be wrong, and jump. Raises OSError."""
+        self.settings = given
         self.reload_requested = False  # the daemon has reloaded its configuration
-        self.readers: dict[str, TapeReader] = {}
         self.recording: Recording | None = None
-        self._folder = config.state_dir / "recordings"
-        self._header = _header(config, path)
-        self._parts: dict[str, list[bytes]] = {}  # readings that go on in the next slot
-        self._in_force: dict[str, list[Any]] = {}  # the newest decision of each actuator
-        events = config.recorder.events
+        self.path: Path | None = None  # of the newest recording
+        self._wall = wall
+        self._wall_offset = 0
+        self._series = Series(given.state_dir / "recordings", given.node, RECORDINGS)
         self._clips: EventClips | None = None
-        if events.rules:
-            self._clips = EventClips(events, config.state_dir / "events", config.node, self._header)
+        if given.clips.rules:
+            self._clips = EventClips(given.clips, given.state_dir / "events", given.node, given.header)
+        self._unclipped: list[ClipMessage] = []
+        self._parts: dict[str, list[Record]] = {}  # readings that go on in the next slot
+        self._losses: dict[str, tuple[int, int]] = {}  # of each lane, when they were noted last
+        self._in_force: dict[str, list[Any]] = {}  # the newest decision of each actuator
         self._lost = 0
-        self._positions_path = config.run_dir / "recorder.json"
-        self._old_positions = read_positions(self._positions_path)
-        self._wall_offset = time.time_ns() - time.monotonic_ns()
+        before = progress.read(given.run_dir)
+        self._continue(before)
+        self.readers = {lane: self._reader(lane, before.lanes) for lane in given.lanes}
+
+    def _reader(self, lane: str, positions: dict[str, Position]) -> LaneReader:
+        return LaneReader(self.settings.run_dir, lane, positions.get(lane, Position()))
+
+    def _continue(self, before: Progress) -> None:
+        """As the recorder before this one left it; what it wrote after its last positions is recorded again."""
+        if before.session == self.settings.session:
+            self._in_force, self._lost = dict(before.in_force), before.lost
+            if self._clips:
+                self._clips.resume(*before.clip)
+        for path in self._series.paths():
+            if path.name == before.file and path.stat().st_size > before.size and not is_open(path):
+                os.truncate(path, before.size)
+
+    def clean(self) -> None:
+        """Files that others can read, or that a recorder before this one left plain or unfinished."""
+        private.make_folder(self._series.folder)
+        self._series.clean()
+        if self._clips:
+            self._clips.clean()
 
     def run(self, stop: StopSignal) -> None:
-        """Until asked to stop; then once more, for what is left on the tapes."""
+        """Until asked to stop; then once more, for what is left on the tapes. Raises OSError."""
         checked = 0.0
-        while True:
-            stopping = stop.wait(POLL_S)
+        self.rotate()
+        while not stop.wait(POLL_S):
             if self.reload_requested:
                 self.reload_requested = False
                 self._reload()
-            if time.monotonic() - checked > CHECK_S or stopping:
+            due = time.monotonic() - checked > CHECK_S
+            if due:
                 checked = time.monotonic()
-                self.find_tapes(stopping)
+                self.find_tapes()
+            self.read_tapes()
+            if due or (self.recording and self.recording.unflushed > CHUNK):
+                self.checkpoint()
                 self.rotate()
-                self.save_positions()
-            for _ in range(2 if stopping else 1):  # the second read gets what was not settled at the first
-                self.read_tapes()
-            if stopping:
-                break
+        self.finish()
+
+    def finish(self) -> None:
+        """Record the rest. No lane runs any more; another tape than those known is the next daemon's."""
+        self.find_tapes(stopping=True)
+        for lane, reader in self.readers.items():
+            self._add_all(lane, reader.read_rest())
+        self.checkpoint()
         if self.recording:
             self.recording.close()
+            self.recording = None
+            self.save_progress()
 
     def _reload(self) -> None:
         """From now on samples belong to the configuration as it is now, and into another file."""
         try:
-            config = load_config(self.path)
-            header = _header(config, self.path)
-        except (ConfigError, PackageError) as error:  # it was edited again since
-            log.warning("configuration rejected, recording continues with the previous one: %s", error)
+            given = settings.read(self.settings.run_dir)
+        except (OSError, ValueError) as error:
+            log.warning("recording continues under the previous configuration: %s", error)
             return
         for _ in range(2):  # what was done under the previous one
             self.read_tapes()
-        for lane in self.readers.keys() - config.lanes.keys():
-            self.readers.pop(lane).close()
-        self.config, self._header = config, header
-        if self._clips:
-            self._clips.header = header
-        if self.recording:
-            self.recording.close()
-            self.recording = None
         self.find_tapes()
-        self.rotate()
+        for lane in self.readers.keys() - set(given.lanes):
+            self._add_all(lane, self.readers[lane].read_rest())
+            self.readers.pop(lane).remove()
+        self.checkpoint()
+        self.settings = given
+        self.readers.update({lane: self._reader(lane, {}) for lane in given.lanes if lane not in self.readers})
+        if self._clips:
+            self._clips.header = given.header
+        self._begin()
+        self.find_tapes()
 
     def find_tapes(self, stopping: bool = False) -> None:
         """Open new tapes, of lanes in the configuration only: a replay could not know others."""
-        for path in self.config.run_dir.glob("*.tape"):
-            lane = path.stem
-            if lane not in self.config.lanes:
-                continue
-            try:
-                reader = TapeReader(path)
-            except (OSError, ValueError):
-                continue  # being made, or of another version
-            old = self.readers.get(lane)
-            if old and (stopping or old.started == reader.started):  # while stopping, another tape is the next daemon's
-                reader.close()
-                continue
-            if old:  # the lane was started again: first the rest of its old tape
-                self._read_tape(lane, old)
-                self._read_tape(lane, old)
-            started, number = self._old_positions.pop(lane, (0, 0))
-            if started == reader.started:
-                reader.next = number
-            self.readers[lane] = reader
-
-    def save_positions(self) -> None:
-        """How far each tape is recorded, for the process that continues when this one has died."""
-        positions = {lane: (reader.started, reader.next) for lane, reader in self.readers.items()}
-        new = self._positions_path.with_suffix(".new")
-        new.write_text(json.dumps(positions), encoding="utf-8")
-        new.replace(self._positions_path)
-
-    def rotate(self) -> None:
-        """Start a new file when there is none or this one is full; delete the oldest."""
-        if self.recording and self.recording.size() < self.config.recorder.file_mb * 1e6:
-            return
-        if self.recording:
-            self.recording.close()
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f".{time.time_ns() // 1_000_000 % 1000:03d}"
-        state = {"in_force": json.dumps(self._in_force), "lost_before": str(self._lost)}
-        self.recording = Recording(self._folder / f"{self.config.node}-{stamp}.mcap", {**self._header, **state})
-        prune(self._folder, self.config.node, self.config.recorder.files)
+        for lane, reader in self.readers.items():
+            self._add_all(lane, reader.find(stopping))
 
     def read_tapes(self) -> None:
         """Record what is new on every tape."""
         for lane, reader in self.readers.items():
-            self._read_tape(lane, reader)
+            self._add_all(lane, reader.read())
+        self._feed_clips()
 
-    def _read_tape(self, lane: str, reader: TapeReader) -> None:
-        lost_before = reader.lost
-        for record in reader.read():
-            self._add(lane, reader.header, record)
-        lost = reader.lost - lost_before
-        if lost and self.recording:
-            self._lost += lost
-            self.recording.note("lost", {"lane": lane, "samples": str(lost)})
-            log.warning("lane %s: %d samples were not recorded: the recorder is too slow", lane, lost)
+    def _feed_clips(self) -> None:
+        """In the order of time: tapes are read one after the other, seconds of each where this process was away."""
+        if self._clips:
+            for message in sorted(self._unclipped, key=lambda each: int(each.message["t_capture"])):
+                self._clips.add(message)
+        self._unclipped.clear()
+
+    def checkpoint(self) -> None:
+        """What was read is in the file, and how far that is beside it: at most the time between the two is at risk."""
+        self._feed_clips()
+        if self.recording:
+            for lane, reader in self.readers.items():
+                self._note_losses(lane, reader)
+            self.recording.flush()
+            self.save_progress()
+
+    def _note_losses(self, lane: str, reader: LaneReader) -> None:
+        samples, decisions = (now - before for now, before in zip(reader.lost, self._losses.get(lane, (0, 0))))
+        self._losses[lane] = reader.lost
+        if self.recording and (samples or decisions):
+            self._lost += samples
+            self.recording.note("lost", {"lane": lane, "samples": str(samples), "decisions": str(decisions)})
+            also = f" and {decisions} decisions" if decisions else ", no decision"
+            reason = "the recorder was away or too slow"
+            log.warning("lane %s: %d samples%s were not recorded: %s", lane, samples, also, reason)
+
+    def save_progress(self) -> None:
+        """Where the process continues that is started when this one has died. Raises OSError."""
+        size = self.recording.size if self.recording else self.path.stat().st_size if self.path else 0
+        positions = {lane: reader.position(len(self._parts.get(lane, ()))) for lane, reader in self.readers.items()}
+        reached = Progress(
+            file=self.path.name if self.path else "",
+            size=size,
+            session=self.settings.session,
+            lanes=positions,
+            in_force=self._in_force,
+            lost=self._lost,
+            clip=(self._clips.rule, self._clips.until) if self._clips else ("", 0),
+        )
+        progress.write(self.settings.run_dir, reached)
+
+    def rotate(self) -> None:
+        """Start a new file when there is none or this one is full; delete the oldest."""
+        if not self.recording or self.recording.size >= self.settings.file_mb * 1e6:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self.recording:
+            self.recording.close()
+        wall = self._wall()
+        self._wall_offset = wall - time.monotonic_ns()
+        self.path, file = self._series.begin(wall, f".{wall // 1_000_000 % 1000:03d}.mcap")
+        state = {"in_force": json.dumps(self._in_force), "lost_before": str(self._lost)}
+        self.recording = Recording(file, {**self.settings.header, **state})
+        self.save_progress()
+        self._series.prune(self.settings.files)
+
+    def _add_all(self, lane: str, records: Iterable[Record]) -> None:
+        for record in records:
+            self._add(lane, self.readers[lane].header, record)
 
     def _add(self, lane: str, tape: TapeHeader, record: Record) -> None:
+        parts = self._parts.setdefault(lane, [])
+        if parts and parts[-1].slot + 1 != record.slot and not record.flags & LOST:
+            parts.clear()  # the rest of that sample was lost
         if record.flags & MORE:
-            self._parts.setdefault(lane, []).append(record.body)
+            parts.append(record)
             return
-        body = b"".join([*self._parts.pop(lane, []), record.body])
+        body = record.body
+        if not record.flags & LOST:
+            body = b"".join([*(part.body for part in parts), body])
+            parts.clear()
         for decision in record.decisions:
             self._in_force[decision[2]] = decision
-        message, time_ns = make_message(tape, record, body), record.t_capture + self._wall_offset
+        message, time_ns = make_message(tape, record, body), max(0, record.t_capture + self._wall_offset)
         if self.recording:
-            self.recording.add(tape, message, time_ns)
+            without_pictures = message.get("inputs") and self.settings.pictures is not True
+            self.recording.add(tape, {**message, "inputs": []} if without_pictures else message, time_ns)
         if self._clips:
-            self._clips.add(tape, message, time_ns, 1000 + 2 * len(body))
-
-
-def read_positions(path: Path) -> dict[str, tuple[int, int]]:
-    """Of each lane: which tape, and the number of its next record. Empty where no recorder ran before."""
-    try:
-        positions = json.loads(path.read_text(encoding="utf-8"))
-        return {lane: (int(started), int(number)) for lane, (started, number) in positions.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _header(config: Config, path: Path) -> dict[str, str]:
-    """What a replay needs: the configuration without passwords, its path, the models' checksums, our version."""
-    beside = path.resolve().parent
-    checksums = {
-        model: package.read(package.find(model, beside)).checksum
-        for lane in config.lanes.values()
-        for model in lane.models
-    }
-    redacted = json.dumps(redact.tree(config.model_dump(mode="json")))
-    return {
-        "config": redacted,
-        "path": str(path.resolve()),
-        "models": json.dumps(checksums),
-        "version": version("reflexd"),
-    }
+            self._unclipped.append(ClipMessage(tape, message, time_ns, 1000 + 2 * len(body)))
 
 
 def main() -> None:
-    """The recorder's process, which the daemon starts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("config", type=Path)
-    path = parser.parse_args().config
-    os.nice(10)  # never ahead of a lane
+    """The recorder's process, which the daemon starts: `python -m agent.recorder.recorder CONFIG RUN_DIR`."""
+    _config, run_dir = map(Path, sys.argv[1:])  # whose lanes are recorded: shown by ps, not read
     logging.basicConfig(format="%(message)s")
-    stop = StopSignals(SHUTDOWN_S)
-    realtime.die_with_parent()
+    stop = process.prepare()
     try:
-        recorder = Recorder(load_config(path), path)
-        signal.signal(signal.SIGHUP, lambda *_: setattr(recorder, "reload_requested", True))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # agent/box/child.py blocked it
+        process.wait_for_others(run_dir, stop)
+        recorder = Recorder(settings.read(run_dir))
+        process.on_reload(lambda: setattr(recorder, "reload_requested", True))
+        recorder.clean()
         recorder.run(stop)
     except OSError as error:
-        sys.exit(f"recorder: {error.filename or 'recordings'}: {error.strerror}")
-    except (ConfigError, PackageError) as error:
+        sys.exit(f"recorder: {error.filename or 'recordings'}: {error.strerror or error}")
+    except ValueError as error:
         sys.exit(f"recorder: {error}")
 
 

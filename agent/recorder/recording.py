@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -15,9 +16,9 @@ from mcap.stream_reader import StreamReader
 from mcap.writer import CompressionType, Writer
 from zstandard import ZstdError
 
-from agent.tape import TapeHeader
+from agent.tape_format import TapeHeader
 
-CHUNK = 1 << 18  # bytes that a power cut may destroy
+CHUNK = 1 << 18  # bytes of messages that are compressed together
 # What reading raises where a file was cut or changed
 READ_ERRORS = (
     McapError,
@@ -31,6 +32,7 @@ READ_ERRORS = (
     struct.error,
 )
 
+VERSION = version("reflexd")
 SCHEMA = {
     "type": "object",
     "title": "reflexd.Sample",
@@ -55,42 +57,52 @@ SCHEMA = {
         "inputs": {"type": "array", "items": {"type": "object"}},
         "evidence": {"type": "array", "items": {"type": "object"}},
         "decisions": {"type": "array", "items": {"type": "object"}},
+        "lost": {"type": "boolean", "description": "of this sample only its decisions were recorded"},
     },
 }
 
 
 class Recording:
-    """One file being written."""
+    """One file being written. What was added is in the file after `flush`, not before."""
 
-    def __init__(self, path: Path, header: dict[str, str]) -> None:
-        """header: what a replay needs (agent/recorder/recorder.py). Raises OSError."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = open(path, "xb")  # noqa: SIM115 - close() closes it
-        self._writer = Writer(self._file, chunk_size=CHUNK, compression=CompressionType.ZSTD)
-        self._writer.start("reflexd", f"reflexd {version('reflexd')}")
+    def __init__(self, file: IO[bytes], header: dict[str, str]) -> None:
+        """header: what a replay needs (agent/recorder/settings.py). Raises OSError."""
+        self._file = file
+        self._writer = Writer(file, chunk_size=sys.maxsize, compression=CompressionType.ZSTD)
+        self._writer.start("reflexd", f"reflexd {VERSION}")
         self._writer.add_metadata("reflexd", header)
-        self._file.flush()
         self._schema = self._writer.register_schema("reflexd.Sample", "jsonschema", json.dumps(SCHEMA).encode())
-        self._channels: dict[str, int] = {}
+        self._channels: dict[tuple[str, str], int] = {}  # by lane and its channels
+        self.unflushed = 0  # bytes
+        self.size = 0  # bytes in the file
+        self.flush()
 
     def add(self, tape: TapeHeader, message: dict[str, Any], time_ns: int) -> None:
-        lane = tape.lane
-        if lane not in self._channels:
-            metadata = {"channels": json.dumps(tape.channels)}
-            self._channels[lane] = self._writer.register_channel(f"/{lane}", "json", self._schema, metadata)
+        channels = json.dumps(tape.channels)
+        channel = self._channels.get((tape.lane, channels))
+        if channel is None:
+            metadata = {"channels": channels}
+            channel = self._writer.register_channel(f"/{tape.lane}", "json", self._schema, metadata)
+            self._channels[tape.lane, channels] = channel
         data = json.dumps(message, separators=(",", ":")).encode()
-        self._writer.add_message(self._channels[lane], time_ns, data, time_ns, message["sequence"] & 0xFFFFFFFF)
+        self._writer.add_message(channel, time_ns, data, time_ns, message["sequence"] & 0xFFFFFFFF)
+        self.unflushed += len(data)
 
     def note(self, name: str, values: dict[str, str]) -> None:
         self._writer.add_metadata(name, values)
 
-    def size(self) -> int:
-        self._file.flush()
-        return self._file.tell()
+    def flush(self) -> None:
+        """A process that is killed afterwards leaves all that was added. Raises OSError."""
+        self._writer.flush()  # type: ignore[no-untyped-call]
+        self.unflushed, self.size = 0, self._file.tell()
 
-    def close(self) -> None:
+    def finish(self) -> None:
+        """Nothing is added any more; the file stays open."""
         self._writer.finish()  # type: ignore[no-untyped-call]
         self._file.flush()
+
+    def close(self) -> None:
+        self.finish()
         os.fsync(self._file.fileno())
         self._file.close()
 
@@ -103,13 +115,15 @@ class RecordingContents(NamedTuple):
     """A recording as it was read.
 
     header: configuration, models and the decisions in force, as JSON (agent/recorder/recorder.py). messages: (lane,
-    message) in the order of the file. lost: samples that were not recorded. torn: the file has no end.
+    message) in the order of the file. lost: samples that were not recorded; lost_decisions: decisions. torn: the file
+    has no end.
     """
 
     header: dict[str, str]
     messages: list[tuple[str, dict[str, Any]]]
     lost: int
     torn: bool
+    lost_decisions: int = 0
 
 
 def read(path: Path, stream: IO[bytes] | None = None) -> RecordingContents:
@@ -125,7 +139,7 @@ def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
     header: dict[str, str] = {}
     messages: list[tuple[str, dict[str, Any]]] = []
     topics: dict[int, tuple[str, list[str]]] = {}
-    lost, torn = 0, False
+    lost, lost_decisions, torn = 0, 0, False
     try:
         for record in StreamReader(file, record_size_limit=1 << 28).records:
             if isinstance(record, Channel):
@@ -137,10 +151,11 @@ def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
                 header = dict(record.metadata)
             elif isinstance(record, Metadata) and record.name == "lost":
                 lost += int(record.metadata["samples"])
+                lost_decisions += int(record.metadata.get("decisions", 0))
     except READ_ERRORS as error:
         if not header:
             raise RecordingError(f"{path}: not a recording of reflexd: {error}") from error
         torn = True
     if not header:
         raise RecordingError(f"{path}: not a recording of reflexd")
-    return RecordingContents(header, messages, lost, torn)
+    return RecordingContents(header, messages, lost, torn, lost_decisions)

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from agent.tape import HEAD_AT, HEADER, HEADER_AT, MAGIC, SLOT, TOP, TapeHeader
+from agent.tape_format import HEAD_AT, HEADER, HEADER_AT, MAGIC, SLOT, TOP, TapeHeader
 
 
 class Record(NamedTuple):
     """A slot as it was read. body: float32 [k, channels], or the tensors one after the other."""
 
+    slot: int  # counted since the beginning of the tape
     order: int
     sequence: int
     t_capture: int
@@ -26,7 +27,7 @@ class Record(NamedTuple):
     region: tuple[int, int, int, int]  # left, top, width, height
     body: bytes
     evidence: list[Any]
-    decisions: list[Any]
+    decisions: list[Any]  # from the other tape
 
 
 class TapeReader:
@@ -36,7 +37,7 @@ class TapeReader:
         """Raises OSError; ValueError where the file is not a tape of this version."""
         with open(path, "rb") as file:
             self.memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        magic, self.size, self.slots, _, self.started = TOP.unpack_from(self.memory, 0)
+        magic, self.size, self.slots, _, self.started, self.generation = TOP.unpack_from(self.memory, 0)
         if magic != MAGIC or len(self.memory) != HEADER + self.size * self.slots:
             raise ValueError(f"{path}: not a tape of this version")
         self.header = TapeHeader(**json.loads(self.memory[HEADER_AT:HEADER].rstrip(b"\0")))
@@ -44,12 +45,20 @@ class TapeReader:
         self.settled = 0  # head at the last read
         self.lost = 0
 
+    @property
+    def head(self) -> int:
+        """Slots written."""
+        return int(struct.unpack_from("=q", self.memory, HEAD_AT)[0])
+
     def read(self) -> Iterator[Record]:
         """What was written before the last call and was not read yet.
 
         One call later (tens of ms), so that on processors that reorder writes a slot is whole when its number is seen.
         """
-        end, self.settled = self.settled, struct.unpack_from("=q", self.memory, HEAD_AT)[0]
+        end, self.settled = self.settled, self.head
+        return self._read(end)
+
+    def _read(self, end: int) -> Iterator[Record]:
         oldest = self.settled - self.slots + 1  # one spare: the lane may be writing over the next
         if self.next < oldest:
             self.lost += oldest - self.next
@@ -69,9 +78,10 @@ class TapeReader:
         mark, order, sequence, t_capture, skipped, flags, height, width, *region, body, note = SLOT.unpack_from(raw, 0)
         if mark != number + 1 or struct.unpack_from("=q", self.memory, at)[0] != mark:
             return None
-        evidence, decisions = msgpack.unpackb(raw[SLOT.size + body :][:note]) if note else ([], [])
+        evidence = msgpack.unpackb(raw[SLOT.size + body :][:note]) if note else []
         left, top, wide, high = region
         return Record(
+            slot=number,
             order=order,
             sequence=sequence,
             t_capture=t_capture,
@@ -81,7 +91,7 @@ class TapeReader:
             region=(left, top, wide, high),
             body=raw[SLOT.size :][:body],
             evidence=evidence,
-            decisions=decisions,
+            decisions=[],
         )
 
     def close(self) -> None:

@@ -26,7 +26,16 @@ def run(path: Path, key: Path | None, as_json: bool) -> int:
     except RecordingError as error:
         raise click.ClickException(f"{path}: {error}") from error
     if as_json:
-        click.echo(json.dumps({**report._asdict(), "lost": contents.lost, "torn": contents.torn}))
+        click.echo(
+            json.dumps(
+                {
+                    **report._asdict(),
+                    "lost": contents.lost,
+                    "lost_decisions": contents.lost_decisions,
+                    "torn": contents.torn,
+                }
+            )
+        )
     else:
         _print(path, contents, report)
     return 1 if report.differences else 0
@@ -52,6 +61,7 @@ def _print(path: Path, contents: RecordingContents, report: Report) -> None:
     computed = f"{report.samples} samples, {report.inferences} inferences, {report.decisions} decisions"
     outcome = f"{len(report.differences)} differences" if report.differences else "all the same"
     click.echo(f"{path}: {computed}: {outcome}")
-    if contents.lost or contents.torn:
+    if contents.lost or contents.lost_decisions or contents.torn:
         end = "; its end is missing" if contents.torn else ""
-        click.echo(f"{path}: {contents.lost} samples were not recorded{end}")
+        also = f" and {contents.lost_decisions} decisions" if contents.lost_decisions else ""
+        click.echo(f"{path}: {contents.lost} samples{also} were not recorded{end}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +37,10 @@ def replay(contents: RecordingContents) -> Report:
     """Raises RecordingError, PackageError."""
     try:
         contents = translate(contents)
-        messages = sorted(contents.messages, key=_order)
+        # Of samples that were lost only the decisions are known: there is nothing to compute them from.
+        known = [(lane, message) for lane, message in contents.messages if not message.get("lost")]
+        messages = sorted(known, key=_order)
+        lost = list(_during_losses(messages))
     except DAMAGED as error:
         raise RecordingError(f"damaged content: {error!r}") from error
     header = read_header(contents)
@@ -44,13 +49,13 @@ def replay(contents: RecordingContents) -> Report:
     for decision in header.decisions_in_force():
         scene.rules.in_force[decision.actuator] = decision
         scene.rules.number = max(scene.rules.number, decision.number)
-    lanes = dict.fromkeys(lane for lane, _ in contents.messages)
+    lanes = dict.fromkeys(lane for lane, _ in messages)
     unknown = [lane for lane in lanes if lane not in header.config.lanes]
     if unknown:
         raise RecordingError(f"lane {unknown[0]} has samples, but the recorded configuration does not have it")
     players = {lane: Player(lane, header.config, header.beside, scene) for lane in lanes}
     warm_up = WarmUp(header.config, list(players.values()), header.complete)
-    return _compare(messages, players, warm_up)
+    return _compare(zip(messages, lost), players, warm_up, len(messages))
 
 
 def _order(entry: tuple[str, dict[str, Any]]) -> int:
@@ -65,20 +70,24 @@ def _check_models(checksums: dict[str, str], beside: Path) -> None:
             raise RecordingError(f"model {model} has changed since this was recorded: install the old version first")
 
 
-def _compare(messages: Sequence[tuple[str, dict[str, Any]]], players: dict[str, Player], warm_up: WarmUp) -> Report:
+def _compare(
+    messages: Iterable[tuple[tuple[str, dict[str, Any]], bool]], players: dict[str, Player], warm_up: WarmUp, count: int
+) -> Report:
+    """messages: each with whether it was during a loss. count: of them."""
     inferences = decisions = 0
     differences: list[str] = []
-    for lane, message in messages:
+    for (lane, message), lost in messages:
         try:
             replayed = players[lane].play(message)
+            _previous(message)
             inferences += message["inferred"]
             decisions += len(message["decisions"])
-            if warm_up.done(lane, message):
+            if warm_up.done(lane, message, lost):
                 differences += _differences(lane, message, replayed, players[lane].lane.evidence or ())
         except DAMAGED as error:
             sample = f"lane {lane}, sample {message.get('sequence', '?')}"
             raise RecordingError(f"{sample}: damaged or of another version: {error!r}") from error
-    return Report(len(messages), inferences, decisions, differences)
+    return Report(count, inferences, decisions, differences)
 
 
 class WarmUp:
@@ -103,11 +112,10 @@ class WarmUp:
         self._cold = not complete
         self._inferences: dict[str, int] = {}  # of each lane since the last loss
         self._start = 0  # capture time of the first sample since then
-        self._newest: dict[str, int] = {}  # sequence of each lane
 
-    def done(self, lane: str, message: dict[str, Any]) -> bool:
-        """From this sample on the decisions must be the same."""
-        if self._lost(lane, message):
+    def done(self, lane: str, message: dict[str, Any], lost: bool) -> bool:
+        """From this sample on the decisions must be the same. lost: during a loss."""
+        if lost:
             self._cold, self._start, self._inferences = True, 0, dict.fromkeys(self._inferences, 0)
         self._start = self._start or message["t_capture"]
         self._inferences[lane] = self._inferences.get(lane, 0) + message["inferred"]
@@ -116,12 +124,29 @@ class WarmUp:
         long_enough = message["t_capture"] - self._start > self._span_ns
         return long_enough and min(self._inferences.values()) > self._min_inferences
 
-    def _lost(self, lane: str, message: dict[str, Any]) -> bool:
-        """The recorder missed samples before this one; a loss in the device is a discontinuity, which the lane knew."""
-        delivered = len(message.get("readings", "1"))
-        before = self._newest.get(lane, -1)
-        self._newest[lane] = message["sequence"]
-        return not message["discontinuity"] and message["sequence"] - before > delivered + message["skipped"]
+
+def _previous(message: dict[str, Any]) -> int:
+    """The sequence of the sample before this one, where none is missing. TypeError, LookupError: damaged."""
+    previous: int = message["sequence"] - len(message.get("readings", "1")) - message["skipped"]
+    return previous
+
+
+def _during_losses(messages: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[bool]:
+    """Of each message: does a lane lack samples that the recorder missed, between its message before and its next one?
+
+    A loss in the device is a discontinuity, which the lane knew.
+    """
+    changes = [0] * (len(messages) + 1)  # how many more lanes, or fewer
+    newest: dict[str, tuple[int, int]] = {}  # of each lane: index of the message, sequence
+    for index, (lane, message) in enumerate(messages):
+        before, sequence = newest.get(lane, (-1, -1))
+        with suppress(*DAMAGED):  # reported when it is played
+            previous = _previous(message)
+            newest[lane] = index, message["sequence"]
+            if not message["discontinuity"] and previous > sequence:
+                changes[before + 1] += 1
+                changes[index + 1] -= 1
+    return map(bool, accumulate(changes[:-1]))
 
 
 def _differences(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import click
 import cv2
 
+from agent.box import private
 from agent.data import Array
 from agent.view.drawing import FrameView
 
@@ -92,6 +93,8 @@ class Footage:
 
     def _open_writer(self, width: int, height: int) -> cv2.VideoWriter:
         code = cv2.VideoWriter.fourcc(*self.kind.codec)
+        with suppress(OSError):
+            os.close(private.output(self.out))  # FFmpeg would let others read it
         with _muted_stderr():
             writer = cv2.VideoWriter(str(self.out), cv2.CAP_FFMPEG, code, self._rate_hz, (width, height))
         if not writer.isOpened():
@@ -110,7 +113,8 @@ class Footage:
             if not _ends_with(self.out, self.pictures):  # the encoder does not report a full disk
                 raise click.ClickException(f"{self.out}: could not be written to its end: is the disk full?") from error
         elif self.still and self._picture is not None:
-            self.out.write_bytes(cv2.imencode(".png", self._picture)[1].tobytes())
+            with os.fdopen(private.output(self.out), "wb") as file:
+                file.write(cv2.imencode(".png", self._picture)[1].tobytes())
         elif kind is None:
             raise click.ClickException(f"{self.out}: not written: no frame between --start and the end")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import cv2
 
+from agent.box import private
 from agent.config.load import load_config
 from agent.data import Array
 from agent.view import drawing
@@ -98,6 +99,5 @@ def _draw_number(picture: Array, text: str, at: tuple[int, int], pen: Pen) -> No
 def _write(out: Path, picture: Array) -> None:
     """Readable for its owner only: it may show people. Raises OSError."""
     encoded = cv2.imencode(out.suffix.lower(), picture)[1].tobytes()
-    descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with os.fdopen(private.output(out), "wb") as file:
         file.write(encoded)

@@ -1,0 +1,44 @@
+"""The daemon's child processes, and what each is given."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from agent.box.child import ChildProcesses
+from agent.config.models import Config
+from agent.lane import Lane
+from agent.recorder import settings
+
+log = logging.getLogger("reflexd")
+METRICS, RECORDER = "agent.metrics", "agent.recorder.recorder"
+
+
+def start_metrics(children: ChildProcesses, config: Config) -> None:
+    metrics = config.metrics
+    if metrics.port:
+        arguments = [str(config.run_dir), "--host", metrics.host, "--port", str(metrics.port)]
+        children.start(METRICS, *arguments, advice=f"is port {metrics.port} taken?")
+
+
+def start_recorder(children: ChildProcesses, config: Config, path: Path, lanes: Iterable[Lane], session: int) -> None:
+    """As `give_settings`."""
+    if config.recorder.enabled:
+        give_settings(config, path, lanes, session)
+        children.start(RECORDER, str(path), str(config.run_dir), advice="is the disk full?", finishes=True)
+
+
+def give_settings(config: Config, path: Path, lanes: Iterable[Lane], session: int) -> None:
+    """To the recorder; what cannot be written stops the recording, not the lanes. path: of the configuration."""
+    if not config.recorder.enabled:
+        return
+    checksums = {
+        model: opened.manifest.checksum
+        for lane in lanes
+        for model, opened in zip(config.lanes[lane.name].models, lane.perception.packages)
+    }
+    try:
+        settings.write(settings.of_config(config, path, checksums, session))
+    except OSError as error:
+        log.warning("nothing is recorded under this configuration: %s: %s", error.filename, error.strerror)
