@@ -171,7 +171,7 @@ def test_relay_whose_bytes_stay_in_the_queue(relay, monkeypatch):
     monkeypatch.setattr(serial.Serial, "reset_output_buffer", lambda port: dropped.append(port))
     with pytest.raises(DeviceFault, match="accepts no bytes"):
         driver.safe()
-    assert dropped == [driver.port]
+    assert dropped == [driver.line.port]
 
 
 def test_relay_unplugged(board, relay):
@@ -189,8 +189,12 @@ def test_relay_unplugged(board, relay):
 
 def test_relay_is_locked_and_refuses_unknown_verbs(relay):
     driver = relay()
-    with pytest.raises(DeviceMissing, match="busy"):
+    with pytest.raises(serial.SerialException):
+        serial.Serial(driver.options.url, exclusive=True)
+    with pytest.raises(DeviceMissing, match="busy, another actuator switches relay 1"):
         relay()
+    with pytest.raises(DeviceFault, match="at 9600 baud, not 19200"):
+        relay(baud=19200, **LAMP)
     with pytest.raises(DeviceFault, match="no verb 'fly', only stop, run"):
         driver.apply("fly", {})
 
@@ -349,3 +353,75 @@ def test_log_in_an_absent_folder(tmp_path):
 @pytest.mark.parametrize("name", ["sim", "log", "serial_relay"])
 def test_actuators_are_loaded_by_name(name):
     assert load(f"actuator.{name}").Driver.__mro__[1].__name__ == "Actuator"
+
+
+LAMP = {"channels": {"on": {3: True}, "off": {3: False}}, "safe": "off"}
+ON, OFF = encode({3: True}), encode({3: False})
+
+
+def test_kind_several_actuators_share_one_relay_board(board, relay, tmp_path):
+    """18: also by two names of the device; the last to close releases it."""
+    link = tmp_path / "by-id"
+    link.symlink_to(board.url)
+    belt, lamp = relay(), relay(str(link), **LAMP)
+    lamp.apply("on", {})
+    belt.apply("run", {})
+    lamp.close()
+    belt.safe()
+    assert board.received(16) == ON + RUN + STOP
+    with pytest.raises(DeviceMissing, match="not open"):
+        lamp.safe()
+    lamp.open()
+    belt.close()
+    lamp.safe()
+    assert board.received(4) == OFF
+    lamp.close()
+    serial.Serial(board.url, exclusive=True).close()  # released
+
+
+def test_actuators_of_one_board_never_mix_their_frames(board, relay):
+    drivers = [relay(**{**LAMP, "channels": {"off": {at: False}, "on": {at: True}}}) for at in range(3, 9)]
+    threads = [threading.Thread(target=lambda safe: [safe() for _ in range(50)], args=[d.safe]) for d in drivers]
+    reader = []
+    receiver = threading.Thread(target=lambda: reader.append(board.received(6 * 50 * 4)))
+    for thread in [receiver, *threads]:
+        thread.start()
+    for thread in [receiver, *threads]:
+        thread.join()
+    frames = [reader[0][at : at + 4] for at in range(0, len(reader[0]), 4)]
+    assert sorted(frames) == sorted(encode({at: False}) for at in range(3, 9) for _ in range(50))
+
+
+def test_an_actuator_that_finds_its_board_again_brings_the_others_back(board, relay, tmp_path):
+    link = tmp_path / "board"
+    link.symlink_to(board.url)
+    belt, lamp = relay(str(link)), relay(str(link), **LAMP)
+    board.unplug()
+    with pytest.raises(DeviceMissing, match="gone"):
+        belt.safe()
+    belt.close()
+    with pytest.raises(DeviceMissing):
+        belt.open()
+    with pytest.raises(DeviceMissing, match="gone"):
+        lamp.safe()
+    again = Board()
+    try:
+        link.unlink()
+        link.symlink_to(again.url)
+        lamp.close()
+        for driver in (belt, lamp):
+            driver.open()
+            driver.safe()
+        assert again.received(12).endswith(OFF)
+    finally:
+        again.unplug()
+
+
+def test_half_a_frame_of_one_actuator_is_known_to_the_other(board, relay):
+    belt, lamp = relay(timeout_ms=20), relay(**LAMP)
+    termios.tcflow(board.near, termios.TCOOFF)
+    with pytest.raises(DeviceFault, match="accepts no bytes"):
+        belt.apply("run", {})
+    termios.tcflow(board.near, termios.TCOON)
+    lamp.safe()
+    assert board.received(8) == OFF * 2

@@ -76,7 +76,7 @@ class PacketParser(FrameParser):
         super().__init__(FrameOptions.model_validate(form))
 
     def _text(self, frame: bytes) -> list[float]:
-        body = checked_text(frame.rstrip(b"\r"), self.form.checksum)
+        body = checked_text(frame, self.form.checksum)
         return list(_row(bytes.fromhex(body.decode("ascii"))))
 
     def _binary(self, frame: bytes) -> tuple[float, ...]:
