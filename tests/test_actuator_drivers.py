@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -20,6 +21,7 @@ from drivers.actuator import log, serial_relay, sim
 from drivers.actuator.serial_relay import encode
 from drivers.base import DeviceFault, DeviceMissing, DeviceTimeout, load
 from drivers.faults import Faults
+from tests.processes import Process
 from tests.waiting import DEADLINE_S
 
 STOP, RUN = bytes.fromhex("a00100a1 a00201a3"), bytes.fromhex("a00101a2")
@@ -412,7 +414,7 @@ def test_an_actuator_that_finds_its_board_again_brings_the_others_back(board, re
         for driver in (belt, lamp):
             driver.open()
             driver.safe()
-        assert again.received(12).endswith(OFF)
+        assert again.received(24) == STOP * 2 + OFF * 2  # half a frame may have been on the line
     finally:
         again.unplug()
 
@@ -425,3 +427,24 @@ def test_half_a_frame_of_one_actuator_is_known_to_the_other(board, relay):
     termios.tcflow(board.near, termios.TCOON)
     lamp.safe()
     assert board.received(8) == OFF * 2
+
+
+def test_one_host_serves_both_actuators_of_a_board_and_its_standby_makes_both_safe(board, tmp_path):
+    """Whichever of them is first: the board gets whole frames."""
+    belt = {
+        "driver": "actuator.serial_relay",
+        "url": board.url,
+        "channels": {"stop": {1: False, 2: True}},
+        "safe": "stop",
+    }
+    lamp = {"driver": "actuator.serial_relay", "url": board.url, **LAMP}
+    actuators = {"belt": {"device": belt, "rest": "stop"}, "lamp": {"device": lamp, "rest": "off"}}
+    path = tmp_path / "reflexd.yaml"
+    path.write_text(json.dumps({"run_dir": str(tmp_path / "run"), "realtime": False, "actuators": actuators}))
+    host = Process(tmp_path / "log", "actuate", str(path))
+    assert board.received(12) in (STOP + OFF, OFF + STOP)
+    host.wait_for("listens at", 2)
+    host.signal(signal.SIGKILL)
+    assert board.received(12) in (STOP + OFF, OFF + STOP), host.text
+    host.wait_for_standby("actuator belt is safe: by the standby")
+    host.wait_for_standby("actuator lamp is safe: by the standby")

@@ -17,13 +17,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent import package
+from agent import package, redact
 from agent.box import realtime
 from agent.box.signals import StopSignal, StopSignals
 from agent.config.load import load_config
 from agent.config.models import Config
 from agent.errors import ConfigError, PackageError
-from agent.recorder import redact
 from agent.recorder.events import EventClips, prune
 from agent.recorder.messages import make_message
 from agent.recorder.recording import Recording
@@ -201,7 +200,9 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     path = parser.parse_args().config
     os.nice(10)  # never ahead of a lane
-    logging.basicConfig(format="%(message)s")
+    target = logging.StreamHandler()
+    target.setFormatter(redact.MaskedFormatter("%(message)s"))
+    logging.basicConfig(handlers=[target])
     stop = StopSignals(SHUTDOWN_S)
     realtime.die_with_parent()
     try:
@@ -212,7 +213,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"recorder: {error.filename or 'recordings'}: {error.strerror}")
     except (ConfigError, PackageError) as error:
-        sys.exit(f"recorder: {error}")
+        sys.exit(redact.message(f"recorder: {error}"))
 
 
 if __name__ == "__main__":

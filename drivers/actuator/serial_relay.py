@@ -12,8 +12,8 @@ import serial
 from pydantic import Field, field_validator, model_validator
 
 from agent.data import Arguments
-from drivers.actuator._shared_line import SharedLine, discard, line_of
-from drivers.base import Actuator, DeviceFault, DeviceMissing, DeviceTimeout, DriverOptions
+from drivers.actuator._shared_line import SharedLine, discard, join
+from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, DriverOptions
 from drivers.sensor.serial import checked_url, file_descriptor
 
 START = 0xA0
@@ -50,9 +50,10 @@ class Options(DriverOptions):
             raise ValueError(f"safe: '{self.safe}' does not name relay {min(unnamed)}")
         return self
 
-    @property
-    def relays(self) -> frozenset[int]:
-        """Those that it switches; other actuators may use others of the same board."""
+    def exclusive_device(self) -> str:
+        return self.url
+
+    def exclusive_parts(self) -> frozenset[int]:
         return frozenset(self.channels[self.safe])
 
 
@@ -72,8 +73,13 @@ class Driver(Actuator):
 
     def open(self) -> None:
         self.close()
-        o, self.line = self.options, line_of(self.options.url)
-        self.line.join(self, o.relays, o.url, o.baud, self.timeout_s)
+        before, self.line = self.line, join(self, self.options.exclusive_parts(), self.options.url)
+        self.line.uncertain |= before is not None and before.uncertain
+        try:
+            self.line.open(self.options.url, self.options.baud, self.timeout_s)
+        except DeviceError:
+            self.close()
+            raise
 
     def apply(self, verb: str, arguments: Arguments) -> None:
         if verb not in self.bytes:

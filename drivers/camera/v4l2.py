@@ -59,6 +59,9 @@ class Options(CameraOptions):
     buffers: int = Field(3, ge=3, le=32, description="one in use by the lane, one ready, one being filled")
     reduce: Literal[1, 2, 4, 8] = Field(1, description="mjpg only: decode to 1/n of width and height, which is faster")
 
+    def exclusive_device(self) -> str:
+        return self.device
+
 
 class Driver(Camera):
     """pixels: "yuyv" or "grey" as captured, "bgr" where the camera sends JPEG."""

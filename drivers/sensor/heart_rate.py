@@ -54,6 +54,9 @@ class Options(SourceOptions):
             raise ValueError("checksum nmea belongs to framing: newline")
         return self
 
+    def exclusive_device(self) -> str:
+        return self.url
+
 
 class Driver(serial.Driver):
     """contact: 1 skin, 0 none (the strap is off), -1 not reported. rr_ms: the newest interval, 0 without one."""

@@ -45,6 +45,9 @@ class Options(SourceOptions):
             raise ValueError("decimal: ',' needs another separator between cells: set separator, such as ';'")
         return self
 
+    def input_files(self) -> list[Path]:
+        return [Path(self.path)]
+
 
 class Driver(SensorStream):
     """real: a row is delivered when it is due, and a late reader gets every row since. Ends with EOFError."""
