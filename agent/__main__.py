@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import traceback
 
 from agent.box import held
 
@@ -20,6 +21,7 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # No package that happens to be installed may change our validation; looking for such takes 20 ms.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    from agent import redact
     from agent.cli import cli
     from agent.errors import ConfigError, DataError, PackageError
 
@@ -27,11 +29,11 @@ def main() -> None:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except (ConfigError, DataError, PackageError) as error:
-        print(error, file=sys.stderr)
+        print(redact.message(str(error)), file=sys.stderr)
         sys.exit(EXIT_CONFIG)
     except OSError as error:
         # A port that is taken, a full disk, a folder without rights: for the person, not for a restart loop.
-        print(f"reflexd: {error}", file=sys.stderr)
+        print(redact.message(f"reflexd: {error}"), file=sys.stderr)
         sys.exit(EXIT_CONFIG)
     except Exception as error:
         import click
@@ -39,15 +41,17 @@ def main() -> None:
         if isinstance(error, click.exceptions.Abort):
             sys.exit(130)
         if isinstance(error, click.ClickException):
+            vars(error).update(message=redact.message(error.message))
             error.show()
             sys.exit(EXIT_CONFIG)
         # After Abort: an interrupted import of numpy cannot be tried again.
         from drivers.base import DriverError
 
         if isinstance(error, DriverError):
-            print(error, file=sys.stderr)
+            print(redact.message(str(error)), file=sys.stderr)
             sys.exit(EXIT_CONFIG)
-        raise
+        print(redact.message(traceback.format_exc()), file=sys.stderr)
+        sys.exit(EXIT_BUG)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,20 @@ import json
 import logging
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from agent import redact
 from agent.benches.commands import bench
 from agent.box import held, logs
 from agent.errors import ConfigError, PackageError
 from agent.field.commands import COMMANDS as FIELD_COMMANDS
 from agent.modeltools.commands import model
-from agent.options import config_option, json_option
+from agent.options import config_beside, config_option, json_option
+
+if TYPE_CHECKING:
+    from agent.config.models import Config
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -68,7 +72,7 @@ def run(path: Path, samples: int, seconds: float, name: str | None, data: Path |
 
 
 @cli.command()
-@config_option
+@config_beside("actuators")
 @click.argument("actuators", nargs=-1)
 def actuate(path: Path, actuators: tuple[str, ...]) -> int:
     """Host the actuator drivers of a configuration (all, or those named)."""
@@ -94,26 +98,39 @@ def actuate(path: Path, actuators: tuple[str, ...]) -> int:
 @json_option
 def check(path: Path, as_json: bool) -> int:
     """Validate a configuration and load its models, without starting anything. Exit code 2 if something is wrong."""
-    from agent import package
-    from agent.config.load import load_config
-    from agent.modeltools.trial import trial
+    from agent.config.load import check_config
 
+    warnings: list[str] = []
     try:
-        config = load_config(path)
-        for lane in config.lanes.values():
-            for model in lane.models:
-                trial(package.open_package(package.find(model, path.resolve().parent)))
+        config, warnings = check_config(path)
+        _open_models(config, path.resolve().parent)
     except (ConfigError, PackageError) as error:
         if as_json:
-            click.echo(json.dumps({"ok": False, "mistakes": str(error).splitlines()}))
+            click.echo(json.dumps({"ok": False, "mistakes": redact.message(str(error)).splitlines()}))
             return 2
         raise
     if as_json:
-        click.echo(json.dumps({"ok": True, "config": config.model_dump(mode="json")}))
+        shown = redact.tree(config.model_dump(mode="json"))
+        click.echo(json.dumps({"ok": True, "warnings": warnings, "config": shown}))
     else:
         counts = f"{len(config.lanes)} lanes, {len(config.actuators)} actuators, {len(config.rules)} rules"
-        click.echo(f"{path}: good: {counts}")
+        click.echo("\n".join([*warnings, f"{path}: good: {counts}"]))
     return 0
+
+
+def _open_models(config: Config, beside: Path) -> None:
+    """Load every model and try it once. Raises PackageError with a line for each that is wrong."""
+    from agent import package
+    from agent.modeltools.trial import trial
+
+    mistakes: list[str] = []
+    for name in dict.fromkeys(name for lane in config.lanes.values() for name in lane.models):
+        try:
+            trial(package.open_package(package.find(name, beside)))
+        except PackageError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise PackageError("\n".join(mistakes))
 
 
 @cli.command("replay")
@@ -168,7 +185,7 @@ def demo_command(seconds: float, video: Path | None, camera: str | None, model: 
 @cli.command()
 @click.argument("source", required=False)
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help=".mp4, .webm (for browsers) or .png.")
-@click.option("-c", "--config", type=click.Path(path_type=Path), help="Use a camera lane of this configuration.")
+@config_beside("source", default=None)
 @click.option("--scene", help="Use a camera lane of this bundled scene.")
 @click.option("--model", help="Use this package alone, without rules.  [default: person-coarse]")
 @click.option("--then", help="Second package, which reads the keypoints of --model: pose-fall.")
@@ -178,7 +195,7 @@ def demo_command(seconds: float, video: Path | None, camera: str | None, model: 
     "--seconds", type=click.FloatRange(0, min_open=True), help="Draw this many seconds.  [default: all; 10 of a camera]"
 )
 @click.option("--every", type=click.IntRange(1), default=1, help="Draw every n-th frame; the lane gets all of them.")
-def view(**options: Any) -> None:
+def view(path: Path | None, **options: Any) -> None:
     """Draw what a lane finds and decides into a copy of SOURCE.
 
     SOURCE is a video, a picture, a folder of pictures or /dev/videoN; left out, the lane's own camera. The lane's own
@@ -188,13 +205,13 @@ def view(**options: Any) -> None:
     """
     from agent.view import command
 
-    command.run(command.ViewOptions(**options))
+    command.run(command.ViewOptions(config=path, **options))
 
 
 @cli.command()
 @click.argument("source", required=False)
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help=".png or .jpg.")
-@config_option
+@config_beside("source")
 @click.option("--lane", help="Which camera lane.  [default: the first]")
 def zones(source: str | None, out: Path, path: Path, lane: str | None) -> None:
     """Draw a grid and the lane's zones onto a still of SOURCE or of the lane's camera.

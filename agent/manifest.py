@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from agent.files import leads_out
 from agent.section import Section
@@ -130,6 +130,12 @@ class Manifest(Section):
         weights = {name: sha256 for name, sha256 in self.files.items() if name != self.golden}
         lines = [self.sha256, *(f"{sha256} {name}" for name, sha256 in sorted(weights.items()))]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest() if weights else self.sha256
+
+    @field_validator("labels")
+    @classmethod
+    def _clean(cls, labels: list[str]) -> list[str]:
+        """Of a label file from Windows: a rule on "person" would never hold where its model says "person" and CR."""
+        return [label.strip("\ufeff \t\r\n") for label in labels]
 
     @model_validator(mode="after")
     def _one_input(self) -> Manifest:

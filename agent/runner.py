@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent import health, ledger
+from agent import health, ledger, redact
 from agent.box import realtime
 from agent.build import addresses, make_lane
 from agent.commands.outbox import Outbox
@@ -85,7 +85,7 @@ class Runner:
         return {
             "state": ledger.STATES[lane.ledger.state],
             "healthy": lane.healthy,
-            "reason": "" if lane.healthy else lane.reason,
+            "reason": "" if lane.healthy else redact.message(lane.reason),
             "model": section.model,
             "then": section.then,
             "driver": section.source.driver,

@@ -16,14 +16,18 @@ from agent import yamlfile
 from agent.yamlfile import Document, Place, YamlError
 
 EXPECTED = "Input should be "  # the beginning of pydantic's messages
-SECRET = re.compile("url|password|secret|token|key")  # values that do not belong in a log
+SECRET = re.compile("url|password|secret|token|key")  # values that do not belong in a message
+HARMLESS = re.compile(r"[\w .,%+-]{0,60}")  # no URL, and no password of the better sort
+KEY = re.compile(r"[\w.-]{1,64}")
 
 
 class Section(BaseModel):
     """A part of a file that a person writes: unknown keys are errors, and so are infinite numbers and NaN."""
 
     # Built when first used: what is only a part of another model is then built once, with that one.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True, hide_input_in_errors=True
+    )
 
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -47,7 +51,8 @@ def explain(
 ) -> list[str]:
     """One line for each mistake: file:line, the key, what was expected, the nearest valid name.
 
-    new_name: the present name of a key that was renamed.
+    new_name: the present name of a key that was renamed. A value is shown as it stands in the file, where it may be:
+    a password that the file only refers to does not.
     """
     mistakes: dict[Place, dict[str, Any]] = {}
     for detail in error.errors(include_url=False, include_context=False):
@@ -62,23 +67,31 @@ def explain(
     for place, mistake in mistakes.items():
         new = new_name(prefix + place) if mistake["type"] == "extra_forbidden" else None
         renamed = f"'{_dotted(prefix + place)}': renamed to '{new}'"
+        mistake["input"] = _value_at(document.data, prefix + place)
         sentences.append(
             f"{document.at(prefix + place)}: {renamed if new else _sentence(place, mistake, model, prefix)}"
         )
     return sentences
 
 
+def _value_at(data: Any, place: Place) -> Any:
+    for step in place:
+        try:
+            data = data[step if isinstance(data, list) else str(step)]
+        except (LookupError, TypeError):
+            return ...
+    return data
+
+
 def _dotted(place: Place) -> str:
-    return ".".join(map(str, place))
+    """Without a key that is no word: where a colon was forgotten, it has the value in it."""
+    return ".".join(str(step) if KEY.fullmatch(str(step)) else "..." for step in place)
 
 
 def _sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix: Place = ()) -> str:
     name = _dotted(prefix + place)
     if error["type"] == "extra_forbidden":
-        known = _fields_at(model, place[:-1])
-        close = get_close_matches(str(place[-1]), known, 1, 0.5)
-        hint = f"did you mean '{close[0]}'?" if close else f"valid here: {', '.join(sorted(known))}"
-        return f"unknown key '{name}'; {hint}"
+        return _unknown_key(place, error["input"], _fields_at(model, place[:-1]), prefix)
     if error["type"] == "missing":
         return f"'{name}' is missing"
     expected: str = error["msg"].removeprefix("Value error, ").replace(EXPECTED, "expected ")
@@ -90,11 +103,24 @@ def _sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefi
     return f"'{name}': {expected}{_actual(error.get('input'), str(place[-1]))}{unit}"
 
 
+def _unknown_key(place: Place, value: Any, known: list[str], prefix: Place) -> str:
+    """A key without a value may be part of one: in `{url: rtsp://u:a,b,c@h}` it is the middle of a password."""
+    key = str(place[-1])
+    close = get_close_matches(key, known, 1, 0.5)
+    if not close and (value is None or not KEY.fullmatch(key)):
+        key, colon = "...", "is ': ' missing, or are quotes around a value? "
+    else:
+        colon = ""
+    hint = colon + (f"did you mean '{close[0]}'?" if close else f"valid here: {', '.join(sorted(known))}")
+    return f"unknown key '{_dotted((*prefix, *place[:-1], key))}'; {hint}"
+
+
 def _actual(value: Any, key: str) -> str:
-    """The value in the file, where it is a plain one and may be logged."""
-    if SECRET.search(key) or not (isinstance(value, (str, int, float, bool)) or value is None):
-        return ""
-    return ", found nothing" if value is None else f", found {value!r:.60}"
+    """The value in the file, where it is a plain one and may be shown."""
+    if value is None:
+        return ", found nothing"
+    plain = HARMLESS.fullmatch(value) if isinstance(value, str) else isinstance(value, (int, float))
+    return f", found {value!r}" if plain and not SECRET.search(key) else ""
 
 
 def _fields_at(model: Any, place: Place) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -52,13 +54,15 @@ def parse(raw: bytes, path: Path) -> Document:
     if len(raw) > MAX_BYTES:
         raise YamlError(f"{path}: larger than {MAX_BYTES} bytes: not a configuration")
     try:
-        tree = YAML(typ="rt", pure=True).load(raw.decode("utf-8"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote the file
+            tree = YAML(typ="rt", pure=True).load(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise YamlError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except YAMLError as error:
         raise YamlError(f"{path}:{_line_of(error)}: not valid YAML: {_problem(error)}") from None
     except PARSER_BUGS as error:
-        raise YamlError(f"{path}: not valid YAML: {type(error).__name__} {str(error)[:80]}") from None
+        raise YamlError(f"{path}: not valid YAML: {type(error).__name__} in the parser") from None
     converter = _Converter(path)
     data = converter.plain(tree, (), 1)
     if not isinstance(data, dict):
@@ -125,8 +129,13 @@ def _line_of(error: Exception) -> int:
 
 
 def _problem(error: Exception) -> str:
-    text = getattr(error, "problem", None) or str(error)
-    return " ".join(str(text).split("\n")[0].split())[:200]
+    """The parser's words up to the first that it quotes from the file, as that may be a password."""
+    text = " ".join(str(getattr(error, "problem", None) or error).split("\n")[0].split())
+    twice = re.match(r"found duplicate key \"([\w.-]{1,64})\"", text)
+    if twice:
+        return f"key '{twice[1]}' appears twice"
+    harmless = re.match(r"""(?:[^"']|'\W'|'\\.'|'<[a-z ]+>')*""", text)
+    return harmless[0].strip() if harmless else ""
 
 
 def unknown(

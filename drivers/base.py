@@ -18,11 +18,14 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from agent.data import Arguments, Sample
+from drivers.options import FROZEN_MS
+from drivers.options import CameraOptions as CameraOptions
+from drivers.options import DriverOptions as DriverOptions  # here for the drivers, which import all from one place
+from drivers.options import SensorOptions as SensorOptions
+from drivers.options import SourceOptions as SourceOptions
 
-FROZEN_MS = 2000.0  # of a camera whose options do not say: the noise of an image sensor changes every picture
 OPEN_LIMIT_S = 60.0  # a driver that tries three name servers in turn takes 30 s
 KINDS = ("camera", "sensor", "audio", "actuator", "modem", "board")
 
@@ -45,35 +48,6 @@ class DeviceFault(DeviceError):
 
 class DriverError(Exception):
     """The config names a driver that cannot be loaded. Restarting does not help."""
-
-
-class DriverOptions(BaseModel):
-    """Base of every driver's `Options`: unknown keys are errors, units live in names."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class SourceOptions(DriverOptions):
-    """Base of the options of cameras, microphones and streaming sensors."""
-
-    timeout_ms: float = Field(500.0, gt=0, le=600_000, description="silence after which the source counts as stale")
-
-
-class CameraOptions(SourceOptions):
-    """Base of the options of cameras."""
-
-    frozen_ms: float = Field(
-        FROZEN_MS,
-        ge=0,
-        le=600_000,
-        description="bit-identical pictures for this long: frozen, no sign of life; 0: normal",
-    )
-
-
-class SensorOptions(SourceOptions):
-    """Base of the options of a sensor that is polled."""
-
-    rate_hz: float = Field(10.0, gt=0, le=10_000, description="how often the sensor is read")
 
 
 class Driver(ABC):

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -20,6 +21,7 @@ from drivers.actuator import log, serial_relay, sim
 from drivers.actuator.serial_relay import encode
 from drivers.base import DeviceFault, DeviceMissing, DeviceTimeout, load
 from drivers.faults import Faults
+from tests.processes import Process
 from tests.waiting import DEADLINE_S
 
 STOP, RUN = bytes.fromhex("a00100a1 a00201a3"), bytes.fromhex("a00101a2")
@@ -171,7 +173,7 @@ def test_relay_whose_bytes_stay_in_the_queue(relay, monkeypatch):
     monkeypatch.setattr(serial.Serial, "reset_output_buffer", lambda port: dropped.append(port))
     with pytest.raises(DeviceFault, match="accepts no bytes"):
         driver.safe()
-    assert dropped == [driver.port]
+    assert dropped == [driver.line.port]
 
 
 def test_relay_unplugged(board, relay):
@@ -189,8 +191,12 @@ def test_relay_unplugged(board, relay):
 
 def test_relay_is_locked_and_refuses_unknown_verbs(relay):
     driver = relay()
-    with pytest.raises(DeviceMissing, match="busy"):
+    with pytest.raises(serial.SerialException):
+        serial.Serial(driver.options.url, exclusive=True)
+    with pytest.raises(DeviceMissing, match="busy, another actuator switches relay 1"):
         relay()
+    with pytest.raises(DeviceFault, match="at 9600 baud, not 19200"):
+        relay(baud=19200, **LAMP)
     with pytest.raises(DeviceFault, match="no verb 'fly', only stop, run"):
         driver.apply("fly", {})
 
@@ -349,3 +355,96 @@ def test_log_in_an_absent_folder(tmp_path):
 @pytest.mark.parametrize("name", ["sim", "log", "serial_relay"])
 def test_actuators_are_loaded_by_name(name):
     assert load(f"actuator.{name}").Driver.__mro__[1].__name__ == "Actuator"
+
+
+LAMP = {"channels": {"on": {3: True}, "off": {3: False}}, "safe": "off"}
+ON, OFF = encode({3: True}), encode({3: False})
+
+
+def test_kind_several_actuators_share_one_relay_board(board, relay, tmp_path):
+    """18: also by two names of the device; the last to close releases it."""
+    link = tmp_path / "by-id"
+    link.symlink_to(board.url)
+    belt, lamp = relay(), relay(str(link), **LAMP)
+    lamp.apply("on", {})
+    belt.apply("run", {})
+    lamp.close()
+    belt.safe()
+    assert board.received(16) == ON + RUN + STOP
+    with pytest.raises(DeviceMissing, match="not open"):
+        lamp.safe()
+    lamp.open()
+    belt.close()
+    lamp.safe()
+    assert board.received(4) == OFF
+    lamp.close()
+    serial.Serial(board.url, exclusive=True).close()  # released
+
+
+def test_actuators_of_one_board_never_mix_their_frames(board, relay):
+    drivers = [relay(**{**LAMP, "channels": {"off": {at: False}, "on": {at: True}}}) for at in range(3, 9)]
+    threads = [threading.Thread(target=lambda safe: [safe() for _ in range(50)], args=[d.safe]) for d in drivers]
+    reader = []
+    receiver = threading.Thread(target=lambda: reader.append(board.received(6 * 50 * 4)))
+    for thread in [receiver, *threads]:
+        thread.start()
+    for thread in [receiver, *threads]:
+        thread.join()
+    frames = [reader[0][at : at + 4] for at in range(0, len(reader[0]), 4)]
+    assert sorted(frames) == sorted(encode({at: False}) for at in range(3, 9) for _ in range(50))
+
+
+def test_an_actuator_that_finds_its_board_again_brings_the_others_back(board, relay, tmp_path):
+    link = tmp_path / "board"
+    link.symlink_to(board.url)
+    belt, lamp = relay(str(link)), relay(str(link), **LAMP)
+    board.unplug()
+    with pytest.raises(DeviceMissing, match="gone"):
+        belt.safe()
+    belt.close()
+    with pytest.raises(DeviceMissing):
+        belt.open()
+    with pytest.raises(DeviceMissing, match="gone"):
+        lamp.safe()
+    again = Board()
+    try:
+        link.unlink()
+        link.symlink_to(again.url)
+        lamp.close()
+        for driver in (belt, lamp):
+            driver.open()
+            driver.safe()
+        assert again.received(24) == STOP * 2 + OFF * 2  # half a frame may have been on the line
+    finally:
+        again.unplug()
+
+
+def test_half_a_frame_of_one_actuator_is_known_to_the_other(board, relay):
+    belt, lamp = relay(timeout_ms=20), relay(**LAMP)
+    termios.tcflow(board.near, termios.TCOOFF)
+    with pytest.raises(DeviceFault, match="accepts no bytes"):
+        belt.apply("run", {})
+    termios.tcflow(board.near, termios.TCOON)
+    lamp.safe()
+    assert board.received(8) == OFF * 2
+
+
+def test_one_host_serves_both_actuators_of_a_board_and_its_standby_makes_both_safe(board, tmp_path):
+    """Whichever of them is first: the board gets whole frames."""
+    belt = {
+        "driver": "actuator.serial_relay",
+        "url": board.url,
+        "channels": {"stop": {1: False, 2: True}},
+        "safe": "stop",
+    }
+    lamp = {"driver": "actuator.serial_relay", "url": board.url, **LAMP}
+    actuators = {"belt": {"device": belt, "rest": "stop"}, "lamp": {"device": lamp, "rest": "off"}}
+    path = tmp_path / "reflexd.yaml"
+    path.write_text(json.dumps({"run_dir": str(tmp_path / "run"), "realtime": False, "actuators": actuators}))
+    host = Process(tmp_path / "log", "actuate", str(path))
+    assert board.received(12) in (STOP + OFF, OFF + STOP)
+    host.wait_for("listens at", 2)
+    host.signal(signal.SIGKILL)
+    assert board.received(12) in (STOP + OFF, OFF + STOP), host.text
+    host.wait_for_standby("actuator belt is safe: by the standby")
+    host.wait_for_standby("actuator lamp is safe: by the standby")

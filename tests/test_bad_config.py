@@ -55,7 +55,7 @@ def package(tmp_path: Path) -> Path:
             "actuators:",
             "  arm: {source: {driver: sensor.sim_arm}, model: arm-deviation}\nactuators:",
             8,
-            ["duplicate", "arm"],
+            ["twice", "arm"],
         ),
         ("model: arm-deviation", "model: arm-deviaton", 7, ["no model package 'arm-deviaton'", "bundled"]),
         ("sensor.sim_arm", "sensor.sim_arms", 5, ["no driver 'sensor.sim_arms'", "did you mean sensor.sim_arm"]),

@@ -27,7 +27,6 @@ SDP = (
     "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\n"
     "t=0 0\r\nm=video 0 RTP/AVP 26\r\na=control:track0\r\n"
 )
-LOGIN = base64.b64encode(b"user:secret").decode()
 JPEG = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
 
 
@@ -58,6 +57,7 @@ class Server(threading.Thread):
         self.flowing = threading.Event()
         self.flowing.set()
         self.hang_up = threading.Event()
+        self.login = "user:secret"
         self.sent: dict[int, int] = {}  # number -> when
 
     def run(self) -> None:
@@ -85,7 +85,8 @@ class Server(threading.Thread):
 
     def answer(self, request: dict[str, str]) -> str:
         status, more, body = "200 OK", "", ""
-        if request["verb"] == "DESCRIBE" and LOGIN not in request.get("authorization", ""):
+        login = base64.b64encode(self.login.encode()).decode()
+        if request["verb"] == "DESCRIBE" and login not in request.get("authorization", ""):
             status, more = "401 Unauthorized", 'WWW-Authenticate: Basic realm="x"\r\n'
         elif request["verb"] == "DESCRIBE":
             more, body = f"Content-Type: application/sdp\r\nContent-Length: {len(self.sdp)}\r\n", self.sdp
@@ -211,6 +212,27 @@ def test_a_wrong_password_is_not_in_the_error(server: Server, login: str) -> Non
     with pytest.raises(DeviceMissing, match="check host, path, user and password") as refused:
         camera_of(server, login).open()
     assert "secret" not in str(refused.value) and "user:" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "password", ["2024#Cam", "p@ss/w?rd", "a:b%c&d;e", "w\u00f6rd \u20ac", "'\"\\ {}"], ids=["a", "b", "c", "d", "e"]
+)
+@pytest.mark.parametrize("by_option", [False, True])
+def test_kind_a_password_of_any_characters_opens_the_camera(
+    server: Server, password: str, by_option: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """12: and stands neither in the camera's name nor in what other users see of the decoder's process."""
+    server.login = f"user:{password}"
+    options = {"user": "user", "password": password} if by_option else {}
+    camera = camera_of(server, "" if by_option else f"user:{password}@", **options)
+    camera.open()
+    assert next(samples(camera, 1)).sequence >= 0
+    assert camera.child is not None
+    process = Path(f"/proc/{camera.child.process.pid}")
+    visible = (process / "cmdline").read_text() + (process / "environ").read_text() + caplog.text
+    camera.close()
+    assert password not in visible + camera.label() + repr(camera.options) + camera.options.model_dump_json()
+    assert camera.label() == f"rtsp://127.0.0.1:{server.port}"
 
 
 def test_a_closed_port_is_missing(server: Server) -> None:

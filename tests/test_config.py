@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent import keys
 from agent.cli import cli
 from agent.config.load import load_config
 from agent.config.models import Config
@@ -184,7 +185,7 @@ MISTAKES = {
         "'lanes.arm.source.timeout_ms': expected greater than 0, found 0",
     ),
     "not finite": ("budget_ms: 2", "budget_ms: .inf", 9, "'lanes.arm.budget_ms': expected a finite number, found inf"),
-    "duplicate lane": ("actuators:", "  arm: {model: x}\nactuators:", 10, 'duplicate key "arm"'),
+    "duplicate lane": ("actuators:", "  arm: {model: x}\nactuators:", 10, "key 'arm' appears twice"),
     "name with a space": ("  off-plan:", "  off plan:", 18, "'off plan': a name has 1 to 32 letters"),
     "node with a space": ("cell-1", "cell 1", 1, "'node'"),
     "unknown driver": (
@@ -261,7 +262,7 @@ MISTAKES = {
         1,
         "metrics have no keys: serve them on 127.0.0.1",
     ),
-    "socket path too long": ("node: cell-1", "run_dir: /" + "é" * 60, 11, "the kernel's limit is 107: shorten run_dir"),
+    "socket path too long": ("node: cell-1", "run_dir: /" + "é" * 60, 1, "the kernel's limit is 107: shorten run_dir"),
     "syntax": ("[run, stop, slow]", "[run, stop", 15, "expected"),
     "tab": ("    rest: run", "\trest: run", 13, "'\\t' that cannot start any token"),
     "object tag": ("node: cell-1", "node: !!python/object/apply:os.getcwd []", 1, "tags and objects are not allowed"),
@@ -301,11 +302,16 @@ def test_this_box_alone_needs_no_keys(endpoint, tmp_path):
 def test_a_network_endpoint_needs_keys_or_insecure(tmp_path):
     text = changed("    rest: run", "    endpoint: tcp://0.0.0.0:5555\n    rest: run")
     load(tmp_path, "insecure: true\n" + text)
-    load(tmp_path, "keys: {own: box.key_secret}\n" + text)
+    (tmp_path / "boxes").mkdir()
+    public, own = keys.make(tmp_path, "box")
+    with_keys = f"keys: {{own: {own}, authorized: {tmp_path}/boxes}}\n"
+    load(tmp_path, with_keys + text)
+    (mistake,) = mistakes(tmp_path, f"keys: {{own: {own}}}\n" + text)
+    assert "set keys.authorized: FOLDER" in mistake
     remote = text.replace("    device: {driver: actuator.sim, reaction_ms: 1}\n", "")
-    (mistake,) = mistakes(tmp_path, "keys: {own: box.key_secret}\n" + remote)
-    assert "'server_key' of a remote actuator" in mistake
-    load(tmp_path, "keys: {own: box.key_secret}\n" + remote.replace("rest:", "server_key: far.key\n    rest:"))
+    (mistake,) = mistakes(tmp_path, with_keys + remote)
+    assert "set server_key: FILE" in mistake
+    load(tmp_path, with_keys + remote.replace("rest:", f"server_key: {public}\n    rest:"))
 
 
 def test_a_driver_whose_library_is_missing(tmp_path, monkeypatch):
@@ -368,6 +374,7 @@ def test_two_models_that_do_not_fit_give_one_line(tmp_path, model, then, line, e
     assert cv2.imwrite(str(tmp_path / "good.png"), good)
     more = (f"\n    then: {then}" if then else "") + ("\n    reference: good.png" if model == "pcb-inspect" else "")
     text = changed("    model: arm-deviation", f"    model: {model}{more}")
+    text = text.replace("sensor.sim_arm", "camera.sim").replace("fault_every_s: 3", "fps: 30")
     (mistake,) = mistakes(tmp_path, text[: text.index("rules:")])  # without rules, whose labels would be mistakes, too
     assert mistake.startswith(f"{line}: {expected}")
 

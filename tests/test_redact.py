@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.recorder import redact
+from agent import redact
 
 
 def test_text_is_masked_at_its_place() -> None:

@@ -207,7 +207,8 @@ def test_replay_fills_empty_cells_and_logs_their_number(tmp_path, caplog):
         ("t_s,a\n0,\n1,1\n", ":2: an empty cell, and no value above it"),
         ("t_s,a\n0,1\n,2\n", ":3: '' is not"),
         ("t_s,a\n0,1\n1\n", ":3: 1 fields"),
-        ("t_s,a\n0,1\n1,nan\n", ":3: 'nan'"),
+        ("t_s,a\n0,nan\n1,1\n", ":2: an empty cell, and no value above it"),
+        ("t_s,a\n0,1\n1,inf\n", ":3: 'inf'"),
     ],
 )
 def test_replay_fills_nothing_but_empty_cells(tmp_path, text, place):
@@ -352,3 +353,17 @@ def test_sim_noise_and_wrong_values():
 def test_invalid_options_of_sim_are_refused(options):
     with pytest.raises(ValidationError):
         sim.Options.model_validate({"channels": {"a": {}}} | options)
+
+
+def test_kind_a_recording_with_decimal_commas_cr_lines_and_holes(tmp_path):
+    """18."""
+    path = tmp_path / "run.csv"
+    path.write_bytes(b"t_s;a;b\r0,0;1,5;1\r0,1;;2\r0,2;nan;3\r")
+    driver = player(str(path), separator=";", decimal=",", holes="hold", pace="fast")
+    driver.open()
+    assert driver.rows.tolist() == [[1.5, 1.0], [1.5, 2.0], [1.5, 3.0]]
+    path.write_bytes(b"t_s;a\r0,0;1.000,5\r")
+    with pytest.raises(DeviceFault, match=r":2: '1.000,5' is not a finite number"):
+        player(str(path), separator=";", decimal=",").open()
+    with pytest.raises(ValidationError, match="set separator"):
+        replay.Options(path="x.csv", decimal=",")

@@ -443,3 +443,61 @@ def test_one_wrong_bit_never_makes_a_wrong_reading(form, data):
     parser = FrameParser(form)
     for reading in parser.feed(delimiter(form) + bytes(frame) + delimiter(form)):
         assert reading == [1234, -0.5]
+
+
+GERMAN = {"separator": ";", "decimal": ","}
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r", b"\n\r"])
+@pytest.mark.parametrize("cut", [1, 3, 100])
+def test_kind_lines_that_end_in_cr_and_numbers_with_a_decimal_comma(end, cut):
+    """18: whatever a line ends with, and however the bytes arrive."""
+    parser = FrameParser(FrameOptions(channels=["a", "b"], **GERMAN))
+    stream = end.join([b"9;9", b"1,5;-0,25", b"2;1e3", b""])
+    rows = [row for at in range(0, len(stream), cut) for row in parser.feed(stream[at : at + cut])]
+    assert rows == [[1.5, -0.25], [2.0, 1000.0]]
+    assert parser.bad == 0
+
+
+def test_cr_only_lines_arrive_over_a_terminal(line, opened):
+    driver = opened(line.path, **GERMAN)
+    line.send(b"0;0\r0,5;2\r")
+    assert values(driver, 1) == [[0.5, 2.0]]
+
+
+def test_thousands_are_damage_where_the_decimal_mark_is_a_comma():
+    parser = FrameParser(FrameOptions(channels=["a"], **GERMAN))
+    assert parser.feed(b"\n1.000,5\n1,5,5\n1.5\n") == []
+    assert parser.bad == 3
+    with pytest.raises(ValidationError, match="set separator"):
+        FrameOptions(channels=["a"], decimal=",")
+
+
+@pytest.mark.parametrize("hole", [b"", b"nan", b" NaN "])
+def test_kind_one_channel_may_have_a_hole(hole):
+    """18: for so many frames its last value is repeated and counted; a longer hole is a bad frame."""
+    parser = FrameParser(FrameOptions(channels=[{"name": "spo2", "hold_frames": 2, "scale": 2}, "pulse"]))
+    broken = hole + b",61\n"
+    assert parser.feed(b"\n" + broken) == []  # nothing to repeat yet
+    assert parser.feed(b"48,60\n" + broken * 2) == [[96.0, 60.0], [96.0, 61.0], [96.0, 61.0]]
+    assert (parser.held, parser.bad) == (2, 1)
+    assert parser.feed(broken * 3) == []
+    assert parser.feed(b"49,62\n" + broken) == [[98.0, 62.0], [98.0, 61.0]]
+    assert parser.feed(b"49," + hole + b"\n") == parser.feed(b"inf,60\n") == []  # not allowed; no hole
+    parser.reset()
+    assert parser.feed(b"\n" + broken) == []  # never a value from before the device was opened
+
+
+def test_a_hole_in_a_binary_frame():
+    form = FrameOptions(framing="cobs", layout="<ff", channels=[{"name": "a", "hold_frames": 1}, "b"])
+    parser = FrameParser(form)
+    hole = cobs_frame("<ff", (float("nan"), 2))
+    assert parser.feed(b"\0" + cobs_frame("<ff", (1, 1)) + hole * 2) == [[1.0, 1.0], [1.0, 2.0]]
+
+
+def test_a_channel_that_stays_a_hole_ends_in_a_timeout(line, opened):
+    """So its actuators go safe."""
+    driver = opened(line.path, channels=[{"name": "a", "hold_frames": 2}, "b"], timeout_ms=100, bad_run=5)
+    line.send(b"\n1,1\n" + b"nan,1\n" * 20)
+    assert values(driver, 3) == [[1.0, 1.0]] * 3
+    assert isinstance(outcome(driver), (DeviceFault, DeviceTimeout))

@@ -162,3 +162,26 @@ def test_a_jpeg_that_does_not_decode_is_skipped(
         for _ in range(BROKEN_LIMIT):
             kernel.deliver(content)
             camera.read(0.0)
+
+
+def test_kind_a_camera_whose_clock_is_another_is_stamped_at_arrival(
+    kernel: FakeKernel, opened: Callable[..., Driver]
+) -> None:
+    """18: `stamp: arrival` ignores stamps that claim to be of this clock."""
+    camera = opened(stamp="arrival")
+    before = time.monotonic_ns()
+    kernel.deliver(yuyv(1), age_ms=1e6)
+    sample = camera.read(0.0)
+    assert sample is not None and before <= sample.t_capture <= time.monotonic_ns()
+
+
+def test_a_picture_of_unknown_age_that_waited_is_not_taken_as_new(
+    kernel: FakeKernel, opened: Callable[..., Driver]
+) -> None:
+    """All buffers were full, so the newest of them may be old: the next one comes within a period."""
+    camera = opened(stamp="arrival")
+    for level in range(1, 4):
+        kernel.deliver(yuyv(level), age_ms=400)
+    kernel.while_waiting = [lambda: kernel.deliver(yuyv(9))]
+    sample = camera.read(0.1)
+    assert sample is not None and int(sample.payload.max()) == 9

@@ -199,7 +199,7 @@ def test_an_unplugged_camera_leaves_the_frames_drawn_before(tmp_path: Path, kern
         (["torn.png", "-o", "out.png", "--then", "pose-fall"], "--then belongs to --model"),
         (["torn.png", "-o", "out.png", "--model", "nothing"], "no model package 'nothing'"),
         (["torn.png", "-o", "out.png", "--model", "person-coarse", "--then", "pose-fall"], "finds no keypoints for"),
-        (["still.png", "-o", "out.png", "--model", "arm-deviation"], "model arm-deviation wants readings"),
+        (["still.png", "-o", "out.png", "--model", "arm-deviation"], "reads a sensor, and driver"),
     ],
 )
 def test_a_mistake_gives_one_clear_message(

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOPS = ("agent", "drivers", "models")
 # From low to high: a room imports only rooms before it.
 ROOMS = (
-    *("errors", "data", "drivers", "yamlfile", "section", "options"),
+    *("errors", "data", "redact", "drivers", "yamlfile", "section", "options"),
     *(
         "box",
         "files",
@@ -36,10 +36,10 @@ ROOMS = (
     *("keys", "ledger", "ledger_text", "commands", "rules", "tape_format", "decision_tape", "tape", "perception"),
     *("arrival", "lane", "offline"),
     *(
+        "control",
         "config",
         "build",
         "health",
-        "control",
         "control_server",
         "runner",
         "reload",

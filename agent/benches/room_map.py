@@ -81,6 +81,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "yamlfile": "YAML, line numbers",
             "section": "wrong keys and values",
             "options": "shared options",
+            "redact": "secrets masked",
             "data": "samples to commands",
             "errors": "exit code 2",
         },

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agent import redact
 from agent.box import logs, realtime
 from agent.box.watchdog import HardwareWatchdog
 from agent.commands.beats import ENDED, LOOKED, Beats
@@ -197,7 +198,9 @@ def main() -> None:
     line = sys.stdin.buffer.readline()
     if not line:  # the host has ended before it knew its devices
         return
-    standby = Standby(Setup.decode(line))
+    setup = Setup.decode(line)
+    redact.remember(redact.secrets([device.options for device in setup.devices]))
+    standby = Standby(setup)
     realtime.lock_memory()  # what is refused here is refused in the host, too, which says so
     realtime.freeze_objects()
     realtime.set_thread([], standby.setup.realtime, realtime.STANDBY_PRIORITY)

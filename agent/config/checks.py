@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import ValidationError
 
 from agent.commands import wire
 from agent.commands.guard import within_limits
+from agent.config.device_checks import device_mistakes
+from agent.config.endpoint_checks import endpoint_mistakes
 from agent.config.lane_checks import bad_name, labels_of, lane_mistakes, reads_pictures
-from agent.config.models import ActuatorConfig, Config, Device, LaneConfig
+from agent.config.models import ActuatorConfig, Config, LaneConfig
 from agent.data import Arguments, Command
-from agent.keys import is_local
 from agent.rules.conditions import Condition
-from agent.section import explain
 from agent.yamlfile import Document, Place, unknown
 from drivers import base as drivers
 from drivers.base import DriverError
@@ -40,26 +39,22 @@ LARGEST = Command(
 
 
 def all_mistakes(config: Config, document: Document) -> Iterator[str]:
-    """Names without a definition, options of drivers, model packages, endpoints."""
-    for name, lane in config.lanes.items():
+    """Names without a definition, options of drivers, model packages, endpoints, keys."""
+    for name in config.lanes:
         yield from bad_name(document, ("lanes", name), name)
-        yield from _bad_device(document, ("lanes", name, "source"), lane.source, source=True)
         yield from lane_mistakes(config, document, name)
     for name, actuator in config.actuators.items():
         yield from bad_name(document, ("actuators", name), name)
-        if actuator.device:
-            yield from _bad_device(document, ("actuators", name, "device"), actuator.device, source=False)
         yield from _bad_command(config, document, ("actuators", name), name, "rest", actuator.rest, {})
-        yield from _bad_endpoint(config, document, name)
+    yield from device_mistakes(config, document)
+    yield from endpoint_mistakes(config, document)
     labels = {name: labels_of(document, lane) for name, lane in config.lanes.items()}  # once, for all rules
     for name in config.rules:
         yield from _bad_rule(config, document, name, labels)
+    rules = _names(document, "rules", config.rules)
     for index, name in enumerate(config.recorder.events.rules):
-        yield from unknown(document, ("recorder", "events", "rules", index), name, "rule", config.rules)
+        yield from unknown(document, ("recorder", "events", "rules", index), name, "rule", rules)
     yield from _unsealed_pictures(config, document)
-    if config.metrics.port and not is_local(f"tcp://{config.metrics.host}:0") and not config.insecure:
-        line = document.at(("metrics", "host"))
-        yield f"{line}: metrics have no keys: serve them on 127.0.0.1, or set 'insecure: true'"
 
 
 def _unsealed_pictures(config: Config, document: Document) -> Iterator[str]:
@@ -71,36 +66,10 @@ def _unsealed_pictures(config: Config, document: Document) -> Iterator[str]:
         )
 
 
-def _bad_device(document: Document, place: Place, device: Device, source: bool) -> Iterator[str]:
-    try:
-        module = drivers.load(device.driver)
-    except DriverError as error:
-        yield f"{document.at((*place, 'driver'))}: {error}"
-        return
-    if issubclass(module.Driver, drivers.Actuator) == source:
-        expected = "a source (camera, sensor, microphone)" if source else "an actuator"
-        yield f"{document.at((*place, 'driver'))}: driver '{device.driver}' is not {expected}"
-        return
-    try:
-        module.Options.model_validate(device.options)
-    except ValidationError as error:
-        yield from explain(document, error, module.Options, place)
-
-
-def _bad_endpoint(config: Config, document: Document, name: str) -> Iterator[str]:
-    endpoint, actuator = config.endpoint(name), config.actuators[name]
-    place = ("actuators", name, "endpoint")
-    size = len(os.fsencode(endpoint.removeprefix("ipc://")))
-    if endpoint.startswith("ipc://") and size > 107:
-        yield f"{document.at(place)}: the socket path has {size} bytes, the kernel's limit is 107: shorten run_dir"
-    if is_local(endpoint) or config.insecure:
-        return
-    if config.keys is None or (actuator.device is None and actuator.server_key is None):
-        yield (
-            f"{document.at(place)}: '{endpoint}' can be reached from the network and has no keys:"
-            " use 'reflexd keys DIR', set 'keys' (and 'server_key' of a remote actuator),"
-            " or 'insecure: true' on a private network"
-        )
+def _names(document: Document, sections: str, valid: Mapping[str, object]) -> Mapping[str, object]:
+    """Of these sections, those with mistakes, too: a rule that names one is right."""
+    written = document.data.get(sections)
+    return {**valid, **written} if isinstance(written, dict) else valid
 
 
 def _bad_rule(
@@ -108,12 +77,13 @@ def _bad_rule(
 ) -> Iterator[str]:
     rule, place = config.rules[name], ("rules", name)
     yield from bad_name(document, place, name)
-    yield from unknown(document, (*place, "actuator"), rule.actuator, "actuator", config.actuators)
+    actuators, lanes = _names(document, "actuators", config.actuators), _names(document, "lanes", config.lanes)
+    yield from unknown(document, (*place, "actuator"), rule.actuator, "actuator", actuators)
     if rule.actuator in config.actuators:
         yield from _bad_command(config, document, place, rule.actuator, "verb", rule.verb, rule.arguments)
     for index, condition in enumerate(rule.conditions):
         here = (*place, rule.kind, index)
-        yield from unknown(document, (*here, "lane"), condition.lane, "lane", config.lanes)
+        yield from unknown(document, (*here, "lane"), condition.lane, "lane", lanes)
         reported = labels.get(condition.lane)
         if reported is not None:  # a rule on a label that its model never reports would never hold
             where = f" in model '{config.lanes[condition.lane].model}'"

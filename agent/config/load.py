@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from agent import yamlfile
+from agent import redact, yamlfile
+from agent.config import surroundings
 from agent.config.checks import all_mistakes
 from agent.config.models import Config
+from agent.config.references import REFERENCE, References
 from agent.config.renamed import new_name
+from agent.config.salvage import salvage
 from agent.errors import ConfigError
 from agent.section import explain
 from agent.yamlfile import Document, YamlError
@@ -24,13 +28,43 @@ def load_config(path: Path) -> Config:
         raise ConfigError([f"{error}{hint}"]) from error
 
 
+def check_config(path: Path) -> tuple[Config, list[str]]:
+    """(the checked configuration, warnings), with all that it needs beside itself. Raises ConfigError."""
+    try:
+        document = yamlfile.read(path)
+    except YamlError:
+        load_config(path)
+        raise
+    config, mistakes = _examined(document)
+    found = [*mistakes, *surroundings.missing(config, document)]
+    cautions = [redact.message(warning) for warning in surroundings.warnings(config, document)]
+    _raise_any(found, cautions)
+    return config, cautions
+
+
 def validate_config(document: Document) -> Config:
     """The checked configuration of a document. Raises ConfigError with every mistake found."""
-    try:
-        config = Config.model_validate(document.data)
-    except ValidationError as error:
-        raise ConfigError(explain(document, error, Config, new_name=new_name)) from error
-    mistakes = list(all_mistakes(config, document))
-    if mistakes:
-        raise ConfigError(mistakes)
+    config, mistakes = _examined(document)
+    _raise_any(mistakes)
     return config
+
+
+def _raise_any(mistakes: list[str], cautions: Sequence[str] = ()) -> None:
+    """Each once, without a secret."""
+    if mistakes:
+        raise ConfigError([*(redact.message(mistake) for mistake in dict.fromkeys(mistakes)), *cautions])
+
+
+def _examined(document: Document) -> tuple[Config, list[str]]:
+    """(the valid parts, mistakes). From here on this process masks the configuration's secrets in all its messages."""
+    references = References(document)
+    data = references.resolved()
+    secrets = [*redact.secrets(data), *references.values]
+    redact.remember(secret for secret in secrets if not REFERENCE.fullmatch(secret))  # its name may be shown
+    mistakes = references.mistakes
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        mistakes += explain(document, error, Config, new_name=new_name)
+        config = salvage(data)
+    return config, [*mistakes, *all_mistakes(config, document)]

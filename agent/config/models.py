@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +22,16 @@ NAME = r"^[A-Za-z0-9_.-]{1,32}$"
 class Device(BaseModel):
     """A driver and its options, side by side."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 
     driver: str = Field(description="kind.name of a file in drivers/, or the dotted path of another module")
 
     @property
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
+        yield "driver", self.driver  # an option may be a password
 
 
 class LaneConfig(Section):
@@ -95,6 +99,8 @@ class ActuatorConfig(Section):
     def _known_transport(cls, endpoint: str) -> str:
         if endpoint and not re.fullmatch(r"ipc://.+|tcp://[^/]+:[0-9]{1,5}", endpoint):
             raise ValueError("expected ipc://PATH or tcp://HOST:PORT")
+        if endpoint.startswith("tcp") and not 1 <= int(endpoint.rpartition(":")[2]) <= 65535:
+            raise ValueError("expected a port from 1 to 65535")
         return endpoint
 
     @field_validator("limits")

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from agent import redact
 from agent.field import format
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, run_tool
 from agent.field.format import wrapped
@@ -38,7 +39,8 @@ def examine(box: Box) -> Iterator[Check]:
     """Every check, as soon as it is done."""
     for subject in SUBJECTS:
         try:
-            yield from importlib.import_module(f"agent.field.checks.{subject}").checks(box)
+            for check in importlib.import_module(f"agent.field.checks.{subject}").checks(box):
+                yield check._replace(cause=redact.message(check.cause))
         except Exception as error:
             # A bug, or an unknown format of a kernel file: the other checks are worth having all the more.
             logging.getLogger("reflexd.doctor").debug("%s", subject, exc_info=True)

@@ -50,7 +50,7 @@ class Settings(NamedTuple):
 
 def of_config(config: Config, path: Path, checksums: Mapping[str, str], session: int) -> Settings:
     """path: of the configuration. checksums: sha256 of each model."""
-    from agent.recorder import redact  # compiles what the recorder's process does not need
+    from agent import redact  # compiles what the recorder's process does not need
 
     recorder, events = config.recorder, config.recorder.events
     clips = ClipSettings(

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from pathlib import Path
 
 from pydantic import Field
 
@@ -20,6 +21,9 @@ class Options(DriverOptions):
 
     path: str = Field("", description="file to append to; empty: the daemon's log")
     safe: str = Field("safe", min_length=1, description="the verb written for the safe state")
+
+    def input_files(self) -> list[Path]:
+        return [Path(self.path).parent] if self.path else []
 
 
 class Driver(Actuator):

@@ -6,15 +6,15 @@ import os
 import termios
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Annotated, Literal
 
 import serial
 from pydantic import Field, field_validator, model_validator
 
 from agent.data import Arguments
-from drivers.base import Actuator, DeviceFault, DeviceMissing, DeviceTimeout, DriverOptions
-from drivers.sensor.serial import checked_url, file_descriptor, open_port
+from drivers.actuator._shared_line import SharedLine, discard, join
+from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, DriverOptions
+from drivers.sensor.serial import checked_url, file_descriptor
 
 START = 0xA0
 DRAIN_STEP_S = 0.0005
@@ -50,9 +50,18 @@ class Options(DriverOptions):
             raise ValueError(f"safe: '{self.safe}' does not name relay {min(unnamed)}")
         return self
 
+    def exclusive_device(self) -> str:
+        return self.url
+
+    def exclusive_parts(self) -> frozenset[int]:
+        return frozenset(self.channels[self.safe])
+
 
 class Driver(Actuator):
-    """After an error the relays are in an unknown state until the next success."""
+    """After an error the relays are in an unknown state until the next success.
+
+    Several actuators of one process may share a board. What one did to the line is known to all: `uncertain`.
+    """
 
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
@@ -60,45 +69,56 @@ class Driver(Actuator):
         self.verbs = tuple(self.bytes)
         self.timeout_s = options.timeout_ms / 1e3
         self.deadline_ms = SLACK_MS + options.timeout_ms * (1 if options.echo == "none" else 2)
-        self.port: serial.Serial | None = None
-        self.uncertain = False
+        self.line: SharedLine | None = None
 
     def open(self) -> None:
         self.close()
-        self.port = open_port(self.options.url, self.options.baud, write_timeout_s=self.timeout_s)
+        before, self.line = self.line, join(self, self.options.exclusive_parts(), self.options.url)
+        self.line.uncertain |= before is not None and before.uncertain
+        try:
+            self.line.open(self.options.url, self.options.baud, self.timeout_s)
+        except DeviceError:
+            self.close()
+            raise
 
     def apply(self, verb: str, arguments: Arguments) -> None:
         if verb not in self.bytes:
             raise DeviceFault(f"{self.options.url}: no verb '{verb}', only {', '.join(self.bytes)}")
-        if self.port is None:
+        if self.line is None or self not in self.line.relays:
             raise DeviceMissing(f"{self.options.url}: not open")
-        # the board may have received half a frame; it then drops the first copy and executes the second
-        data = self.bytes[verb] * (2 if self.uncertain else 1)
-        self.uncertain = True
+        until = time.monotonic() + self.timeout_s
+        if not self.line.lock.acquire(timeout=self.timeout_s):
+            raise DeviceTimeout(f"{self.options.url}: another actuator's bytes do not leave")
         try:
-            self._send(self.port, data)
+            if self.line.port is None:  # another actuator of the board could not open it again
+                raise DeviceMissing(f"{self.options.url}: gone")
+            self._switch(self.line, self.line.port, self.bytes[verb], until)
+        finally:
+            self.line.lock.release()
+
+    def _switch(self, line: SharedLine, port: serial.Serial, data: bytes, until: float) -> None:
+        # the board may have received half a frame; it then drops the first copy and executes the second
+        data *= 2 if line.uncertain else 1
+        line.uncertain = line.failed = True
+        try:
+            self._send(port, data, until)
         except serial.SerialTimeoutException as error:
-            _discard(self.port)
+            discard(port)
             raise DeviceFault(f"{self.options.url}: accepts no bytes for {self.options.timeout_ms:g} ms") from error
         except (OSError, termios.error) as error:  # SerialException is an OSError
             raise DeviceMissing(f"{self.options.url}: gone, {error}") from error
-        self.uncertain = False
+        line.uncertain = line.failed = False
 
     def safe(self) -> None:
         self.apply(self.options.safe, {})
 
     def close(self) -> None:
-        port, self.port = self.port, None
-        if port is not None:
-            if self.uncertain:  # of what was accepted and has left this machine, the line may still hold some
-                _discard(port)
-            with suppress(OSError):  # a port that is gone cannot be closed properly either
-                port.close()
+        if self.line is not None:
+            self.line.leave(self)
 
-    def _send(self, port: serial.Serial, data: bytes) -> None:
+    def _send(self, port: serial.Serial, data: bytes, until: float) -> None:
         if self.options.echo == "same":
             port.reset_input_buffer()
-        until = time.monotonic() + self.timeout_s
         port.write(data)
         _drain(port, until)
         if self.options.echo == "same":
@@ -131,9 +151,3 @@ def _drain(port: serial.Serial, until: float) -> None:
             raise serial.SerialTimeoutException("bytes stay in the queue")
         time.sleep(DRAIN_STEP_S)
     port.flush()
-
-
-def _discard(port: serial.Serial) -> None:
-    """Drops unsent bytes: a late "run" after a "stop" is dangerous, and close would wait 30 s for them."""
-    with suppress(OSError, termios.error):
-        port.reset_output_buffer()

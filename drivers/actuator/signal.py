@@ -65,6 +65,12 @@ class Options(DriverOptions):
         """The times of the plan."""
         return Times(self.green_min_s, self.green_max_s, self.yellow_s, self.all_red_s, self.people_clear_s)
 
+    def exclusive_device(self) -> str:
+        return "" if self.url == LOG else self.url
+
+    def exclusive_parts(self) -> frozenset[int]:
+        return frozenset(self.relays.values())
+
 
 class Driver(Actuator):
     """The verb is the side that should have green: vehicles, people, or none (all_red).

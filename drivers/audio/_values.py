@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from pydantic import Field
@@ -18,6 +19,11 @@ class AudioOptions(SourceOptions):
 
     rate_hz: int = Field(16_000, ge=4_000, le=HIGHEST_HZ, description="values a second, as the model requires")
     block_ms: float = Field(10.0, ge=1, le=1000, description="values are delivered in blocks of this length")
+
+    def exclusive_device(self) -> str:
+        """hw:CARD,DEV of a card that is opened directly: other names may go through a plug-in that mixes."""
+        card = re.fullmatch(r"(?:plug)?hw:(?:CARD=)?(\w+)(?:,(?:DEV=)?(\d+))?(?:,.*)?", getattr(self, "device", ""))
+        return f"hw:{card[1]},{card[2] or 0}" if card else ""
 
 
 class Blocks:

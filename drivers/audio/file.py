@@ -30,6 +30,9 @@ class Options(AudioOptions):
     max_s: float = Field(300.0, gt=0, le=3600, description="a longer file is refused: it is kept in memory")
     dead_ms: float = Field(0.0, ge=0, le=3_600_000, description="digital silence that counts as a fault; 0: none does")
 
+    def input_files(self) -> list[Path]:
+        return [self.path]
+
 
 class Driver(Microphone):
     """A late reader gets every value since. Ends with EOFError."""

@@ -17,6 +17,7 @@ class Options(SensorOptions):
     """The rate of polling."""
 
     rate_hz: float = Field(1.0, gt=0, le=10, description="how often the board is read, and refreshed by jtop.service")
+    timeout_ms: float = Field(3000.0, gt=0, le=600_000, description="silence after which it counts as stale")
 
 
 class Driver(Sensor):

@@ -15,6 +15,7 @@ class Options(SensorOptions):
     """The rate of polling and the root of the file system."""
 
     rate_hz: float = Field(1.0, gt=0, le=10, description="how often the board is read")
+    timeout_ms: float = Field(3000.0, gt=0, le=600_000, description="silence after which it counts as stale")
     root: str = Field("/", description="folder that contains sys and proc")
 
 

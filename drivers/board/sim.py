@@ -25,6 +25,7 @@ class Options(SensorOptions):
     """The readings and the faults of the simulated board."""
 
     rate_hz: float = Field(1.0, gt=0, le=100, description="how often the board is read")
+    timeout_ms: float = Field(3000.0, gt=0, le=600_000, description="silence after which it counts as stale")
     values: dict[str, float] = Field(
         {"temperature_c": 50.0, "load_percent": 20.0, "memory_available_mb": 4000.0, "power_w": 8.0}, min_length=1
     )

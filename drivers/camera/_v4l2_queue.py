@@ -20,8 +20,10 @@ class Queue:
     them, since the last that was delivered. t_received: when the last buffer came, broken or not.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, stamp_arrival: bool = False) -> None:
+        """stamp_arrival: ignore the kernel's stamps."""
         self.fd = fd
+        self.stamp_arrival = stamp_arrival
         self.memory: list[mmap.mmap] = []
         self.held, self.dequeued = _buffer(), _buffer()
         self.holding = self.starved = False
@@ -84,10 +86,15 @@ class Queue:
     def t_capture(self) -> int:
         """When the held picture was captured: the kernel's stamp where that is CLOCK_MONOTONIC, else now."""
         now = time.monotonic_ns()
-        if self.held.flags & abi.FLAG_TIMESTAMP_MASK != abi.FLAG_TIMESTAMP_MONOTONIC:
+        if not self._stamped():
             return now
         # some drivers compute a stamp in the future (vivid: the end of a frame that it delivers at its start)
         return min(now, int(self.held.tv_sec * 1_000_000_000 + self.held.tv_usec * 1000))
+
+    def _stamped(self) -> bool:
+        """The held picture has a time stamp of this box's clock."""
+        monotonic = self.held.flags & abi.FLAG_TIMESTAMP_MASK == abi.FLAG_TIMESTAMP_MONOTONIC
+        return monotonic and not self.stamp_arrival
 
     def _drain(self, capacity: int) -> bool:
         """Dequeues all ready buffers, holds the newest. capacity: how many the kernel could have filled since."""
@@ -107,10 +114,14 @@ class Queue:
             self.starved = ready == capacity
         # The kernel drops the newest when all buffers are full, so after a slow read the last of them may be old.
         # The next picture comes within a period: wait for it.
-        if self.holding and self.starved and time.monotonic_ns() - self.t_capture() > self.period_ns:
+        if self.holding and self.starved and self._too_old():
             self.holding = False
             self._skip(self.held)
         return self.holding
+
+    def _too_old(self) -> bool:
+        """Older than a period, or of unknown age."""
+        return not self._stamped() or time.monotonic_ns() - self.t_capture() > self.period_ns
 
     def _dequeue(self) -> bool:
         try:

@@ -21,6 +21,9 @@ class Options(DecodedOptions):
     loop: bool = False
     frozen_ms: float = Field(0.0, ge=0, le=600_000, description="as of a live camera; 0: identical pictures are normal")
 
+    def input_files(self) -> list[Path]:
+        return [self.path]
+
 
 class Driver(Decoded):
     """t_capture is the time of open plus the frame's time in the recording, also where `fast` exceeds the clock."""

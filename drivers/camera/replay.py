@@ -27,6 +27,9 @@ class Options(CameraOptions):
     loop: bool = False
     frozen_ms: float = Field(0.0, ge=0, le=600_000, description="as of a live camera; 0: identical pictures are normal")
 
+    def input_files(self) -> list[Path]:
+        return [self.folder]
+
 
 class Driver(Camera):
     """A late reader gets the newest picture that is due. Ends with EOFError. width, height: of the first picture."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, SecretStr, field_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from drivers.base import DeviceMissing
+from drivers.camera import _rtsp_url
 from drivers.camera._decoded import Decoded, DecodedOptions
 
 
@@ -17,7 +17,11 @@ class Options(DecodedOptions):
     # the url holds the password, and an error would quote it
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    url: SecretStr = Field(description="rtsp://user:password@host:554/path")
+    url: SecretStr = Field(description="rtsp://host:554/path; a user:password@ before the host may have any character")
+    user: str = Field("", description="instead of one in the url")
+    password: SecretStr = Field(
+        SecretStr(""), description="instead of one in the url: '${NAME}' keeps it out of the file"
+    )
     transport: Literal["tcp", "udp"] = Field(
         "tcp", description="udp has less delay, but loses pictures on a network that drops packets"
     )
@@ -29,14 +33,18 @@ class Options(DecodedOptions):
     @field_validator("url")
     @classmethod
     def _is_rtsp(cls, url: SecretStr) -> SecretStr:
-        try:
-            parts = urlsplit(url.get_secret_value())
-            valid = parts.scheme in ("rtsp", "rtsps") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # its text quotes the port, which may be part of a password
-            valid = False
-        if not valid:
-            raise ValueError("write rtsp://host/path or rtsps://host/path, with : and @ in a password as %3A and %40")
+        _rtsp_url.parse(url.get_secret_value())
         return url
+
+    @model_validator(mode="after")
+    def _one_login(self) -> Options:
+        _ = self.address
+        return self
+
+    @property
+    def address(self) -> _rtsp_url.Address:
+        """Of url, user and password. Raises ValueError."""
+        return _rtsp_url.parse(self.url.get_secret_value(), self.user, self.password.get_secret_value())
 
 
 class Driver(Decoded):
@@ -45,13 +53,11 @@ class Driver(Decoded):
     options: Options
 
     def label(self) -> str:
-        # cheap cameras have the password in the path or the query, so only the host is safe to log
-        parts = urlsplit(self.options.url.get_secret_value())
-        return f"{parts.scheme}://{parts.hostname}:{parts.port or 554}"
+        return self.options.address.label
 
     def request(self) -> dict[str, Any]:
         return {
-            "source": self.options.url.get_secret_value(),
+            "source": self.options.address.url,
             "pace": "live",
             "loop": False,
             "open_failure": "does not answer or refuses: check host, path, user and password",

@@ -53,8 +53,14 @@ class Options(CameraOptions):
     height: int = Field(480, ge=16, le=16384)
     fps: float = Field(30.0, gt=0, le=1000)
     format: Literal["auto", "yuyv", "mjpg", "grey"] = "auto"
+    stamp: Literal["device", "arrival"] = Field(
+        "device", description="arrival: when the picture is read, for a camera whose clock is not this box's"
+    )
     buffers: int = Field(3, ge=3, le=32, description="one in use by the lane, one ready, one being filled")
     reduce: Literal[1, 2, 4, 8] = Field(1, description="mjpg only: decode to 1/n of width and height, which is faster")
+
+    def exclusive_device(self) -> str:
+        return self.device
 
 
 class Driver(Camera):
@@ -66,7 +72,7 @@ class Driver(Camera):
     def open(self) -> None:
         try:
             self.fd = os.open(self.options.device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            self.queue = Queue(self.fd)
+            self.queue = Queue(self.fd, self.options.stamp == "arrival")
             self.views: list[Array] = []
             self._check_capture()
             line = self._set_format(self._choose())

@@ -54,6 +54,9 @@ class Options(SourceOptions):
             raise ValueError("checksum nmea belongs to framing: newline")
         return self
 
+    def exclusive_device(self) -> str:
+        return self.url
+
 
 class Driver(serial.Driver):
     """contact: 1 skin, 0 none (the strap is off), -1 not reported. rr_ms: the newest interval, 0 without one."""
@@ -76,7 +79,7 @@ class PacketParser(FrameParser):
         super().__init__(FrameOptions.model_validate(form))
 
     def _text(self, frame: bytes) -> list[float]:
-        body = checked_text(frame.rstrip(b"\r"), self.form.checksum)
+        body = checked_text(frame, self.form.checksum)
         return list(_row(bytes.fromhex(body.decode("ascii"))))
 
     def _binary(self, frame: bytes) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agent.data import Sample
 from drivers.base import DeviceFault, DeviceMissing, SensorStream, SourceOptions
@@ -33,9 +33,20 @@ class Options(SourceOptions):
     pace: Literal["real", "fast"] = Field("real", description="fast: one row per read, stamped as recorded")
     loop: bool = Field(False, description="restart at the end")
     holes: Literal["refuse", "hold"] = Field(
-        "refuse", description="empty cells: refuse the file, or hold: repeat the column's last value"
+        "refuse", description="cells that are empty or NaN: refuse the file, or hold: repeat the column's last value"
     )
+    separator: Literal[",", ";", "|", "\t"] = ","
+    decimal: Literal[".", ","] = Field(".", description="of numbers; a comma needs another separator")
     max_mb: float = Field(64.0, gt=0, le=1024, description="a larger file is refused: it is kept in memory")
+
+    @model_validator(mode="after")
+    def _two_marks(self) -> Options:
+        if self.decimal == self.separator:
+            raise ValueError("decimal: ',' needs another separator between cells: set separator, such as ';'")
+        return self
+
+    def input_files(self) -> list[Path]:
+        return [Path(self.path)]
 
 
 class Driver(SensorStream):
@@ -88,7 +99,7 @@ def load_csv(options: Options) -> tuple[tuple[str, ...], npt.NDArray[np.int64], 
         if os.path.getsize(path) > options.max_mb * 1e6:
             raise DeviceFault(f"{path}: larger than max_mb {options.max_mb:g}")
         with path.open(newline="", encoding="utf-8-sig") as file:
-            return _parse(csv.reader(file), options)
+            return _parse(csv.reader(file, delimiter=options.separator), options)
     except OSError as error:
         raise DeviceMissing(f"{path}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -116,8 +127,8 @@ def _parse(
         try:
             if options.holes == "hold" and len(line) == len(header):
                 filled += _fill(line, last)
-            values.extend(_numbers(line, columns, len(header)))
-            times.append(_seconds(line, clock, times, options.rate_hz))
+            values.extend(_numbers(line, columns, len(header), options.decimal))
+            times.append(_seconds(line, clock, times, options))
         except ValueError as error:
             raise DeviceFault(f"{options.path}:{number}: {error}") from error
     if not times:
@@ -133,7 +144,7 @@ def _fill(line: list[str], last: dict[int, str]) -> int:
     """Fills empty cells with the column's last text; how many. last: by column, updated here."""
     filled = 0
     for column, before in last.items():
-        if line[column].strip():
+        if line[column].strip().lower() not in ("", "nan"):
             last[column] = line[column]
         elif not before:
             raise ValueError("an empty cell, and no value above it to hold")
@@ -142,10 +153,10 @@ def _fill(line: list[str], last: dict[int, str]) -> int:
     return filled
 
 
-def _seconds(line: list[str], clock: int, before: array[float], rate_hz: float | None) -> float:
+def _seconds(line: list[str], clock: int, before: array[float], options: Options) -> float:
     if clock < 0:
-        return len(before) / (rate_hz or 1.0)
-    now = _finite(line[clock])
+        return len(before) / (options.rate_hz or 1.0)
+    now = _finite(line[clock], options.decimal)
     if before and now < before[-1]:
         raise ValueError(f"{TIME} decreases from {before[-1]:g} to {now:g}")
     if now - (before[0] if before else now) > 1e9:
@@ -153,15 +164,16 @@ def _seconds(line: list[str], clock: int, before: array[float], rate_hz: float |
     return now
 
 
-def _numbers(line: list[str], columns: list[int], width: int) -> list[float]:
+def _numbers(line: list[str], columns: list[int], width: int, decimal: str) -> list[float]:
     if len(line) != width:
         raise ValueError(f"{len(line)} fields where the header has {width}")
-    return [_finite(line[column]) for column in columns]
+    return [_finite(line[column], decimal) for column in columns]
 
 
-def _finite(text: str) -> float:
+def _finite(text: str, decimal: str) -> float:
+    # with a decimal comma a dot would mark thousands
     try:
-        value = float(text)
+        value = float(text if decimal == "." else text.replace(".", "?").replace(",", "."))
     except ValueError:
         value = np.nan
     if not -FLOAT32_MAX <= value <= FLOAT32_MAX:

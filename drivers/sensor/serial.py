@@ -42,6 +42,9 @@ class Options(FrameOptions, SourceOptions):
     def _url(cls, url: str) -> str:
         return checked_url(url)
 
+    def exclusive_device(self) -> str:
+        return self.url
+
 
 class Driver(SensorStream):
     """bad_frames: damaged frames since open."""
@@ -193,7 +196,5 @@ def checked_url(url: str) -> str:
     """The URL itself. Raises ValueError for a scheme that is not a serial port."""
     scheme, mark, _ = url.partition("://")
     if mark and scheme not in SCHEMES:
-        raise ValueError(
-            f"'{scheme}://' is not a serial port; use a device path, {', '.join(name + '://' for name in SCHEMES)}"
-        )
+        raise ValueError(f"not a serial port; use a device path, {', '.join(name + '://' for name in SCHEMES)}")
     return url

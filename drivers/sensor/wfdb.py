@@ -35,12 +35,20 @@ class Options(SourceOptions):
     )
     max_mb: float = Field(64.0, gt=0, le=1024, description="a larger signal file is refused: it is kept in memory")
 
+    def input_files(self) -> list[Path]:
+        return [self.header]
+
+    @property
+    def header(self) -> Path:
+        """The header file."""
+        return Path(self.path if self.path.endswith(".hea") else f"{self.path}.hea")
+
 
 class Driver(replay.Driver):
     """real: a row is delivered when it is due, and a late reader gets every row since. Ends with EOFError."""
 
     def open(self) -> None:
-        header = Path(self.options.path if self.options.path.endswith(".hea") else f"{self.options.path}.hea")
+        header = self.options.header
         record = load_header(header)
         self.channels, rows = load(header, record, self.options)
         self.rate_hz = self.options.rate_hz or record.rate_hz

@@ -1,12 +1,14 @@
-"""Mask what must not leave this box in a support ticket: passwords, tokens, keys, in configuration and in any text."""
+"""Mask passwords, tokens and keys: in messages and logs, and in all that leaves this box in a support ticket."""
 
 from __future__ import annotations
 
+import json
+import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 MASK = "***"
 SECRET_NAME = re.compile(
@@ -19,10 +21,11 @@ MIN_LENGTH = 4  # a shorter secret is also an ordinary word; it is masked in its
 PEM = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 CURVE = re.compile(rf"(secret-?key\s*[=:]\s*)[\"']?{Z85}[\"']?", re.I)
 # Every run is bounded: the time for a text without end would grow with the square of its length.
-SCHEME = r"\b[a-z][a-z0-9+.-]{0,20}://"
-USERINFO = re.compile(rf"({SCHEME})[^\s/\"'<>]{{0,300}}@", re.I)
+SCHEME = r"\b[a-z][a-z0-9+.-]{0,20}:/{1,2}"  # a path has a single slash left of the two
+# Up to the last @, as a password may have any character: better too much of a path is masked than too little of it.
+USERINFO = re.compile(rf"({SCHEME})[^\s\"'<>]{{0,300}}@", re.I)
 # Cheap cameras take the password in the path or the query.
-RTSP_PATH = re.compile(r"(\brtsps?://[^\s/\"'<>?]{1,300})[/?][^\s\"'<>,}\]]+", re.I)
+RTSP_PATH = re.compile(r"(\brtsps?:/{1,2}[^\s/\"'<>?]{1,300})[/?][^\s\"'<>,}\]]+", re.I)
 QUERY = re.compile(rf"({SCHEME}[^\s\"'<>?]{{1,1000}}\?)[^\s\"'<>,}}\]]+", re.I)
 NAMED = re.compile(
     r"((?:password|passwd|passphrase|pwd|secret|token|psk|credential|api[_-]?key|access[_-]?key|\bpass|\bpin)"
@@ -33,17 +36,53 @@ NAMED = re.compile(
 BEARER = re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.I)
 
 
+_remembered: set[str] = set()  # in every spelling
+_patterns: list[re.Pattern[str]] = []  # of those, longest first
+
+
+def remember(secrets: Iterable[str]) -> None:
+    """Secrets of this process's configuration, for `message`."""
+    new = {spelling for secret in longest_first(secrets) for spelling in _spellings(secret)} - _remembered
+    if new:
+        _remembered.update(new)
+        _patterns[:] = [_literal(secret) for secret in longest_first(_remembered)]
+
+
+def _spellings(secret: str) -> set[str]:
+    """As it stands in a URL, in a path, in JSON and in Python's quotes, too."""
+    encoded = {unquote(secret), quote(secret, ""), quote(secret)}
+    return {secret, str(Path(secret)), repr(secret)[1:-1], json.dumps(secret)[1:-1]} | encoded
+
+
+def message(raw: str) -> str:
+    """A message to a person or a line of the log, in which the name of a secret may stand, but not its value."""
+    for pattern in _patterns:
+        raw = pattern.sub(MASK, raw)
+    return _without_places(raw)
+
+
+class MaskedFormatter(logging.Formatter):
+    """Log lines, tracebacks included, without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return message(super().format(record))
+
+
 def text(raw: str, known: list[str]) -> str:
     """Any text: log, JSON, a file that is no YAML. known: secrets of this box, masked wherever they occur."""
     for secret in known:
         raw = _literal(secret).sub(MASK, raw)
+    raw = NAMED.sub(_masked_value, _without_places(raw))
+    return BEARER.sub(rf"\1{MASK}", raw)
+
+
+def _without_places(raw: str) -> str:
+    """Without what is a secret by where it stands in a key or a URL."""
     raw = PEM.sub(MASK, raw)
     raw = CURVE.sub(rf"\1{MASK}", raw)
     raw = USERINFO.sub(rf"\1{MASK}@", raw)
     raw = RTSP_PATH.sub(rf"\1/{MASK}", raw)
-    raw = QUERY.sub(rf"\1{MASK}", raw)
-    raw = NAMED.sub(_masked_value, raw)
-    return BEARER.sub(rf"\1{MASK}", raw)
+    return QUERY.sub(rf"\1{MASK}", raw)
 
 
 def _literal(secret: str) -> re.Pattern[str]:
@@ -62,14 +101,23 @@ def tree(value: Any, name: str = "") -> Any:
     """Plain YAML values with every secret masked; paths of key files are none."""
     if isinstance(value, dict):
         hidden = {key for key, item in value.items() if isinstance(item, dict) and SECRET_NAME.search(str(key))}
-        return {key: MASK if key in hidden else tree(item, str(key)) for key, item in value.items()}
+        return {
+            _without_login(str(key)): MASK if key in hidden else tree(item, str(key)) for key, item in value.items()
+        }
     if isinstance(value, list):
         return [tree(item, name) for item in value]
     if value is None or isinstance(value, bool):
         return value
     if _is_secret(name, str(value)):
         return MASK
-    return text(value, []) if isinstance(value, str) else value
+    return text(_without_login(value), []) if isinstance(value, str) else value
+
+
+def _without_login(value: str) -> str:
+    """A value that is one URL: its password may have spaces and quotes, too."""
+    scheme, mark, rest = value.partition("://")
+    _, at, after = rest.rpartition("@")
+    return f"{scheme}://{MASK}@{after}" if mark and at else value
 
 
 def _is_secret(name: str, value: str) -> bool:
@@ -83,6 +131,7 @@ def secrets(value: Any, name: str = "") -> Iterator[str]:
     """Every secret in plain YAML values, so that it can be masked in the log, too."""
     if isinstance(value, dict):
         for key, item in value.items():
+            yield from _url_secrets(str(key))  # a colon was forgotten
             yield from secrets(item, name if SECRET_NAME.search(name) else str(key))
     elif isinstance(value, list):
         for item in value:
@@ -95,10 +144,11 @@ def secrets(value: Any, name: str = "") -> Iterator[str]:
 
 
 def _url_secrets(url: str) -> Iterator[str]:
+    """The password, which a decoder may have cut at any @, and each value of the query whose name says so."""
     userinfo, at, _ = url.partition("://")[2].rpartition("@")
     if at and ":" in userinfo:
         password = userinfo.partition(":")[2]
-        yield from {password, unquote(password)}
+        yield from {userinfo, password, unquote(password)}
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -127,7 +177,7 @@ def key_secrets(paths: list[Path]) -> Iterator[str]:
         yield from re.findall(rf"secret-key\s*=\s*\"({Z85})\"", content)
 
 
-def longest_first(all_secrets: Iterator[str]) -> list[str]:
+def longest_first(all_secrets: Iterable[str]) -> list[str]:
     """Each once, longest first: masking a secret that is part of another one would break that one up."""
     return sorted(
         {secret.strip() for secret in all_secrets if len(secret.strip()) >= MIN_LENGTH}, key=len, reverse=True
