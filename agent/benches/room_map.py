@@ -88,7 +88,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
 )
 
 WIDTH, LEFT, ROW, BOX, TOP = 1280, 120, 112, (136, 50), 34  # pixels; LEFT: for the rows' names
-SMALL = {"control_server": "control", "ledger_text": "ledger", "__main__": "cli"}  # drawn with these
+SMALL = {"control_server": "control", "ledger_text": "ledger", "isolated": "box", "__main__": "cli"}  # drawn with these
 
 
 def _places() -> dict[str, tuple[float, float]]:

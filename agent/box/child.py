@@ -6,57 +6,92 @@ import asyncio
 import logging
 import os
 import signal
-import sys
-from asyncio.subprocess import Process
+import subprocess
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from agent.box import realtime
+from agent.isolated import python, sacrifice
 
 log = logging.getLogger("reflexd")
 RESTART_S = 10.0
+STEADY_S = 60.0  # one that ends sooner, and as it did before, is not worth another line
+STOP_S = 0.8  # systemd and people wait for the daemon; a recorder on a slow disk goes on without it
 
 Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 
 
 class ChildProcess:
-    """One `python -m module`, restarted whenever it ends."""
+    """One module of this program in a process of its own, restarted whenever it ends."""
 
     def __init__(self, module: str, *arguments: str, advice: str) -> None:
         """advice: for the log, when it ends."""
         self.module = module
         self.arguments = arguments
         self.advice = advice
-        self.process: Process | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self._logged: int | None = None  # the exit code that was logged last
 
     async def keep_running(self) -> None:
         """Until cancelled; then it is ended."""
         while True:
-            self.process = process = await self._spawn()
+            self.process = process = self._spawn()
+            started = time.monotonic()
             try:
-                code = await process.wait()
+                await ended(process)
             except asyncio.CancelledError:
-                process.terminate()
-                await process.wait()
+                await self._end(process)
                 raise
-            log.warning("%s ended with %s: %s; restarting it in %g s", self.module, code, self.advice, RESTART_S)
+            self._log_end(process.wait(), time.monotonic() - started)
             await asyncio.sleep(RESTART_S)
 
-    async def _spawn(self) -> Process:
-        """It inherits SIGHUP blocked: until it can handle one, that would end it."""
+    def _log_end(self, code: int, lasted_s: float) -> None:
+        if code != self._logged or lasted_s > STEADY_S:
+            log.warning("%s ended with %s: %s; restarting it every %g s", self.module, code, self.advice, RESTART_S)
+        self._logged = code
+
+    async def _end(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        process.send_signal(signal.SIGCONT)  # a stopped one would not notice
+        if process.poll() is not None:
+            return
+        try:
+            await asyncio.wait_for(ended(process), STOP_S)
+            process.wait()
+        except asyncio.TimeoutError:
+            log.warning("%s takes longer than %g s to end: left to end by itself", self.module, STOP_S)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        """It inherits SIGHUP blocked: until it can handle one, that would end it.
+
+        Not asyncio's: that kills at its own end a child that still writes.
+        """
         environment = {**os.environ, realtime.PARENT: str(os.getpid())}
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         try:
-            return await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self.module, *self.arguments, env=environment
-            )
+            process = subprocess.Popen(python(self.module, *self.arguments), env=environment)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        sacrifice(process.pid)
+        return process
 
     def reload(self) -> None:
         """Send SIGHUP: the configuration was reloaded."""
-        if self.process and self.process.returncode is None:
-            self.process.send_signal(signal.SIGHUP)
+        if self.process:
+            self.process.send_signal(signal.SIGHUP)  # nothing where it has ended
+
+
+async def ended(process: subprocess.Popen[bytes]) -> None:
+    """Wait until it has, without a thread that would outlive the loop."""
+    loop, end = asyncio.get_running_loop(), asyncio.Event()
+    pidfd = os.pidfd_open(process.pid)
+    loop.add_reader(pidfd, end.set)
+    try:
+        await end.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
 
 
 class ChildProcesses:

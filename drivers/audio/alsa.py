@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from agent.data import Sample
+from agent.isolated import sacrifice
 from drivers.audio._values import Arrivals, AudioOptions, DeadCheck
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, Microphone
 
@@ -137,6 +138,7 @@ class Driver(Microphone):
             start_new_session=True,
             env={**os.environ, "LC_ALL": "C"},
         )
+        sacrifice(child.pid)
         with suppress(OSError):  # the child would inherit the lane's core, which may be reserved
             os.sched_setaffinity(child.pid, os.sched_getaffinity(os.getpid()))
         return child
