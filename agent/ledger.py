@@ -127,7 +127,7 @@ def new_file(path: Path, size: int) -> mmap.mmap:
     """A mapped file of zeros whose blocks exist, so that a full disk shows here and not as SIGBUS in the lane."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".new")
-    fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
         _allocate(fd, size, path)
         # Populated: the first write to a page must not be a page fault in the lane.
