@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,12 @@ def actuate(path: Path, actuators: tuple[str, ...]) -> int:
 def check(path: Path, as_json: bool) -> int:
     """Validate a configuration and load its models, without starting anything. Exit code 2 if something is wrong."""
     from agent import package
+    from agent.box import realtime
     from agent.config.load import load_config
     from agent.modeltools.trial import trial
 
+    if realtime.PARENT in os.environ:
+        realtime.die_with_parent()  # of a daemon that reloads
     try:
         config = load_config(path)
         for lane in config.lanes.values():
@@ -106,8 +110,9 @@ def check(path: Path, as_json: bool) -> int:
     except (ConfigError, PackageError) as error:
         if as_json:
             click.echo(json.dumps({"ok": False, "mistakes": str(error).splitlines()}))
-            return 2
-        raise
+        else:
+            click.echo(str(error), err=True)
+        return 2
     if as_json:
         click.echo(json.dumps({"ok": True, "config": config.model_dump(mode="json")}))
     else:
