@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from agent.build import rules_of
 from agent.config.models import Config
 from agent.data import Decision, Evidence
 from agent.recorder.recording import RecordingContents, RecordingError
-from agent.replay.header import read_header
+from agent.replay.header import Header, read_header
 from agent.replay.player import Player
 from agent.replay.translate import translate
 from agent.rules.scene import Scene
@@ -19,13 +20,17 @@ from drivers.base import DeviceError
 
 TOLERANCE = 1e-6  # scores of the same kernel on the same machine are equal; on another machine they need not be
 # What damaged content raises; DeviceError: a shape that no camera delivers
-DAMAGED = (LookupError, TypeError, ValueError, ArithmeticError, StopIteration, DeviceError)
+DAMAGED = (
+    *(LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, StopIteration),
+    *(RecursionError, MemoryError, struct.error, DeviceError),
+)
 
 
 class Report(NamedTuple):
-    """How much was computed again; differences: a line each."""
+    """How much was computed again; compared: samples that must be the same; differences: a line each."""
 
     samples: int
+    compared: int
     inferences: int
     decisions: int
     differences: list[str]
@@ -33,13 +38,21 @@ class Report(NamedTuple):
 
 def replay(contents: RecordingContents) -> Report:
     """Raises RecordingError, PackageError."""
+    if not contents.messages:
+        raise RecordingError("no sample is in it: there is nothing to compare")
     try:
         contents = translate(contents)
         messages = sorted(contents.messages, key=_order)
+        header = read_header(contents)
+        _check_models(header.models, header.beside)
+        players, warm_up = _players(contents, header)
     except DAMAGED as error:
-        raise RecordingError(f"damaged content: {error!r}") from error
-    header = read_header(contents)
-    _check_models(header.models, header.beside)
+        raise RecordingError(f"damaged content: {_text(error)}") from error
+    return _compare(messages, players, warm_up)
+
+
+def _players(contents: RecordingContents, header: Header) -> tuple[dict[str, Player], WarmUp]:
+    """A player for each lane that has samples."""
     scene = Scene(rules_of(header.config))
     for decision in header.decisions_in_force():
         scene.rules.in_force[decision.actuator] = decision
@@ -49,8 +62,7 @@ def replay(contents: RecordingContents) -> Report:
     if unknown:
         raise RecordingError(f"lane {unknown[0]} has samples, but the recorded configuration does not have it")
     players = {lane: Player(lane, header.config, header.beside, scene) for lane in lanes}
-    warm_up = WarmUp(header.config, list(players.values()), header.complete)
-    return _compare(messages, players, warm_up)
+    return players, WarmUp(header.config, list(players.values()), header.complete)
 
 
 def _order(entry: tuple[str, dict[str, Any]]) -> int:
@@ -66,7 +78,7 @@ def _check_models(checksums: dict[str, str], beside: Path) -> None:
 
 
 def _compare(messages: Sequence[tuple[str, dict[str, Any]]], players: dict[str, Player], warm_up: WarmUp) -> Report:
-    inferences = decisions = 0
+    inferences = decisions = compared = 0
     differences: list[str] = []
     for lane, message in messages:
         try:
@@ -74,11 +86,12 @@ def _compare(messages: Sequence[tuple[str, dict[str, Any]]], players: dict[str, 
             inferences += message["inferred"]
             decisions += len(message["decisions"])
             if warm_up.done(lane, message):
+                compared += 1
                 differences += _differences(lane, message, replayed, players[lane].lane.evidence or ())
         except DAMAGED as error:
             sample = f"lane {lane}, sample {message.get('sequence', '?')}"
-            raise RecordingError(f"{sample}: damaged or of another version: {error!r}") from error
-    return Report(len(messages), inferences, decisions, differences)
+            raise RecordingError(f"{sample}: damaged or of another version: {_text(error)}") from error
+    return Report(len(messages), compared, inferences, decisions, differences)
 
 
 class WarmUp:
@@ -149,3 +162,7 @@ def _labels(scores: list[tuple[str, float]]) -> str:
 
 def _listed(decisions: list[tuple[str, str, str]]) -> str:
     return "; ".join(f"{actuator} {verb} ({rule or 'rest'})" for rule, actuator, verb in decisions) or "nothing"
+
+
+def _text(error: Exception) -> str:
+    return repr(error)[:160]
