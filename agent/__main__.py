@@ -7,13 +7,13 @@ import os
 import sys
 import traceback
 
-from agent.box import held
-
-EXIT_BUG, EXIT_CONFIG = 1, 2  # systemd restarts after 1 and not after 2
+EXIT_RETRY, EXIT_CONFIG = 1, 2  # systemd restarts after 1, a bug or what can heal by itself, and not after 2
 
 
 def main() -> None:
     """Run a command of `reflexd` and exit."""
+    from agent.box import held
+
     held.hold()  # before the imports, which take half a second
     # A start makes 400,000 objects, and most of them stay: walking them again and again takes 40 ms.
     gc.set_threshold(100_000, 50, 50)
@@ -23,36 +23,50 @@ def main() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     from agent import redact
     from agent.cli import cli
-    from agent.errors import ConfigError, DataError, PackageError
 
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
-    except (ConfigError, DataError, PackageError) as error:
-        print(redact.message(str(error)), file=sys.stderr)
-        sys.exit(EXIT_CONFIG)
-    except OSError as error:
-        # A port that is taken, a full disk, a folder without rights: for the person, not for a restart loop.
-        print(redact.message(f"reflexd: {error}"), file=sys.stderr)
-        sys.exit(EXIT_CONFIG)
     except Exception as error:
-        import click
+        text, code = _explain(error)
+        if text:
+            print(redact.message(text), file=sys.stderr)
+        sys.exit(code)
 
-        if isinstance(error, click.exceptions.Abort):
-            sys.exit(130)
-        if isinstance(error, click.ClickException):
-            vars(error).update(message=redact.message(error.message))
-            error.show()
-            sys.exit(EXIT_CONFIG)
-        # After Abort: an interrupted import of numpy cannot be tried again.
-        from drivers.base import DriverError
 
-        if isinstance(error, DriverError):
-            print(redact.message(str(error)), file=sys.stderr)
-            sys.exit(EXIT_CONFIG)
-        print(redact.message(traceback.format_exc()), file=sys.stderr)
-        sys.exit(EXIT_BUG)
+def _explain(error: Exception) -> tuple[str, int]:
+    """The text for the person, of a bug its traceback, and the exit code."""
+    import click
+
+    from agent import redact
+    from agent.errors import ConfigError, DataError, PackageError, heals
+
+    code = EXIT_RETRY if heals(error) else EXIT_CONFIG
+    if isinstance(error, (ConfigError, DataError, PackageError)):
+        return str(error), code
+    if isinstance(error, OSError):
+        return f"reflexd: {error}", code
+    if isinstance(error, MemoryError) or str(error) == "can't start new thread":
+        return f"reflexd: this box is short of memory or threads: {error or 'allocation failed'}", EXIT_RETRY
+    if isinstance(error, click.exceptions.Abort):
+        return "", 130
+    if isinstance(error, click.ClickException):
+        vars(error).update(message=redact.message(error.message))
+        error.show()
+        return "", code
+    # After Abort: an interrupted import of numpy cannot be tried again.
+    from drivers.base import DriverError
+
+    return (str(error), code) if isinstance(error, DriverError) else (traceback.format_exc(), EXIT_RETRY)
+
+
+def _leave_folder() -> None:
+    """`python -m agent` puts the current folder first on the path: only where this program is there itself."""
+    if sys.path and sys.path[0] != os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
+        del sys.path[0]
 
 
 if __name__ == "__main__":
+    if not getattr(sys.flags, "safe_path", False):
+        _leave_folder()
     main()

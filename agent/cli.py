@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,8 +99,12 @@ def actuate(path: Path, actuators: tuple[str, ...]) -> int:
 @json_option
 def check(path: Path, as_json: bool) -> int:
     """Validate a configuration and load its models, without starting anything. Exit code 2 if something is wrong."""
+    from agent.box import realtime
     from agent.config.load import check_config
 
+    of_daemon = realtime.PARENT in os.environ  # which reloads, and needs the secrets
+    if of_daemon:
+        realtime.die_with_parent()
     warnings: list[str] = []
     try:
         config, warnings = check_config(path)
@@ -107,10 +112,12 @@ def check(path: Path, as_json: bool) -> int:
     except (ConfigError, PackageError) as error:
         if as_json:
             click.echo(json.dumps({"ok": False, "mistakes": redact.message(str(error)).splitlines()}))
-            return 2
-        raise
+        else:
+            click.echo(redact.message(str(error)), err=True)
+        return 2
     if as_json:
-        shown = redact.tree(config.model_dump(mode="json"))
+        content = config.model_dump(mode="json")
+        shown = content if of_daemon else redact.tree(content)
         click.echo(json.dumps({"ok": True, "warnings": warnings, "config": shown}))
     else:
         counts = f"{len(config.lanes)} lanes, {len(config.actuators)} actuators, {len(config.rules)} rules"

@@ -20,6 +20,6 @@ def ask(run_dir: Path, request: Answer, timeout_s: float = 1.0) -> Answer | None
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as file:
                 answer = json.loads(file.readline())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return answer if isinstance(answer, dict) else None

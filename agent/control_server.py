@@ -11,6 +11,7 @@ from pathlib import Path
 from agent.control import NAME, Answer
 
 MAX_REQUEST_BYTES = 1 << 16
+MAX_CLIENTS = 64  # the oldest is closed: its program has probably given up
 
 
 class ControlServer:
@@ -21,6 +22,7 @@ class ControlServer:
         self.path = run_dir / NAME
         self.handlers = handlers
         self.server: asyncio.Server | None = None
+        self.clients: dict[asyncio.StreamWriter, None] = {}  # oldest first
 
     async def start(self) -> None:
         self.path.unlink(missing_ok=True)  # left by a daemon that was killed: the lock proves that none runs
@@ -28,6 +30,11 @@ class ControlServer:
         os.chmod(self.path, 0o660)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.clients[writer] = None
+        if len(self.clients) > MAX_CLIENTS:
+            oldest = next(iter(self.clients))
+            del self.clients[oldest]
+            oldest.transport.abort()
         try:
             line = await asyncio.wait_for(reader.readline(), 5.0)
             writer.write(json.dumps(await self._answer(line)).encode() + b"\n")
@@ -35,12 +42,13 @@ class ControlServer:
         except (ValueError, OSError, asyncio.TimeoutError):
             pass  # a line without end, or the client has gone
         finally:
+            self.clients.pop(writer, None)
             writer.close()
 
     async def _answer(self, line: bytes) -> Answer:
         try:
             handler = self.handlers[json.loads(line)["do"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {"error": f'expected a line like {{"do": "status"}}; \'do\' is one of: {", ".join(self.handlers)}'}
         return await handler()
 

@@ -27,7 +27,7 @@ from agent.control_server import ControlServer
 from agent.data import Decision
 from agent.errors import ConfigError, PackageError
 from agent.lane import Lane
-from agent.reload import Plan, compare, read_checked, with_other_files
+from agent.reload import Plan, prepare
 from agent.report import report
 from agent.rules.fusion import explain
 from agent.rules.scene import Scene
@@ -35,6 +35,7 @@ from agent.runner import Runner
 
 log = logging.getLogger("reflexd")
 STATS_S = 60.0
+SHUTDOWN_S = 1.0  # for lanes whose driver is in a call; the child processes have as long after them
 VERSION = version("reflexd")  # reads files: not while lanes run
 
 
@@ -53,6 +54,7 @@ class Daemon:
         self.children = ChildProcesses(self._spawn)
         self.tasks: set[asyncio.Task[Any]] = set()
         self.overdue: dict[str, str] = {}
+        self.next_reload: asyncio.Task[Answer] | None = None
         self.logged: dict[str, tuple[str, str]] = {}  # rule and verb of each actuator, as last logged
         self.started = time.monotonic()
 
@@ -163,28 +165,25 @@ class Daemon:
             log.error("a bug in the control plane; the lanes continue", exc_info=task.exception())
 
     async def reload(self) -> Answer:
-        """Apply the configuration file where it is valid: only what changed restarts. Else the old one stays."""
+        """Apply the configuration file where it is valid. Requests during a reload share the next one."""
+        self.next_reload = self.next_reload or self._spawn(self._reload())
+        return await asyncio.shield(self.next_reload)
+
+    async def _reload(self) -> Answer:
+        """Only what changed restarts. The old configuration stays where the new one is wrong."""
         async with self.changing:
+            self.next_reload = None  # a request from now on needs another one
             try:
-                plan, new, started = await self._prepare_reload()
+                plan, new, started = await prepare(self.path, self.config, self._lanes(), self.samples)
             except (ConfigError, PackageError, OSError) as error:
                 mistakes = str(error).splitlines()
                 for mistake in mistakes:
                     log.error("configuration rejected: %s", mistake)
                 return {"ok": False, "mistakes": mistakes}
             await self._apply(plan, new, started)
-        log.info("configuration reloaded: lanes %s started, %s stopped", _names(plan.start), _names(plan.stop))
+        started_lanes, stopped_lanes = (", ".join(lanes) or "none" for lanes in (plan.start, plan.stop))
+        log.info("configuration reloaded: lanes %s started, %s stopped", started_lanes, stopped_lanes)
         return {"ok": True, "started": plan.start, "stopped": plan.stop}
-
-    async def _prepare_reload(self) -> tuple[Plan, Config, dict[str, Runner]]:
-        """The file's configuration, and a runner for each lane to start. Raises ConfigError, PackageError, OSError."""
-        new = await read_checked(self.path)
-        replaced = await asyncio.to_thread(with_other_files, self._lanes(), new, self.path)
-        plan = compare(self.config, new, replaced)
-        if plan.fixed:
-            raise ConfigError([f"{self.path}: a change of {', '.join(plan.fixed)} needs a restart of reflexd"])
-        started = {name: await asyncio.to_thread(Runner, name, new, self.path, self.samples) for name in plan.start}
-        return plan, new, started
 
     async def _apply(self, plan: Plan, new: Config, started: dict[str, Runner]) -> None:
         """The old lanes' good-byes make their actuators safe; they leave that state when the new lanes decide."""
@@ -221,16 +220,12 @@ class Daemon:
     async def _shutdown(self) -> None:
         """Lanes first: their good-bye makes the actuators safe at once."""
         notify("STOPPING=1")
-        await asyncio.gather(*(runner.retire() for runner in self.runners.values()))
+        await asyncio.gather(*(runner.retire(SHUTDOWN_S) for runner in self.runners.values()))
         self.control.close()
         await self.children.stop_all()
         if self.runners:
             log.info("%s stopped", self.config.node)
             self.signals.finish()
-
-
-def _names(lanes: list[str]) -> str:
-    return ", ".join(lanes) or "none"
 
 
 def run(config: Config, path: Path, samples: int, seconds: float) -> int:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ import click
 from agent import ledger, ledger_text, package
 from agent.config.load import load_config
 from agent.errors import ConfigError
+from agent.isolated import python
 from agent.scenes import catalog
 
 
@@ -64,7 +64,7 @@ def play(path: Path, folder: Path, seconds: float) -> int:
 
 def _spawn(arguments: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     # In sessions of their own: Ctrl-C reaches only this program, which then ends them in order.
-    return subprocess.Popen([sys.executable, "-m", "agent", *arguments], env=environment, start_new_session=True)
+    return subprocess.Popen(python("agent", *arguments), env=environment, start_new_session=True)
 
 
 def _finish(process: subprocess.Popen[bytes]) -> int:

@@ -1,6 +1,21 @@
-"""Errors that end a command with exit code 2: a person must change something before it can work."""
+"""Errors of which a person reads one line, and whether they can heal without that person."""
 
 from __future__ import annotations
+
+import errno
+
+# An address, a disk, a name server, a port or memory may come back; what these name stays until somebody changes it.
+_LASTING = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EINVAL),
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP),
+        *(errno.ENOSYS, errno.EFBIG, errno.EPIPE),
+    }
+)
+
+
+class Pending(str):
+    """A mistake that may be none later: a folder on a disk that is not mounted yet."""
 
 
 class ConfigError(Exception):
@@ -15,5 +30,22 @@ class PackageError(Exception):
     """A model package cannot be used; the text names the file, the mistake and the remedy."""
 
 
+class MissingPackage(PackageError):
+    """There is no such folder, where its path was given: its disk may be late."""
+
+
 class DataError(Exception):
     """Recordings or training data are missing or not laid out as expected; the text names the file and the remedy."""
+
+
+def heals(error: BaseException | None) -> bool:
+    """It may work later as it is: a restart is right. Judged by the first cause that tells."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return True
+        if isinstance(error, ConfigError) and any(isinstance(mistake, Pending) for mistake in error.mistakes):
+            return all(isinstance(mistake, Pending) for mistake in error.mistakes)
+        if isinstance(error, OSError) and error.errno is not None:
+            return error.errno not in _LASTING
+        error = error.__cause__
+    return False

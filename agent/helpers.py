@@ -19,7 +19,7 @@ def start_metrics(children: ChildProcesses, config: Config) -> None:
     metrics = config.metrics
     if metrics.port:
         arguments = [str(config.run_dir), "--host", metrics.host, "--port", str(metrics.port)]
-        children.start(METRICS, *arguments, advice=f"is port {metrics.port} taken?")
+        children.start(METRICS, *arguments, advice="see its message above")
 
 
 def start_recorder(children: ChildProcesses, config: Config, path: Path, lanes: Iterable[Lane], session: int) -> None:

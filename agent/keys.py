@@ -40,6 +40,11 @@ def is_local(endpoint: str) -> bool:
         return host == "localhost"
 
 
+def is_ipv6(endpoint: str) -> bool:
+    """ZeroMQ must be told. Not for names: it would then prefer another address than the one that is listened at."""
+    return endpoint.startswith("tcp://") and endpoint.count(":") > 2
+
+
 def make(folder: Path, name: str) -> tuple[Path, Path]:
     """(public, secret) key files; only the owner can read the secret one. Raises FileExistsError, never overwrites."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from agent.backends.base import Engine, EngineError, Fit, Tensor
 from agent.checksums import file_inside, verify_files
 from agent.decoders import base as decoders
 from agent.decoders.base import Decoder, DecoderError, Finding
-from agent.errors import PackageError
+from agent.errors import MissingPackage, PackageError
 from agent.files import BadFile
 from agent.manifest import Manifest, Picture
 from agent.outputs import Outputs, first_line
@@ -62,9 +62,8 @@ def find(name: str | Path, beside: Path | None = None) -> Path:
         if os.path.isfile(folder / "manifest.yaml"):  # Path.is_file raises on a name that is too long
             return folder
     bundled = ", ".join(sorted(path.parent.name for path in BUNDLED.glob("*/manifest.yaml"))) or "none"
-    raise PackageError(
-        f"no model package '{name}': neither a folder with a manifest.yaml nor bundled (bundled: {bundled})"
-    )
+    kind = MissingPackage if os.sep in str(name) else PackageError
+    raise kind(f"no model package '{name}': neither a folder with a manifest.yaml nor bundled (bundled: {bundled})")
 
 
 def read(folder: Path) -> Manifest:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Collection, Iterable
+import os
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from agent import package
+from agent.box import realtime
+from agent.box.deadline import within
 from agent.build import rules_of
 from agent.config.models import Config, LaneConfig
 from agent.errors import ConfigError
+from agent.isolated import python, sacrifice
 from agent.lane import Lane
+from agent.runner import Runner
 from agent.vision import reference
 
+LOAD_S = 30.0  # for the configuration and its models, in a child process and then here
 # Sockets, ledgers and threads depend on these.
 FIXED = ("node", "run_dir", "state_dir", "realtime", "keys", "insecure", "recorder")
 
@@ -76,16 +81,54 @@ def _files_same(lane: Lane, section: LaneConfig, beside: Path) -> bool:
     return np.array_equal(loaded_reference, reference.read(beside / section.reference))
 
 
+async def prepare(
+    path: Path, config: Config, lanes: Sequence[Lane], samples: int
+) -> tuple[Plan, Config, dict[str, Runner]]:
+    """What changes, the file's configuration, and a runner for each lane to start. config, lanes: those in force.
+
+    Raises ConfigError, PackageError, OSError, also where a file cannot be read within LOAD_S.
+    """
+    try:
+        new = await read_checked(path)
+        replaced = await within(LOAD_S, lambda: with_other_files(lanes, new, path))
+        plan = compare(config, new, replaced)
+        if plan.fixed:
+            raise ConfigError([f"{path}: a change of {', '.join(plan.fixed)} needs a restart of reflexd"])
+        return plan, new, await within(LOAD_S, lambda: {name: Runner(name, new, path, samples) for name in plan.start})
+    except asyncio.TimeoutError:
+        advice = "is one of its files a pipe, or on a disk that does not answer?"
+        raise ConfigError([f"{path}: its models were not loaded within {LOAD_S:g} s: {advice}"]) from None
+
+
 async def read_checked(path: Path) -> Config:
-    """The configuration, validated, and its models loaded once, by a child process. Raises ConfigError."""
-    command = [sys.executable, "-m", "agent", "check", "--json", "-c", str(path)]
+    """The configuration, validated, and its models loaded once, by a child process.
+
+    Raises ConfigError, asyncio.TimeoutError.
+    """
+    command = python("agent", "check", "--json", "-c", str(path))
     # In a session of its own: a SIGHUP for the daemon's process group would end it.
-    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, start_new_session=True)
-    stdout, _ = await child.communicate()
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        env={**os.environ, realtime.PARENT: str(os.getpid())},
+    )
+    sacrifice(child.pid)
+    try:
+        stdout, _ = await asyncio.wait_for(child.communicate(), LOAD_S)
+    finally:
+        if child.returncode is None:
+            child.kill()
+    return _checked(path, stdout, child.returncode)
+
+
+def _checked(path: Path, stdout: bytes, code: int | None) -> Config:
+    """What `reflexd check` reports, and its exit code. Raises ConfigError."""
     try:
         report = json.loads(stdout)
     except ValueError as error:
-        raise ConfigError([f"{path}: `reflexd check` ended with {child.returncode} and no report"]) from error
+        raise ConfigError([f"{path}: `reflexd check` ended with {code} and no report"]) from error
     if not report["ok"]:
         raise ConfigError(report["mistakes"])
     config = Config.model_validate(report["config"])

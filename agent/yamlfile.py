@@ -6,12 +6,14 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
 MAX_BYTES = 200_000  # for which the slow parser needs two seconds
 MAX_NODES = 20_000  # an alias counts each time it is used: this stops a "billion laughs" file
 MAX_DEPTH = 20
+MAX_UNCLOSED = 500  # the parser takes minutes for 60,000 before it gives up
 
 # What the parser raises, besides its own error, for hostile text.
 PARSER_BUGS = (ValueError, TypeError, RecursionError, LookupError, AttributeError, NotImplementedError, AssertionError)
@@ -53,6 +55,8 @@ def parse(raw: bytes, path: Path) -> Document:
 
     if len(raw) > MAX_BYTES:
         raise YamlError(f"{path}: larger than {MAX_BYTES} bytes: not a configuration")
+    if _unclosed(raw) > MAX_UNCLOSED:
+        raise YamlError(f"{path}: not valid YAML: more than {MAX_UNCLOSED} brackets are not closed")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote the file
@@ -68,6 +72,12 @@ def parse(raw: bytes, path: Path) -> Document:
     if not isinstance(data, dict):
         raise YamlError(f"{path}:1: expected 'key: value' lines, found {type(data).__name__}")
     return Document(path, data, converter.lines)
+
+
+def _unclosed(raw: bytes) -> int:
+    """The most brackets open at once, those in texts counted, too."""
+    steps = (1 if byte in b"[{" else -1 for byte in raw if byte in b"[{]}")
+    return max(accumulate(steps), default=0)
 
 
 class _Converter:

@@ -159,7 +159,7 @@ def test_a_full_disk_is_reported_before_anything_moves(tmp_path: Path, full_disk
         cell.config["run_dir"] = str(full_disk)
         host = cell.actuate()
         daemon = cell.run()
-        assert daemon.exit_code() == 2
+        assert daemon.exit_code() == 1  # a restart is right: somebody may make room
         host.stop()
     assert cell.verbs() == ["safe", "safe"]  # at open and at the end
     (line,) = daemon.lines("No space left on device")
@@ -173,7 +173,7 @@ def test_two_daemons_in_one_run_dir(tmp_path: Path) -> None:
         _, first = cell.start_both()
         done = len(cell.verbs())
         second = cell.run()
-        assert second.exit_code() == 2
+        assert second.exit_code() == 1  # the first one may end
         (line,) = second.lines("another reflexd already runs in")
         assert str(cell.run_dir) in line and "its own run_dir" in line
         cell.wait_for_count("arm", "samples", cell.counts("arm")["samples"] + 100)

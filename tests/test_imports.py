@@ -94,7 +94,8 @@ def test_the_product_that_imports_training_is_found(tmp_path: Path) -> None:
 def test_a_driver_that_imports_more_than_data_is_found(tmp_path: Path) -> None:
     result = violations(tmp_path, drivers__camera="import agent.errors", agent__errors="")
     assert result == [
-        "a driver imports more of agent than agent.data: drivers.camera:1 imports agent.errors (top-level)"
+        "a driver imports more of agent than agent.data, agent.isolated:"
+        " drivers.camera:1 imports agent.errors (top-level)"
     ]
 
 

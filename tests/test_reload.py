@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import signal
+import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
-from agent import control
+from agent import control, reload
+from agent.box.deadline import within
 from agent.config.models import Config
+from agent.control_server import MAX_CLIENTS
 from agent.data import Evidence
+from agent.errors import ConfigError
 from agent.package import BUNDLED
 from agent.reload import compare
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules
 from tests.processes import Cell, arm, never, robot
+from tests.waiting import DEADLINE_S, until
 
 MS = 1_000_000
 
@@ -254,3 +263,112 @@ def test_an_invalid_request_at_the_control_socket_is_refused(cell: Cell, line: b
 
 def test_there_is_no_answer_without_a_daemon(tmp_path: Path) -> None:
     assert control.ask(tmp_path, {"do": "status"}) is None
+
+
+# -- a reload that hangs -------------------------------------------------------------
+
+HANGING = """\
+import os, time
+with open(os.path.join(os.path.dirname(__file__), "loads"), "a") as file:
+    file.write("x")
+while os.path.exists(os.path.join(os.path.dirname(__file__), "hang")):
+    time.sleep(0.02)
+from drivers.sensor.sim_arm import Driver, Options
+"""
+
+
+def hanging(folder: Path) -> Path:
+    """A driver whose import does not return while this file exists."""
+    (folder / "ours").mkdir()
+    (folder / "ours/driver.py").write_text(HANGING)
+    return folder / "ours/hang"
+
+
+def test_kind_abandoned_reloads_do_not_pile_up(tmp_path: Path) -> None:
+    """Forty programs ask and go away; one that waits gets its answer after two checks, not after forty."""
+    hang = hanging(tmp_path)
+    with Cell(tmp_path, {"arm": arm(driver="ours.driver")}) as cell:
+        daemon = cell.run()
+        daemon.wait_for("runs: lanes")
+        hang.touch()
+        for _ in range(40):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(cell.run_dir / control.NAME))
+                client.sendall(b'{"do": "reload"}\n')
+        until(lambda: len((tmp_path / "ours/loads").read_text()) == 2, "the first check")
+        assert control.ask(cell.run_dir, {"do": "status"}, DEADLINE_S), "other requests are answered meanwhile"
+        hang.unlink()
+        assert control.ask(cell.run_dir, {"do": "reload"}, DEADLINE_S) == {"ok": True, "started": [], "stopped": []}
+        assert len((tmp_path / "ours/loads").read_text()) <= 4
+        assert len(daemon.lines("configuration reloaded")) <= 3
+
+
+def test_kind_a_reload_that_hangs_ends_and_does_not_outlive_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang = hanging(tmp_path)
+    with Cell(tmp_path, {"arm": arm(driver="ours.driver")}) as cell:
+        path = cell.write()
+        hang.touch()
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setattr(reload, "LOAD_S", 0.5)
+        with pytest.raises(ConfigError, match="were not loaded within 0.5 s"):
+            asyncio.run(reload.prepare(path, Config.model_validate(cell.config), [], 0))
+        until(lambda: not checks(path), "the end of the check")
+        hang.unlink()
+        daemon = cell.run()
+        daemon.wait_for("runs: lanes")
+        hang.touch()
+        daemon.signal(signal.SIGHUP)
+        until(lambda: checks(path), "the check")
+        assert daemon.stop() == 0
+        until(lambda: not checks(path), "the end of the check")
+
+
+def checks(path: Path) -> list[psutil.Process]:
+    """Processes that check this configuration for a reload."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if str(path) in (process.info["cmdline"] or ()) and "check" in process.info["cmdline"]
+    ]
+
+
+def test_a_call_that_does_not_return_holds_nobody() -> None:
+    async def awaited() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await within(0.01, threading.Event().wait)
+        assert await within(DEADLINE_S, lambda: 7) == 7
+        with pytest.raises(ZeroDivisionError):
+            await within(DEADLINE_S, lambda: 1 // 0)
+
+    asyncio.run(awaited())
+
+
+def test_kind_nested_brackets_in_the_control_socket(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        daemon = cell.run()
+        daemon.wait_for("runs: lanes")
+        for nested in (b"[" * 60_000, b'{"do":' * 10_000, b'{"do": "status", "x": ' + b"[" * 50_000):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(DEADLINE_S)
+                client.connect(str(cell.run_dir / control.NAME))
+                client.sendall(nested + b"\n")
+                assert b"expected a line like" in client.makefile("rb").readline()
+        assert daemon.stop() == 0
+        assert "Traceback" not in daemon.text
+
+
+def test_more_clients_than_the_control_socket_keeps(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        daemon = cell.run()
+        daemon.wait_for("runs: lanes")
+        clients = [socket.socket(socket.AF_UNIX) for _ in range(2 * MAX_CLIENTS)]
+        for client in clients:
+            client.connect(str(cell.run_dir / control.NAME))
+        assert control.ask(cell.run_dir, {"do": "status"}, DEADLINE_S)
+        clients[0].settimeout(DEADLINE_S)
+        with suppress(ConnectionResetError):
+            assert clients[0].recv(1) == b"", "the oldest is closed"
+        for client in clients:
+            client.close()

@@ -167,3 +167,29 @@ def test_install(tmp_path: Path) -> None:
 def test_install_refuses_a_folder_that_is_not_a_root_file_system(tmp_path: Path) -> None:
     process = subprocess.run([FOLDER / "install", tmp_path], capture_output=True, text=True, timeout=60)
     assert process.returncode == 1 and len(process.stderr.splitlines()) == 1
+
+
+@needs_root
+def test_kind_install_into_a_relative_folder(tmp_path: Path) -> None:
+    """As in `cd image && ../reflexd/systemd/install root`: it works in another folder itself."""
+    (tmp_path / "root/etc/systemd").mkdir(parents=True)
+    environment = {**os.environ, "CDPATH": str(ROOT)}
+    subprocess.run(
+        [FOLDER / "install", "root"], cwd=tmp_path, check=True, capture_output=True, env=environment, timeout=60
+    )
+    config = tmp_path / "root/etc/reflexd/reflexd.yaml"
+    assert stat.S_IMODE(config.stat().st_mode) == 0o640, "a camera's url has its password"
+    groups = tmp_path / "root/etc/group"
+    if groups.exists():  # systemd-sysusers is here
+        number = next(line for line in groups.read_text().splitlines() if line.startswith("reflexd:")).split(":")[2]
+        assert config.stat().st_gid == int(number)
+
+
+def test_kind_the_first_boot_lets_only_the_service_read_its_configuration() -> None:
+    text = (FOLDER / "firstboot").read_text()
+    assert 'chmod 0640 "$config"' in text and 'chown root:reflexd "$config"' in text and "0644" not in text
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_kind_a_child_that_is_ended_for_memory_does_not_end_the_unit(name: str) -> None:
+    assert unit(name)["OOMPolicy"] == ["continue"]

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import numpy.typing as npt
 import psutil
 
 from agent import ledger
+from agent.isolated import python
 from agent.package import Package
 
 WARM = {"camera": 30, "sensor": 500}  # samples at the start of a run that are not counted, in both programs
@@ -200,7 +200,7 @@ def _revalidate(path: Path, done: threading.Event) -> None:
 
 
 def spawn(module: list[str], **pipes: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", *module], env={**os.environ, "PYTHONUNBUFFERED": "1"}, **pipes)
+    return subprocess.Popen(python(*module), env={**os.environ, "PYTHONUNBUFFERED": "1"}, **pipes)
 
 
 def _drain(stream: Any) -> None:

@@ -83,13 +83,22 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "options": "shared options",
             "redact": "secrets masked",
             "data": "samples to commands",
-            "errors": "exit code 2",
+            "errors": "exit codes 1 and 2",
         },
     ),
 )
 
 WIDTH, LEFT, ROW, BOX, TOP = 1280, 120, 112, (136, 50), 34  # pixels; LEFT: for the rows' names
-SMALL = {"control_server": "control", "ledger_text": "ledger", "__main__": "cli"}  # drawn with these
+# Drawn with another one.
+SMALL = {
+    "control_server": "control",
+    "ledger_text": "ledger",
+    "isolated": "box",
+    "__main__": "cli",
+    "decision_tape": "tape",
+    "tape_format": "tape",
+    "helpers": "daemon",
+}
 
 
 def _places() -> dict[str, tuple[float, float]]:

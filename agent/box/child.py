@@ -6,24 +6,26 @@ import asyncio
 import logging
 import os
 import signal
-import sys
+import subprocess
 import time
-from asyncio.subprocess import Process
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from agent.box import realtime
+from agent.isolated import python, sacrifice
 
 log = logging.getLogger("reflexd")
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.25, 10.0  # before the second restart, and the longest one
 STEADY_S = 2.0  # one that lived this long is no repeated death
+QUIET_S = 60.0  # one that ends sooner, and as it did before, is not worth another line
+STOP_S = 0.8  # systemd and people wait for the daemon; a recorder on a slow disk goes on without it
 HELD = {signal.SIGHUP, signal.SIGTERM}  # while a child process starts; it releases what it handles
 
 Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 
 
 class ChildProcess:
-    """One `python -m module`, restarted whenever it ends."""
+    """One module of this program in a process of its own, restarted whenever it ends."""
 
     def __init__(self, module: str, *arguments: str, advice: str, finishes: bool = False) -> None:
         """advice: for the log, when it ends. finishes: at the end it has something to do, also where it is away."""
@@ -31,56 +33,82 @@ class ChildProcess:
         self.arguments = arguments
         self.advice = advice
         self.finishes = finishes
-        self.process: Process | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self._logged: int | None = None  # the exit code that was logged last
 
     async def keep_running(self) -> None:
         """Until cancelled; then it is ended. Restarted at once, and after a pause where it does not live long."""
         pause = 0.0
         while True:
-            began = time.monotonic()
-            code = await self._run()
-            if time.monotonic() - began > STEADY_S:
-                pause = 0.0
-            when = f"in {pause:g} s" if pause else "at once"
-            log.warning("%s ended with %s: %s; restarting it %s", self.module, code, self.advice, when)
+            lasted_s, code = await self._run()
+            pause = 0.0 if lasted_s > STEADY_S else pause
+            self._log_end(code, lasted_s, pause)
             try:
                 await asyncio.sleep(pause)
             except asyncio.CancelledError:
                 if self.finishes:
-                    await _end(await self._spawn())
+                    await self._end(self._spawn())
                 raise
             pause = min(max(2 * pause, FIRST_PAUSE_S), LAST_PAUSE_S)
 
-    async def _run(self) -> int:
-        """Its exit code. Cancelled: it is ended in order."""
-        starting = asyncio.ensure_future(self._spawn())
+    async def _run(self) -> tuple[float, int]:
+        """(how long it lived, its exit code). Cancelled: it is ended in order."""
+        self.process = process = self._spawn()
+        began = time.monotonic()
         try:
-            self.process = await asyncio.shield(starting)
-            return await self.process.wait()
+            await ended(process)
         except asyncio.CancelledError:
-            await _end(await starting)
+            await self._end(process)
             raise
+        return time.monotonic() - began, process.wait()
 
-    async def _spawn(self) -> Process:
-        """It inherits these blocked: until it can handle them, they would end it, and it could not finish."""
+    def _log_end(self, code: int, lasted_s: float, pause: float) -> None:
+        if code != self._logged or lasted_s > QUIET_S:
+            when = f"in {pause:g} s" if pause else "at once"
+            log.warning("%s ended with %s: %s; restarting it %s", self.module, code, self.advice, when)
+        self._logged = code
+
+    async def _end(self, process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        process.send_signal(signal.SIGCONT)  # a stopped one would not notice
+        if process.poll() is not None:
+            return
+        try:
+            await asyncio.wait_for(ended(process), STOP_S)
+            process.wait()
+        except asyncio.TimeoutError:
+            log.warning("%s takes longer than %g s to end: left to end by itself", self.module, STOP_S)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        """It inherits HELD blocked: until it can handle them, they would end it, and it could not finish.
+
+        Not asyncio's: that kills at its own end a child that still writes.
+        """
         environment = {**os.environ, realtime.PARENT: str(os.getpid())}
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
         try:
-            return await asyncio.create_subprocess_exec(
-                sys.executable, "-m", self.module, *self.arguments, env=environment
-            )
+            process = subprocess.Popen(python(self.module, *self.arguments), env=environment)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
+        sacrifice(process.pid)
+        return process
 
     def reload(self) -> None:
         """Send SIGHUP: the configuration was reloaded."""
-        if self.process and self.process.returncode is None:
-            self.process.send_signal(signal.SIGHUP)
+        if self.process:
+            self.process.send_signal(signal.SIGHUP)  # nothing where it has ended
 
 
-async def _end(process: Process) -> None:
-    process.terminate()
-    await process.wait()
+async def ended(process: subprocess.Popen[bytes]) -> None:
+    """Wait until it has, without a thread that would outlive the loop."""
+    loop, end = asyncio.get_running_loop(), asyncio.Event()
+    pidfd = os.pidfd_open(process.pid)
+    loop.add_reader(pidfd, end.set)
+    try:
+        await end.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
 
 
 class ChildProcesses:

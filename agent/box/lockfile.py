@@ -1,12 +1,20 @@
-"""A lock file that ends with its process, also by kill -9."""
+"""A lock that ends with its process, also by kill -9, and outlives its file."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import hashlib
+import os
+import socket
+import struct
 import time
 from pathlib import Path
 
-from agent.errors import ConfigError
+from agent.box import folders
+from agent.errors import ConfigError, Pending
+
+_CREDENTIALS = struct.Struct("=iII")  # process, user, group
 
 WAIT_STEP_S = 0.02
 
@@ -16,32 +24,79 @@ class lock:
 
     def __init__(self, path: Path, taken: str, wait_s: float = 0.0) -> None:
         """taken: the message in that case. wait_s: how long to wait for a process that ends."""
-        try:
-            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self.file = open(path, "a", encoding="ascii")  # noqa: SIM115 open as long as the lock is held
-        except OSError as error:
-            advice = "set run_dir to a folder that this user may write"
-            raise ConfigError([f"{error.filename or path}: {error.strerror}: {advice}"]) from error
+        self._file = _open(path)
+        self._name: socket.socket | None = None
         end = time.monotonic() + wait_s
-        while not self._taken():
+        while not self._taken(path):
             if time.monotonic() >= end:
-                self.file.close()
-                raise ConfigError([taken])
+                self.release()
+                raise ConfigError([Pending(taken)])
             time.sleep(WAIT_STEP_S)
 
-    def _taken(self) -> bool:
+    def _taken(self, path: Path) -> bool:
         """By this process, now."""
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._name = _bind(path)
         except BlockingIOError:
             return False
         return True
 
+    def fileno(self) -> int:
+        """Of the file: a process that has it, too, holds the lock with us."""
+        return self._file
+
     def release(self) -> None:
-        self.file.close()
+        os.close(self._file)
+        if self._name:
+            self._name.close()
 
 
 def host_lock(name: str, endpoint: str, run_dir: Path) -> Path:
     """The lock file that an actuator's host holds, beside its socket or where that would be."""
     path = endpoint.removeprefix("ipc://")
     return Path(f"{path}.lock") if endpoint.startswith("ipc://") and path[:1] != "@" else run_dir / f"{name}.sock.lock"
+
+
+def _open(path: Path) -> int:
+    """Raises ConfigError."""
+    try:
+        folders.make(path.parent)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    except OSError as error:
+        advice = "set run_dir to a folder that this user may write"
+        if error.errno == errno.ELOOP:
+            advice = "it is a link, through which another user's file would be written: remove it"
+        raise ConfigError([f"{error.filename or path}: {error.strerror}: {advice}"]) from error
+
+
+def _bind(path: Path) -> socket.socket | None:
+    """A name in the kernel, which stays where somebody deletes the file: a new file could be locked a second time.
+
+    None where a process that is none of ours has the name, to keep us from starting. Raises BlockingIOError.
+    """
+    name = "\0reflexd " + hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
+    unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        unix.bind(name)
+        unix.listen(1024)
+        return unix
+    except OSError:
+        unix.close()
+    if _is_ours(name):
+        raise BlockingIOError
+    return None
+
+
+def _is_ours(name: str) -> bool:
+    """Its owner runs as this user, in this container: in another one the same path is another file."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as unix:
+        try:
+            unix.connect(name)
+        except BlockingIOError:
+            return True  # asked a thousand times
+        except OSError:
+            return False  # it has ended
+        raw = unix.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    process, user, _ = _CREDENTIALS.unpack(raw)
+    return process != 0 and user in (0, os.geteuid())

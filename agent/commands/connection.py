@@ -7,7 +7,7 @@ import os
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from agent.keys import Curve, is_ipc
+from agent.keys import Curve, is_ipc, is_ipv6
 
 RETRY_NS = 500_000_000
 FORGET_NS = 3 * RETRY_NS
@@ -72,6 +72,7 @@ def _dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, curve: Curve
     """Not CONFLATE: with it a later message would overwrite a stop that was not read yet."""
     socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.IPV6, is_ipv6(endpoint))
     socket.setsockopt(zmq.IMMEDIATE, 1)
     socket.setsockopt(zmq.SNDHWM, 16)
     socket.setsockopt(zmq.RCVHWM, 2 * PENDING)

@@ -27,7 +27,7 @@ from agent.commands.peers import peers_of
 from agent.commands.server import ActuatorServer
 from agent.commands.standby import GIVE_UP_S, Device
 from agent.commands.standby_process import StandbyProcess
-from agent.keys import is_ipc
+from agent.keys import is_ipc, is_ipv6
 from drivers.base import Actuator
 
 log = logging.getLogger("reflexd.actuate")
@@ -156,6 +156,7 @@ class _Watchdog:
 def _bind(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, access: Access | None) -> zmq.Socket[bytes]:
     socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
     socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.IPV6, is_ipv6(endpoint))
     socket.setsockopt(zmq.MAXMSGSIZE, 4096)  # ZeroMQ drops the peer of a longer one
     socket.setsockopt(zmq.RCVHWM, 64)
     socket.setsockopt(zmq.SNDHWM, 64)
@@ -183,7 +184,7 @@ def run(host: Host, stop: StopSignal, watchdog_device: str = "") -> int:
     watchdog_device: path of a hardware watchdog; empty: none.
     """
     standby = StandbyProcess(host.devices, host.beats, host.use_realtime, watchdog_device)
-    standby.start([held.file.fileno() for held in host.locks])
+    standby.start([held.fileno() for held in host.locks])
     realtime.raise_file_limit()
     locked = realtime.lock_memory()
     if not locked.on:

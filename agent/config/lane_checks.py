@@ -13,7 +13,7 @@ from agent.checksums import verify_files
 from agent.commands import wire
 from agent.config.models import NAME, Config, LaneConfig
 from agent.decoders import base as decoders
-from agent.errors import PackageError
+from agent.errors import MissingPackage, PackageError, Pending, heals
 from agent.vision import reference
 from agent.yamlfile import Document, Place, unknown
 from drivers import base as drivers
@@ -50,7 +50,8 @@ def _bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
         folder = package.find(model, document.path.resolve().parent)
         verify_files(folder, package.read(folder))
     except PackageError as error:
-        yield from (f"{document.at(place)}: {line}" for line in str(error).splitlines())
+        kind = Pending if isinstance(error, MissingPackage) or heals(error) else str
+        yield from (kind(f"{document.at(place)}: {line}") for line in str(error).splitlines())
 
 
 def _bad_first_model(document: Document, place: Place, model: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError
 from agent.errors import PackageError
 from agent.files import BadFile
+from agent.isolated import python
 from agent.manifest import Manifest
 from agent.modeltools import guess
 from agent.modeltools.trial import trial
@@ -105,7 +106,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _from_child(file: Path, request: Request) -> Made:
-    command = [sys.executable, "-m", "agent.modeltools.init", str(file), json.dumps(request)]
+    command = python("agent.modeltools.init", str(file), json.dumps(request))
     try:
         child = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired as error:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import struct
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from mcap.exceptions import McapError
-from mcap.records import Channel, Message, Metadata
-from mcap.stream_reader import StreamReader
+from mcap.records import Channel, Chunk, McapRecord, Message, Metadata
+from mcap.stream_reader import StreamReader, breakup_chunk
 from mcap.writer import CompressionType, Writer
-from zstandard import ZstdError
+from zstandard import ZstdError, frame_content_size
 
 from agent.tape_format import TapeHeader
 
@@ -29,8 +31,13 @@ READ_ERRORS = (
     EOFError,
     OverflowError,
     MemoryError,
+    RecursionError,
+    AttributeError,
     struct.error,
 )
+# A few kB may expand to gigabytes: a chunk of ours has CHUNK bytes or one message, and text shrinks to a twentieth.
+MAX_RECORD = 1 << 25
+MAX_CONTENT, MAX_RATIO = 1 << 24, 50
 
 VERSION = version("reflexd")
 SCHEMA = {
@@ -129,6 +136,8 @@ class RecordingContents(NamedTuple):
 def read(path: Path, stream: IO[bytes] | None = None) -> RecordingContents:
     """Also where the end is missing, after a power cut. stream: the content, unless in path. Raises RecordingError."""
     try:
+        if not stream and not stat.S_ISREG(os.stat(path).st_mode):
+            raise RecordingError(f"{path}: not a file")  # the open of a pipe would wait for its writer
         with stream or open(path, "rb") as file:
             return _parse(path, file)
     except OSError as error:
@@ -141,12 +150,13 @@ def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
     topics: dict[int, tuple[str, list[str]]] = {}
     lost, lost_decisions, torn = 0, 0, False
     try:
-        for record in StreamReader(file, record_size_limit=1 << 28).records:
+        for record in _records(file):
             if isinstance(record, Channel):
                 topics[record.id] = record.topic.removeprefix("/"), json.loads(record.metadata["channels"])
             elif isinstance(record, Message):
                 lane, channels = topics[record.channel_id]
-                messages.append((lane, {**json.loads(record.data), "channels": channels}))
+                message = json.loads(record.data)
+                messages.append((lane, {**message, "order": message["order"], "channels": channels}))
             elif isinstance(record, Metadata) and record.name == "reflexd":
                 header = dict(record.metadata)
             elif isinstance(record, Metadata) and record.name == "lost":
@@ -159,3 +169,29 @@ def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
     if not header:
         raise RecordingError(f"{path}: not a recording of reflexd")
     return RecordingContents(header, messages, lost, torn, lost_decisions)
+
+
+def _records(file: IO[bytes]) -> Iterator[McapRecord]:
+    """Those inside chunks, too. Raises READ_ERRORS."""
+    left = MAX_CONTENT + MAX_RATIO * file.seek(0, os.SEEK_END)
+    file.seek(0)
+    for record in StreamReader(file, emit_chunks=True, record_size_limit=MAX_RECORD).records:
+        if not isinstance(record, Chunk):
+            yield record
+            continue
+        left -= _expanded(record)
+        if left < 0:
+            raise ValueError("it expands to much more than a recording of its size does")
+        yield from breakup_chunk(record)
+
+
+def _expanded(chunk: Chunk) -> int:
+    """Its size in memory, before it is expanded. Raises ValueError, ZstdError."""
+    if chunk.compression not in ("", "zstd"):
+        raise ValueError(f"a chunk is compressed by {chunk.compression[:10]!r}")
+    size = len(chunk.data)
+    if chunk.compression:  # the decoder believes the frame's own header, and the chunk's where that has no size
+        size = max(chunk.uncompressed_size, frame_content_size(chunk.data))
+    if size > MAX_RECORD:
+        raise ValueError(f"a chunk expands to {size / 1e6:.0f} MB")
+    return size

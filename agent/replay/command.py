@@ -53,15 +53,20 @@ def _read_sealed(path: Path, key: Path | None) -> RecordingContents:
         raise RecordingError(f"{path}: {error}") from error
 
 
+def _outcome(report: Report) -> str:
+    if report.differences:
+        return f"{len(report.differences)} differences"
+    return "all the same" if report.compared else "none compared: the rules look back further than its samples reach"
+
+
 def _print(path: Path, contents: RecordingContents, report: Report) -> None:
     for line in report.differences[:MAX_SHOWN]:
         click.echo(line)
     if len(report.differences) > MAX_SHOWN:
         click.echo(f"and {len(report.differences) - MAX_SHOWN} more")
     computed = f"{report.samples} samples, {report.inferences} inferences, {report.decisions} decisions"
-    outcome = f"{len(report.differences)} differences" if report.differences else "all the same"
-    click.echo(f"{path}: {computed}: {outcome}")
+    click.echo(f"{path}: {computed}: {_outcome(report)}")
     if contents.lost or contents.lost_decisions or contents.torn:
-        end = "; its end is missing" if contents.torn else ""
+        end = "; its end is missing or damaged" if contents.torn else ""
         also = f" and {contents.lost_decisions} decisions" if contents.lost_decisions else ""
         click.echo(f"{path}: {contents.lost} samples{also} were not recorded{end}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
@@ -13,7 +14,7 @@ from agent.build import rules_of
 from agent.config.models import Config
 from agent.data import Decision, Evidence
 from agent.recorder.recording import RecordingContents, RecordingError
-from agent.replay.header import read_header
+from agent.replay.header import Header, read_header
 from agent.replay.player import Player
 from agent.replay.translate import translate
 from agent.rules.scene import Scene
@@ -21,13 +22,17 @@ from drivers.base import DeviceError
 
 TOLERANCE = 1e-6  # scores of the same kernel on the same machine are equal; on another machine they need not be
 # What damaged content raises; DeviceError: a shape that no camera delivers
-DAMAGED = (LookupError, TypeError, ValueError, ArithmeticError, StopIteration, DeviceError)
+DAMAGED = (
+    *(LookupError, TypeError, ValueError, ArithmeticError, AttributeError, AssertionError, StopIteration),
+    *(RecursionError, MemoryError, struct.error, DeviceError),
+)
 
 
 class Report(NamedTuple):
-    """How much was computed again; differences: a line each."""
+    """How much was computed again; compared: samples that must be the same; differences: a line each."""
 
     samples: int
+    compared: int
     inferences: int
     decisions: int
     differences: list[str]
@@ -35,27 +40,33 @@ class Report(NamedTuple):
 
 def replay(contents: RecordingContents) -> Report:
     """Raises RecordingError, PackageError."""
+    if not contents.messages:
+        raise RecordingError("no sample is in it: there is nothing to compare")
     try:
         contents = translate(contents)
         # Of samples that were lost only the decisions are known: there is nothing to compute them from.
         known = [(lane, message) for lane, message in contents.messages if not message.get("lost")]
         messages = sorted(known, key=_order)
         lost = list(_during_losses(messages))
+        header = read_header(contents)
+        _check_models(header.models, header.beside)
+        players, warm_up = _players(dict.fromkeys(lane for lane, _ in messages), header)
     except DAMAGED as error:
-        raise RecordingError(f"damaged content: {error!r}") from error
-    header = read_header(contents)
-    _check_models(header.models, header.beside)
+        raise RecordingError(f"damaged content: {_text(error)}") from error
+    return _compare(zip(messages, lost), players, warm_up)
+
+
+def _players(lanes: Iterable[str], header: Header) -> tuple[dict[str, Player], WarmUp]:
+    """A player for each of the lanes."""
     scene = Scene(rules_of(header.config))
     for decision in header.decisions_in_force():
         scene.rules.in_force[decision.actuator] = decision
         scene.rules.number = max(scene.rules.number, decision.number)
-    lanes = dict.fromkeys(lane for lane, _ in messages)
     unknown = [lane for lane in lanes if lane not in header.config.lanes]
     if unknown:
         raise RecordingError(f"lane {unknown[0]} has samples, but the recorded configuration does not have it")
     players = {lane: Player(lane, header.config, header.beside, scene) for lane in lanes}
-    warm_up = WarmUp(header.config, list(players.values()), header.complete)
-    return _compare(zip(messages, lost), players, warm_up, len(messages))
+    return players, WarmUp(header.config, list(players.values()), header.complete)
 
 
 def _order(entry: tuple[str, dict[str, Any]]) -> int:
@@ -71,10 +82,10 @@ def _check_models(checksums: dict[str, str], beside: Path) -> None:
 
 
 def _compare(
-    messages: Iterable[tuple[tuple[str, dict[str, Any]], bool]], players: dict[str, Player], warm_up: WarmUp, count: int
+    messages: Iterable[tuple[tuple[str, dict[str, Any]], bool]], players: dict[str, Player], warm_up: WarmUp
 ) -> Report:
-    """messages: each with whether it was during a loss. count: of them."""
-    inferences = decisions = 0
+    """messages: each with whether it was during a loss."""
+    samples = inferences = decisions = compared = 0
     differences: list[str] = []
     for (lane, message), lost in messages:
         try:
@@ -82,12 +93,14 @@ def _compare(
             _previous(message)
             inferences += message["inferred"]
             decisions += len(message["decisions"])
+            samples += 1
             if warm_up.done(lane, message, lost):
+                compared += 1
                 differences += _differences(lane, message, replayed, players[lane].lane.evidence or ())
         except DAMAGED as error:
             sample = f"lane {lane}, sample {message.get('sequence', '?')}"
-            raise RecordingError(f"{sample}: damaged or of another version: {error!r}") from error
-    return Report(count, inferences, decisions, differences)
+            raise RecordingError(f"{sample}: damaged or of another version: {_text(error)}") from error
+    return Report(samples, compared, inferences, decisions, differences)
 
 
 class WarmUp:
@@ -174,3 +187,7 @@ def _labels(scores: list[tuple[str, float]]) -> str:
 
 def _listed(decisions: list[tuple[str, str, str]]) -> str:
     return "; ".join(f"{actuator} {verb} ({rule or 'rest'})" for rule, actuator, verb in decisions) or "nothing"
+
+
+def _text(error: Exception) -> str:
+    return repr(error)[:160]

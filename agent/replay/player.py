@@ -59,7 +59,8 @@ class Player:
     def play(self, message: dict[str, Any]) -> list[Decision]:
         """The decisions that follow from this sample. Damaged content raises LookupError, ValueError and the like."""
         if "readings" in message:
-            payload = np.array(message["readings"], np.float32)
+            with np.errstate(over="ignore"):  # a damaged number
+                payload = np.array(message["readings"], np.float32)
             self._fit_readings(tuple(message["channels"]))
             if message["discontinuity"]:
                 self.perception.preparation.reset()

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from agent.data import Sample
+from agent.isolated import sacrifice
 from drivers.audio._values import Arrivals, AudioOptions, DeadCheck
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, Microphone
 
@@ -23,7 +24,6 @@ MAX_READS = 16  # a program faster than this reader must not keep it from return
 STDERR_TAIL = 2000  # bytes that are kept of arecord's messages
 OVERRUN = b"overrun!!!"
 LATE_MS = 100.0  # delay of arecord by the scheduler that loses no values
-
 # Messages of arecord when it fails, and their meaning.
 BUSY = "busy, another program has it open (PipeWire, PulseAudio?): fuser -v /dev/snd/* names it"
 DENIED = "no permission: add the service's user to the group audio"
@@ -137,6 +137,7 @@ class Driver(Microphone):
             start_new_session=True,
             env={**os.environ, "LC_ALL": "C"},
         )
+        sacrifice(child.pid)
         with suppress(OSError):  # the child would inherit the lane's core, which may be reserved
             os.sched_setaffinity(child.pid, os.sched_getaffinity(os.getpid()))
         return child

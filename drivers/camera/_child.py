@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agent.data import Array
+from agent.isolated import python, sacrifice
 from drivers.camera import _decode_protocol as protocol
 
 ROOT = Path(__file__).parents[2]
@@ -109,8 +109,8 @@ class Child:
 
     def _spawn(self, outbox: int, ffmpeg: str) -> subprocess.Popen[bytes]:
         pipes = (self.memory, self.inbox, outbox)
-        return subprocess.Popen(
-            [sys.executable, "-m", "drivers.camera._decode", *map(str, pipes)],
+        child = subprocess.Popen(
+            python("drivers.camera._decode", *map(str, pipes)),
             bufsize=0,
             cwd=ROOT,
             pass_fds=pipes,
@@ -119,6 +119,8 @@ class Child:
             start_new_session=True,
             env={**os.environ, **QUIET, "OPENCV_FFMPEG_CAPTURE_OPTIONS": ffmpeg},
         )
+        sacrifice(child.pid)
+        return child
 
     def _write(self, data: bytes) -> None:
         assert self.process.stdin is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 import tty
@@ -14,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from agent.benches.programs import SENSOR_MODEL, stop
+from agent.isolated import python
 
 ON, OFF = bytes.fromhex("a00101a2"), bytes.fromhex("a00100a1")
 START_S, END_S = 60.0, 20.0
@@ -95,7 +95,7 @@ class Site:
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")]),
         }
-        arguments = [sys.executable, "-m", "agent", command, "-c", str(self.path)]
+        arguments = python("agent", command, "-c", str(self.path))
         return subprocess.Popen(arguments, env=environment, stdout=self.log, stderr=self.log)
 
     def close(self, *processes: subprocess.Popen[bytes]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import getpass
 import json
 import re
-import sys
 from collections.abc import Iterator, Mapping
 
 from agent.box import realtime
 from agent.field import status
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check
+from agent.isolated import python
 
 UNIT = "sudo systemctl edit reflexd: [Service] {}; then: sudo systemctl restart reflexd"
 
@@ -38,7 +38,7 @@ def _user() -> str:
 
 
 def _attempt(box: Box) -> Mapping[str, bool]:
-    stdout = box.tool([sys.executable, "-m", "agent.field.checks.rights"])
+    stdout = box.tool(python("agent.field.checks.rights"))
     try:
         rights: Mapping[str, bool] = json.loads(stdout or "{}")
     except ValueError:

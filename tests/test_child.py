@@ -1,0 +1,97 @@
+"""Child processes of the daemon: stopped, in the way of one another, asked too much."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from agent import metrics
+from agent.benches.programs import free_port
+from tests.processes import Cell, Process, arm
+from tests.test_metrics import fetch
+from tests.waiting import until
+
+MODULES = ("agent.metrics", "agent.recorder.recorder")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Any:
+    """(cell, daemon, port of its metrics), running."""
+    port = free_port()
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        daemon = cell.run(cell.write(metrics={"port": port}, state_dir=str(tmp_path / "state")))
+        daemon.wait_for("runs: lanes")
+        until(lambda: "reflexd_lane_running" in fetch(port), daemon.log.read_text)
+        yield cell, daemon, port
+
+
+def child(daemon: Process, module: str) -> psutil.Process:
+    return until(lambda: next((c for c in psutil.Process(daemon.popen.pid).children() if module in c.cmdline()), None))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_kind_a_stopped_child_does_not_hold_the_daemon(served: tuple[Cell, Process, int], module: str) -> None:
+    """It is continued, and so also writes what it has: SIGTERM alone would wait for SIGCONT."""
+    _, daemon, _ = served
+    process = child(daemon, module)
+    process.send_signal(signal.SIGSTOP)
+    assert daemon.stop() == 0
+    until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "the child's end")
+
+
+def test_kind_a_port_that_is_taken_is_reported_once(tmp_path: Path) -> None:
+    with socket.socket() as other, Cell(tmp_path, {"arm": arm()}) as cell:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        daemon = cell.run(cell.write(metrics={"port": port}, recorder={"enabled": False}))
+        daemon.wait_for(f"cannot listen at 127.0.0.1 port {port}: Address already in use")
+        cell.wait_for_count("arm", "samples", cell.counts("arm")["samples"] + 5000)  # it has tried again meanwhile
+        other.close()
+        until(lambda: "reflexd_lane_running" in fetch(port), "metrics once the port is free")
+        assert len(daemon.lines("metrics: cannot listen")) == 1
+        assert "Traceback" not in daemon.text and not daemon.lines("agent.metrics ended")
+
+
+def test_kind_clients_without_a_request_are_bounded(served: tuple[Cell, Process, int]) -> None:
+    _, daemon, port = served
+    process = child(daemon, "agent.metrics")
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(4 * metrics.MAX_CONNECTIONS)]
+
+    def open_connections() -> int:
+        return sum(connection.status == psutil.CONN_ESTABLISHED for connection in process.net_connections("tcp"))
+
+    until(lambda: open_connections() <= metrics.MAX_CONNECTIONS + 1, lambda: f"{open_connections()} connections")
+    assert "reflexd_lane_running" in fetch(port)
+    for client in clients:
+        client.close()
+
+
+def test_metrics_are_served_at_an_ipv6_address(tmp_path: Path) -> None:
+    port = free_port()
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        daemon = cell.run(cell.write(metrics={"port": port, "host": "::1"}, recorder={"enabled": False}))
+
+        def answers() -> bool:
+            try:
+                with socket.create_connection(("::1", port), 5) as client:
+                    client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+                    return b"good" in client.recv(1 << 16) + client.recv(1 << 16)
+            except OSError:
+                return False
+
+        until(answers, lambda: daemon.text)
+
+
+def test_a_child_that_ends_again_and_again_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    from agent.box.child import STEADY_S, ChildProcess
+
+    process = ChildProcess("agent.metrics", advice="why?")
+    for code, lasted_s in ((1, 0.1), (1, 0.1), (-9, 0.1), (-9, 0.1), (-9, STEADY_S + 1)):
+        process._log_end(code, lasted_s)
+    assert [record.args[1] for record in caplog.records if isinstance(record.args, tuple)] == [1, -9, -9]

@@ -1,0 +1,90 @@
+"""Where a daemon keeps its files: never where another user could; a folder that was deleted stays locked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from agent.box import folders
+from agent.box.lockfile import lock
+from agent.errors import ConfigError, heals
+from agent.ledger import Ledger
+from tests.processes import Cell, arm
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a folder of another user needs root")
+
+
+@pytest.fixture
+def fallback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In place of /tmp/reflexd-UID."""
+    folder = tmp_path / "reflexd-1"
+    monkeypatch.setattr(folders, "_fallback", lambda: folder)
+    return folder
+
+
+def test_the_fallback_is_for_its_owner_alone(fallback: Path) -> None:
+    fallback.mkdir(0o755)  # as versions before did
+    with_lock = lock(fallback / "reflexd/reflexd.lock", "taken")
+    assert (fallback / "reflexd").is_dir() and fallback.stat().st_mode & 0o777 == 0o700
+    with_lock.release()
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "writable", pytest.param("foreign", marks=needs_root)])
+def test_kind_a_fallback_that_another_user_could_have_made_is_refused(
+    fallback: Path, tmp_path: Path, kind: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "reflexd").mkdir()
+    (secret / "reflexd/reflexd.lock").write_text("precious")
+    if kind == "link":
+        fallback.symlink_to(secret)
+    elif kind == "file":
+        fallback.write_text("")
+    else:
+        fallback.mkdir()
+        fallback.chmod(0o777 if kind == "writable" else 0o700)
+        os.chown(fallback, 12345 if kind == "foreign" else os.geteuid(), -1)
+    for attempt in (lambda: lock(fallback / "reflexd/reflexd.lock", "taken"), lambda: folders._checked(fallback)):
+        with pytest.raises(ConfigError) as refused:
+            attempt()
+        (line,) = refused.value.mistakes
+        assert str(fallback) in line and "remove it" in line and not heals(refused.value)
+    assert list(secret.rglob("*")) == [secret / "reflexd", secret / "reflexd/reflexd.lock"]
+
+
+@pytest.mark.parametrize("name", ["reflexd.lock", "arm.new"])
+def test_kind_nothing_is_written_through_a_link(tmp_path: Path, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / name).symlink_to(victim)
+    with pytest.raises((ConfigError, OSError), match="link"):
+        if name.endswith(".lock"):
+            lock(tmp_path / name, "taken")
+        else:
+            Ledger(tmp_path / "arm.ledger", "arm", 1.0)
+    assert victim.read_text() == "precious"
+
+
+def test_kind_a_second_host_does_not_start_where_run_dir_was_deleted(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        first = cell.actuate()
+        shutil.rmtree(cell.run_dir)
+        second = cell.start("actuate", "-c", str(cell.write()))
+        assert second.exit_code() == 1
+        assert "another 'reflexd actuate'" in second.text and "Traceback" not in second.text
+        assert first.stop() == 0
+        cell.actuate()
+
+
+def test_two_paths_do_not_share_a_lock(tmp_path: Path) -> None:
+    first, second = lock(tmp_path / "a/reflexd.lock", "taken"), lock(tmp_path / "b/reflexd.lock", "taken")
+    with pytest.raises(ConfigError, match="taken") as refused:
+        lock(tmp_path / "a/reflexd.lock", "taken")
+    assert heals(refused.value), "the other one may end"
+    first.release()
+    lock(tmp_path / "a/reflexd.lock", "taken").release()
+    second.release()
