@@ -53,9 +53,9 @@ def test_the_slope_is_that_after_the_start() -> None:
 
 def test_decisions_without_a_known_outcome_are_counted() -> None:
     counts = {"decisions": 10, "sent": 9, "undelivered": 1, "applied": 6, "refused": 2, "unacknowledged": 1}
-    assert faults._uncounted(counts) == 0
-    assert faults._uncounted({**counts, "applied": 5}) == 1
-    assert faults._uncounted({**counts, "undelivered": 0}) == 1
+    assert faults.uncounted(counts) == 0
+    assert faults.uncounted({**counts, "applied": 5}) == 1
+    assert faults.uncounted({**counts, "undelivered": 0}) == 1
 
 
 def test_a_fault_is_read_from_the_daemons_log() -> None:

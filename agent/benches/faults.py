@@ -66,7 +66,7 @@ def measure(times: int, seed: int, short: bool = False) -> dict[str, Any]:
         "lanes": len(lanes),
         "fewest_of_a_kind": min(per_lane.values()),
         "lanes_not_recovered": [snapshot.lane for snapshot in snapshots if snapshot.state != "running"],
-        "decisions_uncounted": sum(_uncounted(snapshot.counts) for snapshot in snapshots),
+        "decisions_uncounted": sum(uncounted(snapshot.counts) for snapshot in snapshots),
         "decisions": sum(snapshot.counts["decisions"] for snapshot in snapshots),
         "silences": len(late),
         "safe_too_late": int((late > SLACK_MS).sum()),
@@ -131,7 +131,7 @@ def _read_log(stream: Any, faults: list[Fault]) -> None:
             faults.append(Fault(lane.decode(), kind.decode(), int(hours) * 3600 + int(minutes) * 60 + float(seconds)))
 
 
-def _uncounted(counts: dict[str, int]) -> int:
+def uncounted(counts: dict[str, int]) -> int:
     """Decisions whose outcome the ledger does not have."""
     not_sent = counts["decisions"] - counts["sent"] - counts["undelivered"]
     unanswered = counts["sent"] - counts["applied"] - counts["refused"] - counts["unacknowledged"]

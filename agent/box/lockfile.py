@@ -47,7 +47,10 @@ class lock:
         return self._file
 
     def release(self) -> None:
-        os.close(self._file)
+        """Once or more often."""
+        fd, self._file = self._file, -1
+        if fd >= 0:
+            os.close(fd)
         if self._name:
             self._name.close()
 
