@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import traceback
 
 EXIT_RETRY, EXIT_CONFIG = 1, 2  # systemd restarts after 1, a bug or what can heal by itself, and not after 2
 
@@ -36,6 +35,8 @@ def main() -> None:
 
 def _explain(error: Exception) -> tuple[str, int]:
     """The text for the person, of a bug its traceback, and the exit code."""
+    import traceback
+
     import click
 
     from agent import redact
@@ -61,8 +62,12 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _leave_folder() -> None:
-    """`python -m agent` puts the current folder first on the path: only where this program is there itself."""
-    if sys.path and sys.path[0] != os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
+    """`python -m agent` puts the current folder first on the path: only where this program is there itself.
+
+    A program of `isolated.python` has left it already: its first folder is one of PYTHONPATH.
+    """
+    isolated = sys.orig_argv[1:2] == ["-c"]
+    if not isolated and sys.path and sys.path[0] != os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
         del sys.path[0]
 
 

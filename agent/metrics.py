@@ -184,13 +184,18 @@ async def serve(run_dir: Path, host: str, port: int) -> None:
     server = runner.server
     assert server is not None
 
-    def accept() -> asyncio.Protocol:
+    def close_oldest() -> None:
         for connection in server.connections[:-MAX_CONNECTIONS]:
             connection.force_close()
+
+    def accept() -> asyncio.Protocol:
+        close_oldest()
         return server()
 
     await _listen(accept, host, port)
-    await asyncio.Event().wait()
+    while True:  # those of one burst are accepted together, before any of them is counted
+        await asyncio.sleep(GATHER_S)
+        close_oldest()
 
 
 async def _listen(accept: Callable[[], asyncio.Protocol], host: str, port: int) -> None:

@@ -51,7 +51,8 @@ def remember(secrets: Iterable[str]) -> None:
 def _spellings(secret: str) -> set[str]:
     """As it stands in a URL, in a path, in JSON and in Python's quotes, too."""
     encoded = {unquote(secret), quote(secret, ""), quote(secret)}
-    return {secret, str(Path(secret)), repr(secret)[1:-1], json.dumps(secret)[1:-1]} | encoded
+    quoted = {repr(secret)[1:-1], *(json.dumps(secret, ensure_ascii=plain)[1:-1] for plain in (True, False))}
+    return {secret, str(Path(secret))} | quoted | encoded
 
 
 def message(raw: str) -> str:
@@ -139,7 +140,7 @@ def secrets(value: Any, name: str = "") -> Iterator[str]:
     elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
         if _is_secret(name, str(value)):
             yield str(value)
-        elif isinstance(value, str) and "://" in value:
+        if isinstance(value, str) and "://" in value:  # also a URL of 40 characters, which looks like a key
             yield from _url_secrets(value)
 
 

@@ -18,6 +18,7 @@ from agent.yamlfile import Document, Place, YamlError
 EXPECTED = "Input should be "  # the beginning of pydantic's messages
 SECRET = re.compile("url|password|secret|token|key")  # values that do not belong in a message
 HARMLESS = re.compile(r"[\w .,%+-]{0,60}")  # no URL, and no password of the better sort
+FILES, PATH = ("file", "golden"), re.compile(r"[\w .,%+/-]{0,60}")  # in a package: shown with its folders, but no URL
 KEY = re.compile(r"[\w.-]{1,64}")
 
 
@@ -91,7 +92,7 @@ def _dotted(place: Place) -> str:
 def _sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefix: Place = ()) -> str:
     name = _dotted(prefix + place)
     if error["type"] == "extra_forbidden":
-        return _unknown_key(place, error["input"], _fields_at(model, place[:-1]), prefix)
+        return _unknown_key(place, error["input"], fields_at(model, place[:-1]), prefix)
     if error["type"] == "missing":
         return f"'{name}' is missing"
     expected: str = error["msg"].removeprefix("Value error, ").replace(EXPECTED, "expected ")
@@ -119,11 +120,12 @@ def _actual(value: Any, key: str) -> str:
     """The value in the file, where it is a plain one and may be shown."""
     if value is None:
         return ", found nothing"
-    plain = HARMLESS.fullmatch(value) if isinstance(value, str) else isinstance(value, (int, float))
+    harmless = PATH if key in FILES else HARMLESS
+    plain = harmless.fullmatch(value) if isinstance(value, str) else isinstance(value, (int, float))
     return f", found {value!r}" if plain and not SECRET.search(key) else ""
 
 
-def _fields_at(model: Any, place: Place) -> list[str]:
+def fields_at(model: Any, place: Place) -> list[str]:
     """Names of the keys that are valid at a place."""
     for step in place:
         model = _inner(model, step)

@@ -66,7 +66,9 @@ def test_a_bug_in_an_actuator(tmp_path: Path) -> None:
         assert host.exit_code() == 1
         assert host.lines("actuator robot: a bug in its thread")
         assert "KeyError: 'a bug'" in host.text
-        assert cell.verbs() == ["safe", "run", "safe"]
+        host.wait_for_standby("the standby takes over: 'reflexd actuate'")
+        host.wait_for_standby("actuator robot is safe: by the standby")
+        assert cell.verbs() == ["safe", "run", "safe", "safe"], "by its own thread, and once more by the standby"
         assert daemon.popen.poll() is None
 
 

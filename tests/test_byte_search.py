@@ -25,7 +25,7 @@ def test_the_search_finds_hidden_input(tmp_path: Path) -> None:
     wanted = inputs.marks()
     least = frame.tobytes()[5003 : 5003 + RUN + STEP - 1]
     coded = base64.b64encode(frame[30].tobytes()).decode()
-    message = {"sequence": 1, "inputs": [{"data": coded}], "evidence": [], "decisions": []}
+    message = {"order": 1, "sequence": 1, "inputs": [{"data": coded}], "evidence": [], "decisions": []}
     with open(tmp_path / "a.mcap", "wb") as file:
         written = Recording(file, {"config": "{}"})
         written.add(TapeHeader("yard", [], [], []), message, 1)

@@ -277,9 +277,11 @@ def test_kind_a_configuration_without_c(tmp_path: Path, name: str) -> None:
         "doctor": ["--help"],
         "diag": ["--help"],
     }
-    run = CliRunner().invoke(cli, [name, str(path), *more.get(name, [])])
+    run = CliRunner().invoke(cli, [name, str(path), *more.get(name, [])], standalone_mode=name != "check")
     assert "unexpected extra argument" not in run.output.lower()
-    if name in ("run", "actuate", "check", "zones", "view"):
+    if name == "check":
+        assert run.return_value == 2 and "unknown key 'nonsense'" in run.stderr
+    if name in ("run", "actuate", "zones", "view"):
         assert isinstance(run.exception, ConfigError) and "unknown key 'nonsense'" in str(run.exception)
     twice = CliRunner().invoke(cli, [name, str(path), "-c", "other.yaml", *more.get(name, [])])
     assert "--help" in more.get(name, []) or "two configurations" in twice.output

@@ -12,6 +12,7 @@ import pytest
 
 from agent import metrics
 from agent.benches.programs import free_port
+from agent.box.child import LAST_PAUSE_S, ChildProcess
 from tests.processes import Cell, Process, arm
 from tests.test_metrics import fetch
 from tests.waiting import until
@@ -75,6 +76,7 @@ def test_kind_clients_without_a_request_are_bounded(served: tuple[Cell, Process,
 def test_metrics_are_served_at_an_ipv6_address(tmp_path: Path) -> None:
     port = free_port()
     with Cell(tmp_path, {"arm": arm()}) as cell:
+        cell.actuate()  # without it the box is degraded
         daemon = cell.run(cell.write(metrics={"port": port, "host": "::1"}, recorder={"enabled": False}))
 
         def answers() -> bool:
@@ -88,10 +90,15 @@ def test_metrics_are_served_at_an_ipv6_address(tmp_path: Path) -> None:
         until(answers, lambda: daemon.text)
 
 
-def test_a_child_that_ends_again_and_again_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    from agent.box.child import STEADY_S, ChildProcess
-
+def test_a_child_that_ends_again_and_again_is_logged_until_the_pause_is_at_its_longest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    longest = LAST_PAUSE_S
     process = ChildProcess("agent.metrics", advice="why?")
-    for code, lasted_s in ((1, 0.1), (1, 0.1), (-9, 0.1), (-9, 0.1), (-9, STEADY_S + 1)):
-        process._log_end(code, lasted_s)
-    assert [record.args[1] for record in caplog.records if isinstance(record.args, tuple)] == [1, -9, -9]
+    ends = [(1, 0.0), (1, 0.25), (1, 0.5), (1, longest), (1, longest), (1, longest), (-9, longest), (-9, longest)]
+    for code, pause in [*ends, (-9, 0.0), (-9, longest)]:
+        process._log_end(code, pause)
+    lines = [(record.args[1], record.args[3]) for record in caplog.records if isinstance(record.args, tuple)]
+    last = f"in {longest:g} s"
+    assert lines[:5] == [(1, "at once"), (1, "in 0.25 s"), (1, "in 0.5 s"), (1, last), (-9, last)]
+    assert lines[5:] == [(-9, "at once"), (-9, last)], "one that lived for a while begins anew"

@@ -55,6 +55,7 @@ def test_daily_activity_leads_to_no_call(clip: str) -> None:
 
 
 @pytest.mark.whole
+@pytest.mark.timeout(600)  # a clip of 136 s, every frame inferred
 def test_six_persons_appear_and_leave() -> None:
     """Times read off the clip by eye: in the picture from .. until, seconds."""
     visible = [(6.4, 20), (23.1, 45), (50.6, 70), (74.8, 87), (92.7, 120), (123.9, 136)]

@@ -39,7 +39,7 @@ def one_line(ended: Ended) -> None:
     assert ended.megabytes < MEGABYTES, ended
 
 
-def recording(path: Path, messages: int = 1, **header: str) -> bytes:
+def recording(path: Path, /, messages: int = 1, **header: str) -> bytes:
     """A file with a header that is valid, and messages that are not complete."""
     plain = {
         "config": "{}",
@@ -49,10 +49,11 @@ def recording(path: Path, messages: int = 1, **header: str) -> bytes:
         "lost_before": "0",
         "version": "0.2.0",
     }
-    file = Recording(path, {**plain, **header})
-    for number in range(messages):
-        file.add(TapeHeader("arm", ["a"], [], []), {"order": number, "sequence": number}, 1)
-    file.close()
+    with open(path, "wb") as file:
+        made = Recording(file, {**plain, **header})
+        for number in range(messages):
+            made.add(TapeHeader("arm", ["a"], [], []), {"order": number, "sequence": number}, 1)
+        made.close()
     return path.read_bytes()
 
 

@@ -127,5 +127,14 @@ def test_short_memory_is_one_line(tmp_path: Path) -> None:
     for error in (MemoryError(), RuntimeError("can't start new thread")):
         text, code = _explain(error)
         assert code == 1 and "short of memory" in text
-    assert _explain(ValueError("a bug")) == ("", None)
     assert json.dumps(_explain(OSError(errno.ENOSPC, "No space left on device"))[1]) == "1"
+
+
+def test_a_bug_has_its_traceback_and_may_heal() -> None:
+    from agent.__main__ import _explain
+
+    try:
+        raise ValueError("a bug")
+    except ValueError as error:
+        text, code = _explain(error)
+    assert code == 1 and text.startswith("Traceback") and text.endswith("ValueError: a bug\n")

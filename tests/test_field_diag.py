@@ -176,7 +176,7 @@ def test_kind_recordings_are_packed_only_when_asked_for_and_it_says_what_they_sh
     """The newest that is small enough: by the counter in its name, whatever the clock said."""
     folder = tmp_path / "state/recordings"
     folder.mkdir(parents=True)
-    pictures = {"sequence": 1, "inputs": [{"data": ""}], "evidence": [], "decisions": []}
+    pictures = {"order": 1, "sequence": 1, "inputs": [{"data": ""}], "evidence": [], "decisions": []}
     names = (
         "box-20990101T000000.000.mcap",
         "box-00000001_20990101T000000.000.mcap",

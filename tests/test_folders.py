@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from agent.box import folders
+from agent.box import folders, private
 from agent.box.lockfile import lock
 from agent.errors import ConfigError, heals
-from agent.ledger import Ledger
+from agent.ledger import Ledger, read, snapshot
 from tests.processes import Cell, arm
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a folder of another user needs root")
@@ -56,17 +57,44 @@ def test_kind_a_fallback_that_another_user_could_have_made_is_refused(
     assert list(secret.rglob("*")) == [secret / "reflexd", secret / "reflexd/reflexd.lock"]
 
 
-@pytest.mark.parametrize("name", ["reflexd.lock", "arm.new"])
-def test_kind_nothing_is_written_through_a_link(tmp_path: Path, name: str) -> None:
-    victim = tmp_path / "victim"
-    victim.write_text("precious")
-    (tmp_path / name).symlink_to(victim)
-    with pytest.raises((ConfigError, OSError), match="link"):
-        if name.endswith(".lock"):
-            lock(tmp_path / name, "taken")
-        else:
-            Ledger(tmp_path / "arm.ledger", "arm", 1.0)
-    assert victim.read_text() == "precious"
+@pytest.fixture
+def victim(tmp_path: Path) -> Iterator[Path]:
+    """A file of somebody else, which is as it was at the end."""
+    file = tmp_path / "victim"
+    file.write_text("precious")
+    file.chmod(0o644)
+    yield file
+    assert file.read_text() == "precious" and file.stat().st_mode & 0o777 == 0o644
+
+
+def test_kind_nothing_is_written_through_a_link(tmp_path: Path, victim: Path) -> None:
+    (tmp_path / "reflexd.lock").symlink_to(victim)
+    with pytest.raises(ConfigError, match="link"):
+        lock(tmp_path / "reflexd.lock", "taken")
+
+
+@pytest.mark.parametrize("name", ["arm.ledger.new", "arm.ledger"])
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_kind_no_ledger_is_written_through_a_link(
+    tmp_path: Path, victim: Path, name: str, link: Callable[[Path, Path], None]
+) -> None:
+    """The link goes, and a file of our own takes its place."""
+    link(victim, tmp_path / name)
+    made = Ledger(tmp_path / "arm.ledger", "arm", 1.0)
+    made.count[0] += 1
+    assert read(tmp_path / "arm.ledger").counts == snapshot(made.memory).counts
+    assert not (tmp_path / "arm.ledger").is_symlink() and (tmp_path / "arm.ledger").stat().st_nlink == 1
+    assert not (tmp_path / "arm.ledger.new").exists()
+    made.close()
+
+
+def test_kind_a_link_that_is_made_meanwhile_is_refused(tmp_path: Path, victim: Path) -> None:
+    """Between the removal of an unfinished file and its creation."""
+    for link in (os.symlink, os.link):
+        link(victim, tmp_path / "again")
+        with pytest.raises(FileExistsError):
+            private.create(tmp_path / "again")
+        (tmp_path / "again").unlink()
 
 
 def test_kind_a_second_host_does_not_start_where_run_dir_was_deleted(tmp_path: Path) -> None:

@@ -372,8 +372,10 @@ def test_a_device_that_fails_is_a_fault_and_comes_back_safe(make, kind, caplog):
 def test_a_device_that_is_missing_at_start_is_opened_later(make):
     belt = make(**with_fault("unplug", 0.0, 0.3))
     assert belt.request(verb="run") == "fault"
-    until(lambda: belt.request(verb="run") == "applied")
-    assert belt.verbs == ["stop", "run"]
+    for _ in range(20):  # at once: what the device does makes no stranger of a good sender
+        assert belt.request(verb="run") in ("fault", "applied", "repeated")
+    until(lambda: belt.request(verb="run") in ("applied", "repeated"))
+    assert belt.verbs == ["stop", "run"] and not belt.server.counts["flood"]
 
 
 def test_a_driver_call_that_does_not_return_is_detected(make):

@@ -162,6 +162,13 @@ def test_kind_a_path_that_leads_out_of_the_package(copy: Path, key: str, path: s
     assert "sha256" not in message
 
 
+@pytest.mark.parametrize("key", ["file", "golden"])
+def test_kind_a_path_that_is_a_url_with_a_password_is_not_shown(copy: Path, key: str) -> None:
+    change(copy, **{key: "//admin:Zq1@192.0.2.7/../model"})
+    message = refusal(copy)
+    assert f"'{key}': expected a file in the package's folder" in message and "Zq1" not in message
+
+
 def test_every_file_that_is_read_has_its_sha256(copy: Path) -> None:
     with np.load(copy / "golden.npz") as arrays:
         np.savez(copy / "golden.npz", **arrays)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +13,28 @@ import psutil
 import pytest
 
 from agent.benches.programs import free_port
+from agent.isolated import python
 from agent.package import BUNDLED
-from tests.processes import Cell, arm, camera, needs_pictures
+from tests.processes import Cell, arm, camera, needs_pictures, robot
 from tests.shared import ROOT
 from tests.waiting import until
 
 MARK = "code-of-the-folder-ran"
 # Names that the program and its libraries import, each in some process of its own.
-NAMES = ("click", "zipfile", "numpy", "cv2", "json", "runpy", "pkgutil", "zmq", "pydantic", "agent", "drivers")
+NAMES = (
+    "click",
+    "zipfile",
+    "numpy",
+    "cv2",
+    "json",
+    "traceback",
+    "runpy",
+    "pkgutil",
+    "zmq",
+    "pydantic",
+    "agent",
+    "drivers",
+)
 REFLEXD = Path(sys.executable).with_name("reflexd")
 
 
@@ -54,6 +69,80 @@ def test_kind_code_beside_the_user_does_not_run(tmp_path: Path, downloads: Path,
     assert "Traceback" not in ended.stderr
     if command[0] == "model":
         assert (downloads / "made/manifest.yaml").is_file(), ended.stderr
+
+
+OURS = """\
+from drivers.actuator.log import Driver, Options
+import sys
+if __name__ == "__main__":
+    print(sys.argv[1:], __file__)
+"""
+STARTS = {
+    "reflexd": [str(REFLEXD)],
+    "python -m agent": [sys.executable, "-m", "agent"],
+    "a child process": python("agent"),
+}
+
+
+@pytest.fixture(params=["first", "second"])
+def ours(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A driver of one's own: its folder is one of PYTHONPATH, and not the current one."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'first'}:{tmp_path / 'second'}:{ROOT}")
+    folder = tmp_path / str(request.param) / "ours"
+    folder.mkdir()
+    (folder / "belt.py").write_text(OURS)
+    return folder
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_driver_in_pythonpath_is_found_however_a_program_starts(
+    tmp_path: Path, downloads: Path, ours: Path, start: str
+) -> None:
+    if start == "reflexd" and not REFLEXD.exists():
+        pytest.skip("reflexd is not installed here")
+    (downloads / "agent.py").unlink()  # `python -m agent` would run this one: no program can prevent that
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        cell.config["actuators"] = {"robot": robot({"driver": "ours.belt", "path": str(cell.record)})}
+        command = [*STARTS[start], "check", "-c", str(cell.write())]
+        ended = subprocess.run(command, cwd=downloads, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0 and not (tmp_path / MARK).exists(), ended.stdout + ended.stderr
+
+
+def test_a_module_in_pythonpath_is_found_by_every_child_process(ours: Path, downloads: Path) -> None:
+    ended = subprocess.run(python("ours.belt", "1"), cwd=downloads, capture_output=True, text=True, timeout=120)
+    assert ended.stdout.strip() == f"['1'] {ours / 'belt.py'}", ended.stderr
+
+
+def test_a_driver_in_pythonpath_is_found_by_the_daemon_its_reload_the_host_and_its_standby(
+    tmp_path: Path, downloads: Path, ours: Path
+) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell, open(tmp_path / "log", "wb") as log:
+        cell.config["actuators"] = {"robot": robot({"driver": "ours.belt", "path": str(cell.record)})}
+        path = cell.write()
+        host, daemon = (
+            subprocess.Popen(python("agent", name, "-c", str(path)), cwd=downloads, stdout=log, stderr=log)
+            for name in ("actuate", "run")
+        )
+
+        def logged(part: str) -> None:
+            until(lambda: part in (tmp_path / "log").read_text(), lambda: (tmp_path / "log").read_text())
+
+        try:
+            logged("runs: lanes arm")
+            cell.wait_for("run")
+            cell.config["lanes"]["arm"]["source"]["rate_hz"] = 200  # type: ignore[index]
+            cell.write()
+            daemon.send_signal(signal.SIGHUP)
+            logged("configuration reloaded")
+            host.kill()
+            logged("actuator robot is safe: by the standby")
+        finally:
+            for process in (host, daemon):
+                process.kill()
+                process.wait()
+        assert not (tmp_path / MARK).exists()
 
 
 @needs_pictures

@@ -138,7 +138,7 @@ def test_the_public_model_finds_cats_and_dogs_where_the_ssd_does() -> None:
 def test_model_init_recognises_it() -> None:
     pytest.importorskip("onnxruntime")
     text = make_manifest(PUBLIC / "object_detection_nanodet_2022nov_int8.onnx", Request()).text
-    assert "decoder: nanodet" in text and text.count("class-") == 80
+    assert 'decoder: "nanodet"' in text and text.count("class-") == 80
 
 
 def overlap(a: Array, b: Array) -> float:

@@ -19,10 +19,9 @@ from agent.backends.base import Engine
 from agent.benches.programs import free_port
 from agent.build import make_lane, rules_of
 from agent.commands import wire
-from agent.commands.wire import unpack
 from agent.config.load import load_config
 from agent.config.models import Config
-from agent.data import Array
+from agent.data import Ack, Array, Command
 from agent.field.checks import timers
 from agent.recorder import recording
 from agent.rules.scene import Scene
@@ -258,11 +257,23 @@ def test_no_picture_and_no_sound_leaves(name: str, tmp_path_factory: Any, monkey
 
 
 def check_sizes(scene: RunningScene) -> None:
-    """On the wire only commands, answers and good-byes; of a frame at most a kilobyte is recorded as evidence."""
+    """On the wire only the four kinds of message; of a frame at most a kilobyte is recorded as evidence."""
     bodies = [body for direction in scene.tap.directions for body in frames(bytes(direction))]
-    kinds = {type(unpack(body)).__name__ for body in bodies}  # raises at anything else
-    assert {"Command", "Ack"} <= kinds <= {"Command", "Ack", "tuple"} and max(map(len, bodies)) <= wire.COMMAND_BYTES
-    messages = [message for _, message in scene.messages()]
-    sizes = {len(json.dumps({key: message[key] for key in ("evidence", "decisions")})) for message in messages}
+    messages = [wire.unpack(body) for body in bodies]  # raises at anything else
+    assert {Command, Ack, wire.Hello} <= set(map(type, messages)) <= {Command, Ack, wire.Hello, wire.Goodbye}
+    assert max(map(len, bodies)) <= wire.COMMAND_BYTES
+    check_greetings(scene, messages, bodies)
+    recorded = [message for _, message in scene.messages()]
+    sizes = {len(json.dumps({key: message[key] for key in ("evidence", "decisions")})) for message in recorded}
     assert 50 < max(sizes) <= EVIDENCE
-    assert not any(message.get("inputs") for message in messages)
+    assert not any(message.get("inputs") for message in recorded)
+
+
+def check_greetings(scene: RunningScene, messages: list[Any], bodies: list[bytes]) -> None:
+    """Hello and good-bye name a lane and the daemon's session, the same bytes each time: no room for a sample."""
+    (session,) = {message.session for message in messages if isinstance(message, Command)}
+    nodes = {f"{scene.config.node}/{lane}" for lane in scene.config.lanes}
+    assert {message.node for message in messages if isinstance(message, Command)} <= nodes
+    for kind, pack in ((wire.Hello, wire.pack_hello), (wire.Goodbye, wire.pack_goodbye)):
+        sent = {body for body, message in zip(bodies, messages, strict=True) if isinstance(message, kind)}
+        assert sent <= {pack(node, session) for node in nodes}

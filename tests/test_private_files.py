@@ -128,7 +128,8 @@ def test_a_rule_that_decides_without_end_ends_its_clips(tmp_path: Path) -> None:
     given = settings.ClipSettings(rules=["always"], before_s=1, after_s=1, files=10, seal="")
     clips = EventClips(given, tmp_path, "box", {"config": "{}"})
     for second in range(200):
-        message = {"t_capture": second * 1_000_000_000, "sequence": second, "decisions": [{"rule": "always"}]}
+        message = {"t_capture": second * 1_000_000_000, "order": second, "sequence": second}
+        message |= {"decisions": [{"rule": "always"}]}
         clips.add(ClipMessage(TapeHeader("arm", [], [], []), message, second, 100))
     times = [[message["t_capture"] for _, message in read(path).messages] for path in sorted(tmp_path.iterdir())]
     assert len(times) == 3 and all(60e9 <= clip[-1] - clip[0] <= 62e9 for clip in times)

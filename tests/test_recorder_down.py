@@ -82,6 +82,8 @@ def test_samples_beyond_the_tape_are_lost_counted_and_said_and_no_decision_is(ce
     assert sum(recording.lost for recording in contents(cell)) > 1000
     check_complete(cell)
     for path in files(cell.folder / "state"):
+        if not read(path).messages:
+            continue  # the recorder was stopped before it wrote a sample
         code, text = replayed(path)
         assert code == 0, text
 

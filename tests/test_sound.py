@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from agent import package
 from agent.backends.base import Tensor
+from agent.checksums import digest
 from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError
@@ -177,11 +178,13 @@ def test_a_group_has_the_highest_score_of_its_labels_and_others_are_not_reported
     assert decoder([np.array([[0.9, 0.1, 0.1, 0.1]], np.float32)]) == []
 
 
-def test_a_group_accepts_values_that_are_not_finite() -> None:
+def test_a_group_without_a_value_is_not_reported_and_an_infinite_one_is_refused() -> None:
     decoder = grouped({"glass": ["Glass", "Shatter"]})
     assert decoder([np.full((1, 4), np.nan, np.float32)]) == []
     assert [finding.score for finding in decoder([np.array([[0, 0, np.nan, 0.5]], np.float32)])] == [0.5]
-    assert [finding.score for finding in decoder([np.full((1, 4), np.inf, np.float32)])] == [1.0]
+    assert decoder([np.full((1, 4), -np.inf, np.float32)]) == []
+    with pytest.raises(DecoderError, match="a score of inf is no probability"):
+        decoder([np.array([[0, 0, 0.5, np.inf]], np.float32)])
 
 
 def test_a_group_of_unknown_labels_is_refused() -> None:
@@ -207,7 +210,7 @@ def ear(tmp_path: Path) -> Path:
     folder = tmp_path / "ear"
     folder.mkdir()
     (folder / "ear.tflite").write_bytes(b"ear")
-    sha256 = package.digest(folder / "ear.tflite")
+    sha256 = digest(folder / "ear.tflite")
     return write(
         folder, {**MANIFEST, "sha256": sha256, "labels": LABELS, "options": {"groups": {"scream": ["Screaming"]}}}
     )

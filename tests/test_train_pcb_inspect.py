@@ -207,7 +207,10 @@ def test_touching_cells_of_two_labels_are_one_box():
     decoder = decoders.make("grid", ["open", "spur"], {"one_label": True, "threshold": 0.6}, [(1, 4, 4, 2)])
     assert decoder([scores]) == [Finding("spur", pytest.approx(0.6), Box(0.0, 0.0, 0.5, 0.25))]
     assert decoder([np.full((1, 4, 4, 2), np.nan, np.float32)]) == []
-    assert decoder([np.full((1, 4, 4, 2), np.inf, np.float32)])[0].score == 1.0
+    scores[0, 0, 1] = (np.inf, 0.6)  # though the other label has the larger sum of what is finite
+    scores[0, 1, 1] = (0.0, 0.9)
+    with pytest.raises(decoders.DecoderError, match="a score of inf is no probability"):
+        decoder([scores])
 
 
 TRUTH = [Defect(0, 100, 100, 140, 140), Defect(3, 300, 300, 340, 340)]

@@ -206,10 +206,14 @@ def test_touching_cells_are_one_box() -> None:
     assert len(grid(scores, min_cells=2)) == 1
 
 
-def test_a_grid_of_nan_or_infinity_does_not_crash() -> None:
+def test_a_grid_of_nan_has_no_box_and_one_of_infinity_is_refused() -> None:
     assert grid(np.full((4, 4), np.nan)) == []
-    assert grid(np.full((4, 4), np.inf))[0].score == 1.0
-    with pytest.raises(decoders.DecoderError):
+    with pytest.raises(decoders.DecoderError, match="a score of inf is no probability"):
+        grid(np.full((4, 4), np.inf))
+
+
+def test_a_grid_of_fewer_labels_than_the_manifest_names_is_refused() -> None:
+    with pytest.raises(decoders.DecoderError, match="grid needs one output"):
         decoders.make("grid", ["person", "car"], {}, [(1, 4, 4, 1)])
 
 

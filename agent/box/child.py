@@ -17,7 +17,6 @@ from agent.isolated import python, sacrifice
 log = logging.getLogger("reflexd")
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.25, 10.0  # before the second restart, and the longest one
 STEADY_S = 2.0  # one that lived this long is no repeated death
-QUIET_S = 60.0  # one that ends sooner, and as it did before, is not worth another line
 STOP_S = 0.8  # systemd and people wait for the daemon; a recorder on a slow disk goes on without it
 HELD = {signal.SIGHUP, signal.SIGTERM}  # while a child process starts; it releases what it handles
 
@@ -34,7 +33,7 @@ class ChildProcess:
         self.advice = advice
         self.finishes = finishes
         self.process: subprocess.Popen[bytes] | None = None
-        self._logged: int | None = None  # the exit code that was logged last
+        self._logged: tuple[int, float] | None = None  # exit code and pause that were logged last
 
     async def keep_running(self) -> None:
         """Until cancelled; then it is ended. Restarted at once, and after a pause where it does not live long."""
@@ -42,7 +41,7 @@ class ChildProcess:
         while True:
             lasted_s, code = await self._run()
             pause = 0.0 if lasted_s > STEADY_S else pause
-            self._log_end(code, lasted_s, pause)
+            self._log_end(code, pause)
             try:
                 await asyncio.sleep(pause)
             except asyncio.CancelledError:
@@ -62,11 +61,12 @@ class ChildProcess:
             raise
         return time.monotonic() - began, process.wait()
 
-    def _log_end(self, code: int, lasted_s: float, pause: float) -> None:
-        if code != self._logged or lasted_s > QUIET_S:
+    def _log_end(self, code: int, pause: float) -> None:
+        """Not where it ends again and again with the same code, once the pause is at its longest."""
+        if (code, pause) != self._logged or pause < LAST_PAUSE_S:
             when = f"in {pause:g} s" if pause else "at once"
             log.warning("%s ended with %s: %s; restarting it %s", self.module, code, self.advice, when)
-        self._logged = code
+        self._logged = code, pause
 
     async def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.terminate()

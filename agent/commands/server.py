@@ -25,7 +25,8 @@ TURN_NS = 200_000_000  # from one turn of its loop to the next: 10 ms at most, p
 OPEN_NS = 10_000_000_000  # to find a device takes longer than to move it, and nothing moves meanwhile
 WAITING_NS = 5_000_000  # to judge what waits before silence means safe
 WARN_EVERY_NS = 10_000_000_000
-GOOD = (wire.APPLIED, wire.REPEATED, wire.WAITING)  # of a sender that is as it should be
+# Of a sender that is as it should be, also where the device is not.
+GOOD = (wire.APPLIED, wire.REPEATED, wire.WAITING, wire.FAULT)
 
 
 class ActuatorServer:

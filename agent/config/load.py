@@ -14,7 +14,7 @@ from agent.config.models import Config
 from agent.config.references import REFERENCE, References
 from agent.config.renamed import new_name
 from agent.config.salvage import salvage
-from agent.errors import ConfigError
+from agent.errors import ConfigError, Pending
 from agent.section import explain
 from agent.yamlfile import Document, YamlError
 
@@ -52,7 +52,13 @@ def validate_config(document: Document) -> Config:
 def _raise_any(mistakes: list[str], cautions: Sequence[str] = ()) -> None:
     """Each once, without a secret."""
     if mistakes:
-        raise ConfigError([*(redact.message(mistake) for mistake in dict.fromkeys(mistakes)), *cautions])
+        raise ConfigError([*(_masked(mistake) for mistake in dict.fromkeys(mistakes)), *cautions])
+
+
+def _masked(mistake: str) -> str:
+    """Without a secret. What may be no mistake later stays Pending: the exit code depends on it."""
+    kind = Pending if isinstance(mistake, Pending) else str
+    return kind(redact.message(mistake))
 
 
 def _examined(document: Document) -> tuple[Config, list[str]]:

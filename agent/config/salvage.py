@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 import copy
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
 from agent.config.models import Config
+from agent.section import fields_at
 from agent.yamlfile import Place
 
+CLOSE = 0.8  # of 1: how much a misspelt key resembles the right one
 # Without them the rest of their section means something else.
 WHOLE = ("device", "endpoint", "server_key", "source")
 
 
 def salvage(data: dict[str, Any]) -> Config:
-    """Without the invalid keys, and without the sections that need them."""
+    """Without the invalid keys, and without the sections that need them.
+
+    A misspelt key is taken for the one that it resembles: nobody needs to read that this one is missing, too.
+    """
     rest = copy.deepcopy(data)
     while True:
         try:
             return Config.model_validate(rest)
         except ValidationError as error:
-            mistake = error.errors(include_url=False, include_input=False)[0]
+            mistakes = error.errors(include_url=False, include_input=False)
+            if any(_rename(rest, tuple(each["loc"])) for each in mistakes if each["type"] == "extra_forbidden"):
+                continue
+            mistake = mistakes[0]
             place = tuple(mistake["loc"])
             _drop(rest, place[:-1] if mistake["type"] == "missing" else place)
+
+
+def _rename(data: dict[str, Any], place: Place) -> bool:
+    """A key with a plain value that is nearly a valid one, which is not there: give it that name. True if so."""
+    section: Any = data
+    for step in place[:-1]:
+        if not isinstance(section, dict) or str(step) not in section:
+            return False
+        section = section[str(step)]
+    key = str(place[-1])
+    if not isinstance(section, dict) or isinstance(section.get(key), (dict, list)):
+        return False
+    meant = [name for name in get_close_matches(key, fields_at(Config, place[:-1]), 1, CLOSE) if name not in section]
+    if not meant or key not in section:
+        return False
+    section[meant[0]] = section.pop(key)
+    return True
 
 
 def _drop(data: dict[str, Any], place: Place) -> None:

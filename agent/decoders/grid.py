@@ -62,7 +62,7 @@ def _exclusive_findings(scores: Array, labels: Sequence[str], threshold: float, 
     findings = []
     for part, box in _groups(scores.sum(axis=2), threshold, min_cells):
         inside = scores[part]
-        number = int(np.nan_to_num(inside, posinf=1.0).sum(axis=0).argmax())
+        number = int(inside.sum(axis=0).argmax())
         findings.append(Finding(labels[number], base.probability(float(inside[:, number].max())), box))
     return sorted(findings, key=lambda finding: -finding.score)
 

@@ -91,10 +91,8 @@ class Site:
 
     def start(self, command: str) -> subprocess.Popen[bytes]:
         """`reflexd run` or `actuate`. A driver may be in the folder."""
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")]),
-        }
+        folders = [str(self.folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
         arguments = python("agent", command, "-c", str(self.path))
         return subprocess.Popen(arguments, env=environment, stdout=self.log, stderr=self.log)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.benches.attacks.outcome import Outcome
 
 _NOT_ATTACKS = ("__init__", "outcome", "run")
-SHORT_TIMES = 3
+SHORT_TIMES = 1
 
 
 def names() -> list[str]:
