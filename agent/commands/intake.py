@@ -8,8 +8,8 @@ from collections import Counter
 TICK_NS = 10_000_000
 # Messages in a tick of a peer that has not sent a good one yet, and of all such peers together: a refused command
 # takes 60 us, one that is not even read 5 us.
-MESSAGES, MESSAGES_OF_ALL = 4, 24
-BUSY_NS = 3_000_000  # of a tick: the actuator's thread runs before every lane, so a flood must leave them the core
+MESSAGES, MESSAGES_OF_ALL = 4, 12
+BUSY_NS = 5_000_000  # of a tick: the actuator's thread runs before every lane, so a flood must leave them the core
 TRUSTED = 256
 
 

@@ -87,11 +87,12 @@ class ActuatorServer:
 
     def _receive(self, peer: bytes) -> None:
         """The rest of a message: one frame. It carries the peer's key, which a copy of its bytes would not."""
-        frame = self.socket.recv(zmq.NOBLOCK, copy=False)
         if not self.intake.admit(peer, time.monotonic_ns()):
-            self._skip_frames(frame)
+            while self.socket.getsockopt(zmq.RCVMORE):
+                self.socket.recv(zmq.NOBLOCK)
             self._refuse("flood", "a peer sends faster than any lane: what it sends beyond that is not read")
             return
+        frame = self.socket.recv(zmq.NOBLOCK, copy=False)
         try:
             if frame.more:
                 raise WireError(f"{1 + self._skip_frames(frame)} frames in one message")
