@@ -8,6 +8,7 @@ monotonic ns.
 
 from __future__ import annotations
 
+import runpy
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.__main__ import main
 from agent.backends import litert
 from agent.backends.base import AS_IT_IS, EngineError, Fit
 from agent.data import Array
@@ -65,7 +65,7 @@ def run(arguments: Sequence[str]) -> None:
     FaultyEngine.log = Path(arguments[0])
     litert.Engine = FaultyEngine  # type: ignore[misc]  # what agent.backends.base loads
     sys.argv[1:] = arguments[1:]
-    main()
+    runpy.run_module("agent", run_name="__main__")
 
 
 if __name__ == "__main__":
