@@ -33,6 +33,7 @@ class Process:
 
     def __init__(self, log: Path, *command: str, on_another_box: bool = False) -> None:
         self.log = log
+        self.command = command
         # Drivers of a test are in the test's folder.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(log.parent)])}
         module = ["agent.benches.other_box", "agent"] if on_another_box else ["agent"]
@@ -76,8 +77,26 @@ class Process:
             pytest.fail(f"did not end within {DEADLINE_S:g} s:\n{self.text}")
 
     def stop(self) -> int:
+        """The exit code. Of a daemon, its recorder has ended, too: on a busy box it takes longer."""
         self.signal(signal.SIGTERM)
-        return self.exit_code()
+        code = self.exit_code()
+        if "run" in self.command and "-c" in self.command:
+            config = self.command[self.command.index("-c") + 1]
+            until(lambda: not _recorders(config), f"the recorder of {config} has ended")
+        return code
+
+
+def _recorders(config: str) -> list[Path]:
+    """Processes that record for a daemon with this configuration."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes()
+        except OSError:
+            continue
+        if b"agent.recorder.recorder" in line and config.encode() in line:
+            found.append(path)
+    return found
 
 
 class Cell:
