@@ -110,8 +110,10 @@ def test_a_late_actuator_is_late_by_what_exceeds_the_bound(tmp_path: Any) -> Non
     midnight = time.mktime((*time.localtime()[:3], 0, 0, 0, 0, 0, -1))
     rows = [{"unix_s": midnight + t, "verb": verb} for t, verb in ((10.0, "go"), (10.35, "safe"), (11.0, "go"))]
     (tmp_path / "lane.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    late = faults._lateness([faults.Fault("lane", "freeze", 10.0), faults.Fault("lane", "freeze", 12.0)], tmp_path)
+    silences = [faults.Fault("lane", "freeze", t) for t in (10.0, 12.0, 10.5)]
+    late = faults._lateness(silences, tmp_path)
     assert late[0] == pytest.approx(50.0, abs=0.01) and np.isinf(late[1])  # the bound is 0.3 s
+    assert late[2] == pytest.approx(-300.0)  # safe already
 
 
 def test_the_fused_lanes_all_have_evidence() -> None:

@@ -139,18 +139,26 @@ def uncounted(counts: dict[str, int]) -> int:
 
 
 def _lateness(silences: list[Fault], folder: Path) -> np.ndarray[Any, Any]:
-    """When each actuator was safe, in ms after the bound (fault + timeout_ms + safe_after_ms); inf for never."""
+    """When each actuator was safe, in ms after the bound (fault + timeout_ms + safe_after_ms); inf for never.
+
+    One that is safe already, as its lane has not recovered from the fault before, was safe at the fault.
+    """
     midnight = time.mktime((*time.localtime()[:3], 0, 0, 0, 0, 0, -1))
-    safe: dict[str, np.ndarray[Any, Any]] = {}
+    moves: dict[str, list[tuple[float, str]]] = {}
     for path in folder.glob("*.jsonl"):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        safe[path.stem] = np.array([row["unix_s"] - midnight for row in rows if row["verb"] == "safe"])
+        rows = map(json.loads, path.read_text().splitlines())
+        moves[path.stem] = [(row["unix_s"] - midnight, row["verb"]) for row in rows]
     late = []
     for fault in silences:
-        times = safe.get(fault.lane, np.empty(0))
-        after = times[times >= fault.t - 0.005]
-        bound = fault.t + (TIMEOUT_MS + SAFE_AFTER_MS) / 1e3
-        late.append((after[0] - bound) * 1e3 if len(after) else np.inf)
+        verb, safe_at = "", np.inf
+        for t, moved in moves.get(fault.lane, ()):
+            if t < fault.t - 0.005:
+                verb = moved
+            elif moved == "safe":
+                safe_at = t
+                break
+        safe_at = fault.t if verb == "safe" else safe_at
+        late.append((safe_at - fault.t) * 1e3 - TIMEOUT_MS - SAFE_AFTER_MS)
     return np.array(late)
 
 
