@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tty
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ from tests.test_v4l2_kernel import FakeKernel
 # How long something takes is measured by benchmarks; a busy machine fails no test.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+# A shell starts what runs in the background with SIGINT ignored, and the tests' processes would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
