@@ -10,6 +10,7 @@ TICK_NS = 10_000_000
 # takes 60 us, one that is not even read 5 us.
 MESSAGES, MESSAGES_OF_ALL = 4, 12
 BUSY_NS = 5_000_000  # of a tick: the actuator's thread runs before every lane, so a flood must leave them the core
+QUEUED = 100  # messages of one peer that the queues of both ends hold
 TRUSTED = 256
 
 
@@ -20,6 +21,7 @@ class Intake:
         self.ends_at = 0
         self.busy_at_start = 0
         self.received: Counter[bytes] = Counter()  # of peers that are not trusted, in this tick
+        self.admitted = 0  # of their messages
         self.trusted: set[bytes] = set()
 
     def admit(self, peer: bytes, now: int) -> bool:
@@ -31,12 +33,18 @@ class Intake:
             self.ends_at = now + TICK_NS
             self.busy_at_start = time.thread_time_ns()
             self.received.clear()
+            self.admitted = 0
         if peer in self.trusted:
             return True
-        if self.received[peer] >= MESSAGES or self.received.total() >= MESSAGES_OF_ALL:
-            return False
         self.received[peer] += 1
+        if self.received[peer] > MESSAGES or self.admitted >= MESSAGES_OF_ALL:
+            return False
+        self.admitted += 1
         return True
+
+    def floods(self, peer: bytes) -> bool:
+        """It sent more in this tick than had been waiting in queues while the device was opened."""
+        return self.received[peer] > QUEUED
 
     def trust(self, peer: bytes) -> None:
         """It has sent a good command."""

@@ -90,7 +90,10 @@ class ActuatorServer:
         if not self.intake.admit(peer, time.monotonic_ns()):
             while self.socket.getsockopt(zmq.RCVMORE):
                 self.socket.recv(zmq.NOBLOCK)
-            self._refuse("flood", "a peer sends faster than any lane: what it sends beyond that is not read")
+            if self.intake.floods(peer):
+                self._refuse("flood", "a peer sends faster than any lane: what it sends beyond that is not read")
+            else:
+                self.counts["flood"] += 1
             return
         frame = self.socket.recv(zmq.NOBLOCK, copy=False)
         try:
