@@ -119,7 +119,8 @@ def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
             foreign.send(wire.pack_goodbye("cell-1/arm", genuine.session ^ 1))
             foreign.send(bytes(5000))  # ZeroMQ itself disconnects its sender
             cell.wait_for_count("arm", "inferences", cell.counts("arm")["inferences"] + 200)
-        assert cell.verbs() == ["safe", "run"]
+        # On a busy box the lane itself may be silent for 80 ms: safe and run again; the strangers say "stop".
+        assert cell.verbs()[:2] == ["safe", "run"] and set(cell.verbs()) == {"safe", "run"}
         assert cell.counts("arm")["refused"] == 0
         assert daemon.popen.poll() is None
         for kind in ("malformed", "replayed", "outdated", "expired", "limit", "unknown"):
