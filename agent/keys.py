@@ -41,7 +41,7 @@ def is_local(endpoint: str) -> bool:
 
 
 def is_ipv6(endpoint: str) -> bool:
-    """ZeroMQ must be told. Not for names: it would then prefer another address than the one that is listened at."""
+    """ZeroMQ does not try IPv6 by itself. Not for names: it would prefer another address than the one listened at."""
     return endpoint.startswith("tcp://") and endpoint.count(":") > 2
 
 

@@ -101,4 +101,4 @@ def test_a_child_that_ends_again_and_again_is_logged_until_the_pause_is_at_its_l
     lines = [(record.args[1], record.args[3]) for record in caplog.records if isinstance(record.args, tuple)]
     last = f"in {longest:g} s"
     assert lines[:5] == [(1, "at once"), (1, "in 0.25 s"), (1, "in 0.5 s"), (1, last), (-9, last)]
-    assert lines[5:] == [(-9, "at once"), (-9, last)], "one that lived for a while begins anew"
+    assert lines[5:] == [(-9, "at once"), (-9, last)], "one that lived for a while starts again without a pause"

@@ -129,7 +129,7 @@ def test_kind_recorded_traffic_of_another_session_changes_nothing(cell: ProxiedC
 
 
 def test_the_first_decision_is_applied_without_a_refusal(cell: ProxiedCell) -> None:
-    """The hello before it has brought the proof."""
+    """The answer to the hello before it carries the proof."""
     cell.host()
     daemon = cell.daemon(on_another_box=True)
     cell.wait_for("run")

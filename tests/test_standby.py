@@ -285,7 +285,7 @@ def test_a_hardware_watchdog_that_comes_later_is_said_once(tmp_path: Path, caplo
 
 @pytest.mark.hardware
 def test_a_real_hardware_watchdog() -> None:
-    """Opens it, feeds it and stops it: on a box whose kernel was told `nowayout` this resets the box."""
+    """Opens it, feeds it and stops it: on a box whose kernel runs with `nowayout` this resets the box."""
     path = Path(os.environ.get("REFLEXD_WATCHDOG", "/dev/watchdog"))
     if not path.exists():
         pytest.skip(f"no {path} on this machine: name one in REFLEXD_WATCHDOG")

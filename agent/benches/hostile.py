@@ -17,14 +17,14 @@ import click
 
 from agent import ledger
 from agent.benches import hostile_load
-from agent.benches.programs import free_port, spawn, start_host, stop
+from agent.benches.programs import free_port, spawn, start_host, stop, wait_for_verb
 from agent.benches.soak import arm_configuration
 from agent.box.machine import machine
 from agent.box.realtime import fifo_setting
 
 BOUND_MS = 100.0
 NEVER_MS = 1e6  # in JSON, which has no infinity
-MEASURED_S, TIMEOUT_S = 3.0, 30.0
+MEASURED_S = 3.0
 IDLE_PEERS, FLOODING_PEERS, HOGS_PER_CORE = 5000, 20, 2
 SHORT_TIMES = 1
 
@@ -92,7 +92,7 @@ def _observe(row: Row, port: int) -> Observed:
         host = start_host(path)
         daemon = spawn(["agent", "run", "-c", str(path)], stderr=subprocess.DEVNULL)
         try:
-            _wait_for(record, "go", 0)
+            wait_for_verb(record, "go", 0)
             with _loaded(row.programs):
                 loaded_at = time.monotonic_ns()
                 time.sleep(MEASURED_S)
@@ -101,7 +101,7 @@ def _observe(row: Row, port: int) -> Observed:
                 lost = int(snapshot.state != "running" or daemon.poll() is not None or not moving)
                 killed = time.monotonic_ns()
                 os.kill(daemon.pid, signal.SIGKILL)
-                safe = _wait_for(record, "safe", killed) if moving else killed  # safe already
+                safe = wait_for_verb(record, "safe", killed) if moving else killed  # safe already
                 safe_ms = (safe - killed) / 1e6 if safe else NEVER_MS
         finally:
             daemon.kill()
@@ -143,20 +143,6 @@ def _newest(record: Path) -> str:
     """The verb of the newest complete line."""
     lines = record.read_text().splitlines(keepends=True)
     return str(json.loads([line for line in lines if line.endswith("\n")][-1])["verb"])
-
-
-def _wait_for(record: Path, verb: str, after_ns: int) -> int | None:
-    """The time of the device's first `verb` after that moment, CLOCK_MONOTONIC ns; waits for it. None: never."""
-    until, read = time.monotonic() + TIMEOUT_S, 0
-    while time.monotonic() < until:
-        text = record.read_text() if record.exists() else ""
-        for line in text[read : text.rfind("\n") + 1].splitlines():
-            movement = json.loads(line)
-            if movement["verb"] == verb and movement["t_ns"] > after_ns:
-                return int(movement["t_ns"])
-        read = text.rfind("\n") + 1
-        time.sleep(0.005)
-    return None
 
 
 def text(result: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from agent.package import Package
 WARM = {"camera": 30, "sensor": 500}  # samples at the start of a run that are not counted, in both programs
 SPARE = {"camera": 2, "sensor": 200}  # a window fills first, and readings that arrive together make one command
 CAMERA_MODEL, SENSOR_MODEL = "person-coarse", "arm-deviation"
+VERB_S = 30.0
 RATE_HZ = {"camera": 30.0, "sensor": 1000.0}
 
 Milliseconds = npt.NDArray[np.float64]
@@ -201,6 +202,20 @@ def _revalidate(path: Path, done: threading.Event) -> None:
 
 def spawn(module: list[str], **pipes: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen(python(*module), env={**os.environ, "PYTHONUNBUFFERED": "1"}, **pipes)
+
+
+def wait_for_verb(record: Path, verb: str, after_ns: int) -> int | None:
+    """The time of the first `verb` after that moment in actuator.log's file, monotonic ns; None where it never came."""
+    until, read = time.monotonic() + VERB_S, 0
+    while time.monotonic() < until:
+        text = record.read_text() if record.exists() else ""
+        for line in text[read : text.rfind("\n") + 1].splitlines():
+            movement = json.loads(line)
+            if movement["verb"] == verb and movement["t_ns"] > after_ns:
+                return int(movement["t_ns"])
+        read = text.rfind("\n") + 1
+        time.sleep(0.005)
+    return None
 
 
 def _drain(stream: Any) -> None:

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from agent.benches.programs import spawn, start_host, stop
+from agent.benches.programs import VERB_S, spawn, start_host, stop, wait_for_verb
 from agent.benches.soak import arm_configuration
 from agent.box.machine import machine
 
 RESTART_S = 0.5  # RestartSec= of systemd/reflexd.service
-TIMEOUT_S = 30.0
 SHORT_TIMES = 3
 
 
@@ -72,15 +71,11 @@ def _start(path: Path) -> subprocess.Popen[bytes]:
 
 
 def _wait_for(record: Path, verb: str, after_ns: int) -> int:
-    """The time of the actuator's first `verb` after that moment, CLOCK_MONOTONIC ns; waits for it."""
-    until = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < until:
-        for line in record.read_text().splitlines() if record.exists() else []:
-            movement = json.loads(line)
-            if movement["verb"] == verb and movement["t_ns"] > after_ns:
-                return int(movement["t_ns"])
-        time.sleep(0.005)
-    raise RuntimeError(f"the actuator did not go '{verb}' within {TIMEOUT_S:g} s")
+    """As `wait_for_verb`. Raises RuntimeError where it never came."""
+    moved_at = wait_for_verb(record, verb, after_ns)
+    if moved_at is None:
+        raise RuntimeError(f"the actuator did not go '{verb}' within {VERB_S:g} s")
+    return moved_at
 
 
 def _figures(seconds: list[float]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 log = logging.getLogger("reflexd.watchdog")
 
 FEED_NS = 500_000_000  # the shortest time limit that drivers commonly accept is 1 s
-STOP = b"V"  # the magic character: closed after it, the watchdog stops, unless the kernel was told `nowayout`
+STOP = b"V"  # the magic character: closed after it, the watchdog stops, unless the kernel runs with `nowayout`
 
 
 class HardwareWatchdog:
