@@ -1,27 +1,22 @@
-"""What peers may take of an actuator's time: strangers so many messages each, and all together a share of one core."""
+"""What peers may take of an actuator's time: strangers a small share of one core, and all together a larger one."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 
 TICK_NS = 10_000_000
-# Messages in a tick of a peer that has not sent a good one yet, and of all such peers together: a refused command
-# takes 60 us, one that is not even read 5 us.
-MESSAGES, MESSAGES_OF_ALL = 4, 12
-BUSY_NS = 5_000_000  # of a tick: the actuator's thread runs before every lane, so a flood must leave them the core
-QUEUED = 100  # messages of one peer that the queues of both ends hold
+# Of a tick. The actuator's thread runs before every lane, so a flood must leave them the core. A refused command takes
+# 60 us, one that is not even read 5 us.
+STRANGERS_NS, BUSY_NS = 2_000_000, 5_000_000
 TRUSTED = 256
 
 
 class Intake:
-    """Counts messages and time by ticks. Only the actuator's thread uses it."""
+    """Counts time by ticks. Only the actuator's thread uses it."""
 
     def __init__(self) -> None:
         self.ends_at = 0
         self.busy_at_start = 0
-        self.received: Counter[bytes] = Counter()  # of peers that are not trusted, in this tick
-        self.admitted = 0  # of their messages
         self.trusted: set[bytes] = set()
 
     def admit(self, peer: bytes, now: int) -> bool:
@@ -32,19 +27,11 @@ class Intake:
         if now >= self.ends_at:
             self.ends_at = now + TICK_NS
             self.busy_at_start = time.thread_time_ns()
-            self.received.clear()
-            self.admitted = 0
-        if peer in self.trusted:
             return True
-        self.received[peer] += 1
-        if self.received[peer] > MESSAGES or self.admitted >= MESSAGES_OF_ALL:
-            return False
-        self.admitted += 1
-        return True
+        return peer in self.trusted or self._busy_ns() < STRANGERS_NS
 
-    def floods(self, peer: bytes) -> bool:
-        """It sent more in this tick than had been waiting in queues while the device was opened."""
-        return self.received[peer] > QUEUED
+    def _busy_ns(self) -> int:
+        return time.thread_time_ns() - self.busy_at_start
 
     def trust(self, peer: bytes) -> None:
         """It has sent a good command."""
@@ -59,6 +46,4 @@ class Intake:
         Meanwhile the queues fill, and ZeroMQ reads no more from peers that flood. It serves peers in turn, so that one
         which does not flood waits a tick at most.
         """
-        if now >= self.ends_at or time.thread_time_ns() - self.busy_at_start < BUSY_NS:
-            return 0.0
-        return (self.ends_at - now) / 1e9
+        return (self.ends_at - now) / 1e9 if now < self.ends_at and self._busy_ns() >= BUSY_NS else 0.0

@@ -90,10 +90,7 @@ class ActuatorServer:
         if not self.intake.admit(peer, time.monotonic_ns()):
             while self.socket.getsockopt(zmq.RCVMORE):
                 self.socket.recv(zmq.NOBLOCK)
-            if self.intake.floods(peer):
-                self._refuse("flood", "a peer sends faster than any lane: what it sends beyond that is not read")
-            else:
-                self.counts["flood"] += 1
+            self._refuse("flood", "strangers send more than there is time for: what they send beyond that is not read")
             return
         frame = self.socket.recv(zmq.NOBLOCK, copy=False)
         try:
