@@ -120,6 +120,7 @@ class Play(Process):
 
     def __init__(self, folder: Path, config: Config, *arguments: str) -> None:
         self.log = folder / "log"
+        self.command = arguments
         self.config = config
         with open(self.log, "wb") as file:
             self.popen = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=file, stderr=file)
