@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent import keys, package
+from agent import keys
 from agent.box.lockfile import host_lock
 from agent.commands.guard import Bounds
 from agent.commands.host import Access, Host, Hosted
@@ -16,11 +16,12 @@ from agent.data import Array
 from agent.keys import Curve
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
-from agent.package import Package
+from agent.packages import package
+from agent.packages.package import Package
 from agent.perception import Perception
 from agent.rules.conditions import Condition, RuleConfig
 from agent.rules.engine import Rules
-from agent.tape import TapeSettings
+from agent.tapes.tape import TapeSettings
 from agent.vision import reference
 from agent.vision.poses import SecondModel
 from agent.vision.refine import Refine

@@ -127,8 +127,8 @@ def check(path: Path, as_json: bool) -> int:
 
 def _open_models(config: Config, beside: Path) -> None:
     """Load every model and try it once. Raises PackageError with a line for each that is wrong."""
-    from agent import package
     from agent.modeltools.trial import trial
+    from agent.packages import package
 
     mistakes: list[str] = []
     for name in dict.fromkeys(name for lane in config.lanes.values() for name in lane.models):

@@ -22,8 +22,8 @@ from agent.box.signals import LoopSignals
 from agent.box.systemd import notify
 from agent.build import rules_of
 from agent.config.models import Config
-from agent.control import Answer
-from agent.control_server import ControlServer
+from agent.control.client import Answer
+from agent.control.server import ControlServer
 from agent.data import Decision
 from agent.errors import ConfigError, PackageError
 from agent.lane import Lane

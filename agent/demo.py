@@ -13,10 +13,11 @@ from typing import Any
 
 import click
 
-from agent import ledger, ledger_text, package
+from agent import ledger, ledger_text
 from agent.config.load import load_config
 from agent.errors import ConfigError
 from agent.isolated import python
+from agent.packages import package
 from agent.scenes import catalog
 
 

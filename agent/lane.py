@@ -18,10 +18,10 @@ from agent.arrival import Arrivals
 from agent.commands.outbox import Outbox
 from agent.data import Decision, Evidence, Sample
 from agent.ledger import Ledger
-from agent.outputs import ModelFault
+from agent.packages.outputs import ModelFault
 from agent.perception import Perception
 from agent.rules.scene import Scene
-from agent.tape import Tape, TapeSettings
+from agent.tapes.tape import Tape, TapeSettings
 from drivers.base import DeviceError, DeviceTimeout, SensorStream, Stream
 
 log = logging.getLogger("reflexd.lane")

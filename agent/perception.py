@@ -12,10 +12,10 @@ from agent.decoders.base import Decoder, Finding
 from agent.gates.base import Gate
 from agent.gates.config import GateConfig
 from agent.gates.fit import fit_gate
-from agent.package import Package
+from agent.packages.package import Package
 from agent.prepare.base import Preparation
 from agent.prepare.fit import fit_preparation
-from agent.tape_format import REFINE_SKIPPED, REFINED, RESTARTED
+from agent.tapes.format import REFINE_SKIPPED, REFINED, RESTARTED
 from agent.vision.poses import KEYPOINTS, SecondModel
 from agent.vision.refine import Refine
 from drivers.base import Camera, Stream

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agent import package
 from agent.box import realtime
 from agent.box.deadline import within
 from agent.build import rules_of
@@ -19,6 +18,7 @@ from agent.config.models import Config, LaneConfig
 from agent.errors import ConfigError
 from agent.isolated import python, sacrifice
 from agent.lane import Lane
+from agent.packages import package
 from agent.runner import Runner
 from agent.vision import reference
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.checksums import digest
+from agent.packages.checksums import digest
 
 FLOAT, UINT8, INT64, BOOL = 1, 2, 7, 9
 IR_VERSION, OPSET = 8, 13

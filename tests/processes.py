@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from agent import ledger
-from agent.package import BUNDLED
+from agent.packages.package import BUNDLED
 from tests.shared import DATA, MOVENET, ROOT
 from tests.waiting import DEADLINE_S, until
 

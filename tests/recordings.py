@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from click.testing import CliRunner
 
-from agent import package
 from agent.cli import cli
 from agent.data import Sample
+from agent.packages import package
 from tests.processes import Cell, Process, arm
 from tests.waiting import until
 

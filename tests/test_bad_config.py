@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.package import BUNDLED
+from agent.packages.package import BUNDLED
 from tests.processes import Cell, arm
 from tests.shared import PUBLIC, needs_recordings
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.recorder.recording import Recording
-from agent.tape_format import TapeHeader
+from agent.tapes.format import TapeHeader
 from tests.byte_search import RUN, STEP, Inputs, opened, search
 
 

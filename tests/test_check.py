@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from agent import keys, package
+from agent import keys
 from agent.cli import cli
 from agent.config.load import check_config
 from agent.errors import ConfigError
+from agent.packages import package
 
 RELAY = {"driver": "actuator.serial_relay", "channels": {"on": {1: True}, "off": {1: False}}, "safe": "off"}
 CAMERA = {"driver": "camera.sim", "width": 320, "height": 240}

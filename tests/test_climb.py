@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import package
 from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError
 from agent.decoders.climb import LABELS, Options, climbing
-from agent.package import BUNDLED
+from agent.packages import package
+from agent.packages.package import BUNDLED
 from models.train.data import DataError
 from models.train.pose_climb import activities, evaluate
 from models.train.pose_climb.camera import render

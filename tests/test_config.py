@@ -20,7 +20,7 @@ from agent.cli import cli
 from agent.config.load import load_config
 from agent.config.models import Config
 from agent.errors import ConfigError
-from agent.package import BUNDLED
+from agent.packages.package import BUNDLED
 from tests import shared
 
 pytestmark = pytest.mark.filterwarnings("ignore::ruamel.yaml.error.ReusedAnchorWarning")

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from agent import package
 from agent.backends.motion import Engine, Parameters
 from agent.benches.crossing import CARS, CLIP, FIRST_TEST_FRAME, PASSES, hits
 from agent.build import rules_of
 from agent.config.models import Config
 from agent.data import Evidence
 from agent.offline import offline_lane
-from agent.package import BUNDLED
+from agent.packages import package
+from agent.packages.package import BUNDLED
 from agent.perception import Perception
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene

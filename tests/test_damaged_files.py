@@ -14,10 +14,10 @@ import pytest
 import zstandard
 
 from agent import keys
-from agent.package import BUNDLED
+from agent.packages.package import BUNDLED
 from agent.recorder.recording import SCHEMA, Recording, RecordingError, read
 from agent.replay.compare import replay
-from agent.tape import TapeHeader
+from agent.tapes.tape import TapeHeader
 from tests.forked import Ended, run_all
 
 MEGABYTES = 300  # with the libraries of inference

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent import tape_format
 from agent.data import Decision, Evidence
-from agent.decision_tape import DecisionTape
 from agent.recorder.decision_reader import Decided, DecisionReader
 from agent.recorder.lane_reader import LaneReader, Position
 from agent.recorder.tape_reader import Record
-from agent.tape import Tape
+from agent.tapes import format as tape_format
+from agent.tapes.decision_tape import DecisionTape
+from agent.tapes.tape import Tape
 from tests.recordings import CHANNELS, arm_engine, sample
 
 

@@ -13,7 +13,7 @@ import pytest
 from agent import keys
 from agent.benches.programs import free_port
 from agent.errors import ConfigError, PackageError, Pending, heals
-from agent.package import BUNDLED
+from agent.packages.package import BUNDLED
 from tests.processes import Cell, Process, arm, robot
 
 

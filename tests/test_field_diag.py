@@ -15,7 +15,7 @@ from agent import keys, ledger
 from agent.field import collect, diag
 from agent.field.checks import timers
 from agent.recorder.recording import Recording
-from agent.tape_format import TapeHeader
+from agent.tapes.format import TapeHeader
 from tests.field_fixtures import configuration, exit_code, reflexd, write_ledger
 from tests.processes import Cell, arm
 from tests.waiting import until

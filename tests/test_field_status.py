@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from agent import control, health, ledger
+from agent import health, ledger
+from agent.control import client as control
 from agent.field import snapshot, status
 from tests.field_fixtures import configuration, exit_code, reflexd, write_files, write_ledger
 from tests.processes import Cell, arm, fault

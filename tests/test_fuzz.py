@@ -11,13 +11,14 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from agent import package, yamlfile
+from agent import yamlfile
 from agent.commands import wire
 from agent.commands.guard import Bounds, Guard
 from agent.commands.wire import WireError
 from agent.config.load import validate_config
 from agent.data import Ack, Command
 from agent.errors import ConfigError, PackageError
+from agent.packages import package
 from agent.yamlfile import YamlError
 from tests.shared import ROOT
 

@@ -19,7 +19,7 @@ from agent.gates.config import GateConfig
 from agent.gates.fit import fit_gate
 from agent.gates.pictures import PictureGate
 from agent.gates.readings import ReadingGate
-from agent.manifest import Picture, Window
+from agent.packages.manifest import Picture, Window
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
 from agent.prepare.region import region_around

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from agent import ledger, package
-from agent.checksums import digest
+from agent import ledger
 from agent.cli import cli
 from agent.data import Evidence
 from agent.errors import PackageError
-from agent.manifest import SoundInput
 from agent.modeltools import init
 from agent.offline import offline_lane
+from agent.packages import package
+from agent.packages.checksums import digest
+from agent.packages.manifest import SoundInput
 from agent.perception import Perception
 from agent.prepare.sound import Sound
 from agent.recorder.recording import read

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from agent import package
 from agent.offline import offline_lane
-from agent.package import BUNDLED
+from agent.packages import package
+from agent.packages.package import BUNDLED
 from agent.perception import Perception
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules

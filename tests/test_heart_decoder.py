@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from agent import package
 from agent.backends import signal
 from agent.backends.base import EngineError
 from agent.data import Array
@@ -18,7 +17,8 @@ from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError, Finding
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
-from agent.package import BUNDLED, Package
+from agent.packages import package
+from agent.packages.package import BUNDLED, Package
 from agent.perception import Perception
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent import golden, package
 from agent.backends import base as backends
 from agent.backends.base import EngineError
-from agent.checksums import digest
 from agent.errors import PackageError
+from agent.packages import golden, package
+from agent.packages.checksums import digest
 from tests import tflite_models
 from tests.processes import Cell, arm
 from tests.waiting import until

@@ -14,7 +14,7 @@ import pytest
 
 from agent.benches.programs import free_port
 from agent.isolated import python
-from agent.package import BUNDLED
+from agent.packages.package import BUNDLED
 from tests.processes import Cell, arm, camera, needs_pictures, robot
 from tests.shared import ROOT
 from tests.waiting import until

@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from agent import ledger
-from agent import package as packages
 from agent.cli import cli
 from agent.decoders.ssd import Decoder, Options
-from agent.outputs import ModelFault
-from agent.package import Package
+from agent.packages import package as packages
+from agent.packages.outputs import ModelFault
+from agent.packages.package import Package
 from agent.recorder.recording import read
 from agent.vision.poses import SecondModel
 from tests.onnx_models import FAULTS, detector, faulty, poser

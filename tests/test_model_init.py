@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from agent import package
 from agent.cli import cli
 from agent.errors import PackageError
+from agent.packages import package
 from tests.shared import MOVENET, PUBLIC, SSD, needs_recordings
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from agent import package
-from agent.checksums import digest, weight_files
 from agent.cli import cli
 from agent.errors import PackageError
-from agent.outputs import ModelFault
+from agent.packages import package
+from agent.packages.checksums import digest, weight_files
+from agent.packages.outputs import ModelFault
 from tests import onnx_models, tflite_models
 from tests.shared import PUBLIC, needs_recordings
 

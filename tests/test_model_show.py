@@ -9,8 +9,8 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from agent import package
 from agent.cli import cli
+from agent.packages import package
 
 
 def call(*arguments: str) -> Any:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from agent import package
 from agent.backends.base import Tensor
 from agent.cli import cli
 from agent.errors import PackageError
 from agent.modeltools import bench
+from agent.packages import package
 
 
 def call(*arguments: str) -> Result:

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from ruamel.yaml import YAML
 
-from agent import golden, package
 from agent.backends import base as backends
 from agent.backends.base import EngineError
-from agent.checksums import digest
 from agent.decoders import base as decoders
 from agent.decoders import climb, heart, heart_strap
 from agent.decoders.base import DecoderError
 from agent.errors import PackageError
-from agent.package import BUNDLED
+from agent.packages import golden, package
+from agent.packages.checksums import digest
+from agent.packages.package import BUNDLED
 from tests.shared import PUBLIC, needs_recordings
 
 ARM = BUNDLED / "arm-deviation"

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from agent import package
 from agent.backends.base import Tensor
 from agent.config.load import load_config
 from agent.data import Array
 from agent.errors import ConfigError, PackageError
-from agent.manifest import Picture, Poses
+from agent.packages import package
+from agent.packages.manifest import Picture, Poses
 from agent.prepare.pixels import Pixels
 from agent.vision.poses import MAX_FEATURE, PoseWindow, SecondModel, features, interpolate
 from tests.shared import MOVENET, PUBLIC, needs_recordings

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.backends.base import Tensor
 from agent.data import Box
-from agent.manifest import Picture, Window
+from agent.packages.manifest import Picture, Window
 from agent.prepare.pixels import CHANNELS, Pixels
 from agent.prepare.quantise import lookup_table
 from agent.prepare.readings import Readings

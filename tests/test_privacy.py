@@ -14,13 +14,14 @@ import numpy as np
 import psutil
 import pytest
 
-from agent import control, ledger, yamlfile
+from agent import ledger, yamlfile
 from agent.backends.base import Engine
 from agent.benches.programs import free_port
 from agent.build import make_lane, rules_of
 from agent.commands import wire
 from agent.config.load import load_config
 from agent.config.models import Config
+from agent.control import client as control
 from agent.data import Ack, Array, Command
 from agent.field.checks import timers
 from agent.recorder import recording

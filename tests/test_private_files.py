@@ -19,7 +19,7 @@ from agent.field.perfetto import write
 from agent.recorder import seal, settings
 from agent.recorder.events import ClipMessage, EventClips
 from agent.recorder.recording import RecordingError, read
-from agent.tape_format import TapeHeader
+from agent.tapes.format import TapeHeader
 from tests.processes import Cell, camera, needs_pictures
 from tests.recordings import arm_cell, files, start_recording
 from tests.test_recorder_down import recorder_of

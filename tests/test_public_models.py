@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from agent import package
 from agent.decoders.base import Finding
-from agent.package import Package
+from agent.packages import package
+from agent.packages.package import Package
 from agent.prepare.pixels import Pixels
 from tests.shared import MOVENET, PUBLIC, SSD, needs_recordings
 

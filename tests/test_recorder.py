@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent import package, tape_format
 from agent.build import make_lane
 from agent.config.models import Config
 from agent.data import Evidence, Sample
+from agent.packages import package
 from agent.recorder import progress, settings
 from agent.recorder.progress import Progress
 from agent.recorder.recorder import Recorder
 from agent.recorder.recording import RecordingError, read
-from agent.tape import Tape
+from agent.tapes import format as tape_format
+from agent.tapes.tape import Tape
 from tests.processes import Cell
 from tests.recordings import CHANNELS, arm_cell, arm_engine, files, sample
 

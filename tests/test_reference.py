@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 import pytest
 
-from agent import package
 from agent.backends.base import Tensor
 from agent.data import Array
 from agent.errors import PackageError
-from agent.manifest import Picture
 from agent.offline import offline_lane
-from agent.package import BUNDLED
+from agent.packages import package
+from agent.packages.manifest import Picture
+from agent.packages.package import BUNDLED
 from agent.perception import Perception
 from agent.prepare.pixels import CHANNELS, Pixels
 from agent.rules.conditions import RuleConfig

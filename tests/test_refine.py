@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import package
 from agent.data import Box, Sample
 from agent.decoders.base import Finding
 from agent.offline import offline_lane
+from agent.packages import package
 from agent.vision.config import RefineConfig
 from agent.vision.refine import Refine
 from agent.vision.tracks import Tracks, overlap

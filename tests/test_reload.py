@@ -17,13 +17,14 @@ import numpy as np
 import psutil
 import pytest
 
-from agent import control, reload
+from agent import reload
 from agent.box.deadline import within
 from agent.config.models import Config
-from agent.control_server import MAX_CLIENTS
+from agent.control import client as control
+from agent.control.server import MAX_CLIENTS
 from agent.data import Evidence
 from agent.errors import ConfigError
-from agent.package import BUNDLED
+from agent.packages.package import BUNDLED
 from agent.reload import compare
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules

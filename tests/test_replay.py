@@ -12,7 +12,7 @@ import pytest
 
 from agent.recorder.recording import RecordingContents, RecordingError, read
 from agent.replay.compare import replay
-from agent.tape_format import READINGS
+from agent.tapes.format import READINGS
 from tests.processes import Cell, arm, camera, needs_pictures
 from tests.recordings import arm_cell, files, recorded, replayed, start_recording
 from tests.shared import DATA, MOVENET, needs_recordings

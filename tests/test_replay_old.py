@@ -16,7 +16,7 @@ import pytest
 from agent.recorder.recording import Recording, RecordingContents, RecordingError, read
 from agent.replay.compare import replay
 from agent.replay.translate import translate
-from agent.tape_format import TapeHeader
+from agent.tapes.format import TapeHeader
 from tests.processes import needs_pictures
 from tests.recordings import replayed
 from tests.shared import ROOT

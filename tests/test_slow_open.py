@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent import control, ledger
+from agent import ledger
+from agent.control import client as control
 from agent.health import STALLED_NS
 from tests.processes import Cell, arm, camera, needs_pictures
 from tests.test_watchdog import Systemd, systemd

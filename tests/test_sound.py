@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import package
 from agent.backends.base import Tensor
-from agent.checksums import digest
 from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError
 from agent.errors import PackageError
-from agent.manifest import Manifest, SoundInput
+from agent.packages import package
+from agent.packages.checksums import digest
+from agent.packages.manifest import Manifest, SoundInput
 from agent.prepare.fit import fit_preparation
 from agent.prepare.sound import Sound
 from drivers.audio import sim

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from agent import __main__ as entry
-from agent import package
 from agent.box import realtime
 from agent.commands import host, server, standby
 from agent.config.load import load_config
 from agent.options import CONFIG_FOLDER
+from agent.packages import package
 from tests.shared import ROOT
 
 FOLDER = ROOT / "systemd"

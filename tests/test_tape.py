@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent import tape_format
 from agent.data import Evidence
 from agent.recorder.tape_reader import Record, TapeReader
-from agent.tape import Tape
-from agent.tape_format import DISCONTINUITY, INFERRED
+from agent.tapes import format as tape_format
+from agent.tapes.format import DISCONTINUITY, INFERRED
+from agent.tapes.tape import Tape
 from tests.recordings import CHANNELS, arm_engine, sample
 
 

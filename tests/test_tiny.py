@@ -5,13 +5,14 @@ from itertools import islice
 import numpy as np
 import zmq
 
-from agent import ledger, package
+from agent import ledger
 from agent.build import make_host, rules_of
 from agent.commands.link import Address
 from agent.commands.outbox import Outbox
 from agent.config.load import load_config
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger, parts, snapshot
+from agent.packages import package
 from agent.perception import Perception
 from agent.rules.scene import Scene
 from drivers.base import open_source

@@ -20,7 +20,7 @@ def test_intervals_are_valid_near_0_and_1():
 
 
 def test_a_package_can_be_read_back(tmp_path):
-    package = pytest.importorskip("agent.package")
+    package = pytest.importorskip("agent.packages.package")
     facts = {
         "version": "1.0.0",
         "decoder": "sequence",
@@ -38,7 +38,7 @@ def test_a_package_can_be_read_back(tmp_path):
 
 
 def test_a_package_keeps_the_licence_of_its_facts(tmp_path):
-    package = pytest.importorskip("agent.package")
+    package = pytest.importorskip("agent.packages.package")
     facts = {"version": "2.0.0", "licence": "MIT", "decoder": "classify", "labels": ["a"], "picture": {"std": 255.0}}
     pack(tmp_path / "tiny", b"model", facts, np.zeros((GOLDEN, 4)), np.zeros((GOLDEN, 1)))
     manifest = package.read(tmp_path / "tiny")

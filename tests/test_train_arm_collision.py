@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from agent import package
 from agent.offline import offline_lane
+from agent.packages import package
 from agent.perception import Perception
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules

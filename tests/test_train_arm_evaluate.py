@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent import package
+from agent.packages import package
 from drivers.sensor._arm import CHANNELS, LABELS, UNCLEAR, Run
 from models.train.__main__ import main
 from models.train.arm_deviation import evaluate, stops

@@ -7,10 +7,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from agent import package
 from agent.data import Box
 from agent.decoders.base import Finding
 from agent.offline import offline_lane
+from agent.packages import package
 from agent.perception import Perception
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.backends.base import Tensor
-from agent.manifest import Picture
+from agent.packages.manifest import Picture
 from agent.prepare.pixels import Pixels
 from models.train.data import DataError
 from models.train.folder import files, pictures, readings

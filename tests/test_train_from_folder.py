@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
-from agent import package
 from agent.config.models import Config
 from agent.offline import offline_lane
+from agent.packages import package
 from agent.perception import Perception
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene

@@ -11,7 +11,7 @@ import pytest
 from agent.data import Box
 from agent.decoders import base as decoders
 from agent.decoders.base import Finding
-from agent.package import BUNDLED, open_package
+from agent.packages.package import BUNDLED, open_package
 from models.train.data import DataError
 from models.train.pcb_inspect import boards, defects, score, views
 from models.train.pcb_inspect.boards import KINDS, MARGIN, SIDE, Defect, Pair

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from agent import package
 from agent.data import Array, Box
 from agent.decoders import base as decoders
 from agent.decoders.base import Finding
 from agent.offline import offline_lane
+from agent.packages import package
 from agent.perception import Perception
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent import package
 from agent.benches import falls as clips
 from agent.benches.falls import FALLING, LABELS, LYING, SITTING, STANDING, WALKING
+from agent.packages import package
 from agent.vision.poses import SecondModel
 from models.train.data import DataError
 from models.train.pose_fall import body, camera, evaluate, windows

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent import package
 from agent.errors import PackageError
+from agent.packages import package
 from models.train import __main__ as command
 from models.train.data import DataError
 from models.train.robot_stop import evaluate, recording, score

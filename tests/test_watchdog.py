@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import control
+from agent.control import client as control
 from tests.processes import Cell, arm
 from tests.waiting import until
 

@@ -12,14 +12,15 @@ import click
 import numpy as np
 import psutil
 
-from agent import ledger, package
+from agent import ledger
 from agent.benches import programs
 from agent.benches.programs import CAMERA_MODEL, SENSOR_MODEL, Milliseconds, Run
 from agent.box.machine import machine
 from agent.data import Sample
 from agent.ledger import Ledger
 from agent.offline import offline_lane
-from agent.package import Package
+from agent.packages import package
+from agent.packages.package import Package
 from agent.perception import Perception
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene

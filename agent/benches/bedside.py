@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from agent import ledger, package
+from agent import ledger
 from agent.benches import falls, recordings
 from agent.gates.config import GateConfig
 from agent.offline import offline_lane
+from agent.packages import package
 from agent.perception import Perception
 from agent.vision.poses import SecondModel
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agent import package
 from agent.data import Box, Evidence
 from agent.gates.config import GateConfig
 from agent.offline import offline_lane
+from agent.packages import package
 from agent.perception import Perception
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene

@@ -16,7 +16,7 @@ from agent.decoders.base import Finding
 from agent.errors import DataError
 from agent.gates.config import GateConfig
 from agent.offline import offline_lane
-from agent.package import Package
+from agent.packages.package import Package
 from agent.perception import Perception
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules

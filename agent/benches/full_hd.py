@@ -11,13 +11,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from agent import package
 from agent.benches import perimeter
 from agent.benches.gating import GATE
 from agent.data import Array, Sample
 from agent.gates.config import GateConfig
 from agent.gates.fit import fit_gate
-from agent.package import Package
+from agent.packages import package
+from agent.packages.package import Package
 from agent.prepare.pixels import Pixels
 from agent.prepare.shrink import PROBE_FRAMES
 from drivers.base import open_source

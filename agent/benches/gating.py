@@ -10,11 +10,11 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from agent import package
 from agent.benches.perimeter import CLIP
 from agent.gates.config import GateConfig
 from agent.lane import Lane
 from agent.offline import offline_lane
+from agent.packages import package
 from agent.perception import Perception
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene

@@ -18,29 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 TOPS = ("agent", "drivers", "models")
 # From low to high: a room imports only rooms before it.
 ROOMS = (
-    *("errors", "data", "isolated", "redact", "drivers", "yamlfile", "section", "options"),
-    *(
-        "box",
-        "files",
-        "manifest",
-        "backends",
-        "decoders",
-        "outputs",
-        "checksums",
-        "golden",
-        "package",
-        "prepare",
-        "vision",
-        "gates",
-    ),
-    *("keys", "ledger", "ledger_text", "commands", "rules", "tape_format", "decision_tape", "tape", "perception"),
-    *("arrival", "lane", "offline"),
+    *("errors", "data", "isolated", "redact", "drivers", "yamlfile", "section", "options", "box"),
+    *("backends", "decoders", "packages", "prepare", "vision", "gates"),
+    *("keys", "ledger", "ledger_text", "commands", "rules", "tapes", "perception", "arrival", "lane", "offline"),
     *(
         "control",
         "config",
         "build",
         "health",
-        "control_server",
         "runner",
         "reload",
         "report",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agent import package
 from agent.gates.config import GateConfig
 from agent.offline import offline_lane
+from agent.packages import package
 from agent.perception import Perception
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules

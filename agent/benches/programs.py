@@ -20,7 +20,7 @@ import psutil
 
 from agent import ledger
 from agent.isolated import python
-from agent.package import Package
+from agent.packages.package import Package
 
 WARM = {"camera": 30, "sensor": 500}  # samples at the start of a run that are not counted, in both programs
 SPARE = {"camera": 2, "sensor": 200}  # a window fills first, and readings that arrive together make one command

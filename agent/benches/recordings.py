@@ -6,10 +6,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from agent import package
 from agent.errors import DataError
 from agent.modeltools.init import Request, make_manifest
-from agent.package import Package
+from agent.packages import package
+from agent.packages.package import Package
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside the project; not part of it
 MOVENET = "models-public/movenet_single_pose_lightning_ptq.tflite"

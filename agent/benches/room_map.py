@@ -30,14 +30,16 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "daemon": "start, watch, stop",
             "reload": "a changed configuration",
             "runner": "a lane on its thread",
-            "control": "the control socket",
             "health": "lane state to box state",
             "report": "the answer to status",
             "metrics": "Prometheus",
             "recorder": "tapes into files",
         },
     ),
-    ("assembly", {"build": "configuration to objects", "config": "reflexd.yaml, checked"}),
+    (
+        "assembly",
+        {"build": "configuration to objects", "config": "reflexd.yaml, checked", "control": "the control socket"},
+    ),
     (
         "the lane",
         {
@@ -45,7 +47,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "arrival": "which samples count",
             "perception": "gate, models",
             "offline": "a lane without a daemon",
-            "tape": "what the recorder reads",
+            "tapes": "what the recorder reads",
         },
     ),
     (
@@ -61,11 +63,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     (
         "models, figures",
         {
-            "package": "a model on disk",
-            "golden": "expected outputs",
-            "checksums": "sha256 of its files",
-            "outputs": "outputs, checked",
-            "manifest": "the package's manifest",
+            "packages": "models on disk, checked",
             "backends": "engines",
             "decoders": "outputs to findings",
             "ledger": "latencies and counts",
@@ -77,7 +75,6 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
         {
             "drivers": "a file for each device",
             "box": "signals, cores, systemd",
-            "files": "bounded reading",
             "yamlfile": "YAML, line numbers",
             "section": "wrong keys and values",
             "options": "shared options",
@@ -90,15 +87,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
 
 WIDTH, LEFT, ROW, BOX, TOP = 1280, 120, 112, (136, 50), 34  # pixels; LEFT: for the rows' names
 # Drawn with another one.
-SMALL = {
-    "control_server": "control",
-    "ledger_text": "ledger",
-    "isolated": "box",
-    "__main__": "cli",
-    "decision_tape": "tape",
-    "tape_format": "tape",
-    "helpers": "daemon",
-}
+SMALL = {"ledger_text": "ledger", "isolated": "box", "__main__": "cli", "helpers": "daemon"}
 
 
 def _places() -> dict[str, tuple[float, float]]:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from agent import package
 from agent.config.models import Config, Device, LaneConfig
 from agent.errors import PackageError
-from agent.manifest import Manifest
+from agent.packages import package
+from agent.packages.manifest import Manifest
 from agent.section import explain
 from agent.yamlfile import Document, Place, unknown
 from drivers import base as drivers

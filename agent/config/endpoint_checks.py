@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from agent import keys
 from agent.config.models import Config
-from agent.control import NAME as CONTROL_SOCKET
+from agent.control.client import NAME as CONTROL_SOCKET
 from agent.keys import is_local
 from agent.yamlfile import Document, Place
 

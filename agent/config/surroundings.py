@@ -9,10 +9,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent import package, redact
+from agent import redact
 from agent.config.device_checks import Usage, bad_channels, bad_rate, usages
 from agent.config.models import Config
 from agent.errors import PackageError
+from agent.packages import package
 from agent.yamlfile import Document
 from drivers import base as drivers
 from drivers.base import DeviceError

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent import control, ledger
+from agent import ledger
+from agent.control import client as control
 from agent.field.outline import Outline, read_outline
 from agent.ledger import LedgerSnapshot
 

@@ -12,14 +12,14 @@ from typing import Any
 import click
 import numpy as np
 
-from agent import golden, package
 from agent.backends.base import Tensor
-from agent.checksums import file_inside, verify_files
 from agent.data import Array
 from agent.errors import PackageError
-from agent.manifest import Manifest
-from agent.outputs import ModelFault
-from agent.package import Package
+from agent.packages import golden, package
+from agent.packages.checksums import file_inside, verify_files
+from agent.packages.manifest import Manifest
+from agent.packages.outputs import ModelFault
+from agent.packages.package import Package
 
 TIMES = ("name", "p50_ms", "p99_ms", "max_ms", "budget_ms", "verdict")
 COLUMNS = ("name", "version", "backend", "bytes", "labels", "budget_ms", "state")

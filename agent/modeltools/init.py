@@ -14,17 +14,19 @@ from typing import Any, NamedTuple
 import click
 from pydantic import ValidationError
 
-from agent import checksums, files, package, section, yamlfile
+from agent import section, yamlfile
 from agent.backends import base as backends
 from agent.backends.base import EngineError, Fit
+from agent.box import files
+from agent.box.files import BadFile
 from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError
 from agent.errors import PackageError
-from agent.files import BadFile
 from agent.isolated import python
-from agent.manifest import Manifest
 from agent.modeltools import guess
 from agent.modeltools.trial import trial
+from agent.packages import checksums, package
+from agent.packages.manifest import Manifest
 
 SUFFIXES = {".tflite": "litert", ".onnx": "onnx"}
 MAX_LABEL_BYTES = 1_000_000

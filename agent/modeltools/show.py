@@ -8,10 +8,10 @@ from typing import Any
 import click
 import numpy as np
 
-from agent import package
 from agent.backends.base import Tensor
 from agent.errors import PackageError
 from agent.modeltools.trial import trial
+from agent.packages import package
 
 
 def show(name: str, as_json: bool) -> None:

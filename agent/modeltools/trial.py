@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from agent import golden
 from agent.backends.base import Tensor
 from agent.data import Array
 from agent.decoders.base import DecoderError
 from agent.errors import PackageError
-from agent.manifest import Manifest
-from agent.outputs import ModelFault
-from agent.package import Package
+from agent.packages import golden
+from agent.packages.manifest import Manifest
+from agent.packages.outputs import ModelFault
+from agent.packages.package import Package
 
 RUNS, MAX_RUNS = 10, 40  # inputs besides golden ones; as many where all answers are the same so far
 MIN_LEVELS = 32  # of a pixel's 256 that the model must tell apart

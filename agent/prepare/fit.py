@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.data import Array
-from agent.package import Package
+from agent.packages.package import Package
 from agent.prepare.base import Preparation
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings

@@ -7,7 +7,7 @@ import numpy as np
 
 from agent.backends.base import Tensor
 from agent.data import Array, Box
-from agent.manifest import Picture
+from agent.packages.manifest import Picture
 from agent.prepare.base import Preparation
 from agent.prepare.quantise import lookup_table
 from agent.prepare.region import Region

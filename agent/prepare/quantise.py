@@ -6,7 +6,7 @@ import numpy as np
 
 from agent.backends.base import Tensor
 from agent.data import Array
-from agent.manifest import Picture
+from agent.packages.manifest import Picture
 
 
 def lookup_table(picture: Picture, tensor: Tensor) -> Array | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.backends.base import Tensor
 from agent.data import Array
-from agent.manifest import Window
+from agent.packages.manifest import Window
 from agent.prepare.base import Preparation
 from drivers.base import DeviceFault
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from agent.backends.base import Tensor
 from agent.data import Array
-from agent.manifest import SoundInput
+from agent.packages.manifest import SoundInput
 from agent.prepare.base import Preparation
 from drivers.base import DeviceFault
 

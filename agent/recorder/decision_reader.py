@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from agent.tape_format import (
+from agent.tapes.format import (
     DECISION_HEADER,
     DECISION_SIZE,
     DECISION_TOP,

@@ -15,7 +15,7 @@ from agent.box import private
 from agent.recorder.recording import Recording
 from agent.recorder.series import CLIPS, Series
 from agent.recorder.settings import ClipSettings
-from agent.tape_format import TapeHeader
+from agent.tapes.format import TapeHeader
 
 log = logging.getLogger("reflexd.record")
 SEALED = ".sealed"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from agent.recorder.decision_reader import Decided, DecisionReader
 from agent.recorder.tape_reader import Record, TapeReader
-from agent.tape_format import LOST, WHOLE, TapeHeader
+from agent.tapes.format import LOST, WHOLE, TapeHeader
 
 
 class Position(NamedTuple):

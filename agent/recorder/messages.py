@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from agent.recorder.tape_reader import Record
-from agent.tape_format import (
+from agent.tapes.format import (
     DISCONTINUITY,
     INFERRED,
     LOST,

@@ -26,7 +26,7 @@ from agent.recorder.recording import CHUNK, Recording
 from agent.recorder.series import RECORDINGS, Series, is_open
 from agent.recorder.settings import Settings
 from agent.recorder.tape_reader import Record
-from agent.tape_format import LOST, MORE, TapeHeader
+from agent.tapes.format import LOST, MORE, TapeHeader
 
 log = logging.getLogger("reflexd.record")
 POLL_S = 0.05  # how often the tapes are read

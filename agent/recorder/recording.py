@@ -18,7 +18,7 @@ from mcap.stream_reader import StreamReader, breakup_chunk
 from mcap.writer import CompressionType, Writer
 from zstandard import ZstdError, frame_content_size
 
-from agent.tape_format import TapeHeader
+from agent.tapes.format import TapeHeader
 
 CHUNK = 1 << 18  # bytes of messages that are compressed together
 # What reading raises where a file was cut or changed

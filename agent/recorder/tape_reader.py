@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from agent.tape_format import HEAD_AT, HEADER, HEADER_AT, MAGIC, SLOT, TOP, TapeHeader
+from agent.tapes.format import HEAD_AT, HEADER, HEADER_AT, MAGIC, SLOT, TOP, TapeHeader
 
 
 class Record(NamedTuple):

@@ -9,10 +9,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent import package
 from agent.build import rules_of
 from agent.config.models import Config
 from agent.data import Decision, Evidence
+from agent.packages import package
 from agent.recorder.recording import RecordingContents, RecordingError
 from agent.replay.header import Header, read_header
 from agent.replay.player import Player

@@ -16,7 +16,7 @@ from agent.data import Array, Decision, Sample
 from agent.decoders.base import Finding
 from agent.lane import NEVER, Lane, Limits
 from agent.ledger import Ledger
-from agent.package import Package
+from agent.packages.package import Package
 from agent.perception import Perception
 from agent.prepare.base import Preparation
 from agent.prepare.pixels import Pixels

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import click
 
-from agent import package
 from agent.box import realtime
 from agent.build import make_lane, rules_of
 from agent.config.models import Config
 from agent.data import Array, Evidence, Sample
 from agent.lane import Lane
+from agent.packages import package
 from agent.perception import Perception, frame_keypoints
 from agent.rules.engine import ConditionState
 from agent.rules.scene import Scene

@@ -8,10 +8,10 @@ from typing import Any, get_args
 import click
 import cv2
 
-from agent import package
 from agent.config.load import load_config, validate_config
 from agent.config.models import Config, Device, LaneConfig, Recorder
 from agent.data import Array
+from agent.packages import package
 from agent.scenes import catalog
 from agent.yamlfile import Document
 from drivers import base as drivers

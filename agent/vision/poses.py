@@ -7,8 +7,8 @@ import numpy as np
 from agent.backends.base import Tensor
 from agent.data import Array
 from agent.decoders.base import Finding
-from agent.manifest import Poses
-from agent.package import Package
+from agent.packages.manifest import Poses
+from agent.packages.package import Package
 
 KEYPOINTS, CHANNELS = 17, 51
 MIN_KEYPOINTS = 5  # this many detected keypoints are a person

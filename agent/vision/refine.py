@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from agent.data import Box, Sample
 from agent.decoders.base import Finding
-from agent.package import Package, labels
+from agent.packages.package import Package, labels
 from agent.prepare.pixels import Pixels
 from agent.prepare.region import Region, region_around
 from agent.vision.config import RefineConfig

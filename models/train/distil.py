@@ -16,8 +16,8 @@ from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import Decoder, Finding
 from agent.errors import PackageError
-from agent.package import Package, find, open_package
-from agent.package import labels as labels_of
+from agent.packages.package import Package, find, open_package
+from agent.packages.package import labels as labels_of
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
 from drivers.base import DeviceFault

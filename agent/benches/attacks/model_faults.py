@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent import ledger, package
+from agent import ledger
 from agent.benches.attacks._faulty_engine import FAULTY, GOOD, LASTS_S
 from agent.benches.attacks.outcome import Outcome
 from agent.benches.faults import SAFE_AFTER_MS, SLACK_MS, uncounted
 from agent.benches.programs import SENSOR_MODEL, spawn, start_host, stop
+from agent.packages import package
 
 START_S, RATE_HZ = 20.0, 200
 RECOVERY_S = 2.0  # the lane tries its model again after 0.1 s, 0.2 s ...

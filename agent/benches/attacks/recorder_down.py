@@ -13,7 +13,7 @@ import numpy as np
 
 from agent.benches.attacks._recorded import ARM, DEVIATION, SOURCE, Box, configuration, running
 from agent.benches.attacks.outcome import Outcome
-from agent.tape_format import READINGS
+from agent.tapes.format import READINGS
 
 NAME = "recorder_down"
 OUTAGE_S, LIVES_S = 30.0, 4.0

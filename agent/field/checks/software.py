@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from agent import package
 from agent.backends.base import EngineError
 from agent.config.load import load_config
 from agent.errors import ConfigError, PackageError
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, listed
-from agent.manifest import Manifest
+from agent.packages import package
+from agent.packages.manifest import Manifest
 
 LIBRARIES = ("numpy", "opencv-python-headless", "pyzmq", "msgpack", "pyserial", "pydantic")
 INTERPRETERS = ("ai-edge-litert", "tflite-runtime")

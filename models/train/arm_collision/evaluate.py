@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.data import Array
 from agent.errors import PackageError
-from agent.package import open_package
+from agent.packages.package import open_package
 from models.train.arm_collision import score
 from models.train.arm_collision.windows import CHANNELS, Windows, checksums, distinct, load
 from models.train.data import DataError

@@ -18,7 +18,7 @@ import numpy as np
 
 from agent.data import Array
 from agent.errors import PackageError
-from agent.package import open_package
+from agent.packages.package import open_package
 from drivers.base import DeviceError
 from drivers.sensor._arm import CHANNELS, HEALTHY, LABELS, STOP_DEG, UNCLEAR, Run
 from drivers.sensor.replay import TIME, Options, load_csv

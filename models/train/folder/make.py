@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from agent import package
 from agent.data import Array
+from agent.packages import package
 from models.train import distil, engine
 from models.train.data import DataError
 from models.train.folder import card, files, learn, pictures, readings

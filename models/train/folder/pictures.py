@@ -12,7 +12,7 @@ import numpy as np
 
 from agent.backends.base import Tensor
 from agent.data import Array
-from agent.manifest import Picture
+from agent.packages.manifest import Picture
 from agent.prepare.pixels import Pixels
 from models.train.data import DataError
 from models.train.folder.examples import Examples

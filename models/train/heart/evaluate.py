@@ -18,7 +18,7 @@ from agent.decoders import vitals
 from agent.decoders.base import Finding
 from agent.decoders.heart import ALARM
 from agent.errors import PackageError
-from agent.package import Package, open_package
+from agent.packages.package import Package, open_package
 from drivers.base import DeviceError
 from drivers.resample import resample
 from drivers.sensor.wfdb import Options, load, load_header

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from agent.decoders.base import Finding
-from agent.package import Package, open_package
+from agent.packages.package import Package, open_package
 from agent.prepare.pixels import Pixels
 from models.train.pcb_inspect.boards import KINDS, TRAINED, Pair, load
 from models.train.pcb_inspect.score import Score, Tally, interval, judge, kind_tally, total

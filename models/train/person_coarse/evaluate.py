@@ -13,7 +13,7 @@ import numpy as np
 
 from agent.data import Array
 from agent.decoders.base import Finding
-from agent.package import Package, open_package
+from agent.packages.package import Package, open_package
 from agent.prepare.pixels import Pixels
 from models.train.card import wilson
 from models.train.data import SHARED

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from agent import package
 from agent.benches.falls import clips, play
 from agent.benches.recordings import movenet
 from agent.data import Array, Evidence
 from agent.decoders.climb import LABELS
-from agent.package import Package
+from agent.packages import package
+from agent.packages.package import Package
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from agent import package
 from agent.benches.falls import (
     HITS,
     IN_TIME_S,
@@ -27,7 +26,8 @@ from agent.benches.falls import (
 from agent.benches.falls import summary as count
 from agent.benches.recordings import movenet
 from agent.data import Array, Evidence
-from agent.package import Package
+from agent.packages import package
+from agent.packages.package import Package
 from agent.vision.poses import SecondModel
 from models.train.card import confusion, wilson
 from models.train.pose_fall.body import SWAPPED

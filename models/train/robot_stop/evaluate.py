@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from agent.errors import PackageError
-from agent.package import open_package
+from agent.packages.package import open_package
 from models.train.data import DataError
 from models.train.network import Network
 from models.train.robot_stop import score

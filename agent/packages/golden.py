@@ -13,12 +13,12 @@ from typing import IO, BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from agent import files
 from agent.backends.base import Engine
+from agent.box import files
+from agent.box.files import BadFile
 from agent.data import Array
 from agent.errors import PackageError
-from agent.files import BadFile
-from agent.outputs import ModelFault, Outputs
+from agent.packages.outputs import ModelFault, Outputs
 
 STEPS = 8  # quantisation steps of 256; kernels with and without VNNI differ by 5 in the bundled models
 REAL = 0.02  # the same for outputs that are not quantised

@@ -8,18 +8,20 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
-from agent import files, golden, section, yamlfile
+from agent import section, yamlfile
 from agent.backends import base as backends
 from agent.backends.base import Engine, EngineError, Fit, Tensor
-from agent.checksums import file_inside, verify_files
+from agent.box import files
+from agent.box.files import BadFile
 from agent.decoders import base as decoders
 from agent.decoders.base import Decoder, DecoderError, Finding
 from agent.errors import MissingPackage, PackageError
-from agent.files import BadFile
-from agent.manifest import Manifest, Picture
-from agent.outputs import Outputs, first_line
+from agent.packages import golden
+from agent.packages.checksums import file_inside, verify_files
+from agent.packages.manifest import Manifest, Picture
+from agent.packages.outputs import Outputs, first_line
 
-BUNDLED = Path(__file__).resolve().parent.parent / "models"
+BUNDLED = Path(__file__).resolve().parents[2] / "models"
 MIN_SIDE = 12  # pixels: a smaller input holds features of sound or readings
 
 

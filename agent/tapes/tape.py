@@ -21,8 +21,8 @@ import numpy as np
 from agent.backends.base import Engine, Tensor
 from agent.box.mapped import new_file
 from agent.data import Array, Decision, Evidence, Sample
-from agent.decision_tape import DecisionTape
-from agent.tape_format import (
+from agent.tapes.decision_tape import DecisionTape
+from agent.tapes.format import (
     DISCONTINUITY,
     FEW,
     HEAD_AT,

@@ -18,7 +18,7 @@ import msgpack
 from agent.box.mapped import new_file
 from agent.data import Decision
 from agent.rules.fusion import explain
-from agent.tape_format import (
+from agent.tapes.format import (
     COUNTS,
     COUNTS_AT,
     DECISION_HEADER,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from agent import files
 from agent.backends import onnx_weights
+from agent.box import files
+from agent.box.files import BadFile
 from agent.errors import PackageError
-from agent.files import BadFile
-from agent.manifest import Manifest
+from agent.packages.manifest import Manifest
 
 MAX_BYTES = 1 << 31  # of a file; the formats of models allow no more
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from agent.control import NAME, Answer
+from agent.control.client import NAME, Answer
 
 MAX_REQUEST_BYTES = 1 << 16
 MAX_CLIENTS = 64  # the oldest is closed: its program has probably given up

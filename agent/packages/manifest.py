@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from agent.files import leads_out
+from agent.box.files import leads_out
 from agent.section import Section
 
 
