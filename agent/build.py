@@ -29,10 +29,10 @@ from drivers import base as drivers
 from drivers.base import Actuator, open_source
 
 
-def make_lane(name: str, config: Config, beside: Path, samples: int) -> Lane:
+def make_lane(name: str, config: Config, base_folder: Path, samples: int) -> Lane:
     section = config.lanes[name]
-    good_part = reference.read(beside / section.reference) if section.reference else None
-    perception = open_models(section, beside, good_part)
+    good_part = reference.read(base_folder / section.reference) if section.reference else None
+    perception = open_models(section, base_folder, good_part)
     source = open_source(section.source.driver, section.source.options, name)
     budget = section.budget_ms or perception.package.manifest.budget_ms
     timeout_ns = int(getattr(source.options, "timeout_ms", 500.0) * 1e6)
@@ -46,11 +46,11 @@ def make_lane(name: str, config: Config, beside: Path, samples: int) -> Lane:
     return Lane(name, source, perception, limits, lane_ledger, tape_settings)
 
 
-def open_models(section: LaneConfig, beside: Path, good_part: Array | None = None) -> Perception:
+def open_models(section: LaneConfig, base_folder: Path, good_part: Array | None = None) -> Perception:
     """The lane's models, checked, loaded and warm. good_part: a picture of one. Raises PackageError."""
 
     def opened(model: str) -> Package:
-        return package.open_package(package.find(model, beside), section.threads)
+        return package.open_package(package.find(model, base_folder), section.threads)
 
     refine = Refine(opened(section.refine.model), section.refine) if section.refine else None
     second = SecondModel(opened(section.then)) if section.then else None

@@ -101,6 +101,7 @@ def check(path: Path, as_json: bool) -> int:
     """Validate a configuration and load its models, without starting anything. Exit code 2 if something is wrong."""
     from agent.box import realtime
     from agent.config.load import check_config
+    from agent.field.format import counted
 
     of_daemon = realtime.PARENT in os.environ  # which reloads, and needs the secrets
     if of_daemon:
@@ -120,12 +121,13 @@ def check(path: Path, as_json: bool) -> int:
         shown = content if of_daemon else redact.tree(content)
         click.echo(json.dumps({"ok": True, "warnings": warnings, "config": shown}))
     else:
-        counts = f"{len(config.lanes)} lanes, {len(config.actuators)} actuators, {len(config.rules)} rules"
+        parts = ((config.lanes, "lane"), (config.actuators, "actuator"), (config.rules, "rule"))
+        counts = ", ".join(counted(len(part), noun) for part, noun in parts)
         click.echo("\n".join([*warnings, f"{path}: good: {counts}"]))
     return 0
 
 
-def _open_models(config: Config, beside: Path) -> None:
+def _open_models(config: Config, base_folder: Path) -> None:
     """Load every model and try it once. Raises PackageError with a line for each that is wrong."""
     from agent.modeltools.trial import trial
     from agent.packages import package
@@ -133,7 +135,7 @@ def _open_models(config: Config, beside: Path) -> None:
     mistakes: list[str] = []
     for name in dict.fromkeys(name for lane in config.lanes.values() for name in lane.models):
         try:
-            trial(package.open_package(package.find(name, beside)))
+            trial(package.open_package(package.find(name, base_folder)))
         except PackageError as error:
             mistakes.append(str(error))
     if mistakes:

@@ -64,7 +64,7 @@ class Decision(NamedTuple):
 
     number: counts decisions of this daemon; an actuator applies each number once.
     deadline: the time after which it is late. confidence: of a rule that sums up, else 0.
-    lacking: lanes whose evidence such a rule had to do without.
+    missing_lanes: lanes whose evidence such a rule had to do without.
     """
 
     number: int
@@ -76,7 +76,7 @@ class Decision(NamedTuple):
     t_capture: int
     deadline: int
     confidence: float = 0.0
-    lacking: tuple[str, ...] = ()
+    missing_lanes: tuple[str, ...] = ()
 
 
 class Command(NamedTuple):

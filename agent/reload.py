@@ -65,20 +65,24 @@ def with_other_files(lanes: Iterable[Lane], new: Config, path: Path) -> set[str]
 
     path: of the configuration. Raises PackageError.
     """
-    beside, sections = path.resolve().parent, new.lanes
-    return {lane.name for lane in lanes if lane.name in sections and not _files_same(lane, sections[lane.name], beside)}
+    base_folder, sections = path.resolve().parent, new.lanes
+    return {
+        lane.name for lane in lanes if lane.name in sections and not _files_same(lane, sections[lane.name], base_folder)
+    }
 
 
-def _files_same(lane: Lane, section: LaneConfig, beside: Path) -> bool:
+def _files_same(lane: Lane, section: LaneConfig, base_folder: Path) -> bool:
     overwritten = {"sound": {"hop"}} if section.hop_ms else None  # by the lane's own hop
     loaded = [opened.manifest.model_dump(exclude=overwritten) for opened in lane.perception.packages]
-    on_disk = [package.read(package.find(model, beside)).model_dump(exclude=overwritten) for model in section.models]
+    on_disk = [
+        package.read(package.find(model, base_folder)).model_dump(exclude=overwritten) for model in section.models
+    ]
     if loaded != on_disk:  # with the sha256 of the model's file
         return False
     loaded_reference = lane.perception.reference
     if section.reference is None or loaded_reference is None:
         return section.reference is None and loaded_reference is None
-    return np.array_equal(loaded_reference, reference.read(beside / section.reference))
+    return np.array_equal(loaded_reference, reference.read(base_folder / section.reference))
 
 
 async def prepare(

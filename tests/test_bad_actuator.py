@@ -33,7 +33,7 @@ def test_an_actuator_that_comes_later_learns_the_state(tmp_path: Path) -> None:
         cell.wait_for_count("arm", "undelivered")
         cell.wait_for_count("arm", "inferences", 300)
         assert len(daemon.lines("WARNING actuator robot")) == 1
-        assert "is 'reflexd actuate' running?" in daemon.text
+        assert "(is 'reflexd actuate' running?)" in daemon.text
         cell.actuate()
         cell.wait_for("run")
         daemon.wait_for("actuator robot answers again")

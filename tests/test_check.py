@@ -224,7 +224,7 @@ def test_kind_missing_files_and_folders(tmp_path: Path, source: dict[str, Any]) 
 def test_an_absent_device_is_a_warning_and_a_folder_for_commands_a_mistake(tmp_path: Path) -> None:
     """A daemon starts without its device, which may be plugged in later."""
     found = problems(tmp_path, lanes={"a": lane(driver="camera.v4l2", device=f"{tmp_path}/video9")})
-    assert has(found, f"warning: '{tmp_path}/video9' is not there: is it plugged in?")
+    assert has(found, f"warning: '{tmp_path}/video9' is not there (plugged in?)")
     log = {"device": {"driver": "actuator.log", "path": f"{tmp_path}/none/commands"}, "rest": "off"}
     assert has(problems(tmp_path, actuators={"a": log}), f"'{tmp_path}/none' does not exist")
 

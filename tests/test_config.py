@@ -471,7 +471,7 @@ def check(path):
 def test_check_of_a_valid_file_has_exit_code_0(tmp_path):
     run = check(write(tmp_path, GOOD))
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout.strip() == f"{tmp_path}/cell.yaml: good: 1 lanes, 1 actuators, 1 rules"
+    assert run.stdout.strip() == f"{tmp_path}/cell.yaml: good: 1 lane, 1 actuator, 1 rule"
 
 
 def test_check_of_a_mistake_has_exit_code_2(tmp_path):

@@ -66,7 +66,7 @@ def test_authorised_keys(tmp_path: Path) -> None:
     assert complete(network.authorised(folder)).state == WARN  # the secret one was copied along
     (folder / "other.key_secret").unlink()
     assert network.authorised(folder).state == GOOD
-    (folder / "torn.key").write_text("metadata\n")
+    (folder / "damaged.key").write_text("metadata\n")
     assert complete(network.authorised(folder)).state == BAD
 
 

@@ -56,12 +56,12 @@ def test_without_a_configuration_the_run_dir_of_the_service_is_read(
 
 def test_files_that_are_not_ledgers_hide_no_ledger(tmp_path: Path) -> None:
     complete = write_ledger(tmp_path, "arm")
-    (tmp_path / "run/torn.ledger").write_bytes(complete.read_bytes()[:5000])
+    (tmp_path / "run/damaged.ledger").write_bytes(complete.read_bytes()[:5000])
     (tmp_path / "run/foreign.ledger").write_bytes(b"x" * complete.stat().st_size)
     (tmp_path / "run/folder.ledger").mkdir()
     ledgers, troubles = snapshot.read_ledgers(tmp_path / "run")
     assert list(ledgers) == ["arm"]
-    assert [Path(trouble.split(":")[0]).stem for trouble in troubles] == ["folder", "foreign", "torn"]
+    assert [Path(trouble.split(":")[0]).stem for trouble in troubles] == ["damaged", "folder", "foreign"]
 
 
 def test_a_missing_run_dir_is_reported_and_does_not_crash(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_missing_source_lowers_the_confidence_by_its_penalty(missing: str) -> 
     open_ = rule(sum=senses, prior=0.3, confidence=0.01, every_sample=True)
     complete, partial = Room(open_), Room(open_, (missing,))
     assert log_odds(confidence(partial)) == pytest.approx(log_odds(confidence(complete)) - 0.7, abs=1e-6)
-    assert partial.decisions[-1].lacking == (missing,)
+    assert partial.decisions[-1].missing_lanes == (missing,)
     assert f"; without {missing};" in explain(partial.decisions[-1])
 
 

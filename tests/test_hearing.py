@@ -327,4 +327,4 @@ def test_the_example_in_the_readme_is_valid(yamnet: Path, tmp_path: Path) -> Non
     (tmp_path / "hall.yaml").write_text(textwrap.dedent(example))
     (tmp_path / "yamnet").symlink_to(yamnet)
     result = CliRunner().invoke(cli, ["check", "-c", str(tmp_path / "hall.yaml")], catch_exceptions=False)
-    assert "good: 1 lanes, 1 actuators, 1 rules" in result.stdout
+    assert "good: 1 lane, 1 actuator, 1 rule" in result.stdout

@@ -44,7 +44,7 @@ def test_the_ledger_of_a_dead_daemon_can_still_be_read(tmp_path: Path) -> None:
     arm = ledger.Ledger(tmp_path / "arm.ledger", "arm", 2.0)
     arm.count[ledger.LATE] += 3
     arm.close()
-    (tmp_path / "torn.ledger").write_bytes(b"half a ledger")
+    (tmp_path / "damaged.ledger").write_bytes(b"half a ledger")
     families = {family.name: family for family in LedgerCollector(tmp_path).collect()}
     dropped = families["reflexd_lane_dropped"].samples
     late = [sample.value for sample in dropped if sample.labels == {"lane": "arm", "reason": "late"}]

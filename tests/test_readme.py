@@ -25,7 +25,7 @@ def test_the_configuration_in_the_readme_is_valid(tmp_path: Path) -> None:
     (example,) = blocks("README.md", "yaml")
     (tmp_path / "gate.yaml").write_text(example, encoding="utf-8")
     result = CliRunner().invoke(cli, ["check", "-c", str(tmp_path / "gate.yaml")], catch_exceptions=False)
-    assert "good: 1 lanes, 1 actuators, 1 rules" in result.stdout
+    assert "good: 1 lane, 1 actuator, 1 rule" in result.stdout
 
 
 def test_the_driver_in_the_readme_reads_a_datasheet_value(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,7 @@ def test_a_reload_while_the_recorder_is_away_loses_no_decision(cell: Cell) -> No
 def test_a_recorder_that_always_dies_is_tried_less_and_less_often(cell: Cell) -> None:
     (cell.folder / "state").write_text("in the way")
     _, daemon = cell.start_both()
-    daemon.wait_for("agent.recorder.recorder ended with 1: is the disk full?; restarting it at once")
+    daemon.wait_for("agent.recorder.recorder ended with 1 (is the disk full?); restarting it at once")
     daemon.wait_for("restarting it in 0.25 s")
     daemon.wait_for("restarting it in 0.5 s")
     assert daemon.stop() == 0

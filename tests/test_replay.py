@@ -34,7 +34,7 @@ def test_every_decision_of_a_recording_is_the_same_in_a_replay(cell: Cell) -> No
     assert report["differences"] == []
     assert report["decisions"] >= 4
     assert report["inferences"] == cell.counts("arm")["inferences"]
-    assert report["lost"] == 0 and not report["torn"]
+    assert report["lost"] == 0 and not report["damaged"]
 
 
 @pytest.mark.parametrize("how", ["killed", "aborted by the watchdog"])
@@ -59,7 +59,7 @@ def test_a_daemon_that_is_killed_leaves_a_complete_recording(cell: Cell, how: st
             contents = read(recorded(cell))
         except RecordingError:
             return None  # just started
-        return None if contents.torn else contents
+        return None if contents.damaged else contents
 
     contents = until(complete, lambda: f"a recording with an end:\n{cell.logs()}")
     inferred = [message["order"] for _, message in contents.messages if message["inferred"]]
@@ -113,10 +113,10 @@ def test_a_recording_without_its_end_is_replayed_as_far_as_it_goes(cell: Cell, t
     cell.wait_for_count("arm", "inferences", 3000)
     daemon.stop()
     raw = recorded(cell).read_bytes()
-    torn = tmp_path / "torn.mcap"
+    damaged = tmp_path / "damaged.mcap"
     for share in (0.95, 0.8):
-        torn.write_bytes(raw[: int(len(raw) * share)])
-        code, text = replayed(torn)
+        damaged.write_bytes(raw[: int(len(raw) * share)])
+        code, text = replayed(damaged)
         assert code == 0, text
         assert "its end is missing" in text
 

@@ -175,7 +175,7 @@ def test_a_fall_and_a_scream_together_call_the_nurse(tmp_path: Path) -> None:
     at_s, call = made[1]
     assert 2.4 < at_s < 4.0
     assert {item.lane for item in call.evidence} == {"room", "ear"} and call.confidence >= 0.9
-    assert call.lacking == ("heart",)  # whose model needs eight seconds before its first result
+    assert call.missing_lanes == ("heart",)  # whose model needs eight seconds before its first result
     fall, scream = r"falling [01]\.\d\d at -?\d+ ms", r"scream 0\.\d\d at -?\d+ ms"
     assert re.fullmatch(rf"{fall}, {scream}; without heart; confidence 0\.9\d", explain(call))
 

@@ -174,7 +174,7 @@ def test_an_unplugged_camera_leaves_the_frames_drawn_before(tmp_path: Path, kern
     kernel.while_waiting = [lambda: kernel.deliver(yuyv(1))] * 3 + [unplug]
     config = gate_config(tmp_path, driver="camera.v4l2", device=str(kernel.path), width=32, height=16, format="yuyv")
     result = view("-o", tmp_path / "out.mp4", "-c", config)
-    assert result.exit_code and f"{kernel.path} is gone: was it unplugged?; {tmp_path}/out.mp4: " in result.output
+    assert result.exit_code and f"{kernel.path} is gone (unplugged?); {tmp_path}/out.mp4: " in result.output
     assert len(frames_of(tmp_path / "out.mp4")) >= 3
 
 
@@ -183,22 +183,22 @@ def test_an_unplugged_camera_leaves_the_frames_drawn_before(tmp_path: Path, kern
     [
         (["none.mp4", "-o", "out.mp4"], "none.mp4: no such file, folder or camera"),
         (["/dev/null", "-o", "out.mp4"], "/dev/null is not a video device"),
-        (["torn.png", "-o", "out.png"], "torn.png holds no picture that decodes"),
-        (["torn.png", "-o", "torn.png"], "torn.png is the source itself"),
-        (["torn.png", "-o", "out.gif"], "out.gif: a clip is written to .mp4 or .webm, a still to .png"),
-        (["torn.png", "-o", "no/out.png"], "no/out.png: its folder does not exist"),
+        (["damaged.png", "-o", "out.png"], "damaged.png holds no picture that decodes"),
+        (["damaged.png", "-o", "damaged.png"], "damaged.png is the source itself"),
+        (["damaged.png", "-o", "out.gif"], "out.gif: a clip is written to .mp4 or .webm, a still to .png"),
+        (["damaged.png", "-o", "no/out.png"], "no/out.png: its folder does not exist"),
         (["-o", "out.mp4"], "a SOURCE is missing"),
-        (["torn.png", "-o", "out.png", "--scene", "nowhere"], "no scene 'nowhere'; there is "),
-        (["torn.png", "-o", "out.png", "--scene", "../scenes/robot-cell"], "no scene '../scenes/robot-cell'"),
-        (["torn.png", "-o", "out.png", "--scene", "bedside"], "no camera lane in this configuration"),
+        (["damaged.png", "-o", "out.png", "--scene", "nowhere"], "no scene 'nowhere'; there is "),
+        (["damaged.png", "-o", "out.png", "--scene", "../scenes/robot-cell"], "no scene '../scenes/robot-cell'"),
+        (["damaged.png", "-o", "out.png", "--scene", "bedside"], "no camera lane in this configuration"),
         (
-            ["torn.png", "-o", "out.png", "-c", "gate.yaml", "--lane", "yrd"],
+            ["damaged.png", "-o", "out.png", "-c", "gate.yaml", "--lane", "yrd"],
             "no camera lane 'yrd' in this configuration: there is",
         ),
-        (["torn.png", "-o", "out.png", "-c", "gate.yaml", "--model", "x"], "not several"),
-        (["torn.png", "-o", "out.png", "--then", "pose-fall"], "--then belongs to --model"),
-        (["torn.png", "-o", "out.png", "--model", "nothing"], "no model package 'nothing'"),
-        (["torn.png", "-o", "out.png", "--model", "person-coarse", "--then", "pose-fall"], "finds no keypoints for"),
+        (["damaged.png", "-o", "out.png", "-c", "gate.yaml", "--model", "x"], "not several"),
+        (["damaged.png", "-o", "out.png", "--then", "pose-fall"], "--then belongs to --model"),
+        (["damaged.png", "-o", "out.png", "--model", "nothing"], "no model package 'nothing'"),
+        (["damaged.png", "-o", "out.png", "--model", "person-coarse", "--then", "pose-fall"], "finds no keypoints for"),
         (["still.png", "-o", "out.png", "--model", "arm-deviation"], "reads a sensor, and driver"),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_mistake_gives_one_clear_message(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     gate_config(tmp_path)
-    Path("torn.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
+    Path("damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     cv2.imwrite("still.png", blank())
     result = view(*arguments)
     assert result.exit_code and message in f"{result.output}{result.exception}"

@@ -65,7 +65,7 @@ class ChildProcess:
         """Not where it ends again and again with the same code, once the pause is at its longest."""
         if (code, pause) != self._logged or pause < LAST_PAUSE_S:
             when = f"in {pause:g} s" if pause else "at once"
-            log.warning("%s ended with %s: %s; restarting it %s", self.module, code, self.advice, when)
+            log.warning("%s ended with %s (%s); restarting it %s", self.module, code, self.advice, when)
         self._logged = code, pause
 
     async def _end(self, process: subprocess.Popen[bytes]) -> None:

@@ -59,7 +59,7 @@ class Connection:
         path = self.endpoint.removeprefix("ipc://")
         if is_ipc(self.endpoint) and os.path.exists(path) and not os.access(path, os.W_OK):
             return f"this user may not write {path}: run the daemon as the user of 'reflexd actuate'"
-        return f"no peer connected at {self.endpoint}: is 'reflexd actuate' running?"
+        return f"no peer connected at {self.endpoint} (is 'reflexd actuate' running?)"
 
     def close(self, linger_ms: int) -> None:
         self._read_events(0)  # room in the queue, or ZeroMQ's thread and this one would wait for each other

@@ -67,12 +67,12 @@ def _bad_first_model(document: Document, place: Place, model: str) -> Iterator[s
 def _bad_refine(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
     """A refining model reads pictures, around a label that the first model reports."""
     assert lane.refine
-    beside = document.path.resolve().parent
+    base_folder = document.path.resolve().parent
     mistakes = list(_bad_model(document, (*place, "model"), lane.refine.model))
     yield from mistakes
     try:
-        first = package.read(package.find(lane.model, beside))
-        labels = dict.fromkeys(package.labels(package.find(lane.model, beside)))
+        first = package.read(package.find(lane.model, base_folder))
+        labels = dict.fromkeys(package.labels(package.find(lane.model, base_folder)))
     except PackageError:
         return  # reported at the model
     if not first.picture:
@@ -86,7 +86,7 @@ def _bad_refine(document: Document, place: Place, lane: LaneConfig) -> Iterator[
         )
     if mistakes:
         return
-    picture = package.read(package.find(lane.refine.model, beside)).picture
+    picture = package.read(package.find(lane.refine.model, base_folder)).picture
     if picture is None or picture.reference:
         yield f"{document.at((*place, 'model'))}: model '{lane.refine.model}' cannot read a part of a picture"
 
@@ -116,17 +116,17 @@ def _bad_gate(config: Config, document: Document, place: Place, name: str) -> It
 
 def _bad_second_model(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
     """A second model reads keypoints, which the first must find."""
-    beside = document.path.resolve().parent
+    base_folder = document.path.resolve().parent
     mistakes = list(_bad_model(document, (*place, "then"), lane.then))
     yield from mistakes
     try:
-        manifest = package.read(package.find(lane.refine.model if lane.refine else lane.model, beside))
+        manifest = package.read(package.find(lane.refine.model if lane.refine else lane.model, base_folder))
         first = decoders.load(manifest.decoder)
     except (PackageError, decoders.DecoderError):
         return  # reported at the model
     if mistakes or manifest.poses:
         return  # reported already
-    if not package.read(package.find(lane.then, beside)).poses:
+    if not package.read(package.find(lane.then, base_folder)).poses:
         yield f"{document.at((*place, 'then'))}: model '{lane.then}' reads no keypoints: give it a lane of its own"
     elif not hasattr(first, "KEYPOINTS"):
         line = document.at((*place, "then"))
@@ -134,9 +134,9 @@ def _bad_second_model(document: Document, place: Place, lane: LaneConfig) -> Ite
 
 
 def _bad_reference(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
-    beside = document.path.resolve().parent
+    base_folder = document.path.resolve().parent
     try:
-        picture = package.read(package.find(lane.model, beside)).picture
+        picture = package.read(package.find(lane.model, base_folder)).picture
     except PackageError:
         return  # reported at the model
     compares = picture is not None and picture.reference
@@ -148,7 +148,7 @@ def _bad_reference(document: Document, place: Place, lane: LaneConfig) -> Iterat
         yield f"{document.at((*place, 'reference'))}: model '{lane.model}' compares with no reference: remove this line"
         return
     try:
-        reference.read(beside / lane.reference)
+        reference.read(base_folder / lane.reference)
     except reference.BadReference as error:
         yield f"{document.at((*place, 'reference'))}: {error}"
 
@@ -209,8 +209,10 @@ def _bad_cores(document: Document, place: Place, cores: Sequence[int]) -> Iterat
 
 def labels_of(document: Document, lane: LaneConfig) -> dict[str, None] | None:
     """The labels that the lane's models can report; None where a model has a mistake, which is reported at the lane."""
-    beside = document.path.resolve().parent
+    base_folder = document.path.resolve().parent
     try:
-        return dict.fromkeys(label for model in lane.models for label in package.labels(package.find(model, beside)))
+        return dict.fromkeys(
+            label for model in lane.models for label in package.labels(package.find(model, base_folder))
+        )
     except PackageError:
         return None

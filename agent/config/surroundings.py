@@ -61,7 +61,7 @@ def warnings(config: Config, document: Document) -> Iterator[str]:
     for usage in usages(config):
         name = str(getattr(usage.options, "exclusive_device", str)())
         if name.startswith("/") and not os.path.exists(name):
-            yield f"{document.at(usage.place)}: warning: '{name}' is not there: is it plugged in?"
+            yield f"{document.at(usage.place)}: warning: '{name}' is not there (plugged in?)"
     try:
         readable = os.stat(document.path).st_mode & 0o004
     except OSError:

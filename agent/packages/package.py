@@ -58,9 +58,9 @@ class Package:
             self.manifest = self.manifest.model_copy(update={"sound": sound.model_copy(update={"hop": hop})})
 
 
-def find(name: str | Path, beside: Path | None = None) -> Path:
-    """The folder of a package: a bundled name, or a path (relative to `beside`). Raises PackageError."""
-    for folder in ((beside or Path()) / name, BUNDLED / name):
+def find(name: str | Path, base_folder: Path | None = None) -> Path:
+    """The folder of a package: a bundled name, or a path (relative to `base_folder`). Raises PackageError."""
+    for folder in ((base_folder or Path()) / name, BUNDLED / name):
         if os.path.isfile(folder / "manifest.yaml"):  # Path.is_file raises on a name that is too long
             return folder
     bundled = ", ".join(sorted(path.parent.name for path in BUNDLED.glob("*/manifest.yaml"))) or "none"

@@ -100,12 +100,12 @@ class Recording:
 
     def flush(self) -> None:
         """A process that is killed afterwards leaves all that was added. Raises OSError."""
-        self._writer.flush()  # type: ignore[no-untyped-call]
+        self._writer.flush()  # type: ignore[no-untyped-call]  # mcap has few types
         self.unflushed, self.size = 0, self._file.tell()
 
     def finish(self) -> None:
         """Nothing is added any more; the file stays open."""
-        self._writer.finish()  # type: ignore[no-untyped-call]
+        self._writer.finish()  # type: ignore[no-untyped-call]  # mcap has few types
         self._file.flush()
 
     def close(self) -> None:
@@ -122,14 +122,14 @@ class RecordingContents(NamedTuple):
     """A recording as it was read.
 
     header: configuration, models and the decisions in force, as JSON (agent/recorder/recorder.py). messages: (lane,
-    message) in the order of the file. lost: samples that were not recorded; lost_decisions: decisions. torn: the file
-    has no end.
+    message) in the order of the file. lost: samples that were not recorded; lost_decisions: decisions. damaged: the
+    file has no end.
     """
 
     header: dict[str, str]
     messages: list[tuple[str, dict[str, Any]]]
     lost: int
-    torn: bool
+    damaged: bool
     lost_decisions: int = 0
 
 
@@ -148,7 +148,7 @@ def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
     header: dict[str, str] = {}
     messages: list[tuple[str, dict[str, Any]]] = []
     topics: dict[int, tuple[str, list[str]]] = {}
-    lost, lost_decisions, torn = 0, 0, False
+    lost, lost_decisions, damaged = 0, 0, False
     try:
         for record in _records(file):
             if isinstance(record, Channel):
@@ -165,10 +165,10 @@ def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
     except READ_ERRORS as error:
         if not header:
             raise RecordingError(f"{path}: not a recording of reflexd: {error}") from error
-        torn = True
+        damaged = True
     if not header:
         raise RecordingError(f"{path}: not a recording of reflexd")
-    return RecordingContents(header, messages, lost, torn, lost_decisions)
+    return RecordingContents(header, messages, lost, damaged, lost_decisions)
 
 
 def _records(file: IO[bytes]) -> Iterator[McapRecord]:

@@ -32,7 +32,7 @@ def run(path: Path, key: Path | None, as_json: bool) -> int:
                     **report._asdict(),
                     "lost": contents.lost,
                     "lost_decisions": contents.lost_decisions,
-                    "torn": contents.torn,
+                    "damaged": contents.damaged,
                 }
             )
         )
@@ -66,7 +66,7 @@ def _print(path: Path, contents: RecordingContents, report: Report) -> None:
         click.echo(f"and {len(report.differences) - MAX_SHOWN} more")
     computed = f"{report.samples} samples, {report.inferences} inferences, {report.decisions} decisions"
     click.echo(f"{path}: {computed}: {_outcome(report)}")
-    if contents.lost or contents.lost_decisions or contents.torn:
-        end = "; its end is missing or damaged" if contents.torn else ""
+    if contents.lost or contents.lost_decisions or contents.damaged:
+        end = "; its end is missing or damaged" if contents.damaged else ""
         also = f" and {contents.lost_decisions} decisions" if contents.lost_decisions else ""
         click.echo(f"{path}: {contents.lost} samples{also} were not recorded{end}")

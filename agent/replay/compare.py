@@ -49,7 +49,7 @@ def replay(contents: RecordingContents) -> Report:
         messages = sorted(known, key=_order)
         lost = list(_during_losses(messages))
         header = read_header(contents)
-        _check_models(header.models, header.beside)
+        _check_models(header.models, header.base_folder)
         players, warm_up = _players(dict.fromkeys(lane for lane, _ in messages), header)
     except DAMAGED as error:
         raise RecordingError(f"damaged content: {_text(error)}") from error
@@ -65,7 +65,7 @@ def _players(lanes: Iterable[str], header: Header) -> tuple[dict[str, Player], W
     unknown = [lane for lane in lanes if lane not in header.config.lanes]
     if unknown:
         raise RecordingError(f"lane {unknown[0]} has samples, but the recorded configuration does not have it")
-    players = {lane: Player(lane, header.config, header.beside, scene) for lane in lanes}
+    players = {lane: Player(lane, header.config, header.base_folder, scene) for lane in lanes}
     return players, WarmUp(header.config, list(players.values()), header.complete)
 
 
@@ -75,9 +75,9 @@ def _order(entry: tuple[str, dict[str, Any]]) -> int:
     return order
 
 
-def _check_models(checksums: dict[str, str], beside: Path) -> None:
+def _check_models(checksums: dict[str, str], base_folder: Path) -> None:
     for model, checksum in checksums.items():
-        if package.read(package.find(model, beside)).checksum != checksum:
+        if package.read(package.find(model, base_folder)).checksum != checksum:
             raise RecordingError(f"model {model} has changed since this was recorded: install the old version first")
 
 

@@ -25,7 +25,7 @@ class Header(BaseModel):
     lost_before: int
 
     @property
-    def beside(self) -> Path:
+    def base_folder(self) -> Path:
         """The folder that the configuration's paths start from."""
         return self.path.parent
 

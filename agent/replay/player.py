@@ -46,9 +46,9 @@ class RecordedEngine(Engine):
 class Player:
     """The models of a lane, fed with its recorded messages."""
 
-    def __init__(self, name: str, config: Config, beside: Path, scene: Scene) -> None:
-        """beside: the folder that the configuration's paths start from. Raises PackageError."""
-        self.perception = ReplayPerception(open_models(config.lanes[name], beside))
+    def __init__(self, name: str, config: Config, base_folder: Path, scene: Scene) -> None:
+        """base_folder: the folder that the configuration's paths start from. Raises PackageError."""
+        self.perception = ReplayPerception(open_models(config.lanes[name], base_folder))
         source, ledger = NoSource(DriverOptions(), name), Ledger(None, name, 1.0)
         self.lane = Lane(name, source, self.perception, Limits(0, 1.0), ledger)
         self._manifest = self.perception.package.manifest

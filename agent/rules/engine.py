@@ -71,7 +71,7 @@ class Rule:
         self.states = [ConditionState(condition) for condition in config.conditions]
         self.needed = {"any": 1, "all": len(self.states), "some": config.at_least, "sum": 0}[config.kind]
         self.confidence = 0.0  # of a sum
-        self.lacking: tuple[str, ...] = ()  # of a sum: lanes that are missing
+        self.missing_lanes: tuple[str, ...] = ()  # of a sum: lanes that are missing
         self.hold_until = -1
         self.triggered = False  # the newest evidence was of one of its lanes, and the conditions hold
         self.reasons: tuple[Evidence, ...] = ()
@@ -94,17 +94,17 @@ class Rule:
     def _sum_holds(self, holding: Sequence[ConditionState], now: int) -> bool:
         """Prior plus weighted evidence less penalties, so that a lane that is missing never raises the confidence."""
         odds = fusion.log_odds(self.config.prior)
-        lacking = []
+        missing_lanes = []
         for state in self.states:
             condition = state.condition
             if state in holding:
                 odds += condition.weight * max(0.0, fusion.log_odds(state.score))
             elif state.missing(now):
                 odds -= condition.missing_penalty
-                lacking.append(condition.lane)
+                missing_lanes.append(condition.lane)
             else:
                 odds -= condition.absent_penalty
-        self.confidence, self.lacking = fusion.probability(odds), tuple(lacking)
+        self.confidence, self.missing_lanes = fusion.probability(odds), tuple(missing_lanes)
         return bool(holding) and self.confidence >= self.config.confidence
 
 
@@ -171,7 +171,7 @@ class Rules:
             t_capture=t_capture,
             deadline=t_capture + int(config.deadline_ms * MS) if config else 0,
             confidence=winner.confidence if winner else 0.0,
-            lacking=winner.lacking if winner else (),
+            missing_lanes=winner.missing_lanes if winner else (),
         )
         self.in_force[actuator] = decision
         return decision

@@ -26,9 +26,9 @@ def probability(odds: float) -> float:
 def explain(decision: Decision) -> str:
     """Its reasons in words: "fall 0.91 at -420 ms, heart-rate-jump +38 bpm at 0 ms; confidence 0.97"."""
     reasons = ", ".join(_describe(item, decision.t_capture) for item in decision.evidence)
-    lacking = f"; without {', '.join(dict.fromkeys(decision.lacking))}" if decision.lacking else ""
+    missing_lanes = f"; without {', '.join(dict.fromkeys(decision.missing_lanes))}" if decision.missing_lanes else ""
     confidence = f"; confidence {decision.confidence:.2f}" if decision.confidence else ""
-    return (reasons or ("no evidence" if decision.rule else "no rule holds")) + lacking + confidence
+    return (reasons or ("no evidence" if decision.rule else "no rule holds")) + missing_lanes + confidence
 
 
 def _describe(item: Evidence, t_capture: int) -> str:

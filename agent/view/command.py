@@ -48,10 +48,10 @@ class ViewOptions(NamedTuple):
 def run(options: ViewOptions) -> None:
     """Raises ClickException, ConfigError, PackageError."""
     footage = Footage(options.out, options.source)
-    config, beside = choose_config(options.source, options.config, options.scene, options.model, options.then)
+    config, base_folder = choose_config(options.source, options.config, options.scene, options.model, options.then)
     name = camera_lane(config, options.lane)
     with tempfile.TemporaryDirectory(prefix="reflexd-view-") as folder:
-        lane = make_lane(name, with_source(config, name, options.source, Path(folder)), beside, 0)
+        lane = make_lane(name, with_source(config, name, options.source, Path(folder)), base_folder, 0)
         realtime.opencv_threads()  # as the daemon, so that the milliseconds are the daemon's
         viewer = LaneViewer(lane, config)
         try:

@@ -30,10 +30,10 @@ REDUCED = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 ERRORS: dict[int, tuple[type[DeviceError], str]] = {
-    errno.ENOENT: (DeviceMissing, "is not there: is it plugged in?"),
-    errno.ENODEV: (DeviceMissing, "is gone: was it unplugged?"),
-    errno.ENXIO: (DeviceMissing, "is gone: was it unplugged?"),
-    errno.EIO: (DeviceMissing, "stopped working (I/O error): was it unplugged?"),
+    errno.ENOENT: (DeviceMissing, "is not there (plugged in?)"),
+    errno.ENODEV: (DeviceMissing, "is gone (unplugged?)"),
+    errno.ENXIO: (DeviceMissing, "is gone (unplugged?)"),
+    errno.EIO: (DeviceMissing, "stopped working (I/O error; unplugged?)"),
     errno.EACCES: (DeviceMissing, "may not be opened: add this user to the group 'video'"),
     errno.EPERM: (DeviceMissing, "may not be opened: add this user to the group 'video'"),
     errno.EBUSY: (DeviceMissing, "is in use by another program (fuser -v shows which)"),
@@ -188,7 +188,7 @@ class Driver(Camera):
     def _check_health(self) -> None:
         if self.queue.broken >= BROKEN_LIMIT:
             raise DeviceFault(
-                f"{self.options.device}: {self.queue.broken} broken pictures in a row: cable or USB bandwidth?"
+                f"{self.options.device}: {self.queue.broken} broken pictures in a row (cable or USB bandwidth?)"
             )
         silent_ms = (time.monotonic_ns() - self.queue.t_received) / 1e6
         if silent_ms > self.options.timeout_ms:

@@ -48,15 +48,15 @@ print(complete, edits[-1] if edits else 0)
 RECORDINGS = r"""
 from pathlib import Path
 from agent.recorder import recording
-read, torn, empty, bad = 0, 0, 0, []
+read, damaged, empty, bad = 0, 0, 0, []
 for path in sorted(Path("/var/lib/reflexd/recordings").glob("*.mcap")):
     try:
         contents = recording.read(path)
-        read, torn = read + 1, torn + contents.torn
+        read, damaged = read + 1, damaged + contents.damaged
     except Exception as error:
         if path.stat().st_size < 8192: empty += 1
         else: bad.append(f"{path.name}: {error!r}")
-print(f"{read} read ({torn} torn), {empty} empty" + (" BAD " + "; ".join(bad) if bad else ""))
+print(f"{read} read ({damaged} damaged), {empty} empty" + (" BAD " + "; ".join(bad) if bad else ""))
 """
 # In parallel: each takes ten seconds of an emulated core to start.
 CHECKS = """

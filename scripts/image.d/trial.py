@@ -142,7 +142,7 @@ def _replay(guest: Guest, recording: str, recorder: str) -> str:
     guest.wait_for("the end of the old recorder", f"sleep 2; test -e /proc/{recorder} || echo gone", 240)
     stdout = guest.run(f"sudo -u reflexd reflexd replay --json {recording}", timeout=400, check=False)
     report = json.loads(stdout or "{}")
-    if not report or report["torn"]:
+    if not report or report["damaged"]:
         raise Failed(f"the recording {recording} has no end: {report}")
     if report["differences"] and not report["lost"]:
         raise Failed(f"the replay of {recording} decides differently: {report['differences'][:3]}")

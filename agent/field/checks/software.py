@@ -12,6 +12,7 @@ from agent.backends.base import EngineError
 from agent.config.load import load_config
 from agent.errors import ConfigError, PackageError
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, listed
+from agent.field.format import counted
 from agent.packages import package
 from agent.packages.manifest import Manifest
 
@@ -62,7 +63,8 @@ def _configured(box: Box) -> Check:
         effect = "the daemon does not start with it; one that runs keeps the old one"
         fix = f"correct it, then: reflexd check -c {path}"
         return Check("configuration", BAD, "; ".join(error.mistakes[:8]), effect, fix)
-    return Check("configuration", GOOD, f"{path}: {len(config.lanes)} lanes, {len(config.actuators)} actuators")
+    lanes, actuators = counted(len(config.lanes), "lane"), counted(len(config.actuators), "actuator")
+    return Check("configuration", GOOD, f"{path}: {lanes}, {actuators}")
 
 
 def _folders(box: Box) -> Iterator[tuple[str, Path]]:
