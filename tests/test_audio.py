@@ -190,6 +190,7 @@ def test_a_tone_above_half_the_rate_does_not_alias(hz: float) -> None:
 
 @given(st.integers(1_000, 192_000), st.sampled_from([8_000, 16_000, 44_100, 48_000]), st.integers(1, 600))
 @settings(max_examples=20)
+@pytest.mark.slow
 def test_resampling_keeps_time_and_level(before: int, after: int, count: int) -> None:
     resampled = resample(np.full(count, 0.5, np.float32), before, after, silence=True)
     assert len(resampled) == -(-count * after // before) and np.isfinite(resampled).all()
@@ -232,6 +233,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
 
 @given(data=st.data())
 @settings(max_examples=300)
+@pytest.mark.slow
 def test_a_damaged_file_is_played_or_refused_with_one_message(small: tuple[Path, bytes], data: st.DataObject) -> None:
     path, good = small
     raw = bytearray(good)

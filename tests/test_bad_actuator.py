@@ -55,6 +55,7 @@ def test_an_actuator_that_is_killed_and_restarted(tmp_path: Path) -> None:
         assert daemon.stop() == 0
 
 
+@pytest.mark.slow
 def test_nothing_stale_is_applied_after_a_pause(tmp_path: Path) -> None:
     """The host is stopped while a decision comes and ends; the next is safe first, and obeys the present decision."""
     with Cell(tmp_path, {"arm": arm(timeout_ms=100)}) as cell:

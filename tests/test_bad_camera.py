@@ -52,6 +52,7 @@ def last(cell: Cell, verb: str) -> int:
         ("clock_jump", "ahead: did its clock jump?", "stale"),
     ],
 )
+@pytest.mark.slow
 def test_a_camera_that_fails_for_a_while(tmp_path: Path, kind: str, message: str, counter: str) -> None:
     with Cell(tmp_path, {"camera": camera(faults=[fault(kind, at_s=1.0, for_s=0.8)])}) as cell:
         host, daemon = cell.start_both()
@@ -80,6 +81,7 @@ def test_a_camera_that_is_plugged_in_later(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("critical", [True, False])
+@pytest.mark.slow
 def test_a_lane_that_is_not_critical_does_not_stop_the_others(tmp_path: Path, critical: bool) -> None:
     lanes = {"arm": arm(), "camera": {**camera(faults=[fault("unplug", at_s=1.5, for_s=0.6)]), "critical": critical}}
     with Cell(tmp_path, lanes) as cell:
@@ -124,6 +126,7 @@ def broken(kind: str, good: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["text", "truncated", "empty"])
+@pytest.mark.slow
 def test_an_invalid_video_file_is_played_once_it_is_valid(tmp_path: Path, kind: str) -> None:
     clip, better = tmp_path / "clip.mp4", tmp_path / "better.mp4"
     good = video(better)

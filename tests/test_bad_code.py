@@ -89,6 +89,7 @@ def test_jumps_of_the_wall_clock_change_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("amount, direction", [(400.0, "ahead"), (-400.0, "old")])
+@pytest.mark.slow
 def test_a_sensor_whose_clock_jumps(tmp_path: Path, amount: float, direction: str) -> None:
     with Cell(tmp_path, {"arm": arm(faults=[fault("clock_jump", at_s=1.0, for_s=0.6, amount=amount)])}) as cell:
         _, daemon = cell.start_both()

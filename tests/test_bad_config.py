@@ -62,6 +62,7 @@ def package(tmp_path: Path) -> Path:
         ("sensor.sim_arm", "quiet_one.driver", 5, ["no driver 'quiet_one.driver'"]),
     ],
 )
+@pytest.mark.slow
 def test_one_line_with_file_and_line(
     tmp_path: Path, command: str, right: str, wrong: str, place: int, words: list[str]
 ) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
 import zmq
 
 from agent.commands import wire
@@ -88,6 +89,7 @@ def garbage(genuine: bytes) -> Iterator[list[bytes]]:
     yield [b"", genuine]
 
 
+@pytest.mark.slow
 def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         cell.config["actuators"] = {"robot": {**cell.config["actuators"]["robot"], "limits": {"speed": [0, 1]}}}
@@ -131,6 +133,7 @@ def test_foreign_messages_change_nothing(tmp_path: Path) -> None:
     assert [counted[kind] for kind in ("outdated", "expired", "limit", "unknown")] == [1, 1, 2, 2]
 
 
+@pytest.mark.slow
 def test_one_master_at_a_time(tmp_path: Path) -> None:
     """A second box with the same actuator is refused, and takes over when the first has left."""
     with Cell(tmp_path, {"arm": arm()}) as cell:
@@ -163,6 +166,7 @@ def test_one_master_at_a_time(tmp_path: Path) -> None:
         assert cell.counts("arm")["refused"] >= 1
 
 
+@pytest.mark.slow
 def test_a_master_that_falls_silent_is_replaced(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         _, first = cell.start_both()

@@ -175,6 +175,7 @@ def test_frames_that_promise_to_be_huge_are_a_fault(video: Path, side: int) -> N
 
 
 @pytest.mark.parametrize("seed", range(16))
+@pytest.mark.slow
 def test_mutated_bytes_never_hurt_the_parent(video: Path, seed: int) -> None:
     rng = random.Random(seed)
     content = bytearray(video.read_bytes())

@@ -101,6 +101,7 @@ def test_a_still_scene_is_not_a_frozen_picture(tmp_path: Path, serve: Serve) -> 
     "packet, message",
     [(same_packet, "the picture is frozen: the same bits for 5"), (same_time, "it repeats the old one: frozen?")],
 )
+@pytest.mark.slow
 def test_the_same_packet_and_the_same_time_are_frozen(
     tmp_path: Path, serve: Serve, packet: Callable[[int], bytes], message: str
 ) -> None:

@@ -36,6 +36,7 @@ def child(daemon: Process, module: str) -> psutil.Process:
 
 
 @pytest.mark.parametrize("module", MODULES)
+@pytest.mark.slow
 def test_kind_a_stopped_child_does_not_hold_the_daemon(served: tuple[Cell, Process, int], module: str) -> None:
     """It is continued, and so also writes what it has: SIGTERM alone would wait for SIGCONT."""
     _, daemon, _ = served
@@ -45,6 +46,7 @@ def test_kind_a_stopped_child_does_not_hold_the_daemon(served: tuple[Cell, Proce
     until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE, "the child's end")
 
 
+@pytest.mark.slow
 def test_kind_a_port_that_is_taken_is_reported_once(tmp_path: Path) -> None:
     with socket.socket() as other, Cell(tmp_path, {"arm": arm()}) as cell:
         other.bind(("127.0.0.1", 0))
@@ -59,6 +61,7 @@ def test_kind_a_port_that_is_taken_is_reported_once(tmp_path: Path) -> None:
         assert "Traceback" not in daemon.text and not daemon.lines("agent.metrics ended")
 
 
+@pytest.mark.slow
 def test_kind_clients_without_a_request_are_bounded(served: tuple[Cell, Process, int]) -> None:
     _, daemon, port = served
     process = child(daemon, "agent.metrics")

@@ -43,6 +43,7 @@ def decisions(clip: Path, model: Path, rule: dict[str, Any]) -> list[tuple[float
 
 
 @pytest.mark.parametrize("clip, fallen_s", [("S1-Fall-15", 1.8), ("S2-Fall-12", 6.9), ("S2-Fall-13", 2.5)])
+@pytest.mark.slow
 def test_a_person_who_lies_after_a_fall_leads_to_a_call(clip: str, fallen_s: float) -> None:
     verbs = decisions(DATA / f"video-fall-gmdcsa24/{clip}.mp4", MOVENET, LYING)
     assert [verb for _, verb in verbs] == ["quiet", "call"]
@@ -50,11 +51,12 @@ def test_a_person_who_lies_after_a_fall_leads_to_a_call(clip: str, fallen_s: flo
 
 
 @pytest.mark.parametrize("clip", ["S1-ADL-16", "S2-ADL-23"])
+@pytest.mark.slow
 def test_daily_activity_leads_to_no_call(clip: str) -> None:
     assert [verb for _, verb in decisions(DATA / f"video-fall-gmdcsa24/{clip}.mp4", MOVENET, LYING)] == ["quiet"]
 
 
-@pytest.mark.whole
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # a clip of 136 s, every frame inferred
 def test_six_persons_appear_and_leave() -> None:
     """Times read off the clip by eye: in the picture from .. until, seconds."""
@@ -66,6 +68,7 @@ def test_six_persons_appear_and_leave() -> None:
         assert leaves < quiet < leaves + 2.0  # held for one second
 
 
+@pytest.mark.slow
 def test_a_recording_gives_the_same_decisions_twice() -> None:
     clip = DATA / "video-fall-gmdcsa24/S1-Fall-15.mp4"
     assert decisions(clip, MOVENET, LYING) == decisions(clip, MOVENET, LYING)

@@ -270,6 +270,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.slow
 def test_a_mistake_is_one_line_with_its_place(name, tmp_path):
     old, new, line, expected = MISTAKES[name]
     (mistake,) = mistakes(tmp_path, changed(old, new))
@@ -443,6 +444,7 @@ fragments = st.sampled_from(
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
+@pytest.mark.slow
 def test_any_value_in_any_place_loads_or_is_a_mistake(data):
     lines = GOOD.splitlines()
     for number in data.draw(st.lists(st.integers(0, len(lines) - 1), min_size=1, max_size=3)):
@@ -453,6 +455,7 @@ def test_any_value_in_any_place_loads_or_is_a_mistake(data):
 
 @given(st.integers(0, len(GOOD)), st.integers(0, 20), st.text("abc:-[]{}&*!|>'\"#,? \n\t01.~<_", max_size=5))
 @settings(max_examples=200, deadline=None)
+@pytest.mark.slow
 def test_any_edit_loads_or_is_a_mistake(at, cut, insert):
     load_anything(GOOD[:at] + insert + GOOD[at + cut :])
 

@@ -59,6 +59,7 @@ def recording(path: Path, /, messages: int = 1, **header: str) -> bytes:
 
 @pytest.mark.timeout(600)  # twenty commands
 @pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.slow
 def test_kind_damaged_files_of_every_command(tmp_path: Path, kind: str) -> None:
     damage = DAMAGE[kind]
     public, secret = keys.make(tmp_path / "keys", "box")
@@ -138,6 +139,7 @@ def test_kind_a_recording_that_expands_without_bound(tmp_path: Path) -> None:
         {"version": "0.1.0", "config": "null"},
     ],
 )
+@pytest.mark.slow
 def test_kind_a_recording_whose_header_is_damaged(tmp_path: Path, change: dict[str, str]) -> None:
     recording(tmp_path / "x.mcap", **change)
     (ended,) = run_all([["replay", "x.mcap"]], tmp_path)

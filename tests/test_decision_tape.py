@@ -59,6 +59,7 @@ def test_what_is_written_is_read_once(tmp_path: Path) -> None:
     assert read_settled(reader) == [] and reader.lost == 0
 
 
+@pytest.mark.slow
 def test_it_goes_round_and_a_late_reader_knows_how_many_it_lost(tmp_path: Path) -> None:
     """Records of every length, so that some end behind the ring."""
     random = np.random.default_rng(0)

@@ -42,6 +42,7 @@ def test_a_decision_leaves_a_clip_of_the_seconds_around_it(cell: Cell) -> None:
     assert code == 0, text
 
 
+@pytest.mark.slow
 def test_a_sealed_clip_is_decrypted_with_its_key_only(cell: Cell) -> None:
     public, secret = keys.make(cell.folder / "keys", "office")
     _, other = keys.make(cell.folder / "keys", "other")

@@ -55,6 +55,7 @@ def test_kind_a_port_that_is_held_for_a_moment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "actuate"])
+@pytest.mark.slow
 def test_kind_a_model_on_a_disk_that_is_late(tmp_path: Path, command: str) -> None:
     disk = tmp_path / "disk"
     with Cell(tmp_path, {"arm": {**arm(), "model": str(disk / "model")}}) as cell:
@@ -74,6 +75,7 @@ BAD_KEY = {"nonsense": b"not a key", "binary": bytes(range(256)), "alphabet": No
 
 @pytest.mark.parametrize("kind", BAD_KEY)
 @pytest.mark.parametrize("command", ["run", "actuate"])
+@pytest.mark.slow
 def test_kind_a_wrong_key_is_one_line(tmp_path: Path, kind: str, command: str) -> None:
     public, secret = keys.make(tmp_path / "keys", "box")
     wrong = tmp_path / "wrong.key_secret"

@@ -109,6 +109,7 @@ def test_a_check_that_fails_itself_is_reported_and_the_others_go_on(
     )
 
 
+@pytest.mark.slow
 def test_beside_a_daemon_and_after_it_was_killed(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         _, daemon = cell.start_both()

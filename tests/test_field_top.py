@@ -101,6 +101,7 @@ def test_the_live_view_fits_80_by_24_and_quits_with_q(tmp_path: Path) -> None:
     assert app.return_value == status.DEAD
 
 
+@pytest.mark.slow
 def test_a_slow_link_is_not_flooded(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm(), "leg": arm()}) as cell:
         cell.start_both()

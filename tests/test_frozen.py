@@ -81,6 +81,7 @@ def test_kind_a_frozen_picture_is_no_sign_of_life(tmp_path: Path) -> None:
 
 @needs_pictures
 @pytest.mark.parametrize("limit_ms", [None, 0])
+@pytest.mark.slow
 def test_two_seconds_are_frozen_unless_the_source_says_that_they_are_normal(
     tmp_path: Path, limit_ms: int | None
 ) -> None:

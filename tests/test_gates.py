@@ -271,6 +271,7 @@ def test_a_gated_camera_keeps_its_actuator_alive_and_counts_the_samples_held_bac
 
 
 @needs_recordings
+@pytest.mark.slow
 def test_most_of_a_clip_is_not_inferred_and_every_person_is_found_within_two_frames() -> None:
     report = gating.measure(DATA)
     assert report["appearances"] == 6

@@ -217,6 +217,7 @@ def recorded(cell: Cell) -> Path:
 
 
 @pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.slow
 def test_a_scream_stops_the_robot_and_replays_exactly(yamnet: Path, tmp_path: Path, keep: bool) -> None:
     with Hall(tmp_path, yamnet, hop_ms=50, sounds=[SCREAM]) as cell:
         cell.config["recorder"] = {"pictures": keep}
@@ -261,6 +262,7 @@ STUCK = "no new picture, sound or reading for 600 ms: "
         ("silence", "nothing but the value 0 for 300 ms: muted", "faults"),
     ],
 )
+@pytest.mark.slow
 def test_a_microphone_that_fails_for_a_while(
     yamnet: Path, tmp_path: Path, kind: str, trouble: str, counter: str
 ) -> None:

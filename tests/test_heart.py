@@ -71,6 +71,7 @@ def test_a_source_at_another_rate_is_refused() -> None:
     ],
 )
 @pytest.mark.parametrize("seed", range(6))
+@pytest.mark.slow
 def test_an_event_raises_its_own_alarm_and_no_other(
     kind: str, label: str, soonest_s: float, latest_s: float, seed: int
 ) -> None:
@@ -89,6 +90,7 @@ def test_fibrillation_is_called_within_ten_seconds(seed: int) -> None:
     assert next(call.at_s for call in made if call.verb == "fibrillation") - 40 < 10
 
 
+@pytest.mark.slow
 def test_ten_healthy_minutes_raise_no_alarm() -> None:
     """Rates from rest to effort, each two minutes: steps small enough to be no jump."""
     steps = [{"kind": "rate", "at_s": 120 * n, "for_s": 120, "amount": 60 + 10 * n} for n in range(5)]
@@ -113,7 +115,7 @@ def test_the_onset_in_cu01_is_called_within_ten_seconds_and_nothing_before() -> 
 
 @needs_recordings
 @pytest.mark.parametrize("name", ["MLII", "V5"])
-@pytest.mark.whole
+@pytest.mark.slow
 def test_the_half_hour_of_record_100_raises_no_alarm(name: str) -> None:
     made = calls("sensor.wfdb", {"path": str(DATA / "ecg/100"), "signals": {"ecg": name}, "rate_hz": 250})
     assert [call.verb for call in made] == [""]
@@ -121,6 +123,7 @@ def test_the_half_hour_of_record_100_raises_no_alarm(name: str) -> None:
 
 @needs_recordings
 @pytest.mark.parametrize("name", ["MLII", "V5"])
+@pytest.mark.slow
 def test_beats_agree_with_the_annotations(name: str) -> None:
     source = open_source(
         "sensor.wfdb", {"path": str(DATA / "ecg/100"), "signals": {"ecg": name}, "rate_hz": 250}, "bed"

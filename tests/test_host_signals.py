@@ -82,6 +82,7 @@ def _holds_sighup(process: Process) -> bool:
 
 
 @pytest.mark.parametrize("batch", range(5))
+@pytest.mark.slow
 def test_sighup_during_the_start_of_the_host(tmp_path: Path, batch: int) -> None:
     """20 times in all: it goes on, says so, and a late signal does not change its exit code."""
     relays = [Relay(tmp_path, f"gate-{batch}{number}") for number in range(4)]
@@ -114,6 +115,7 @@ def test_a_stop_during_the_start_of_the_host(tmp_path: Path, number: int) -> Non
             relay.close()
 
 
+@pytest.mark.slow
 def test_sighup_during_the_start_of_the_daemon_reloads_it_once_it_runs(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         for _ in range(4):
@@ -146,6 +148,7 @@ def test_what_ends_or_stops_other_programs_does_not_end_or_stop_a_host_at_work(t
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_what_ends_a_host_at_work_makes_the_device_safe_before(tmp_path: Path, number: int) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         host, _ = cell.start_both()
@@ -230,6 +233,7 @@ def test_a_device_that_is_slow_to_open_does_not_starve_the_watchdog(tmp_path: Pa
         assert "STOPPING=1" in systemd.received()
 
 
+@pytest.mark.slow
 def test_sighup_ends_a_demo_with_its_processes(tmp_path: Path) -> None:
     demo = Process(tmp_path / "demo.log", "demo", "--seconds", "600")
     demo.wait_for("p50")

@@ -99,6 +99,7 @@ def bomb(path: Path, shape: tuple[int, ...], count: int, descr: str = "<f4") -> 
         ((1,), 1, "|O", "Python objects, which are never loaded"),
     ],
 )
+@pytest.mark.slow
 def test_kind_golden_outputs_that_are_a_bomb(copy: Path, shape: Any, count: int, descr: str, message: str) -> None:
     bomb(copy / "golden.npz", shape, count, descr)
     list_golden(copy)
@@ -243,6 +244,7 @@ def test_litert_prints_a_failure_once_until_it_works_again(tmp_path: Path, capfd
         assert (printed.count("ERROR"), printed.count("of another thread")) == (errors, 1)
 
 
+@pytest.mark.slow
 def test_kind_a_reload_with_a_fifo_in_a_package_is_refused_and_the_next_one_works(tmp_path: Path) -> None:
     folder = shutil.copytree(ARM, tmp_path / "m")
     with Cell(tmp_path, {"arm": {**arm(), "model": "m"}}) as cell:

@@ -57,6 +57,7 @@ def downloads(tmp_path: Path) -> Path:
         ["demo", "--seconds", "1"],
     ],
 )
+@pytest.mark.slow
 def test_kind_code_beside_the_user_does_not_run(tmp_path: Path, downloads: Path, command: list[str]) -> None:
     (model,) = downloads.glob("*.tflite")
     model.rename(downloads / "model.tflite")
@@ -97,6 +98,7 @@ def ours(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("start", STARTS)
+@pytest.mark.slow
 def test_a_driver_in_pythonpath_is_found_however_a_program_starts(
     tmp_path: Path, downloads: Path, ours: Path, start: str
 ) -> None:
@@ -115,6 +117,7 @@ def test_a_module_in_pythonpath_is_found_by_every_child_process(ours: Path, down
     assert ended.stdout.strip() == f"['1'] {ours / 'belt.py'}", ended.stderr
 
 
+@pytest.mark.slow
 def test_a_driver_in_pythonpath_is_found_by_the_daemon_its_reload_the_host_and_its_standby(
     tmp_path: Path, downloads: Path, ours: Path
 ) -> None:

@@ -142,6 +142,7 @@ def failing_lane(folder: Path, kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", [*FAULTS, "refine", "then"])
+@pytest.mark.slow
 def test_only_the_lane_of_the_model_fails_and_it_recovers(tmp_path: Path, kind: str) -> None:
     lane = failing_lane(tmp_path, kind)
     bright = tmp_path / "bright"

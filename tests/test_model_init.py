@@ -31,6 +31,7 @@ def call(*arguments: str) -> str:
         ("vww_96_int8.tflite", "classify"),
     ],
 )
+@pytest.mark.slow
 def test_init_reads_decoder_and_labels_from_the_file(name: str, decoder: str, tmp_path: Path) -> None:
     report = json.loads(call("model", "init", str(PUBLIC / name), "--into", str(tmp_path / "made"), "--json"))
     assert report["ok"]

@@ -71,6 +71,7 @@ def refused_everywhere(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("engine", ["onnx", "tflite"])
+@pytest.mark.slow
 def test_kind_open_sizes_are_asked_for_and_not_taken_as_1(tmp_path: Path, engine: str) -> None:
     if engine == "onnx":
         content, shape = onnx_models.scorer(["batch", 3, "height", "width"]), "1,3,32,48"
@@ -172,6 +173,7 @@ def test_logits_are_a_fault_on_a_lane(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["onnx", "tflite"])
 @pytest.mark.parametrize("order", ["bcsn", "bscn", "sbnc", "nscb"])
+@pytest.mark.slow
 def test_kind_detections_in_another_order(tmp_path: Path, order: str, engine: str) -> None:
     content = onnx_models.detections(order) if engine == "onnx" else tflite_models.detections(order)
     assert init(tmp_path, content, suffix=engine)[0] == 0
@@ -205,6 +207,7 @@ def test_kind_an_answer_that_does_not_depend_on_the_input(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 2100), (1, 84, 8400), (1, 2100, 6), (1, 3549, 85)])
+@pytest.mark.slow
 def test_kind_a_detector_without_a_decoder(tmp_path: Path, shape: tuple[int, ...]) -> None:
     content = onnx_models.scorer(output=shape)
     code, text = init(tmp_path, content)
@@ -215,6 +218,7 @@ def test_kind_a_detector_without_a_decoder(tmp_path: Path, shape: tuple[int, ...
 
 
 @pytest.mark.parametrize("shape", [(1, 49, 10, 1), (1, 98, 40, 1), (1, 1, 40, 101), (1, 640)])
+@pytest.mark.slow
 def test_kind_features_of_sound_as_a_picture(tmp_path: Path, shape: tuple[int, ...]) -> None:
     code, text = init(tmp_path, onnx_models.scorer(shape))
     assert code == 2 and ("looks like features of sound" in text or "neither a picture" in text)

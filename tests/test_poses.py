@@ -249,6 +249,7 @@ def test_a_window_of_another_length_is_refused(tmp_path: Path) -> None:
 
 @needs_recordings
 @pytest.mark.parametrize("name", ["S1-Fall-13", "S1-Fall-15", "S2-Fall-12"])
+@pytest.mark.slow
 def test_a_fall_is_called_in_time(name: str) -> None:
     from agent.benches import falls, recordings
 

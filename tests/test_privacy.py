@@ -233,7 +233,7 @@ def of_recordings(name: str, folder: Path) -> dict[str, Any]:
     "name",
     ["known pictures", pytest.param("campus", marks=needs_recordings), pytest.param("bedside", marks=needs_recordings)],
 )
-@pytest.mark.whole
+@pytest.mark.slow
 def test_no_picture_and_no_sound_leaves(name: str, tmp_path_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the same search finds all of them in the recording of a box that is configured to record them."""
     monkeypatch.setattr(timers, "SECONDS", 0.05)

@@ -56,6 +56,7 @@ def check_closed(cell: Cell) -> None:
 
 
 @needs_pictures
+@pytest.mark.slow
 def test_kind_no_plain_picture_is_left_where_clips_are_sealed(cell: Cell) -> None:
     """The recorder is killed while it collects and writes clips; what an older one left is sealed or deleted."""
     public, secret = keys.make(cell.folder / "keys", "owner")

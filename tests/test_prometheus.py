@@ -47,6 +47,7 @@ def run(*command: str, **options: Any) -> str:
     return process.stdout
 
 
+@pytest.mark.slow
 def test_the_rules_are_valid_and_fire_as_tested(tools: Path) -> None:
     assert "SUCCESS: 6 rules found" in run(str(tools / "promtool"), "check", "rules", str(FOLDER / "reflexd.rules.yml"))
     run(str(tools / "promtool"), "test", "rules", "reflexd.test.yml", cwd=FOLDER)
@@ -80,6 +81,7 @@ def test_names_and_help_follow_the_conventions_of_prometheus(tools: Path, served
     assert process.returncode == 0, process.stderr
 
 
+@pytest.mark.slow
 def test_a_prometheus_that_scrapes_can_run_every_query_of_rules_and_dashboard(
     tools: Path, served: int, tmp_path: Path
 ) -> None:

@@ -133,6 +133,7 @@ def recorded_sequences(folder: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("written_after", ["nothing", "a checkpoint's messages", "the end"])
+@pytest.mark.slow
 def test_a_recorder_continues_where_one_that_died_ended(
     tmp_path: Path, recorder: tuple[Recorder, Tape], written_after: str
 ) -> None:

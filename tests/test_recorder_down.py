@@ -56,6 +56,7 @@ def check_complete(cell: Cell, lanes: tuple[str, ...] = ("arm", "busy")) -> None
     assert lost <= missing <= 16 * lost, (lost, missing)  # a slot of the tape has up to 16 readings
 
 
+@pytest.mark.slow
 def test_kind_no_decision_is_missing_after_a_recorder_was_killed_at_any_time(cell: Cell) -> None:
     daemon = start_recording(cell)
     for number in range(6):
@@ -70,6 +71,7 @@ def test_kind_no_decision_is_missing_after_a_recorder_was_killed_at_any_time(cel
     check_complete(cell)
 
 
+@pytest.mark.slow
 def test_samples_beyond_the_tape_are_lost_counted_and_said_and_no_decision_is(cell: Cell) -> None:
     """The recorder stands still for longer than its tapes hold: 4 s of the arm's samples."""
     daemon = start_recording(cell)
@@ -88,6 +90,7 @@ def test_samples_beyond_the_tape_are_lost_counted_and_said_and_no_decision_is(ce
         assert code == 0, text
 
 
+@pytest.mark.slow
 def test_a_daemon_that_stops_while_its_recorder_is_away_loses_nothing(cell: Cell) -> None:
     """In the pause after repeated deaths, and just after a start."""
     daemon = start_recording(cell)
@@ -99,6 +102,7 @@ def test_a_daemon_that_stops_while_its_recorder_is_away_loses_nothing(cell: Cell
     check_complete(cell)
 
 
+@pytest.mark.slow
 def test_what_a_recorder_left_that_died_with_its_daemon_is_recorded_at_the_next_start(cell: Cell) -> None:
     daemon = start_recording(cell)
     cell.wait_for_count("busy", "decisions", 100)
@@ -122,6 +126,7 @@ def test_what_a_recorder_left_that_died_with_its_daemon_is_recorded_at_the_next_
     assert len(recorded) in (total, total - 1, total - 2)  # a lane counts, then writes; it was killed in between
 
 
+@pytest.mark.slow
 def test_a_reload_while_the_recorder_is_away_loses_no_decision(cell: Cell) -> None:
     daemon = start_recording(cell)
     cell.wait_for_count("busy", "decisions", 50)
@@ -140,6 +145,7 @@ def test_a_reload_while_the_recorder_is_away_loses_no_decision(cell: Cell) -> No
     assert sorted(numbers) == list(range(1, len(numbers) + 1)) and len(numbers) > before + 30
 
 
+@pytest.mark.slow
 def test_a_recorder_that_always_dies_is_tried_less_and_less_often(cell: Cell) -> None:
     (cell.folder / "state").write_text("in the way")
     _, daemon = cell.start_both()

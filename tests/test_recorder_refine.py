@@ -43,6 +43,7 @@ def recorded_and_replayed(cell: Cell) -> tuple[dict[str, Any], dict[str, int]]:
 
 @pytest.mark.parametrize("pictures", [False, True])
 @pytest.mark.parametrize("crop", [False, True])
+@pytest.mark.slow
 def test_a_gated_camera(tmp_path: Path, crop: bool, pictures: bool) -> None:
     """With a zone, so that a box mapped back from the wrong part of the frame would lead to other decisions."""
     zones = {"right": [[0.5, 0], [1, 0], [1, 1], [0.5, 1]]}
@@ -56,6 +57,7 @@ def test_a_gated_camera(tmp_path: Path, crop: bool, pictures: bool) -> None:
 
 
 @pytest.mark.parametrize("budget_ms, refine_skipped", [(1000.0, False), (0.001, True)])
+@pytest.mark.slow
 def test_a_refining_model_that_had_time_or_not(tmp_path: Path, budget_ms: float, refine_skipped: bool) -> None:
     refine = {"model": "person-coarse", "label": "person", "pad": 0.5}
     with Cell(tmp_path, {"cam": lane(refine=refine, budget_ms=budget_ms)}) as cell:

@@ -140,6 +140,7 @@ def started(cell: Cell, lane: str) -> int:
     return ledger.read(cell.run_dir / f"{lane}.ledger").started
 
 
+@pytest.mark.slow
 def test_a_new_configuration_is_applied_without_touching_the_other_lanes(cell: Cell) -> None:
     _, daemon = cell.start_both()
     first = started(cell, "arm")
@@ -162,6 +163,7 @@ def test_a_new_configuration_is_applied_without_touching_the_other_lanes(cell: C
     assert daemon.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_wrong_configuration_leaves_the_old_one_running(cell: Cell) -> None:
     _, daemon = cell.start_both()
     first = started(cell, "arm")
@@ -176,6 +178,7 @@ def test_a_wrong_configuration_leaves_the_old_one_running(cell: Cell) -> None:
     cell.wait_for_count("arm", "inferences", cell.counts("arm")["inferences"] + 100)
 
 
+@pytest.mark.slow
 def test_a_changed_lane_restarts_and_its_actuator_goes_safe_in_between(cell: Cell) -> None:
     _, daemon = cell.start_both()
     first = started(cell, "arm")
@@ -189,6 +192,7 @@ def test_a_changed_lane_restarts_and_its_actuator_goes_safe_in_between(cell: Cel
     assert started(cell, "arm") > first
 
 
+@pytest.mark.slow
 def test_files_replaced_under_the_same_names_are_noticed(cell: Cell) -> None:
     """The picture of the good part, and a model: their lanes restart, the third does not."""
     noise = np.random.default_rng(0).integers(0, 256, (2, 64, 64), np.uint8)
@@ -247,6 +251,7 @@ def test_the_control_socket_reports_and_reloads(cell: Cell) -> None:
 @pytest.mark.parametrize(
     "line", [b"\n", b"[]\n", b'{"do": 1}\n', b'{"do": ["status"]}\n', b"\xff\xfe\n", b"{" * 70_000 + b"\n"]
 )
+@pytest.mark.slow
 def test_an_invalid_request_at_the_control_socket_is_refused(cell: Cell, line: bytes) -> None:
     import socket
 

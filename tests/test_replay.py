@@ -38,6 +38,7 @@ def test_every_decision_of_a_recording_is_the_same_in_a_replay(cell: Cell) -> No
 
 
 @pytest.mark.parametrize("how", ["killed", "aborted by the watchdog"])
+@pytest.mark.slow
 def test_a_daemon_that_is_killed_leaves_a_complete_recording(cell: Cell, how: str) -> None:
     """To the last sample of its lanes, by the recorder's process, which outlives it."""
     daemon = start_recording(cell)
@@ -70,6 +71,7 @@ def test_a_daemon_that_is_killed_leaves_a_complete_recording(cell: Cell, how: st
     assert code == 0, text
 
 
+@pytest.mark.slow
 def test_a_lane_that_a_reload_adds_is_recorded(cell: Cell) -> None:
     """And the lane that continues, without a gap that is not counted; each file replays under its own configuration."""
     daemon = start_recording(cell)
@@ -108,6 +110,7 @@ def test_other_rules_decide_differently_and_the_differences_are_listed(cell: Cel
     assert any("robot stop (off-plan), now nothing" in line for line in report.differences)
 
 
+@pytest.mark.slow
 def test_a_recording_without_its_end_is_replayed_as_far_as_it_goes(cell: Cell, tmp_path: Path) -> None:
     daemon = start_recording(cell)
     cell.wait_for_count("arm", "inferences", 3000)
@@ -121,6 +124,7 @@ def test_a_recording_without_its_end_is_replayed_as_far_as_it_goes(cell: Cell, t
         assert "its end is missing" in text
 
 
+@pytest.mark.slow
 def test_a_file_that_begins_later_than_its_daemon_agrees_after_a_while(cell: Cell) -> None:
     cell.config["recorder"] = {"file_mb": 0.1}
     daemon = start_recording(cell)
@@ -150,6 +154,7 @@ def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, raw: bytes) -> N
 
 
 @needs_pictures
+@pytest.mark.slow
 def test_no_picture_is_recorded_unless_the_configuration_asks_for_it(tmp_path: Path) -> None:
     sizes = {}
     for keep in (False, True):

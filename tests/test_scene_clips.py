@@ -118,7 +118,7 @@ VISITS = [(60, 198), (228, 448), (504, 698), (748, 870), (924, 1200), (1236, 135
 
 
 @needs_recordings
-@pytest.mark.whole
+@pytest.mark.slow
 def test_each_of_six_visitors_at_the_wall_is_one_alarm(tmp_path: Path) -> None:
     """one-by-one-person-detection.mp4, 10 Hz: from below to the table at the wall, and away to the right."""
     frames = clip("perimeter", tmp_path, "wall")
@@ -168,6 +168,7 @@ def decisions(config: Config, folder: Path, lanes: list[str], seconds: float) ->
 
 
 @needs_recordings
+@pytest.mark.slow
 def test_a_fall_and_a_scream_together_call_the_nurse(tmp_path: Path) -> None:
     """S1-Fall-15.mp4: leans from 1.6 s, on his hands at 2.4 s, down at 3 s; the scream sounds from 2 to 4 s."""
     made = decisions(bed(tmp_path), tmp_path, ["room", "ear", "heart"], 5.9)
@@ -181,6 +182,7 @@ def test_a_fall_and_a_scream_together_call_the_nurse(tmp_path: Path) -> None:
 
 
 @needs_recordings
+@pytest.mark.slow
 def test_a_fall_alone_or_a_scream_alone_calls_nobody(tmp_path: Path) -> None:
     for lanes, sounds in (["room", "ear", "heart"], "quiet"), (["ear", "heart"], "screaming"):
         folder = tmp_path / sounds

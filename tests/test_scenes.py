@@ -179,7 +179,7 @@ def plays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Play]]
 
 
 @pytest.mark.parametrize("name", [*NAMES, pytest.param("campus on recordings", marks=needs_recordings)])
-@pytest.mark.whole
+@pytest.mark.slow
 def test_a_rule_moves_the_actuator_and_the_shutdown_is_orderly(plays: dict[str, Play], name: str) -> None:
     play = plays[name]
     until(play.ordered, lambda: play.text)

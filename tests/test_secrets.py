@@ -105,6 +105,7 @@ def leaked(text: str) -> list[str]:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(password=PASSWORDS)
+@pytest.mark.slow
 def test_kind_no_mistake_shows_a_password(mistake: str, password: str, tmp_path: Path) -> None:
     """12."""
     path = tmp_path / "reflexd.yaml"
@@ -149,6 +150,7 @@ def test_where_the_host_is(url: str, host: str, login: str) -> None:
 @given(password=PASSWORDS)
 @example("ZqYv11Xw")  # with it the URL has 40 characters, as a key has
 @example('Zq"YvßXw')
+@pytest.mark.slow
 def test_the_log_and_the_recorded_configuration_have_no_password(password: str) -> None:
     for text in (rtsp(url_of(password)), rtsp("rtsp://192.0.2.7/live", user="admin", password=password)):
         redact.remember(redact.secrets(json.loads(text)))

@@ -82,6 +82,7 @@ def opening_s(cell: Cell) -> float:
     return float(reason.split()[4]) if "opening for" in reason else 0.0
 
 
+@pytest.mark.slow
 def test_kind_a_driver_that_opens_slowly(tmp_path: Path, systemd: Systemd) -> None:
     with Cell(tmp_path, {"slow": slow(tmp_path, "open", 60.0), "arm": arm()}) as cell:
         daemon = cell.run()
@@ -95,6 +96,7 @@ def test_kind_a_driver_that_opens_slowly(tmp_path: Path, systemd: Systemd) -> No
 
 
 @needs_pictures
+@pytest.mark.slow
 def test_a_camera_whose_network_swallows_everything(tmp_path: Path, systemd: Systemd, silent_server: int) -> None:
     silent = camera("camera.rtsp", url=f"rtsp://user:secret@127.0.0.1:{silent_server}/live", open_timeout_ms=8000)
     with Cell(tmp_path, {"slow": silent, "arm": arm()}) as cell:
@@ -108,6 +110,7 @@ def test_a_camera_whose_network_swallows_everything(tmp_path: Path, systemd: Sys
 
 
 @pytest.mark.parametrize("call", ["open", "close"])
+@pytest.mark.slow
 def test_a_driver_that_hangs_in_open_or_close(tmp_path: Path, systemd: Systemd, call: str) -> None:
     """Past its own deadline: one message; the other lanes go on, and this one does when the call returns after all."""
     with Cell(tmp_path, {"slow": slow(tmp_path, call, 0.5), "arm": arm()}) as cell:

@@ -64,6 +64,7 @@ def nothing_moves(cell: Cell, inferences: int = 150) -> Iterator[None]:
 
 @pytest.mark.parametrize("on_another_box", [False, True], ids=["this box", "another box"])
 @pytest.mark.parametrize("step_s", [0.45, 0.01], ids=["step", "slow"])
+@pytest.mark.slow
 def test_kind_delayed_commands_do_not_become_normal(cell: ProxiedCell, on_another_box: bool, step_s: float) -> None:
     cell.host()
     daemon = cell.daemon(on_another_box)
@@ -81,6 +82,7 @@ def test_kind_delayed_commands_do_not_become_normal(cell: ProxiedCell, on_anothe
 
 
 @pytest.mark.parametrize("on_another_box", [False, True], ids=["this box", "another box"])
+@pytest.mark.slow
 def test_kind_a_sender_without_answers_is_refused(cell: ProxiedCell, on_another_box: bool) -> None:
     """Only its direction passes."""
     host = cell.host()
@@ -97,6 +99,7 @@ def test_kind_a_sender_without_answers_is_refused(cell: ProxiedCell, on_another_
 
 
 @pytest.mark.parametrize("on_another_box", [False, True], ids=["this box", "another box"])
+@pytest.mark.slow
 def test_kind_recorded_traffic_does_not_move_a_restarted_actuator(cell: ProxiedCell, on_another_box: bool) -> None:
     host, daemon = cell.host(), cell.daemon(on_another_box)
     cell.wait_for("run")
@@ -112,6 +115,7 @@ def test_kind_recorded_traffic_does_not_move_a_restarted_actuator(cell: ProxiedC
     assert set(cell.verbs()[done:]) == {"safe"}
 
 
+@pytest.mark.slow
 def test_kind_recorded_traffic_of_another_session_changes_nothing(cell: ProxiedCell) -> None:
     """While the next session is in command."""
     host, first = cell.host(), cell.daemon()

@@ -41,6 +41,7 @@ def site(tmp_path: Path) -> Iterator[tuple[Site, subprocess.Popen[bytes]]]:
 
 
 @pytest.mark.parametrize("kind", host_ends.KINDS)
+@pytest.mark.slow
 def test_kind_a_host_that_dies_or_hangs(site: tuple[Site, subprocess.Popen[bytes]], kind: str) -> None:
     """The relay is switched off, the host is dead, also after SIGCONT, and the standby has ended.
 
@@ -82,6 +83,7 @@ def test_no_signal_but_kill_ends_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("numbers", [[signal.SIGKILL, signal.SIGKILL], [signal.SIGSTOP]])
+@pytest.mark.slow
 def test_one_that_dies_or_hangs_is_replaced_and_that_is_said_once(tmp_path: Path, numbers: list[int]) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         host, _ = cell.start_both()
@@ -98,6 +100,7 @@ def test_one_that_dies_or_hangs_is_replaced_and_that_is_said_once(tmp_path: Path
         assert host.exit_code() == -signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_both_killed_leave_no_process_and_the_next_host_makes_the_device_safe(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         host, _ = cell.start_both()
@@ -242,6 +245,7 @@ def fifo(tmp_path: Path) -> Iterator[Fifo]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.slow
 def test_a_hardware_watchdog_is_fed_and_stopped_once_every_device_is_safe(
     tmp_path: Path, fifo: Fifo, number: int
 ) -> None:

@@ -65,6 +65,7 @@ def hanging(folder: Path, critical: bool) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("critical", [True, False])
+@pytest.mark.slow
 def test_the_watchdog_is_fed_while_critical_lanes_make_progress(
     tmp_path: Path, systemd: Systemd, critical: bool
 ) -> None:

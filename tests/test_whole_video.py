@@ -110,6 +110,7 @@ def test_kind_a_whole_recording_is_not_cut_off(
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_what_is_missing_is_known_from_the_headers(tmp_path: Path, kind: str, share: float) -> None:
     path = clip(tmp_path, kind)
     content = path.read_bytes()
