@@ -248,6 +248,16 @@ def test_a_restarted_daemon_takes_over_once_the_old_one_is_silent():
     assert belt.session == 8
 
 
+def test_a_daemon_of_other_senders_does_not_keep_the_needed_one_out():
+    belt = guard("box/cam")
+    assert receive(belt, command(0, 1, node="other/cam", session=9)) == WAITING
+    assert receive(belt, command(10, 1)) == APPLIED
+    assert receive(belt, command(20, 2, node="other/cam", session=9)) == UNKNOWN
+    assert not silent(belt, 80) and silent(belt, 95)
+    assert receive(belt, command(100, 3, node="other/cam", session=9)) == WAITING
+    assert receive(belt, command(110, 2, decision=2)) == APPLIED
+
+
 def test_a_restarted_daemon_takes_over_at_once_after_a_goodbye():
     belt = guard("box/cam")
     receive(belt, command(0, 500, decision=40))

@@ -112,9 +112,11 @@ class Guard:
         return now - self.sent.get(node, -self.silence_ns) < self.silence_ns
 
     def _is_master(self, session: int, now: int) -> bool:
+        """The master is replaced when it is silent; at once where none of its nodes is among the needed senders."""
         if session == self.session or self.session is None:
             return True
-        return not any(self._fresh(node, now) for node in self.sent)
+        nodes = self.bounds.senders & self.sent.keys() if self.bounds.senders else self.sent
+        return not any(self._fresh(node, now) for node in nodes)
 
     def _remember(self, key: tuple[int, str], sequence: int) -> None:
         self.sequences[key] = sequence
