@@ -88,14 +88,13 @@ class ActuatorServer:
     def _receive(self, peer: bytes) -> None:
         """The rest of a message: one frame. It carries the peer's key, which a copy of its bytes would not."""
         if not self.intake.admit(peer, time.monotonic_ns()):
-            while self.socket.getsockopt(zmq.RCVMORE):
-                self.socket.recv(zmq.NOBLOCK)
+            self._skip_frames()
             self._refuse("flood", "strangers send more than there is time for: what they send beyond that is not read")
             return
         frame = self.socket.recv(zmq.NOBLOCK, copy=False)
         try:
             if frame.more:
-                raise WireError(f"{1 + self._skip_frames(frame)} frames in one message")
+                raise WireError(f"{1 + self._skip_frames()} frames in one message")
             message = wire.unpack(frame.bytes)
         except WireError as error:
             self._refuse("incompatible" if isinstance(error, OtherVersion) else "malformed", str(error))
@@ -112,11 +111,11 @@ class ActuatorServer:
         elif not refusal:
             self.guard.goodbye(message.node, message.session)
 
-    def _skip_frames(self, frame: zmq.Frame) -> int:
-        """Read what is left of a message after this frame: the number of frames."""
+    def _skip_frames(self) -> int:
+        """Read what is left of a message: the number of frames."""
         count = 0
-        while frame.more:
-            frame = self.socket.recv(zmq.NOBLOCK, copy=False)
+        while self.socket.getsockopt(zmq.RCVMORE):
+            self.socket.recv(zmq.NOBLOCK)
             count += 1
         return count
 
