@@ -100,12 +100,12 @@ class Recording:
 
     def flush(self) -> None:
         """A process that is killed afterwards leaves all that was added. Raises OSError."""
-        self._writer.flush()  # type: ignore[no-untyped-call]  # mcap has few types
+        self._writer.flush()
         self.unflushed, self.size = 0, self._file.tell()
 
     def finish(self) -> None:
         """Nothing is added any more; the file stays open."""
-        self._writer.finish()  # type: ignore[no-untyped-call]  # mcap has few types
+        self._writer.finish()
         self._file.flush()
 
     def close(self) -> None:
