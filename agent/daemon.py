@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 import time
-from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
 from importlib.metadata import version
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import health, helpers, ledger, ledger_text
-from agent.box import realtime
+from agent.box import logs, realtime
 from agent.box.child import ChildProcesses
 from agent.box.lockfile import lock
 from agent.box.signals import LoopSignals
@@ -107,8 +106,7 @@ class Daemon:
                 await asyncio.wait_for(self.stop.wait(), min(watchdog_s, 1.0))
             if self.seconds and time.monotonic() - self.started >= self.seconds:
                 self.stop.set()
-            for runner in self.runners.values():
-                self._log_decisions(runner.lane.decided)
+            self._log_decisions()
             if log.isEnabledFor(logging.DEBUG) or time.monotonic() - last_stats >= STATS_S:
                 last_stats = time.monotonic()
                 for runner in self.runners.values():
@@ -116,15 +114,21 @@ class Daemon:
             if self._watchdog_ok():
                 notify("WATCHDOG=1")
 
-    def _log_decisions(self, decided: deque[Decision]) -> None:
-        """The reason of each actuator's verb, when one of them changes: off the lanes' threads, within a second."""
-        while decided:
-            decision = decided.popleft()
+    def _log_decisions(self) -> None:
+        """Why an actuator's verb changed, in the order of the decisions: off the lanes' threads, within a second."""
+        decisions: list[Decision] = []
+        for lane in self._lanes():
+            while lane.decided:
+                decisions.append(lane.decided.popleft())
+        for decision in sorted(decisions, key=lambda decision: decision.number):
             actuator, verb, rule = decision.actuator, decision.verb, decision.rule
             if self.logged.get(actuator) != (rule, verb):
                 self.logged[actuator] = rule, verb
                 reason = f"by {rule}" if rule else "at rest"
-                log.info("actuator %s: %s %s: %s", actuator, verb, reason, explain(decision))
+                log.info(
+                    "actuator %s: %s %s: %s; captured %s",
+                    *(actuator, verb, reason, explain(decision), logs.clock_time(decision.t_capture)),
+                )
 
     def _watchdog_ok(self) -> bool:
         """False while the loop of a critical lane is stalled: only a new process releases its device.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent import health, ledger
-from agent.commands.link import Link
+from agent.commands.link import UNSTEADY, UNSTEADY_NS, Link
 from agent.commands.wire import VERDICTS
 from agent.config.models import Config
 from agent.rules.scene import Scene
@@ -44,11 +44,22 @@ def _actuator(name: str, config: Config, scene: Scene, runners: Mapping[str, Run
 
 def _answer(link: Link, now: int) -> dict[str, Any]:
     """Read while the lane's thread may write it: one attribute at a time."""
-    acknowledged, trouble = link.acknowledged, link.trouble
+    acknowledged, trouble = link.acknowledged, link.trouble or _unsteady(link, now)
     if acknowledged is None:
         return {"verb": "", "verdict": "", "age_s": None, "trouble": trouble}
     verb, at, verdict = acknowledged
     return {"verb": verb, "verdict": VERDICTS[verdict], "age_s": round((now - at) / 1e9, 3), "trouble": trouble}
+
+
+def _unsteady(link: Link, now: int) -> str:
+    """Commands are acknowledged again, but there are gaps between the signs of life."""
+    times = list(link.interrupted)
+    if len(times) < UNSTEADY or now - times[0] > UNSTEADY_NS:
+        return ""
+    return (
+        f"has gone safe {UNSTEADY} times or more within a minute, the last {(now - times[-1]) / 1e9:.0f} s ago:"
+        f" more than {link.address.safe_after_ms:g} ms without a sign of life of its lanes"
+    )
 
 
 def _troubles(actuator: dict[str, Any]) -> list[str]:

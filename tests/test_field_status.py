@@ -55,6 +55,26 @@ def test_a_lane_whose_device_is_gone_is_degraded(tmp_path: Path) -> None:
         assert exit_code(reflexd("status", "-c", str(cell.write()))) == status.DEGRADED
 
 
+@pytest.mark.slow
+def test_kind_an_actuator_that_goes_safe_again_and_again_is_degraded(tmp_path: Path) -> None:
+    """In between it works, and its newest command is acknowledged."""
+    faults = [fault("freeze", at_s, 0.5) for at_s in (1.0, 3.0, 5.0, 7.0)]
+    with Cell(tmp_path, {"arm": arm(faults=faults)}) as cell:
+        cell.start_both()
+        result = until(lambda: _printed(cell, "has gone safe 3 times or more within a minute"), "the trouble")
+        assert exit_code(result) == status.DEGRADED and "more than 100 ms without a sign" in _text(result)
+
+
+def _printed(cell: Cell, part: str) -> Any:
+    result = reflexd("status", "-c", str(cell.write()))
+    return result if part in _text(result) else None
+
+
+def _text(result: Any) -> str:
+    """Without the breaks of its lines."""
+    return " ".join(result.stdout.split())
+
+
 def test_the_exit_code_of_the_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "agent", "status", "-c", str(configuration(tmp_path))]
     assert subprocess.run(command, capture_output=True).returncode == status.DEAD

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 
 from agent import redact
 
@@ -12,3 +13,9 @@ def start(level: int) -> None:
     root = logging.getLogger()
     root.handlers[:] = [target]
     root.setLevel(level)
+
+
+def clock_time(monotonic_ns: int) -> str:
+    """HH:MM:SS.mmm of a moment on the monotonic clock, as in the lines of the log."""
+    unix_s = time.time() - (time.monotonic_ns() - monotonic_ns) / 1e9
+    return f"{time.strftime('%H:%M:%S', time.localtime(unix_s))}.{int(unix_s % 1 * 1e3):03d}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from typing import NamedTuple
 
 import zmq
@@ -22,6 +23,7 @@ log = logging.getLogger("reflexd.outbox")
 PENDING = 256  # messages without an acknowledgement, at most
 NO_ROW = -1
 CLOSING_S = 0.05  # for the answers to the last commands
+UNSTEADY, UNSTEADY_NS = 3, 60_000_000_000  # safe states in this time that are trouble, though it works in between
 MAX_HELD_US = (1 << 32) - 1
 # The actuator has what was sent, or a newer decision of another lane.
 IN_FORCE = (APPLIED, REPEATED, OUTDATED)
@@ -65,6 +67,8 @@ class Link:
         self.trouble = ""  # why it does not answer, as logged, or why it refuses
         self.acknowledged: tuple[str, int, int] | None = None  # verb, when its answer was read, verdict
         self.verdict = APPLIED
+        self.confirmed = 0  # the newest decision that the actuator has
+        self.interrupted: deque[int] = deque(maxlen=UNSTEADY)  # when it had gone safe with that in force, newest last
         self.connection = Connection(context, address.endpoint, address.curve)
         self.socket = self.connection.socket
 
@@ -168,17 +172,22 @@ class Link:
                 return  # it was a hello, or was given up; or it is on its way again
         else:
             self.demanded = False
-        self._note_answer(command.verb if command else "", ack.verdict, now)
+        self._note_answer(command, ack.verdict, now)
         self._record(row, ack, now)
         self._log_verdict(ack.verdict)
 
-    def _note_answer(self, verb: str, verdict: int, now: int) -> None:
+    def _note_answer(self, command: Command | None, verdict: int, now: int) -> None:
         """For `reflexd status`."""
-        if verb:
-            self.acknowledged = verb, now, verdict
+        if command:
+            self.acknowledged = command.verb, now, verdict
         if verdict not in IN_FORCE:
             self._set_trouble(TROUBLES[verdict])
-        elif self.trouble:
+            return
+        if command:
+            if verdict == APPLIED and command.decision == self.confirmed:  # applied a second time
+                self.interrupted.append(now)
+            self.confirmed = command.decision
+        if self.trouble:
             self._set_trouble("")
 
     def _set_trouble(self, trouble: str) -> None:
