@@ -290,7 +290,16 @@ def test_names_too_long_for_a_message_are_reported_for_each_command(tmp_path):
 
 def test_all_mistakes_are_reported_at_once(tmp_path):
     text = GOOD.replace("lane: arm\n", "lane: amr\n").replace("verb: slow", "verb: halt").replace("sim_arm", "sim_amr")
-    assert [line.split(":")[0] for line in mistakes(tmp_path, text)] == ["5", "26", "21"]
+    assert [line.split(":")[0] for line in mistakes(tmp_path, text)] == ["5", "21", "26"]
+
+
+def test_an_item_with_a_mistake_hides_no_other_of_its_rule(tmp_path):
+    """A wrong value, and one that does not fit another key of the same item."""
+    for wrong in ("score: 6", "hits: 3, of: 2"):
+        any_of = f"any: [{{lane: amr, label: deviation, {wrong}}}]"
+        text = GOOD[: GOOD.index("rules:")] + f"rules:\n  r:\n    {any_of}\n    actuator: betl\n    verb: halt\n"
+        lines = mistakes(tmp_path, text)
+        assert len(lines) == 3 and "no lane 'amr'" in str(lines) and "no actuator 'betl'" in str(lines), lines
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from agent.config.salvage import salvage
 from agent.errors import ConfigError, Pending
 from agent.section import explain
 from agent.yamlfile import Document, YamlError
+
+LINE = re.compile(r".*?:(\d+): ")
 
 
 def load_config(path: Path) -> Config:
@@ -50,9 +53,16 @@ def validate_config(document: Document) -> Config:
 
 
 def _raise_any(mistakes: list[str], cautions: Sequence[str] = ()) -> None:
-    """Each once, without a secret."""
+    """Each once, in the order of the file, without a secret."""
     if mistakes:
-        raise ConfigError([*(_masked(mistake) for mistake in dict.fromkeys(mistakes)), *cautions])
+        ordered = sorted(dict.fromkeys(mistakes), key=_line)
+        raise ConfigError([*(_masked(mistake) for mistake in ordered), *cautions])
+
+
+def _line(mistake: str) -> int:
+    """0 for one that has no line."""
+    match = LINE.match(mistake)
+    return int(match[1]) if match else 0
 
 
 def _masked(mistake: str) -> str:

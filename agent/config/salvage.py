@@ -53,15 +53,22 @@ def _rename(data: dict[str, Any], place: Place) -> bool:
 
 
 def _drop(data: dict[str, Any], place: Place) -> None:
-    """Remove the key at a place, or the nearest above it that has a name: a list without an item has other indices."""
+    """Remove the key at a place, or the nearest above it that has a name: a list without an item has other indices.
+
+    An item that is wrong as a whole loses its last key: the wrong one is among those that may be left out.
+    """
     section: Any = data
-    parents: list[tuple[dict[str, Any], str]] = []
+    parents: list[tuple[Any, Any]] = []
     for step in place:
-        if not isinstance(section, dict) or str(step) not in section:
+        key: Any = step if isinstance(section, list) else str(step)
+        if not (isinstance(section, dict) and key in section or isinstance(section, list)):
             break
-        parents.append((section, str(step)))
-        section = section[str(step)]
-    while len(parents) > 2 and parents[-1][1] in WHOLE:
+        parents.append((section, key))
+        section = section[key]
+    if parents and isinstance(parents[-1][0], list) and isinstance(section, dict) and section:
+        section.popitem()
+        return
+    while parents and isinstance(parents[-1][0], list) or len(parents) > 2 and parents[-1][1] in WHOLE:
         parents.pop()
     holder, key = parents[-1] if parents else (data, next(iter(data)))
     del holder[key]
