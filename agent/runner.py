@@ -54,7 +54,7 @@ class Runner:
             node = f"{self.config.node}/{self.name}"
             self.outbox = Outbox(context, self.addresses, node, session, self.lane.ledger)
             self.lane.run(scene, self.outbox)
-        except Exception as error:
+        except BaseException as error:  # SystemExit of a driver ends no process, only this thread
             # A bug. No more heartbeats: the actuators go safe; the daemon ends with 1 and systemd restarts it.
             self.error = error
             self.lane.ledger.state = ledger.FAILED

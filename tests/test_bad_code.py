@@ -41,17 +41,20 @@ def ours(folder: Path, text: str) -> None:
     (folder / "ours/driver.py").write_text(text)
 
 
-def test_a_bug_in_a_source(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("bug", "reason", "line"),
+    [("1 / 0", "ZeroDivisionError: division by zero", "1 / 0"), ("exit(0)", "SystemExit: 0", "in _tick")],
+)
+def test_a_bug_in_a_source(tmp_path: Path, bug: str, reason: str, line: str) -> None:
     """No retry, which would meet the bug again: actuators safe, the traceback in the log, exit code 1 for systemd."""
-    ours(tmp_path, BUGGY_ARM)
+    ours(tmp_path, BUGGY_ARM.replace("1 / 0", bug))
     with Cell(tmp_path, {"arm": arm(driver="ours.driver"), "other": arm()}) as cell:
         _, daemon = cell.start_both()
         done = len(cell.verbs())
         cell.wait_for("safe", after=done)
         assert daemon.exit_code() == 1
         assert daemon.lines("ERROR   lane arm: a bug")
-        assert "ZeroDivisionError: division by zero" in daemon.text
-        assert "1 / 0" in daemon.text
+        assert reason in daemon.text and line in daemon.text
         assert daemon.lines("cell-1 stopped")
         assert cell.verbs()[done:] == ["safe"]
         assert ledger.read(cell.run_dir / "arm.ledger").state == "failed"

@@ -31,8 +31,8 @@ async def within(seconds: float, call: Callable[[], Result]) -> Result:
         value, error = None, None
         try:
             value = call()
-        except Exception as raised:
-            error = raised
+        except BaseException as raised:  # SystemExit would end the loop
+            error = raised if isinstance(raised, Exception) else RuntimeError(repr(raised))
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(settle, value, error)
 

@@ -101,7 +101,7 @@ class Host:
         realtime.set_thread([], self.use_realtime, realtime.ACTUATOR_PRIORITY)
         try:
             server.run()
-        except Exception:
+        except BaseException:  # SystemExit of a driver ends no process, only this thread
             # A bug. This device is safe by now; the others go safe when the process ends.
             log.exception("actuator %s: a bug in its thread", server.name)
             self.failed = True

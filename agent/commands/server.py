@@ -22,7 +22,7 @@ log = logging.getLogger("reflexd.actuate")
 
 RETRY_NS = 200_000_000
 TURN_NS = 200_000_000  # from one turn of its loop to the next: 10 ms at most, plus the delays of the box
-OPEN_NS = 10_000_000_000  # to find a device takes longer than to move it, and nothing moves meanwhile
+OPEN_NS = 10_000_000_000  # to find a device takes longer than to move it, and one that is safe does not move meanwhile
 WAITING_NS = 5_000_000  # to judge what waits before silence means safe
 WARN_EVERY_NS = 10_000_000_000
 # Of a sender that is as it should be, also where the device is not.
@@ -43,6 +43,7 @@ class ActuatorServer:
         self.socket = socket
         self.opened = False
         self.healthy = True
+        self.in_doubt = False  # the newest safe() failed: the device may be as the last command left it
         self.refused = False  # the device opened and went safe, but did not accept a command
         self.retry_at = 0
         self.intake = Intake()
@@ -184,6 +185,11 @@ class ActuatorServer:
         finally:
             self._expect(TURN_NS)
 
+    def _move_to_safe(self) -> None:
+        self.in_doubt = True
+        self._timed(self.driver.safe)
+        self.in_doubt = False
+
     def _expect(self, within_ns: int) -> None:
         self.due[0] = time.monotonic_ns() + within_ns
 
@@ -193,7 +199,7 @@ class ActuatorServer:
             return
         try:
             self._open()
-            self._timed(self.driver.safe)
+            self._move_to_safe()
         except DeviceError as error:
             self.refused = False
             self._device_failed(error)
@@ -203,7 +209,7 @@ class ActuatorServer:
             self._device_back("is back, and safe")
 
     def _open(self) -> None:
-        self._expect(OPEN_NS)
+        self._expect(self.deadline_ns if self.in_doubt else OPEN_NS)
         try:
             self.driver.open()
         finally:
@@ -229,7 +235,7 @@ class ActuatorServer:
         if not self.opened:
             return
         try:
-            self._timed(self.driver.safe)
+            self._move_to_safe()
             if not quiet:
                 log.warning("actuator %s is safe: %s", self.name, reason)
         except DeviceError as error:

@@ -90,10 +90,10 @@ class Rescue(threading.Thread):
             self.driver.safe()
         except DeviceError as error:
             return str(error)
-        except Exception as error:  # a bug in the driver, which concerns no other device
+        except BaseException as error:  # a bug in the driver, which concerns no other device
             return f"a bug in its driver: {type(error).__name__}: {error}"
         finally:
-            with suppress(Exception):
+            with suppress(BaseException):
                 self.driver.close()
         return ""
 

@@ -1,4 +1,4 @@
-"""An actuator host is killed, is stopped and continued, or hangs in its driver, while its relay is on."""
+"""An actuator host is killed, is stopped and continued, hangs or exits in its driver, while its relay is on."""
 
 from __future__ import annotations
 
@@ -19,29 +19,53 @@ from agent.benches.attacks.outcome import Outcome
 from agent.benches.programs import stop
 
 BOUND_MS = 300.0
-KINDS = ("killed", "stopped", "apply hangs", "safe hangs")
+KINDS = ("killed", "stopped", "apply hangs", "safe hangs", "open hangs", "exits")
 AFTER_S = 0.3  # in which a host that was stopped and goes on would write
-# The process named in the file hangs in the call named there, once; with the time at which it does.
+# The process named in the file hangs or exits in the call named there, once; with the time at which it does. Before an
+# open that hangs, the device has failed, and could not be made safe.
 DRIVER = """\
-import os, time
+import os, sys, time
 from pathlib import Path
 from drivers.actuator import serial_relay
+from drivers.base import DeviceFault
 Options = serial_relay.Options
+FOLDER = Path(__file__).parents[1]
+BEGUN = FOLDER / "begun"
 
-def hang(call, folder=Path(__file__).parents[1]):
-    wanted = folder / "hang"
-    if wanted.exists() and wanted.read_text() == f"{call} {os.getpid()}":
-        (folder / "hangs").write_text(str(time.monotonic_ns()))
-        time.sleep(3600)
+def wanted(call):
+    wish = FOLDER / "wish"
+    return wish.exists() and wish.read_text() == f"{call} {os.getpid()}"
+
+def begin():
+    BEGUN.write_text(str(time.monotonic_ns()))
+
+def hang():
+    begin()
+    time.sleep(3600)
 
 class Driver(serial_relay.Driver):
+    def open(self):
+        if BEGUN.exists() and wanted("open"):
+            time.sleep(3600)
+        super().open()
+
     def apply(self, verb, arguments):
-        if verb == self.options.safe:
-            hang("safe")
+        safe = verb == self.options.safe
+        if safe and wanted("safe"):
+            hang()
+        if safe and BEGUN.exists() and wanted("open"):
+            raise DeviceFault("not safe")
         super().apply(verb, arguments)
-        if verb != self.options.safe:
-            hang("apply")
+        if not safe and wanted("apply"):
+            hang()
+        if not safe and wanted("open"):
+            begin()
+            raise DeviceFault("no answer")
+        if not safe and wanted("exit"):
+            begin()
+            sys.exit(0)
 """
+FIRST = {"apply hangs": "apply", "open hangs": "open", "exits": "exit"}  # before the relay is on
 
 
 def measure(times: int) -> Outcome:
@@ -77,15 +101,15 @@ def attack(site: Site, daemon: subprocess.Popen[bytes], kind: str, failures: lis
         return float("inf")
     finally:
         os.kill(daemon.pid, signal.SIGCONT)
-        (site.folder / "hang").unlink(missing_ok=True)
-        (site.folder / "hangs").unlink(missing_ok=True)
+        (site.folder / "wish").unlink(missing_ok=True)
+        (site.folder / "begun").unlink(missing_ok=True)
         stop(host)
 
 
 def _repetition(site: Site, daemon: subprocess.Popen[bytes], host: subprocess.Popen[bytes], kind: str) -> float:
     """The time from the event to OFF, ms. Raises AttackFailed."""
-    if kind == "apply hangs":
-        (site.folder / "hang").write_text(f"apply {host.pid}")
+    if kind in FIRST:
+        (site.folder / "wish").write_text(f"{FIRST[kind]} {host.pid}")
     on = site.relay.wait_for(ON, time.monotonic_ns(), START_S)
     standby = standby_of(host)
     event = _event(site, daemon, host, kind)
@@ -95,7 +119,7 @@ def _repetition(site: Site, daemon: subprocess.Popen[bytes], host: subprocess.Po
         time.sleep(AFTER_S)
     wait(lambda: host.poll() is not None, END_S, "the host is not dead")
     wait(lambda: not is_running(standby), END_S, "the standby has not ended")
-    if site.relay.first(ON, off):
+    if site.relay.first(ON, off + 1):  # both may have been read at once
         raise AttackFailed("switched on again after the safe state")
     return (off - event) / 1e6
 
@@ -103,10 +127,10 @@ def _repetition(site: Site, daemon: subprocess.Popen[bytes], host: subprocess.Po
 def _event(site: Site, daemon: subprocess.Popen[bytes], host: subprocess.Popen[bytes], kind: str) -> int:
     """Its time, ns."""
     if kind == "safe hangs":
-        (site.folder / "hang").write_text(f"safe {host.pid}")
+        (site.folder / "wish").write_text(f"safe {host.pid}")
         os.kill(daemon.pid, signal.SIGSTOP)  # its silence calls safe()
-    if kind.endswith("hangs"):
-        begun = site.folder / "hangs"
+    if kind.endswith("hangs") or kind in FIRST:
+        begun = site.folder / "begun"
         return wait(lambda: int(begun.read_text() or 0) if begun.exists() else 0, END_S, "the driver does not hang")
     time.sleep(random.uniform(0.0, 0.2))
     event = time.monotonic_ns()
