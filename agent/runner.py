@@ -73,7 +73,7 @@ class Runner:
         return health.overdue(state, cells[ledger.PROGRESS], cells[ledger.DEADLINE], time.monotonic_ns())
 
     async def retire(self, within_s: float = RETIRE_TIMEOUT_S) -> None:
-        """End it, or leave it after this time; its good-bye makes its actuators safe."""
+        """End it, or leave it after this time; its goodbye makes its actuators safe."""
         self.retired = True
         self.lane.stopping.set()
         end = time.monotonic() + within_s

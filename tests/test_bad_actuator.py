@@ -164,7 +164,7 @@ def test_a_daemon_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_sigterm_sends_a_goodbye(tmp_path: Path) -> None:
-    """The actuator is safe before the daemon has ended, and by the good-bye, not by silence."""
+    """The actuator is safe before the daemon has ended, and by the goodbye, not by silence."""
     with Cell(tmp_path, {"arm": arm()}) as cell:
         host, daemon = cell.start_both()
         done, silences = len(cell.verbs()), len(host.lines("is silent"))

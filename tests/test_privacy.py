@@ -271,7 +271,7 @@ def check_sizes(scene: RunningScene) -> None:
 
 
 def check_greetings(scene: RunningScene, messages: list[Any], bodies: list[bytes]) -> None:
-    """Hello and good-bye name a lane and the daemon's session, the same bytes each time: no room for a sample."""
+    """Hello and goodbye name a lane and the daemon's session, the same bytes each time: no room for a sample."""
     (session,) = {message.session for message in messages if isinstance(message, Command)}
     nodes = {f"{scene.config.node}/{lane}" for lane in scene.config.lanes}
     assert {message.node for message in messages if isinstance(message, Command)} <= nodes

@@ -184,7 +184,7 @@ def test_a_rule_moves_the_actuator_and_the_shutdown_is_orderly(plays: dict[str, 
     play = plays[name]
     until(play.ordered, lambda: play.text)
     assert play.stop() == 0
-    assert re.search(r"is safe: \S+ has left", play.text)  # good-byes, not missing heartbeats
+    assert re.search(r"is safe: \S+ has left", play.text)  # goodbyes, not missing heartbeats
     (*_, table) = play.text.rpartition("\nlane ")
     assert re.search(r"[1-9]\d* samples, [1-9]\d* inferences, ", table), play.text
     assert play.acted()

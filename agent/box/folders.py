@@ -42,14 +42,14 @@ def _fallback() -> Path:
 def _checked(folder: Path) -> Path:
     """Unless somebody else made it, or could put links into it, which our files would be written through."""
     try:
-        found = os.lstat(folder)
+        status = os.lstat(folder)
     except FileNotFoundError:
         return folder
-    if not stat.S_ISDIR(found.st_mode):
+    if not stat.S_ISDIR(status.st_mode):
         raise ConfigError([f"{folder}: a link or a file, not a folder: remove it, or set run_dir to another folder"])
-    if found.st_uid != os.geteuid():
-        raise ConfigError([f"{folder}: belongs to user {found.st_uid}: remove it, or set run_dir to another folder"])
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if status.st_uid != os.geteuid():
+        raise ConfigError([f"{folder}: belongs to user {status.st_uid}: remove it, or set run_dir to another folder"])
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ConfigError([f"{folder}: other users may write there: remove it, or set run_dir to another folder"])
     return folder
 

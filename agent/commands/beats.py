@@ -1,4 +1,4 @@
-"""What the actuator host and its standby tell each other, in memory that both have mapped."""
+"""Shared memory between the actuator host and its standby: when each must write again, and has looked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The standby of `reflexd actuate`, a process: sees its host die or hang, ends it, and makes the devices safe itself.
+"""The standby of `reflexd actuate`, a process: detects a dead or hung host, ends it, and makes the devices safe itself.
 
 It starts before a device is opened, with every signal blocked, and waits. Nothing is imported, and no thread is
 started, at the moment when it is needed.
@@ -30,7 +30,7 @@ log = logging.getLogger("reflexd.standby")
 LOOK_MS = 10
 CONFIRM_MS = 100  # a killed process is gone within a few; one that the kernel holds in a driver's call is not
 GIVE_UP_S = 2.0
-RETRY_S = 0.01  # the kernel lets go of what a dead process had open
+RETRY_S = 0.01  # the kernel releases what a dead process had open
 
 
 class Device(NamedTuple):

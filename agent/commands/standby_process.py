@@ -1,4 +1,4 @@
-"""The host's end of its standby: starts it, restarts it when it dies or hangs, lets it go."""
+"""The host's end of its standby: starts it, restarts it when it dies or hangs, releases it."""
 
 from __future__ import annotations
 

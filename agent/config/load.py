@@ -39,9 +39,9 @@ def check_config(path: Path) -> tuple[Config, list[str]]:
         load_config(path)
         raise
     config, mistakes = _examined(document)
-    found = [*mistakes, *surroundings.missing(config, document)]
+    every_mistake = [*mistakes, *surroundings.missing(config, document)]
     cautions = [redact.message(warning) for warning in surroundings.warnings(config, document)]
-    _raise_any(found, cautions)
+    _raise_any(every_mistake, cautions)
     return config, cautions
 
 

@@ -36,8 +36,8 @@ class Outputs:
             raise self.fault(f"its outputs cannot be read: {first_line(error)}") from error
         for values, tensor, unbounded in zip(outputs, engine.outputs, self._unbounded):
             if values.shape != tensor.shape and not _fits(values.shape, tensor):
-                expected = f"{list(values.shape)}, at load {list(tensor.shape)}"
-                raise self.fault(f"output '{tensor.name}' has the shape {expected}")
+                shapes = f"{list(values.shape)}, at load {list(tensor.shape)}"
+                raise self.fault(f"output '{tensor.name}' has the shape {shapes}")
             # 3 us for the keypoints of a person, 5 us for 8400 values
             if unbounded and not np.isfinite(values).all():
                 raise self.fault(f"output '{tensor.name}' has values that are NaN or infinite")

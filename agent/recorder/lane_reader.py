@@ -61,19 +61,19 @@ class LaneReader:
         """Open new tapes; first the rest of the old ones. While stopping, another tape is the next daemon's."""
         self._decisions = self._decisions or self._open_decisions()
         try:
-            found = TapeReader(self._path)
+            newest = TapeReader(self._path)
         except (OSError, ValueError):
             return  # being made, or of another version
-        if self.samples and (stopping or found.started == self.samples.started):
-            found.close()
+        if self.samples and (stopping or newest.started == self.samples.started):
+            newest.close()
             return
         if self.samples:
             yield from self.read_rest()
             self._close_tapes()
         self._decisions = self._decisions or self._open_decisions()
-        if found.started == self._position.started:
-            found.next = self._position.slot
-        self.samples = found
+        if newest.started == self._position.started:
+            newest.next = self._position.slot
+        self.samples = newest
 
     def _open_decisions(self) -> DecisionReader | None:
         try:

@@ -36,16 +36,16 @@ class Series:
 
     def paths(self) -> list[Path]:
         """Oldest first; those without a counter, by name, before all that have one. Links and folders are not ours."""
-        found: list[tuple[int, str, Path]] = []
+        files: list[tuple[int, str, Path]] = []
         try:
             with os.scandir(self.folder) as entries:
                 for entry in entries:
                     match = self._name.fullmatch(entry.name)
                     if match and entry.is_file(follow_symlinks=False):
-                        found.append((int(match[1] or 0), entry.name, self.folder / entry.name))
+                        files.append((int(match[1] or 0), entry.name, self.folder / entry.name))
         except FileNotFoundError:
             pass
-        return [path for *_, path in sorted(found)]
+        return [path for *_, path in sorted(files)]
 
     def clean(self) -> None:
         """Delete what a process left behind that died before a file was whole; close the others to other users."""

@@ -44,8 +44,6 @@ class Guest:
         shutil.copy(key, self.key)
         self.key.chmod(0o600)
 
-    # -- power --------------------------------------------------------------------------------------------------------
-
     def power_on(self) -> None:
         self._new_layer()
         self.console.write_bytes(b"")
@@ -94,8 +92,6 @@ class Guest:
                 print("image test: did not switch off within 180 s; killed", file=sys.stderr)
         self.cut_power()
         return time.monotonic() - started
-
-    # -- commands -----------------------------------------------------------------------------------------------------
 
     def ssh_command(self, *command: str) -> list[str]:
         options = [*SSH_OPTIONS, f"ControlPath={self.folder}/ssh-{self.layers}"]

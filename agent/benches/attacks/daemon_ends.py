@@ -1,4 +1,4 @@
-"""The daemon is killed while a relay is on: its actuator's host sees the silence."""
+"""The daemon is killed while a relay is on: its actuator's host detects the silence."""
 
 from __future__ import annotations
 
