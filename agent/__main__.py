@@ -11,9 +11,9 @@ EXIT_RETRY, EXIT_CONFIG = 1, 2  # systemd restarts after 1, a bug or what can he
 
 def main() -> None:
     """Run a command of `reflexd` and exit."""
-    from agent.box import held
+    from agent.box import held_signals
 
-    held.hold()  # before the imports, which take half a second
+    held_signals.hold()  # before the imports, which take half a second
     # A start makes 400,000 objects, and most of them stay: walking them again and again takes 40 ms.
     gc.set_threshold(100_000, 50, 50)
     # numpy's BLAS would start a thread for each core at its import; nothing here multiplies large matrices.

@@ -25,7 +25,7 @@ class Arrivals:
         self.timeout_ns = timeout_ns
         self.count = own_ledger.count
         # Recordings that run "as fast as possible" carry their own time; their commands count from when they are sent.
-        self.virtual = getattr(source.options, "pace", "real") == "fast"
+        self.recorded_time = getattr(source.options, "pace", "real") == "fast"
         self.camera = source if isinstance(source, Camera) and source.frozen_ms else None
         self.frozen = FrozenPictures(self.camera.frozen_ms) if self.camera else None
         self.discontinuity = True  # the next sample does not follow directly on the one before
@@ -52,13 +52,13 @@ class Arrivals:
             return False
         self._count(sample)
         # Older than the silence allowed, or from the future: the device's clock jumped, or it handed out a leftover.
-        if not -FUTURE_NS < age < self.timeout_ns and not self.virtual:
+        if not -FUTURE_NS < age < self.timeout_ns and not self.recorded_time:
             count[ledger.STALE] += 1
             direction = "old" if age > 0 else "ahead"
             self.reason = f"its time stamps are {abs(age) / 1e6:.0f} ms {direction}: did its clock jump?"
             return False
         if self.frozen and self.camera and self.frozen(sample.payload, sample.t_capture, self.camera.comparable):
-            self._note_frozen(sample.t_capture - self.frozen.since)
+            self._drop_frozen(sample.t_capture - self.frozen.since)
             return False
         self.t_accepted = now
         self.good_samples += 1
@@ -88,7 +88,7 @@ class Arrivals:
             self.discontinuity = True
         self.last_sequence = sample.sequence
 
-    def _note_frozen(self, frozen_ns: int) -> None:
+    def _drop_frozen(self, frozen_ns: int) -> None:
         self.count[ledger.STALE] += 1
         self.reason = FROZEN_PICTURE.format(frozen_ns / 1e6)
         if self.good_samples:  # at once: the silence that is allowed has passed many times

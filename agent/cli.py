@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent import redact
-from agent.benches.commands import bench
-from agent.box import held, logs
+from agent.benches.cli import bench
+from agent.box import held_signals, logs
 from agent.errors import ConfigError, PackageError
-from agent.field.commands import COMMANDS as FIELD_COMMANDS
-from agent.modeltools.commands import model
+from agent.field.cli import COMMANDS as FIELD_COMMANDS
+from agent.modeltools.cli import model
 from agent.options import config_beside, config_option, json_option
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def cli(context: click.Context, verbose: bool) -> None:
     """The reflex of machines: sense, decide and act in under 10 ms on the box beside the sensor."""
     if context.invoked_subcommand not in ("run", "actuate"):
-        held.release()
+        held_signals.release()
     logs.start(logging.DEBUG if verbose else logging.INFO)
 
 
@@ -66,9 +66,9 @@ def run(path: Path, samples: int, seconds: float, name: str | None, data: Path |
     if name is not None:
         from agent import demo
 
-        held.release()
+        held_signals.release()
         return demo.run_scene(name, data, seconds)
-    held.release(keep={signal.SIGHUP})
+    held_signals.release(keep={signal.SIGHUP})
     return daemon.run(load_config(path), path, samples, seconds)
 
 
@@ -148,9 +148,9 @@ def _open_models(config: Config, base_folder: Path) -> None:
 @json_option
 def replay_command(file: Path, key: Path | None, as_json: bool) -> int:
     """Compute every decision of a recording again and compare. Exit code 1 if one differs."""
-    from agent.replay import command
+    from agent.replay import cli as replay_cli
 
-    return command.run(file, key, as_json)
+    return replay_cli.run(file, key, as_json)
 
 
 @cli.command("schema")
@@ -212,9 +212,9 @@ def view(path: Path | None, **options: Any) -> None:
     the frame with the most certain evidence, preferably one in which a rule is in force. OUT is a file on this box: no
     picture is sent over the network.
     """
-    from agent.view import command
+    from agent.view import cli as view_cli
 
-    command.run(command.ViewOptions(config=path, **options))
+    view_cli.run(view_cli.ViewOptions(config=path, **options))
 
 
 @cli.command()

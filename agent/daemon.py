@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent import health, helpers, ledger, ledger_text
+from agent import children, health, ledger, ledger_text
 from agent.box import logs, realtime
 from agent.box.child import ChildProcesses
 from agent.box.lockfile import lock
@@ -81,15 +81,15 @@ class Daemon:
         self.settings = realtime.set_process() + ([realtime.fifo_setting()] if self.config.realtime else [])
         for setting in self.settings:
             if not setting.on:
-                log.warning("%s is off: %s", setting.name, setting.note)
+                log.warning("%s is off: %s", setting.name, setting.remedy)
         self.scene = Scene(rules_of(self.config))
         self.runners = {name: Runner(name, self.config, self.path, self.samples) for name in self.config.lanes}
         realtime.freeze_objects()
         self.signals = LoopSignals(self.loop, self.stop.set, lambda: self._spawn(self.reload()))
         for runner in self.runners.values():
             runner.start(self.scene, self.session, self._lane_ends)
-        helpers.start_metrics(self.children, self.config)
-        helpers.start_recorder(self.children, self.config, self.path, self._lanes(), self.session)
+        children.start_metrics(self.children, self.config)
+        children.start_recorder(self.children, self.config, self.path, self._lanes(), self.session)
         await self.control.start()
         notify("READY=1")
         log.info("%s runs: lanes %s", self.config.node, ", ".join(self.runners) or "none")
@@ -190,22 +190,22 @@ class Daemon:
         return {"ok": True, "started": plan.start, "stopped": plan.stop}
 
     async def _apply(self, plan: Plan, new: Config, started: dict[str, Runner]) -> None:
-        """The old lanes' good-byes make their actuators safe; they leave that state when the new lanes decide."""
+        """The old lanes' goodbyes make their actuators safe; they leave that state when the new lanes decide."""
         for name in plan.stop:
             await self.runners.pop(name).retire()
             if name not in started:
                 (self.config.run_dir / f"{name}.ledger").unlink(missing_ok=True)
         if self.stop.is_set():
-            return  # no lane starts after the others' good-byes
+            return  # no lane starts after the others' goodbyes
         old_metrics, self.config = self.config.metrics, new
         self.scene.replace(rules_of(new))
         self.runners = {name: started.get(name) or self.runners[name] for name in new.lanes}
         for runner in started.values():
             runner.start(self.scene, self.session, self._lane_ends)
         if old_metrics != new.metrics:
-            await self.children.stop(helpers.METRICS)
-            helpers.start_metrics(self.children, new)
-        helpers.give_settings(new, self.path, self._lanes(), self.session)
+            await self.children.stop(children.METRICS)
+            children.start_metrics(self.children, new)
+        children.give_settings(new, self.path, self._lanes(), self.session)
         self.children.reload()
 
     async def status(self) -> Answer:
@@ -217,12 +217,12 @@ class Daemon:
             "config": str(self.path),
             "uptime_s": round(time.monotonic() - self.started, 1),
             "ready": True,
-            "realtime": [setting._asdict() for setting in self.settings],
+            "realtime": [setting.as_json() for setting in self.settings],
             **report(self.config, self.scene, self.runners),
         }
 
     async def _shutdown(self) -> None:
-        """Lanes first: their good-bye makes the actuators safe at once."""
+        """Lanes first: their goodbye makes the actuators safe at once."""
         notify("STOPPING=1")
         await asyncio.gather(*(runner.retire(SHUTDOWN_S) for runner in self.runners.values()))
         self.control.close()

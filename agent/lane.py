@@ -26,7 +26,7 @@ from drivers.base import DeviceError, DeviceTimeout, SensorStream, Stream
 
 log = logging.getLogger("reflexd.lane")
 
-FIRST_RETRY_S, LAST_RETRY_S, GREET_S = 0.1, 5.0, 0.05
+FIRST_RETRY_S, LAST_RETRY_S, HELLO_S = 0.1, 5.0, 0.05
 NEVER = 1 << 62
 COARSE = "coarse"  # mark of evidence that the refining model had no time for
 
@@ -71,7 +71,7 @@ class Lane:
         self.stamps = [0, 0]  # prepared, inferred: for the ledger only
         self.stopping = threading.Event()
         self.arrivals = Arrivals(source, perception, limits.timeout_ns, own_ledger)
-        self.virtual = self.arrivals.virtual
+        self.recorded_time = self.arrivals.recorded_time
         self.ttl = limits.timeout_ns // 1000
         self.budget_ns = int(limits.budget_ms * 1e6)
 
@@ -92,9 +92,9 @@ class Lane:
 
     def infer(self, sample: Sample) -> list[Evidence]:
         """The models' findings with the lane's name and the capture time on them."""
-        findings = self.perception.infer(sample, NEVER if self.virtual else sample.t_capture + self.budget_ns)
+        findings = self.perception.infer(sample, NEVER if self.recorded_time else sample.t_capture + self.budget_ns)
         if findings:
-            self.ledger.note_evidence(findings[0].label, findings[0].score, sample.t_capture)
+            self.ledger.record_evidence(findings[0].label, findings[0].score, sample.t_capture)
         coarse = COARSE if self.perception.refine_skipped else ""
         return [
             Evidence(lane=self.name, label=label, score=score, t_capture=sample.t_capture, box=box, mark=coarse or mark)
@@ -107,15 +107,15 @@ class Lane:
         for sample in self.source.remaining_samples():
             yield sample, self.step(sample, scene) or []
 
-    def follow(self, scene: Scene, outbox: Outbox) -> None:
+    def process_samples(self, scene: Scene, outbox: Outbox) -> None:
         """Sample after sample until asked to stop. Raises DeviceError, EOFError."""
         read, accept, clock, cells = self.source.read, self.arrivals.accept, time.monotonic_ns, self.ledger.cells
-        outbox.greet(GREET_S)
+        outbox.hello(HELLO_S)
         while not self.stopping.is_set():
             asked = cells[ledger.PROGRESS] = clock()
             sample = read(outbox.wait_s)
             now = clock()
-            outbox.collect_far(now)
+            outbox.collect_other_clocks(now)
             if sample is not None and accept(sample, now):
                 decisions = self.step(sample, scene)
                 decided = clock()
@@ -127,7 +127,7 @@ class Lane:
                     self.ledger.count[ledger.INFERENCES] += 1
                     times = sample.t_capture, asked, now, *self.stamps, decided, sent
                     self.ledger.write(sample.sequence, *times)
-                elif self.perception.held:
+                elif self.perception.gated:
                     self.ledger.count[ledger.GATED] += 1
                     self.t_capture = self._command_time(sample)  # the gate looked: what is in force is still true
                 self._record(sample, scene, decisions or ())
@@ -148,7 +148,7 @@ class Lane:
         count, row = self.ledger.count, self.ledger.next_row()
         for decision in decisions:
             count[ledger.DECISIONS] += 1
-            if late := 0 < decision.deadline < time.monotonic_ns() and not self.virtual:
+            if late := 0 < decision.deadline < time.monotonic_ns() and not self.recorded_time:
                 count[ledger.LATE] += 1
                 if decision.rule in self.limits.drop_late:
                     scene.withdraw(decision)
@@ -160,7 +160,7 @@ class Lane:
 
     def _command_time(self, sample: Sample) -> int:
         """As of when commands hold: the capture, or now where the recording's time is not the clock's."""
-        return time.monotonic_ns() if self.virtual else sample.t_capture
+        return time.monotonic_ns() if self.recorded_time else sample.t_capture
 
     def _record(self, sample: Sample, scene: Scene, decisions: list[Decision] | tuple[()]) -> None:
         if not self.tape:
@@ -171,18 +171,18 @@ class Lane:
         self.tape.write(sample, order, discontinuity, self.evidence, decisions, self.dropped, *flags_and_region)
 
     def run(self, scene: Scene, outbox: Outbox) -> None:
-        """Open, follow, and when the device fails: close, wait, open again. Returns when stopped or at the end."""
+        """Open, process samples; when the device fails: close, wait, open again. Returns when stopped or at its end."""
         outbox.wait_connected(0.5)
         while not self.stopping.is_set():
             try:
                 self.open()
-                self._follow_past_model_faults(scene, outbox)
+                self._process_past_model_faults(scene, outbox)
             except EOFError:
                 self.ledger.state = ledger.ENDED
                 log.info("lane %s: end of the recording", self.name)
                 break
             except DeviceError as error:
-                self._note_fault(error, outbox)
+                self._count_fault(error, outbox)
             finally:
                 self.ledger.start_call(self.source.open_limit_s)
                 self.source.close()
@@ -193,23 +193,23 @@ class Lane:
         outbox.close()
 
     def open(self) -> None:
-        """Open the source and fit the preparation to what it delivers."""
+        """Open the source and make the preparation for what it delivers."""
         self.ledger.state = ledger.OPENING
         self.ledger.start_call(self.source.open_limit_s)
         self.source.open()
         self.arrivals.restart(self.healthy)
-        self._fit()
+        self._start_models()
         if self.tape_settings and not self.tape:
             channels = self.source.channels if isinstance(self.source, SensorStream) else ()
             self.tape = self.tape_settings.make_tape(self.name, self.perception.recorded_engines, channels)
         self.ledger.end_call()
 
-    def _fit(self) -> None:
+    def _start_models(self) -> None:
         self.t_capture = 0
-        self.perception.fit(self.source)
+        self.perception.start(self.source)
         self.ledger.state = ledger.RUNNING
 
-    def _note_fault(self, error: DeviceError, outbox: Outbox) -> None:
+    def _count_fault(self, error: DeviceError, outbox: Outbox) -> None:
         """Counted; logged where the lane was healthy. Without this lane's heartbeats its actuators go safe."""
         self.ledger.count[ledger.FAULTS] += 1
         self.ledger.state = ledger.GONE
@@ -228,19 +228,19 @@ class Lane:
             now = self.ledger.cells[ledger.PROGRESS] = time.monotonic_ns()
             outbox.collect(now)
 
-    def _follow_past_model_faults(self, scene: Scene, outbox: Outbox) -> None:
+    def _process_past_model_faults(self, scene: Scene, outbox: Outbox) -> None:
         """The source stays open while a model is at fault. Raises DeviceError of the source, EOFError."""
         while not self.stopping.is_set():
             try:
-                self.follow(scene, outbox)
+                self.process_samples(scene, outbox)
             except ModelFault as fault:
-                self._note_fault(fault, outbox)
+                self._count_fault(fault, outbox)
                 self._skip_samples(outbox)
-                self._fit()
+                self._start_models()
 
     def _skip_samples(self, outbox: Outbox) -> None:
         """Wait before the model runs again, and read on meanwhile: no queue of the device overflows."""
-        end = 0.0 if self.virtual else time.monotonic() + self.retry_s
+        end = 0.0 if self.recorded_time else time.monotonic() + self.retry_s
         while time.monotonic() < end and not self.stopping.is_set():
             now = self.ledger.cells[ledger.PROGRESS] = time.monotonic_ns()
             sample = self.source.read(outbox.wait_s)

@@ -1,4 +1,4 @@
-"""A lane's account: one row of time stamps for each sample, and a count of everything that was dropped.
+"""A lane's ledger: one row of time stamps for each sample, and a count of everything that was dropped.
 
 The ledger of a lane is a memory-mapped file. The lane writes it without a lock or a system call; `status`, `bench`
 and the metrics process read it from outside, also when the daemon is dead.
@@ -115,7 +115,7 @@ class Ledger:
         """at: the row, as `next_row` returned it."""
         struct.pack_into("=q", self.memory, at + APPLIED, t_applied)
 
-    def note_evidence(self, label: str, score: float, t_capture: int) -> None:
+    def record_evidence(self, label: str, score: float, t_capture: int) -> None:
         EVIDENCE.pack_into(self.memory, EVIDENCE_AT, _encoded(label), score, t_capture)
 
     def close(self) -> None:

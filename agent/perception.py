@@ -11,10 +11,10 @@ from agent.data import Array, Sample
 from agent.decoders.base import Decoder, Finding
 from agent.gates.base import Gate
 from agent.gates.config import GateConfig
-from agent.gates.fit import fit_gate
+from agent.gates.make import make_gate
 from agent.packages.package import Package
 from agent.prepare.base import Preparation
-from agent.prepare.fit import fit_preparation
+from agent.prepare.make import make_preparation
 from agent.tapes.format import REFINE_SKIPPED, REFINED, RESTARTED
 from agent.vision.poses import KEYPOINTS, SecondModel
 from agent.vision.refine import Refine
@@ -51,9 +51,9 @@ class Perception:
         self.shrink = shrink
         self.preparation: Preparation  # this and the gate: from when the source is open
         self.gate: Gate | None = None
-        # Of the newest inference: the refining model ran; it had no time to; it was the first since `fit`.
+        # Of the newest inference: the refining model ran; it had no time to; it was the first since `start`.
         self.refined = self.refine_skipped = self.restarted = False
-        self._fitted = False  # since the newest inference
+        self._started = False  # since the newest inference
 
     @property
     def packages(self) -> list[Package]:
@@ -71,14 +71,14 @@ class Perception:
         flags = REFINED * self.refined | REFINE_SKIPPED * self.refine_skipped | RESTARTED * self.restarted
         return flags, self.preparation.region
 
-    def fit(self, source: Stream) -> None:
+    def start(self, source: Stream) -> None:
         """For a source that is open. Raises DeviceFault when it delivers something else than the models take."""
-        self.preparation = fit_preparation(source, self.package, self.reference, self.shrink)
+        self.preparation = make_preparation(source, self.package, self.reference, self.shrink)
         if self.refine and isinstance(source, Camera):
-            self.refine.fit(source.pixels)
-        self.gate = fit_gate(self.gate_config, self.preparation) if self.gate_config else None
+            self.refine.start(source.pixels)
+        self.gate = make_gate(self.gate_config, self.preparation) if self.gate_config else None
         self.restart()
-        self._fitted = True
+        self._started = True
 
     def restart(self) -> None:
         """Forget where objects and people were: the next sample does not follow on those inferred before.
@@ -97,9 +97,9 @@ class Perception:
         return self.preparation(sample.payload, self.engine.input(0))
 
     @property
-    def held(self) -> bool:
+    def gated(self) -> bool:
         """The gate saw the newest sample and held it back as not worth an inference."""
-        return self.gate is not None and self.gate.held
+        return self.gate is not None and self.gate.gated
 
     def infer(self, sample: Sample, deadline: int) -> list[Finding]:
         """What the models find, first to last, boxes in shares of the frame. deadline: of the lane's budget.
@@ -120,8 +120,8 @@ class Perception:
         if self.second and keypoints is not None and not self.refine_skipped:
             findings += self.second(sample.t_capture, keypoints, self.preparation.aspect)
         if self.gate:
-            self.gate.note_findings(findings)
-        self.restarted, self._fitted = self._fitted, False
+            self.gate.accept_findings(findings)
+        self.restarted, self._started = self._started, False
         return findings
 
 

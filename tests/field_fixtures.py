@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from agent import ledger
 from agent.cli import cli
 from agent.field.checks.base import Box, Check
-from agent.field.salvage import read_config
 from agent.field.snapshot import read_snapshot
+from agent.field.valid_parts import read_config
 from agent.ledger import Ledger
 
 MS = 1_000_000
@@ -61,7 +61,7 @@ def write_ledger(
         written.write(sequence, *stamps, stamps[-1] + MS if sent else 0)
         if sent:
             written.record_applied(at, stamps[-1] + 2 * MS)
-    written.note_evidence("normal", 0.9, last)
+    written.record_evidence("normal", 0.9, last)
     written.cells[ledger.PROGRESS] = last
     written.close()
     return path

@@ -75,8 +75,8 @@ def _be_the_program(arguments: list[str]) -> None:
 if __name__ == "__main__":
     import agent.cli
     import agent.config.load
-    import agent.replay.command
-    import agent.view.command  # noqa: F401
+    import agent.replay.cli
+    import agent.view.cli  # noqa: F401
 
     os.chdir(sys.argv[1])
     print(json.dumps([_run(arguments) for arguments in json.load(sys.stdin)]))

@@ -24,9 +24,7 @@ def test_every_bench_can_be_short_and_print_json(bench: str) -> None:
 
 @pytest.mark.parametrize("bench", BENCHES)
 def test_a_missing_psutil_is_one_clear_message(bench: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [
-        name for name in sys.modules if name.startswith("agent.benches.") and name != "agent.benches.commands"
-    ]:
+    for module in [name for name in sys.modules if name.startswith("agent.benches.") and name != "agent.benches.cli"]:
         monkeypatch.delitem(sys.modules, module)
         monkeypatch.delattr(sys.modules["agent.benches"], module.rpartition(".")[2], raising=False)
     monkeypatch.setitem(sys.modules, "psutil", None)

@@ -14,9 +14,9 @@ from agent.field import format, lanes, snapshot
 from agent.field import outline as outline_module
 from agent.field.board import BoardMonitor
 from agent.field.outline import read_outline
-from agent.field.salvage import read_config
 from agent.field.snapshot import View
 from agent.field.status import lines, read_status
+from agent.field.valid_parts import read_config
 from tests.field_fixtures import MS, configuration, write_ledger
 
 

@@ -16,7 +16,7 @@ from agent.benches import gating
 from agent.data import Array, Box, Sample
 from agent.decoders.base import Finding
 from agent.gates.config import GateConfig
-from agent.gates.fit import fit_gate
+from agent.gates.make import make_gate
 from agent.gates.pictures import PictureGate
 from agent.gates.readings import ReadingGate
 from agent.packages.manifest import Picture, Window
@@ -33,7 +33,7 @@ PERSON = [Finding("person", 0.9, Box(0.4, 0.4, 0.6, 0.6))]
 
 
 def picture_gate(layout: str = "grey", fit: str = "stretch", **section: Any) -> PictureGate:
-    gate = fit_gate(GateConfig.model_validate(section), Pixels(Picture(colour="grey", fit=fit), TENSOR, layout))
+    gate = make_gate(GateConfig.model_validate(section), Pixels(Picture(colour="grey", fit=fit), TENSOR, layout))
     assert isinstance(gate, PictureGate)
     return gate
 
@@ -60,9 +60,9 @@ class Feed:
     def __call__(self, picture: Array, findings: list[Finding] | None = None, after_ms: float = 100) -> bool:
         self.now += int(after_ms * MS)
         through = self.gate(Sample("cam", self.now, self.now, picture), self.view)
-        assert through is not self.gate.held
+        assert through is not self.gate.gated
         if through:
-            self.gate.note_findings(findings or [])
+            self.gate.accept_findings(findings or [])
         return through
 
 
@@ -190,7 +190,7 @@ def test_a_region_lies_in_the_frame_and_starts_at_a_whole_pair_of_pixels(
 def reading_gate(length: int = 4, **section: Any) -> tuple[ReadingGate, Array]:
     tensor = Tensor("input", (1, length, 2), "float32", 0.0, 0)
     window = Window(channels=["angle", "speed"], length=length, mean=[0.0, 0.0], std=[1.0, 1.0])
-    gate = fit_gate(GateConfig.model_validate(section), Readings(window, tensor, ("angle", "speed")))
+    gate = make_gate(GateConfig.model_validate(section), Readings(window, tensor, ("angle", "speed")))
     assert isinstance(gate, ReadingGate)
     return gate, np.zeros((1, length, 2), np.float32)
 

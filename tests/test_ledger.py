@@ -38,7 +38,7 @@ def test_a_reader_gets_what_was_written(arm, tmp_path):
     arm.state = ledger.RUNNING
     arm.count[ledger.SAMPLES] += 7
     arm.count[ledger.FAULTS] += 1
-    arm.note_evidence("deviation", 0.75, 123)
+    arm.record_evidence("deviation", 0.75, 123)
     write_row(arm, 3)
     contents = read(tmp_path / "arm.ledger")
     assert (contents.lane, contents.pid, contents.budget_ms, contents.state) == ("arm", os.getpid(), 2.5, "running")

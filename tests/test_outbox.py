@@ -242,7 +242,7 @@ def test_a_repetition_that_is_refused_again_is_counted_and_not_repeated(connecte
 def test_the_first_command_is_proven_by_the_hello_before_it(connected):
     answerer = threading.Thread(target=lambda: connected.receive() and connected.answer(0, wire.UNPROVEN, nonce=77))
     answerer.start()
-    connected.outbox.greet(DEADLINE_S)
+    connected.outbox.hello(DEADLINE_S)
     answerer.join()
     connected.send()
     assert connected.receive().nonce == 77
@@ -250,7 +250,7 @@ def test_the_first_command_is_proven_by_the_hello_before_it(connected):
 
 def test_a_hello_waits_for_no_absent_actuator(lane):
     before = time.monotonic()
-    lane.outbox.greet(DEADLINE_S)
+    lane.outbox.hello(DEADLINE_S)
     assert time.monotonic() - before < DEADLINE_S
 
 

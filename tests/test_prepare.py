@@ -233,7 +233,7 @@ def test_the_edges_of_a_letterbox_are_black_to_the_model():
 @given(st.integers(4, 700), st.integers(4, 700), st.lists(st.floats(0, 1), min_size=4, max_size=4))
 def test_a_box_on_the_input_is_mapped_to_the_frame(height, width, edges):
     prepare = Pixels(Picture(fit="letterbox"), tensor((1, 192, 256, 3)), "rgb")
-    prepare.fit((height, width, 3))
+    prepare.allocate((height, width, 3))
     (x, y), (w, h) = prepare.corner, prepare.inner
     expected = Box(*edges)
     on_input = Box(

@@ -39,7 +39,7 @@ def opened() -> package.Package:
 
 def refine(opened: package.Package, **section: Any) -> Refine:
     refining = Refine(opened, RefineConfig.model_validate({"model": "person-coarse", "label": "person", **section}))
-    refining.fit("bgr")
+    refining.start("bgr")
     return refining
 
 
@@ -133,7 +133,7 @@ def test_a_person_above_the_band_until_lost_is_refined_where_last_detected(opene
 @given(st.tuples(*[st.floats(-0.2, 1.2)] * 2), st.floats(0.001, 1.5), st.floats(0.001, 1.5))
 def test_the_region_lies_in_the_frame(corner: Any, width: float, height: float) -> None:
     refining = refine(package_once())
-    refining.pixels.fit(FRAME.shape)
+    refining.pixels.allocate(FRAME.shape)
     left, top, wide, high = refining.region(Box(*corner, corner[0] + width, corner[1] + height), FRAME.shape)
     assert 0 <= left <= left + wide <= 320 and 0 <= top <= top + high <= 240
     assert left % 2 == wide % 2 == 0 and wide >= 2 and high >= 1
@@ -162,7 +162,7 @@ def test_a_pose_network_finds_in_the_region_the_keypoints_of_the_whole() -> None
     scene[top : 2 * top, left : 2 * left] = squat
     opened = package.open_package(MOVENET)
     refining = Refine(opened, RefineConfig(model=str(MOVENET), label="person", pad=0.0))
-    refining.fit("bgr")
+    refining.start("bgr")
     result = refining(
         Sample("cam", 0, 1, scene), [Finding("person", 0.5, Box(1 / 3, 1 / 3, 2 / 3, 2 / 3))], NO_DEADLINE
     )

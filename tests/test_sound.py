@@ -21,7 +21,7 @@ from agent.errors import PackageError
 from agent.packages import package
 from agent.packages.checksums import digest
 from agent.packages.manifest import Manifest, SoundInput
-from agent.prepare.fit import fit_preparation
+from agent.prepare.make import make_preparation
 from agent.prepare.sound import Sound
 from drivers.audio import sim
 from drivers.base import DeviceFault
@@ -116,11 +116,11 @@ def test_a_source_that_does_not_fit_is_a_fault() -> None:
     with pytest.raises(
         DeviceFault, match="gives 48000 values a second, the model wants 16000: set .* 'rate_hz: 16000'"
     ):
-        fit_preparation(room, opened(), None)
-    assert isinstance(fit_preparation(sim.Driver(sim.Options(), "hall"), opened(), None), Sound)
+        make_preparation(room, opened(), None)
+    assert isinstance(make_preparation(sim.Driver(sim.Options(), "hall"), opened(), None), Sound)
     arm = sensor_sim.Driver(sensor_sim.Options.model_validate({"channels": {"a": {}}}), "arm")
     with pytest.raises(DeviceFault, match="model ear wants sound, which drivers.sensor.sim does not give"):
-        fit_preparation(arm, opened(), None)
+        make_preparation(arm, opened(), None)
 
 
 MANIFEST = {

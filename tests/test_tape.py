@@ -72,7 +72,7 @@ def test_a_file_that_is_no_tape_is_refused(tmp_path: Path, raw: bytes) -> None:
         TapeReader(tmp_path / "arm.tape")
 
 
-def test_a_note_that_is_too_long_costs_the_evidence_and_not_the_lane(tmp_path: Path, engine: Any) -> None:
+def test_evidence_that_is_too_long_costs_the_evidence_and_not_the_lane(tmp_path: Path, engine: Any) -> None:
     written = Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 7)
     reader = TapeReader(tmp_path / "arm.tape")
     written.write(sample(1), 1, True, [Evidence("arm", "l" * 30, 0.5, 1)] * 100, [])

@@ -42,7 +42,7 @@ class Tensor(NamedTuple):
         return f"'{self.name}' {list(self.shape)} {np.dtype(self.dtype).name}"
 
 
-class Fit(NamedTuple):
+class TensorSpec(NamedTuple):
     """What a manifest says of the tensors.
 
     shape: of the input, where the file leaves sizes open. outputs: names, in the decoder's order; empty for all outputs
@@ -53,7 +53,7 @@ class Fit(NamedTuple):
     outputs: Sequence[str] = ()
 
 
-AS_IT_IS = Fit()
+AS_IT_IS = TensorSpec()
 
 
 class EngineError(Exception):
@@ -68,7 +68,7 @@ class Engine(ABC):
     has_memory: ClassVar[bool] = False  # its outputs depend on the inputs before, too
 
     @abstractmethod
-    def __init__(self, path: Path, threads: int, provider: str = "", fit: Fit = AS_IT_IS) -> None:
+    def __init__(self, path: Path, threads: int, provider: str = "", spec: TensorSpec = AS_IT_IS) -> None:
         """Raises EngineError."""
 
     @abstractmethod
@@ -116,7 +116,7 @@ def load_parameters(path: Path, kind: type[Kind]) -> Kind:
         raise EngineError(str(error)) from error
 
 
-def load(backend: str, path: Path, threads: int = 1, provider: str = "", fit: Fit = AS_IT_IS) -> Engine:
+def load(backend: str, path: Path, threads: int = 1, provider: str = "", spec: TensorSpec = AS_IT_IS) -> Engine:
     """The engine of agent/backends/<backend>.py with this model. Raises EngineError."""
     try:
         module = importlib.import_module(f"agent.backends.{backend}")
@@ -131,9 +131,9 @@ def load(backend: str, path: Path, threads: int = 1, provider: str = "", fit: Fi
     kind: Any = getattr(module, "Engine", Engine)
     if inspect.isabstract(kind):
         raise EngineError(f"no backend '{backend}'")
-    engine: Engine = kind(path, threads, provider, fit)
-    if fit.shape and engine.inputs[0].shape != tuple(fit.shape):
-        raise EngineError(f"shape {list(fit.shape)} is not that of the input {engine.inputs[0]}")
+    engine: Engine = kind(path, threads, provider, spec)
+    if spec.shape and engine.inputs[0].shape != tuple(spec.shape):
+        raise EngineError(f"shape {list(spec.shape)} is not that of the input {engine.inputs[0]}")
     return engine
 
 

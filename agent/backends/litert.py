@@ -15,7 +15,7 @@ except ModuleNotFoundError:
     from tflite_runtime.interpreter import Interpreter
 
 from agent.backends import base
-from agent.backends.base import AS_IT_IS, EngineError, Fit, Tensor
+from agent.backends.base import AS_IT_IS, EngineError, Tensor, TensorSpec
 from agent.data import Array
 
 STDERR = threading.Lock()  # held while standard error leads elsewhere
@@ -26,19 +26,19 @@ FAILURES = (*NOTICES, b"ERROR: ")
 class Engine(base.Engine):
     """Interpreter, not CompiledModel: only Interpreter.invoke releases the GIL."""
 
-    def __init__(self, path: Path, threads: int, provider: str = "", fit: Fit = AS_IT_IS) -> None:
+    def __init__(self, path: Path, threads: int, provider: str = "", spec: TensorSpec = AS_IT_IS) -> None:
         if provider not in ("", "cpu"):
             raise EngineError(f"backend litert runs on the CPU, not on '{provider}'")
         self.failing = False  # the newest invoke raised
         try:
             with _filtered_stderr(NOTICES):
                 self.interpreter = Interpreter(model_path=str(path), num_threads=threads)
-                self._allocate(fit.shape)
+                self._allocate(spec.shape)
         except (ValueError, RuntimeError) as error:
             raise EngineError(f"LiteRT refuses {path.name}: {_first_line(error)}") from error
         signatures = self._signature_names()
         inputs, outputs = self.interpreter.get_input_details(), self.interpreter.get_output_details()
-        outputs = [outputs[n] for n in base.choose([_names(detail, signatures) for detail in outputs], fit.outputs)]
+        outputs = [outputs[n] for n in base.choose([_names(detail, signatures) for detail in outputs], spec.outputs)]
         self.inputs = [_tensor(detail, signatures) for detail in inputs]
         self.outputs = [_tensor(detail, signatures) for detail in outputs]
         # tensor(i) is a function; the array it returns must be released before invoke, so each access makes a new one.

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from agent.backends import base
-from agent.backends.base import AS_IT_IS, EngineError, Fit, Tensor
+from agent.backends.base import AS_IT_IS, EngineError, Tensor, TensorSpec
 from agent.data import Array
 from agent.section import Section
 
@@ -64,7 +64,7 @@ class Engine(base.Engine):
 
     has_memory = True
 
-    def __init__(self, path: Path, threads: int, provider: str = "", fit: Fit = AS_IT_IS) -> None:
+    def __init__(self, path: Path, threads: int, provider: str = "", spec: TensorSpec = AS_IT_IS) -> None:
         if provider not in ("", "cpu"):
             raise EngineError(f"backend motion runs on the CPU, not on '{provider}'")
         p = self.parameters = base.load_parameters(path, Parameters)

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 
 from agent.backends import base
-from agent.backends.base import AS_IT_IS, EngineError, Fit, Tensor
+from agent.backends.base import AS_IT_IS, EngineError, Tensor, TensorSpec
 from agent.data import Array
 
 PROVIDERS = {
@@ -39,16 +39,16 @@ INPUT_TYPES = set(DTYPES) - {"tensor(double)", "tensor(bool)"}
 class Engine(base.Engine):
     """A session with its inputs bound once; on the CPU the tensors are the arrays of the binding."""
 
-    def __init__(self, path: Path, threads: int, provider: str = "", fit: Fit = AS_IT_IS) -> None:
+    def __init__(self, path: Path, threads: int, provider: str = "", spec: TensorSpec = AS_IT_IS) -> None:
         providers = _providers(provider, path)
         try:
             self.session = ort.InferenceSession(str(path), _settings(threads), providers=providers, enable_fallback=0)
         except Exception as error:  # onnxruntime's own exceptions share no public base class
             raise EngineError(f"ONNX Runtime refuses {path.name}: {_reason(error)}") from error
         _refuse_fallback(provider, self.session.get_providers())
-        self.inputs = [_input(self.session.get_inputs(), fit.shape)]
+        self.inputs = [_input(self.session.get_inputs(), spec.shape)]
         outputs = self.session.get_outputs()
-        self.outputs = [_tensor(outputs[index]) for index in base.choose([[o.name] for o in outputs], fit.outputs)]
+        self.outputs = [_tensor(outputs[index]) for index in base.choose([[o.name] for o in outputs], spec.outputs)]
         self.binding = self.session.io_binding()
         self.arrays = [np.zeros(tensor.shape, tensor.dtype) for tensor in self.inputs]
         self._bind_inputs()

@@ -15,7 +15,7 @@ from agent.benches import perimeter
 from agent.benches.gating import GATE
 from agent.data import Array, Sample
 from agent.gates.config import GateConfig
-from agent.gates.fit import fit_gate
+from agent.gates.make import make_gate
 from agent.packages import package
 from agent.packages.package import Package
 from agent.prepare.pixels import Pixels
@@ -41,7 +41,7 @@ def _prepared_ms(layout: str, frames: Sequence[Array], repeats: int) -> dict[str
     assert opened.manifest.picture
     pixels = Pixels(opened.manifest.picture, opened.engine.inputs[0], layout)
     # A gate that passes every frame does all its work and all of the preparation's.
-    gate = fit_gate(GateConfig.model_validate({**GATE, "idle_interval_ms": 1e-3}), pixels)
+    gate = make_gate(GateConfig.model_validate({**GATE, "idle_interval_ms": 1e-3}), pixels)
     ms = []
     for number in range(repeats):
         sample = Sample("yard", number, (number + 1) * 40_000_000, frames[number % len(frames)])

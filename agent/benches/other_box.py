@@ -16,7 +16,7 @@ CLOCK_ID = 0x0BADC0DE
 
 
 def main() -> None:
-    """Changes this process only; helpers that it starts keep the box's clock."""
+    """Changes this process only; child processes that it starts keep the box's clock."""
     real = time.monotonic_ns
     vars(time)["monotonic_ns"] = lambda: real() + AHEAD_NS
     vars(wire)["clock_id"] = lambda: CLOCK_ID

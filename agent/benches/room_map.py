@@ -87,7 +87,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
 
 WIDTH, LEFT, ROW, BOX, TOP = 1280, 120, 112, (136, 50), 34  # pixels; LEFT: for the rows' names
 # Drawn with another one.
-SMALL = {"ledger_text": "ledger", "isolated": "box", "__main__": "cli", "helpers": "daemon"}
+SMALL = {"ledger_text": "ledger", "isolated": "box", "__main__": "cli", "children": "daemon"}
 
 
 def _places() -> dict[str, tuple[float, float]]:

@@ -1,13 +1,16 @@
-"""One setting of the machine under us."""
+"""One setting of the operating system for this process."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Setting(NamedTuple):
-    """name, and whether it is on; note: where it is off, the consequence and how to allow it."""
+    """name, and whether it is on; remedy: where it is off, the consequence and how to allow it."""
 
     name: str
     on: bool
-    note: str
+    remedy: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "on": self.on, "note": self.remedy}

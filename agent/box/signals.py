@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from agent.box.held import HELD
+from agent.box.held_signals import HELD
 
 if TYPE_CHECKING:
     import asyncio  # only the daemon needs it

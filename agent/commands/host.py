@@ -35,7 +35,7 @@ log = logging.getLogger("reflexd.actuate")
 STOP_S = 2.0
 HANDSHAKE_MS = 2000  # a connection that has not even said hello by then is closed
 STANDBY_NS = 800_000_000  # by then the standby has ended this process, unless there is none
-LOCK_S = GIVE_UP_S + 1.0  # the standby of a host that died lets go by then
+LOCK_S = GIVE_UP_S + 1.0  # the standby of a host that died releases it by then
 OTHERS_S = 0.3  # for the other devices, when one driver call does not return
 
 
@@ -188,7 +188,7 @@ def run(host: Host, stop: StopSignal, watchdog_device: str = "") -> int:
     realtime.raise_file_limit()
     locked = realtime.lock_memory()
     if not locked.on:
-        log.warning("%s is off: %s", locked.name, locked.note)
+        log.warning("%s is off: %s", locked.name, locked.remedy)
     realtime.freeze_objects()  # otherwise a collection between two commands walks all modules: 12 to 17 ms measured
     standby.wait_ready(stop)
     host.start()

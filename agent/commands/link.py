@@ -58,11 +58,11 @@ class Link:
         self.in_force: Decision | None = None
         self.heartbeat_ns = int(address.safe_after_ms / 4 * 1e6)
         self.due = 0
-        self.greet_due = 0
+        self.hello_due = 0
         self.pending: dict[int, _Pending] = {}  # by sequence, oldest first
         self.echo = Echo()
         self.demanded = False  # a proof; what is sent from now on has it
-        self.far = False  # its times are those of another clock
+        self.other_clock = False  # its times are of the other box's clock
         self.answering = True
         self.trouble = ""  # why it does not answer, as logged, or why it refuses
         self.acknowledged: tuple[str, int, int] | None = None  # verb, when its answer was read, verdict
@@ -130,9 +130,9 @@ class Link:
             repeated=True,
         )
 
-    def greet(self, now: int) -> bool:
+    def hello(self, now: int) -> bool:
         """Ask for what the next command must echo. False where no peer is connected."""
-        self.greet_due = now + self.heartbeat_ns
+        self.hello_due = now + self.heartbeat_ns
         try:
             self.socket.send(wire.pack_hello(self.node, self.session), zmq.NOBLOCK)
         except zmq.Again:
@@ -162,7 +162,7 @@ class Link:
 
     def _acknowledged(self, ack: Ack, now: int) -> None:
         self.echo.take(ack, now, demanded=ack.verdict == UNPROVEN)
-        self.far = ack.clock != self.clock
+        self.other_clock = ack.clock != self.clock
         if not self.answering:
             self.answering = True
             log.warning("actuator %s answers again", self.address.actuator)
@@ -172,11 +172,11 @@ class Link:
                 return  # it was a hello, or was given up; or it is on its way again
         else:
             self.demanded = False
-        self._note_answer(command, ack.verdict, now)
+        self._set_acknowledged(command, ack.verdict, now)
         self._record(row, ack, now)
         self._log_verdict(ack.verdict)
 
-    def _note_answer(self, command: Command | None, verdict: int, now: int) -> None:
+    def _set_acknowledged(self, command: Command | None, verdict: int, now: int) -> None:
         """For `reflexd status`."""
         if command:
             self.acknowledged = command.verb, now, verdict

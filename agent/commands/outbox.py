@@ -45,12 +45,12 @@ class Outbox:
         Without a decision, or without a capture (t_capture is 0): a hello, so that the first command is proven.
         """
         for link in self.all:
-            if now >= (link.due if t_capture else link.greet_due):
+            if now >= (link.due if t_capture else link.hello_due):
                 decision = current(link.address.actuator) or link.in_force
                 if decision is not None and t_capture:
                     link.send(decision, t_capture, ttl, NO_ROW)
                 else:
-                    link.greet(now)
+                    link.hello(now)
 
     def wait_connected(self, timeout_s: float) -> None:
         """Wait for the connections before the first command; an absent actuator is reported at the first send."""
@@ -58,19 +58,19 @@ class Outbox:
         for link in self.all:
             link.socket.poll(max(0, int((end - time.monotonic()) * 1000)), zmq.POLLOUT)
 
-    def greet(self, timeout_s: float) -> None:
+    def hello(self, timeout_s: float) -> None:
         """Ask every connected actuator for what the first command must echo, and wait for the answers."""
         end = time.monotonic() + timeout_s
-        for link in [link for link in self.all if link.greet(time.monotonic_ns())]:
+        for link in [link for link in self.all if link.hello(time.monotonic_ns())]:
             while not link.echo.is_fresh(time.monotonic_ns()):
                 if not link.socket.poll(max(0, int((end - time.monotonic()) * 1000))):
                     break
                 link.collect(time.monotonic_ns())
 
-    def collect_far(self, now: int) -> None:
+    def collect_other_clocks(self, now: int) -> None:
         """Before an inference: on another clock an acknowledgement proves less the longer it waits to be read."""
         for link in self.all:
-            if link.far:
+            if link.other_clock:
                 link.collect(now)
 
     def collect(self, now: int) -> None:

@@ -38,7 +38,7 @@ def device_mistakes(config: Config, document: Document) -> Iterator[str]:
             yield from _bad_device(document, ("actuators", name, "device"), actuator.device, source=False)
     yield from _used_twice(config, document)
     for name, lane in config.lanes.items():
-        yield from _bad_fit(config, document, name, lane)
+        yield from _bad_model(config, document, name, lane)
 
 
 def usages(config: Config) -> Iterator[Usage]:
@@ -116,7 +116,7 @@ def _identity(name: str) -> object:
     return entry.st_rdev if stat.S_ISCHR(entry.st_mode) else os.path.realpath(name)
 
 
-def _bad_fit(config: Config, document: Document, name: str, lane: LaneConfig) -> Iterator[str]:
+def _bad_model(config: Config, document: Document, name: str, lane: LaneConfig) -> Iterator[str]:
     """What the source delivers, and how often, against what the model reads and the rules expect."""
     try:
         manifest = package.read(package.find(lane.model, document.path.resolve().parent))

@@ -15,8 +15,8 @@ from agent import ledger_text, redact, yamlfile
 from agent.config.load import load_config
 from agent.errors import ConfigError
 from agent.field.checks.base import Tool
-from agent.field.salvage import read_config
 from agent.field.snapshot import View
+from agent.field.valid_parts import read_config
 from agent.recorder import recording
 from agent.recorder.series import newest_first
 from agent.yamlfile import YamlError

@@ -19,8 +19,8 @@ from agent import redact
 from agent.field import collect, doctor, status
 from agent.field.board import BoardMonitor
 from agent.field.checks.base import Box, run_tool
-from agent.field.salvage import read_config
 from agent.field.snapshot import View, read_snapshot
+from agent.field.valid_parts import read_config
 
 TOTAL = 50_000_000  # bytes before compression
 TEXT = 5_000_000  # of one text; its end is kept, where the newest lines are

@@ -16,8 +16,8 @@ from agent import redact
 from agent.field import format
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, run_tool
 from agent.field.format import wrapped
-from agent.field.salvage import read_config
 from agent.field.snapshot import read_snapshot
+from agent.field.valid_parts import read_config
 
 # The slow and noisy ones last: timers are measured when nothing else of ours runs.
 SUBJECTS = ("leftovers", "software", "rights", "clocks", "devices", "sources", "storage", "heat", "network", "timers")

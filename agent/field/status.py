@@ -120,7 +120,7 @@ def as_dict(status: Status) -> dict[str, Any]:
         "lanes": [_rounded(lane._asdict()) for lane in status.lanes],
         "actuators": [_as_dict(actuator) for actuator in status.actuators],
         "board": status.board,
-        "settings": [setting._asdict() for setting in status.settings],
+        "settings": [setting.as_json() for setting in status.settings],
         "troubles": view.troubles,
     }
 
@@ -213,7 +213,7 @@ def _lane_lines(lane: LaneStatus) -> list[str]:
 def _notes(status: Status) -> list[str]:
     """Settings that are off, and what could not be read."""
     view = status.view
-    off = [f"{setting.name}: {setting.note}" for setting in status.settings if not setting.on]
+    off = [f"{setting.name}: {setting.remedy}" for setting in status.settings if not setting.on]
     notes = []
     if view.pid and not view.reply:
         notes.append(f"{view.run_dir}/control.sock gives no answer: no permission, or the daemon starts or hangs")

@@ -27,13 +27,13 @@ class Gate(ABC):
         self.burst_ns = int(config.burst_ms * MS)
         self.t_inferred = self.t_change = LONG_AGO  # t_change: findings began or ended
         self.findings: Sequence[Finding] = ()
-        self.held = False  # the gate alone held the newest sample back
+        self.gated = False  # the gate alone held the newest sample back
 
     @abstractmethod
     def __call__(self, sample: Sample, view: Array) -> bool:
         """As the preparation behind it: True when the tensor is filled and an inference is due. Raises DeviceFault."""
 
-    def note_findings(self, findings: Sequence[Finding]) -> None:
+    def accept_findings(self, findings: Sequence[Finding]) -> None:
         """Accept the findings in the sample that was let through."""
         if bool(findings) != bool(self.findings):
             self.t_change = self.t_inferred

@@ -36,7 +36,7 @@ class FrozenPictures:
     def _repeats(self, picture: Array) -> bool:
         """The picture is the one before, bit by bit. Live pictures cost the comparison of a few pixels."""
         if picture.shape != self.shape:
-            self._fit(picture)
+            self._start(picture)
             return False
         before, self.sample = self.sample, self._sampled(picture)
         if self.sample != before:
@@ -61,7 +61,7 @@ class FrozenPictures:
     def _sampled(self, picture: Array) -> bytes:
         return bytes(picture[self.pixels].tobytes())
 
-    def _fit(self, picture: Array) -> None:
+    def _start(self, picture: Array) -> None:
         self.shape, self.full, self.copied = picture.shape, None, False
         channel = ((picture.shape[2] - 1) // 2,) if picture.ndim == 3 else ()
         steps = (

@@ -26,7 +26,7 @@ class PictureGate(Gate):
         self.shape: tuple[int, ...] = ()
         self.moved: Box | None = None  # in the last inferred frame
 
-    def _fit(self, shape: tuple[int, ...]) -> None:
+    def _allocate(self, shape: tuple[int, ...]) -> None:
         self.shape, self.t_inferred = shape, LONG_AGO
         self.stride = max(1, round(shape[1] / THUMBNAIL_COLUMNS))
         size = -(-shape[0] // self.stride), -(-shape[1] // self.stride)
@@ -36,17 +36,17 @@ class PictureGate(Gate):
     def __call__(self, sample: Sample, view: Array) -> bool:
         frame, now = sample.payload, sample.t_capture
         if frame.shape != self.shape:
-            self._fit(frame.shape)
+            self._allocate(frame.shape)
         thumbnail = self._thumbnail(frame)
         moved = self.background.differs(thumbnail, now) if self.background else None
         due = self.due(now)
-        self.held = not (due or self._moved_on(moved) or self._changed(thumbnail))
-        if self.held:
+        self.gated = not (due or self._moved_on(moved) or self._changed(thumbnail))
+        if self.gated:
             return False
         self.t_inferred, self.moved = now, moved
         np.copyto(self.inferred, thumbnail)
         if self.pixels.frame_shape != frame.shape:
-            self.pixels.fit(frame.shape)
+            self.pixels.allocate(frame.shape)
         self.pixels.aim(self._region(moved) if moved and not due else self.pixels.whole)
         return self.pixels(frame, view)
 

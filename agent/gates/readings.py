@@ -26,8 +26,8 @@ class ReadingGate(Gate):
                 self.outside |= detector.outside  # the reading that ends it, too
                 self.outside |= detector(reading)
         due = self.readings(sample.payload, view)
-        self.held = due and not self.outside and not self.due(sample.t_capture)
-        if not due or self.held:
+        self.gated = due and not self.outside and not self.due(sample.t_capture)
+        if not due or self.gated:
             return False
         self.t_inferred, self.outside = sample.t_capture, False
         return True

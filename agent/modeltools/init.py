@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from agent import section, yamlfile
 from agent.backends import base as backends
-from agent.backends.base import EngineError, Fit
+from agent.backends.base import EngineError, TensorSpec
 from agent.box import files
 from agent.box.files import BadFile
 from agent.decoders import base as decoders
@@ -127,7 +127,7 @@ def make_manifest(file: Path, request: Request) -> Made:
     weights = checksums.weight_files(file) if backend == "onnx" else []
     sums = {name: checksums.digest(checksums.file_inside(file.parent, name)) for name in weights}
     try:
-        engine = backends.load(backend, file, fit=Fit(request.shape, request.outputs))
+        engine = backends.load(backend, file, spec=TensorSpec(request.shape, request.outputs))
         reads_line, reads = guess.input_section(engine.inputs[0], request.picture)
         package.warm(file, engine)
         decoder, order = guess.decoder_of(engine, request.decoder)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from agent import section, yamlfile
 from agent.backends import base as backends
-from agent.backends.base import Engine, EngineError, Fit, Tensor
+from agent.backends.base import Engine, EngineError, Tensor, TensorSpec
 from agent.box import files
 from agent.box.files import BadFile
 from agent.decoders import base as decoders
@@ -110,8 +110,8 @@ def load(folder: Path, manifest: Manifest, path: Path, threads: int = 1) -> Pack
     """The model at `path`, whose files were verified, loaded and warm. Raises PackageError."""
     try:
         decoders.load(manifest.decoder)
-        fit = Fit(manifest.shape, manifest.outputs)
-        engine = backends.load(manifest.backend, path, threads, manifest.provider, fit)
+        spec = TensorSpec(manifest.shape, manifest.outputs)
+        engine = backends.load(manifest.backend, path, threads, manifest.provider, spec)
     except (EngineError, DecoderError) as error:
         raise PackageError(f"{folder}: {error}") from error
     check_input(folder, manifest, engine)

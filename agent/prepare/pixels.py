@@ -58,7 +58,7 @@ class Pixels(Preparation):
         self.frame_shape: tuple[int, ...] = ()
         self.reference_written = False  # into the tensor, where it stays: engines write to no input
 
-    def fit(self, shape: tuple[int, ...]) -> None:
+    def allocate(self, shape: tuple[int, ...]) -> None:
         """Make the buffers for frames of this shape. Raises DeviceFault when it is not one of the camera's layout."""
         channels = shape[2] if len(shape) == 3 else 1
         half_pair = self.layout == "yuyv" and len(shape) == 3 and shape[1] % 2  # two pixels share their colour
@@ -117,7 +117,7 @@ class Pixels(Preparation):
     def __call__(self, frame: Array, view: Array) -> bool:
         """frame: uint8 in the camera's layout; view: the input tensor [1, ...]."""
         if frame.shape != self.frame_shape:
-            self.fit(frame.shape)
+            self.allocate(frame.shape)
         source = frame
         if self.region is not self.whole:
             left, top, width, height = self.region

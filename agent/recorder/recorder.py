@@ -150,16 +150,16 @@ class Recorder:
         self._feed_clips()
         if self.recording:
             for lane, reader in self.readers.items():
-                self._note_losses(lane, reader)
+                self._record_losses(lane, reader)
             self.recording.flush()
             self.save_progress()
 
-    def _note_losses(self, lane: str, reader: LaneReader) -> None:
+    def _record_losses(self, lane: str, reader: LaneReader) -> None:
         samples, decisions = (now - before for now, before in zip(reader.lost, self._losses.get(lane, (0, 0))))
         self._losses[lane] = reader.lost
         if self.recording and (samples or decisions):
             self._lost += samples
-            self.recording.note("lost", {"lane": lane, "samples": str(samples), "decisions": str(decisions)})
+            self.recording.add_metadata("lost", {"lane": lane, "samples": str(samples), "decisions": str(decisions)})
             also = f" and {decisions} decisions" if decisions else ", no decision"
             reason = "the recorder was away or too slow"
             log.warning("lane %s: %d samples%s were not recorded: %s", lane, samples, also, reason)

@@ -95,7 +95,7 @@ class Recording:
         self._writer.add_message(channel, time_ns, data, time_ns, message["sequence"] & 0xFFFFFFFF)
         self.unflushed += len(data)
 
-    def note(self, name: str, values: dict[str, str]) -> None:
+    def add_metadata(self, name: str, values: dict[str, str]) -> None:
         self._writer.add_metadata(name, values)
 
     def flush(self) -> None:

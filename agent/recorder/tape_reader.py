@@ -75,10 +75,10 @@ class TapeReader:
         """None where the slot is overwritten by now, or while it is copied."""
         at = HEADER + (number % self.slots) * self.size
         raw = self.memory[at : at + self.size]
-        mark, order, sequence, t_capture, skipped, flags, height, width, *region, body, note = SLOT.unpack_from(raw, 0)
+        mark, order, sequence, t_capture, skipped, flags, height, width, *region, body, size = SLOT.unpack_from(raw, 0)
         if mark != number + 1 or struct.unpack_from("=q", self.memory, at)[0] != mark:
             return None
-        evidence = msgpack.unpackb(raw[SLOT.size + body :][:note]) if note else []
+        evidence = msgpack.unpackb(raw[SLOT.size + body :][:size]) if size else []
         left, top, wide, high = region
         return Record(
             slot=number,

@@ -54,21 +54,21 @@ class Player:
         self._manifest = self.perception.package.manifest
         self._engines = self.perception.recorded_engines  # the real ones
         self._scene = scene
-        self._fitted: tuple[str, ...] | tuple[int, ...] | None = None  # to these channels or this shape of the frame
+        self._prepared_for: tuple[str, ...] | tuple[int, ...] | None = None  # these channels or this shape of the frame
 
     def play(self, message: dict[str, Any]) -> list[Decision]:
         """The decisions that follow from this sample. Damaged content raises LookupError, ValueError and the like."""
         if "readings" in message:
             with np.errstate(over="ignore"):  # a damaged number
                 payload = np.array(message["readings"], np.float32)
-            self._fit_readings(tuple(message["channels"]))
+            self._prepare_for_readings(tuple(message["channels"]))
             if message["discontinuity"]:
                 self.perception.preparation.reset()
         else:
             payload = np.broadcast_to(np.uint8(0), message["frame"])  # of a frame only the shape was recorded
-            self._fit_picture(tuple(message["frame"]))
+            self._prepare_for_picture(tuple(message["frame"]))
             self._load_tensors(message)
-        self.perception.follow(message)
+        self.perception.set_message(message)
         sample = Sample("", message["sequence"], message["t_capture"], payload, message["skipped"])
         decisions = self.lane.step(sample, self._scene) or []
         dropped = {decision["actuator"] for decision in message["decisions"] if decision["dropped"]}
@@ -77,19 +77,19 @@ class Player:
                 self._scene.withdraw(decision)
         return decisions
 
-    def _fit_readings(self, channels: tuple[str, ...]) -> None:
-        if self._fitted == channels or not self._manifest.window:
+    def _prepare_for_readings(self, channels: tuple[str, ...]) -> None:
+        if self._prepared_for == channels or not self._manifest.window:
             return
-        self._fitted = channels
+        self._prepared_for = channels
         self.perception.preparation = Readings(self._manifest.window, self._engines[0].inputs[0], channels)
 
-    def _fit_picture(self, shape: tuple[int, ...]) -> None:
+    def _prepare_for_picture(self, shape: tuple[int, ...]) -> None:
         """Boxes and keypoints are mapped back to frames of this shape."""
         if self._manifest.sound:
             self.perception.preparation = RecordedSound()
-        if self._fitted == shape or not self._manifest.picture:
+        if self._prepared_for == shape or not self._manifest.picture:
             return
-        self._fitted = shape
+        self._prepared_for = shape
         self.perception.preparation = RecordedPixels(self.perception.package, shape)
         if self.perception.refine:
             self.perception.refine.pixels = RecordedPixels(self.perception.refine.package, shape)
@@ -120,16 +120,16 @@ class ReplayPerception(Perception):
 
     def __init__(self, original: Perception) -> None:
         super().__init__(original.package, refine=original.refine, second=original.second)
-        self._gated = original.gate_config is not None
+        self._has_gate = original.gate_config is not None
         self._message: dict[str, Any] = {}
 
-    def follow(self, message: dict[str, Any]) -> None:
+    def set_message(self, message: dict[str, Any]) -> None:
         """The next sample is this one."""
         self._message = message
 
     def prepare(self, sample: Sample) -> bool:
         due = super().prepare(sample)
-        return self._message["inferred"] if self._gated else due
+        return self._message["inferred"] if self._has_gate else due
 
     def infer(self, sample: Sample, deadline: int) -> list[Finding]:
         if self._message.get("restarted"):
@@ -144,7 +144,7 @@ class RecordedPixels(Pixels):
         assert opened.manifest.picture
         picture = opened.manifest.picture.model_copy(update={"reference": False, "colour": "grey"})
         super().__init__(picture, opened.engine.inputs[0], "grey")
-        self.fit(shape)
+        self.allocate(shape)
 
     def __call__(self, frame: Array, view: Array) -> bool:
         return True

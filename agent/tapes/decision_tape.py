@@ -57,14 +57,14 @@ class DecisionTape:
         dropped: Sequence[Decision],
     ) -> None:
         """slot: where the sample that led to the decisions goes on its tape; call this before that is written."""
-        note = _note(decisions, dropped)
-        at, length = DECISION_HEADER + self._head % RING, RECORD.size + len(note)
+        packed = _packed(decisions, dropped)
+        at, length = DECISION_HEADER + self._head % RING, RECORD.size + len(packed)
         end = self._head + length
         if self._oldest < end - RING:
             self._release(end - RING)
         record = self._head + 1, length, self._decisions, self.generation, slot, order, sequence, t_capture
         RECORD.pack_into(self.memory, at, *record)
-        self.memory[at + RECORD.size : at + length] = note
+        self.memory[at + RECORD.size : at + length] = packed
         self._head, self._decisions = end, self._decisions + len(decisions)
         self._publish()
 
@@ -85,11 +85,11 @@ class DecisionTape:
         self.memory.close()
 
 
-def _note(decisions: Sequence[Decision], dropped: Sequence[Decision]) -> bytes:
+def _packed(decisions: Sequence[Decision], dropped: Sequence[Decision]) -> bytes:
     """Of each number, rule, actuator, verb, whether it was dropped, and explanation, as MessagePack."""
     rows = [(d.number, d.rule, d.actuator, d.verb, d in dropped, explain(d)[:MAX_EXPLANATION]) for d in decisions]
-    note = bytes(msgpack.packb(rows))
-    return note if len(note) <= MAX_DECISIONS else bytes(msgpack.packb([(*row[:5], "") for row in rows]))
+    packed = bytes(msgpack.packb(rows))
+    return packed if len(packed) <= MAX_DECISIONS else bytes(msgpack.packb([(*row[:5], "") for row in rows]))
 
 
 def _existing(path: Path) -> mmap.mmap | None:

@@ -9,7 +9,7 @@ import math
 import struct
 from typing import NamedTuple
 
-# -- samples: a ring of slots ---------------------------------------------------------------------------
+# Samples: a ring of slots.
 
 MAGIC = b"rfxtape\x03"
 HEADER = 16384
@@ -17,7 +17,7 @@ HEADER_AT = 64
 TOP = struct.Struct("=8sqqqqq")  # magic, bytes of a slot, slots, head, started, generation of the decision tape
 HEAD_AT = 24
 # number + 1, order, sequence, t_capture; skipped, flags, frame (height, width), its region (left, top, width, height),
-# bytes of body and of note
+# bytes of body and of evidence
 SLOT = struct.Struct("=qqqqiiiiiiiiii")
 # the sample does not follow on the one before; the next slot holds more of its readings; an inference was due
 DISCONTINUITY, MORE, INFERRED = 1, 2, 4
@@ -28,7 +28,7 @@ READINGS = 16  # rows in a slot
 VARYING = -1  # a size that may change from sample to sample; such a tensor starts with it
 VARYING_SIZE = struct.Struct("=q")
 MAX_VARYING = 1024  # a sample with more detections is not kept
-NOTE = 1024  # bytes
+MAX_EVIDENCE = 1024  # bytes
 MANY, FEW, LARGE = 4096, 64, 8192  # slots for small and for large bodies; bytes from which a body is large
 WHOLE = (0, 0, 0, 0)  # no region
 
@@ -52,7 +52,7 @@ def nbytes(tensor: tuple[str, list[int]]) -> int:
     return most + VARYING_SIZE.size * (VARYING in shape)
 
 
-# -- decisions: a ring of bytes -------------------------------------------------------------------------
+# Decisions: a ring of bytes.
 
 DECISION_MAGIC = b"rfxdecd\x01"
 RING = 1 << 22  # bytes; a decision takes about 100

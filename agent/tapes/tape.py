@@ -32,8 +32,8 @@ from agent.tapes.format import (
     LARGE,
     MAGIC,
     MANY,
+    MAX_EVIDENCE,
     MORE,
-    NOTE,
     READINGS,
     SLOT,
     TOP,
@@ -72,7 +72,7 @@ class Tape:
         ]
         header = TapeHeader(lane, list(channels), shapes[:outputs], shapes[outputs:])
         body = READINGS * 4 * len(channels) if channels else sum(map(nbytes, shapes))
-        self.size = SLOT.size + body + NOTE
+        self.size = SLOT.size + body + MAX_EVIDENCE
         self.slots = FEW if body > LARGE else MANY
         packed = json.dumps(header._asdict()).encode()
         if len(packed) > HEADER - HEADER_AT:
@@ -103,34 +103,34 @@ class Tape:
         if decisions:
             more = (len(sample.payload) - 1) // READINGS if not self._tensors else 0
             self.decisions.write(self.head + more, order, sample.sequence, sample.t_capture, decisions, dropped)
-        note = _note(evidence) if evidence else b""
+        packed = _packed(evidence) if evidence else b""
         flags = (DISCONTINUITY if discontinuity else 0) | (INFERRED | flags if evidence is not None else 0)
         if not self._tensors:
-            self._put_readings(sample, order, flags, note)
+            self._put_readings(sample, order, flags, packed)
         elif evidence is not None or sample.payload.ndim > 1:  # sound between two inferences is not kept
-            self._put(sample, order, flags, note, None, region)
+            self._put(sample, order, flags, packed, None, region)
 
-    def _put_readings(self, sample: Sample, order: int, flags: int, note: bytes) -> None:
-        """One slot, mostly; the note goes with the last."""
+    def _put_readings(self, sample: Sample, order: int, flags: int, packed: bytes) -> None:
+        """One slot, mostly; the evidence goes with the last."""
         rows = sample.payload
         while len(rows) > READINGS:
             self._put(sample, order, MORE | flags & DISCONTINUITY, b"", rows[:READINGS])
             rows, flags = rows[READINGS:], flags & ~DISCONTINUITY
-        self._put(sample, order, flags, note, rows)
+        self._put(sample, order, flags, packed, rows)
 
     def _put(
-        self, sample: Sample, order: int, flags: int, note: bytes, rows: Array | None, region: Sequence[int] = WHOLE
+        self, sample: Sample, order: int, flags: int, packed: bytes, rows: Array | None, region: Sequence[int] = WHOLE
     ) -> None:
         """rows: None where the body is the engines' tensors."""
         at = HEADER + (self.head % self.slots) * self.size
         start = at + SLOT.size
         end = self._put_tensors(start) if rows is None else self._put_rows(start, rows)
-        if len(note) > NOTE:
-            note = b""
+        if len(packed) > MAX_EVIDENCE:
+            packed = b""
         if end:  # else the slot keeps its old number, and its reader counts it as lost
-            self.view[end : end + len(note)] = note
+            self.view[end : end + len(packed)] = packed
             height, width = (*sample.payload.shape, 0)[:2] if self._tensors else (0, 0)
-            rest = sample.skipped, flags, height, width, *region, end - start, len(note)
+            rest = sample.skipped, flags, height, width, *region, end - start, len(packed)
             SLOT.pack_into(self.memory, at, self.head + 1, order, sample.sequence, sample.t_capture, *rest)
         self.head += 1
         struct.pack_into("=q", self.memory, HEAD_AT, self.head)
@@ -142,7 +142,7 @@ class Tape:
 
     def _put_tensors(self, at: int) -> int:
         """Where they end; 0 where they do not fit: a model that fails, or too many detections."""
-        end = at + self.size - SLOT.size - NOTE
+        end = at + self.size - SLOT.size - MAX_EVIDENCE
         for tensor, number, size, axis in self._tensors:
             value = tensor(number)
             if axis >= 0:
@@ -162,7 +162,7 @@ class Tape:
         self.decisions.close()
 
 
-def _note(evidence: Sequence[Evidence]) -> bytes:
+def _packed(evidence: Sequence[Evidence]) -> bytes:
     return bytes(msgpack.packb([(item.label, item.score, item.box, item.mark) for item in evidence]))
 
 

@@ -39,7 +39,7 @@ class Refine:
         self.target_box = Box(0.0, 0.0, 1.0, 1.0)  # where it was last detected
         self.cost_ns = 0  # longest recent time of the refining model
 
-    def fit(self, layout: str) -> None:
+    def start(self, layout: str) -> None:
         """layout: of the camera's pixels. Raises DeviceFault."""
         assert self.package.manifest.picture
         self.pixels = Pixels(self.package.manifest.picture, self.engine.inputs[0], layout)
@@ -83,7 +83,7 @@ class Refine:
 
     def _prepare(self, sample: Sample, box: Box) -> None:
         if self.pixels.frame_shape != sample.payload.shape:
-            self.pixels.fit(sample.payload.shape)
+            self.pixels.allocate(sample.payload.shape)
         self.pixels.aim(self.region(box, sample.payload.shape))
         self.pixels(sample.payload, self.engine.input(0))
 

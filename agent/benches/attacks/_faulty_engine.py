@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.backends import litert
-from agent.backends.base import AS_IT_IS, EngineError, Fit
+from agent.backends.base import AS_IT_IS, EngineError, TensorSpec
 from agent.data import Array
 
 FAULTY, GOOD, LASTS_S = "faulty", 200, 0.4
@@ -28,8 +28,8 @@ class FaultyEngine(litert.Engine):
 
     log = Path()
 
-    def __init__(self, path: Path, threads: int, provider: str = "", fit: Fit = AS_IT_IS) -> None:
-        super().__init__(path, threads, provider, fit)
+    def __init__(self, path: Path, threads: int, provider: str = "", spec: TensorSpec = AS_IT_IS) -> None:
+        super().__init__(path, threads, provider, spec)
         self.is_faulty = path.resolve().parent.name == FAULTY
         if self.is_faulty:  # computed, not looked up: as of a model in float, whose outputs can be NaN
             self.tables = [None] * len(self.outputs)

@@ -13,7 +13,7 @@ from drivers.base import Camera, DeviceFault, Microphone, SensorStream, Stream
 MAX_RATE_ERROR = 0.02  # share: clocks of two devices differ by less, two settings by more
 
 
-def fit_preparation(source: Stream, package: Package, reference: Array | None, shrink: int | None = 1) -> Preparation:
+def make_preparation(source: Stream, package: Package, reference: Array | None, shrink: int | None = 1) -> Preparation:
     """For a source that is open. reference, shrink: of pictures, see Pixels.
 
     Raises DeviceFault when the model needs something else than the source delivers.

@@ -11,7 +11,7 @@ from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
 
 
-def fit_gate(config: GateConfig, preparation: Preparation) -> Gate:
+def make_gate(config: GateConfig, preparation: Preparation) -> Gate:
     """The gate before this preparation. Raises ValueError where they do not fit each other."""
     if isinstance(preparation, Pixels) and not config.outlier:
         return PictureGate(config, preparation)
