@@ -1,4 +1,4 @@
-"""What travels down a lane: Sample, Evidence, Decision, Command; and what comes back: Ack.
+"""The records of a lane: Sample, Evidence, Decision, Command; and the actuator's answer: Ack.
 
 All times are nanoseconds of CLOCK_MONOTONIC on the box that made the value.
 """

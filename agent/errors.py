@@ -39,7 +39,7 @@ class DataError(Exception):
 
 
 def heals(error: BaseException | None) -> bool:
-    """It may work later as it is: a restart is right. Judged by the first cause that tells."""
+    """It may work later as it is: a restart is right. Judged by the first cause of a known kind."""
     while error is not None:
         if isinstance(error, MemoryError):
             return True

@@ -14,7 +14,7 @@ from zmq.utils import z85
 
 Z85_KEY = 40
 LARGEST_FILE = 65_536
-DOMAIN = b"reflexd"  # without one ZeroMQ asks nobody and admits every key
+DOMAIN = b"reflexd"  # without one ZeroMQ skips authentication and admits every key
 
 
 class Curve(NamedTuple):

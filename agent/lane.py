@@ -129,7 +129,7 @@ class Lane:
                     self.ledger.write(sample.sequence, *times)
                 elif self.perception.gated:
                     self.ledger.count[ledger.GATED] += 1
-                    self.t_capture = self._command_time(sample)  # the gate looked: what is in force is still true
+                    self.t_capture = self._command_time(sample)  # the gate checked it: what is in force is still true
                 self._record(sample, scene, decisions or ())
             elif now - self.arrivals.t_accepted > self.limits.timeout_ns:
                 silence_ms, reason = self.limits.timeout_ns / 1e6, self.arrivals.reason

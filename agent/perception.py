@@ -98,7 +98,7 @@ class Perception:
 
     @property
     def gated(self) -> bool:
-        """The gate saw the newest sample and held it back as not worth an inference."""
+        """The gate examined the newest sample and dropped it as not worth an inference."""
         return self.gate is not None and self.gate.gated
 
     def infer(self, sample: Sample, deadline: int) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""The base classes of drivers' options, and what an option tells `reflexd check` about its device and files."""
+"""The base classes of drivers' options, and what an option declares to `reflexd check` about its device and files."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from agent.commands.standby import Device, Setup
 
 log = logging.getLogger("reflexd.actuate")
 
-READY_S = 10.0  # then devices move without it: on a box that is so slow, a host that does not serve helps nobody
+READY_S = 10.0  # then devices move without it: on a box that is so slow, a host that does not serve is worse
 START_S = 60.0
 HANGS_NS = 1_000_000_000  # it looks every 10 ms
 RESTART_S = 1.0

@@ -205,7 +205,7 @@ def is_scalar(value: Scalar) -> bool:
 
 @cache
 def clock_id() -> int:
-    """Names this box's CLOCK_MONOTONIC: it starts with the kernel, so the boot id tells one from another."""
+    """Names this box's CLOCK_MONOTONIC: it starts with the kernel, so the boot id identifies it."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return int(file.read().replace("-", "")[:8], 16)

@@ -184,7 +184,7 @@ def bad_rate(
         )
     interval_ms = period_ms * (manifest.window.hop if manifest.window else 1)
     for rule, section in config.rules.items():
-        if any(one.lane == name and one.within_ms <= interval_ms for one in section.conditions):
+        if any(each.lane == name and each.within_ms <= interval_ms for each in section.conditions):
             yield (
                 f"{line}: lane '{name}' infers every {interval_ms:g} ms, but rule '{rule}' counts it as missing before:"
                 f" set within_ms in its condition to {2 * interval_ms:g} or so"

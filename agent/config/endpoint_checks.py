@@ -41,7 +41,7 @@ def endpoint_mistakes(config: Config, document: Document) -> Iterator[str]:
 
 def _bad_run_dir(config: Config, document: Document) -> Iterator[str]:
     """Its longest socket: the control socket, or that of an actuator without an endpoint."""
-    names = [CONTROL_SOCKET, *(f"{name}.sock" for name, one in config.actuators.items() if not one.endpoint)]
+    names = [CONTROL_SOCKET, *(f"{name}.sock" for name, actuator in config.actuators.items() if not actuator.endpoint)]
     longest = max(names, key=lambda name: len(os.fsencode(name)))
     size = len(os.fsencode(config.run_dir / longest))
     if size > LONGEST_SOCKET:

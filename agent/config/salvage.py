@@ -20,7 +20,7 @@ WHOLE = ("device", "endpoint", "server_key", "source")
 def salvage(data: dict[str, Any]) -> Config:
     """Without the invalid keys, and without the sections that need them.
 
-    A misspelt key is taken for the one that it resembles: nobody needs to read that this one is missing, too.
+    A misspelt key is taken for the one that it resembles: this one is not also reported as missing.
     """
     rest = copy.deepcopy(data)
     while True:

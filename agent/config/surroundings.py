@@ -1,4 +1,4 @@
-"""What a configuration needs beside itself: recordings, folders, devices, other people's eyes.
+"""What a configuration needs beside itself: recordings, folders, devices, files that other users can read.
 
 Only `reflexd check` looks at it. A daemon starts without: a device or a disk may come later, and its lane waits.
 """

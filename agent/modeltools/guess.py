@@ -129,7 +129,7 @@ def _detection_parts(outputs: Sequence[Tensor]) -> tuple[int, list[int], int] | 
 
 
 def _detection_order(engine: Engine, parts: tuple[int, list[int], int]) -> list[int]:
-    """Indices of boxes, classes, scores, count. Raises EngineError where values and names do not tell."""
+    """Indices of boxes, classes, scores, count. Raises EngineError where neither values nor names decide."""
     boxes, rows, count = parts
     classes = _by_values(engine, rows)
     if classes is None:

@@ -53,7 +53,7 @@ class TapeReader:
     def read(self) -> Iterator[Record]:
         """What was written before the last call and was not read yet.
 
-        One call later (tens of ms), so that on processors that reorder writes a slot is whole when its number is seen.
+        One call later (tens of ms), so that on processors that reorder writes a slot is whole when its number is read.
         """
         end, self.settled = self.settled, self.head
         return self._read(end)

@@ -69,7 +69,7 @@ class DecisionTape:
         self._publish()
 
     def _release(self, until: int) -> None:
-        """The oldest records give way; their reader knows before they are overwritten."""
+        """Drop the oldest records; published before they are overwritten, so that their reader skips them."""
         while self._oldest < until:
             mark, length = MARK_AND_LENGTH.unpack_from(self.memory, DECISION_HEADER + self._oldest % RING)
             if not whole(self._oldest, mark, length):  # another process wrote into the file

@@ -122,7 +122,7 @@ def compose(frame: Array, view: FrameView) -> Array:
     pen = Pen(width, height)
     lines = bar_lines(view)
     bar = pen.line * len(lines) + pen.margin
-    # Codecs that halve the colour want even sides.
+    # Codecs that halve the colour need even sides.
     picture = np.full(((height + bar + 1) // 2 * 2, (width + 1) // 2 * 2, 3), BAR, np.uint8)
     image = picture[:height, :width]
     image[...] = frame

@@ -56,13 +56,13 @@ def _host(after: str) -> re.Match[str] | None:
 
     So an IP address is preferred, then a name with a dot or a port, then any; of several the last one.
     """
-    found = [match for at in re.finditer("^|@", after) if (match := HOST.match(after, at.end()))]
-    if not found or _is_address(found[0]) and found[0].start() == 0:
-        return found[0] if found else None
-    found = [match for match in found if match.start() and ":" in after[: match.start()]] or found[:1]
-    addresses = [match for match in found if _is_address(match)]
-    clear = [match for match in found if "." in match[1] or match[2]]
-    return (addresses or clear or found)[-1]
+    hosts = [match for at in re.finditer("^|@", after) if (match := HOST.match(after, at.end()))]
+    if not hosts or _is_address(hosts[0]) and hosts[0].start() == 0:
+        return hosts[0] if hosts else None
+    hosts = [host for host in hosts if host.start() and ":" in after[: host.start()]] or hosts[:1]
+    addresses = [host for host in hosts if _is_address(host)]
+    clear = [host for host in hosts if "." in host[1] or host[2]]
+    return (addresses or clear or hosts)[-1]
 
 
 def _is_address(host: re.Match[str]) -> bool:
