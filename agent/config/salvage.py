@@ -60,8 +60,11 @@ def _drop(data: dict[str, Any], place: Place) -> None:
     section: Any = data
     parents: list[tuple[Any, Any]] = []
     for step in place:
-        key: Any = step if isinstance(section, list) else str(step)
-        if not (isinstance(section, dict) and key in section or isinstance(section, list)):
+        if isinstance(section, dict) and str(step) in section:
+            key: Any = str(step)
+        elif isinstance(section, list) and type(step) is int and step < len(section):
+            key = step
+        else:
             break
         parents.append((section, key))
         section = section[key]
