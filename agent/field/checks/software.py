@@ -12,7 +12,7 @@ from agent.backends.base import EngineError
 from agent.config.load import load_config
 from agent.errors import ConfigError, PackageError
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, listed
-from agent.field.format import counted
+from agent.ledger_text import counted
 from agent.packages import package
 from agent.packages.manifest import Manifest
 
