@@ -151,7 +151,7 @@ def _distance(need: str, shapes: Sequence[tuple[int, ...]]) -> int:
     wanted = [text.split(", ") for text in re.findall(r"\[([^\]]*)\]", need)]
     dimensions = sum(abs(len(want) - len(shape)) for want, shape in zip(wanted, shapes))
     sizes = sum(
-        int(size.isdigit() and int(size) != real)
+        (1 if int(size) != real else -1) if size.isdigit() else 0
         for want, shape in zip(wanted, shapes)
         for size, real in zip(reversed(want), reversed(shape))
     )
