@@ -46,19 +46,28 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, (ConfigError, DataError, PackageError)):
         return str(error), code
     if isinstance(error, OSError):
-        return f"reflexd: {error}", code
+        return _of_system(error), code
     if isinstance(error, MemoryError) or str(error) == "can't start new thread":
-        return f"reflexd: this box is short of memory or threads: {error or 'allocation failed'}", EXIT_RETRY
+        return f"this box is short of memory or threads: {error or 'allocation failed'}", EXIT_RETRY
     if isinstance(error, click.exceptions.Abort):
         return "", 130
-    if isinstance(error, click.ClickException):
+    if isinstance(error, click.UsageError):
         vars(error).update(message=redact.message(error.message))
-        error.show()
+        error.show()  # with the command's usage
         return "", code
+    if isinstance(error, click.ClickException):
+        return error.format_message(), code
     # After Abort: an interrupted import of numpy cannot be tried again.
     from drivers.base import DriverError
 
     return (str(error), code) if isinstance(error, DriverError) else (traceback.format_exc(), EXIT_RETRY)
+
+
+def _of_system(error: OSError) -> str:
+    """Without the number of the error; with the file where there is one."""
+    if error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
 def _leave_folder() -> None:

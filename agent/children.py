@@ -26,7 +26,7 @@ def start_recorder(children: ChildProcesses, config: Config, path: Path, lanes: 
     """As `give_settings`."""
     if config.recorder.enabled:
         give_settings(config, path, lanes, session)
-        children.start(RECORDER, str(path), str(config.run_dir), advice="is the disk full?", finishes=True)
+        children.start(RECORDER, str(path), str(config.run_dir), advice="the disk may be full", finishes=True)
 
 
 def give_settings(config: Config, path: Path, lanes: Iterable[Lane], session: int) -> None:

@@ -101,7 +101,7 @@ def check(path: Path, as_json: bool) -> int:
     """Validate a configuration and load its models, without starting anything. Exit code 2 if something is wrong."""
     from agent.box import realtime
     from agent.config.load import check_config
-    from agent.field.format import counted
+    from agent.ledger_text import counted
 
     of_daemon = realtime.PARENT in os.environ  # which reloads, and needs the secrets
     if of_daemon:

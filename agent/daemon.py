@@ -26,7 +26,7 @@ from agent.control.server import ControlServer
 from agent.data import Decision
 from agent.errors import ConfigError, PackageError
 from agent.lane import Lane
-from agent.reload import Plan, prepare
+from agent.reload import Plan, prepare, summary
 from agent.report import report
 from agent.rules.fusion import explain
 from agent.rules.scene import Scene
@@ -178,15 +178,15 @@ class Daemon:
         async with self.changing:
             self.next_reload = None  # a request from now on needs another one
             try:
-                plan, new, started = await prepare(self.path, self.config, self._lanes(), self.samples)
+                old = self.config
+                plan, new, started = await prepare(self.path, old, self._lanes(), self.samples)
             except (ConfigError, PackageError, OSError) as error:
                 mistakes = str(error).splitlines()
                 for mistake in mistakes:
                     log.error("configuration rejected: %s", mistake)
                 return {"ok": False, "mistakes": mistakes}
             await self._apply(plan, new, started)
-        started_lanes, stopped_lanes = (", ".join(lanes) or "none" for lanes in (plan.start, plan.stop))
-        log.info("configuration reloaded: lanes %s started, %s stopped", started_lanes, stopped_lanes)
+        log.info("configuration reloaded: %s", summary(plan, old, new))
         return {"ok": True, "started": plan.start, "stopped": plan.stop}
 
     async def _apply(self, plan: Plan, new: Config, started: dict[str, Runner]) -> None:

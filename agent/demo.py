@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -25,6 +26,10 @@ def run(seconds: float, video: Path | None, camera: str | None, model: str | Non
     """Returns the daemon's exit code. Raises ConfigError, PackageError."""
     if video and camera:
         raise ConfigError(["demo: either --video or --camera, not both"])
+    if video and not video.exists():
+        raise ConfigError([f"{video} does not exist: name a video file with --video"])
+    if camera and not Path(camera).exists():
+        raise ConfigError([f"{camera} is not there (plugged in?): v4l2-ctl --list-devices shows the cameras"])
     with tempfile.TemporaryDirectory(prefix="reflexd-demo-") as name:
         folder = Path(name)
         if video or camera:
@@ -96,9 +101,9 @@ def _progress(snapshot: ledger.LedgerSnapshot, elapsed_s: float, samples: dict[s
     count = snapshot.counts["samples"]
     rate, samples[snapshot.lane] = count - samples.get(snapshot.lane, 0), count
     total = ledger.quantiles(ledger.parts(snapshot.rows[-2000:])["total"])
-    latency = f"p50 {total['p50']:.2f} ms, p99 {total['p99']:.2f} ms" if total else "no sample yet"
+    latency = f"p50 {total['p50']:.2f} ms, p99 {total['p99']:.2f} ms" if total else "no inference yet"
     newest = f"newest evidence {snapshot.label} {snapshot.score:.2f}" if snapshot.label else "no evidence"
-    decisions = f"{snapshot.counts['decisions']} decisions"
+    decisions = ledger_text.counted(snapshot.counts["decisions"], "decision")
     return f"{elapsed_s:5.0f} s  {snapshot.lane}: {snapshot.state}, {rate}/s, {latency}, {decisions}, {newest}"
 
 
@@ -114,11 +119,20 @@ def _camera_scene(folder: Path, video: Path | None, camera: str | None, model: s
         "node": "demo",
         "lanes": {"camera": {"source": source, "model": model_path}},
         "actuators": {"log": {"device": {"driver": "actuator.log"}, "rest": "nothing"}},
-        "rules": {f"see-{number}": _log_rule(label) for number, label in enumerate(labels)},
+        "rules": _log_rules(labels),
     }
     path = folder / "demo.yaml"
     path.write_text(json.dumps(config), encoding="utf-8")
     return path
+
+
+def _log_rules(labels: list[str]) -> dict[str, Any]:
+    """A rule for each label, named after it."""
+    rules: dict[str, Any] = {}
+    for number, label in enumerate(labels):
+        name = "see-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", label)[:24]
+        rules[f"{name}-{number}" if name in rules else name] = _log_rule(label)
+    return rules
 
 
 def _log_rule(label: str) -> dict[str, Any]:

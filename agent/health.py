@@ -67,7 +67,7 @@ def judge(snapshots: Iterable[LedgerSnapshot], now: int | None = None, troubles:
     now = time.monotonic_ns() if now is None else now
     events = [(snapshot, event(snapshot, now)) for snapshot in snapshots]
     if not events:
-        return Health(SAFE, ["no lane has a ledger here: is the daemon running?"])
+        return Health(SAFE, ["no lane has a ledger here: start the daemon first"])
     effects = [EFFECTS[name][1 if snapshot.critical else 0] for snapshot, name in events]
     reasons = [
         f"lane {snapshot.lane} {reason(name, snapshot.t_progress, now)}"

@@ -50,7 +50,8 @@ def make(folder: Path, name: str) -> tuple[Path, Path]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in (folder / f"{name}.key", folder / f"{name}.key_secret"):
         if path.exists():
-            raise FileExistsError(f"{path} exists: a new key would lock out every box that knows the old one")
+            effect = "a new key would lock out every box that knows the old one"
+            raise FileExistsError(f"{path} exists: {effect}: choose another FOLDER or --name")
     before = os.umask(0o077)
     try:
         public, secret = zmq.auth.create_certificates(folder, name)

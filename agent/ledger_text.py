@@ -10,14 +10,19 @@ from agent.ledger import COUNTERS, DROPS, PARTS, LedgerSnapshot
 
 TOTALS = COUNTERS[:5]
 # Only rows with an acknowledgement count for these parts.
-OF_COMMANDS = {"decision": "commands, decoded to applied", "total": "commands, captured to applied"}
+OF_COMMANDS = {"decision": "decoded to applied", "total": "captured to applied"}
 STATS_ROWS = 2000
+
+
+def counted(number: int, noun: str) -> str:
+    """1 lane, 2 lanes."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def table(snapshot: LedgerSnapshot) -> str:
     """One lane: counts, drops by reason, the five parts of the latency, the parts of the slowest sample."""
     counts = snapshot.counts
-    totals = ", ".join(f"{counts[name]} {name}" for name in TOTALS)
+    totals = ", ".join(_total(counts[name], name) for name in TOTALS)
     drops = ", ".join(f"{counts[name]} {name}" for name in DROPS if counts[name]) or "none"
     lines = [f"lane {snapshot.lane}: {totals}", f"  dropped: {drops}"]
     if not len(snapshot.rows):
@@ -25,11 +30,21 @@ def table(snapshot: LedgerSnapshot) -> str:
     latencies, applied = ledger.parts(snapshot.rows), snapshot.rows["applied"] > 0
     lines.append(f"  {'ms':<16}{'p50':>9}{'p99':>9}{'p99.9':>9}{'max':>9}   of")
     for name, values in latencies.items():
-        counted = values[applied] if name in OF_COMMANDS else values
-        figures = "".join(f"{value:9.3f}" for value in ledger.quantiles(counted).values())
+        values = values[applied] if name in OF_COMMANDS else values
+        figures = "".join(f"{value:9.3f}" for value in ledger.quantiles(values).values())
         if figures:
-            lines.append(f"  {name:<16}{figures}   {len(counted)} {OF_COMMANDS.get(name, 'samples')}")
+            lines.append(f"  {name:<16}{figures}   {_population(name, len(values))}")
     return "\n".join([*lines, _slowest(snapshot, latencies)])
+
+
+def _total(number: int, counter: str) -> str:
+    """1 sample, 2 samples; 1 sent, 2 sent."""
+    return counted(number, counter.removesuffix("s")) if counter.endswith("s") else f"{number} {counter}"
+
+
+def _population(part: str, number: int) -> str:
+    """What the figures of this part are of."""
+    return f"{counted(number, 'command')}, {OF_COMMANDS[part]}" if part in OF_COMMANDS else counted(number, "sample")
 
 
 def _slowest(snapshot: LedgerSnapshot, latencies: dict[str, npt.NDArray[np.float64]]) -> str:

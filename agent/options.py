@@ -21,7 +21,7 @@ _option = click.option(
     "--config",
     "path",
     type=click.Path(path_type=Path, readable=False),
-    help=f"Configuration file, also without -c.  [default: {DEFAULT}]",
+    help=f"Configuration file (or give it as FILE).  [default: {DEFAULT}]",
 )
 
 

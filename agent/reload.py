@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,6 +60,37 @@ def _link(config: Config, actuator: str) -> tuple[Any, ...]:
     return actuator, config.endpoint(actuator), section.safe_after_ms, section.server_key
 
 
+def summary(plan: Plan, old: Config, new: Config) -> str:
+    """What changed, and what that did to the lanes, in words."""
+    changes = [
+        *_listed("rules changed", _changed(old.rules, new.rules)),
+        *_listed("zones changed", _changed(_zones(old), _zones(new))),
+        *_listed("actuators changed", _changed(old.actuators, new.actuators)),
+        *(["metrics changed"] if old.metrics != new.metrics else []),
+    ]
+    lanes = [
+        *_listed("lanes restarted", [name for name in plan.start if name in plan.stop]),
+        *_listed("lanes started", [name for name in plan.start if name not in plan.stop]),
+        *_listed("lanes stopped", [name for name in plan.stop if name not in plan.start]),
+    ]
+    return "; ".join([*(changes or ([] if lanes else ["nothing changed"])), *(lanes or ["no lane restarted"])])
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Names of what is added, removed or other than before."""
+    return [name for name in {**old, **new} if old.get(name) != new.get(name)]
+
+
+def _zones(config: Config) -> dict[str, Any]:
+    """Of each lane that has some."""
+    return {name: lane.zones for name, lane in config.lanes.items() if lane.zones}
+
+
+def _listed(what: str, names: Sequence[str]) -> list[str]:
+    """One part of the summary; none without names."""
+    return [f"{what}: {', '.join(names)}"] if names else []
+
+
 def with_other_files(lanes: Iterable[Lane], new: Config, path: Path) -> set[str]:
     """Lanes whose loaded model or reference differs from the disk: the file was replaced under the same name.
 
@@ -100,8 +131,8 @@ async def prepare(
             raise ConfigError([f"{path}: a change of {', '.join(plan.fixed)} needs a restart of reflexd"])
         return plan, new, await within(LOAD_S, lambda: {name: Runner(name, new, path, samples) for name in plan.start})
     except asyncio.TimeoutError:
-        advice = "is one of its files a pipe, or on a disk that does not answer?"
-        raise ConfigError([f"{path}: its models were not loaded within {LOAD_S:g} s: {advice}"]) from None
+        cause = "one of its files is a pipe, or on a disk that does not answer"
+        raise ConfigError([f"{path}: its models were not loaded within {LOAD_S:g} s: {cause}"]) from None
 
 
 async def read_checked(path: Path) -> Config:

@@ -58,7 +58,8 @@ class Runner:
             # A bug. No more heartbeats: the actuators go safe; the daemon ends with 1 and systemd restarts it.
             self.error = error
             self.lane.ledger.state = ledger.FAILED
-            log.exception("lane %s: a bug", self.name)
+            end = "its actuators go safe, reflexd ends with 1: send `reflexd diag`"
+            log.exception("lane %s: internal error; %s", self.name, end)
         if context:
             context.destroy()  # closes what a bug left open, too
         ended(self)

@@ -20,6 +20,22 @@ SECRET = re.compile("url|password|secret|token|key")  # values that do not belon
 HARMLESS = re.compile(r"[\w .,%+-]{0,60}")  # no URL, and no password of the better sort
 FILES, PATH = ("file", "golden"), re.compile(r"[\w .,%+/-]{0,60}")  # in a package: shown with its folders, but no URL
 KEY = re.compile(r"[\w.-]{1,64}")
+# pydantic's words, after EXPECTED, and ours
+REASON = re.compile(
+    r", (unable to parse string as an? \w+|unable to interpret input|got a number with a fractional part)"
+)
+KINDS = {
+    "a valid dictionary": "lines of 'key: value'",
+    "a valid number": "a number",
+    "a valid integer": "a whole number",
+    "a valid string": "text",
+    "a valid boolean": "true or false",
+    "a valid list": "a list",
+    "a valid tuple": "a list",
+}
+NAME = r"^[A-Za-z0-9_.-]{1,32}$"
+CHARACTERS = "letters, digits, '_', '.', '-'"
+PATTERNS = {NAME: f"1 to 32 {CHARACTERS}", NAME.replace("32", "64"): f"1 to 64 {CHARACTERS}"}
 
 
 class Section(BaseModel):
@@ -69,9 +85,8 @@ def explain(
         new = new_name(prefix + place) if mistake["type"] == "extra_forbidden" else None
         renamed = f"'{_dotted(prefix + place)}': renamed to '{new}'"
         mistake["input"] = _value_at(document.data, prefix + place)
-        sentences.append(
-            f"{document.at(prefix + place)}: {renamed if new else _sentence(place, mistake, model, prefix)}"
-        )
+        line = document.at(prefix + (place or _named_key(mistake["msg"], model)))
+        sentences.append(f"{line}: {renamed if new else _sentence(place, mistake, model, prefix)}")
     return sentences
 
 
@@ -95,13 +110,31 @@ def _sentence(place: Place, error: dict[str, Any], model: type[BaseModel], prefi
         return _unknown_key(place, error["input"], fields_at(model, place[:-1]), prefix)
     if error["type"] == "missing":
         return f"'{name}' is missing"
-    expected: str = error["msg"].removeprefix("Value error, ").replace(EXPECTED, "expected ")
-    expected = re.sub(r"a valid dictionary( or instance of \w+)?", "lines of 'key: value'", expected)
+    expected = _in_words(error["msg"])
     if not place:
-        return expected
+        key = _named_key(error["msg"], model) if prefix else ()
+        return f"'{_dotted(prefix + key)}'{expected.removeprefix(key[0])}" if key else expected
+    if expected == "expected a list" and isinstance(error.get("input"), dict):
+        expected += ": each entry begins with '- '"
     is_number = error["type"] in ("float_parsing", "int_parsing")
     unit = "; write the bare number, the unit is in the key's name" if is_number else ""
     return f"'{name}': {expected}{_actual(error.get('input'), str(place[-1]))}{unit}"
+
+
+def _in_words(message: str) -> str:
+    """What pydantic expected, in the words of the file."""
+    pattern = re.fullmatch(r"String should match pattern '(.*)'", message)
+    if pattern:
+        return f"expected {PATTERNS.get(pattern[1], 'text of the form ' + pattern[1])}"
+    words = message.removeprefix("Value error, ").replace(EXPECTED, "expected ")
+    words = re.sub(r" or instance of \w+", "", REASON.sub("", words))
+    return re.sub("|".join(KINDS), lambda kind: KINDS[kind[0]], words)
+
+
+def _named_key(message: str, model: type[BaseModel]) -> tuple[str, ...]:
+    """The key with which the message about a whole section begins, as "safe: ..."; () where it names none."""
+    key, colon, _ = message.removeprefix("Value error, ").partition(": ")
+    return (key,) if colon and key in model.model_fields else ()
 
 
 def _unknown_key(place: Place, value: Any, known: list[str], prefix: Place) -> str:

@@ -69,8 +69,11 @@ def parse(raw: bytes, path: Path) -> Document:
         raise YamlError(f"{path}: not valid YAML: {type(error).__name__} in the parser") from None
     converter = _Converter(path)
     data = converter.plain(tree, (), 1)
+    if data is None:
+        raise YamlError(f"{path}:1: the file is empty: expected 'key: value' lines")
     if not isinstance(data, dict):
-        raise YamlError(f"{path}:1: expected 'key: value' lines, found {type(data).__name__}")
+        found = {str: "text", list: "a list", bool: "true or false"}.get(type(data), "a number")
+        raise YamlError(f"{path}:1: expected 'key: value' lines, found {found}")
     return Document(path, data, converter.lines)
 
 

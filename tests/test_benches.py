@@ -30,7 +30,7 @@ def test_a_missing_psutil_is_one_clear_message(bench: str, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "psutil", None)
     result = CliRunner().invoke(cli, ["bench", bench])
     assert result.exit_code == 1
-    assert "Error: reflexd bench needs psutil: pip install 'reflexd[bench]'" in result.output
+    assert "reflexd bench needs psutil: scripts/setup bench, or pip install 'reflexd[bench]'" in result.output
 
 
 def test_a_missing_recording_is_one_clear_message(tmp_path: Any) -> None:

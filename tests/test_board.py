@@ -244,7 +244,7 @@ def test_jetson_without_service_or_library(jtop, monkeypatch):
     with pytest.raises(DeviceMissing, match="not active"):
         driver.open()
     monkeypatch.setitem(sys.modules, "jtop", None)
-    with pytest.raises(DeviceMissing, match=r"pip install reflexd\[jetson\]"):
+    with pytest.raises(DeviceMissing, match=r"scripts/setup jetson, or pip install 'reflexd\[jetson\]'"):
         driver.open()
     driver.close()
 

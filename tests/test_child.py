@@ -58,7 +58,7 @@ def test_kind_a_port_that_is_taken_is_reported_once(tmp_path: Path) -> None:
         other.close()
         until(lambda: "reflexd_lane_running" in fetch(port), "metrics once the port is free")
         assert len(daemon.lines("metrics: cannot listen")) == 1
-        assert "Traceback" not in daemon.text and not daemon.lines("agent.metrics ended")
+        assert "Traceback" not in daemon.text and not daemon.lines("metrics ended")
 
 
 @pytest.mark.slow

@@ -151,13 +151,13 @@ MISTAKES = {
         "verbs: [run, stop, slow]",
         "verbs: run",
         14,
-        "'actuators.belt.verbs': expected a valid list, found 'run'",
+        "'actuators.belt.verbs': expected a list, found 'run'",
     ),
     "wrong option type": (
         "reaction_ms: 1",
         "reaction_ms: [1]",
         12,
-        "'actuators.belt.device.reaction_ms': expected a valid number",
+        "'actuators.belt.device.reaction_ms': expected a number",
     ),
     "text for a section": (
         "device: {driver: actuator.sim, reaction_ms: 1}",
@@ -187,7 +187,24 @@ MISTAKES = {
     "not finite": ("budget_ms: 2", "budget_ms: .inf", 9, "'lanes.arm.budget_ms': expected a finite number, found inf"),
     "duplicate lane": ("actuators:", "  arm: {model: x}\nactuators:", 10, "key 'arm' appears twice"),
     "name with a space": ("  off-plan:", "  off plan:", 18, "'off plan': a name has 1 to 32 letters"),
-    "node with a space": ("cell-1", "cell 1", 1, "'node'"),
+    "node with a space": (
+        "cell-1",
+        "cell 1",
+        1,
+        "'node': expected 1 to 32 letters, digits, '_', '.', '-', found 'cell 1'",
+    ),
+    "conditions without dashes": (
+        "    actuator: belt",
+        "    all: {lane: arm, label: collision}\n    actuator: belt",
+        25,
+        "'rules.off-plan.all': expected a list: each entry begins with '- '",
+    ),
+    "safe verb of a relay board": (
+        "device: {driver: actuator.sim, reaction_ms: 1}",
+        "device: {driver: actuator.serial_relay, url: /dev/null, channels: {run: {1: true}}, safe: 'off'}",
+        12,
+        "'actuators.belt.device.safe': 'off' is not among the channels' verbs: run",
+    ),
     "unknown driver": (
         "sensor.sim_arm",
         "sensor.sim_amr",

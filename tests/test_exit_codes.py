@@ -8,6 +8,7 @@ import shutil
 import socket
 from pathlib import Path
 
+import click
 import pytest
 
 from agent import keys
@@ -121,6 +122,16 @@ def test_a_mistake_that_stays_beside_one_that_heals() -> None:
     assert heals(ConfigError([Pending("later")]))
     assert not heals(ConfigError([Pending("later"), "never"]))
     assert heals(MemoryError()) and not heals(OSError("without a number")) and not heals(None)
+
+
+def test_messages_have_no_prefix() -> None:
+    from agent.__main__ import _explain
+
+    missing = FileNotFoundError(errno.ENOENT, "No such file or directory", "box.key")
+    assert _explain(missing)[0] == "box.key: No such file or directory"
+    assert _explain(OSError(errno.EADDRINUSE, "cannot listen at tcp://*:7: Address in use"))[0].startswith("cannot ")
+    assert _explain(FileExistsError("box.key exists"))[0] == "box.key exists"
+    assert _explain(click.ClickException("out.txt: a still is written to .png"))[0].startswith("out.txt: ")
 
 
 def test_short_memory_is_one_line(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ EVERY = {
     "temperature",
     "throttling",
     "throttled before",
-    "insecure",
+    "open endpoints",
     "keys",
     "DSCP",
     "timer jitter",

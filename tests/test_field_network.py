@@ -41,7 +41,8 @@ def test_ports_of_a_configuration(tmp_path: Path) -> None:
 
 
 def test_insecure(tmp_path: Path) -> None:
-    assert network.insecure(box(configuration(tmp_path)).config).state == GOOD
+    check = network.insecure(box(configuration(tmp_path)).config)
+    assert (check.state, check.name, check.cause) == (GOOD, "open endpoints", "none without keys")
     away = {"endpoint": "tcp://10.0.0.1:99", "rest": "run"}
     cell = box(configuration(tmp_path, insecure=True, actuators={"gate": away}, rules={}))
     check = complete(network.insecure(cell.config))

@@ -87,6 +87,25 @@ def test_without_lanes_ledgers_or_a_daemon(tmp_path: Path) -> None:
     assert str(tmp_path / "run") in "".join(result.stdout.split())  # a long path is wrapped
 
 
+def test_kind_a_box_that_never_ran_has_no_last_run(tmp_path: Path) -> None:
+    path = configuration(tmp_path)
+    result = reflexd("status", "-c", str(path))
+    text = "".join(result.stdout.split())  # a long path is wrapped
+    assert "NOT RUNNING; no figures: it has not run here" in result.stdout and "last run" not in result.stdout
+    assert f"run_dir'{tmp_path}/run'doesnotexist" in text and f"startit:reflexdrun-c{path}" in text
+    assert "no ledger" not in result.stdout and "systemctl" not in result.stdout and "journal" not in result.stdout
+    (tmp_path / "run").mkdir()
+    assert "the figures are of its last run" in reflexd("status", "-c", str(path)).stdout
+
+
+def test_the_default_configuration_is_started_by_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = configuration(tmp_path)
+    monkeypatch.setattr(status, "DEFAULT", path)
+    for advice in ("start it: sudo systemctl start reflexd", "sudo systemctl start reflexd; why it ended: journalctl"):
+        assert advice in " ".join(reflexd("status", "-c", str(path)).stdout.split())
+        (tmp_path / "run").mkdir(exist_ok=True)
+
+
 def test_a_daemon_without_answer_is_read_from_its_lock_and_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +219,7 @@ def test_kind_a_box_that_only_hosts_actuators_is_good_while_they_run(tmp_path: P
         path = cell.write()
         code, current = status_of(path)
         assert code == status.DEAD and not current["running"]
-        assert "systemctl start reflexd-actuate" in " ".join(reflexd("status", "-c", str(path)).stdout.split())
+        assert f"startit:reflexdactuate-c{path}" in "".join(reflexd("status", "-c", str(path)).stdout.split())
         host = cell.actuate()
         code, current = status_of(path)
         assert code == status.RUNNING and current["health"] == "good"

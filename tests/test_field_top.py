@@ -48,7 +48,7 @@ def test_without_textual_the_error_says_how_to_install_it(tmp_path: Path, monkey
     monkeypatch.delitem(sys.modules, "agent.field.top_view", raising=False)
     monkeypatch.setitem(sys.modules, "textual", None)
     monkeypatch.setitem(sys.modules, "textual.app", None)
-    with pytest.raises(click.ClickException, match=r"pip install 'reflexd\[top\]'"):
+    with pytest.raises(click.ClickException, match=r"scripts/setup top, or pip install 'reflexd\[top\]'"):
         top.show(configuration(tmp_path), once=False)
 
 

@@ -82,7 +82,7 @@ def test_files_that_are_not_ledgers(tmp_path: Path, content: bytes) -> None:
 
 def test_no_run_dir(tmp_path: Path) -> None:
     result = traced(configuration(tmp_path))
-    assert exit_code(result) == 1 and "No such file" in result.stdout
+    assert exit_code(result) == 1 and "does not exist" in " ".join(result.stdout.split())
 
 
 def test_a_row_that_was_half_overwritten_is_left_out(tmp_path: Path) -> None:

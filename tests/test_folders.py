@@ -103,7 +103,8 @@ def test_kind_a_second_host_does_not_start_where_run_dir_was_deleted(tmp_path: P
         shutil.rmtree(cell.run_dir)
         second = cell.start("actuate", "-c", str(cell.write()))
         assert second.exit_code() == 1
-        assert "another 'reflexd actuate'" in second.text and "Traceback" not in second.text
+        assert "another 'reflexd actuate'" in second.text and "stop it (sudo fuser -v " in second.text
+        assert "Traceback" not in second.text
         assert first.stop() == 0
         cell.actuate()
 

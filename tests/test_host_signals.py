@@ -121,7 +121,7 @@ def test_sighup_during_the_start_of_the_daemon_reloads_it_once_it_runs(tmp_path:
         for _ in range(4):
             daemon = cell.run()
             _send_each([daemon], signal.SIGHUP)
-            daemon.wait_for("configuration reloaded: lanes none started, none stopped")
+            daemon.wait_for("configuration reloaded: nothing changed; no lane restarted")
             assert daemon.lines("cell-1 runs")
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
                 daemon.signal(number)

@@ -205,7 +205,7 @@ def test_kind_no_traceback_for_a_name(copy: Path, lines: dict[str, str], message
 def test_a_package_that_is_missing_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.delitem(sys.modules, "agent.backends.onnx", raising=False)
-    with pytest.raises(EngineError, match="needs the Python package 'onnxruntime': run 'scripts/setup onnx'"):
+    with pytest.raises(EngineError, match="needs the Python package 'onnxruntime': scripts/setup onnx, or pip install"):
         backends.load("onnx", ARM)
 
 

@@ -24,7 +24,9 @@ def test_a_key_is_not_overwritten(tmp_path):
     for removed in (None, public):
         if removed:
             removed.unlink()
-        with pytest.raises(FileExistsError, match="would lock out every box"):
+        with pytest.raises(
+            FileExistsError, match="would lock out every box that knows the old one: choose another FOLDER or --name"
+        ):
             keys.make(tmp_path, "box")
     assert secret.read_bytes() == before
 

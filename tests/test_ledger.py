@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent import ledger
 from agent.ledger import COUNTERS, PARTS, ROW_TYPE, ROWS, Ledger, parts, quantiles, read, snapshot
-from agent.ledger_text import table
+from agent.ledger_text import counted, table
 
 MS = 1_000_000
 COUNTER_CONSTANTS = (
@@ -247,13 +247,25 @@ def test_quantiles():
 
 def test_the_table_names_every_reason_and_part(arm):
     for number in range(len(COUNTERS)):
-        arm.count[number] = number + 1
+        arm.count[number] = number + 2
     at = arm.next_row()
     write_row(arm, 1, sent=1)
     arm.record_applied(at, 9 * MS)
     text = table(snapshot(arm.memory))
     for word in (*COUNTERS, *PARTS, "total", "lane arm"):
         assert word in text
+
+
+def test_one_of_a_kind_is_singular(arm):
+    assert (counted(0, "lane"), counted(1, "lane"), counted(2, "lane")) == ("0 lanes", "1 lane", "2 lanes")
+    for number in range(5):
+        arm.count[number] = 1
+    at = arm.next_row()
+    write_row(arm, 1, sent=1)
+    arm.record_applied(at, 9 * MS)
+    text = table(snapshot(arm.memory))
+    assert "lane arm: 1 sample, 1 inference, 1 decision, 1 sent, 1 applied" in text
+    assert "   1 sample\n" in text and "   1 command, captured to applied\n" in text
 
 
 def test_the_table_of_an_empty_ledger(arm):

@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from agent.cli import cli
+from agent.decoders import base as decoders
 from agent.errors import PackageError
+from agent.modeltools import init as init_tool
 from agent.packages import package
 from agent.packages.checksums import digest, weight_files
 from agent.packages.outputs import ModelFault
@@ -206,13 +208,28 @@ def test_kind_an_answer_that_does_not_depend_on_the_input(tmp_path: Path) -> Non
     assert code == 2 and "the answer is the same for 40 different inputs" in text
 
 
+def test_the_nearest_decoders_are_named() -> None:
+    def named(*shapes: tuple[int, ...]) -> list[str]:
+        return [need.split(":")[0] for need in decoders.nearest(shapes).split("; ")]
+
+    assert named((1, 84, 8400)) == ["grid", "blobs", "classify"]
+    assert named((1, 100, 4), (1, 100), (1, 100))[0] == "ssd"
+    assert named((1, 1, 17, 3))[0] == "movenet"
+
+
+def test_only_keys_that_the_manifest_has_are_to_be_checked() -> None:
+    assert init_tool._to_check("decoder: x\nsound: {hop: 1}\n") == "decoder, rate_hz and hop"
+    assert init_tool._to_check("decoder: x\nwindow: {hop: 1}\n") == "decoder, mean and std"
+    assert init_tool._to_check("picture: {fit: stretch}\nlabels: [sound]\n") == "decoder, colour, mean and std"
+
+
 @pytest.mark.parametrize("shape", [(1, 6, 2100), (1, 84, 8400), (1, 2100, 6), (1, 3549, 85)])
 @pytest.mark.slow
 def test_kind_a_detector_without_a_decoder(tmp_path: Path, shape: tuple[int, ...]) -> None:
     content = onnx_models.scorer(output=shape)
     code, text = init(tmp_path, content)
     assert code == 2 and f"no decoder fits its outputs ('y' {list(shape)} float32)" in text
-    assert "classify: one output [1, labels]" in text and "--decoder" in text
+    assert "classify: one output [1, labels]" in text and "--decoder" in text and len(text) < 500
     labels = ["a", *(f"l{number}" for number in range(1, shape[-1]))]
     assert "one score per label" in refused_everywhere(write(tmp_path / "hand", content, "classify", labels))
 

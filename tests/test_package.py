@@ -171,7 +171,7 @@ def test_a_public_model_that_the_engine_cannot_run(copy, name):
         ({"licens": "x"}, "unknown key 'licens'; did you mean 'licence'?"),
         ({"window": None, "picture": {"mean": [1.0, 2.0]}}, "mean is one number, or one per colour"),
         ({"window": None, "picture": {"std": 0}}, "std must not be 0"),
-        ({"window": None, "picture": {"mean": "x"}}, "'picture.mean': expected a valid number"),
+        ({"window": None, "picture": {"mean": "x"}}, "'picture.mean': expected a number"),
     ],
 )
 def test_a_manifest_that_does_not_fit(copy, changes, message):

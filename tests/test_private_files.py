@@ -73,7 +73,7 @@ def test_kind_no_plain_picture_is_left_where_clips_are_sealed(cell: Cell) -> Non
     for number in range(4):
         daemon.wait_for("event off-plan: ", times=number + 1)
         os.kill(until(lambda: recorder_of(daemon), cell.logs), signal.SIGKILL)
-        daemon.wait_for("agent.recorder.recorder ended with -9", times=number + 1)
+        daemon.wait_for("recorder ended with -9", times=number + 1)
     until(lambda: recorder_of(daemon), cell.logs)
     assert daemon.stop() == 0
     assert sum(pictures(path.read_bytes()) for path in files(cell.folder / "state")) == 0

@@ -25,7 +25,7 @@ from agent.control.server import MAX_CLIENTS
 from agent.data import Evidence
 from agent.errors import ConfigError
 from agent.packages.package import BUNDLED
-from agent.reload import compare
+from agent.reload import compare, summary
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules
 from tests.processes import Cell, arm, never, robot
@@ -55,6 +55,26 @@ def test_only_the_lane_that_changed_restarts() -> None:
     assert compare(config(), config(lanes=new)) == (["b"], ["b"], [])
     assert compare(config(), config(lanes={**lanes(), "c": new["b"]})) == ([], ["c"], [])
     assert compare(config(), config(lanes={"a": lanes()["a"]})) == (["b"], [], [])
+
+
+def summed(**changes: Any) -> str:
+    """The summary of these changes of the configuration."""
+    old, new = config(), config(**changes)
+    return summary(compare(old, new), old, new)
+
+
+def test_the_summary_names_what_changed() -> None:
+    assert summed() == "nothing changed; no lane restarted"
+    rule = {"any": [{"lane": "a", "label": "deviation", "score": 0.9}], "actuator": "robot", "verb": "stop"}
+    assert summed(rules={"off-plan": rule}) == "rules changed: off-plan; no lane restarted"
+    assert summed(rules={}) == "rules changed: off-plan; lanes restarted: a"
+    assert summed(metrics={"port": 9109}) == "metrics changed; no lane restarted"
+    zoned = lanes()
+    zoned["b"]["zones"] = {"reach": [[0, 0], [1, 0], [1, 1]]}
+    assert summed(lanes=zoned) == "zones changed: b; no lane restarted"
+    assert summed(lanes={"a": lanes(critical=False)["a"], "c": lanes()["b"]}) == (
+        "lanes restarted: a; lanes started: c; lanes stopped: b"
+    )
 
 
 def test_a_lane_restarts_when_its_link_to_an_actuator_changes() -> None:
@@ -150,7 +170,9 @@ def test_a_new_configuration_is_applied_without_touching_the_other_lanes(cell: C
     cell.config["rules"]["second-never"]["actuator"] = "other"
     cell.write()
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for("configuration reloaded: lanes second started, none stopped")
+    daemon.wait_for(
+        "configuration reloaded: rules changed: second-never; actuators changed: other; lanes started: second"
+    )
     cell.wait_for_count("second", "inferences")
     assert started(cell, "arm") == first
     before = cell.counts("arm")["inferences"]
@@ -158,7 +180,7 @@ def test_a_new_configuration_is_applied_without_touching_the_other_lanes(cell: C
     del cell.config["lanes"]["second"], cell.config["rules"]["second-never"]
     cell.write()
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for("configuration reloaded: lanes none started, second stopped")
+    daemon.wait_for("configuration reloaded: rules changed: second-never; lanes stopped: second")
     assert not (cell.run_dir / "second.ledger").exists()
     assert daemon.stop() == 0
 
@@ -186,7 +208,7 @@ def test_a_changed_lane_restarts_and_its_actuator_goes_safe_in_between(cell: Cel
     cell.write()
     moved = len(cell.records())
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for("lanes arm started, arm stopped")
+    daemon.wait_for("configuration reloaded: lanes restarted: arm")
     cell.wait_for("safe", moved)
     cell.wait_for("run", moved)
     assert started(cell, "arm") > first

@@ -74,7 +74,7 @@ def test_an_unknown_scene_is_refused() -> None:
 def test_a_missing_folder_of_recordings_is_named(tmp_path: Path) -> None:
     clip = tmp_path / "nowhere/video-intel/worker-zone-detection.gif"
     line = error_line("--scene", "robot-cell", "--data", str(tmp_path / "nowhere"))
-    assert line == f"{clip}: no such recording: --data names a folder laid out like the project's ../shared/data"
+    assert line == f"{clip} does not exist: agent/scenes/README.md lists the files"
 
 
 def files_of(entry: Any) -> list[str]:
@@ -85,6 +85,12 @@ def files_of(entry: Any) -> list[str]:
     if isinstance(entry, list):
         return [file for item in entry for file in files_of(item)]
     return [entry.removeprefix(MARK)] if isinstance(entry, str) and entry.startswith(MARK) else []
+
+
+def test_each_recording_is_in_the_readme() -> None:
+    text = (catalog.HERE / "README.md").read_text(encoding="utf-8")
+    assert all(f"| {name} |" in text for name in NAMES)
+    assert all(f"| {file}" in text for file in files_of(OVERLAY))
 
 
 @needs_recordings
@@ -98,7 +104,7 @@ def test_each_missing_recording_is_named(name: str, missing: str, tmp_path: Path
     with pytest.raises(ConfigError) as raised:
         catalog.on_recordings(name, tmp_path / "data", tmp_path)
     (mistake,) = raised.value.mistakes
-    assert mistake.startswith(f"{tmp_path}/data/{missing}: no such recording: --data names a folder")
+    assert mistake.startswith(f"{tmp_path}/data/{missing} does not exist: ")
 
 
 # -- processes ------------------------------------------------------------------------------------------

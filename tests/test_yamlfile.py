@@ -92,10 +92,10 @@ def test_a_byte_order_mark_is_accepted():
         ("%YAML 3.0\n---\na: 1\n", 1, "incompatible"),
         ("a: 1\n---\nb: 2\n", 2, "another document"),
         ("a: x\0y\n", 1, "#x0000"),
-        ("", 1, "expected 'key: value' lines"),
-        ("# nothing\n", 1, "expected 'key: value' lines"),
-        ("just words\n", 1, "expected 'key: value' lines"),
-        ("- a\n- b\n", 1, "expected 'key: value' lines"),
+        ("", 1, "the file is empty: expected 'key: value' lines"),
+        ("# nothing\n", 1, "the file is empty: expected 'key: value' lines"),
+        ("just words\n", 1, "expected 'key: value' lines, found text"),
+        ("- a\n- b\n", 1, "expected 'key: value' lines, found a list"),
         (laughs(9), 1, "not a configuration"),
         ("\n".join(" " * depth + "a:" for depth in range(30)), 21, "20 levels"),
         ("a:\n" + "- b\n" * (yamlfile.MAX_NODES + 1), yamlfile.MAX_NODES, "values"),
@@ -201,8 +201,8 @@ def mistakes(text):
         ("many:\n  - rate_hz: 1\n    rat_hz: 2\n", "3: unknown key 'many.0.rat_hz'; did you mean 'rate_hz'?"),
         ("named:\n  a:\n    rate_hz: 1\n    rate: 2\n", "4: unknown key 'named.a.rate'; did you mean 'rate_hz'?"),
         ("name: x\ninner: {}\n", "2: 'inner.rate_hz' is missing"),
-        ("name: 5\n", "1: 'name': expected a valid string, found 5"),
-        ("name:\n", "1: 'name': expected a valid string, found nothing"),
+        ("name: 5\n", "1: 'name': expected text, found 5"),
+        ("name:\n", "1: 'name': expected text, found nothing"),
         ("inner: 7\n", "1: 'inner': expected lines of 'key: value', found 7"),
         ("named: 7\n", "1: 'named': expected lines of 'key: value', found 7"),
         ("named:\n  a:\n", "2: 'named.a': expected lines of 'key: value', found nothing"),
@@ -214,13 +214,13 @@ def test_a_mistake_has_line_key_expectation_and_advice(text, expected):
 
 def test_a_unit_in_a_value_gets_its_own_advice():
     (mistake,) = mistakes("inner:\n  rate_hz: 10Hz\n")
-    assert mistake.startswith("2: 'inner.rate_hz': expected a valid number")
+    assert mistake.startswith("2: 'inner.rate_hz': expected a number")
     assert mistake.endswith("found '10Hz'; write the bare number, the unit is in the key's name")
 
 
 def test_a_value_that_fits_no_member_of_a_union_is_one_mistake():
     (mistake,) = mistakes("inner:\n  rate_hz: 1\n  either: {x: 1}\n")
-    assert mistake == "3: 'inner.either': expected a valid number or a valid list"
+    assert mistake == "3: 'inner.either': expected a number or a list"
 
 
 def test_every_mistake_is_reported():

@@ -20,7 +20,8 @@ from agent.section import Kind
 from agent.yamlfile import YamlError
 
 MAX_TENSOR_BYTES = 1 << 28  # of an input or output: more is no model for a lane
-INSTALL = {"onnxruntime": "scripts/setup onnx"}  # a Python package that is missing: the command that installs it
+# A Python package that is missing: the command that installs it.
+INSTALL = {"onnxruntime": "scripts/setup onnx, or pip install 'reflexd[onnx]'"}
 
 
 class Tensor(NamedTuple):
@@ -125,7 +126,7 @@ def load(backend: str, path: Path, threads: int = 1, provider: str = "", spec: T
             raise EngineError(f"no backend '{backend}'") from error
         command = INSTALL.get(error.name or "", "scripts/setup")
         needs = f"backend '{backend}' needs the Python package '{error.name}'"
-        raise EngineError(f"{needs}: run '{command}', which installs it") from error
+        raise EngineError(f"{needs}: {command}") from error
     except (ValueError, TypeError) as error:  # a name that cannot be one of a file
         raise EngineError(f"no backend '{backend!r}'") from error
     kind: Any = getattr(module, "Engine", Engine)

@@ -12,7 +12,7 @@ import click
 
 from agent.options import json_option
 
-MISSING = "reflexd bench needs psutil: pip install 'reflexd[bench]'"
+MISSING = "reflexd bench needs psutil: scripts/setup bench, or pip install 'reflexd[bench]'"
 short_option = click.option("--short", is_flag=True, help="Fewer repeats: two minutes at most.")
 
 

@@ -29,6 +29,7 @@ class ChildProcess:
     def __init__(self, module: str, *arguments: str, advice: str, finishes: bool = False) -> None:
         """advice: for the log, when it ends. finishes: at the end it has something to do, also where it is away."""
         self.module = module
+        self.name = module.rpartition(".")[2]  # for people
         self.arguments = arguments
         self.advice = advice
         self.finishes = finishes
@@ -65,7 +66,7 @@ class ChildProcess:
         """Not where it ends again and again with the same code, once the pause is at its longest."""
         if (code, pause) != self._logged or pause < LAST_PAUSE_S:
             when = f"in {pause:g} s" if pause else "at once"
-            log.warning("%s ended with %s (%s); restarting it %s", self.module, code, self.advice, when)
+            log.warning("%s ended with %s (%s); restarting it %s", self.name, code, self.advice, when)
         self._logged = code, pause
 
     async def _end(self, process: subprocess.Popen[bytes]) -> None:
@@ -77,7 +78,8 @@ class ChildProcess:
             await asyncio.wait_for(ended(process), STOP_S)
             process.wait()
         except asyncio.TimeoutError:
-            log.warning("%s takes longer than %g s to end: left to end by itself", self.module, STOP_S)
+            at_work = "writing" if self.finishes else "running"
+            log.warning("%s: still %s after %g s; it ends by itself", self.name, at_work, STOP_S)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         """It inherits HELD blocked: until it can handle them, they would end it, and it could not finish.

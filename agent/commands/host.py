@@ -88,7 +88,9 @@ class Host:
         # Without the lock a second host would silently replace the first one's socket; and the standby of one that died
         # may be making the device safe.
         taken = f"another 'reflexd actuate', or the standby of one that died, serves {endpoint}"
-        self.locks.append(lock(actuator.lock, f"{taken}: sudo fuser -v {actuator.lock}", LOCK_S))
+        self.locks.append(
+            lock(actuator.lock, f"{taken}: stop it (sudo fuser -v {actuator.lock} shows its pid)", LOCK_S)
+        )
         socket = _bind(context, endpoint, self.access)
         log.info("actuator %s (%s) listens at %s", name, actuator.device.driver, endpoint)
         guard = Guard(name, actuator.bounds, wire.clock_id())

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Sequence
 from pydantic import ValidationError
 
 from agent.commands import wire
-from agent.config.models import NAME, Config, LaneConfig
+from agent.config.models import Config, LaneConfig
 from agent.decoders import base as decoders
 from agent.errors import MissingPackage, PackageError, Pending, heals
 from agent.packages import package
 from agent.packages.checksums import verify_files
+from agent.section import NAME
 from agent.vision import reference
 from agent.yamlfile import Document, Place, unknown
 from drivers import base as drivers

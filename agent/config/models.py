@@ -13,10 +13,8 @@ from agent.box.folders import default_run_dir, default_state_dir
 from agent.gates.config import GateConfig
 from agent.rules.conditions import RuleConfig
 from agent.rules.zones import Polygon
-from agent.section import Section
+from agent.section import NAME, Section
 from agent.vision.config import RefineConfig
-
-NAME = r"^[A-Za-z0-9_.-]{1,32}$"
 
 
 class Device(BaseModel):

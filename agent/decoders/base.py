@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -137,6 +138,21 @@ def names() -> list[str]:
     return sorted(name for name in files if _module(name))
 
 
-def needs() -> str:
-    """What each decoder reads, for messages."""
-    return "; ".join(f"{name}: {load(name).Decoder.NEEDS}" for name in names())
+def nearest(shapes: Sequence[tuple[int, ...]], count: int = 3) -> str:
+    """The decoders whose outputs resemble these most, and what they read, for messages."""
+    needs = {name: load(name).Decoder.NEEDS for name in names()}
+    of_networks = [name for name in needs if "backend signal" not in needs[name]]
+    chosen = sorted(of_networks, key=lambda name: _distance(needs[name], shapes))[:count]
+    return "; ".join(f"{name}: {needs[name]}" for name in chosen)
+
+
+def _distance(need: str, shapes: Sequence[tuple[int, ...]]) -> int:
+    """How many outputs, dimensions and sizes differ, the first weighing most. need: as NEEDS."""
+    wanted = [text.split(", ") for text in re.findall(r"\[([^\]]*)\]", need)]
+    dimensions = sum(abs(len(want) - len(shape)) for want, shape in zip(wanted, shapes))
+    sizes = sum(
+        (1 if int(size) != real else -1) if size.isdigit() else 0
+        for want, shape in zip(wanted, shapes)
+        for size, real in zip(reversed(want), reversed(shape))
+    )
+    return 100 * abs(len(wanted) - len(shapes)) + 10 * dimensions + sizes

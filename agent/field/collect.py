@@ -17,6 +17,7 @@ from agent.errors import ConfigError
 from agent.field.checks.base import Tool
 from agent.field.snapshot import View
 from agent.field.valid_parts import read_config
+from agent.ledger_text import counted
 from agent.recorder import recording
 from agent.recorder.series import newest_first
 from agent.yamlfile import YamlError
@@ -132,7 +133,7 @@ def content(path: Path) -> str:
     lanes = sorted({lane for lane, _ in messages})
     with_pictures = sorted({lane for lane, message in messages if message.get("inputs")})
     pictures = f"with the pictures of lane {', '.join(with_pictures)}" if with_pictures else "without pictures"
-    return f"{len(messages)} samples of lane {', '.join(lanes) or 'none'}, {pictures}"
+    return f"{counted(len(messages), 'sample')} of lane {', '.join(lanes) or 'none'}, {pictures}"
 
 
 def listing(paths: list[Path]) -> str | None:

@@ -18,6 +18,7 @@ from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, run_tool
 from agent.field.format import wrapped
 from agent.field.snapshot import read_snapshot
 from agent.field.valid_parts import read_config
+from agent.ledger_text import counted
 
 # The slow and noisy ones last: timers are measured when nothing else of ours runs.
 SUBJECTS = ("leftovers", "software", "rights", "clocks", "devices", "sources", "storage", "heat", "network", "timers")
@@ -69,4 +70,4 @@ def lines(check: Check) -> list[str]:
 
 def _summary(checks: list[Check]) -> str:
     count = Counter(check.state for check in checks)
-    return f"{count[GOOD]} good, {count[WARN]} warnings, {count[BAD]} bad, {count[SKIP]} skipped"
+    return f"{count[GOOD]} good, {counted(count[WARN], 'warning')}, {count[BAD]} bad, {count[SKIP]} skipped"

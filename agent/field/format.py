@@ -22,11 +22,6 @@ def rate(hertz: float) -> str:
     return f"{hertz:.0f}" if hertz >= 99.5 else f"{hertz:.1f}"
 
 
-def counted(number: int, noun: str) -> str:
-    """1 lane, 2 lanes."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def ms(value: float | None) -> str:
     """Two decimals below 10 ms, where a reflex is; then fewer."""
     if value is None:

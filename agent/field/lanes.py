@@ -57,7 +57,7 @@ def lane_status(name: str, view: View) -> LaneStatus:
     status = LaneStatus(
         name=name,
         state=str(reply.get("state") or ("unknown" if view.pid else "stopped")),
-        reason="no ledger",
+        reason="" if view.never_ran else "no ledger",
         model=str(reply.get("model") or (section.model if section else "")),
         driver=str(reply.get("driver") or (section.driver if section else "")),
         critical=bool(reply.get("critical", section.critical if section else True)),

@@ -15,6 +15,7 @@ import numpy as np
 
 from agent.box import private
 from agent.field.lanes import Rows
+from agent.ledger_text import counted
 
 Event = dict[str, Any]
 PROCESS = 1
@@ -88,5 +89,5 @@ def write(path: Path, events: Iterable[Event]) -> int:
 def report(path: Path, count: int) -> str:
     if not count:
         return f"{path}: written, and empty: no ledger has a sample"
-    size = path.stat().st_size / 1e6
-    return f"{path}: {count} events, {size:.1f} MB; open it at https://ui.perfetto.dev (it stays in the browser)"
+    size = f"{counted(count, 'event')}, {path.stat().st_size / 1e6:.1f} MB"
+    return f"{path}: {size}; open it at https://ui.perfetto.dev (it stays in the browser)"

@@ -31,6 +31,11 @@ class View(NamedTuple):
         """Whether the daemon runs cannot be known: this user may not read run_dir."""
         return not self.pid and os.path.isdir(self.run_dir) and not os.access(self.run_dir, os.R_OK | os.X_OK)
 
+    @property
+    def never_ran(self) -> bool:
+        """Since the boot of this box, with this run_dir."""
+        return not self.pid and not os.path.isdir(self.run_dir)
+
 
 def read_snapshot(path: Path) -> View:
     """path: of the configuration."""
@@ -56,6 +61,8 @@ def read_ledgers(run_dir: Path) -> tuple[dict[str, LedgerSnapshot], list[str]]:
     troubles: list[str] = []
     try:
         paths = sorted(run_dir / name for name in os.listdir(run_dir) if name.endswith(".ledger"))
+    except FileNotFoundError:
+        return {}, [f"run_dir '{run_dir}' does not exist"]
     except OSError as error:
         return {}, [_trouble(run_dir, error)]
     for path in paths:

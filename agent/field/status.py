@@ -17,6 +17,7 @@ from agent.field.board import BoardMonitor
 from agent.field.format import wrapped
 from agent.field.lanes import LaneStatus, lane_statuses
 from agent.field.snapshot import View
+from agent.options import DEFAULT
 from drivers.board._load import Load
 
 RUNNING, DEGRADED, DEAD, UNKNOWN = 0, 1, 3, 4  # exit codes; 3 and 4 are what LSB gives a service's status
@@ -172,6 +173,8 @@ def head(status: Status) -> tuple[str, str]:
         state = f"{status.health}, hosts actuators only"
     elif view.forbidden:
         state = "UNKNOWN: this user may not read its files: try sudo"
+    elif view.never_ran:
+        state = "NOT RUNNING; no figures: it has not run here"
     else:
         state = "NOT RUNNING; the figures are of its last run"
     first = f"reflexd {_node(status)}: {state}"
@@ -218,13 +221,21 @@ def _notes(status: Status) -> list[str]:
     if view.pid and not view.reply:
         notes.append(f"{view.run_dir}/control.sock gives no answer: no permission, or the daemon starts or hangs")
     if exit_code(status) == DEAD:
-        unit = "reflexd-actuate" if actuators.without_daemon(view, status.actuators) else "reflexd"
-        notes.append(f"start it: sudo systemctl start {unit}; why it ended: journalctl -u {unit} -n 50")
+        notes.append(_start(view, hosts_only=bool(actuators.without_daemon(view, status.actuators))))
         notes.append(f"whether its configuration has mistakes: reflexd check -c {view.path}")
     if any(actuator.host for actuator in status.actuators):
         notes.append(NO_PROMISE)
     notes += view.troubles
     return _prefixed("off    ", off) + _prefixed("note   ", notes)
+
+
+def _start(view: View, hosts_only: bool) -> str:
+    """How to start what should run; the units of systemd read the default configuration."""
+    if view.path != DEFAULT:
+        return f"start it: reflexd {'actuate' if hosts_only else 'run'} -c {view.path}"
+    unit = "reflexd-actuate" if hosts_only else "reflexd"
+    ended = "" if view.never_ran else f"; why it ended: journalctl -u {unit} -n 50"
+    return f"start it: sudo systemctl start {unit}{ended}"
 
 
 def _prefixed(prefix: str, texts: list[str]) -> list[str]:

@@ -12,7 +12,8 @@ from agent.field import format, status
 from agent.field.board import BoardMonitor
 from agent.field.top_lines import lines
 
-MISSING = "reflexd top needs textual: pip install 'reflexd[top]' (without it: reflexd top --once)"
+INSTALL = "scripts/setup top, or pip install 'reflexd[top]'"
+MISSING = f"reflexd top needs textual: {INSTALL} (without it: reflexd top --once)"
 PLAIN_SPARKS = " .:-=+*#"  # a serial console has no block elements
 
 

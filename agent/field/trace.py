@@ -101,7 +101,7 @@ def _slowest(snapshot: LedgerSnapshot, rows: Rows, count: int, now: int) -> list
 def _text(samples: list[SlowSample], view: View, minutes: float) -> list[str]:
     lines = [f"note: {trouble}" for trouble in view.troubles]
     if not samples:
-        return [*lines, f"no samples in the ledgers of {view.run_dir}: has the daemon run since boot?"]
+        return [*lines, f"no samples in the ledgers of {view.run_dir}: start the daemon first"]
     lines.append(f"the slowest of the last {minutes:g} minutes{'' if view.pid else ' before the daemon ended'}, ms")
     for sample in samples:
         lines += ["", *_sample_lines(sample, view.now)]

@@ -114,7 +114,7 @@ def decoder_of(engine: Engine, asked: str) -> tuple[str, list[str]]:
     if len(shapes) == 1 and prod(shapes[0]) in shapes[0]:
         return ("sequence" if len(engine.inputs[0].shape) == 3 else "classify"), []
     raise PackageError(
-        f"no decoder fits its outputs ({', '.join(map(str, outputs))}). There is {decoders.needs()}."
+        f"no decoder fits its outputs ({', '.join(map(str, outputs))}). Nearest: {decoders.nearest(shapes)}."
         " Choose with --outputs NAME,... and --decoder NAME, or export the model with one of these"
     )
 

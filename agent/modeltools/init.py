@@ -74,10 +74,18 @@ def init(file: Path, into: Path | None, request: Request, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"ok": True, "manifest": str(folder / "manifest.yaml")}))
     else:
-        advice = "check decoder, colour, mean and std against the model's page, then run:"
+        advice = f"check {_to_check(made.text)} against the model's page, then run:"
         click.echo(f"wrote {folder}/manifest.yaml; it reads {made.reads}, decoder {made.decoder}; {advice}")
         click.echo(f"reflexd model verify {folder}")
     return 0
+
+
+def _to_check(text: str) -> str:
+    """The keys of this manifest that are guessed."""
+    reads = {line.partition(":")[0] for line in text.splitlines()}
+    if "sound" in reads:
+        return "decoder, rate_hz and hop"
+    return "decoder, mean and std" if "window" in reads else "decoder, colour, mean and std"
 
 
 def _check(file: Path, request: Request) -> None:

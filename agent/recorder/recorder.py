@@ -17,6 +17,7 @@ from typing import Any
 
 from agent.box import private
 from agent.box.signals import StopSignal
+from agent.ledger_text import counted
 from agent.recorder import process, progress, settings
 from agent.recorder.events import ClipMessage, EventClips
 from agent.recorder.lane_reader import LaneReader, Position
@@ -160,9 +161,9 @@ class Recorder:
         if self.recording and (samples or decisions):
             self._lost += samples
             self.recording.add_metadata("lost", {"lane": lane, "samples": str(samples), "decisions": str(decisions)})
-            also = f" and {decisions} decisions" if decisions else ", no decision"
+            also = f" and {counted(decisions, 'decision')}" if decisions else ", no decision"
             reason = "the recorder was away or too slow"
-            log.warning("lane %s: %d samples%s were not recorded: %s", lane, samples, also, reason)
+            log.warning("lane %s: not recorded: %s%s: %s", lane, counted(samples, "sample"), also, reason)
 
     def save_progress(self) -> None:
         """Where the process continues that is started when this one has died. Raises OSError."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from agent import keys
+from agent.ledger_text import counted
 from agent.recorder.recording import RecordingContents, RecordingError, read
 from agent.replay.compare import Report, replay
 
@@ -55,7 +56,7 @@ def _read_sealed(path: Path, key: Path | None) -> RecordingContents:
 
 def _outcome(report: Report) -> str:
     if report.differences:
-        return f"{len(report.differences)} differences"
+        return counted(len(report.differences), "difference")
     return "all the same" if report.compared else "none compared: the rules look back further than its samples reach"
 
 
@@ -64,9 +65,10 @@ def _print(path: Path, contents: RecordingContents, report: Report) -> None:
         click.echo(line)
     if len(report.differences) > MAX_SHOWN:
         click.echo(f"and {len(report.differences) - MAX_SHOWN} more")
-    computed = f"{report.samples} samples, {report.inferences} inferences, {report.decisions} decisions"
+    counts = ((report.samples, "sample"), (report.inferences, "inference"), (report.decisions, "decision"))
+    computed = ", ".join(counted(number, noun) for number, noun in counts)
     click.echo(f"{path}: {computed}: {_outcome(report)}")
     if contents.lost or contents.lost_decisions or contents.damaged:
         end = "; its end is missing or damaged" if contents.damaged else ""
-        also = f" and {contents.lost_decisions} decisions" if contents.lost_decisions else ""
-        click.echo(f"{path}: {contents.lost} samples{also} were not recorded{end}")
+        also = f" and {counted(contents.lost_decisions, 'decision')}" if contents.lost_decisions else ""
+        click.echo(f"{path}: not recorded: {counted(contents.lost, 'sample')}{also}{end}")

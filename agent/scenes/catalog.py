@@ -32,7 +32,7 @@ def find(name: str) -> Path:
 def on_recordings(name: str, data: Path, folder: Path) -> Path:
     """The scene with the sources, models and rules of recordings.yaml instead of the simulated ones, written to folder.
 
-    data: laid out as its SOURCE files say. Raises ConfigError that names the first file that is missing.
+    data: laid out as README.md here says. Raises ConfigError that names the first file that is missing.
     """
     scene = yamlfile.read(find(name)).data
     replacements = yamlfile.read(HERE / f"{RECORDINGS}.yaml").data.get(name)
@@ -79,6 +79,5 @@ def _with_paths(entry: Any, data: Path) -> Any:
 def _below(data: Path, marked: str) -> Path:
     path = (data / marked.removeprefix(MARK)).resolve()
     if not path.exists():
-        hint = "--data names a folder laid out like the project's ../shared/data"
-        raise ConfigError([f"{path}: no such recording: {hint}"])
+        raise ConfigError([f"{path} does not exist: agent/scenes/README.md lists the files"])
     return path

@@ -16,6 +16,7 @@ from agent.build import make_lane, rules_of
 from agent.config.models import Config
 from agent.data import Array, Evidence, Sample
 from agent.lane import Lane
+from agent.ledger_text import counted
 from agent.packages import package
 from agent.perception import Perception, frame_keypoints
 from agent.rules.engine import ConditionState
@@ -101,7 +102,7 @@ class LaneViewer:
 
     @property
     def summary(self) -> str:
-        return f"{self._inferred} of {self._frames} frames inferred, {self._decisions} decisions"
+        return f"{self._inferred} of {self._frames} frames inferred, {counted(self._decisions, 'decision')}"
 
     def frames(self) -> Generator[tuple[Array, float, FrameView], None, None]:
         """Frame (uint8 bgr), the source's rate in Hz, what to draw. Raises DeviceError."""

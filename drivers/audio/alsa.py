@@ -27,7 +27,7 @@ LATE_MS = 100.0  # delay of arecord by the scheduler that loses no values
 # Messages of arecord when it fails, and their meaning.
 BUSY = "busy, another program has it open (PipeWire, PulseAudio?): fuser -v /dev/snd/* names it"
 DENIED = "no permission: add the service's user to the group audio"
-ABSENT = "no such sound device: plugged in? 'arecord -L' lists the names"
+ABSENT = "is not there (plugged in?): 'arecord -L' lists the names"
 UNABLE = "provides no 16 bit sound in one channel at this rate: 'plughw:' instead of 'hw:' converts"
 REASONS = [
     ("resource busy", DeviceMissing, BUSY),

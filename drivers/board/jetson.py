@@ -36,7 +36,8 @@ class Driver(Sensor):
         try:
             import jtop
         except ModuleNotFoundError as error:
-            raise DeviceMissing("jetson-stats is not installed: pip install reflexd[jetson]") from error
+            install = "scripts/setup jetson, or pip install 'reflexd[jetson]'"
+            raise DeviceMissing(f"jetson-stats is not installed: {install}") from error
         # a jtop is a thread, which starts only once, so every open makes a new one
         board = jtop.jtop(interval=1 / self.options.rate_hz)
         try:

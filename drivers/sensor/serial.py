@@ -178,7 +178,7 @@ def explain(url: str, error: Exception) -> DeviceError:
     if code in (errno.EBUSY, errno.EAGAIN):
         return DeviceMissing(f"{url}: busy, another program has it open (ModemManager?)")
     if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EIO):
-        return DeviceMissing(f"{url}: not there; is it plugged in? Names under /dev/serial/by-id stay the same")
+        return DeviceMissing(f"{url}: is not there (plugged in?): names under /dev/serial/by-id stay the same")
     if code == errno.ENOTTY:
         return DeviceFault(f"{url}: not a serial port")
     return DeviceMissing(f"{url}: {error}")

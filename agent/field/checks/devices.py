@@ -46,7 +46,7 @@ def usable(name: str, path: str, root: Path, user: str) -> Check:
     except OSError:
         similar = _similar(path, root)
         fix = f"plug it in; present: {listed(similar)}" if similar else "plug it in; then: dmesg | tail"
-        return Check(title, BAD, "does not exist", "nothing comes from it, nothing reaches it", fix)
+        return Check(title, BAD, "is not there (plugged in?)", "nothing comes from it, nothing reaches it", fix)
     uid, groups = _identity(user)
     mode = S_IMODE(entry.st_mode)
     if allowed(entry.st_uid, entry.st_gid, mode, uid, groups):

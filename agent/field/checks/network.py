@@ -67,13 +67,14 @@ def _reachable(host: str, port: int) -> bool:
 
 def insecure(config: Config) -> Check:
     if not config.insecure:
-        return Check("insecure", GOOD, "network endpoints need keys")
+        return Check("open endpoints", GOOD, "none without keys")
     unprotected = [name for name in config.actuators if not is_local(config.endpoint(name))]
     cause, effect = "'insecure: true', and nothing needs it", "an endpoint added later would accept every box"
     if unprotected:
         cause = f"'insecure: true': {listed(unprotected)} can be reached without keys"
         effect = "every box in that network can move the machine"
-    return Check("insecure", WARN, cause, effect, "reflexd keys DIR; set 'keys' and 'server_key'; remove 'insecure'")
+    fix = "reflexd keys DIR; set 'keys' and 'server_key'; remove 'insecure'"
+    return Check("open endpoints", WARN, cause, effect, fix)
 
 
 def key_files(box: Box) -> Iterator[Check]:

@@ -12,7 +12,7 @@ from agent.backends.base import EngineError
 from agent.config.load import load_config
 from agent.errors import ConfigError, PackageError
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, listed
-from agent.field.format import counted
+from agent.ledger_text import counted
 from agent.packages import package
 from agent.packages.manifest import Manifest
 
@@ -126,7 +126,8 @@ def onnx(wanted: set[str], installed: Callable[[str], str], available: Callable[
         providers = available()
     except EngineError as error:
         effect = "models of backend onnx do not run"
-        return Check("engine onnx", BAD, f"does not load: {error}", effect, "pip install 'reflexd[onnx]'")
+        fix = "scripts/setup onnx, or pip install 'reflexd[onnx]'"
+        return Check("engine onnx", BAD, f"does not load: {error}", effect, fix)
     missing = sorted(wanted - set(providers))
     if missing:
         cause = f"{versions} has {', '.join(providers)}, not {', '.join(missing)}"
