@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+from pathlib import Path
 
 # An address, a disk, a name server, a port or memory may come back; what these name stays until somebody changes it.
 _LASTING = frozenset(
@@ -16,6 +18,11 @@ _LASTING = frozenset(
 
 class Pending(str):
     """A mistake that may be none later: a folder on a disk that is not mounted yet."""
+
+
+def about_file(path: Path, mistake: str) -> str:
+    """The mistake of a file; Pending where its folder is absent, as its disk may be late."""
+    return mistake if os.path.exists(path.parent) else Pending(mistake)
 
 
 class ConfigError(Exception):

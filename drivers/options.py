@@ -23,7 +23,11 @@ class DriverOptions(BaseModel):
         return frozenset()
 
     def input_files(self) -> list[Path]:
-        """Files and folders that must exist before it is opened."""
+        """Files that must exist before it is opened."""
+        return []
+
+    def input_folders(self) -> list[Path]:
+        """Folders that must exist before it is opened."""
         return []
 
 

@@ -188,6 +188,18 @@ def test_kind_a_broken_key_file_locks_out_nobody_else(network, caplog):
         until(sender.moved_again())
 
 
+def test_kind_a_secret_key_lets_nobody_in(network, caplog):
+    network.authorize("a")
+    shutil.copy(network.folder / "b" / "b.key_secret", network.authorized / "b.key")
+    with network.sender(network.curve("a")) as sender, network.sender(network.curve("b"), "b/cam") as other:
+        until(sender)
+        until(lambda: "b.key holds a secret key, which stays on its box" in caplog.text)
+        until(lambda: "refused: unknown key" in caplog.text)
+        assert not other()
+        network.authorize("b")
+        until(lambda: sender() and other() or other.link.connection.socket.poll(0, zmq.POLLOUT))
+
+
 def test_keys_that_cannot_be_read_for_lack_of_descriptors_stay_in_force(network, monkeypatch, caplog):
     network.authorize("a")
     with network.sender(network.curve("a")) as sender:

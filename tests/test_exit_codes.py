@@ -15,7 +15,7 @@ from agent import keys
 from agent.benches.programs import free_port
 from agent.errors import ConfigError, PackageError, Pending, heals
 from agent.packages.package import BUNDLED
-from tests.processes import Cell, Process, arm, robot
+from tests.processes import Cell, Process, arm, camera, robot
 
 
 def one_line(process: Process, code: int) -> str:
@@ -69,6 +69,46 @@ def test_kind_a_model_on_a_disk_that_is_late(tmp_path: Path, command: str) -> No
         process.stop()
         cell.config["lanes"]["arm"]["model"] = "arm-deviatoin"  # a typing error does not heal
         assert "arm-deviatoin" in one_line(cell.start(command, "-c", str(cell.write())), 2)
+
+
+def on_disk(cell: Cell, disk: Path, kind: str) -> None:
+    """The configuration names files on this disk."""
+    cell.config["keys"] = {"own": f"{disk}/box.key_secret", "authorized": f"{disk}/boxes"}
+    if kind == "keys":
+        listening_at(cell, f"tcp://0.0.0.0:{free_port()}")
+        return
+    del cell.config["keys"]
+    if kind == "server_key":
+        cell.config["actuators"]["robot"]["server_key"] = f"{disk}/far.key"
+    elif kind == "seal":
+        cell.config["recorder"] = {"events": {"seal": f"{disk}/seal.key"}}
+    else:
+        cell.config["lanes"]["eye"] = {**camera(), "model": "pcb-inspect", "reference": f"{disk}/good.png"}
+
+
+@pytest.mark.parametrize("kind", ["keys", "server_key", "seal", "reference"])
+@pytest.mark.slow
+def test_kind_a_file_on_a_disk_that_is_late(tmp_path: Path, kind: str) -> None:
+    disk = tmp_path / "disk"
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        on_disk(cell, disk, kind)
+        path = cell.write()
+        late = cell.start("actuate", "-c", str(path))
+        assert late.exit_code() == 1 and str(disk) in late.text, late.text
+        disk.mkdir()  # it is there now, and the file is not: a person must act
+        assert cell.start("actuate", "-c", str(path)).exit_code() == 2
+        if kind == "keys":
+            keys.make(disk, "box")
+            (disk / "boxes").mkdir()
+            cell.start("actuate", "-c", str(path)).wait_for("listens at")
+
+
+def test_kind_a_configuration_on_a_disk_that_is_late(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        path = tmp_path / "disk" / "reflexd.yaml"
+        assert str(path) in one_line(cell.start("actuate", "-c", str(path)), 1)
+        path.parent.mkdir()
+        assert str(path) in one_line(cell.start("actuate", "-c", str(path)), 2)
 
 
 BAD_KEY = {"nonsense": b"not a key", "binary": bytes(range(256)), "alphabet": None, "public": None, "missing": None}

@@ -291,3 +291,29 @@ def test_a_model_fifo_and_a_file_in_the_way(tmp_path: Path) -> None:
     code, text = call("init", tmp_path / "model.onnx", "--into", tmp_path / "made")
     assert code == 2 and "exists already and is another file" in text
     assert not (tmp_path / "made/manifest.yaml").exists()
+
+
+@pytest.mark.slow
+def test_kind_many_values_without_labels_are_no_classes(tmp_path: Path) -> None:
+    """Boxes in one row look like scores; ImageNet has 1,001 classes at most."""
+    content, names = onnx_models.scorer(output=(1, 1764)), tmp_path / "names.txt"
+    code, text = init(tmp_path, content)
+    assert code == 2 and "1,764 values without labels" in text and "--labels FILE" in text and "--decoder" in text
+    assert len(text.splitlines()) == 1
+    assert init(tmp_path, content, "--decoder", "classify")[0] == 0
+    names.write_text("".join(f"thing {number}\r\n" for number in range(1764)))
+    assert init(tmp_path, content, "--labels", str(names))[0] == 0
+    assert package.labels(tmp_path / "made")[1763] == "thing 1763"
+    assert call("verify", tmp_path / "made")[0] == 0
+    assert init(tmp_path, onnx_models.scorer(output=(1, 1001)))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "raw, words", [(b"a\nb\n", "has 2 lines, and the model 4 labels"), (b"\xff\xfe", "not UTF-8"), (None, "cannot be")]
+)
+def test_labels_that_do_not_fit(tmp_path: Path, raw: bytes | None, words: str) -> None:
+    names = tmp_path / "names.txt"
+    if raw is not None:
+        names.write_bytes(raw)
+    code, text = init(tmp_path, onnx_models.scorer(), "--labels", str(names))
+    assert code == 2 and words in text and f"--labels: {names}" in text

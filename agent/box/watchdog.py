@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 from pathlib import Path
 
 log = logging.getLogger("reflexd.watchdog")
@@ -37,6 +39,8 @@ class HardwareWatchdog:
     def _open(self) -> None:
         if self.fd < 0:
             self.fd = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+            if stat.S_ISREG(os.fstat(self.fd).st_mode):  # to feed it would be to overwrite it
+                raise OSError(errno.ENODEV, "a file, no device")
             log.info("watchdog_device: %s resets this box when it is not fed", self.path)
             self.said = False
 

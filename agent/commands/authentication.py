@@ -88,7 +88,11 @@ class AuthorizedKeys:
         for name in sorted(stamps):
             path = Path(self.folder or "", name)
             try:
-                public, _ = keys.read(path)
+                public, secret = keys.read(path)
+                if secret:
+                    raise OSError(
+                        f"key file {path} holds a secret key, which stays on its box: put its public key here"
+                    )
             except OSError as error:
                 cause = error.__cause__
                 if isinstance(cause, OSError) and cause.errno in TRANSIENT:

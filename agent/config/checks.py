@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 
 from pydantic import ValidationError
 
@@ -14,6 +16,7 @@ from agent.config.lane_checks import bad_name, labels_of, lane_mistakes, reads_p
 from agent.config.models import ActuatorConfig, Config, LaneConfig
 from agent.data import Arguments, Command
 from agent.rules.conditions import Condition
+from agent.section import NAME
 from agent.yamlfile import Document, Place, unknown
 from drivers import base as drivers
 from drivers.base import DriverError
@@ -46,6 +49,7 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
     for name, actuator in config.actuators.items():
         yield from bad_name(document, ("actuators", name), name)
         yield from _bad_command(config, document, ("actuators", name), name, "rest", actuator.rest, {})
+        yield from _bad_senders(config, document, ("actuators", name, "senders"), actuator)
     yield from device_mistakes(config, document)
     yield from endpoint_mistakes(config, document)
     labels = {name: labels_of(document, lane) for name, lane in config.lanes.items()}  # once, for all rules
@@ -116,6 +120,19 @@ def _bad_command(
         wire.unpack(wire.pack_command(longest))
     except wire.WireError as error:
         yield f"{document.at((*place, key))}: {error}"
+
+
+def _bad_senders(config: Config, document: Document, place: Place, actuator: ActuatorConfig) -> Iterator[str]:
+    """One that nothing sends as: its actuator would stay safe. Of a file without lanes, another one may have them."""
+    here = dict.fromkeys(f"{config.node}/{lane}" for lane in _names(document, "lanes", config.lanes))
+    for index, sender in enumerate(actuator.senders):
+        node, slash, lane = sender.partition("/")
+        if not (slash and re.fullmatch(NAME, node) and re.fullmatch(NAME, lane)):
+            close = get_close_matches(sender, here, 1, 0.4)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            yield f"{document.at((*place, index))}: expected box/lane, found '{sender}'{hint}"
+        elif node == config.node and here:
+            yield from unknown(document, (*place, index), sender, "lane", here, ", which this actuator waits for")
 
 
 def _driver_verbs(actuator: ActuatorConfig) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from agent.config.endpoint_checks import one_spelling
 from agent.config.models import Config, Device, LaneConfig
 from agent.errors import PackageError
 from agent.packages import package
@@ -106,14 +108,21 @@ def _exclusive(usage: Usage) -> str:
 
 
 def _identity(name: str) -> object:
-    """The same for every name of a device: links, and two nodes of one number."""
-    if not name.startswith("/"):
-        return name
+    """The same for every name of a device: links, two nodes of one number, a host in capitals."""
+    if "://" in name:
+        return _address(name)
     try:
         entry = os.stat(name)
     except OSError:
         return os.path.realpath(name)
     return entry.st_rdev if stat.S_ISCHR(entry.st_mode) else os.path.realpath(name)
+
+
+def _address(url: str) -> str:
+    """The same for every spelling of a socket."""
+    kind, _, rest = url.partition("://")
+    host, _, port = re.split("[/?#]", rest, maxsplit=1)[0].rpartition(":")
+    return f"{kind.lower()}://{one_spelling(host)}:{port.lstrip('0')}"
 
 
 def _bad_model(config: Config, document: Document, name: str, lane: LaneConfig) -> Iterator[str]:

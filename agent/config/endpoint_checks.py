@@ -12,6 +12,7 @@ from typing import NamedTuple
 from agent import keys
 from agent.config.models import Config
 from agent.control.client import NAME as CONTROL_SOCKET
+from agent.errors import about_file
 from agent.keys import is_local
 from agent.yamlfile import Document, Place
 
@@ -90,7 +91,9 @@ def _used_twice(config: Config, document: Document) -> Iterator[str]:
 def _listeners(config: Config) -> Iterator[Listener]:
     yield Listener(("run_dir",), "the control socket", "", os.path.realpath(config.run_dir / CONTROL_SOCKET), True)
     if config.metrics.port:
-        yield Listener(("metrics", "port"), "metrics", _host(config.metrics.host), str(config.metrics.port), True)
+        yield Listener(
+            ("metrics", "port"), "metrics", one_spelling(config.metrics.host), str(config.metrics.port), True
+        )
     for name, actuator in config.actuators.items():
         place, user, here = ("actuators", name, "endpoint"), f"actuator '{name}'", actuator.device is not None
         kind, _, address = config.endpoint(name).partition("://")
@@ -98,10 +101,10 @@ def _listeners(config: Config) -> Iterator[Listener]:
             yield Listener(place, user, "", address if address[0] == "@" else os.path.realpath(address), here)
         else:
             host, _, port = address.rpartition(":")
-            yield Listener(place, user, _host(host), str(int(port)), here)
+            yield Listener(place, user, one_spelling(host), str(int(port)), here)
 
 
-def _host(host: str) -> str:
+def one_spelling(host: str) -> str:
     """One spelling of an address."""
     name = host.strip("[]")
     try:
@@ -145,7 +148,7 @@ def _bad_file(document: Document, place: Place, path: Path, examine: Callable[[P
     except OSError as error:
         mistake = str(error)
     if mistake:
-        yield f"{document.at(place)}: {mistake}"
+        yield about_file(path, f"{document.at(place)}: {mistake}")
 
 
 def _secret_mistake(path: Path) -> str:
@@ -165,9 +168,16 @@ def _public_mistake(path: Path) -> str:
 def _folder_mistake(path: Path) -> str:
     if not path.is_dir():
         return f"no folder '{path}': put the public keys of the boxes there that may command this one"
-    secrets = sorted(path.glob("*_secret"))
-    for public in sorted(path.glob("*.key")):
-        keys.read(public)
+    secrets = [file for file in sorted(path.iterdir()) if file.suffix != ".key" and _is_secret(file)]
+    secrets += [file for file in sorted(path.glob("*.key")) if keys.read(file)[1]]
     return (
         f"{secrets[0]}: a secret key, which stays on its box: keep only public keys in this folder" if secrets else ""
     )
+
+
+def _is_secret(file: Path) -> bool:
+    """By its name or what it holds."""
+    try:
+        return file.name.endswith("_secret") or keys.read(file)[1] is not None
+    except OSError:
+        return False

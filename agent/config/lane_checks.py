@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from agent.commands import wire
 from agent.config.models import Config, LaneConfig
 from agent.decoders import base as decoders
-from agent.errors import MissingPackage, PackageError, Pending, heals
+from agent.errors import MissingPackage, PackageError, Pending, about_file, heals
 from agent.packages import package
 from agent.packages.checksums import verify_files
 from agent.section import NAME
@@ -151,7 +151,7 @@ def _bad_reference(document: Document, place: Place, lane: LaneConfig) -> Iterat
     try:
         reference.read(base_folder / lane.reference)
     except reference.BadReference as error:
-        yield f"{document.at((*place, 'reference'))}: {error}"
+        yield about_file(base_folder / lane.reference, f"{document.at((*place, 'reference'))}: {error}")
 
 
 def _bad_sound(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:

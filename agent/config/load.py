@@ -15,7 +15,7 @@ from agent.config.models import Config
 from agent.config.references import REFERENCE, References
 from agent.config.renamed import new_name
 from agent.config.salvage import salvage
-from agent.errors import ConfigError, Pending
+from agent.errors import ConfigError, Pending, about_file
 from agent.section import explain
 from agent.yamlfile import Document, YamlError
 
@@ -28,7 +28,7 @@ def load_config(path: Path) -> Config:
         return validate_config(yamlfile.read(path))
     except YamlError as error:
         hint = ": name the configuration with -c FILE" if isinstance(error.__cause__, FileNotFoundError) else ""
-        raise ConfigError([f"{error}{hint}"]) from error
+        raise ConfigError([about_file(path, f"{error}{hint}")]) from error
 
 
 def check_config(path: Path) -> tuple[Config, list[str]]:

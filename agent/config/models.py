@@ -99,6 +99,9 @@ class ActuatorConfig(Section):
             raise ValueError("expected ipc://PATH or tcp://HOST:PORT")
         if endpoint.startswith("tcp") and not 1 <= int(endpoint.rpartition(":")[2]) <= 65535:
             raise ValueError("expected a port from 1 to 65535")
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        if endpoint.startswith("tcp") and ":" in host and not re.fullmatch(r"\[[^\[\]]+\]", host):
+            raise ValueError(f"write an IPv6 address in brackets, then the port: tcp://[{host.strip('[]')}]:{port}")
         return endpoint
 
     @field_validator("limits")

@@ -14,7 +14,7 @@ from agent.config.device_checks import Usage, bad_channels, bad_rate, usages
 from agent.config.models import Config
 from agent.errors import PackageError
 from agent.packages import package
-from agent.yamlfile import Document
+from agent.yamlfile import Document, Place
 from drivers import base as drivers
 from drivers.base import DeviceError
 
@@ -22,23 +22,64 @@ INPUTS = ("path", "folder")  # options that name one
 
 
 def missing(config: Config, document: Document) -> Iterator[str]:
-    """Files and folders that are not there, and recordings that do not fit."""
+    """Files and folders that are not there, or are the other one, and recordings that do not open or do not fit."""
     for usage in usages(config):
-        absent = [path for path in _inputs(usage) if not os.path.exists(path)]
+        files, folders = _inputs(usage, "input_files"), _inputs(usage, "input_folders")
         key = next((key for key in INPUTS if hasattr(usage.options, key)), "driver")
-        for path in absent:
-            yield f"{document.at((*usage.place, key))}: '{path}' does not exist"
-        if _inputs(usage) and not absent and issubclass(usage.module.Driver, drivers.SensorStream):
+        bad = [*filter(None, map(_bad_file, files)), *filter(None, map(_bad_folder, folders)), *_bad_output(usage)]
+        yield from (f"{document.at((*usage.place, key))}: {mistake}" for mistake in bad)
+        kinds = (drivers.SensorStream, drivers.Microphone, *([drivers.Camera] if folders else []))
+        if (files or folders) and not bad and issubclass(usage.module.Driver, kinds):
             yield from _bad_recording(config, document, usage, key)
+    for place, folder in _made_folders(config):
+        file = next((path for path in (folder, *folder.parents) if os.path.exists(path)), Path())
+        if not os.path.isdir(file):
+            yield f"{document.at(place)}: '{file}' is a file: name another folder, which reflexd makes"
+    watchdog = config.watchdog_device
+    if watchdog and (os.path.isfile(watchdog) or os.path.isdir(watchdog)):
+        yield f"{document.at(('watchdog_device',))}: '{watchdog}' is no device: name one such as /dev/watchdog1"
 
 
-def _inputs(usage: Usage) -> list[Path]:
+def _made_folders(config: Config) -> Iterator[tuple[Place, Path]]:
+    """Those that are made where they are missing."""
+    yield ("run_dir",), config.run_dir
+    yield ("state_dir",), config.state_dir
+    for name, actuator in config.actuators.items():
+        address = actuator.endpoint.removeprefix("ipc://")
+        if address != actuator.endpoint and not address.startswith("@"):
+            yield ("actuators", name, "endpoint"), Path(address).parent
+
+
+def _inputs(usage: Usage, method: str) -> list[Path]:
     """Of a driver of others none."""
-    return list(getattr(usage.options, "input_files", list)())
+    return list(getattr(usage.options, method, list)())
+
+
+def _bad_file(path: Path) -> str:
+    if not os.path.exists(path):
+        return f"'{path}' does not exist"
+    if os.path.isdir(path):
+        return f"'{path}' is a folder: name a file"
+    if not os.path.isfile(path):
+        return f"'{path}' is no regular file"
+    return "" if os.path.getsize(path) else f"'{path}' is empty"
+
+
+def _bad_folder(path: Path) -> str:
+    if not os.path.exists(path):
+        return f"'{path}' does not exist"
+    return "" if os.path.isdir(path) else f"'{path}' is a file: a folder is needed"
+
+
+def _bad_output(usage: Usage) -> Iterator[str]:
+    """A folder where an actuator would write a file."""
+    path = getattr(usage.options, "path", "")
+    if path and issubclass(usage.module.Driver, drivers.Actuator) and os.path.isdir(path):
+        yield f"'{path}' is a folder: name a file"
 
 
 def _bad_recording(config: Config, document: Document, usage: Usage, key: str) -> Iterator[str]:
-    """Of readings: it opens, and has the channels that the model needs, often enough."""
+    """It opens; of readings: it has the channels that the model needs, often enough."""
     lane = config.lanes[str(usage.place[1])]
     driver = usage.module.Driver(usage.options)
     try:
@@ -51,6 +92,8 @@ def _bad_recording(config: Config, document: Document, usage: Usage, key: str) -
         return  # reported at the model
     finally:
         driver.close()
+    if not isinstance(driver, drivers.SensorStream):
+        return
     yield from bad_channels(document, usage, lane, manifest, driver.channels)
     if usage.options.pace != "fast":
         yield from bad_rate(config, document, usage, str(usage.place[1]), manifest, driver.rate_hz)
@@ -60,8 +103,11 @@ def warnings(config: Config, document: Document) -> Iterator[str]:
     """Devices that are not there now, and passwords that other users of this box can read."""
     for usage in usages(config):
         name = str(getattr(usage.options, "exclusive_device", str)())
-        if name.startswith("/") and not os.path.exists(name):
+        if (name.startswith("/") or ":" not in name) and name and not os.path.exists(name):
             yield f"{document.at(usage.place)}: warning: '{name}' is not there (plugged in?)"
+    watchdog = config.watchdog_device
+    if watchdog and not os.path.exists(watchdog):
+        yield f"{document.at(('watchdog_device',))}: warning: '{watchdog}' is not there: it would not be fed"
     try:
         readable = os.stat(document.path).st_mode & 0o004
     except OSError:

@@ -75,6 +75,7 @@ def model_bench(packages: tuple[str, ...], as_json: bool) -> int:
 @click.option("--outputs", callback=_names, metavar="NAME,...", help="Outputs that are read, in the decoder's order.")
 @click.option("--activation", type=click.Choice(["softmax", "sigmoid"]), help="Of a model that ends in logits.")
 @click.option("--picture", is_flag=True, help="The input is a picture, although it looks like features of sound.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Text file with a line for each label, in order.")
 @json_option
 def model_init(
     file: Path,
@@ -84,9 +85,11 @@ def model_init(
     outputs: tuple[str, ...],
     activation: str | None,
     picture: bool,
+    labels: Path | None,
     as_json: bool,
 ) -> int:
     """Write the manifest for a public .tflite or .onnx FILE by reading it."""
     from agent.modeltools import init
 
-    return init.init(file, into, init.Request(decoder, shape, outputs, activation or "", picture), as_json)
+    request = init.Request(decoder, shape, outputs, activation or "", picture, str(labels or ""))
+    return init.init(file, into, request, as_json)

@@ -20,6 +20,7 @@ FEATURES = re.compile(r"mfcc|fbank|spec(tr|$|_)|mel(_|$|spec)|(^|_)(audio|wav|so
 NORMALISED, PLAIN = 8.0, (200.0, 300.0)
 COCO_CLASSES = 91  # with the numbers that have no object
 MAX_LABELS = 10_000
+MAX_UNNAMED = 1_100  # ImageNet has 1,000 or 1,001 classes
 TRIALS = 12  # random inputs that tell class numbers from scores
 CLASS, SCORE = re.compile("class|label|categor", re.IGNORECASE), re.compile("score|conf|prob", re.IGNORECASE)
 
@@ -173,6 +174,17 @@ def _random_inputs(tensor: Tensor) -> Iterator[Array]:
     for _ in range(TRIALS):
         level = random.random() * random.random(tensor.shape)
         yield (limits.min + level * (limits.max - limits.min) if limits else level).astype(kind)
+
+
+def check_unnamed(engine: Engine, decoder: str, labels: list[str]) -> None:
+    """Raises PackageError where a decoder that nobody chose would take a picture's boxes or features for classes."""
+    count = prod(engine.outputs[0].shape)
+    if decoder in ("classify", "sequence") and count > MAX_UNNAMED and len(labels) != count:
+        raise PackageError(
+            f"its output {engine.outputs[0]} has {count:,} values without labels: boxes or features, or scores of"
+            f" classes? Of scores, add --labels FILE, with a line for each, or --decoder {decoder};"
+            " of boxes, name the decoder that reads them with --decoder"
+        )
 
 
 def labels_of(decoder: str, outputs: Sequence[Tensor], labels: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from agent import section, yamlfile
 from agent.backends import base as backends
-from agent.backends.base import EngineError, TensorSpec
+from agent.backends.base import Engine, EngineError, TensorSpec
 from agent.box import files
 from agent.box.files import BadFile
 from agent.decoders import base as decoders
@@ -41,13 +41,17 @@ ALARMS = {
 
 
 class Request(NamedTuple):
-    """What the user says of the model. shape, outputs: as in a manifest. picture: its input is one, in doubt."""
+    """What the user says of the model. shape, outputs: as in a manifest. picture: its input is one, in doubt.
+
+    labels: file with a line for each.
+    """
 
     decoder: str = ""
     shape: tuple[int, ...] = ()
     outputs: tuple[str, ...] = ()
     activation: str = ""
     picture: bool = False
+    labels: str = ""
 
 
 class Made(NamedTuple):
@@ -142,7 +146,7 @@ def make_manifest(file: Path, request: Request) -> Made:
         outputs = list(request.outputs) or order
     except (EngineError, RuntimeError) as error:
         raise PackageError(f"{file}: {error}") from error
-    labels = guess.labels_of(decoder, engine.outputs, _labels_inside(file))
+    labels = _labels(file, request, engine, decoder)
     facts: dict[str, Any] = {"file": file.name, "sha256": checksums.digest(file)}
     facts |= {"files": sums} if sums else {}
     facts |= {"backend": backend, "decoder": decoder}
@@ -154,6 +158,31 @@ def make_manifest(file: Path, request: Request) -> Made:
     text = "\n".join([*lines, "budget_ms: 10", 'data: ""', ""])
     trial(package.load(file, _manifest(text, file), file))
     return Made(text, weights, reads, decoder)
+
+
+def _labels(file: Path, request: Request, engine: Engine, decoder: str) -> list[str]:
+    """Raises PackageError where those of the user do not fit, or nobody says what many values are."""
+    given = _labels_of_user(Path(request.labels)) if request.labels else _labels_inside(file)
+    if not request.decoder:
+        guess.check_unnamed(engine, decoder, given)
+    labels = guess.labels_of(decoder, engine.outputs, given)
+    if request.labels and labels != given:
+        raise PackageError(f"--labels: {request.labels} has {len(given)} lines, and the model {len(labels)} labels")
+    return labels
+
+
+def _labels_of_user(path: Path) -> list[str]:
+    try:
+        with files.open_regular(path, MAX_LABEL_BYTES) as file:
+            return _lines(file.read().decode("utf-8-sig"))
+    except BadFile as error:
+        raise PackageError(f"--labels: {path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise PackageError(f"--labels: {path}: not UTF-8 text") from error
+
+
+def _lines(text: str) -> list[str]:
+    return re.split(r"\r\n|\r|\n", text.rstrip("\r\n")) if text else []
 
 
 def _options(request: Request, labels: list[str]) -> list[str]:
@@ -179,7 +208,7 @@ def _labels_inside(file: Path) -> list[str]:
             entries = [entry for entry in archive.infolist() if entry.filename.endswith(".txt")]
             small = [entry for entry in entries if entry.file_size < MAX_LABEL_BYTES]
             text = archive.read(small[0]).decode("utf-8-sig") if small else ""
-            return re.split(r"\r\n|\r|\n", text.rstrip("\r\n")) if text else []
+            return _lines(text)
     except (zipfile.BadZipFile, UnicodeDecodeError):
         return []
 

@@ -22,7 +22,7 @@ class Options(DriverOptions):
     path: str = Field("", description="file to append to; empty: the daemon's log")
     safe: str = Field("safe", min_length=1, description="the verb written for the safe state")
 
-    def input_files(self) -> list[Path]:
+    def input_folders(self) -> list[Path]:
         return [Path(self.path).parent] if self.path else []
 
 

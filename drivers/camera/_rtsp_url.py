@@ -40,6 +40,8 @@ def parse(url: str, user: str = "", password: str = "") -> Address:
     scheme, _, after = url.partition("://")
     match = _host(after) if scheme in SCHEMES and after.isprintable() else None
     if match is None or not 0 < int(match[2] or 554) <= 65535:
+        if url.startswith("/dev/"):
+            raise ValueError("a device of this box is the 'device' of driver camera.v4l2")
         raise ValueError("write rtsp://host/path or rtsps://host/path, the password as option 'password'")
     login = _encoded(after[: match.start()].removesuffix("@"))
     if user or password:

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from drivers.base import DeviceFault, DeviceMissing
 from drivers.camera._decoded import Decoded, DecodedOptions
-from drivers.camera._names import readable
+from drivers.camera._names import local, readable
 
 
 class Options(DecodedOptions):
@@ -20,6 +20,12 @@ class Options(DecodedOptions):
     pace: Literal["recorded", "fast"] = Field("recorded", description="fast: every frame, as fast as they are read")
     loop: bool = False
     frozen_ms: float = Field(0.0, ge=0, le=600_000, description="as of a live camera; 0: identical pictures are normal")
+
+    @field_validator("path")
+    @classmethod
+    def _is_local(cls, path: Path) -> Path:
+        local(str(path), "a video file")
+        return path
 
     def input_files(self) -> list[Path]:
         return [self.path]

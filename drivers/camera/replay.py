@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from agent.data import Array, Sample
 from drivers.base import Camera, CameraOptions, DeviceFault, DeviceMissing
 from drivers.camera import _jpeg
-from drivers.camera._names import readable
+from drivers.camera._names import local, readable
 from drivers.camera._pace import Pace
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -27,7 +27,13 @@ class Options(CameraOptions):
     loop: bool = False
     frozen_ms: float = Field(0.0, ge=0, le=600_000, description="as of a live camera; 0: identical pictures are normal")
 
-    def input_files(self) -> list[Path]:
+    @field_validator("folder")
+    @classmethod
+    def _is_local(cls, folder: Path) -> Path:
+        local(str(folder), "a folder of pictures")
+        return folder
+
+    def input_folders(self) -> list[Path]:
         return [self.folder]
 
 

@@ -11,13 +11,14 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from agent.data import Array, Sample
 from drivers.base import Camera, CameraOptions, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
 from drivers.camera import _jpeg
 from drivers.camera import _v4l2_abi as abi
 from drivers.camera import _v4l2_modes as modes
+from drivers.camera._names import local
 from drivers.camera._v4l2_queue import Queue
 
 BROKEN_LIMIT = 10  # broken pictures in a row; a bad cable or a busy USB bus breaks one occasionally
@@ -58,6 +59,11 @@ class Options(CameraOptions):
     )
     buffers: int = Field(3, ge=3, le=32, description="one in use by the lane, one ready, one being filled")
     reduce: Literal[1, 2, 4, 8] = Field(1, description="mjpg only: decode to 1/n of width and height, which is faster")
+
+    @field_validator("device")
+    @classmethod
+    def _is_local(cls, device: str) -> str:
+        return local(device, "a device such as /dev/video0")
 
     def exclusive_device(self) -> str:
         return self.device
