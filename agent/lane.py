@@ -131,7 +131,7 @@ class Lane:
                     self.ledger.count[ledger.GATED] += 1
                     self.t_capture = self._command_time(sample)  # the gate checked it: what is in force is still true
                 self._record(sample, scene, decisions or ())
-            elif now - self.arrivals.t_accepted > self.limits.timeout_ns:
+            elif now - max(self.arrivals.t_accepted, self.source.t_next) > self.limits.timeout_ns:
                 silence_ms, reason = self.limits.timeout_ns / 1e6, self.arrivals.reason
                 raise DeviceTimeout(f"no new picture, sound or reading for {silence_ms:.0f} ms: {reason}")
             outbox.heartbeat(clock(), self.t_capture, self.ttl, scene.current)

@@ -70,6 +70,7 @@ class Stream(Driver):
     """A source that sets its own pace. Cameras, microphones and streaming sensors derive from it."""
 
     rate_hz: float = 0.0  # nominal; known once open
+    t_next: int = 0  # of a recording at its own pace: when its next sample is due, ns; silence until then is no fault
 
     @property
     def open_limit_s(self) -> float:

@@ -43,13 +43,18 @@ class Blocks:
         """Sleeps until the next block is due, at most wait_s; how many values are due then, 0 if none."""
         if self.fast:
             return self.size
-        ahead = (self.time(self.delivered + self.size) - time.monotonic_ns()) / 1e9
+        ahead = (self.due - time.monotonic_ns()) / 1e9
         if ahead > 0:
             time.sleep(min(ahead, wait_s))
         if ahead > wait_s:
             return 0
         passed = (time.monotonic_ns() - self.start) * self.rate // 1_000_000_000 - self.delivered
         return max(self.size, passed // self.size * self.size)
+
+    @property
+    def due(self) -> int:
+        """When the next block is."""
+        return self.time(self.delivered + self.size)
 
     def time(self, count: int) -> int:
         """When the count-th value since start was complete."""

@@ -55,6 +55,7 @@ class Driver(Microphone):
             if not self.options.loop:
                 raise EOFError(f"{self.options.path}: end of the recording")
             self.next = 0
+        self.t_next = self.blocks.due
         count = min(self.blocks.wait(wait_s), len(self.values) - self.next)
         if not count:
             return None

@@ -127,6 +127,8 @@ class Player:
                 raise Problem(
                     protocol.FAULT, "decodes slower than real time on this box: use a smaller recording or 'pace: fast'"
                 )
+            if ahead_s * 1000 > self.request["timeout_ms"] / 2:
+                self.sender.announce_pause(due)
             time.sleep(max(0.0, ahead_s))
         return due
 

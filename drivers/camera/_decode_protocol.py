@@ -21,6 +21,7 @@ HELLO = 2  # the text is "width height rate_hz"; the memory now holds SLOTS pict
 END = 3  # the recording is at its end
 FAULT = 4  # the text says what is wrong
 MISSING = 5  # not there, or does not answer
+PAUSE = 7  # no picture before t_capture: in the recording, too, there is none
 DELTA = 6  # a picture, coded by its difference from others: it may repeat the one before for good reasons
 
 

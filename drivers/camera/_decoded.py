@@ -59,9 +59,11 @@ class Decoded(Camera):
         return EOFError(f"{self.label()} ended after {self.sequence + 1} frames")
 
     def open(self) -> None:
-        self.sequence = -1
+        self.sequence, self.t_next = -1, 0
         self.final_error: Exception | None = None
-        limits = self.options.model_dump(include={"max_pixels", "memory_mb", "threads", "open_timeout_ms"})
+        limits = self.options.model_dump(
+            include={"max_pixels", "memory_mb", "threads", "open_timeout_ms", "timeout_ms"}
+        )
         try:
             self.child = Child({**self.request(), **limits}, self.ffmpeg())
             self._await_first(self.child)
@@ -78,6 +80,9 @@ class Decoded(Camera):
         deadline = time.monotonic() + min(wait_s, self.options.timeout_ms / 1000)
         while True:
             message = self._receive(self.child)
+            if message is not None and message.kind == protocol.PAUSE:
+                self.t_next = message.t_capture
+                return None
             if message is not None:
                 return self._sample(self.child, message)
             left = deadline - time.monotonic()
@@ -111,7 +116,7 @@ class Decoded(Camera):
         except ChildDied as died:
             self.final_error = DeviceFault(f"{self.label()}: the decoder {died} after {self.sequence + 1} frames")
             raise self.final_error from died
-        if message is None or message.kind in (protocol.PICTURE, protocol.DELTA, protocol.HELLO):
+        if message is None or message.kind in (protocol.PICTURE, protocol.DELTA, protocol.HELLO, protocol.PAUSE):
             return message
         self.final_error = self._ending(message)
         raise self.final_error
@@ -130,6 +135,6 @@ class Decoded(Camera):
         return Sample(self.name, message.sequence, message.t_capture, child.slots[message.slot], skipped)
 
     def _check_timeout(self) -> None:
-        silent_ms = (time.monotonic_ns() - self.t_received) / 1e6
+        silent_ms = (time.monotonic_ns() - max(self.t_received, self.t_next)) / 1e6
         if silent_ms > self.options.timeout_ms:
             raise DeviceTimeout(f"{self.label()}: no picture for {silent_ms:.0f} ms")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,16 @@ class PictureSender:
             self._recall_unread()
         os.write(self.outbox, protocol.MESSAGE.pack(kind, slot, sequence, t_capture))
 
+    def announce_pause(self, due: int) -> None:
+        """No picture before that time, ns: behind one that is unread, which stays."""
+        os.write(self.outbox, protocol.MESSAGE.pack(protocol.PAUSE, 0, 0, due))
+
     def _recall_unread(self) -> None:
-        try:
-            unread = os.read(self.inbox, protocol.MESSAGE.size)
-        except BlockingIOError:
-            return
-        self.free.append(protocol.MESSAGE.unpack(unread)[1])
+        with suppress(BlockingIOError):
+            while True:
+                kind, slot, *_ = protocol.MESSAGE.unpack(os.read(self.inbox, protocol.MESSAGE.size))
+                if kind != protocol.PAUSE:
+                    self.free.append(slot)
 
     def _read_returned(self, max_bytes: int) -> bytes:
         returned = os.read(RETURN_PIPE, max_bytes)

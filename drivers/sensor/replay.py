@@ -72,6 +72,7 @@ class Driver(SensorStream):
         due = self.start + int(self.times[self.next])
         if self.options.pace == "fast":
             return self._deliver(self.next + 1)
+        self.t_next = due
         ahead = (due - time.monotonic_ns()) / 1e9
         if ahead > 0:
             time.sleep(min(ahead, wait_s))
