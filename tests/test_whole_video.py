@@ -170,6 +170,54 @@ def test_kind_a_clip_of_a_turned_phone_is_upright(tmp_path: Path, degrees: int, 
         assert corners[light] > 80 and sorted(corners.ravel().tolist())[2] < 80
 
 
+@pytest.mark.parametrize(
+    "a, b, c, d, light", [(-1, 0, 0, 1, (0, 1)), (1, 0, 0, -1, (1, 0)), (0, 1, 1, 0, (0, 0)), (0, -1, -1, 0, (1, 1))]
+)
+@pytest.mark.parametrize("kind", ["mp4", "mov"])
+def test_kind_a_mirrored_clip_is_mirrored(
+    tmp_path: Path, kind: str, a: int, b: int, c: int, d: int, light: tuple[int, int]
+) -> None:
+    """As of a front camera: its matrix has no angle, and OpenCV's is another."""
+
+    def mirror(content: bytearray) -> None:
+        at = content.index(b"tkhd") + 44
+        matrix = (a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+        content[at : at + 36] = struct.pack(">9i", *matrix)
+
+    pictures = played(patched(clip(tmp_path, kind), mirror))
+    assert len(pictures) == FRAMES
+    height, width = (WIDTH, HEIGHT) if a == 0 else (HEIGHT, WIDTH)
+    for each in pictures:
+        assert each.shape == (height, width, 3)
+        corners = each[:: height - 1, :: width - 1, 1]
+        assert corners[light] > 80 and sorted(corners.ravel().tolist())[2] < 80
+
+
+@pytest.mark.parametrize("quality", [10, 60, 95])
+@pytest.mark.parametrize("restarts", [0, 4])
+@pytest.mark.parametrize("noisy", [False, True])
+def test_kind_a_progressive_jpeg_without_all_its_scans_is_no_picture(quality: int, restarts: int, noisy: bool) -> None:
+    y, x = np.mgrid[0:117, 0:93]
+    smooth = np.stack([x % 256, y % 256, (x + y) % 256], -1).astype(np.uint8)
+    shown = np.random.default_rng(0).integers(0, 256, smooth.shape, np.uint8) if noisy else smooth
+    kind = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, restarts, cv2.IMWRITE_JPEG_QUALITY, quality]
+    for each in (shown, np.ascontiguousarray(shown[..., 0])):
+        whole = cv2.imencode(".jpg", each, kind)[1]
+        assert _jpeg.decode(whole) is not None
+        last = whole.tobytes().rindex(b"\xff\xda")
+        for length in (last // 3, 2 * last // 3, last):
+            cut = np.append(whole[:length], np.frombuffer(b"\xff\xd9", np.uint8))
+            assert _jpeg.decode(cut) is None, length
+
+
+def test_a_jpeg_whose_colours_were_cut_off_is_no_picture() -> None:
+    """A scan for each component, as some scanners write; the second and the third are missing."""
+    whole = cv2.imencode(".jpg", np.full((64, 64, 3), 90, np.uint8))[1].tobytes()
+    at = whole.rindex(b"\xff\xda")
+    first = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+    assert _jpeg.decode(np.frombuffer(whole[:at] + first + whole[at + 14 :], np.uint8)) is None
+
+
 def jpeg(name: Path, content: Array) -> bytes:
     cv2.imwrite(str(name), content, [cv2.IMWRITE_JPEG_QUALITY, 95])
     return name.read_bytes()

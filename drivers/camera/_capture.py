@@ -8,7 +8,7 @@ import cv2
 
 from agent.data import Array
 from drivers.camera import _decode_protocol as protocol
-from drivers.camera import _jpeg
+from drivers.camera import _jpeg, _mirror
 from drivers.camera._container import missing_bytes
 
 CODED_ALONE = ord("I")  # a frame's type
@@ -52,6 +52,19 @@ class JpegCapture:
         return picture is not None, packet if picture is None else picture
 
 
+class MirroredCapture:
+    """A mirrored recording: OpenCV would turn it."""
+
+    def __init__(self, capture: cv2.VideoCapture, mirrored: Array) -> None:
+        self.grab, self.get = capture.grab, capture.get
+        self._capture, self._mirrored = capture, mirrored
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+
+    def retrieve(self, target: Array | None = None) -> tuple[bool, Array]:
+        decoded, picture = self._capture.retrieve()
+        return decoded, _mirror.upright(picture, self._mirrored, target) if decoded else picture
+
+
 def open_capture(request: dict[str, Any]) -> Capture:
     """Raises Problem."""
     capture = _opened(request)
@@ -60,8 +73,12 @@ def open_capture(request: dict[str, Any]) -> Capture:
         raise Problem(kind, request["open_failure"] + (": it is cut off" if _missing_bytes(request) else ""))
     width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
     check_size(width, height, request["max_pixels"])
-    if request["pace"] == "live" or _codec(capture) not in JPEG_CODECS:
+    if request["pace"] == "live":
         return capture
+    if (mirrored := _mirror.matrix(request["source"])) is not None:
+        return MirroredCapture(capture, mirrored)
+    if _codec(capture) not in JPEG_CODECS or capture.get(cv2.CAP_PROP_ORIENTATION_META):
+        return capture  # one that is turned is turned by OpenCV, whole pictures only
     probe = JpegCapture(_opened(request, *PACKETS))
     # not where a packet is half a picture, every second line
     whole = probe.grab() and probe.retrieve()[1].shape == (height, width, 3)

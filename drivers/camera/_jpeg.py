@@ -6,25 +6,32 @@ import cv2
 import numpy as np
 
 from agent.data import Array
+from drivers.camera import _jpeg_scans
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 GREY = 128  # of a block without coefficients, in all three colours
 # Decoded as more coefficients where some are missing, and skipped where the picture is complete. No marker: no 0xff;
 # and 0 first, in case the data end with one.
 FILLER = bytes((0, *range(7, 250, 3)))
+ONE_SCAN = _jpeg_scans.Scans(several=False, all_there=True)
 SIZE_MARKERS = (0xC0, 0xC1, 0xC2)  # start of frame: baseline, extended, progressive
 
 
-def decode(content: Array, flags: int = cv2.IMREAD_COLOR) -> Array | None:
+def decode(content: Array, flags: int = cv2.IMREAD_COLOR, one_scan: bool = False) -> Array | None:
     """uint8 bgr of the bytes of a picture file; None where it does not decode, or a JPEG that was cut and ended.
 
-    Bytes are missed in sequential JPEG, as cameras send it; where only the last block of a picture lacks some, they
-    are not.
+    one_scan: it has no more, as from a camera. Not missed: bytes of the last block only, and those of the last scan of
+    a progressive picture where that holds no more than the lowest bits.
     """
     picture = _decoded(content, flags)
-    if picture is None or not _ends_grey(picture) or content[:2].tobytes() != START:
+    if picture is None or content[:2].tobytes() != START:
         return picture
-    return picture if _complete(content.tobytes(), picture, flags) else None
+    scans = ONE_SCAN if one_scan else _jpeg_scans.read(content.data)
+    if not scans.all_there:
+        return None
+    if _ends_grey(picture) or (scans.several and not scans.refining):
+        return picture if _complete(content.tobytes(), picture, flags) else None
+    return picture
 
 
 def size(jpeg: bytes) -> tuple[int, int]:

@@ -188,7 +188,7 @@ class Driver(Camera):
         return Sample(self.name, queue.sequence, t_capture, picture, queue.accept())
 
     def _decode(self, jpeg: Array) -> Array | None:
-        picture = _jpeg.decode(jpeg, REDUCED[self.options.reduce])
+        picture = _jpeg.decode(jpeg, REDUCED[self.options.reduce], one_scan=True)
         return picture if picture is not None and picture.shape == (self.height, self.width, 3) else None
 
     def _check_health(self) -> None:
