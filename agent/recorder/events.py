@@ -43,7 +43,7 @@ class EventClips:
         self.until = 0  # capture time at which it ends
         self._first = 0  # capture time of its first decision
         self._settings = settings
-        self._series = Series(folder, node, CLIPS)
+        self.series = Series(folder, node, CLIPS)
         self._public = _public_key(settings.seal) if settings.seal else None
         self._messages: deque[ClipMessage] = deque()
         self._bytes = 0
@@ -55,12 +55,12 @@ class EventClips:
 
     def clean(self) -> None:
         """What a recorder left behind that died while it wrote, and plain clips of a time without sealing."""
-        if not self._series.folder.is_dir():
+        if not self.series.folder.is_dir():
             return
-        private.make_folder(self._series.folder)
-        self._series.clean()
+        private.make_folder(self.series.folder)
+        self.series.clean()
         if self._public:
-            for path in self._series.paths():
+            for path in self.series.paths():
                 if path.suffix != SEALED:
                     self._seal_leftover(path, self._public)
 
@@ -102,14 +102,14 @@ class EventClips:
         ending = f"-{rule}.mcap"
         if self._public:
             content, ending = _encrypted(content, self._public), ending + SEALED
-        path, file = self._series.begin(time_ns - int(self._settings.after_s * 1e9), ending)
+        path, file = self.series.begin(time_ns - int(self._settings.after_s * 1e9), ending)
         with file:
             private.write(path, content)
         if self._truncated:
             log.warning("event %s: the beginning of the clip did not fit into %d MB", rule, MAX_BYTES // 1_000_000)
             self._truncated = False
         log.warning("event %s: %s", rule, path)
-        self._series.prune(self._settings.files)
+        self.series.prune(self._settings.files)
 
     def _content(self, rule: str) -> bytes:
         plain = BytesIO()

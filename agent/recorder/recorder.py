@@ -18,7 +18,7 @@ from typing import Any
 from agent.box import private
 from agent.box.signals import StopSignal
 from agent.ledger_text import counted
-from agent.recorder import process, progress, settings
+from agent.recorder import process, progress, settings, strip
 from agent.recorder.events import ClipMessage, EventClips
 from agent.recorder.lane_reader import LaneReader, Position
 from agent.recorder.messages import make_message
@@ -75,8 +75,11 @@ class Recorder:
         """Files that others can read, or that a recorder before this one left plain or unfinished."""
         private.make_folder(self._series.folder)
         self._series.clean()
-        if self._clips:
-            self._clips.clean()
+        given = self.settings
+        clips = self._clips or EventClips(given.clips, given.state_dir / "events", given.node, given.header)
+        clips.clean()
+        if given.clips.seal:
+            strip.start(self._series, clips.series)
 
     def run(self, stop: StopSignal) -> None:
         """Until asked to stop; then once more, for what is left on the tapes. Raises OSError."""

@@ -150,7 +150,7 @@ def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
     topics: dict[int, tuple[str, list[str]]] = {}
     lost, lost_decisions, damaged = 0, 0, False
     try:
-        for record in _records(file):
+        for record in records(file):
             if isinstance(record, Channel):
                 topics[record.id] = record.topic.removeprefix("/"), json.loads(record.metadata["channels"])
             elif isinstance(record, Message):
@@ -171,7 +171,7 @@ def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
     return RecordingContents(header, messages, lost, damaged, lost_decisions)
 
 
-def _records(file: IO[bytes]) -> Iterator[McapRecord]:
+def records(file: IO[bytes]) -> Iterator[McapRecord]:
     """Those inside chunks, too. Raises READ_ERRORS."""
     left = MAX_CONTENT + MAX_RATIO * file.seek(0, os.SEEK_END)
     file.seek(0)
