@@ -9,7 +9,7 @@ from pathlib import Path
 from agent.box.child import ChildProcesses
 from agent.config.models import Config
 from agent.lane import Lane
-from agent.recorder import settings
+from agent.recorder import progress, settings
 
 log = logging.getLogger("reflexd")
 METRICS, RECORDER = "agent.metrics", "agent.recorder.recorder"
@@ -26,7 +26,8 @@ def start_recorder(children: ChildProcesses, config: Config, path: Path, lanes: 
     """As `give_settings`."""
     if config.recorder.enabled:
         give_settings(config, path, lanes, session)
-        children.start(RECORDER, str(path), str(config.run_dir), advice="the disk may be full", finishes=True)
+        arguments, written = [str(path), str(config.run_dir)], config.run_dir / progress.NAME
+        children.start(RECORDER, *arguments, advice="the disk may be full", finishes=True, progress=written)
 
 
 def give_settings(config: Config, path: Path, lanes: Iterable[Lane], session: int) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
 
 from agent import metrics
 from agent.benches.programs import free_port
+from agent.box import stalled
 from agent.box.child import LAST_PAUSE_S, ChildProcess
 from tests.processes import Cell, Process, arm
 from tests.test_metrics import fetch
@@ -105,3 +108,48 @@ def test_a_child_that_ends_again_and_again_is_logged_until_the_pause_is_at_its_l
     last = f"in {longest:g} s"
     assert lines[:5] == [(1, "at once"), (1, "in 0.25 s"), (1, "in 0.5 s"), (1, last), (-9, last)]
     assert lines[5:] == [(-9, "at once"), (-9, last)], "one that lived for a while starts again without a pause"
+
+
+class Spied:
+    """A process that is known by its number, and is not really killed."""
+
+    pid = kills = 0
+
+    def kill(self) -> None:
+        self.kills += 1
+
+
+@pytest.mark.parametrize("states, killed", [("T" * 6, "stopped"), ("TTTTTS" * 20, ""), ("D" * 400, "")])
+def test_a_child_is_killed_where_it_is_stopped_and_not_where_it_is_slow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, states: str, killed: str
+) -> None:
+    """Its states one poll after the other; a file that stays as it is."""
+    reason = watched(monkeypatch, tmp_path, states)
+    assert killed in reason if killed else reason == ""
+
+
+def test_a_child_that_makes_no_progress_is_killed_after_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert watched(monkeypatch, tmp_path, "S" * stalled.HUNG_POLLS) == ""
+    assert "made no progress for 90 s" in watched(monkeypatch, tmp_path, "S" * (stalled.HUNG_POLLS + 1))
+    assert watched(monkeypatch, None, "S" * 400) == "", "one without a sign of progress may be idle"
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, progress: Path | None, states: str) -> str:
+    """Why it was killed; empty where it was not."""
+    given, process = iter(states), Spied()
+
+    async def no_sleep(_: float) -> None:
+        return
+
+    monkeypatch.setattr(stalled.asyncio, "sleep", no_sleep)
+    monkeypatch.setattr(stalled, "_state", lambda _: next(given))
+    try:
+        reason = asyncio.run(stalled.kill_when_stalled(cast(Any, process), progress))
+    except RuntimeError:  # of the iterator, inside of a coroutine
+        return ""
+    assert process.kills == 1
+    return reason
+
+
+def test_the_state_of_a_process_is_read() -> None:
+    assert stalled._state(os.getpid()) == "R" and stalled._state(1 << 30) == ""

@@ -72,13 +72,33 @@ def test_kind_no_decision_is_missing_after_a_recorder_was_killed_at_any_time(cel
 
 
 @pytest.mark.slow
-def test_samples_beyond_the_tape_are_lost_counted_and_said_and_no_decision_is(cell: Cell) -> None:
-    """The recorder stands still for longer than its tapes hold: 4 s of the arm's samples."""
+def test_kind_a_recorder_that_is_stopped_is_replaced_and_no_decision_is_lost(cell: Cell) -> None:
     daemon = start_recording(cell)
     recorder = until(lambda: recorder_of(daemon), cell.logs)
     os.kill(recorder, signal.SIGSTOP)
-    cell.wait_for_count("arm", "samples", cell.counts("arm")["samples"] + 6000)
-    os.kill(recorder, signal.SIGKILL)
+    daemon.wait_for("recorder ended with -9 (it was stopped for 3 s and was killed); restarting it at once")
+    until(lambda: recorder_of(daemon) not in (0, recorder), cell.logs)
+    cell.wait_for_count("busy", "decisions", cell.counts("busy")["decisions"] + 50)
+    assert daemon.stop() == 0
+    assert len(daemon.lines("recorder ended")) == 1
+    check_complete(cell)
+
+
+@pytest.mark.slow
+def test_samples_beyond_the_tape_are_lost_counted_and_said_and_no_decision_is(cell: Cell) -> None:
+    """The recorder stands still for longer than its tapes hold: 4 s of the arm's samples."""
+    daemon = start_recording(cell)
+    until(lambda: recorder_of(daemon), cell.logs)
+    enough = cell.counts("arm")["samples"] + 6000
+
+    def without_recorder() -> bool:
+        """Stopped, and so are those that replace it."""
+        if recorder := recorder_of(daemon):
+            os.kill(recorder, signal.SIGSTOP)
+        return cell.counts("arm")["samples"] >= enough
+
+    until(without_recorder, cell.logs)
+    os.kill(until(lambda: recorder_of(daemon), cell.logs), signal.SIGKILL)
     daemon.wait_for("samples, no decision: the recorder was away or too slow")
     assert daemon.stop() == 0
     assert sum(recording.lost for recording in contents(cell)) > 1000

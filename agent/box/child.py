@@ -9,9 +9,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from agent.box import realtime
+from agent.box.stalled import kill_when_stalled
 from agent.isolated import python, sacrifice
 
 log = logging.getLogger("reflexd")
@@ -24,15 +26,22 @@ Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 
 
 class ChildProcess:
-    """One module of this program in a process of its own, restarted whenever it ends."""
+    """One module of this program in a process of its own, restarted whenever it ends, or does not go on."""
 
-    def __init__(self, module: str, *arguments: str, advice: str, finishes: bool = False) -> None:
-        """advice: for the log, when it ends. finishes: at the end it has something to do, also where it is away."""
+    def __init__(
+        self, module: str, *arguments: str, advice: str, finishes: bool = False, progress: Path | None = None
+    ) -> None:
+        """advice: for the log, when it ends. finishes: at the end it has something to do, also where it is away.
+
+        progress: as in `kill_when_stalled`.
+        """
         self.module = module
         self.name = module.rpartition(".")[2]  # for people
         self.arguments = arguments
         self.advice = advice
         self.finishes = finishes
+        self.progress = progress
+        self._killed = ""  # why, where we did
         self.process: subprocess.Popen[bytes] | None = None
         self._logged: tuple[int, float] | None = None  # exit code and pause that were logged last
 
@@ -56,17 +65,25 @@ class ChildProcess:
         self.process = process = self._spawn()
         began = time.monotonic()
         try:
-            await ended(process)
+            await self._until_it_ends(process)
         except asyncio.CancelledError:
             await self._end(process)
             raise
         return time.monotonic() - began, process.wait()
 
+    async def _until_it_ends(self, process: subprocess.Popen[bytes]) -> None:
+        watch = asyncio.ensure_future(kill_when_stalled(process, self.progress))
+        try:
+            await ended(process)
+        finally:
+            self._killed = watch.result() if watch.done() else ""
+            watch.cancel()
+
     def _log_end(self, code: int, pause: float) -> None:
         """Not where it ends again and again with the same code, once the pause is at its longest."""
         if (code, pause) != self._logged or pause < LAST_PAUSE_S:
             when = f"in {pause:g} s" if pause else "at once"
-            log.warning("%s ended with %s (%s); restarting it %s", self.name, code, self.advice, when)
+            log.warning("%s ended with %s (%s); restarting it %s", self.name, code, self._killed or self.advice, when)
         self._logged = code, pause
 
     async def _end(self, process: subprocess.Popen[bytes]) -> None:
@@ -121,8 +138,10 @@ class ChildProcesses:
         self._spawn = spawn
         self._running: dict[str, tuple[ChildProcess, asyncio.Task[Any]]] = {}
 
-    def start(self, module: str, *arguments: str, advice: str, finishes: bool = False) -> None:
-        child = ChildProcess(module, *arguments, advice=advice, finishes=finishes)
+    def start(
+        self, module: str, *arguments: str, advice: str, finishes: bool = False, progress: Path | None = None
+    ) -> None:
+        child = ChildProcess(module, *arguments, advice=advice, finishes=finishes, progress=progress)
         self._running[module] = child, self._spawn(child.keep_running())
 
     async def stop(self, module: str) -> None:
