@@ -155,7 +155,7 @@ def test_a_reload_while_the_recorder_is_away_loses_no_decision(cell: Cell) -> No
     cell.config["lanes"]["busy"]["source"]["rate_hz"] = 200  # the lane starts again: its tape is another
     cell.write()
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for("lanes started: busy")
+    daemon.wait_for("lanes restarted: busy")
     cell.wait_for_count("busy", "decisions", 30)
     os.kill(until(lambda: recorder_of(daemon), cell.logs), signal.SIGKILL)
     daemon.wait_for("recorder ended")
