@@ -1,16 +1,17 @@
 """The entry point: exit codes, and the last place where exceptions are caught."""
 
-from __future__ import annotations
-
 import gc
 import os
 import sys
+
+from agent import isolated  # of modules it needs only these
 
 EXIT_RETRY, EXIT_CONFIG = 1, 2  # systemd restarts after 1, a bug or what can heal by itself, and not after 2
 
 
 def main() -> None:
     """Run a command of `reflexd` and exit."""
+    isolated.drop_empty_entry()
     from agent.box import held_signals
 
     held_signals.hold()  # before the imports, which take half a second
@@ -23,6 +24,7 @@ def main() -> None:
     from agent import redact
     from agent.cli import cli
 
+    redact.remember(secret for argument in sys.argv[1:] for secret in redact.url_secrets(argument))
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

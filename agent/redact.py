@@ -24,6 +24,11 @@ CURVE = re.compile(rf"(secret-?key\s*[=:]\s*)[\"']?{Z85}[\"']?", re.I)
 SCHEME = r"\b[a-z][a-z0-9+.-]{0,20}:/{1,2}"  # a path has a single slash left of the two
 # Up to the last @, as a password may have any character: better too much of a path is masked than too little of it.
 USERINFO = re.compile(rf"({SCHEME})[^\s\"'<>]{{0,300}}@", re.I)
+# The same without a scheme, as people write it where no URL is expected; a time of day is no login.
+LOGIN = re.compile(
+    r"(?<![^\s\"'<>=(,\[{/|])(?![0-2]?\d:[0-5]\d(?::[0-5]\d)?(?:\.\d+)?@)[^\s\"'<>:@/]{1,64}"
+    r":(?!/{1,2}\*{3}@)[^\s\"'<>]{1,300}@"
+)
 # Cheap cameras take the password in the path or the query.
 RTSP_PATH = re.compile(r"(\brtsps?:/{1,2}[^\s/\"'<>?]{1,300})[/?][^\s\"'<>,}\]]+", re.I)
 QUERY = re.compile(rf"({SCHEME}[^\s\"'<>?]{{1,1000}}\?)[^\s\"'<>,}}\]]+", re.I)
@@ -33,6 +38,8 @@ NAMED = re.compile(
     r"(?![|>{\[])(\"(?:[^\"\\]|\\.){0,9999}\"|'(?:[^']|''){0,9999}'|[^\s,}\]]+)",
     re.I,
 )
+# A whole value that is an address without a scheme: here the password may have spaces and quotes.
+BARE = re.compile(r"(?:[^:@]*/)?((?!\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?[@\s])[^:/@]+:(?!//|\s).+)@", re.DOTALL)
 BEARER = re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.I)
 
 
@@ -82,6 +89,8 @@ def _without_places(raw: str) -> str:
     raw = PEM.sub(MASK, raw)
     raw = CURVE.sub(rf"\1{MASK}", raw)
     raw = USERINFO.sub(rf"\1{MASK}@", raw)
+    if "@" in raw:
+        raw = LOGIN.sub(f"{MASK}@", raw)
     raw = RTSP_PATH.sub(rf"\1/{MASK}", raw)
     return QUERY.sub(rf"\1{MASK}", raw)
 
@@ -118,7 +127,10 @@ def _without_login(value: str) -> str:
     """A value that is one URL: its password may have spaces and quotes, too."""
     scheme, mark, rest = value.partition("://")
     _, at, after = rest.rpartition("@")
-    return f"{scheme}://{MASK}@{after}" if mark and at else value
+    if mark and at:
+        return f"{scheme}://{MASK}@{after}"
+    bare = BARE.match(value)
+    return f"{MASK}@{value[bare.end() :]}" if bare else value
 
 
 def _is_secret(name: str, value: str) -> bool:
@@ -132,7 +144,7 @@ def secrets(value: Any, name: str = "") -> Iterator[str]:
     """Every secret in plain YAML values, so that it can be masked in the log, too."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _url_secrets(str(key))  # a colon was forgotten
+            yield from url_secrets(str(key))  # a colon was forgotten
             yield from secrets(item, name if SECRET_NAME.search(name) else str(key))
     elif isinstance(value, list):
         for item in value:
@@ -140,16 +152,18 @@ def secrets(value: Any, name: str = "") -> Iterator[str]:
     elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
         if _is_secret(name, str(value)):
             yield str(value)
-        if isinstance(value, str) and "://" in value:  # also a URL of 40 characters, which looks like a key
-            yield from _url_secrets(value)
+        if isinstance(value, str):  # also a URL of 40 characters, which looks like a key
+            yield from url_secrets(value)
 
 
-def _url_secrets(url: str) -> Iterator[str]:
+def url_secrets(url: str) -> Iterator[str]:
     """The password, which a decoder may have cut at any @, and each value of the query whose name says so."""
-    userinfo, at, _ = url.partition("://")[2].rpartition("@")
-    if at and ":" in userinfo:
-        password = userinfo.partition(":")[2]
-        yield from {userinfo, password, unquote(password)}
+    bare = BARE.match(url)
+    logins = {url.partition("://")[2].rpartition("@")[0], bare[1] if bare else ""}
+    for userinfo in logins:
+        _, colon, password = userinfo.partition(":")
+        if colon:
+            yield from {userinfo, password, unquote(password)}
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -164,14 +178,16 @@ def raw_secrets(raw: str) -> Iterator[str]:
     """Of a configuration that is no YAML: the text after a secret's name, and passwords in URLs."""
     for match in NAMED.finditer(raw):
         yield match[2].strip("\"'")
-    for url in re.findall(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>]+", raw, re.I):
-        yield from _url_secrets(url)
+    for url in [*re.findall(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>]+", raw, re.I), *LOGIN.findall(raw)]:
+        yield from url_secrets(url)
 
 
 def key_secrets(paths: list[Path]) -> Iterator[str]:
     """The secret keys in key files: no other file of ours has them, but a log might."""
     for path in paths:
         try:
+            if not path.is_file():  # the open of a pipe would wait for its writer
+                continue
             content = path.read_text(errors="replace")[:65_536]
         except OSError:
             continue

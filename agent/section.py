@@ -85,8 +85,9 @@ def explain(
         new = new_name(prefix + place) if mistake["type"] == "extra_forbidden" else None
         renamed = f"'{_dotted(prefix + place)}': renamed to '{new}'"
         mistake["input"] = _value_at(document.data, prefix + place)
+        shown = _without_part(place, _value_at(document.data, (prefix + place)[:-1]))
         line = document.at(prefix + (place or _named_key(mistake["msg"], model)))
-        sentences.append(f"{line}: {renamed if new else _sentence(place, mistake, model, prefix)}")
+        sentences.append(f"{line}: {renamed if new else _sentence(shown, mistake, model, prefix)}")
     return sentences
 
 
@@ -97,6 +98,12 @@ def _value_at(data: Any, place: Place) -> Any:
         except (LookupError, TypeError):
             return ...
     return data
+
+
+def _without_part(place: Place, parent: Any) -> Place:
+    """Without a key that is a part of a password: in `{url: rtsp://u:a,b,c@h}` the keys are `url`, `b` and `c@h`."""
+    parts = place and isinstance(parent, dict) and any("@" in str(key) for key in parent)
+    return (*place[:-1], "...") if parts and parent.get(str(place[-1]), ...) is None else place
 
 
 def _dotted(place: Place) -> str:

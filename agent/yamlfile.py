@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from agent.box import files
 
 MAX_BYTES = 200_000  # for which the slow parser needs two seconds
 MAX_NODES = 20_000  # an alias counts each time it is used: this stops a "billion laughs" file
@@ -17,6 +20,10 @@ MAX_UNCLOSED = 500  # the parser takes minutes for 60,000 before it gives up
 
 # What the parser raises, besides its own error, for hostile text.
 PARSER_BUGS = (ValueError, TypeError, RecursionError, LookupError, AttributeError, NotImplementedError, AssertionError)
+
+REFERENCE_ADVICE = (
+    "for a secret kept elsewhere write '${NAME}' and set NAME in EnvironmentFile= or LoadCredential= of the service"
+)
 
 Place = tuple[str | int, ...]
 
@@ -42,8 +49,11 @@ class Document(NamedTuple):
 def read(path: Path) -> Document:
     """Only plain dicts, lists, strings, numbers and booleans. Raises YamlError."""
     try:
-        with open(path, "rb") as file:
+        with files.open_regular(path, sys.maxsize) as file:
             raw = file.read(MAX_BYTES + 1)
+    except files.BadFile as error:
+        cause = error.__cause__
+        raise YamlError(f"{path}: {cause.strerror if isinstance(cause, OSError) else error}") from cause
     except OSError as error:
         raise YamlError(f"{path}: {error.strerror}") from error
     return parse(raw, path)
@@ -64,7 +74,7 @@ def parse(raw: bytes, path: Path) -> Document:
     except UnicodeDecodeError as error:
         raise YamlError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except YAMLError as error:
-        raise YamlError(f"{path}:{_line_of(error)}: not valid YAML: {_problem(error)}") from None
+        raise YamlError(f"{path}:{_line_of(error)}: not valid YAML: {_problem(error, raw)}") from None
     except PARSER_BUGS as error:
         raise YamlError(f"{path}: not valid YAML: {type(error).__name__} in the parser") from None
     converter = _Converter(path)
@@ -98,8 +108,9 @@ class _Converter:
             raise YamlError(
                 f"{self.path}:{line}: more than {MAX_NODES} values or {MAX_DEPTH} levels: not a configuration"
             )
-        if getattr(getattr(node, "tag", None), "value", None):
-            raise self._not_plain(line)
+        tag = getattr(getattr(node, "tag", None), "value", None)
+        if tag:
+            raise self._not_plain(line, str(tag))
         if isinstance(node, dict):
             keys = [self._key(k, _row(node, k, line)) for k in node]
             if len(set(keys)) < len(keys):
@@ -124,8 +135,10 @@ class _Converter:
             return None
         raise self._not_plain(line)
 
-    def _not_plain(self, line: int) -> YamlError:
-        return YamlError(f"{self.path}:{line}: dates, tags and objects are not allowed here: put the value in quotes")
+    def _not_plain(self, line: int, tag: str = "") -> YamlError:
+        """In quotes, a text such as `!secret camera` would be the password."""
+        advice = REFERENCE_ADVICE if tag.startswith("!") else "put the value in quotes"
+        return YamlError(f"{self.path}:{line}: dates, tags and objects are not allowed here: {advice}")
 
 
 def _row(node: Any, key: Any, line: int) -> int:
@@ -141,14 +154,20 @@ def _line_of(error: Exception) -> int:
     return int(mark.line) + 1 if mark is not None else 1
 
 
-def _problem(error: Exception) -> str:
+def _problem(error: Exception, raw: bytes) -> str:
     """The parser's words up to the first that it quotes from the file, as that may be a password."""
     text = " ".join(str(getattr(error, "problem", None) or error).split("\n")[0].split())
     twice = re.match(r"found duplicate key \"([\w.-]{1,64})\"", text)
     if twice:
-        return f"key '{twice[1]}' appears twice"
+        return f"key '{twice[1]}' appears twice" if _begins_line(twice[1], error, raw) else "a key appears twice"
     harmless = re.match(r"""(?:[^"']|'\W'|'\\.'|'<[a-z ]+>')*""", text)
     return harmless[0].strip() if harmless else ""
+
+
+def _begins_line(key: str, error: Exception, raw: bytes) -> bool:
+    """Between commas it may be the middle of a password, as in `{url: rtsp://u:a,b,c,b,d@h}`."""
+    line = raw.decode("utf-8").splitlines()[_line_of(error) - 1 :][:1]
+    return bool(line and re.match(rf"""[\s-]*["']?{re.escape(key)}["']?\s*:(\s|$)""", line[0]))
 
 
 def unknown(

@@ -72,6 +72,39 @@ def test_kind_code_beside_the_user_does_not_run(tmp_path: Path, downloads: Path,
         assert (downloads / "made/manifest.yaml").is_file(), ended.stderr
 
 
+@pytest.mark.parametrize("pythonpath", [":/x", "/x:", "/x::/y", ":"])
+@pytest.mark.parametrize("start", ["reflexd", "python -m agent", "a child process"])
+@pytest.mark.slow
+def test_kind_an_empty_entry_of_pythonpath_is_not_the_current_folder(
+    tmp_path: Path, downloads: Path, monkeypatch: pytest.MonkeyPatch, start: str, pythonpath: str
+) -> None:
+    """Nor in a process that this one starts."""
+    if start == "reflexd" and not REFLEXD.exists():
+        pytest.skip("reflexd is not installed here")
+    if start != "a child process":
+        for name in ("agent", "runpy", "pkgutil"):  # imported before any line of this program
+            (downloads / f"{name}.py").unlink()
+    (model,) = downloads.glob("*.tflite")
+    monkeypatch.setenv("PYTHONPATH", pythonpath.replace("/x", str(ROOT)))
+    command = [*STARTS[start], "model", "init", model.name, "--into", "made"]
+    ended = subprocess.run(command, cwd=downloads, capture_output=True, text=True, timeout=120)
+    assert not (tmp_path / MARK).exists(), (tmp_path / MARK).read_text()
+    assert (downloads / "made/manifest.yaml").is_file(), ended.stderr
+
+
+def test_a_named_folder_of_pythonpath_stays(tmp_path: Path, downloads: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is the current one: its user named it."""
+    (downloads / "belt.py").write_text("import sys\nprint(sys.path.count(sys.argv[1]))\n")
+    for name in NAMES:
+        (downloads / f"{name}.py").unlink()
+    for pythonpath, count in ((f":{downloads}", "1"), (f"{downloads}", "1"), (f":{tmp_path}:{downloads}:", "1")):
+        monkeypatch.setenv("PYTHONPATH", pythonpath)
+        ended = subprocess.run(
+            python("belt", str(downloads)), cwd=downloads, capture_output=True, text=True, timeout=120
+        )
+        assert ended.stdout.strip() == count, ended.stderr
+
+
 OURS = """\
 from drivers.actuator.log import Driver, Options
 import sys

@@ -6,9 +6,11 @@ import json
 import shutil
 import signal
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from mcap.writer import Writer
 
 from agent.recorder.recording import RecordingContents, RecordingError, read
 from agent.replay.compare import replay
@@ -143,13 +145,36 @@ def test_a_model_that_has_changed_since_is_reported(cell: Cell) -> None:
         replay(contents._replace(header={**contents.header, "models": json.dumps({"arm-deviation": "0" * 64})}))
 
 
-@pytest.mark.parametrize("raw", [b"", b"nonsense" * 100, b"\x89MCAP0\r\n" + b"\xff" * 500])
-def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, raw: bytes) -> None:
+def foreign(metadata: dict[str, str]) -> bytes:
+    """A valid MCAP file of another program."""
+    file = BytesIO()
+    writer = Writer(file)
+    writer.start("ros2", "other")
+    schema = writer.register_schema("x", "jsonschema", b"{}")
+    channel = writer.register_channel("/x", "json", schema, metadata)
+    writer.add_message(channel, 1, b"{}", 1)
+    writer.finish()
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "raw, reason",
+    [
+        (b"", "the file is empty"),
+        (b"nonsense" * 100, "it does not begin as an MCAP file does"),
+        (b"\x89MCAP0\r\n", "it ends too early"),
+        (b"\x89MCAP0\r\n" + b"\xff" * 500, ""),
+        (foreign({}), "an MCAP file of another program"),
+        (foreign({"channels": "x"}), "an MCAP file of another program"),
+        (foreign({"channels": "[]"}), "an MCAP file of another program"),
+    ],
+)
+def test_kind_a_file_that_is_no_recording_is_refused_with_its_reason(tmp_path: Path, raw: bytes, reason: str) -> None:
     path = tmp_path / "x.mcap"
     path.write_bytes(raw)
     code, text = replayed(path)
     assert code == 2
-    assert "not a recording of reflexd" in text
+    assert text.startswith(f"{path}: not a recording of reflexd: {reason}") and text[-1] not in " :'"
     assert replayed(tmp_path / "none.mcap") == (2, f"{tmp_path / 'none.mcap'}: No such file or directory")
 
 

@@ -58,6 +58,21 @@ MISTAKES: dict[str, Callable[[str], str]] = {
     "a mapping": lambda p: rtsp({url_of(p): {"password": p}}),
     "another scheme": lambda p: rtsp(f"http://admin:{p}@{HOST}"),
     "no scheme": lambda p: rtsp(f"admin:{p}@{HOST}"),
+    "a file, no scheme": lambda p: source(driver="camera.file", path=f"admin:{p}@{HOST}"),
+    "a folder, no scheme": lambda p: source(driver="camera.replay", folder=f"//admin:{p}@{HOST}"),
+    "a serial line, no scheme": lambda p: source(
+        driver="sensor.serial", url=f"admin:{p}@192.0.2.7:4001", rate_hz=1, channels=["a"]
+    ),
+    "a device, no scheme": lambda p: source(driver="camera.v4l2", device=f"admin:{p}@{HOST}"),
+    "a model, no scheme": lambda p: json.dumps(
+        {"lanes": {"a": {"source": {"driver": "camera.sim"}, "model": f"admin:{p}@{HOST}"}}}
+    ),
+    "run_dir, no scheme": lambda p: json.dumps({"run_dir": f"//admin:{p}@{HOST}", "lanes": 1}),
+    "key file, no scheme": lambda p: json.dumps({"keys": {"own": f"u:{p}@h/key"}}),
+    "no colon, no scheme": lambda p: source(**{"driver": "camera.rtsp", f"url admin:{p}@{HOST}": None}),
+    "without quotes, no scheme": lambda p: f"lanes:\n  a:\n    source:\n      path: admin:{p}@{HOST}\n      u: 1\n",
+    "a lane without quotes, in braces": lambda p: f"lanes: {{a: {url_of(p)}}}\n",
+    "twice between commas": lambda p: f"lanes: {{a: {{source: {{url: rtsp://u:x,{p},b,{p},c@h}}}}}}\n",
     "no host": lambda p: rtsp(f"rtsp://admin:{p}@"),
     "a bad port": lambda p: rtsp(f"rtsp://admin:{p}@192.0.2.7:99999/live"),
     "a login twice": lambda p: rtsp(url_of(p), user="admin", password=p),
@@ -152,9 +167,13 @@ def test_where_the_host_is(url: str, host: str, login: str) -> None:
 @example('Zq"YvßXw')
 @pytest.mark.slow
 def test_the_log_and_the_recorded_configuration_have_no_password(password: str) -> None:
-    for text in (rtsp(url_of(password)), rtsp("rtsp://192.0.2.7/live", user="admin", password=password)):
+    bare = f"admin:{password}@{HOST}"
+    for text in (
+        *(rtsp(url) for url in (url_of(password), bare, f"//{bare}")),
+        rtsp("rtsp://192.0.2.7/live", user="admin", password=password),
+    ):
         redact.remember(redact.secrets(json.loads(text)))
-        for form in (password, repr(password), quoted(password), quote(password), url_of(password)):
+        for form in (password, repr(password), quoted(password), quote(password), url_of(password), bare, f"/a/{bare}"):
             record = logging.LogRecord("x", logging.ERROR, "x", 1, "yard: %s: failed", (form,), None)
             assert not leaked(redact.MaskedFormatter().format(record))
 

@@ -1,5 +1,6 @@
 """YAML as configuration: plain values with their lines, and one clear line for everything else."""
 
+import os
 import random
 from pathlib import Path
 
@@ -79,6 +80,10 @@ def test_a_byte_order_mark_is_accepted():
         ("a: 1\n\tb: 2\n", 2, "'\\t' that cannot start any token"),
         ("a: 1\nb:\n  c: 1\n  c: 2\n", 4, "key 'c' appears twice"),
         ("a: 1\na: 2\n", 2, "key 'a' appears twice"),
+        ("{a: rtsp://u:x,Zebra,b,Zebra,c@h}\n", 1, "not valid YAML: a key appears twice"),
+        ("{a: rtsp://u:x,Zebra: y,b,Zebra: y,c@h}\n", 1, "not valid YAML: a key appears twice"),
+        ('"a": 1\n"b": 1\n"a": 2\n', 3, "key 'a' appears twice"),
+        ("- a: 1\n- b: 1\n  b: 2\n", 3, "key 'b' appears twice"),
         ("a:\n  1: x\n  '1': y\n", 1, "twice"),
         ("a:\n  ~: x\n", 2, "a key must be a plain word"),
         ("a: *nowhere\n", 1, "undefined alias"),
@@ -131,14 +136,17 @@ def test_bytes_that_are_not_a_configuration_are_refused(raw, expected):
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
-    for path, expected in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "Is a directory")):
+    for path, expected in ((tmp_path / "none.yaml", "No such file"), (tmp_path, "is no regular file but a folder")):
         with pytest.raises(YamlError, match=expected):
             yamlfile.read(path)
 
 
-def test_a_file_is_not_read_beyond_the_limit():
+def test_a_file_is_not_read_beyond_the_limit(tmp_path):
+    path = tmp_path / "large.yaml"
+    path.touch()
+    os.truncate(path, 1 << 40)
     with pytest.raises(YamlError, match="larger than"):
-        yamlfile.read(Path("/dev/zero"))
+        yamlfile.read(path)
 
 
 def test_nothing_in_a_file_is_ever_executed(tmp_path):

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOPS = ("agent", "drivers", "models")
 # From low to high: a room imports only rooms before it.
 ROOMS = (
-    *("errors", "data", "isolated", "redact", "drivers", "yamlfile", "section", "options", "box"),
+    *("errors", "data", "isolated", "redact", "drivers", "box", "yamlfile", "section", "options"),
     *("backends", "decoders", "packages", "prepare", "vision", "gates"),
     *("keys", "ledger", "ledger_text", "commands", "rules", "tapes", "perception", "arrival", "lane", "offline"),
     *(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from pathlib import Path, PurePosixPath
@@ -18,8 +17,9 @@ class BadFile(Exception):
 def open_regular(path: Path, limit: int) -> BinaryIO:
     """limit: bytes, of a file that may be larger than memory. Raises BadFile."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # before open, which may do something to a device
-            raise BadFile("is no regular file")
+        unfit = _unfit(os.stat(path).st_mode)  # before open, which may do something to a device
+        if unfit:
+            raise BadFile(unfit)
         # Not blocking: it may have been replaced by a FIFO just now.
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -27,7 +27,7 @@ def open_regular(path: Path, limit: int) -> BinaryIO:
     except ValueError as error:  # a zero byte, a lone surrogate
         raise BadFile(f"cannot be read: {error}") from error
     status = os.fstat(number)
-    reason = "" if stat.S_ISREG(status.st_mode) else "is no regular file"
+    reason = _unfit(status.st_mode)
     if status.st_size > limit:
         reason = f"has {status.st_size:,} bytes; at most {limit:,} are read"
     if reason:
@@ -36,8 +36,16 @@ def open_regular(path: Path, limit: int) -> BinaryIO:
     return open(number, "rb")
 
 
+def _unfit(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "is no regular file but a folder"
+    return "" if stat.S_ISREG(mode) else "is no regular file"
+
+
 def digest(path: Path, limit: int) -> str:
     """sha256 in hexadecimal digits. Raises BadFile."""
+    import hashlib  # slow to import, and `reflexd status` reads files, too
+
     sha256, left = hashlib.sha256(), limit
     with open_regular(path, limit) as file:
         try:

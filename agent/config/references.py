@@ -54,9 +54,16 @@ class References:
                 self.mistakes.append(f"{self.document.at(place)}: {error.args[0]}")
                 return match[0]
             self.values.add(value)
-            return quote(value, "") if "://" in text[: match.start()] else value
+            before, after = text[: match.start()], text[match.end() :]
+            if before.endswith("://") and after.startswith("@"):  # user and password
+                return ":".join(quote(part, "") for part in value.split(":", 1))
+            return quote(value, "") if "://" in before else value
 
         return REFERENCE.sub(replaced, text)
+
+
+def has_reference(text: str) -> bool:
+    return any(not match[1] for match in REFERENCE.finditer(text))
 
 
 def _value(name: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from agent import redact
 from agent.config.device_checks import Usage, bad_channels, bad_rate, usages
 from agent.config.models import Config
+from agent.config.references import has_reference
 from agent.errors import PackageError
 from agent.packages import package
 from agent.yamlfile import Document, Place
@@ -112,7 +113,7 @@ def warnings(config: Config, document: Document) -> Iterator[str]:
         readable = os.stat(document.path).st_mode & 0o004
     except OSError:
         return
-    if readable and any(redact.secrets(document.data)):
+    if readable and not all(map(has_reference, redact.secrets(document.data))):
         yield (
             f"{document.path}: warning: every user of this box can read the password in it: chmod 640, or write"
             " '${NAME}' and set NAME in EnvironmentFile= or LoadCredential= of the service"

@@ -40,6 +40,8 @@ def configuration(path: Path) -> tuple[str | None, str]:
     if data is not None:
         return f"# {path}, without comments and secrets\n{_yaml(redact.tree(data))}", ""
     try:
+        if path.exists() and not path.is_file():
+            return None, f"{path}: is no regular file"
         raw = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         return None, f"{path}: {error.strerror}"
@@ -99,6 +101,8 @@ def versions() -> str:
 
 def read(path: str) -> str | None:
     try:
+        if not os.path.isfile(path):  # the open of a pipe would wait for its writer
+            return None
         return Path(path).read_text(encoding="utf-8", errors="replace").strip("\0\n") + "\n"
     except OSError:
         return None

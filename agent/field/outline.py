@@ -84,6 +84,8 @@ def _text(section: dict[str, Any], key: str) -> str:
 def _guess_run_dir(path: Path) -> str:
     """The run_dir of a file that is not valid YAML."""
     try:
+        if not path.is_file():  # the open of a pipe would wait for its writer
+            return ""
         match = re.search(r"^run_dir:\s*[\"']?([^\"'#\n]+)", path.read_text(errors="replace"), re.MULTILINE)
     except OSError:
         return ""

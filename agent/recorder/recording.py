@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from mcap.exceptions import McapError
+from mcap.exceptions import EndOfFile, InvalidMagic, McapError
 from mcap.records import Channel, Chunk, McapRecord, Message, Metadata
 from mcap.stream_reader import StreamReader, breakup_chunk
 from mcap.writer import CompressionType, Writer
@@ -38,6 +38,8 @@ READ_ERRORS = (
 # A few kB may expand to gigabytes: a chunk of ours has CHUNK bytes or one message, and text shrinks to a twentieth.
 MAX_RECORD = 1 << 25
 MAX_CONTENT, MAX_RATIO = 1 << 24, 50
+
+FOREIGN = "an MCAP file of another program"
 
 VERSION = version("reflexd")
 SCHEMA = {
@@ -164,11 +166,23 @@ def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
                 lost_decisions += int(record.metadata.get("decisions", 0))
     except READ_ERRORS as error:
         if not header:
-            raise RecordingError(f"{path}: not a recording of reflexd: {error}") from error
+            raise RecordingError(f"{path}: not a recording of reflexd: {_reason(error, file)}") from error
         damaged = True
     if not header:
-        raise RecordingError(f"{path}: not a recording of reflexd")
+        raise RecordingError(f"{path}: not a recording of reflexd: {FOREIGN}")
     return RecordingContents(header, messages, lost, damaged, lost_decisions)
+
+
+def _reason(error: Exception, file: IO[bytes]) -> str:
+    """In words, also where the exception has none."""
+    if not file.seek(0, os.SEEK_END):
+        return "the file is empty"
+    if isinstance(error, InvalidMagic):
+        return "it does not begin as an MCAP file does"
+    if isinstance(error, (EndOfFile, EOFError)):
+        return "it ends too early"
+    known = isinstance(error, (McapError, ZstdError)) or type(error) is ValueError
+    return str(error) if known and str(error) else FOREIGN
 
 
 def records(file: IO[bytes]) -> Iterator[McapRecord]:

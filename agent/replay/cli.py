@@ -48,6 +48,8 @@ def _read_sealed(path: Path, key: Path | None) -> RecordingContents:
 
     if not key:
         raise RecordingError(f"{path}: sealed: name the secret key file with --key")
+    if path.exists() and not path.is_file():
+        raise RecordingError(f"{path}: not a file")  # the open of a pipe would wait for its writer
     try:
         return read(path, BytesIO(seal.decrypt(path.read_bytes(), keys.read_secret(key)[1])))
     except seal.SealError as error:
