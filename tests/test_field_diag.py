@@ -197,7 +197,7 @@ def test_kind_recordings_are_packed_only_when_asked_for_and_it_says_what_they_sh
     text = reflexd("diag", "-c", str(path), "-o", str(tmp_path / "ticket.tar.gz"), "--recording").stdout
     files = unpacked(tmp_path / "ticket.tar.gz")
     assert [name for name in files if name.endswith(".mcap")] == [f"recordings/{names[-1]}"]
-    assert f"packed recordings/{names[-1]}: 1 samples of lane yard, with the pictures of lane yard" in text
+    assert f"packed recordings/{names[-1]}: 1 sample of lane yard, with the pictures of lane yard" in text
     assert files["recordings.txt"].decode().splitlines()[0].endswith("box-00000003_19700101T000000.000.mcap")
 
 
