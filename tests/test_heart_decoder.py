@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +149,16 @@ def test_a_damaged_window_file_is_refused(tmp_path: Path, text: str, message: st
         signal.Engine(HEART / "window.yaml", 1, "cuda")
 
 
+def _text(path: Path) -> str:
+    """Without the sum of golden.npz, whose bytes depend on the versions of Python and numpy."""
+    return re.sub(r"golden\.npz: .*", "golden.npz", path.read_text())
+
+
 def test_the_recipe_makes_the_bundled_packages(tmp_path: Path) -> None:
     make(tmp_path / "heart")
     for name in ("heart", "heart-strap"):
         for file in ("manifest.yaml", "window.yaml"):
-            assert (tmp_path / name / file).read_bytes() == (BUNDLED / name / file).read_bytes()
+            assert _text(tmp_path / name / file) == _text(BUNDLED / name / file)
     assert np.array_equal(np.load(STRAP / "golden.npz")["input_0"], strap_windows())
     assert package.labels(HEART)[0] == "heart-rate" and "no-contact" in package.labels(STRAP)
 

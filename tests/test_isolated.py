@@ -35,6 +35,7 @@ NAMES = (
     "agent",
     "drivers",
 )
+EARLY = ("agent", "runpy", "pkgutil")  # `python -m agent` imports them before any line of this program
 REFLEXD = Path(sys.executable).with_name("reflexd")
 
 
@@ -82,7 +83,7 @@ def test_kind_an_empty_entry_of_pythonpath_is_not_the_current_folder(
     if start == "reflexd" and not REFLEXD.exists():
         pytest.skip("reflexd is not installed here")
     if start != "a child process":
-        for name in ("agent", "runpy", "pkgutil"):  # imported before any line of this program
+        for name in EARLY:
             (downloads / f"{name}.py").unlink()
     (model,) = downloads.glob("*.tflite")
     monkeypatch.setenv("PYTHONPATH", pythonpath.replace("/x", str(ROOT)))
@@ -137,7 +138,8 @@ def test_a_driver_in_pythonpath_is_found_however_a_program_starts(
 ) -> None:
     if start == "reflexd" and not REFLEXD.exists():
         pytest.skip("reflexd is not installed here")
-    (downloads / "agent.py").unlink()  # `python -m agent` would run this one: no program can prevent that
+    for name in EARLY if start == "python -m agent" else ("agent",):
+        (downloads / f"{name}.py").unlink()
     with Cell(tmp_path, {"arm": arm()}) as cell:
         cell.config["actuators"] = {"robot": robot({"driver": "ours.belt", "path": str(cell.record)})}
         command = [*STARTS[start], "check", "-c", str(cell.write())]
