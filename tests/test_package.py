@@ -296,8 +296,12 @@ OUTPUTS = {
     "heart": [(1, 2000, 1)],
     "heart_strap": [(1, 10, 3)],
     "climb": [(1, 30, 51)],
+    "yolo": [(1, 7, 21)],
 }
-OPTIONS = {"blobs": {"kinds": {"a": {"area": [0, 0.1]}, "b": {"area": [0.1, 0.5]}, "c": {"area": [0.5, 1]}}}}
+OPTIONS = {
+    "yolo": {"layout": "v8"},
+    "blobs": {"kinds": {"a": {"area": [0, 0.1]}, "b": {"area": [0.1, 0.5]}, "c": {"area": [0.5, 1]}}},
+}
 floats = st.floats(width=32) | st.sampled_from([0.0, 0.5, 1.0, 2.0, -1.0, 1e38])
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -66,6 +67,7 @@ class Engine(ABC):
 
     inputs: list[Tensor]
     outputs: list[Tensor]
+    metadata: Mapping[str, str] = MappingProxyType({})  # texts that the model file has about itself, by name
     has_memory: ClassVar[bool] = False  # its outputs depend on the inputs before, too
 
     @abstractmethod

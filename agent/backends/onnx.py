@@ -49,6 +49,7 @@ class Engine(base.Engine):
         self.inputs = [_input(self.session.get_inputs(), spec.shape)]
         outputs = self.session.get_outputs()
         self.outputs = [_tensor(outputs[index]) for index in base.choose([[o.name] for o in outputs], spec.outputs)]
+        self.metadata = self.session.get_modelmeta().custom_metadata_map
         self.binding = self.session.io_binding()
         self.arrays = [np.zeros(tensor.shape, tensor.dtype) for tensor in self.inputs]
         self._bind_inputs()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
+from agent.backends.base import Tensor
 from agent.data import Array, Box
 from agent.section import Section
 
@@ -48,6 +49,10 @@ class Decoder(ABC):
     keypoints: Array | None = None
     # Which axis of each output may have another size in each inference, where the model does not fix it: of detections
     varying_axis: ClassVar[int | None] = None
+    # It gets the outputs as the model stores them, in place of real values: where most of many values do not matter.
+    reads_stored: ClassVar[bool] = False
+    # How the model stores its outputs; empty where they are real values.
+    tensors: Sequence[Tensor] = ()
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         """shapes: of the outputs. Raises DecoderError when they do not fit this decoder."""

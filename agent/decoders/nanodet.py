@@ -15,6 +15,7 @@ from pydantic import Field
 from agent.data import Array, Box
 from agent.decoders import base
 from agent.decoders.base import DecoderError, DecoderOptions, Finding
+from agent.decoders.boxes import suppress
 
 SIDES = 4  # left, top, right, bottom
 
@@ -73,7 +74,7 @@ class Decoder(base.Decoder):
         finite = np.isfinite(boxes).all(axis=1)
         at, boxes = at[finite], boxes[finite]
         kinds = scores[at].argmax(axis=1)
-        kept = _suppress(boxes, kinds, self.options.overlap, self.options.top)
+        kept = suppress(boxes, kinds, self.options.overlap, self.options.top)
         return [
             Finding(self.labels[kinds[n]], base.probability(float(best[at[n]])), Box(*boxes[n].tolist())) for n in kept
         ]
@@ -104,18 +105,3 @@ def _boxes(centres: Array, sides: Array) -> Array:
     """Boxes left, top, right, bottom [k, 4] within the picture, of middles [k, 2] and distances [k, 4]."""
     boxes: Array = np.concatenate([centres - sides[:, :2], centres + sides[:, 2:]], axis=1).clip(0.0, 1.0)
     return boxes
-
-
-def _suppress(boxes: Array, kinds: Array, overlap: float, top: int) -> list[int]:
-    """Non-maximum suppression per label: at most `top` indices of boxes [k, 4], which are sorted best first."""
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept: list[int] = []
-    left: Array = np.arange(len(boxes))
-    while len(left) and len(kept) < top:
-        best, left = int(left[0]), left[1:]
-        kept.append(best)
-        common = np.minimum(boxes[best, 2:], boxes[left, 2:]) - np.maximum(boxes[best, :2], boxes[left, :2])
-        shared = common.clip(0.0).prod(axis=1)
-        union = areas[best] + areas[left] - shared
-        left = left[(shared <= overlap * union) | (kinds[left] != kinds[best])]
-    return kept

@@ -147,7 +147,7 @@ def _detection_order(engine: Engine, parts: tuple[int, list[int], int]) -> list[
 def _by_values(engine: Engine, rows: Sequence[int]) -> int | None:
     """The one of two outputs whose values are whole numbers, where those of the other are not, and are shares."""
     whole, shares = dict.fromkeys(rows, True), dict.fromkeys(rows, True)
-    for values in _random_inputs(engine.inputs[0]):
+    for values in random_inputs(engine.inputs[0]):
         engine.input(0)[...] = values
         engine.invoke()
         for row in rows:
@@ -168,7 +168,7 @@ def _by_names(outputs: Sequence[Tensor], rows: Sequence[int]) -> int | None:
     return classes[0] if len(classes) == len(scores) == 1 else None
 
 
-def _random_inputs(tensor: Tensor) -> Iterator[Array]:
+def random_inputs(tensor: Tensor) -> Iterator[Array]:
     random, kind = np.random.default_rng(0), np.dtype(tensor.dtype)
     limits = np.iinfo(kind) if kind.itemsize == 1 else None
     for _ in range(TRIALS):
@@ -196,4 +196,9 @@ def labels_of(decoder: str, outputs: Sequence[Tensor], labels: list[str]) -> lis
         count = prod(shape)
     else:
         count = shape[-1] if decoder in ("nanodet", "grid") and shape else len(labels)
-    return labels if len(labels) == count else [f"class-{number}" for number in range(min(count, MAX_LABELS))]
+    return labels if len(labels) == count else numbered(count)
+
+
+def numbered(count: int) -> list[str]:
+    """class-0, class-1 ..."""
+    return [f"class-{number}" for number in range(min(count, MAX_LABELS))]

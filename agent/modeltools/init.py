@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import resource
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,13 +21,12 @@ from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError
 from agent.errors import PackageError
 from agent.isolated import python
-from agent.modeltools import guess
+from agent.modeltools import guess, labels, yolo
 from agent.modeltools.trial import trial
 from agent.packages import checksums, package
 from agent.packages.manifest import Manifest
 
 SUFFIXES = {".tflite": "litert", ".onnx": "onnx"}
-MAX_LABEL_BYTES = 1_000_000
 TIMEOUT_S, MAX_MEMORY = 120, 8 << 30  # of the child process; bytes of address space
 # Of a model with AudioSet's classes (YAMNet), those that mean somebody needs help
 ALARMS = {
@@ -142,11 +139,16 @@ def make_manifest(file: Path, request: Request) -> Made:
         engine = backends.load(backend, file, spec=TensorSpec(request.shape, request.outputs))
         reads_line, reads = guess.input_section(engine.inputs[0], request.picture)
         package.warm(file, engine)
-        decoder, order = guess.decoder_of(engine, request.decoder)
+        given = labels.of_user(Path(request.labels)) if request.labels else labels.inside(file, engine.metadata)
+        detector = yolo.recognise(engine, len(given)) if request.decoder in ("", "yolo") else None
+        decoder, order = ("yolo", []) if detector else guess.decoder_of(engine, request.decoder)
         outputs = list(request.outputs) or order
     except (EngineError, RuntimeError) as error:
         raise PackageError(f"{file}: {error}") from error
-    labels = _labels(file, request, engine, decoder)
+    names = _labels(request, engine, decoder, given, detector)
+    if detector:
+        reads_line = detector.picture or reads_line.replace("fit: stretch", "fit: letterbox")
+        reads = f"{reads} ({detector.reason}{', the 80 labels of COCO' if names == labels.COCO != given else ''})"
     facts: dict[str, Any] = {"file": file.name, "sha256": checksums.digest(file)}
     facts |= {"files": sums} if sums else {}
     facts |= {"backend": backend, "decoder": decoder}
@@ -154,42 +156,34 @@ def make_manifest(file: Path, request: Request) -> Made:
     facts |= {"outputs": outputs} if outputs else {}
     lines = ["version: 1.0.0", "licence: unknown  # state it before you ship this"]
     lines += [f"{key}: {json.dumps(value)}" for key, value in facts.items()]
-    lines += [reads_line, *_options(request, labels), f"labels: {json.dumps(labels)}"]
+    lines += [reads_line, *_options(request, names, detector), f"labels: {json.dumps(names)}"]
     text = "\n".join([*lines, "budget_ms: 10", 'data: ""', ""])
     trial(package.load(file, _manifest(text, file), file))
     return Made(text, weights, reads, decoder)
 
 
-def _labels(file: Path, request: Request, engine: Engine, decoder: str) -> list[str]:
+def _labels(
+    request: Request, engine: Engine, decoder: str, given: list[str], detector: yolo.Recognised | None
+) -> list[str]:
     """Raises PackageError where those of the user do not fit, or nobody says what many values are."""
-    given = _labels_of_user(Path(request.labels)) if request.labels else _labels_inside(file)
     if not request.decoder:
         guess.check_unnamed(engine, decoder, given)
-    labels = guess.labels_of(decoder, engine.outputs, given)
-    if request.labels and labels != given:
-        raise PackageError(f"--labels: {request.labels} has {len(given)} lines, and the model {len(labels)} labels")
-    return labels
+    if detector and len(given) != detector.labels:
+        names = labels.COCO if detector.labels == len(labels.COCO) else guess.numbered(detector.labels)
+    else:
+        names = given if detector else guess.labels_of(decoder, engine.outputs, given)
+    if request.labels and names != given:
+        raise PackageError(f"--labels: {request.labels} has {len(given)} lines, and the model {len(names)} labels")
+    return names
 
 
-def _labels_of_user(path: Path) -> list[str]:
-    try:
-        with files.open_regular(path, MAX_LABEL_BYTES) as file:
-            return _lines(file.read().decode("utf-8-sig"))
-    except BadFile as error:
-        raise PackageError(f"--labels: {path}: {error}") from error
-    except UnicodeDecodeError as error:
-        raise PackageError(f"--labels: {path}: not UTF-8 text") from error
-
-
-def _lines(text: str) -> list[str]:
-    return re.split(r"\r\n|\r|\n", text.rstrip("\r\n")) if text else []
-
-
-def _options(request: Request, labels: list[str]) -> list[str]:
+def _options(request: Request, names: list[str], detector: yolo.Recognised | None) -> list[str]:
+    if detector:
+        return [f"options: {detector.options}"]
     if request.activation:
         return [f"options: {{activation: {request.activation}}}"]
-    if all(label in labels for group in ALARMS.values() for label in group):
-        return [f"options: {{groups: {json.dumps(ALARMS)}}}  # without this line: all {len(labels)} labels"]
+    if all(label in names for group in ALARMS.values() for label in group):
+        return [f"options: {{groups: {json.dumps(ALARMS)}}}  # without this line: all {len(names)} labels"]
     return []
 
 
@@ -199,18 +193,6 @@ def _manifest(text: str, file: Path) -> Manifest:
         return Manifest.model_validate(document.data)
     except ValidationError as error:
         raise PackageError("; ".join(section.explain(document, error, Manifest))) from error
-
-
-def _labels_inside(file: Path) -> list[str]:
-    """A .tflite with metadata has its label file in a zip at its end."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            entries = [entry for entry in archive.infolist() if entry.filename.endswith(".txt")]
-            small = [entry for entry in entries if entry.file_size < MAX_LABEL_BYTES]
-            text = archive.read(small[0]).decode("utf-8-sig") if small else ""
-            return _lines(text)
-    except (zipfile.BadZipFile, UnicodeDecodeError):
-        return []
 
 
 if __name__ == "__main__":

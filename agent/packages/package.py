@@ -34,7 +34,7 @@ class Package:
         self.manifest = manifest
         self.engine = engine
         self.decoder = decoder
-        self.outputs = Outputs(self.name, engine)
+        self.outputs = Outputs(self.name, engine, decoder.reads_stored)
         self.golden: float | None = None  # worst difference from the golden outputs in units of the tolerance
 
     def infer(self) -> list[Finding]:
@@ -142,7 +142,7 @@ def _decoder(folder: Path, manifest: Manifest, engine: Engine) -> Decoder:
     """Raises PackageError with what the model's outputs are."""
     try:
         shapes = [tensor.shape for tensor in engine.outputs]
-        return decoders.make(manifest.decoder, manifest.labels, manifest.options, shapes)
+        decoder = decoders.make(manifest.decoder, manifest.labels, manifest.options, shapes)
     except ValidationError as error:
         first = error.errors()[0]
         option = ".".join(map(str, first["loc"]))
@@ -150,6 +150,8 @@ def _decoder(folder: Path, manifest: Manifest, engine: Engine) -> Decoder:
     except DecoderError as error:
         outputs = ", ".join(map(str, engine.outputs)) or "none"
         raise PackageError(f"{folder}: {error} (outputs: {outputs})") from error
+    decoder.tensors = engine.outputs
+    return decoder
 
 
 def _varying(output: Tensor, decoder: Decoder) -> Tensor:
