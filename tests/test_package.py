@@ -119,6 +119,38 @@ def test_a_model_file_without_rights(copy):
     assert "Permission denied" in copy.refusal()
 
 
+OURS = """\
+from agent.backends import litert
+from agent.decoders import classify
+class Decoder(classify.Decoder):
+    pass
+class Engine(litert.Engine):
+    pass
+"""
+
+
+def test_a_decoder_and_an_engine_of_ones_own(copy, tmp_path, monkeypatch):
+    """By the dotted path of a module that is in PYTHONPATH, as with drivers."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "our").mkdir()
+    (tmp_path / "our/broken.py").write_text("import nothing_like_this")
+    (tmp_path / "our/odd.py").write_text("Decoder = Engine = 5")
+    (tmp_path / "our/part.py").write_text(OURS)
+    copy.manifest(decoder="our.part", backend="our.part")
+    opened = package.open_package(copy.folder)
+    assert type(opened.engine).__module__ == type(opened.decoder).__module__ == "our.part"
+    copy.manifest(decoder="our.nothing")
+    assert "no decoder 'our.nothing'; there is blobs" in copy.refusal()
+    copy.manifest(decoder="our.odd")
+    assert "no decoder 'our.odd'" in copy.refusal()
+    copy.manifest(decoder="our.broken")
+    assert "decoder 'our.broken' needs the Python package 'nothing_like_this'" in copy.refusal()
+    copy.manifest(decoder="classify", backend="our.broken")
+    assert "backend 'our.broken' needs the Python package 'nothing_like_this'" in copy.refusal()
+    copy.manifest(backend="our.odd")
+    assert "no backend 'our.odd'" in copy.refusal()
+
+
 @pytest.mark.parametrize("backend, message", [("litert", "LiteRT refuses"), ("onnx", "ONNX Runtime refuses")])
 @pytest.mark.parametrize("raw", [b"", b"not a model", bytes(5000), b"\x1c\0\0\0TFL3" + bytes(range(256)) * 8])
 def test_bytes_that_are_no_model(copy, raw, backend, message):

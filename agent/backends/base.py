@@ -120,24 +120,31 @@ def load_parameters(path: Path, kind: type[Kind]) -> Kind:
 
 
 def load(backend: str, path: Path, threads: int = 1, provider: str = "", spec: TensorSpec = AS_IT_IS) -> Engine:
-    """The engine of agent/backends/<backend>.py with this model. Raises EngineError."""
-    try:
-        module = importlib.import_module(f"agent.backends.{backend}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("agent.backends."):
-            raise EngineError(f"no backend '{backend}'") from error
-        command = INSTALL.get(error.name or "", "scripts/setup")
-        needs = f"backend '{backend}' needs the Python package '{error.name}'"
-        raise EngineError(f"{needs}: {command}") from error
-    except (ValueError, TypeError) as error:  # a name that cannot be one of a file
-        raise EngineError(f"no backend '{backend!r}'") from error
-    kind: Any = getattr(module, "Engine", Engine)
-    if inspect.isabstract(kind):
-        raise EngineError(f"no backend '{backend}'")
-    engine: Engine = kind(path, threads, provider, spec)
+    """The engine of agent/backends/<backend>.py, or of a dotted path, with this model. Raises EngineError."""
+    engine = _kind(backend)(path, threads, provider, spec)
     if spec.shape and engine.inputs[0].shape != tuple(spec.shape):
         raise EngineError(f"shape {list(spec.shape)} is not that of the input {engine.inputs[0]}")
     return engine
+
+
+def _kind(backend: str) -> type[Engine]:
+    """Raises EngineError."""
+    module = backend if "." in backend.lstrip(".") else f"agent.backends.{backend}"
+    try:
+        kind: Any = getattr(importlib.import_module(module), "Engine", Engine)
+    except ModuleNotFoundError as error:
+        missing = error.name or module
+        if module.startswith(missing):
+            raise EngineError(f"no backend '{backend}'") from error
+        command = INSTALL.get(missing, "scripts/setup")
+        raise EngineError(f"backend '{backend}' needs the Python package '{missing}': {command}") from error
+    except (ValueError, TypeError) as error:  # a name that cannot be one of a file
+        raise EngineError(f"no backend '{backend!r}'") from error
+    except (ImportError, SyntaxError) as error:
+        raise EngineError(f"backend '{backend}' cannot be loaded: {error}") from error
+    if not isinstance(kind, type) or not issubclass(kind, Engine) or inspect.isabstract(kind):
+        raise EngineError(f"no backend '{backend}'")
+    return kind
 
 
 Size = int | str | None  # of an axis; open where it is no number, or below 1

@@ -122,19 +122,26 @@ def make(name: str, labels: Sequence[str], options: dict[str, Any], shapes: Sequ
 
 
 def load(name: str) -> ModuleType:
-    """The module agent/decoders/<name>.py. Raises DecoderError."""
+    """The module agent/decoders/<name>.py, or anybody's by its dotted path. Raises DecoderError."""
     module = _module(name)
     if module is None:
-        raise DecoderError(f"no decoder '{name}'; there is {', '.join(names())}")
+        raise DecoderError(f"no decoder '{name}'; there is {', '.join(names())}, or the dotted path of one's own")
     return module
 
 
 def _module(name: str) -> ModuleType | None:
+    path = name if "." in name.lstrip(".") else f"agent.decoders.{name}"
     try:
-        module = importlib.import_module(f"agent.decoders.{name}")
-    except (ModuleNotFoundError, ValueError, TypeError):  # a name that cannot be one of a file
+        module = importlib.import_module(path)
+    except (ModuleNotFoundError, ValueError, TypeError) as error:  # a name that cannot be one of a file
+        missing = getattr(error, "name", None) or path
+        if not path.startswith(missing):
+            raise DecoderError(f"decoder '{name}' needs the Python package '{missing}'") from error
         return None
-    return None if inspect.isabstract(getattr(module, "Decoder", Decoder)) else module
+    except (ImportError, SyntaxError) as error:
+        raise DecoderError(f"decoder '{name}' cannot be loaded: {error}") from error
+    kind = getattr(module, "Decoder", Decoder)
+    return module if isinstance(kind, type) and issubclass(kind, Decoder) and not inspect.isabstract(kind) else None
 
 
 def names() -> list[str]:
