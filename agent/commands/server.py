@@ -220,15 +220,16 @@ class ActuatorServer:
         self.healthy, self.refused = True, False
 
     def _device_failed(self, error: DeviceError) -> None:
-        """Try to make the device safe, close it, and open it again later."""
+        """Try to make the device safe, close it, and open it again: later, or at once where that may make it safe."""
         self.counts["device faults"] += 1
-        if self.healthy:
+        first = self.healthy
+        if first:
             log.error("actuator %s: %s; trying again until it is back", self.name, error)
         self.healthy = False
         self._make_safe("", quiet=True)
         self._timed(self.driver.close)
         self.opened = False
-        self.retry_at = time.monotonic_ns() + RETRY_NS
+        self.retry_at = time.monotonic_ns() + (0 if first and self.in_doubt else RETRY_NS)
 
     def _make_safe(self, reason: str, quiet: bool = False) -> None:
         self.guard.safe()
