@@ -19,6 +19,7 @@ FEATURES = re.compile(r"mfcc|fbank|spec(tr|$|_)|mel(_|$|spec)|(^|_)(audio|wav|so
 # Real values of pixels: 0..1, -1..1, by mean and standard deviation of ImageNet; or 0..255
 NORMALISED, PLAIN = 8.0, (200.0, 300.0)
 COCO_CLASSES = 91  # with the numbers that have no object
+SPECTRA = "write a manifest with sound: features: see models/README.md"
 MAX_LABELS = 10_000
 MAX_UNNAMED = 1_100  # ImageNet has 1,000 or 1,001 classes
 TRIALS = 12  # random inputs that tell class numbers from scores
@@ -41,7 +42,7 @@ def input_section(tensor: Tensor, is_picture: bool) -> tuple[str, str]:
         return _window(shape), f"windows of {shape[1]} readings of {shape[2]} channels"
     raise EngineError(
         f"the input {tensor} is neither a picture [1, height, width, 1 or 3], nor a window of readings [1, length,"
-        f" channels], nor sound [1, {MIN_SOUND} or more]: a lane computes no features, such as spectra"
+        f" channels], nor sound [1, {MIN_SOUND} or more]; spectra of sound: {SPECTRA}"
     )
 
 
@@ -52,8 +53,9 @@ def _picture(tensor: Tensor, is_picture: bool) -> tuple[str, str]:
     doubt = _picture_doubt(tensor, height, width, channels)
     if min(height, width) < MIN_SIDE or (doubt and not is_picture):
         raise EngineError(
-            f"the input {tensor} looks like features of sound or readings, which a lane does not compute"
-            f" ({doubt or f'below {MIN_SIDE} pixels'}); if it is a picture of {MIN_SIDE} pixels or more, add --picture"
+            f"the input {tensor} looks like features of sound or readings, which the file does not describe"
+            f" ({doubt or f'below {MIN_SIDE} pixels'}); if it is a picture of {MIN_SIDE} pixels or more, add --picture;"
+            f" if spectra, {SPECTRA}"
         )
     colour = "grey" if channels == 1 else "rgb"
     mean, std = pixel_scale(tensor)

@@ -86,6 +86,35 @@ class Poses(Section):
         return 1, self.length, 51
 
 
+class SoundFeatures(Section):
+    """How sound becomes the input [1, frames, width(, 1)]: spectra of frames, oldest first (prepare/features.py)."""
+
+    frame: int = Field(ge=16, le=65_536, description="values in one frame")
+    step: int = Field(ge=1, le=65_536, description="values from one frame to the next")
+    bands: int = Field(ge=1, le=1024, description="triangles of equal width on the mel scale")
+    low_hz: float = Field(20.0, ge=0, description="lower edge of the first band")
+    high_hz: float = Field(gt=0, description="upper edge of the last band")
+    coefficients: int = Field(0, ge=0, le=1024, description="first ones of a DCT of the bands (MFCC); 0: the bands")
+    floor: float = Field(1e-6, gt=0, description="added to a band before its logarithm")
+    peak: bool = Field(False, description="the window is divided by its highest value first")
+
+    @model_validator(mode="after")
+    def _fits(self) -> SoundFeatures:
+        if self.low_hz >= self.high_hz:
+            raise ValueError("low_hz must be below high_hz")
+        if self.coefficients > self.bands:
+            raise ValueError("there are no more coefficients than bands")
+        return self
+
+    @property
+    def fft_size(self) -> int:
+        return 1 << (self.frame - 1).bit_length()
+
+    def shape(self, length: int) -> tuple[int, int]:
+        """(frames, width) of so many values."""
+        return 1 + (length - self.frame) // self.step, self.coefficients or self.bands
+
+
 class SoundInput(Section):
     """How sound becomes the input [length], [1, length] or [1, length, 1]: value * full_scale, oldest first."""
 
@@ -95,6 +124,23 @@ class SoundInput(Section):
     full_scale: float = Field(
         1.0, gt=0, description="the input for the loudest value; 32768 where it was trained on 16 bit values"
     )
+    features: SoundFeatures | None = Field(None, description="the model reads spectra in place of the values")
+
+    @model_validator(mode="after")
+    def _features_fit(self) -> SoundInput:
+        if self.features and self.features.frame > self.length:
+            raise ValueError("a frame of the features is longer than the window")
+        if self.features and self.features.high_hz > self.rate_hz / 2:
+            raise ValueError(f"features.high_hz is above half of rate_hz: {self.rate_hz / 2:g}")
+        return self
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Those that the input may have."""
+        if not self.features:
+            return [(self.length,), (1, self.length), (1, self.length, 1)]
+        frames, width = self.features.shape(self.length)
+        return [(1, frames, width), (1, frames, width, 1), (1, frames * width)]
 
 
 class Manifest(Section):

@@ -170,9 +170,8 @@ def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
     elif manifest.poses and manifest.poses.shape != shape:
         mismatch = f"poses makes an input {manifest.poses.shape}"
     elif manifest.sound:
-        length = manifest.sound.length
-        if shape not in ((length,), (1, length), (1, length, 1)):
-            mismatch = f"sound makes an input ({length},)"
+        if shape not in manifest.sound.shapes:
+            mismatch = f"sound makes an input {manifest.sound.shapes[0]}"
     elif manifest.picture:
         mismatch = _picture_mismatch(manifest.picture, shape)
     if mismatch:

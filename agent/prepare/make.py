@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.data import Array
 from agent.packages.package import Package
 from agent.prepare.base import Preparation
+from agent.prepare.features import FeatureSound
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
 from agent.prepare.sound import Sound
@@ -29,6 +30,8 @@ def make_preparation(source: Stream, package: Package, reference: Array | None, 
             )
         return Readings(manifest.window, tensor, source.channels)
     if manifest.sound and isinstance(source, Microphone):
+        if manifest.sound.features:
+            return FeatureSound(manifest.sound, manifest.sound.features, tensor, source.rate_hz)
         return Sound(manifest.sound, tensor, source.rate_hz)
     kinds = {"pictures": manifest.picture, "readings": manifest.window, "sound": manifest.sound}
     needs = next((kind for kind, section in kinds.items() if section), "keypoints (name it under 'then')")

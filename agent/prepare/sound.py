@@ -45,10 +45,13 @@ class Sound(Preparation):
         if self.remaining > 0:
             return False
         self.remaining += (-self.remaining // self.hop + 1) * self.hop
+        self._fill(view)
+        return True
+
+    def _fill(self, view: Array) -> None:
         flat, rest = view.reshape(-1), self.length - self.at
         flat[:rest] = self.ring[self.at :]
         flat[rest:] = self.ring[: self.at]
-        return True
 
     def _append(self, values: Array) -> None:
         """values: at most a window of them."""

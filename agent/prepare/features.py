@@ -1,0 +1,88 @@
+"""Spectra of sound as a model was trained on them: log-mel bands, and their cepstral coefficients (MFCC).
+
+The recipe is that of tf.signal (https://www.tensorflow.org/api_docs/python/tf/signal): frames under a periodic Hann
+window, magnitudes of their spectrum, triangles of equal width on the HTK mel scale, 1127 ln(1 + f / 700), without the
+constant part, the natural logarithm, and for MFCC a DCT-II of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agent.backends.base import Tensor
+from agent.data import Array
+from agent.packages.manifest import SoundFeatures, SoundInput
+from agent.prepare.sound import Sound
+
+REAL = Tensor("", (), np.float32)
+
+
+class FeatureSound(Sound):
+    """A ring of sound as real values; its features are computed for each inference."""
+
+    def __init__(self, sound: SoundInput, features: SoundFeatures, tensor: Tensor, rate_hz: float) -> None:
+        """As Sound."""
+        super().__init__(sound, REAL, rate_hz)
+        self.newest = np.zeros(self.length, np.float32)
+        self.spectra = Spectra(features, sound.rate_hz)
+        self.tensor = tensor
+        dtype = np.dtype(tensor.dtype)
+        self.stored_limits = np.iinfo(dtype) if dtype.kind in "iu" else None
+
+    def _fill(self, view: Array) -> None:
+        super()._fill(self.newest)
+        values = self.spectra(self.newest).reshape(-1)
+        if self.stored_limits is not None:
+            values = np.rint(values / np.float32(self.tensor.scale or 1.0) + np.float32(self.tensor.zero_point))
+            values = values.clip(self.stored_limits.min, self.stored_limits.max)
+        view.reshape(-1)[:] = values
+
+
+class Spectra:
+    """Sound of any length to its features."""
+
+    def __init__(self, features: SoundFeatures, rate_hz: float) -> None:
+        self.features = features
+        self.taper = hann(features.frame)
+        self.mel = mel_matrix(features.fft_size // 2 + 1, rate_hz, features.bands, features.low_hz, features.high_hz)
+        self.cosines = dct_matrix(features.bands, features.coefficients) if features.coefficients else None
+
+    def __call__(self, sound: Array) -> Array:
+        """float32 [values] to float32 [frames, width]."""
+        features = self.features
+        if features.peak:
+            highest = np.abs(sound).max()
+            sound = sound / highest if highest else sound
+        frames = np.lib.stride_tricks.sliding_window_view(sound, features.frame)[:: features.step]
+        magnitudes = np.abs(np.fft.rfft(frames * self.taper, features.fft_size, axis=1)).astype(np.float32)
+        bands: Array = np.log(magnitudes @ self.mel + np.float32(features.floor))
+        return bands if self.cosines is None else bands @ self.cosines
+
+
+def hann(size: int) -> Array:
+    """Periodic Hann window, float32 [size]."""
+    window: Array = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
+    return window
+
+
+def mel_matrix(bins: int, rate_hz: float, bands: int, low_hz: float, high_hz: float) -> Array:
+    """Weights float32 [bins, bands] of a spectrum from 0 to half the rate; the first bin, the constant part, is 0."""
+    mel = _mel(np.linspace(0.0, rate_hz / 2, bins))[:, None]
+    edges = np.linspace(_mel(low_hz), _mel(high_hz), bands + 2)
+    rising = (mel - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - mel) / (edges[2:] - edges[1:-1])
+    weights: Array = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    weights[0] = 0.0
+    return weights
+
+
+def dct_matrix(bands: int, coefficients: int) -> Array:
+    """DCT-II of the bands, its first coefficients: float32 [bands, coefficients], scaled by sqrt(2 / bands)."""
+    angles = np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(coefficients))
+    matrix: Array = (np.sqrt(2.0 / bands) * np.cos(angles)).astype(np.float32)
+    return matrix
+
+
+def _mel(hz: Array | float) -> Array:
+    mel: Array = 1127.0 * np.log1p(np.asarray(hz) / 700.0)
+    return mel
