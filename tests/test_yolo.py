@@ -110,6 +110,33 @@ def test_boxes_after_the_models_own_suppression() -> None:
     same(made(output.shape, layout="end-to-end", size=[SIDE, SIDE])([output]), REPORTED)
 
 
+@pytest.mark.parametrize("layout", ["v5", "v8", "end-to-end"])
+def test_groups_of_labels_are_one_label(layout: str) -> None:
+    """Person and car at one place are one thing now; a dog is not reported."""
+    if layout == "end-to-end":
+        output = np.zeros((1, 30, 6), np.float32)
+        for place, known in enumerate((KNOWN[0], KNOWN[3])):
+            output[0, place] = *known.box, known.score, known.label
+    else:
+        output = written(layout, in_pixels=False)[np.newaxis]
+    groups = {"traffic": ["car", "person"]}
+    (finding,) = made(output.shape, layout=layout, groups=groups)([output])
+    assert finding.label == "traffic" and finding.score == pytest.approx(0.9, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"a": ["persn"]}, "no label 'persn'; did you mean 'person'"),
+        ({"a": []}, "at least one label"),
+        ({"a": ["car"], "b": ["dog", "car"]}, "groups.b: a label belongs to another group, too"),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused(groups: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(DecoderError, match=message):
+        made((1, 7, PLACES), layout="v8", groups=groups)
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e38])
 @pytest.mark.parametrize("layout", ["v5", "v8", "yolox"])

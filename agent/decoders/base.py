@@ -7,6 +7,7 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
@@ -88,6 +89,18 @@ def not_probabilities(scores: Array) -> str:
     if not scores.size or (scores.min() >= 1 - MAX_PROBABILITY and scores.max() <= MAX_PROBABILITY):
         return ""
     return f"its scores are from {scores.min():.4g} to {scores.max():.4g}, which are no probabilities"
+
+
+def members(group: str, names: Sequence[str], labels: Sequence[str]) -> list[int]:
+    """The numbers of a group's labels. Raises DecoderError."""
+    if not names:
+        raise DecoderError(f"options.groups.{group}: name at least one label of the model")
+    for name in names:
+        if name not in labels:
+            close = get_close_matches(name, labels, 1, 0.5)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise DecoderError(f"options.groups.{group}: the model has no label '{name}'{hint}")
+    return [labels.index(name) for name in names]
 
 
 def softmax(values: Array) -> Array:

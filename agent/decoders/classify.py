@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from math import prod
 from typing import Any, Literal
 
@@ -42,19 +41,7 @@ class Decoder(base.Decoder):
             raise DecoderError(f"one score per label is one output [1, labels]; the model gives {list(shapes)}")
         if count != len(self.labels):
             raise DecoderError(f"the model gives {count} scores and the manifest names {len(self.labels)} labels")
-        self.groups = [
-            (group, [self._index(group, label) for label in members]) for group, members in options.groups.items()
-        ]
-        if empty := [group for group, members in self.groups if not members]:
-            raise DecoderError(f"options.groups.{empty[0]}: name at least one label of the model")
-
-    def _index(self, group: str, label: str) -> int:
-        """The index of a label's score. Raises DecoderError."""
-        if label in self.labels:
-            return self.labels.index(label)
-        close = get_close_matches(label, self.labels, 1, 0.5)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise DecoderError(f"options.groups.{group}: the model has no label '{label}'{hint}")
+        self.groups = [(group, base.members(group, names, self.labels)) for group, names in options.groups.items()]
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         scores = self.scores(outputs).tolist()

@@ -39,6 +39,9 @@ class Options(DecoderOptions):
     )
     candidates: int = Field(300, ge=1, le=2000, description="compare at most this many places, the best ones")
     top: int = Field(20, ge=1, description="report at most this many detections")
+    groups: dict[str, list[str]] = Field(
+        {}, max_length=64, description="label: the model's own labels for it; only groups are reported"
+    )
 
     @model_validator(mode="after")
     def _size_of_grid(self) -> Options:
@@ -67,12 +70,25 @@ class Decoder(base.Decoder):
                 f"yolo with layout {options.layout} and {len(self.labels)} labels needs one output [1, {rows}, places]"
                 f" or [1, places, {rows}]; the model gives {list(shapes)}"
             )
+        self.names, self.numbers = self._reported(options.groups)
         self.rows_first = shape[1] == rows
         self.divisor = np.asarray(options.size or (1, 1), np.float32).reshape(2, 1)
         self.grid: tuple[Array, Array] | None = _grid(*options.size) if options.layout == "yolox" else None
         places = shape[2] if self.rows_first else shape[1]
         if self.grid and len(self.grid[1]) != places:
             raise DecoderError(f"an input of {list(options.size)} has {len(self.grid[1])} cells, the model {places}")
+
+    def _reported(self, groups: dict[str, list[str]]) -> tuple[list[str], Array]:
+        """(what is reported, for each label of the model the number of that; -1: it is not). Raises DecoderError."""
+        if not groups:
+            return self.labels, np.arange(len(self.labels))
+        numbers = np.full(len(self.labels), -1)
+        for number, (group, names) in enumerate(groups.items()):
+            members = base.members(group, names, self.labels)
+            if (numbers[members] >= 0).any():
+                raise DecoderError(f"options.groups.{group}: a label belongs to another group, too")
+            numbers[members] = number
+        return list(groups), numbers
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         stored = outputs[0][0] if self.rows_first else outputs[0][0].T
@@ -88,9 +104,9 @@ class Decoder(base.Decoder):
         if self.first:
             kept: Sequence[int] = suppress(boxes, kinds, self.options.overlap, self.options.top)
         else:
-            kept = [n for n in range(len(good)) if self._is_label(kinds[n])][: self.options.top]
+            kept = [n for n in range(len(good)) if kinds[n] >= 0][: self.options.top]
         return [
-            Finding(self.labels[int(kinds[n])], base.probability(float(scores[n])), Box(*boxes[n].tolist()))
+            Finding(self.names[int(kinds[n])], base.probability(float(scores[n])), Box(*boxes[n].tolist()))
             for n in kept
         ]
 
@@ -100,7 +116,7 @@ class Decoder(base.Decoder):
 
     def _candidates(self, stored: Array) -> Array:
         """Places whose highest value reaches the threshold, at most as many as are compared. NaN does not."""
-        best = stored[4:].max(axis=0) if self.first == 4 else stored[4]
+        best = self._of_labels(stored).max(axis=0) if self.first == 4 else stored[4]
         at: Array = np.flatnonzero(best >= self._stored_threshold())
         if len(at) > self.options.candidates:
             at = at[np.argpartition(best[at], -self.options.candidates)[-self.options.candidates :]]
@@ -122,12 +138,19 @@ class Decoder(base.Decoder):
         return (real - np.float32(tensor.zero_point)) * np.float32(tensor.scale) if tensor.scale else real
 
     def _best_labels(self, rows: Array) -> tuple[Array, Array]:
-        """(score [k], number of the label [k]) of each place."""
+        """(score [k], number of what is reported [k]; -1: it is not) of each place."""
         if not self.first:
-            return rows[4], rows[5]
-        kinds = rows[self.first :].argmax(axis=0)
-        scores = rows[self.first :][kinds, np.arange(len(kinds))]
-        return (scores * rows[4] if self.first == 5 else scores), kinds
+            whole = (rows[5] == np.rint(rows[5])) & (rows[5] >= 0) & (rows[5] < len(self.labels))
+            return rows[4], np.where(whole, self.numbers[np.where(whole, rows[5], 0).astype(int)], -1)
+        of_labels = self._of_labels(rows)
+        best = of_labels.argmax(axis=0)
+        scores = of_labels[best, np.arange(len(best))]
+        return (scores * rows[4] if self.first == 5 else scores), self.numbers[self.numbers >= 0][best]
+
+    def _of_labels(self, rows: Array) -> Array:
+        """Those of labels that are reported."""
+        of_labels = rows[self.first :]
+        return of_labels[self.numbers >= 0] if self.options.groups else of_labels
 
     def _boxes(self, rows: Array, at: Array) -> Array:
         """Left, top, right, bottom [k, 4] in shares of the input, within it."""
@@ -140,9 +163,6 @@ class Decoder(base.Decoder):
             first, second = first - second / 2, first + second / 2
         boxes: Array = np.concatenate([first / self.divisor, second / self.divisor]).T.clip(0.0, 1.0)
         return boxes
-
-    def _is_label(self, kind: float) -> bool:
-        return float(kind).is_integer() and 0 <= kind < len(self.labels)
 
 
 def _grid(width: int, height: int) -> tuple[Array, Array]:
