@@ -146,7 +146,8 @@ def test_numbers_of_any_kind_are_no_boxes(layout: str, value: float) -> None:
     rows[:4, KNOWN[0].place] = value
     decoder = made((1, *rows.shape), layout=layout, size=[SIDE, SIDE])
     for finding in decoder([rows[np.newaxis]]):
-        assert finding.box and np.isfinite(finding.box).all() and 0 <= finding.score <= 1
+        assert finding.box and min(finding.box) >= 0 and max(finding.box) <= 1 and 0 <= finding.score <= 1
+        assert np.isfinite(value) or finding.score < 0.9
     rows[:, KNOWN[0].place] = value
     try:
         assert len(decoder([rows[np.newaxis]])) <= len(KNOWN)

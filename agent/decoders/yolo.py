@@ -100,7 +100,7 @@ class Decoder(base.Decoder):
         boxes = self._boxes(rows[:4], at)
         good = np.flatnonzero((scores >= self.options.min_score) & np.isfinite(boxes).all(axis=1))
         good = good[np.argsort(-scores[good], kind="stable")]
-        boxes, scores, kinds = boxes[good], scores[good], kinds[good]
+        boxes, scores, kinds = boxes[good].clip(0.0, 1.0), scores[good], kinds[good]
         if self.first:
             kept: Sequence[int] = suppress(boxes, kinds, self.options.overlap, self.options.top)
         else:
@@ -153,7 +153,7 @@ class Decoder(base.Decoder):
         return of_labels[self.numbers >= 0] if self.options.groups else of_labels
 
     def _boxes(self, rows: Array, at: Array) -> Array:
-        """Left, top, right, bottom [k, 4] in shares of the input, within it."""
+        """Left, top, right, bottom [k, 4] in shares of the input."""
         first, second = rows[:2], rows[2:]
         if self.grid:
             cells, strides = self.grid[0][:, at], self.grid[1][at]
@@ -161,7 +161,7 @@ class Decoder(base.Decoder):
                 first, second = (first + cells) * strides, np.exp(second) * strides
         if self.first:
             first, second = first - second / 2, first + second / 2
-        boxes: Array = np.concatenate([first / self.divisor, second / self.divisor]).T.clip(0.0, 1.0)
+        boxes: Array = np.concatenate([first / self.divisor, second / self.divisor]).T
         return boxes
 
 
