@@ -16,7 +16,7 @@ from agent.cli import cli
 from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError, Finding
-from agent.modeltools import labels, yolo
+from agent.modeltools import labels
 from agent.packages import package
 from agent.prepare.pixels import Pixels
 from tests.shared import PUBLIC, needs_recordings
@@ -227,7 +227,7 @@ def test_real_models_give_the_boxes_of_an_independent_decoder(model: Path) -> No
     picture = cv2.imread(str(PUBLIC / "cats_and_dogs.jpg"))
     Pixels(opened.manifest.picture, opened.engine.inputs[0], "bgr")(picture, opened.engine.input(0))
     findings = opened.infer()
-    height, width = yolo._sides(opened.engine.inputs[0].shape)
+    height, width = opened.engine.inputs[0].sides
     expected = list(_reference(opened.engine.real(0)[0], opened.manifest.options, width, height))
     step = opened.engine.outputs[0].scale
     assert {"cat", "dog", "teddy bear"} & {finding.label for finding in findings}

@@ -40,6 +40,17 @@ class Tensor(NamedTuple):
     unknown: tuple[int, ...] = ()
     signature: str = ""
 
+    @property
+    def planar(self) -> bool:
+        """Of a picture: [1, channels, height, width], not [1, height, width, channels]."""
+        return self.shape[3] not in (1, 2, 3)
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Of a picture: height and width."""
+        _, first, second, third = self.shape
+        return (second, third) if self.planar else (first, second)
+
     def __str__(self) -> str:
         return f"'{self.name}' {list(self.shape)} {np.dtype(self.dtype).name}"
 

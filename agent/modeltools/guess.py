@@ -47,9 +47,8 @@ def input_section(tensor: Tensor, is_picture: bool) -> tuple[str, str]:
 
 
 def _picture(tensor: Tensor, is_picture: bool) -> tuple[str, str]:
-    planar = tensor.shape[3] not in (1, 3)
-    channels = tensor.shape[1] if planar else tensor.shape[3]
-    height, width = tensor.shape[2:] if planar else tensor.shape[1:3]
+    channels = tensor.shape[1 if tensor.planar else 3]
+    height, width = tensor.sides
     doubt = _picture_doubt(tensor, height, width, channels)
     if min(height, width) < MIN_SIDE or (doubt and not is_picture):
         raise EngineError(

@@ -14,6 +14,7 @@ from agent.packages import golden
 from agent.packages.manifest import Manifest
 from agent.packages.outputs import ModelFault
 from agent.packages.package import Package
+from agent.prepare.quantise import stored
 
 RUNS, MAX_RUNS = 10, 40  # inputs besides golden ones; as many where all answers are the same so far
 MIN_LEVELS = 32  # of a pixel's 256 that the model must tell apart
@@ -91,21 +92,10 @@ def real_range(tensor: Tensor, manifest: Manifest) -> tuple[Array, Array]:
     """Least and greatest real value that a lane gives the model."""
     if manifest.picture:
         mean, std = np.atleast_1d(manifest.picture.mean), np.atleast_1d(manifest.picture.std)
-        planar = tensor.shape[3] not in (1, 2, 3)
         low, high = ((np.array(pixel) - mean) / std for pixel in (0.0, 255.0))
-        return (low[:, None, None], high[:, None, None]) if planar else (low, high)
+        return (low[:, None, None], high[:, None, None]) if tensor.planar else (low, high)
     most = manifest.sound.full_scale if manifest.sound else READINGS
     return np.array(-most), np.array(most)
-
-
-def stored(real: Array, tensor: Tensor) -> Array:
-    """As the tensor has it."""
-    dtype = np.dtype(tensor.dtype)
-    if dtype.kind not in "iu":
-        return real.astype(dtype)
-    limits = np.iinfo(dtype)
-    scaled = np.rint(real / (tensor.scale or 1.0) + tensor.zero_point)
-    return np.asarray(np.clip(scaled, limits.min, limits.max).astype(dtype))
 
 
 def _check_pixels(opened: Package) -> None:

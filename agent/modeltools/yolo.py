@@ -33,24 +33,20 @@ def recognise(engine: Engine, labels: int) -> Recognised | None:
     shape = engine.outputs[0].shape
     if len(engine.outputs) != 1 or len(shape) != 3 or shape[0] != 1 or len(engine.inputs[0].shape) != 4:
         return None
-    height, width = _sides(engine.inputs[0].shape)
+    height, width = engine.inputs[0].sides
     if any(side % STRIDES[-1] for side in (height, width)):
         return None
     layout, count = _layout(shape, (width, height), labels)
     if not layout:
         return None
-    highest = _highest_coordinate(engine, shape, count + (4 if layout == "v8" else 5 if count else 6))
-    in_pixels = layout == "yolox" or highest > PIXELS
+    rows_first = layout != "end-to-end" and shape[1] < shape[2]
+    in_pixels = layout == "yolox" or _highest_coordinate(engine, rows_first) > PIXELS
     size = f", size: [{width}, {height}]" if in_pixels else ""
     where = "cells of its grids" if layout == "yolox" else "pixels" if in_pixels else "shares"
     reason = f"output {list(shape)} at {width} x {height}: YOLO, layout {layout}, boxes in {where}"
     # As YOLOX was trained: https://github.com/Megvii-BaseDetection/YOLOX, preproc of its exports
     picture = "picture: {colour: bgr, mean: 0, std: 1, fit: letterbox}" if layout == "yolox" else ""
     return Recognised(f"{{layout: {layout}{size}}}", count or labels or len(COCO), picture, reason)
-
-
-def _sides(shape: tuple[int, ...]) -> tuple[int, int]:
-    return shape[1:3] if shape[3] in (1, 3) else shape[2:4]  # type: ignore[return-value]  # a slice of two
 
 
 def _layout(shape: tuple[int, ...], size: tuple[int, int], labels: int) -> tuple[str, int]:
@@ -81,12 +77,12 @@ def _with_or_without_objectness(shape: tuple[int, ...], rows: int, labels: int) 
     return layout, labels
 
 
-def _highest_coordinate(engine: Engine, shape: tuple[int, ...], rows: int) -> float:
+def _highest_coordinate(engine: Engine, rows_first: bool) -> float:
     """Of boxes found in noise."""
     highest = 0.0
     for values in guess.random_inputs(engine.inputs[0]):
         engine.input(0)[...] = values
         engine.invoke()
         real = engine.real(0)[0]
-        highest = max(highest, float((real[:4] if shape[1] == rows else real[:, :4]).max()))
+        highest = max(highest, float((real[:4] if rows_first else real[:, :4]).max()))
     return highest

@@ -12,6 +12,7 @@ import numpy as np
 from agent.backends.base import Tensor
 from agent.data import Array
 from agent.packages.manifest import SoundFeatures, SoundInput
+from agent.prepare.quantise import stored
 from agent.prepare.sound import Sound
 
 REAL = Tensor("", (), np.float32)
@@ -26,16 +27,10 @@ class FeatureSound(Sound):
         self.newest = np.zeros(self.length, np.float32)
         self.spectra = Spectra(features, sound.rate_hz)
         self.tensor = tensor
-        dtype = np.dtype(tensor.dtype)
-        self.stored_limits = np.iinfo(dtype) if dtype.kind in "iu" else None
 
     def _fill(self, view: Array) -> None:
         super()._fill(self.newest)
-        values = self.spectra(self.newest).reshape(-1)
-        if self.stored_limits is not None:
-            values = np.rint(values / np.float32(self.tensor.scale or 1.0) + np.float32(self.tensor.zero_point))
-            values = values.clip(self.stored_limits.min, self.stored_limits.max)
-        view.reshape(-1)[:] = values
+        view.reshape(-1)[:] = stored(self.spectra(self.newest), self.tensor).reshape(-1)
 
 
 class Spectra:

@@ -49,8 +49,7 @@ class Pixels(Preparation):
         self.requested_shrink = shrink
         self.shrink = shrink or 1
         self.shrink_choice: ShrinkChoice | None = None  # while it measures
-        self.planar = tensor.shape[3] not in (1, 2, 3)
-        self.size = (tensor.shape[1], tensor.shape[2]) if not self.planar else (tensor.shape[2], tensor.shape[3])
+        self.planar, self.size = tensor.planar, tensor.sides
         self.layout = layout
         self.conversion = CONVERSIONS.get((layout, picture.colour))
         self.interpolation = cv2.INTER_AREA if picture.resize == "area" else cv2.INTER_LINEAR

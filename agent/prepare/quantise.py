@@ -16,13 +16,17 @@ def lookup_table(picture: Picture, tensor: Tensor) -> Array | None:
     """
     pixel = np.arange(256, dtype=np.float64)[:, None]
     real = (pixel - np.atleast_1d(picture.mean)) / np.atleast_1d(picture.std)
-    dtype = np.dtype(tensor.dtype)
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        scale = tensor.scale or 1.0
-        table = np.clip(np.rint(real / scale + tensor.zero_point), limits.min, limits.max).astype(dtype)
-    else:
-        table = real.astype(dtype)
-    if dtype == np.uint8 and (table == pixel.astype(np.uint8)).all():
+    table = stored(real, tensor)
+    if table.dtype == np.uint8 and (table == pixel.astype(np.uint8)).all():
         return None
     return table[:, 0] if table.shape[1] == 1 else np.ascontiguousarray(table[None])
+
+
+def stored(real: Array, tensor: Tensor) -> Array:
+    """Real values as the tensor stores them: rounded and clipped for integers."""
+    dtype = np.dtype(tensor.dtype)
+    if dtype.kind not in "iu":
+        return real.astype(dtype)
+    limits = np.iinfo(dtype)
+    scaled = np.rint(real / (tensor.scale or 1.0) + tensor.zero_point)
+    return np.asarray(np.clip(scaled, limits.min, limits.max).astype(dtype))
