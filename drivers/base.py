@@ -28,6 +28,7 @@ from drivers.options import SourceOptions as SourceOptions
 
 OPEN_LIMIT_S = 60.0  # a driver that tries three name servers in turn takes 30 s
 KINDS = ("camera", "sensor", "audio", "actuator", "modem", "board")
+EXTRA = {"pymodbus": "modbus", "asyncua": "opcua", "can": "can", "cantools": "can", "gpiod": "gpio", "paho": "mqtt"}
 
 
 class DeviceError(Exception):
@@ -201,12 +202,18 @@ def load(name: str) -> ModuleType:
         missing = error.name or ""
         if path == missing or path.startswith(missing + "."):
             raise DriverError(f"no driver '{name}'{_nearest(name)}") from error
-        raise DriverError(f"driver '{name}' needs the Python package '{missing}': pip install {missing}") from error
+        package = missing.split(".")[0]
+        raise DriverError(f"driver '{name}' needs the Python package '{package}': {_install(package)}") from error
     except (ImportError, SyntaxError) as error:
         raise DriverError(f"driver '{name}' cannot be loaded: {error}") from error
     if not hasattr(module, "Driver") or not hasattr(module, "Options"):
         raise DriverError(f"'{path}' is not a driver: it must define Options and Driver")
     return module
+
+
+def _install(package: str) -> str:
+    extra = EXTRA.get(package)
+    return f"scripts/setup {extra}, or pip install 'reflexd[{extra}]'" if extra else f"pip install {package}"
 
 
 def _nearest(name: str) -> str:
