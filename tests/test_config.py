@@ -358,7 +358,9 @@ def test_a_missing_library_of_a_shipped_driver_comes_with_an_extra(tmp_path, mon
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, "pymodbus", None)
     (mistake,) = mistakes(tmp_path, changed("sensor.sim_arm", "their.plc"))
-    assert mistake.endswith("needs the Python package 'pymodbus': scripts/setup modbus, or pip install 'reflexd[modbus]'")
+    assert mistake.endswith(
+        "needs the Python package 'pymodbus': scripts/setup modbus, or pip install 'reflexd[modbus]'"
+    )
 
 
 def test_a_module_that_is_not_a_driver(tmp_path, monkeypatch):
