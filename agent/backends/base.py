@@ -22,7 +22,10 @@ from agent.yamlfile import YamlError
 
 MAX_TENSOR_BYTES = 1 << 28  # of an input or output: more is no model for a lane
 # A Python package that is missing: the command that installs it.
-INSTALL = {"onnxruntime": "scripts/setup onnx, or pip install 'reflexd[onnx]'"}
+INSTALL = {
+    "onnxruntime": "scripts/setup onnx, or pip install 'reflexd[onnx]'",
+    "openvino": "scripts/setup openvino, or pip install 'reflexd[openvino]'",
+}
 
 
 class Tensor(NamedTuple):

@@ -31,7 +31,7 @@ def verify_files(folder: Path, manifest: Manifest) -> Path:
 
 def _read_besides(path: Path, manifest: Manifest) -> list[str]:
     """Names of golden outputs, and of weights as the model names them."""
-    weights = weight_files(path) if manifest.backend == "onnx" else []
+    weights = weight_files(path) if manifest.backend == "onnx" or path.suffix == ".onnx" else []
     parent = PurePosixPath(manifest.file).parent
     return [str(parent / name) for name in weights] + ([manifest.golden] if manifest.golden else [])
 
