@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from agent import keys
@@ -46,11 +46,18 @@ def make_lane(name: str, config: Config, base_folder: Path, samples: int) -> Lan
     return Lane(name, source, perception, limits, lane_ledger, tape_settings)
 
 
-def open_models(section: LaneConfig, base_folder: Path, good_part: Array | None = None) -> Perception:
-    """The lane's models, checked, loaded and warm. good_part: a picture of one. Raises PackageError."""
+def open_models(
+    section: LaneConfig, base_folder: Path, good_part: Array | None = None, engines: Mapping[str, str] | None = None
+) -> Perception:
+    """The lane's models, checked, loaded and warm. Raises PackageError.
+
+    good_part: a picture of one. engines: those that a recording names; None: the ones for this machine.
+    """
 
     def opened(model: str) -> Package:
-        return package.open_package(package.find(model, base_folder), section.threads)
+        folder = package.find(model, base_folder)
+        backend = "" if engines is None else engines.get(model) or package.first_engine(folder)
+        return package.open_package(folder, section.threads, backend)
 
     refine = Refine(opened(section.refine.model), section.refine) if section.refine else None
     second = SecondModel(opened(section.then)) if section.then else None

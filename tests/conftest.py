@@ -12,6 +12,8 @@ from types import ModuleType
 import pytest
 from hypothesis import settings
 
+from agent.packages import engines, package
+from agent.packages.manifest import AUTO
 from drivers.camera import _v4l2_abi as abi
 from tests.test_v4l2_kernel import FakeKernel
 
@@ -52,3 +54,15 @@ def tensorflow() -> ModuleType:
 def state(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Recordings of the tests' daemons go with the tests."""
     os.environ["STATE_DIRECTORY"] = str(tmp_path_factory.mktemp("state"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def bundled_models_run_on_litert(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Which engine is faster differs from run to run, and timing takes seconds: test_engines.py has its own."""
+    os.environ["CACHE_DIRECTORY"] = str(tmp_path_factory.mktemp("cache"))
+    for path in package.BUNDLED.glob("*/manifest.yaml"):
+        manifest = package.read(path.parent)
+        if manifest.backend == AUTO:
+            names = engines.installed(path.parent, manifest)
+            for threads in (1, 2):
+                engines.remember(manifest, names, threads, engines.Comparison(names[0], {}, {}))

@@ -66,7 +66,7 @@ def _device(provider: str) -> str:
 def _settings(device: str, threads: int) -> dict[str, Any]:
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if device == "CPU":
-        # f32: processors with AMX would compute in bfloat16. Where threads run is the lane's business, not the engine's.
+        # f32: processors with AMX would compute in bfloat16. Which core a thread runs on is the lane's business.
         settings |= {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
         settings |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
     return settings

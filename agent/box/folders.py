@@ -22,7 +22,12 @@ def default_run_dir() -> Path:
 
 def default_state_dir() -> Path:
     """STATE_DIRECTORY of systemd, else /var/lib/reflexd for root, else the user's state folder. Raises ConfigError."""
-    return _folder_of("STATE_DIRECTORY", "/var/lib", _state_of_user)
+    return _folder_of("STATE_DIRECTORY", "/var/lib", lambda: _of_user("XDG_STATE_HOME", ".local/state"))
+
+
+def default_cache_dir() -> Path:
+    """CACHE_DIRECTORY of systemd, else /var/cache/reflexd for root, else the user's cache. Raises ConfigError."""
+    return _folder_of("CACHE_DIRECTORY", "/var/cache", lambda: _of_user("XDG_CACHE_HOME", ".cache"))
 
 
 def make(folder: Path) -> None:
@@ -54,9 +59,10 @@ def _checked(folder: Path) -> Path:
     return folder
 
 
-def _state_of_user() -> Path:
+def _of_user(variable: str, folder: str) -> Path:
+    """folder: in the user's home. Raises ConfigError."""
     try:
-        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+        return Path(os.environ.get(variable) or Path.home() / folder)
     except RuntimeError as error:
         raise ConfigError(["this user has no home folder: set state_dir in the configuration"]) from error
 

@@ -12,20 +12,20 @@ from typing import Any
 import click
 import numpy as np
 
-from agent.backends.base import Tensor
 from agent.data import Array
 from agent.errors import PackageError
-from agent.packages import golden, package
+from agent.packages import engines, golden, package
 from agent.packages.checksums import file_inside, verify_files
-from agent.packages.manifest import Manifest
+from agent.packages.manifest import AUTO, Manifest
+from agent.packages.noise import noise
 from agent.packages.outputs import ModelFault
 from agent.packages.package import Package
 
+ENGINES = ("name", "engine", "p50_ms", "chosen", "refused")
 TIMES = ("name", "p50_ms", "p99_ms", "max_ms", "budget_ms", "verdict")
 COLUMNS = ("name", "version", "backend", "bytes", "labels", "budget_ms", "state")
 GOOD, DAMAGED, MISSING = "good", "damaged", "file missing"
 WARM_UP, MIN_RUNS, MAX_RUNS, MAX_S = 20, 100, 2000, 1.5  # runs that are not timed; timed runs; seconds
-NOISE = 8  # random inputs that take turns where the package has no golden ones
 
 
 def show_list(folders: Sequence[Path], as_json: bool) -> int:
@@ -81,7 +81,7 @@ def table(head: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
         values = [row.get(key) for row in rows]
         cells = [key, *map(_plain, values)]
         width = max(map(len, cells))
-        right = any(isinstance(value, (int, float)) for value in values)
+        right = any(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
         columns.append([cell.rjust(width) if right else cell.ljust(width) for cell in cells])
     return "\n".join("  ".join(line).rstrip() for line in zip(*columns))
 
@@ -89,6 +89,8 @@ def table(head: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
 def _plain(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -110,6 +112,38 @@ def bench(names: Sequence[str], as_json: bool) -> int:
         _print_mistakes(rows)
         click.echo(f"\ninvoke and decode, one thread, on {machine()}")
     return 2 if any("mistakes" in row for row in rows) else 0
+
+
+def bench_engines(names: Sequence[str], as_json: bool) -> int:
+    """0 when every package has an engine that runs it; 2 when one has none. Raises PackageError."""
+    from agent.box.machine import machine
+
+    rows: list[dict[str, Any]] = []
+    for folder in [package.find(name) for name in names] or _packages(()):
+        manifest = package.read(folder)
+        if manifest.backend == AUTO:
+            rows += _engine_rows(folder, manifest)
+    if as_json:
+        click.echo(json.dumps({"machine": machine(), "engines": rows}, indent=2))
+    else:
+        click.echo(table(ENGINES, rows) if rows else "no package has 'backend: auto'")
+        click.echo(f"\nmedian of inference and decoding, one thread, in turns, on {machine()}")
+    return 2 if any(row["chosen"] and row["refused"] for row in rows) else 0
+
+
+def _engine_rows(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
+    installed = engines.installed(folder, manifest)
+    compared = engines.compare(folder, manifest, installed)
+    return [
+        {
+            "name": folder.resolve().name,
+            "engine": name,
+            "p50_ms": compared.p50_ms.get(name),
+            "chosen": name == compared.backend,
+            "refused": compared.refused.get(name, ""),
+        }
+        for name in installed
+    ]
 
 
 def _measure(opened: Package) -> dict[str, Any]:
@@ -160,15 +194,3 @@ def _samples(opened: Package) -> tuple[list[Array], str]:
         return [golden.load(path, opened.engine)["input_0"]], "golden"
     random = np.random.default_rng(0)
     return [noise(tensor, opened.manifest, random) for tensor in inputs], "noise"
-
-
-def noise(tensor: Tensor, manifest: Manifest, random: np.random.Generator) -> Array:
-    """[NOISE, ...]: of integers uniform over all stored values; of floats pixels, or readings around their mean."""
-    row = tensor.shape[1:] or tensor.shape
-    shape, kind = (NOISE, *row), np.dtype(tensor.dtype)
-    if kind.kind in "iu":
-        limits = np.iinfo(kind)
-        return random.integers(limits.min, limits.max, shape, kind, endpoint=True)
-    if manifest.picture and np.ndim(manifest.picture.std) == 0:
-        return ((random.uniform(0, 255, shape) - manifest.picture.mean) / manifest.picture.std).astype(kind)
-    return random.normal(0.0, 1.0, shape).astype(kind)

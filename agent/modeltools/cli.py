@@ -57,12 +57,13 @@ def model_list(folders: tuple[Path, ...], as_json: bool) -> int:
 
 @model.command("bench")
 @click.argument("packages", nargs=-1)
+@click.option("--engines", is_flag=True, help="Time the installed engines of each again, and keep the fastest.")
 @json_option
-def model_bench(packages: tuple[str, ...], as_json: bool) -> int:
+def model_bench(packages: tuple[str, ...], engines: bool, as_json: bool) -> int:
     """Measure how long PACKAGES (all bundled ones) take on this machine, against their budgets."""
     from agent.modeltools import bench
 
-    return bench.bench(packages, as_json)
+    return bench.bench_engines(packages, as_json) if engines else bench.bench(packages, as_json)
 
 
 @model.command("init")

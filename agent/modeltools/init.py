@@ -24,7 +24,7 @@ from agent.isolated import python
 from agent.modeltools import guess, labels, yolo
 from agent.modeltools.trial import trial
 from agent.packages import checksums, package
-from agent.packages.manifest import Manifest
+from agent.packages.manifest import AUTO, Manifest
 
 SUFFIXES = {".tflite": "litert", ".onnx": "onnx"}
 TIMEOUT_S, MAX_MEMORY = 120, 8 << 30  # of the child process; bytes of address space
@@ -151,14 +151,14 @@ def make_manifest(file: Path, request: Request) -> Made:
         reads = f"{reads} ({detector.reason}{', the 80 labels of COCO' if names == labels.COCO != given else ''})"
     facts: dict[str, Any] = {"file": file.name, "sha256": checksums.digest(file)}
     facts |= {"files": sums} if sums else {}
-    facts |= {"backend": backend, "decoder": decoder}
+    facts |= {"backend": AUTO, "decoder": decoder}
     facts |= {"shape": list(request.shape)} if request.shape else {}
     facts |= {"outputs": outputs} if outputs else {}
     lines = ["version: 1.0.0", "licence: unknown  # state it before you ship this"]
     lines += [f"{key}: {json.dumps(value)}" for key, value in facts.items()]
     lines += [reads_line, *_options(request, names, detector), f"labels: {json.dumps(names)}"]
     text = "\n".join([*lines, "budget_ms: 10", 'data: ""', ""])
-    trial(package.load(file, _manifest(text, file), file))
+    trial(package.load(file, _manifest(text, file).model_copy(update={"backend": backend}), file))
     return Made(text, weights, reads, decoder)
 
 

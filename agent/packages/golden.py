@@ -94,13 +94,18 @@ def compare(path: Path, engine: Engine, outputs: Outputs) -> float:
     """The worst difference in units of the tolerance. Raises PackageError."""
     arrays = load(path, engine)
     try:
-        return max(_row(engine, outputs, arrays, row) for row in range(len(arrays["input_0"])))
+        return difference(engine, outputs, arrays)
     except (LookupError, ValueError, TypeError, ModelFault) as error:
         raise PackageError(f"{path}: does not fit the model: {error}") from error
 
 
+def difference(engine: Engine, outputs: Outputs, arrays: dict[str, Array]) -> float:
+    """As `compare`. arrays: as of `load`. Raises LookupError, ValueError, TypeError, ModelFault."""
+    return max(_row(engine, outputs, arrays, row) for row in range(len(arrays["input_0"])))
+
+
 def _row(engine: Engine, outputs: Outputs, arrays: dict[str, Array], row: int) -> float:
-    engine.input(0)[...] = arrays["input_0"][row]
+    engine.input(0)[...] = arrays["input_0"][row].reshape(engine.inputs[0].shape)
     outputs.invoke(engine)
     worst = 0.0
     for index, tensor in enumerate(engine.outputs):

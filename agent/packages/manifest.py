@@ -17,6 +17,8 @@ def _stays_inside(name: str) -> str:
     return name
 
 
+AUTO = "auto"  # the backend that is fastest on the machine (packages/engines.py)
+
 PackageFile = Annotated[str, AfterValidator(_stays_inside)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -153,7 +155,7 @@ class Manifest(Section):
     files: dict[PackageFile, Sha256] = Field(
         {}, max_length=64, description="sha256 of every other file that is read: golden outputs, weights"
     )
-    backend: str = "litert"
+    backend: str = Field(AUTO, description="engine; auto: the fastest installed one for .tflite or .onnx, timed once")
     provider: str = ""
     shape: list[int] = Field([], max_length=8, description="of the input, where the model file leaves sizes open")
     outputs: list[str] = Field(
@@ -182,6 +184,12 @@ class Manifest(Section):
     def _clean(cls, labels: list[str]) -> list[str]:
         """Of a label file from Windows: a rule on "person" would never hold where its model says "person" and CR."""
         return [label.strip("\ufeff \t\r\n") for label in labels]
+
+    @model_validator(mode="after")
+    def _provider_of_backend(self) -> Manifest:
+        if self.provider and self.backend == AUTO:
+            raise ValueError(f"provider '{self.provider}' is one of a backend: set 'backend', too")
+        return self
 
     @model_validator(mode="after")
     def _one_input(self) -> Manifest:

@@ -16,7 +16,7 @@ from agent.box.files import BadFile
 from agent.decoders import base as decoders
 from agent.decoders.base import Decoder, DecoderError, Finding
 from agent.errors import MissingPackage, PackageError
-from agent.packages import golden
+from agent.packages import engines, golden
 from agent.packages.checksums import file_inside, verify_files
 from agent.packages.manifest import Manifest, Picture
 from agent.packages.outputs import Outputs, first_line
@@ -80,6 +80,11 @@ def read(folder: Path) -> Manifest:
         raise PackageError(str(error)) from error
 
 
+def first_engine(folder: Path) -> str:
+    """That of a machine where only one is installed. Raises PackageError."""
+    return engines.first(folder, read(folder))
+
+
 def labels(folder: Path) -> list[str]:
     """Every label that the package can report. Raises PackageError."""
     manifest = read(folder)
@@ -92,10 +97,15 @@ def labels(folder: Path) -> list[str]:
     return [*of_model, *getattr(module, "LABELS", ())]
 
 
-def open_package(folder: Path, threads: int = 1) -> Package:
-    """Check, load, warm up, compare with the golden outputs. Raises PackageError."""
+def open_package(folder: Path, threads: int = 1, backend: str = "") -> Package:
+    """Check, load, warm up, compare with the golden outputs. Raises PackageError.
+
+    backend: in place of the manifest's.
+    """
     manifest = read(folder)
     path = verify_files(folder, manifest)
+    backend = backend or engines.choose(folder, manifest, threads)
+    manifest = manifest.model_copy(update={"backend": backend})
     package = load(folder, manifest, path, threads)
     package.golden = compare_golden(package)
     if package.golden is not None and package.golden > 1.0:

@@ -16,6 +16,7 @@ from agent.box import private
 
 if TYPE_CHECKING:
     from agent.config.models import Config
+    from agent.packages.manifest import Manifest
 
 NAME = "recorder.settings"
 
@@ -31,7 +32,8 @@ class ClipSettings(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """header: what a replay needs: the configuration without passwords, its path, the models' checksums, our version.
+    """header: what a replay needs: the configuration without passwords, its path, the models' checksums and engines,
+    our version.
 
     pictures: of picture models, keep the inputs in recordings and clips, or in "clips" only. session: of the daemon.
     """
@@ -48,8 +50,8 @@ class Settings(NamedTuple):
     session: int = 0
 
 
-def of_config(config: Config, path: Path, checksums: Mapping[str, str], session: int) -> Settings:
-    """path: of the configuration. checksums: sha256 of each model."""
+def of_config(config: Config, path: Path, manifests: Mapping[str, Manifest], session: int) -> Settings:
+    """path: of the configuration. manifests: of each model, with the engine that runs it."""
     from agent import redact  # compiles what the recorder's process does not need
 
     recorder, events = config.recorder, config.recorder.events
@@ -63,7 +65,8 @@ def of_config(config: Config, path: Path, checksums: Mapping[str, str], session:
     header = {
         "config": json.dumps(redact.tree(config.model_dump(mode="json"))),
         "path": str(path.resolve()),
-        "models": json.dumps(dict(checksums)),
+        "models": json.dumps({model: manifest.checksum for model, manifest in manifests.items()}),
+        "engines": json.dumps({model: manifest.backend for model, manifest in manifests.items()}),
         "version": version("reflexd"),
     }
     return Settings(

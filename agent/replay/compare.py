@@ -65,7 +65,7 @@ def _players(lanes: Iterable[str], header: Header) -> tuple[dict[str, Player], W
     unknown = [lane for lane in lanes if lane not in header.config.lanes]
     if unknown:
         raise RecordingError(f"lane {unknown[0]} has samples, but the recorded configuration does not have it")
-    players = {lane: Player(lane, header.config, header.base_folder, scene) for lane in lanes}
+    players = {lane: Player(lane, header, scene) for lane in lanes}
     return players, WarmUp(header.config, list(players.values()), header.complete)
 
 

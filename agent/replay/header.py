@@ -13,14 +13,16 @@ from agent.recorder.recording import RecordingContents, RecordingError
 
 
 class Header(BaseModel):
-    """models: sha256 of each. in_force: of each actuator number, rule, actuator, verb, dropped, explanation.
+    """models: sha256 of each. engines: backend of each; recordings of 0.1 lack it.
 
-    lost_before: samples that earlier files lack.
+    in_force: of each actuator number, rule, actuator, verb, dropped, explanation. lost_before: samples that earlier
+    files lack.
     """
 
     config: Json[Config]
     path: Path
     models: Json[dict[str, str]]
+    engines: Json[dict[str, str]] = {}
     in_force: Json[dict[str, tuple[int, str, str, str, bool, str]]]
     lost_before: int
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from agent.backends.base import Engine
 from agent.build import open_models
-from agent.config.models import Config
 from agent.data import Array, Decision, Sample
 from agent.decoders.base import Finding
 from agent.lane import NEVER, Lane, Limits
@@ -22,6 +20,7 @@ from agent.prepare.base import Preparation
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
 from agent.prepare.region import Region
+from agent.replay.header import Header
 from agent.rules.scene import Scene
 from drivers.base import DriverOptions, Stream
 
@@ -46,9 +45,10 @@ class RecordedEngine(Engine):
 class Player:
     """The models of a lane, fed with its recorded messages."""
 
-    def __init__(self, name: str, config: Config, base_folder: Path, scene: Scene) -> None:
-        """base_folder: the folder that the configuration's paths start from. Raises PackageError."""
-        self.perception = ReplayPerception(open_models(config.lanes[name], base_folder))
+    def __init__(self, name: str, header: Header, scene: Scene) -> None:
+        """Raises PackageError."""
+        section = header.config.lanes[name]
+        self.perception = ReplayPerception(open_models(section, header.base_folder, engines=header.engines))
         source, ledger = NoSource(DriverOptions(), name), Ledger(None, name, 1.0)
         self.lane = Lane(name, source, self.perception, Limits(0, 1.0), ledger)
         self._manifest = self.perception.package.manifest

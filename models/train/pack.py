@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from agent.data import Array
+from agent.packages.manifest import AUTO
 
 GOLDEN = 8  # pairs of input and output in golden.npz
 
 
 def pack(place: Path, content: bytes, facts: Mapping[str, Any], inputs: Array, outputs: Array) -> None:
     """facts: manifest keys besides file names and checksum. inputs, outputs: raw values of GOLDEN samples."""
-    _write(place, f"{place.name}.tflite", "litert", content, facts, inputs, outputs)
+    _write(place, f"{place.name}.tflite", AUTO, content, facts, inputs, outputs)
 
 
 def pack_window(place: Path, shape: tuple[int, ...], facts: Mapping[str, Any], examples: Array) -> None:

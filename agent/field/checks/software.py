@@ -13,8 +13,8 @@ from agent.config.load import load_config
 from agent.errors import ConfigError, PackageError
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, listed
 from agent.ledger_text import counted
-from agent.packages import package
-from agent.packages.manifest import Manifest
+from agent.packages import engines, package
+from agent.packages.manifest import AUTO, Manifest
 
 LIBRARIES = ("numpy", "opencv-python-headless", "pyzmq", "msgpack", "pyserial", "pydantic")
 INTERPRETERS = ("ai-edge-litert", "tflite-runtime")
@@ -88,12 +88,30 @@ def _manifests(box: Box) -> list[Manifest]:
 
 def _engines(box: Box) -> Iterator[Check]:
     manifests = _manifests(box)
-    backends = {manifest.backend for manifest in manifests} or {"litert"}
+    backends = {manifest.backend for manifest in manifests if manifest.backend != AUTO} or {"litert"}
+    backends |= {name for manifest in manifests if manifest.backend == AUTO for name in _installed(manifest)}
     if "litert" in backends:
         yield litert(_version)
+    if "openvino" in backends:
+        yield openvino(_version)
     if "onnx" in backends:
         providers = {manifest.provider or "cpu" for manifest in manifests if manifest.backend == "onnx"}
         yield onnx(providers, _version, _providers)
+
+
+def _installed(manifest: Manifest) -> list[str]:
+    try:
+        return engines.installed(Path(), manifest)
+    except PackageError:
+        return []  # reported by `model`
+
+
+def openvino(installed: Callable[[str], str]) -> Check:
+    version = installed("openvino")
+    if version:
+        return Check("engine openvino", GOOD, f"openvino {version}")
+    effect, fix = "models of backend openvino do not run", "scripts/setup openvino, or pip install 'reflexd[openvino]'"
+    return Check("engine openvino", BAD, "OpenVINO is not installed", effect, fix)
 
 
 def litert(installed: Callable[[str], str]) -> Check:

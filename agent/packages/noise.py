@@ -1,0 +1,23 @@
+"""Random inputs for a model, where its package has no golden ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agent.backends.base import Tensor
+from agent.data import Array
+from agent.packages.manifest import Manifest
+
+ROWS = 8  # that take turns
+
+
+def noise(tensor: Tensor, manifest: Manifest, random: np.random.Generator) -> Array:
+    """[ROWS, ...]: of integers uniform over all stored values; of floats pixels, or readings around their mean."""
+    row = tensor.shape[1:] or tensor.shape
+    shape, kind = (ROWS, *row), np.dtype(tensor.dtype)
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        return random.integers(limits.min, limits.max, shape, kind, endpoint=True)
+    if manifest.picture and np.ndim(manifest.picture.std) == 0:
+        return ((random.uniform(0, 255, shape) - manifest.picture.mean) / manifest.picture.std).astype(kind)
+    return random.normal(0.0, 1.0, shape).astype(kind)
