@@ -15,17 +15,12 @@ import pytest
 
 from agent import ledger
 from agent.packages.package import BUNDLED
-from tests.shared import DATA, MOVENET, ROOT
+from tests.shared import ROOT
 from tests.waiting import DEADLINE_S, until
 
 SAFE_AFTER_MS = 100.0
 
 PERSON = BUNDLED / "person-coarse"
-PICTURES = PERSON if (PERSON / "manifest.yaml").is_file() else MOVENET
-needs_pictures = pytest.mark.skipif(
-    PICTURES == MOVENET and not DATA.is_dir(),
-    reason="neither models/person-coarse nor ../shared/data is here: no picture model",
-)
 
 
 class Process:
@@ -191,7 +186,7 @@ def robot(device: dict[str, Any]) -> dict[str, Any]:
 
 def never(lane: str, model: str) -> dict[str, Any]:
     """A rule that never holds, so that only the lane's heartbeats matter: `run`, or the safe state without them."""
-    label = "person" if model == str(PICTURES) else "deviation"
+    label = "person" if model == str(PERSON) else "deviation"
     condition = {"lane": lane, "label": label, "score": 1.0, "hits": 1000, "of": 1000}
     return {"any": [condition], "actuator": "robot", "verb": "stop"}
 
@@ -204,7 +199,7 @@ def camera(driver: str = "camera.sim", **options: Any) -> dict[str, Any]:
     """Small pictures, 20 a second: speed is not tested here."""
     if driver == "camera.sim":
         options = {"width": 160, "height": 120, "fps": 20, "pictures": 3, **options}
-    return {"source": {"driver": driver, "timeout_ms": 300, **options}, "model": str(PICTURES)}
+    return {"source": {"driver": driver, "timeout_ms": 300, **options}, "model": str(PERSON)}
 
 
 def fault(kind: str, at_s: float, for_s: float, amount: float = 0.0) -> dict[str, Any]:

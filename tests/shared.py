@@ -15,7 +15,8 @@ from agent.errors import ConfigError
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
 PUBLIC = DATA / "models-public"
-MOVENET, SSD, NANODET = (ROOT / "tests/data" / name for name in ("movenet", "ssd", "nanodet"))
+SSD, NANODET = (ROOT / "tests/data" / name for name in ("ssd", "nanodet"))
+MOVENET = ROOT / "models/movenet"
 
 needs_recordings = pytest.mark.skipif(
     not DATA.is_dir(), reason="../shared/data is not here: no recordings, no public models"
@@ -31,7 +32,7 @@ def _add_weights(folder: Path) -> None:
         os.replace(copy, folder / name)  # other test processes do the same at this moment
 
 
-for _folder in (MOVENET, SSD, NANODET):
+for _folder in (SSD, NANODET):
     _add_weights(_folder)
 
 

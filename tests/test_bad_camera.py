@@ -9,9 +9,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.processes import Cell, Process, arm, camera, fault, needs_pictures
-
-pytestmark = needs_pictures
+from tests.processes import Cell, Process, arm, camera, fault
 
 REPEATING = "no new picture, sound or reading for 300 ms: "
 

@@ -11,7 +11,7 @@ import pytest
 
 from drivers.camera._decode import Backlog
 from tests import h264
-from tests.processes import Cell, camera, needs_pictures
+from tests.processes import Cell, camera
 from tests.test_camera import number_of, samples
 from tests.test_camera_rtsp import Server, camera_of
 
@@ -87,7 +87,6 @@ def cell_of(folder: Path, server: Server, **options: Any) -> Cell:
     return Cell(folder, {"camera": lane})
 
 
-@needs_pictures
 def test_a_still_scene_is_not_a_frozen_picture(tmp_path: Path, serve: Serve) -> None:
     with cell_of(tmp_path, serve(one_key_frame)) as cell:
         _, daemon = cell.start_both()
@@ -96,7 +95,6 @@ def test_a_still_scene_is_not_a_frozen_picture(tmp_path: Path, serve: Serve) -> 
         assert daemon.stop() == 0
 
 
-@needs_pictures
 @pytest.mark.parametrize(
     "packet, message",
     [(same_packet, "the picture is frozen: the same bits for 5"), (same_time, "it repeats the old one: frozen?")],

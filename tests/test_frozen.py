@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.gates.frozen import MIN_REPEATS, FrozenPictures
-from tests.processes import Cell, camera, fault, needs_pictures
+from tests.processes import Cell, camera, fault
 from tests.test_bad_camera import last, recovers
 
 MS = 1_000_000
@@ -61,7 +61,6 @@ def test_pictures_that_a_codec_repeats_for_good_reasons_do_not_count() -> None:
     assert not frozen_at([picture(48, 64, 3)] * 100, comparable=False)
 
 
-@needs_pictures
 def test_kind_a_frozen_picture_is_no_sign_of_life(tmp_path: Path) -> None:
     """Stale and its actuator safe until another picture comes, however often the camera is opened meanwhile."""
     faults = [fault("still", at_s=1.5, for_s=6.0)]
@@ -79,7 +78,6 @@ def test_kind_a_frozen_picture_is_no_sign_of_life(tmp_path: Path) -> None:
         assert daemon.stop() == 0
 
 
-@needs_pictures
 @pytest.mark.parametrize("limit_ms", [None, 0])
 @pytest.mark.slow
 def test_two_seconds_are_frozen_unless_the_source_says_that_they_are_normal(

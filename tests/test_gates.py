@@ -23,7 +23,7 @@ from agent.packages.manifest import Picture, Window
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
 from agent.prepare.region import region_around
-from tests.processes import Cell, camera, needs_pictures
+from tests.processes import Cell, camera
 from tests.shared import DATA, needs_recordings
 
 MS = 1_000_000
@@ -258,7 +258,6 @@ def test_an_impossible_gate_is_refused(section: dict[str, Any], message: str) ->
         GateConfig.model_validate(section)
 
 
-@needs_pictures
 def test_a_gated_camera_keeps_its_actuator_alive_and_counts_the_samples_held_back(tmp_path: Path) -> None:
     gate = {"keyframe": {"min_changed": 0.9}, "idle_interval_ms": 450}
     with Cell(tmp_path, {"cam": {**camera(), "gate": gate}}) as cell:

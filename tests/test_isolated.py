@@ -15,7 +15,7 @@ import pytest
 from agent.benches.programs import free_port
 from agent.isolated import python
 from agent.packages.package import BUNDLED
-from tests.processes import Cell, arm, camera, needs_pictures, robot
+from tests.processes import Cell, arm, camera, robot
 from tests.shared import ROOT
 from tests.waiting import until
 
@@ -183,7 +183,6 @@ def test_a_driver_in_pythonpath_is_found_by_the_daemon_its_reload_the_host_and_i
         assert not (tmp_path / MARK).exists()
 
 
-@needs_pictures
 def test_kind_child_processes_are_the_first_to_end_for_memory(tmp_path: Path) -> None:
     """Also below a daemon that systemd protects: a child inherits its score."""
     port = free_port()

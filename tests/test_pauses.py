@@ -12,7 +12,7 @@ import pytest
 
 from agent import ledger
 from drivers.audio import file as sound
-from tests.processes import Cell, arm, camera, needs_pictures
+from tests.processes import Cell, arm, camera
 
 TIMEOUT_MS, PAUSE_S = 200.0, 1.0
 PICTURES = 3
@@ -36,7 +36,7 @@ def video(folder: Path) -> dict[str, Any]:
     return {**camera("camera.file", path=str(path), timeout_ms=TIMEOUT_MS)}
 
 
-@pytest.mark.parametrize("make, count", [(readings, 100), pytest.param(video, PICTURES, marks=needs_pictures)])
+@pytest.mark.parametrize("make, count", [(readings, 100), (video, PICTURES)])
 def test_kind_a_recording_plays_past_its_pauses(tmp_path: Path, make: Any, count: int) -> None:
     with Cell(tmp_path, {"lane": make(tmp_path)}) as cell:
         cell.actuate()

@@ -251,9 +251,9 @@ def test_a_window_of_another_length_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["S1-Fall-13", "S1-Fall-15", "S2-Fall-12"])
 @pytest.mark.slow
 def test_a_fall_is_called_in_time(name: str) -> None:
-    from agent.benches import falls, recordings
+    from agent.benches import falls
 
     clip = next(clip for clip in falls.clips(PUBLIC.parent) if clip.path.stem == name)
-    played = falls.play(clip.path, recordings.movenet(PUBLIC.parent), package.open_package(package.find("pose-fall")))
+    played = falls.play(clip.path, package.open_package(MOVENET), package.open_package(package.find("pose-fall")))
     assert falls.lateness(clip, played) <= falls.IN_TIME_S
     assert not falls.false_alarms(clip, played)

@@ -20,7 +20,7 @@ from agent.recorder import seal, settings
 from agent.recorder.events import ClipMessage, EventClips
 from agent.recorder.recording import RecordingError, read
 from agent.tapes.format import TapeHeader
-from tests.processes import Cell, camera, needs_pictures
+from tests.processes import Cell, camera
 from tests.recordings import arm_cell, files, start_recording
 from tests.test_recorder_down import recorder_of
 from tests.waiting import until
@@ -55,7 +55,6 @@ def check_closed(cell: Cell) -> None:
     assert [path.name for path in kept if mode(path) & 0o077] == []
 
 
-@needs_pictures
 @pytest.mark.slow
 def test_kind_no_plain_picture_is_left_where_clips_are_sealed(cell: Cell) -> None:
     """The recorder is killed while it collects and writes clips; what an older one left is sealed or deleted."""

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from agent.recorder.recording import read
-from tests.processes import Cell, arm, needs_pictures
+from tests.processes import Cell, arm
 from tests.recordings import files, recorded, replayed
 from tests.waiting import until
 
-pytestmark = needs_pictures
 PERSON = {"lane": "cam", "label": "person", "score": 0.6, "within_ms": 2000}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 from collections.abc import Iterator
 from io import BytesIO
@@ -15,9 +14,9 @@ from mcap.writer import Writer
 from agent.recorder.recording import RecordingContents, RecordingError, read
 from agent.replay.compare import replay
 from agent.tapes.format import READINGS
-from tests.processes import Cell, arm, camera, needs_pictures
+from tests.processes import Cell, arm, camera
 from tests.recordings import arm_cell, files, recorded, replayed, start_recording
-from tests.shared import DATA, MOVENET, needs_recordings
+from tests.shared import DATA, needs_recordings
 from tests.waiting import until
 
 
@@ -178,7 +177,6 @@ def test_kind_a_file_that_is_no_recording_is_refused_with_its_reason(tmp_path: P
     assert replayed(tmp_path / "none.mcap") == (2, f"{tmp_path / 'none.mcap'}: No such file or directory")
 
 
-@needs_pictures
 @pytest.mark.slow
 def test_no_picture_is_recorded_unless_the_configuration_asks_for_it(tmp_path: Path) -> None:
     sizes = {}
@@ -200,14 +198,8 @@ def test_no_picture_is_recorded_unless_the_configuration_asks_for_it(tmp_path: P
 
 @needs_recordings
 def test_a_real_clip_with_two_models_replays_exactly(tmp_path: Path) -> None:
-    movenet = tmp_path / "movenet"
-    movenet.mkdir()
-    for path in MOVENET.iterdir():
-        shutil.copy(path, movenet)
-    manifest = movenet / "manifest.yaml"
-    manifest.write_text(manifest.read_text().replace("fit: stretch", "fit: letterbox"))
     clip = DATA / "video-fall-gmdcsa24/S1-Fall-13.mp4"
-    lane = {"source": {"driver": "camera.file", "path": str(clip)}, "model": str(movenet), "then": "pose-fall"}
+    lane = {"source": {"driver": "camera.file", "path": str(clip)}, "model": "movenet", "then": "pose-fall"}
     with Cell(tmp_path, {"room": lane}) as cell:
         condition = {"lane": "room", "label": "falling", "score": 0.6, "hits": 3, "of": 4}
         cell.config["rules"] = {"fall": {"any": [condition], "actuator": "robot", "verb": "stop"}}

@@ -17,13 +17,10 @@ from agent.recorder.recording import Recording, RecordingContents, RecordingErro
 from agent.replay.compare import replay
 from agent.replay.translate import translate
 from agent.tapes.format import TapeHeader
-from tests.processes import needs_pictures
 from tests.recordings import replayed
 from tests.shared import ROOT
 
 OLD = sorted((ROOT / "tests/data/recordings-0.1.0").glob("*.mcap"))
-pytestmark = needs_pictures
-
 Damage = Callable[[RecordingContents], RecordingContents]
 
 

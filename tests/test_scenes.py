@@ -80,8 +80,7 @@ def test_a_missing_folder_of_recordings_is_named(tmp_path: Path) -> None:
 def files_of(entry: Any) -> list[str]:
     """The recordings that a scene reads, relative to their folder."""
     if isinstance(entry, dict):
-        packages = [spec["file"] for spec in entry.get("packages", {}).values()]
-        return packages + [file for key, value in entry.items() if key != "packages" for file in files_of(value)]
+        return [file for value in entry.values() for file in files_of(value)]
     if isinstance(entry, list):
         return [file for item in entry for file in files_of(item)]
     return [entry.removeprefix(MARK)] if isinstance(entry, str) and entry.startswith(MARK) else []

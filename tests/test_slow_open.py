@@ -12,7 +12,7 @@ import pytest
 from agent import ledger
 from agent.control import client as control
 from agent.health import STALLED_NS
-from tests.processes import Cell, arm, camera, needs_pictures
+from tests.processes import Cell, arm, camera
 from tests.test_watchdog import Systemd, systemd
 from tests.waiting import until
 
@@ -95,7 +95,6 @@ def test_kind_a_driver_that_opens_slowly(tmp_path: Path, systemd: Systemd) -> No
         assert daemon.stop() == 0
 
 
-@needs_pictures
 @pytest.mark.slow
 def test_a_camera_whose_network_swallows_everything(tmp_path: Path, systemd: Systemd, silent_server: int) -> None:
     silent = camera("camera.rtsp", url=f"rtsp://user:secret@127.0.0.1:{silent_server}/live", open_timeout_ms=8000)

@@ -14,7 +14,7 @@ from agent.recorder import strip
 from agent.recorder.recording import Recording, read
 from agent.recorder.series import CLIPS, RECORDINGS, Series
 from agent.tapes.format import TapeHeader
-from tests.processes import Cell, camera, needs_pictures
+from tests.processes import Cell, camera
 from tests.recordings import files, replayed, start_recording
 
 NAME = "box-00000001_20261128T213658.000.mcap"
@@ -38,7 +38,6 @@ def run(folder: Path) -> None:
     strip._run(own, Series(folder / "events", "box", CLIPS), own.paths())
 
 
-@needs_pictures
 @pytest.mark.slow
 def test_kind_no_plain_picture_of_an_earlier_time_is_left_beside_sealed_clips(tmp_path: Path) -> None:
     public, _ = keys.make(tmp_path / "keys", "owner")

@@ -17,7 +17,7 @@ from agent.view.footage import Footage
 from drivers.base import Camera, DeviceError, DeviceFault, open_source
 from drivers.camera import _jpeg
 from drivers.camera._container import EMPTY_END, missing_bytes
-from tests.processes import Cell, camera, needs_pictures
+from tests.processes import Cell, camera
 from tests.test_camera import samples
 
 FRAMES, WIDTH, HEIGHT = 40, 96, 64
@@ -294,7 +294,6 @@ def test_kind_what_a_mac_leaves_in_a_folder_is_no_picture(tmp_path: Path) -> Non
     assert len(played(tmp_path, "camera.replay")) == 3
 
 
-@needs_pictures
 def test_kind_a_folder_of_mixed_sizes_is_inferred(tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from agent import ledger
-from agent.benches import falls, recordings
+from agent.benches import falls
 from agent.gates.config import GateConfig
 from agent.offline import offline_lane
 from agent.packages import package
@@ -21,7 +21,7 @@ WARM_FRAMES = 20
 
 def measure(data: Path, gate: GateConfig | None, short: bool = False) -> dict[str, Any]:
     """Subjects S1 and S2. latest_s: from the annotated start of a fall to its alarm, the slowest."""
-    posture, pose = package.open_package(package.find("pose-fall")), recordings.movenet(data)
+    posture, pose = (package.open_package(package.find(name)) for name in ("pose-fall", "movenet"))
     played = [(clip, falls.play(clip.path, pose, posture, gate)) for clip in _chosen(data, short)]
     delays = [falls.lateness(clip, run) for clip, run in played if np.isfinite(clip.fall_s)]
     return {
@@ -40,7 +40,7 @@ def _chosen(data: Path, short: bool) -> list[falls.Clip]:
 
 def step_ms(data: Path) -> dict[str, float]:
     """From a frame in the lane to the rules' decisions on it: the first clip, every frame."""
-    posture, pose = package.open_package(package.find("pose-fall")), recordings.movenet(data)
+    posture, pose = (package.open_package(package.find(name)) for name in ("pose-fall", "movenet"))
     perception = Perception(pose, second=SecondModel(posture))
     lane = offline_lane("room", "camera.file", {"path": falls.clips(data)[0].path}, perception)
     scene, steps_ms = falls.fall_scene(), []

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.benches import bedside, crossing, full_hd, fusion, gating, perimeter
-from agent.benches.recordings import SHARED, movenet
+from agent.benches.recordings import SHARED
 from agent.box.machine import machine
 from agent.errors import DataError
 from agent.gates.config import GateConfig
+from agent.packages import package
 
 VARIANTS = (("every frame", ""), ("gated", "_gated"))  # name in the text, suffix of the JSON key
 
@@ -24,7 +25,7 @@ def measure(data: Path | None, short: bool = False) -> dict[str, Any]:
         "short": short,
         "gates": gating.measure(data),
         "full_hd": full_hd.gate_and_preparation(data, short),
-        "reduced": full_hd.reduced(data, movenet(data), short),
+        "reduced": full_hd.reduced(data, package.open_package(package.find("movenet")), short),
         "coarse": gating.evidence_bytes(data, short),
         "fusion": fusion.measure(short),
         "machine": machine(),

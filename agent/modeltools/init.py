@@ -146,8 +146,10 @@ def make_manifest(file: Path, request: Request) -> Made:
     except (EngineError, RuntimeError) as error:
         raise PackageError(f"{file}: {error}") from error
     names = _labels(request, engine, decoder, given, detector)
+    if detector or decoder == "movenet":
+        reads_line = reads_line.replace("fit: stretch", "fit: letterbox")
     if detector:
-        reads_line = detector.picture or reads_line.replace("fit: stretch", "fit: letterbox")
+        reads_line = detector.picture or reads_line
         reads = f"{reads} ({detector.reason}{', the 80 labels of COCO' if names == labels.COCO != given else ''})"
     facts: dict[str, Any] = {"file": file.name, "sha256": checksums.digest(file)}
     facts |= {"files": sums} if sums else {}

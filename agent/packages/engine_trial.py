@@ -41,7 +41,7 @@ def _opened(folder: Path, threads: int, name: str, other: Package | None) -> Pac
     opened = package.open_package(folder, threads, name)
     if opened.golden is None and other:
         inputs = noise(opened.engine.inputs[0], opened.manifest, np.random.default_rng(0))
-        worst = golden.difference(opened.engine, opened.outputs, _arrays(other, inputs))
+        worst = golden.difference(opened.engine, opened.outputs, _arrays(other, inputs), opened.manifest.tolerance)
         if worst > 1:
             text = f"no golden outputs, and on noise it differs from {other.manifest.backend}"
             raise PackageError(f"{text} by {worst:.1f} times the tolerance")

@@ -6,6 +6,7 @@ import lzma
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -90,28 +91,32 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     return shape, dtype
 
 
-def compare(path: Path, engine: Engine, outputs: Outputs) -> float:
-    """The worst difference in units of the tolerance. Raises PackageError."""
+def compare(path: Path, engine: Engine, outputs: Outputs, tolerance: Sequence[float] = ()) -> float:
+    """The worst difference in units of the tolerance. Raises PackageError.
+
+    tolerance: for each value of the last axis of outputs that are not quantised; empty: REAL for all.
+    """
     arrays = load(path, engine)
     try:
-        return difference(engine, outputs, arrays)
+        return difference(engine, outputs, arrays, tolerance)
     except (LookupError, ValueError, TypeError, ModelFault) as error:
         raise PackageError(f"{path}: does not fit the model: {error}") from error
 
 
-def difference(engine: Engine, outputs: Outputs, arrays: dict[str, Array]) -> float:
+def difference(engine: Engine, outputs: Outputs, arrays: dict[str, Array], tolerance: Sequence[float] = ()) -> float:
     """As `compare`. arrays: as of `load`. Raises LookupError, ValueError, TypeError, ModelFault."""
-    return max(_row(engine, outputs, arrays, row) for row in range(len(arrays["input_0"])))
+    real = np.array(tolerance or [REAL])
+    return max(_row(engine, outputs, arrays, row, real) for row in range(len(arrays["input_0"])))
 
 
-def _row(engine: Engine, outputs: Outputs, arrays: dict[str, Array], row: int) -> float:
+def _row(engine: Engine, outputs: Outputs, arrays: dict[str, Array], row: int, real: Array) -> float:
     engine.input(0)[...] = arrays["input_0"][row].reshape(engine.inputs[0].shape)
     outputs.invoke(engine)
     worst = 0.0
     for index, tensor in enumerate(engine.outputs):
         if f"output_{index}" not in arrays:
             continue
-        difference = np.abs(engine.output(index)[0].astype(np.float64) - arrays[f"output_{index}"][row]).max()
-        tolerance = STEPS if tensor.scale else REAL
-        worst = max(worst, float(np.nan_to_num(difference, nan=np.inf)) / tolerance)  # NaN would compare as a match
+        distance = np.abs(engine.output(index)[0].astype(np.float64) - arrays[f"output_{index}"][row])
+        share = (distance / (STEPS if tensor.scale else real)).max()
+        worst = max(worst, float(np.nan_to_num(share, nan=np.inf)))  # NaN would compare as a match
     return worst

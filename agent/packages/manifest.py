@@ -171,6 +171,9 @@ class Manifest(Section):
     budget_ms: float = Field(10.0, gt=0, description="longest acceptable inference")
     data: str = Field("", description="what it was trained on, and the licence of that")
     golden: PackageFile = ""
+    tolerance: list[float] = Field(
+        [], max_length=1024, description="from golden outputs that are not quantised: for each value of the last axis"
+    )
 
     @property
     def checksum(self) -> str:

@@ -205,4 +205,4 @@ def compare_golden(package: Package) -> float | None:
     if not package.manifest.golden:
         return None
     path = file_inside(package.folder, package.manifest.golden)
-    return golden.compare(path, package.engine, package.outputs)
+    return golden.compare(path, package.engine, package.outputs, package.manifest.tolerance)

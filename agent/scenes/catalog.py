@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from agent import yamlfile
-from agent.errors import ConfigError, PackageError
+from agent.errors import ConfigError
 
 HERE = Path(__file__).parent
 RECORDINGS = "recordings"
@@ -38,8 +37,6 @@ def on_recordings(name: str, data: Path, folder: Path) -> Path:
     replacements = yamlfile.read(HERE / f"{RECORDINGS}.yaml").data.get(name)
     if not replacements:
         raise ConfigError([f"scene {name} has no recordings: run it without --data"])
-    for package, spec in (replacements.pop("packages", None) or {}).items():
-        _make_package(folder / package, _below(data, spec["file"]), spec)
     for section, entries in replacements.items():
         for key, entry in entries.items():
             if entry is None:
@@ -49,22 +46,6 @@ def on_recordings(name: str, data: Path, folder: Path) -> Path:
     path = folder / f"{name}.yaml"
     path.write_text(json.dumps(scene, indent=1), encoding="utf-8")
     return path
-
-
-def _make_package(folder: Path, file: Path, spec: dict[str, Any]) -> None:
-    """A package of a public model's file, with the manifest that `reflexd model init` writes."""
-    from agent.modeltools.init import Request, make_manifest
-
-    folder.mkdir()
-    try:
-        shutil.copy(file, folder)
-        text = make_manifest(file, Request(spec.get("decoder", ""))).text
-    except OSError as error:
-        raise ConfigError([f"{file}: {error.strerror}"]) from error
-    except PackageError as error:
-        raise ConfigError([f"{file}: {error}"]) from error
-    text = text.replace("fit: stretch", f"fit: {spec.get('fit', 'stretch')}")
-    (folder / "manifest.yaml").write_text(text, encoding="utf-8")
 
 
 def _with_paths(entry: Any, data: Path) -> Any:

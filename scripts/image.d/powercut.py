@@ -131,7 +131,7 @@ def _write_until_cut(guest: Guest, start: int) -> int:
 
 def _state(guest: Guest, confirmed: int, ssh_s: float) -> State:
     records, edit = (int(number) for number in guest.run("sudo python3 -", stdin=READER).split())
-    service = guest.wait_for("the service's state", "systemctl is-active reflexd.service | grep -v activating")
+    service = guest.wait_for("the service's state", "systemctl is-active reflexd.service | grep -E '^(active|failed)$'")
     config, models, recordings = guest.run(CHECKS, stdin=RECORDINGS, timeout=900).split("\n", 2)
     log = guest.run("sudo cat /run/initramfs/fsck.log; sudo dmesg | grep 'EXT4-fs.*vda4'", check=False)
     return State(

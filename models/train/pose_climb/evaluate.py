@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from agent.benches.falls import clips, play
-from agent.benches.recordings import movenet
 from agent.data import Array, Evidence
 from agent.decoders.climb import LABELS
 from agent.packages import package
@@ -94,7 +93,7 @@ def _disturbed(opened: Package, recordings: Iterable[PoseRecording]) -> dict[str
 
 def _real(opened: Package, data: Path) -> dict[str, Any]:
     """Every clip through MoveNet on the whole picture and the window of a lane."""
-    pose, posture = movenet(data), package.open_package(package.find("pose-fall"))
+    pose, posture = (package.open_package(package.find(name)) for name in ("movenet", "pose-fall"))
     figures, seconds, total = {}, 0.0, 0
     for clip in clips(data):
         played = play(clip.path, pose, posture)

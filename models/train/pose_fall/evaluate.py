@@ -24,7 +24,6 @@ from agent.benches.falls import (
     play,
 )
 from agent.benches.falls import summary as count
-from agent.benches.recordings import movenet
 from agent.data import Array, Evidence
 from agent.packages import package
 from agent.packages.package import Package
@@ -35,7 +34,7 @@ from models.train.pose_fall.body import SWAPPED
 
 def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     """Figures by clip, subject and all together. Raises DataError, PackageError."""
-    posture, pose = package.open_package(folder), movenet(data)
+    posture, pose = package.open_package(folder), package.open_package(package.find("movenet"))
     played = [(clip, play(clip.path, pose, posture)) for clip in clips(data)]
     by_subject = defaultdict(list)
     for clip, run in played:
