@@ -49,7 +49,6 @@ class Options(BrokerOptions, SourceOptions):
     )
     max_payload: int = Field(4096, ge=1, le=1_000_000, description="bytes; a longer message counts as bad")
     bad_run: int = Field(20, ge=1, le=100_000, description="bad messages in a row before the topics count as faulty")
-    max_batch: int = Field(256, ge=1, le=65_536, description="readings in one sample; older ones are skipped")
     keep_alive_s: int = Field(10, ge=1, le=600)
 
     @field_validator("channels")
@@ -71,7 +70,7 @@ class Driver(SensorStream):
         super().__init__(options, name)
         self.channels = tuple(channel.name for channel in options.channels)
         self.rate_hz = options.rate_hz
-        self.rows = np.zeros((options.max_batch, len(self.channels)), np.float32)
+        self.rows = np.zeros((PACKETS, len(self.channels)), np.float32)
         self.topics = sorted({channel.topic for channel in options.channels})
         self.broker = Connection(options, name, options.keep_alive_s, options.max_payload)
         self.broker.on_message = self._take
@@ -142,7 +141,7 @@ class Driver(SensorStream):
             )
 
     def _sample(self) -> Sample:
-        newest = self.readings[-self.options.max_batch :]
+        newest = self.readings[-PACKETS:]
         skipped = len(self.readings) - len(newest)
         self.readings = []
         payload = self.rows[: len(newest)]
@@ -168,7 +167,7 @@ class Driver(SensorStream):
             self.sequence += 1
             self.readings.append([self.values[name] for name in self.channels])
 
-    def _read(self, topic: str, payload: bytes) -> dict[str, float]:
+    def _read(self, topic: str, payload: bytes | bytearray) -> dict[str, float]:
         """The topic's channels, all or none. Raises ValueError and others for a bad payload."""
         if len(payload) > self.options.max_payload:
             raise ValueError("too long")
@@ -178,7 +177,7 @@ class Driver(SensorStream):
 
 
 def number(document: Any, path: str, scale: float) -> float:
-    """The number at this path of a JSON document; true is 1. Raises ValueError, LookupError, TypeError, OverflowError."""
+    """The number at this path of a JSON document; true is 1. Raises ValueError and others where there is none."""
     for key in path.split(".") if path else ():
         document = document[int(key)] if isinstance(document, list) else document[key]
     if not isinstance(document, (bool, int, float)):
