@@ -188,7 +188,7 @@ def split_url(url: str) -> SplitResult:
         raise ValueError("write http://host/path or https://host/path")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("no login, '?' or '#' in it: a token is an option of its own")
-    if not all("!" <= character <= "~" for character in url) or not 1 <= (parts.port or 80) <= 65_535:
+    if not all("!" <= character <= "~" for character in url) or parts.port == 0:
         raise ValueError("only printable ASCII, and a port of 1 to 65535")
     return parts
 
