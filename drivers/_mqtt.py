@@ -42,9 +42,11 @@ class BrokerOptions(DriverOptions):
     user: str | None = Field(None, min_length=1, max_length=256)
     password: str | None = Field(None, min_length=1, max_length=1024, description="write '${NAME}', see systemd/README")
     client_id: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9._-]{1,64}$", description="reflexd, this box's name and the device's by default"
+        None,
+        pattern=r"^[A-Za-z0-9._-]{1,64}$",
+        description="the device's name is added; reflexd and this box's name by default",
     )
-    connect_ms: float = Field(100.0, gt=0, le=10_000, description="time limit for connecting, TLS and login included")
+    connect_ms: float = Field(100.0, gt=0, le=5000, description="time limit for connecting, TLS and login included")
 
     @model_validator(mode="after")
     def _login(self) -> BrokerOptions:
@@ -71,8 +73,8 @@ class Connection:
     def __init__(self, options: BrokerOptions, name: str, keep_alive_s: int, largest: int = 0) -> None:
         self.options = options
         self.place = f"{options.host}:{options.port}"
-        self.client_id = options.client_id or f"reflexd-{socket.gethostname()}"
-        self.client_id += f"-{name}" if name else ""
+        # two connections with the same id would end each other in turns
+        self.client_id = f"{options.client_id or 'reflexd-' + socket.gethostname()}-{name}"
         self.keep_alive_s = keep_alive_s
         self.largest = largest + PACKET
         self.resolver = Resolver(options.host, options.port)

@@ -25,7 +25,7 @@ LAMP = {
     "messages": {"on": "ON", "off": "OFF"},
     "safe": "off",
     "timeout_ms": 5000,
-    "connect_ms": 10_000,
+    "connect_ms": 5000,
 }
 
 

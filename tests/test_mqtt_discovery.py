@@ -49,7 +49,7 @@ def actuator(port, messages, **options):
             state_topic="belt/state",
             discovery=discovery,
             timeout_ms=5000,
-            connect_ms=10_000,
+            connect_ms=5000,
             **options,
         ),
         "belt",

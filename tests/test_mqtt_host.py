@@ -14,6 +14,7 @@ from agent.benches.io.mqtt import Broker
 from agent.cli import cli
 from tests.mqtt_fixtures import Device, needs_mosquitto
 from tests.processes import Process
+from tests.shared import mistakes
 from tests.test_readme import blocks
 from tests.waiting import until
 
@@ -64,7 +65,7 @@ def test_a_broker_that_goes_and_returns_is_logged_once_each(
     again.wait_for("trying again until it is back")
     broker.start()
     again.wait_for("is back, and safe")
-    assert again.text.count("refuses connections") == 1
+    assert again.text.count("refuses connections") == again.text.count("is back") == 1
     again.signal(signal.SIGTERM)
     assert again.exit_code() == 0
 
@@ -77,3 +78,12 @@ def test_the_documented_configuration_is_valid(tmp_path: Path, monkeypatch: pyte
     result = CliRunner().invoke(cli, ["check", str(tmp_path / "hall.yaml")], catch_exceptions=False)
     assert "good: 2 lanes, 2 actuators, 1 rule" in result.stdout, result.output
     assert "Zq" not in result.output
+
+
+def test_two_actuators_of_one_topic_are_a_mistake(tmp_path: Path) -> None:
+    lamp = {"driver": "actuator.mqtt", "host": "h", "topic": SET, "messages": {"off": "OFF"}, "safe": "off"}
+    found = mistakes(
+        tmp_path / "hall.yaml",
+        json.dumps({"actuators": {name: {"device": lamp, "rest": "off"} for name in ("one", "two")}}),
+    )
+    assert len(found) == 1 and f"'mqtt:h:1883/{SET}' is used by actuator" in found[0], found

@@ -12,7 +12,7 @@ from tests.mqtt_fixtures import certificate, login, needs_mosquitto, opened
 pytestmark = needs_mosquitto
 
 SET = "hall/lamp/set"
-LAMP = {"topic": SET, "messages": {"on": "ON", "off": "OFF"}, "safe": "off", "timeout_ms": 5000, "connect_ms": 10_000}
+LAMP = {"topic": SET, "messages": {"on": "ON", "off": "OFF"}, "safe": "off", "timeout_ms": 5000, "connect_ms": 5000}
 
 
 def actuator(broker, **options):

@@ -22,7 +22,7 @@ AXIS = [
 
 
 def sensor(port, channels=(LEVEL,), **options):
-    options = {"timeout_ms": 60_000, "connect_ms": 10_000, "rate_hz": 10, **options}
+    options = {"timeout_ms": 60_000, "connect_ms": 5000, "rate_hz": 10, **options}
     return mqtt.Driver(mqtt.Options(host="127.0.0.1", port=port, channels=list(channels), **options), "tank")
 
 
@@ -136,7 +136,7 @@ def test_login_and_tls(tmp_path):
     with Broker(tmp_path, settings) as broker:
         options = {"host": "localhost", "port": broker.port, "tls": {"ca": str(public)}, "user": "arm", "rate_hz": 1}
         for password, right in (("Zq-wrong", False), ("Zq-secret", True)):
-            driver = mqtt.Driver(mqtt.Options(**options, password=password, channels=[LEVEL], connect_ms=10_000))
+            driver = mqtt.Driver(mqtt.Options(**options, password=password, channels=[LEVEL], connect_ms=5000))
             if right:
                 with opened(driver):
                     assert driver.read(0.0) is None

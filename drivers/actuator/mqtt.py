@@ -79,7 +79,7 @@ class Driver(Actuator):
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
         self.verbs = tuple(options.messages)
-        self.commands = Connection(options, name, options.keep_alive_s)
+        self.commands = Connection(options, f"{name}-actuator", options.keep_alive_s)
         self.commands.will = self._command(options.safe)
         self.connections = [self.commands]
         if options.state_topic:

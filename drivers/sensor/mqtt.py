@@ -72,7 +72,7 @@ class Driver(SensorStream):
         self.rate_hz = options.rate_hz
         self.rows = np.zeros((PACKETS, len(self.channels)), np.float32)
         self.topics = sorted({channel.topic for channel in options.channels})
-        self.broker = Connection(options, name, options.keep_alive_s, options.max_payload)
+        self.broker = Connection(options, f"{name}-sensor", options.keep_alive_s, options.max_payload)
         self.broker.on_message = self._take
         self._reset()
 
