@@ -111,7 +111,7 @@ IN_MID_CALL = [
     (silent, DeviceTimeout, "no acknowledgement for topic lamp/set in time"),
     (closes, DeviceMissing, "connection lost"),
     (says(NO_MQTT), DeviceFault, "is no MQTT 5"),
-    (says(bytes.fromhex("e0 02 8b 00")), DeviceMissing, "connection lost, Server shutting down"),
+    (says(bytes.fromhex("e0 08 8b 06 1f 00 03 62 79 65")), DeviceMissing, "connection lost, Server shutting down"),
     (says(bytes.fromhex("40 04 00 01 97 00")), DeviceFault, "topic lamp/set refused, Quota exceeded"),
     (says(bytes.fromhex("40 02 ff ff")), DeviceTimeout, "no acknowledgement"),
 ]
