@@ -202,6 +202,8 @@ class Connection:
         # MaximumPacketSize is only a request; MQTT itself allows 256 MB
         if self.client._in_packet["remaining_length"] > self.largest:
             raise DeviceFault(f"{self.place}: sends a packet of over {self.largest} bytes")
+        if self.client._in_messages:  # nobody subscribes with QoS 2, and paho would keep each of them
+            raise DeviceFault(f"{self.place}: sends messages of QoS 2, which nobody asked for")
         return ready
 
     def keep_alive(self) -> None:

@@ -113,6 +113,7 @@ IN_MID_CALL = [
     (says(NO_MQTT), DeviceFault, "is no MQTT 5"),
     (says(bytes.fromhex("e0 08 8b 06 1f 00 03 62 79 65")), DeviceMissing, "connection lost, Server shutting down"),
     (says(bytes.fromhex("40 04 00 01 97 00")), DeviceFault, "topic lamp/set refused, Quota exceeded"),
+    (says(bytes.fromhex("34 07 00 01 61 00 01 00 31")), DeviceFault, "of QoS 2, which nobody asked for"),
     (says(bytes.fromhex("40 02 ff ff")), DeviceTimeout, "no acknowledgement"),
 ]
 
