@@ -15,6 +15,7 @@ from hypothesis import settings
 from agent.packages import engines, package
 from agent.packages.manifest import AUTO
 from drivers.camera import _v4l2_abi as abi
+from tests.mqtt_fixtures import broker, device  # noqa: F401
 from tests.test_v4l2_kernel import FakeKernel
 
 # How long something takes is measured by benchmarks; a busy machine fails no test.

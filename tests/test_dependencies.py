@@ -18,7 +18,7 @@ EXTRAS = {
     "agent/backends": ("onnx",),
     "agent/benches": ("bench",),
     "agent/field": ("onnx", "top"),
-    "drivers": (),
+    "drivers": ("mqtt",),
     "drivers/board": ("jetson",),
     "models": (),
     "models/train": ("train",),
@@ -28,6 +28,7 @@ EXTRAS = {
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "jtop": "jetson-stats",
+    "paho": "paho-mqtt",
     "ruamel": "ruamel.yaml",
     "serial": "pyserial",
     "sklearn": "scikit-learn",
