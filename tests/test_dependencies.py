@@ -15,7 +15,7 @@ from tests.shared import ROOT
 # Extras that a folder may use besides install_requires: the longest prefix of a file's path counts.
 EXTRAS = {
     "agent": (),
-    "agent/backends": ("onnx",),
+    "agent/backends": ("onnx", "openvino"),
     "agent/benches": ("bench",),
     "agent/field": ("onnx", "top"),
     "drivers": ("mqtt",),
