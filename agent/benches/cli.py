@@ -136,3 +136,15 @@ def bench_senses(data: Path | None, short: bool, as_json: bool) -> None:
     from agent.benches import senses
 
     _report(senses.measure(data, short), senses.text, as_json)
+
+
+@bench.command("io")
+@click.option("--times", default=2000, show_default=True, help="Commands of each protocol.")
+@short_option
+@json_option
+@_with_psutil
+def bench_io(times: int, short: bool, as_json: bool) -> None:
+    """One command over Modbus, OPC UA, MQTT, HTTP, CAN and GPIO, against a real counterpart on this machine."""
+    from agent.benches.io import bench as io
+
+    _report(io.measure(times, short), io.text, as_json)
