@@ -16,9 +16,9 @@ from tests.shared import ROOT
 EXTRAS = {
     "agent": (),
     "agent/backends": ("onnx", "openvino"),
-    "agent/benches": ("bench",),
+    "agent/benches": ("bench", "modbus"),
     "agent/field": ("onnx", "top"),
-    "drivers": ("mqtt",),
+    "drivers": ("modbus", "mqtt"),
     "drivers/board": ("jetson",),
     "models": (),
     "models/train": ("train",),
