@@ -84,6 +84,7 @@ def test_a_stopped_process_commands_nothing(group, tmp_path):
         node.drain()
         assert node.bus.recv(0.5) is None
         process.send_signal(signal.SIGCONT)  # longer than alive_ms ago: what was in force is no longer
+        node.commands(1)  # it may have been stopped in the middle of sending one
         assert [command["enable"] for command in node.commands(10)] == ["off"] * 10
     finally:
         process.kill()
@@ -149,8 +150,8 @@ def test_signals_over_the_kernel(tmp_path):
 
 @needs_vcan
 def test_the_bare_call_of_the_bench():
-    with bench.interface() as name, bench.bare(name) as send:
-        node = Node(name, "socketcan")
+    with bench.server() as options, bench.bare(options) as send:
+        node = Node(options["channel"], "socketcan")
         send()
         assert node.received(1)[0].arbitration_id == bench.CAN_ID
         node.close()

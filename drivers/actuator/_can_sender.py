@@ -143,16 +143,14 @@ class Sender:
                 return
 
     def _run(self) -> None:
-        due = time.monotonic()
-        while True:
+        due, last = time.monotonic(), _boot_s()
+        while not self.stopping.wait(due - time.monotonic()):
             due = max(due + self.timing.cycle_s, time.monotonic())  # after a pause: no burst
-            before = _boot_s()
-            if self.stopping.wait(due - time.monotonic()):
-                return
-            paused = _boot_s() - before > self.timing.cycle_s + self.timing.alive_s
             with self.lock:
+                now = _boot_s()
                 if not self.stopping.is_set():
-                    self._cycle(paused)
+                    self._cycle(paused=now - last > self.timing.cycle_s + self.timing.alive_s)
+                last = now
 
     def _cycle(self, paused: bool) -> None:
         """paused: the process, or the box, stood still, and what was in force may be an hour old."""

@@ -51,7 +51,7 @@ def _ip(*arguments: str) -> None:
         raise OSError(errno.EOPNOTSUPP, f"no vcan interface (root? modprobe vcan): {ended.stderr.strip()}")
 
 
-def options(channel: str) -> dict[str, Any]:
+def driver_options(channel: str) -> dict[str, Any]:
     """Of actuator.can: one frame a command, acknowledged, without cycles that would disturb the timing."""
     frames = {verb: [{"id": CAN_ID, "data": data}] for verb, data in (("on", "01"), ("off", "00"))}
     return {"channel": channel, "verbs": frames, "safe": "off", "cycle_ms": 0, "timeout_ms": 2000}
@@ -61,18 +61,18 @@ def options(channel: str) -> dict[str, Any]:
 def server() -> Iterator[dict[str, Any]]:
     """Yields the driver's options."""
     with interface() as name:
-        yield options(name)
+        yield driver_options(name)
 
 
 @contextmanager
-def bare(channel: str) -> Iterator[Callable[[], None]]:
+def bare(options: dict[str, Any]) -> Iterator[Callable[[], None]]:
     """What the driver does, by bare calls: send a frame, wait until the socket has it back.
 
-    channel: of the options that `server` yields.
+    options: those that `server` yields.
     """
     with socket.socket(socket.PF_CAN, socket.SOCK_RAW, socket.CAN_RAW) as can:
         can.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_RECV_OWN_MSGS, 1)
-        can.bind((channel,))
+        can.bind((options["channel"],))
         frame = FRAME.pack(CAN_ID, 1, b"\1".ljust(8, b"\0"))
         ready = select.poll()
         ready.register(can, select.POLLIN)
