@@ -1,4 +1,4 @@
-"""actuator.gpio with a scripted chip: levels, pulses, faults; test_gpio_sim.py has the kernel's own simulated chip."""
+"""actuator.gpio with a scripted chip: levels, pulses, faults; test_gpio_kernel.py has chips of the kernel."""
 
 import errno
 import threading

@@ -1,4 +1,4 @@
-"""sensor.gpio with a scripted chip: edges, levels, stamps, lost edges; test_gpio_sim.py has the kernel's own chip."""
+"""sensor.gpio with a scripted chip: edges, levels, stamps, lost edges; test_gpio_kernel.py has chips of the kernel."""
 
 import errno
 import time
