@@ -1,9 +1,11 @@
 """What `reflexd check` refuses of a CAN configuration, and an interface that is not there."""
 
+import can
 import pytest
+from can.interfaces.socketcan.socketcan import dissect_can_frame
 from pydantic import ValidationError
 
-from drivers._can import Bus, BusOptions
+from drivers._can import Bus, BusOptions, key, pack, unpack
 from drivers.actuator import can as actuator
 from drivers.base import DeviceMissing, load
 from drivers.sensor import can as sensor
@@ -22,6 +24,7 @@ from tests.can_fixtures import OFF, ON, PROTECTED, actuator_options, plain, sens
         ({"verbs": {"off": [{"id": 0x800}]}}, "0x800 has more than 11 bits"),
         ({"verbs": {"off": [{"id": 5, "data": "0g"}]}}, "hexadecimal"),
         ({"verbs": {"off": [{"id": 5, "data": "00" * 9}]}}, "9 bytes need CAN FD"),
+        ({"fd": True, "verbs": {"off": [{"id": 5, "data": "00" * 9}]}}, "no frames of 9 bytes"),
         ({"verbs": {"off": [{"message": "COMAND"}]}}, "COMAND: not in the DBC"),
         ({"verbs": {"off": [{"message": "COMMAND"}]}}, 'signal "enable" is required|enable'),
         ({"verbs": {"off": [plain({**OFF, "signals": {"enable": "off", "speed": 999}})]}}, "speed"),
@@ -90,6 +93,24 @@ def test_a_channel_that_is_no_network_interface(channel):
 def test_an_address_that_is_no_multicast_group():
     with pytest.raises(DeviceMissing, match="udp_multicast nonsense"):
         Bus(BusOptions(interface="udp_multicast", channel="nonsense"), [], own=False, errors=False)
+
+
+@pytest.mark.parametrize(
+    "message, expected",
+    [
+        (can.Message(arbitration_id=0x123, is_extended_id=False, data=b"\1\2"), "23010000 02 000000 0102000000000000"),
+        (can.Message(arbitration_id=0x123, is_extended_id=True, data=b""), "23010080 00 000000 0000000000000000"),
+        (
+            can.Message(arbitration_id=0x123, is_extended_id=False, is_fd=True, data=b"\1" * 12),
+            "23010000 0c 040000" + "01" * 12 + "00" * 52,
+        ),
+    ],
+)
+def test_frames_of_the_kernel(message, expected):
+    """struct can_frame and canfd_frame of linux/can.h, on a little-endian machine; python-can reads them."""
+    assert pack(message) == bytes.fromhex(expected)
+    assert dissect_can_frame(pack(message))[3] == message.data
+    assert unpack(pack(message)) == key(message)
 
 
 def test_both_are_loaded_by_name():

@@ -2,7 +2,9 @@
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 
@@ -10,10 +12,11 @@ import can
 import pytest
 
 from agent.benches.io import can as bench
+from drivers._can import pack
 from drivers.actuator import can as actuator
-from drivers.base import DeviceMissing
+from drivers.base import DeviceMissing, DeviceTimeout
 from drivers.sensor import can as sensor
-from tests.can_fixtures import STATE, Node, frame, sensor_options, verbs, write_database
+from tests.can_fixtures import STATE, Node, actuator_options, channel_name, frame, sensor_options, verbs, write_database
 from tests.processes import Process
 from tests.shared import ROOT
 from tests.waiting import DEADLINE_S, until
@@ -92,6 +95,47 @@ def test_a_stopped_process_commands_nothing(group, tmp_path):
         process.stdout.close()
     node.drain()
     assert node.bus.recv(0.1) is None
+
+
+class Raw:
+    """A CAN socket, played by a pair of others: what is sent comes back. confirming: with the kernel's mark."""
+
+    def __init__(self):
+        self.near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.confirming = True
+        self.refusal = None
+
+    def send(self, data, flags):
+        if self.refusal:
+            raise self.refusal
+        self.far.send(data)
+
+    def recvmsg(self, size, ancillary, flags):
+        return self.near.recv(size), [], socket.MSG_CONFIRM if self.confirming else socket.MSG_DONTROUTE, None
+
+
+def test_a_socket_of_the_kernel(tmp_path):
+    """Only a frame with the kernel's mark is one of this socket's own."""
+    driver = actuator.Driver(actuator_options(tmp_path, channel_name(), timeout_ms=20), "drive")
+    driver.open()
+    bus, raw = driver.sender.bus, Raw()
+    bus.socket, bus.polled = raw, True
+    bus.ready.register(raw.near, select.POLLIN)
+    raw.far.send(pack(driver.images["on"][0].images[0]))
+    driver.apply("on", {})
+    assert not driver.sender.unconfirmed
+    raw.confirming = False
+    with pytest.raises(DeviceTimeout, match="no node acknowledges"):
+        driver.apply("on", {})
+    raw.refusal = BlockingIOError(11, "Resource temporarily unavailable")
+    with pytest.raises(DeviceTimeout, match="its queue is full"):
+        driver.safe()
+    raw.refusal = OSError(100, "Network is down")
+    with pytest.raises(DeviceMissing, match="is down"):
+        driver.safe()
+    driver.close()
+    raw.near.close()
+    raw.far.close()
 
 
 @needs_vcan

@@ -14,6 +14,7 @@ from drivers.options import DriverOptions
 
 CRC8 = {"crc8_j1850": 0x1D, "crc8_autosar": 0x2F}  # polynomials; both start with FF and invert the result
 COUNTER_BITS = 8
+FD_LENGTHS = (12, 16, 20, 24, 32, 48, 64)  # above eight bytes, ISO 11898-1
 
 
 class Checksum(DriverOptions):
@@ -112,6 +113,8 @@ def _counted(frame: Frame, message: Message, values: dict[str, float | str], cou
 def _image(can_id: int, extended: bool, data: bytes, fd: bool) -> can.Message:
     if len(data) > 8 and not fd:
         raise ValueError(f"id {can_id:#x}: {len(data)} bytes need CAN FD: fd: true")
+    if len(data) > 8 and len(data) not in FD_LENGTHS:
+        raise ValueError(f"id {can_id:#x}: CAN FD has no frames of {len(data)} bytes, only {FD_LENGTHS}")
     return can.Message(arbitration_id=can_id, is_extended_id=extended, data=data, is_fd=fd, check=True)
 
 

@@ -20,9 +20,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import can
-
-from drivers._can import Bus
+from drivers._can import Bus, Key, key
 from drivers.actuator._can_frames import Rolling
 from drivers.base import DeviceError, DeviceTimeout
 
@@ -78,7 +76,7 @@ class Sender:
         self.lock = threading.Lock()
         self.in_force: Sequence[Rolling] = ()
         self.failure: DeviceError | None = None
-        self.unconfirmed: deque[tuple[can.Message, float]] = deque()
+        self.unconfirmed: deque[tuple[Key, float]] = deque()
         self.owner = Owner()
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run, name=f"{name} CAN", daemon=True)
@@ -94,6 +92,7 @@ class Sender:
             self._report_failure(verb)
             self.owner = Owner()
             self.in_force = self.verbs[self.safe]
+            self._drain()
             for _ in range(self.timing.copies):
                 self._send(self.verbs[verb], until)
             self._await_confirmation(until)
@@ -112,12 +111,12 @@ class Sender:
             message = frame.next()
             self.bus.send(message, until)
             if self.timing.confirm:
-                self.unconfirmed.append((message, time.monotonic()))
+                self.unconfirmed.append((key(message), time.monotonic()))
 
     def _await_confirmation(self, until: float) -> None:
         """The kernel hands a frame back to its sender once a node has acknowledged it (on vcan: at once)."""
         while self.unconfirmed:
-            self._receive_confirmations(max(0.0, until - time.monotonic()))
+            self._receive_confirmation(until - time.monotonic())
             if self.unconfirmed and time.monotonic() >= until:
                 raise self._unconfirmed_error()
 
@@ -127,19 +126,18 @@ class Sender:
             f" termination, bit rate, or bus-off (ip -details link show {self.bus.where})"
         )
 
-    def _receive_confirmations(self, wait_s: float) -> None:
-        for _ in range(ECHOES):
-            echo = self.bus.receive(wait_s)
-            if echo is None:
-                return
-            self._confirm(echo)
-            wait_s = 0.0
+    def _receive_confirmation(self, wait_s: float) -> bool:
+        """One frame; False where there is none. One socket's frames leave in their order."""
+        echo = self.bus.echo(wait_s)
+        sent = next((sent for sent in self.unconfirmed if sent[0] == echo), None)
+        if sent is not None:
+            self.unconfirmed.remove(sent)
+        return echo is not None
 
-    def _confirm(self, echo: can.Message) -> None:
-        """One socket's frames leave in their order; those of other nodes with our ids confirm nothing."""
-        for sent in self.unconfirmed:
-            if not echo.is_rx and echo.arbitration_id == sent[0].arbitration_id and echo.data == sent[0].data:
-                self.unconfirmed.remove(sent)
+    def _drain(self) -> None:
+        """Frames of others with our ids would fill the socket, and then it drops our own."""
+        for _ in range(ECHOES):
+            if not self._receive_confirmation(0.0):
                 return
 
     def _run(self) -> None:
@@ -155,7 +153,7 @@ class Sender:
     def _cycle(self, paused: bool) -> None:
         """paused: the process, or the box, stood still, and what was in force may be an hour old."""
         try:
-            self._receive_confirmations(0.0)
+            self._drain()
             now = time.monotonic()
             if self.owner.stalled(self.timing.alive_s) or paused:
                 self._fail(DeviceTimeout(f"{self.bus.where}: the host stood still"))

@@ -9,13 +9,12 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from agent.data import Arguments
-from drivers._can import Bus, BusOptions, read_database
+from drivers._can import EXTENDED, Bus, BusOptions, read_database
 from drivers.actuator._can_frames import Frame, Rolling, encode
 from drivers.actuator._can_sender import Sender, Timing
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DriverOptions
 
 SLACK_MS = 50.0  # of this computer, beyond the time limit
-EXTENDED = 1 << 31  # as in the kernel's struct can_frame
 
 Frames = Annotated[list[Frame], Field(min_length=1, max_length=16)]
 
