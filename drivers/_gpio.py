@@ -7,13 +7,21 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 import gpiod
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 from drivers.base import DeviceError, DeviceFault, DeviceMissing
 
 CONSUMER = "reflexd"  # shown by gpioinfo; the kernel keeps 31 characters
+
+
+def _offset_of(line: object) -> object:
+    """Digits are an offset: the keys of a configuration, and of the standby's copy of it, are texts."""
+    return int(line) if isinstance(line, str) and line.isascii() and line.isdigit() else line
+
+
 # linux/gpio.h: GPIO_MAX_NAME_SIZE is 32 with the final zero; a chip has at most 16 bits of lines
-Line = Annotated[int, Field(ge=0, le=65_535)] | Annotated[str, StringConstraints(min_length=1, max_length=31)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=31)]
+Line = Annotated[Annotated[int, Field(ge=0, le=65_535)] | Name, BeforeValidator(_offset_of)]
 
 
 class ChipOptions(BaseModel):

@@ -66,6 +66,12 @@ def test_a_line_that_a_verb_does_not_name_keeps_its_level(kernel, horn):
     assert kernel.levels == {4: True, 2: True}
 
 
+def test_digits_are_an_offset(kernel, horn):
+    """The keys of a mapping are texts in the configuration that the standby gets, which is JSON."""
+    horn(lines={"off": {"2": True}}, active_low=["2"])
+    assert kernel.history == [{2: False}]
+
+
 def test_a_pulse_ends_by_itself(kernel, horn):
     driver = horn(pulse_ms={"on": 5})
     driver.apply("on", {})
