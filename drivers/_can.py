@@ -82,14 +82,14 @@ class Bus:
         if self.polled:
             self.ready.register(self.bus.fileno(), select.POLLIN)
 
-    def send(self, message: can.Message, until: float) -> None:
+    def send(self, image: Image, until: float) -> None:
         """Give it to the kernel, until this monotonic time. Raises DeviceMissing, DeviceTimeout, DeviceFault."""
         while True:
             try:
                 if self.socket is None:
-                    self.bus.send(message, timeout=0)
+                    self.bus.send(image.message, timeout=0)
                 else:
-                    self.socket.send(pack(message), socket.MSG_DONTWAIT)
+                    self.socket.send(image.packed, socket.MSG_DONTWAIT)
                 return
             except (OSError, ValueError, can.CanError) as error:
                 if not _is_full(error) or time.monotonic() >= until:
@@ -146,6 +146,15 @@ def unpack(frame: bytes) -> Key:
     """The reverse, of data frames."""
     can_id, length = HEAD.unpack_from(frame)
     return can_id & (EXTENDED_IDS - 1), bool(can_id & EXTENDED), frame[HEAD.size : HEAD.size + length]
+
+
+class Image:
+    """A frame to be sent many times: for python-can, for the kernel, and what it is recognised by."""
+
+    def __init__(self, message: can.Message) -> None:
+        self.message = message
+        self.packed = pack(message)
+        self.key = key(message)
 
 
 def _filter(can_id: int, extended: bool) -> can.typechecking.CanFilter:

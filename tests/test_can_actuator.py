@@ -154,7 +154,9 @@ def test_no_cycle_adds_to_frames_that_have_not_left(node, drive, monkeypatch, ca
 
 def test_the_frame_of_another_node_with_the_same_id_confirms_nothing(node, drive, monkeypatch):
     driver = drive(timeout_ms=5)
-    echo = can.Message(arbitration_id=512, is_extended_id=False, data=driver.images["on"][0].images[0].data, is_rx=True)
+    echo = can.Message(
+        arbitration_id=512, is_extended_id=False, data=driver.images["on"][0].images[0].message.data, is_rx=True
+    )
     monkeypatch.setattr(driver.sender.bus, "receive", lambda wait_s: echo)
     with pytest.raises(DeviceTimeout, match="no node acknowledges"):
         driver.apply("on", {})

@@ -12,7 +12,6 @@ import can
 import pytest
 
 from agent.benches.io import can as bench
-from drivers._can import pack
 from drivers.actuator import can as actuator
 from drivers.base import DeviceMissing, DeviceTimeout
 from drivers.sensor import can as sensor
@@ -121,7 +120,7 @@ def test_a_socket_of_the_kernel(tmp_path):
     bus, raw = driver.sender.bus, Raw()
     bus.socket, bus.polled = raw, True
     bus.ready.register(raw.near, select.POLLIN)
-    raw.far.send(pack(driver.images["on"][0].images[0]))
+    raw.far.send(driver.images["on"][0].images[0].packed)
     driver.apply("on", {})
     assert not driver.sender.unconfirmed
     raw.confirming = False

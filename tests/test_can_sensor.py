@@ -5,7 +5,7 @@ import time
 
 import can
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.base import DeviceFault, DeviceMissing, DeviceTimeout
@@ -201,13 +201,17 @@ def test_a_flood_does_not_keep_it(node, drive):
     assert driver.sequence == 299
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """Options of a driver that is alone on its bus."""
+    return sensor_options(tmp_path_factory.mktemp("any"), channel_name(), bad_run=1, clock="STATE")
+
+
+@settings(deadline=None, max_examples=200)
 @given(data=st.binary(max_size=8), can_id=st.sampled_from([0x300, 0x301, 0x18FF0001, 0x40]), error=st.booleans())
-def test_any_frame(tmp_path_factory, data, can_id, error):
+def test_any_frame(quiet, data, can_id, error):
     """Only DeviceFault leaves the driver, and only finite values."""
-    channel = channel_name()
-    driver = sensor.Driver(sensor_options(tmp_path_factory.getbasetemp(), channel, bad_run=1, clock="STATE"), "x")
-    node = Node(channel)
+    driver, node = sensor.Driver(quiet, "x"), Node(quiet.channel)
     driver.open()
     try:
         node.bus.send(

@@ -9,7 +9,7 @@ import can
 from cantools.database.can import Database, Message, Signal
 from pydantic import Field, field_validator, model_validator
 
-from drivers._can import EXTENDED_IDS, STANDARD_IDS
+from drivers._can import EXTENDED_IDS, STANDARD_IDS, Image
 from drivers.options import DriverOptions
 
 CRC8 = {"crc8_j1850": 0x1D, "crc8_autosar": 0x2F}  # polynomials; both start with FF and invert the result
@@ -66,20 +66,20 @@ class Frame(DriverOptions):
 class Rolling:
     """One frame of a verb: the same bytes each time, or those of the next value of the counter."""
 
-    def __init__(self, images: Sequence[can.Message], shared: dict[object, int]) -> None:
+    def __init__(self, images: Sequence[Image], shared: dict[object, int]) -> None:
         """shared: counter by id; a receiver counts the frames of an id, whatever verb they are of."""
         self.images = images
         self.shared = shared
-        self.key = (images[0].arbitration_id, images[0].is_extended_id)
+        self.key = images[0].key[:2]
 
-    def next(self) -> can.Message:
+    def next(self) -> Image:
         """The next value is used up even where sending fails: a receiver accepts a gap rather than a repetition."""
         count = self.shared.get(self.key, 0)
         self.shared[self.key] = count + 1
         return self.images[count % len(self.images)]
 
 
-def encode(frame: Frame, database: Database | None, fd: bool) -> list[can.Message]:
+def encode(frame: Frame, database: Database | None, fd: bool) -> list[Image]:
     """One image, or one for each value of the counter. Raises ValueError."""
     if frame.id is not None:
         return [_image(frame.id, frame.extended, bytes.fromhex(frame.data), fd)]
@@ -96,7 +96,7 @@ def encode(frame: Frame, database: Database | None, fd: bool) -> list[can.Messag
     return [_counted(frame, message, values, count, fd) for count in counts]
 
 
-def _counted(frame: Frame, message: Message, values: dict[str, float | str], count: int, fd: bool) -> can.Message:
+def _counted(frame: Frame, message: Message, values: dict[str, float | str], count: int, fd: bool) -> Image:
     if frame.counter:
         values = {**values, frame.counter: count}
     try:
@@ -110,12 +110,12 @@ def _counted(frame: Frame, message: Message, values: dict[str, float | str], cou
     return _image(message.frame_id, message.is_extended_frame, data, fd)
 
 
-def _image(can_id: int, extended: bool, data: bytes, fd: bool) -> can.Message:
+def _image(can_id: int, extended: bool, data: bytes, fd: bool) -> Image:
     if len(data) > 8 and not fd:
         raise ValueError(f"id {can_id:#x}: {len(data)} bytes need CAN FD: fd: true")
     if len(data) > 8 and len(data) not in FD_LENGTHS:
         raise ValueError(f"id {can_id:#x}: CAN FD has no frames of {len(data)} bytes, only {FD_LENGTHS}")
-    return can.Message(arbitration_id=can_id, is_extended_id=extended, data=data, is_fd=fd, check=True)
+    return Image(can.Message(arbitration_id=can_id, is_extended_id=extended, data=data, is_fd=fd, check=True))
 
 
 def _signal(message: Message, name: str) -> Signal:

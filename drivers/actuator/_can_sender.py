@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from drivers._can import Bus, Key, key
+from drivers._can import Bus, Key
 from drivers.actuator._can_frames import Rolling
 from drivers.base import DeviceError, DeviceTimeout
 
@@ -45,7 +45,8 @@ class Owner:
 
     def __init__(self) -> None:
         self.thread = threading.current_thread()
-        self.clock = time.pthread_getcpuclockid(threading.get_ident())
+        self.ident = threading.get_ident()
+        self.clock = time.pthread_getcpuclockid(self.ident)
         self.used_ns, self.changed_at = -1, time.monotonic()
 
     def stalled(self, limit_s: float) -> bool:
@@ -90,7 +91,8 @@ class Sender:
             raise DeviceTimeout(f"{self.bus.where}: the thread that sends its frames hangs")
         try:
             self._report_failure(verb)
-            self.owner = Owner()
+            if self.owner.ident != threading.get_ident():
+                self.owner = Owner()
             self.in_force = self.verbs[self.safe]
             self._drain()
             for _ in range(self.timing.copies):
@@ -108,10 +110,10 @@ class Sender:
 
     def _send(self, frames: Sequence[Rolling], until: float) -> None:
         for frame in frames:
-            message = frame.next()
-            self.bus.send(message, until)
+            image = frame.next()
+            self.bus.send(image, until)
             if self.timing.confirm:
-                self.unconfirmed.append((key(message), time.monotonic()))
+                self.unconfirmed.append((image.key, time.monotonic()))
 
     def _await_confirmation(self, until: float) -> None:
         """The kernel hands a frame back to its sender once a node has acknowledged it (on vcan: at once)."""
@@ -129,9 +131,10 @@ class Sender:
     def _receive_confirmation(self, wait_s: float) -> bool:
         """One frame; False where there is none. One socket's frames leave in their order."""
         echo = self.bus.echo(wait_s)
-        sent = next((sent for sent in self.unconfirmed if sent[0] == echo), None)
-        if sent is not None:
-            self.unconfirmed.remove(sent)
+        for at, sent in enumerate(self.unconfirmed):
+            if sent[0] == echo:
+                del self.unconfirmed[at]
+                break
         return echo is not None
 
     def _drain(self) -> None:
