@@ -211,6 +211,15 @@ def test_a_sending_thread_that_hangs_is_no_hang_of_the_call(node, drive):
         driver.safe()
 
 
+def test_a_box_without_room_for_a_thread(node, drive, monkeypatch):
+    def full(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+    with pytest.raises(DeviceFault, match="can't start new thread"):
+        drive(cycle_ms=5)
+
+
 def test_refusals_before_anything_is_sent(node, drive):
     driver = drive()
     with pytest.raises(DeviceFault, match="no verb 'fly', only on, off"):

@@ -45,8 +45,7 @@ class Owner:
 
     def __init__(self) -> None:
         self.thread = threading.current_thread()
-        self.ident = threading.get_ident()
-        self.clock = time.pthread_getcpuclockid(self.ident)
+        self.clock = time.pthread_getcpuclockid(threading.get_ident())
         self.used_ns, self.changed_at = -1, time.monotonic()
 
     def stalled(self, limit_s: float) -> bool:
@@ -91,7 +90,7 @@ class Sender:
             raise DeviceTimeout(f"{self.bus.where}: the thread that sends its frames hangs")
         try:
             self._report_failure(verb)
-            if self.owner.ident != threading.get_ident():
+            if self.owner.thread is not threading.current_thread():
                 self.owner = Owner()
             self.in_force = self.verbs[self.safe]
             self._drain()

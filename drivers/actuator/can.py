@@ -120,7 +120,11 @@ class Driver(Actuator):
             confirm=options.confirm,
         )
         bus = Bus(options, ids, options.confirm, errors=False)
-        self.sender = Sender(self.name, bus, self.images, options.safe, timing)
+        try:
+            self.sender = Sender(self.name, bus, self.images, options.safe, timing)
+        except RuntimeError as error:  # no room for its thread
+            bus.close()
+            raise DeviceFault(f"{options.where}: {error}") from error
 
     def apply(self, verb: str, arguments: Arguments) -> None:
         if verb not in self.verbs:
