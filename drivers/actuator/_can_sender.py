@@ -1,6 +1,7 @@
 """Sends the frames in force on a CAN bus, again and again, as long as the host is alive.
 
-Not by the kernel's broadcast manager (python-can's send_periodic on SocketCAN). Its timers end when its socket closes,
+Not by the kernel's broadcast manager (python-can's send_periodic on SocketCAN). Its timers end when its socket closes
+(bcm_release in net/can/bcm.c),
 so with the process; but a process that hangs or is stopped keeps its socket, and the kernel would go on commanding for
 it. A thread of this process stops with it, at the next cycle, and the receiver's own time-out does the rest.
 
