@@ -1,9 +1,9 @@
 """Sends the frames in force on a CAN bus, again and again, as long as the host is alive.
 
 Not by the kernel's broadcast manager (python-can's send_periodic on SocketCAN). Its timers end when its socket closes
-(bcm_release in net/can/bcm.c),
-so with the process; but a process that hangs or is stopped keeps its socket, and the kernel would go on commanding for
-it. A thread of this process stops with it, at the next cycle, and the receiver's own time-out does the rest.
+(bcm_release in net/can/bcm.c), so with the process; but a process that hangs or is stopped keeps its socket, and the
+kernel would go on commanding for it. A thread of this process stops with it, at the next cycle, and the receiver's own
+time-out does the rest.
 
 A thread outlives a hang of the host's loop, though, and the host does not call a driver while a command stays in force
 (a heartbeat is no command). What proves its loop is that it runs: the thread that called last wakes every 10 ms, and
