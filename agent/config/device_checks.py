@@ -96,9 +96,10 @@ def _clash(document: Document, usage: Usage, other: Usage) -> Iterator[str]:
     if not parts or not others_parts:
         yield f"{document.at(usage.place)}: '{name}' is used by {other.user}, too{also}: only one may open it"
     elif parts & others_parts:
-        relay = min(parts & others_parts)
-        yield f"{document.at(usage.place)}: relay {relay} of '{name}' is switched by {other.user}, too{also}"
-    elif usage.options.baud != other.options.baud:
+        word = getattr(usage.options, "part_name", "relay")
+        part = min(parts & others_parts)
+        yield f"{document.at(usage.place)}: {word} {part} of '{name}' is switched by {other.user}, too{also}"
+    elif getattr(usage.options, "baud", 0) != getattr(other.options, "baud", 0):
         yield f"{document.at(usage.place)}: '{name}' is used by {other.user}, too{also}: at another baud"
 
 

@@ -30,7 +30,8 @@ def missing(config: Config, document: Document) -> Iterator[str]:
         bad = [*filter(None, map(_bad_file, files)), *filter(None, map(_bad_folder, folders)), *_bad_output(usage)]
         yield from (f"{document.at((*usage.place, key))}: {mistake}" for mistake in bad)
         kinds = (drivers.SensorStream, drivers.Microphone, *([drivers.Camera] if folders else []))
-        if (files or folders) and not bad and issubclass(usage.module.Driver, kinds):
+        recording = hasattr(usage.options, "pace")  # others read a file that describes their device
+        if recording and (files or folders) and not bad and issubclass(usage.module.Driver, kinds):
             yield from _bad_recording(config, document, usage, key)
     for place, folder in _made_folders(config):
         file = next((path for path in (folder, *folder.parents) if os.path.exists(path)), Path())

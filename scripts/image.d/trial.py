@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from actuator import Actuator  # noqa: E402  # these lie beside this file, which may be run from anywhere
 from configuration import configure, configure_hanging_lane  # noqa: E402
 from guest import Guest  # noqa: E402
+from industrial import industrial_io  # noqa: E402
 from powercut import CUTS, power_cuts  # noqa: E402
 
 SERVICE = "reflexd.service"
@@ -177,6 +178,7 @@ TRIALS: dict[str, Callable[[Guest], str]] = {
     "boot": _boot,
     "tools": _tools,
     "camera": _camera,
+    "io": industrial_io,
     "kill": _kill,
     "hang": _hang,
     "lane": _lane,
