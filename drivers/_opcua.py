@@ -1,0 +1,243 @@
+"""A session with an OPC UA server for blocking callers: asyncua on an event loop in a thread of its own.
+
+Not asyncua.sync: its calls wait without limit for a loop that no longer runs, and it reconnects by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import socket
+import struct
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from asyncua import ua
+from asyncua.client.client import Client
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.object_ids import ObjectIds
+from asyncua.ua.uaerrors import UaStatusCodeError
+
+from drivers._opcua_errors import explain
+from drivers._opcua_options import ServerOptions, parse_node
+from drivers._opcua_protocol import make_client
+from drivers._opcua_security import apply_security
+from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
+
+Result = TypeVar("Result")
+CLOSE_S = 0.05  # for a farewell: a server allows few sessions, and keeps one that said none until it times out
+JOIN_S = 0.05
+CHANNEL_MS = 3_600_000  # OPC 10000-4, 5.5.2: of the security token; the server may shorten it
+RENEW_SHARE = 0.75  # same place: a client renews it after 75 % of its lifetime
+MIN_TICK_S = 0.05
+MIN_SESSION_MS = 10_000
+IDLE = "idle"
+SERVER_STATE = ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_State))
+NAMESPACES = ua.NodeId(ua.Int32(ObjectIds.Server_NamespaceArray))
+RUNNING = 0  # of ServerState
+NO_LINGER = struct.pack("ii", 1, 0)  # closing discards what is not sent yet, and resets the connection
+
+# Whatever asyncua logs is in the error that the driver raises, and a lane logs that once.
+if logging.getLogger("asyncua").level == logging.NOTSET:
+    logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
+
+
+class Session:
+    """One connection, used once: after an error it is closed and a new one is made, so nothing in it gets old."""
+
+    def __init__(self, options: ServerOptions, keepalive_ms: float, lost: Callable[[DeviceError], None]) -> None:
+        """lost: called at most once, in the thread of the loop, when the session has ended by itself."""
+        self.options = options
+        self.where = options.url
+        self.keepalive_s = keepalive_ms / 1e3
+        self.on_lost = lost
+        self.lost: DeviceError | None = None
+        self.step = IDLE
+        self.tasks: list[asyncio.Task[None]] = []
+        self.transport: Any = None  # asyncua's
+        self.namespaces: list[str] = []
+        self.client: Client | None = None
+        self.loop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(lambda loop, context: None)  # of tasks that a lost connection ended
+        self.thread = threading.Thread(target=self._run_loop, name=f"opcua {self.where}"[:15], daemon=True)
+
+    def open(self, limit_s: float, answer_s: float) -> None:
+        """answer_s: of every request from then on. Raises DeviceError, and leaves nothing half open."""
+        end = time.monotonic() + limit_s
+        try:
+            client = make_client(self.where, limit_s, self._ended)
+            client.session_timeout = max(MIN_SESSION_MS, int(4e3 * self.keepalive_s))
+            client.secure_channel_timeout = CHANNEL_MS
+            apply_security(client, self.options)
+            self.transport = client.uaclient
+            self.thread.start()
+            self.run(self._start(client, answer_s), end - time.monotonic(), "connecting")
+            self.client = client
+            self.spawn(self._keep_alive(client))
+        except DeviceError:
+            self.close()
+            raise
+
+    def run(self, work: Coroutine[Any, Any, Result], limit_s: float, step: str) -> Result:
+        """The result of `work` on the loop, within limit_s whatever the server does; else the connection is aborted.
+
+        step: what is being done, for the message. Raises DeviceError.
+        """
+        self.step = step
+        future = asyncio.run_coroutine_threadsafe(self._explained(work), self.loop)
+        try:
+            return future.result(max(0.0, limit_s))
+        except concurrent.futures.TimeoutError:
+            error = DeviceTimeout(f"{self.where}: no answer within {1e3 * limit_s:.0f} ms while {self.step}")
+            self._end(error)  # before it is cancelled: then it does not even begin where the loop was held up
+            future.cancel()
+            raise error from None
+        finally:
+            self.step = IDLE
+
+    def node(self, name: str) -> ua.NodeId:
+        """Its id; a namespace URI is looked up in the server's table. Raises DeviceFault."""
+        node = parse_node(name)
+        uri = getattr(node, "NamespaceUri", None)
+        if uri is None:
+            return node
+        if uri not in self.namespaces:
+            raise DeviceFault(f"{self.where}: has no namespace '{uri}', only {', '.join(self.namespaces)[:300]}")
+        index = self.namespaces.index(uri)
+        return ua.NodeId(node.Identifier, ua.Int16(index), node.NodeIdType)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """A task on the loop that ends with the session; its error ends the session."""
+
+        async def guarded() -> None:
+            try:
+                await self._explained(work)
+            except DeviceError as error:
+                self._lose(error)
+
+        self.loop.call_soon_threadsafe(lambda: self.tasks.append(self.loop.create_task(guarded())))
+
+    def close(self) -> None:
+        """Within CLOSE_S + JOIN_S. A thread that a name server holds ends later, by itself."""
+        if not self.thread.is_alive():
+            if not self.loop.is_running() and not self.loop.is_closed():
+                self.loop.close()
+            return
+        if self.client is not None and self.lost is None:
+            with suppress(DeviceError):
+                self.run(self._farewell(self.client), CLOSE_S, "closing the session")
+        self._end(DeviceMissing(f"{self.where}: not open"))
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(JOIN_S)
+
+    async def _start(self, client: Client, answer_s: float) -> None:
+        await self._connect(client)
+        self.step = "opening the secure channel"
+        await client.open_secure_channel()
+        self.step = "creating a session"
+        await client.create_session()
+        self._refuse_clear_password(client)
+        self.step = "logging in"
+        await client.activate_session(self.options.user or None, self.options.password.get_secret_value() or None)
+        self.step = "reading its namespaces"
+        values = await client.uaclient.read_attributes([NAMESPACES], AttributeIds.Value)
+        self.transport.protocol.timeout = answer_s  # of each request, and the hint to the server
+        self.namespaces = [str(uri) for uri in (values[0].Value.Value if values[0].Value else None) or []]
+
+    async def _connect(self, client: Client) -> None:
+        # not through the loop: its resolver's threads would hold the end of this process for 30 s
+        addresses = socket.getaddrinfo(*self.options.address, type=socket.SOCK_STREAM)
+        for number, (_, _, _, _, address) in enumerate(addresses, 1):
+            try:
+                await client.uaclient.connect_socket(str(address[0]), int(address[1]))
+                break
+            except OSError:
+                if number == len(addresses):
+                    raise
+        self.step = "greeting it"
+        await client.send_hello()
+
+    def _refuse_clear_password(self, client: Client) -> None:
+        """OPC 10000-4, 7.36.4: without a policy of the token or the channel the password stands there as it is."""
+        if not self.options.password.get_secret_value() or self.options.clear_password:
+            return
+        policy = client.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri or ""
+        if policy.endswith("#None") and self.options.security != "sign_and_encrypt":
+            raise DeviceFault(f"{self.where}: wants the password in clear: use security: sign_and_encrypt")
+
+    async def _keep_alive(self, client: Client) -> None:
+        """Notices a server that is gone, keeps the session from timing out, and renews the channel's keys in time."""
+        opened = time.monotonic()
+        while True:
+            lifetime_s = client.secure_channel_timeout / 1e3
+            await asyncio.sleep(max(MIN_TICK_S, min(self.keepalive_s, lifetime_s * RENEW_SHARE / 2)))
+            if time.monotonic() - opened > lifetime_s * RENEW_SHARE:
+                await client.open_secure_channel(renew=True)
+                client.uaclient.revolve_security_token()
+                opened = time.monotonic()
+            values = await client.uaclient.read_attributes([SERVER_STATE], AttributeIds.Value)
+            state = values[0].Value.Value if values[0].Value else None
+            if state not in (RUNNING, None):  # some servers do not let every user read it
+                raise DeviceFault(f"{self.where}: does not run, state {state}: start it")
+
+    async def _farewell(self, client: Client) -> None:
+        await client.uaclient.close_session(True)
+        await client.uaclient.close_secure_channel()
+
+    async def _explained(self, work: Awaitable[Result]) -> Result:
+        """A refusal leaves the session as it is; after any other error nobody knows what the server has done."""
+        try:
+            if self.lost:
+                raise self.lost
+            return await work
+        except DeviceError:
+            raise
+        except Exception as error:  # the bytes of the peer decide which one asyncua ends with
+            explained = explain(self.options, self.step, error, self._invalid)
+            if not isinstance(error, UaStatusCodeError) or not isinstance(explained, DeviceFault):
+                self._end(explained)
+            raise explained from error
+
+    @property
+    def _invalid(self) -> str:
+        return str(getattr(self.transport and self.transport.protocol, "invalid", ""))
+
+    def _ended(self) -> None:
+        """The connection is closed."""
+        if self.client is not None:
+            self._lose(explain(self.options, self.step, ConnectionError(), self._invalid))
+
+    def _lose(self, error: DeviceError) -> None:
+        if self.lost is None:
+            self._end(error)
+            self.on_lost(error)
+
+    def _end(self, error: DeviceError) -> None:
+        """From any thread. No byte that waits here is sent any more: a command must not arrive late."""
+        self.lost = self.lost or error
+        with suppress(RuntimeError):  # the loop has ended
+            self.loop.call_soon_threadsafe(self._abort)
+
+    def _abort(self) -> None:
+        protocol = self.transport and self.transport.protocol
+        transport = protocol and protocol.transport
+        if transport is None:
+            return
+        with suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+        transport.abort()
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.run_until_complete(asyncio.sleep(0))
+            self.loop.close()
