@@ -12,7 +12,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -22,18 +22,19 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.uaerrors import UaStatusCodeError
 
-from drivers._opcua_errors import explain
+from drivers._opcua_errors import explain, no_answer
 from drivers._opcua_options import ServerOptions, parse_node
 from drivers._opcua_protocol import make_client
-from drivers._opcua_security import apply_security
+from drivers._opcua_security import apply_security, refuse_clear_password
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
 
 Result = TypeVar("Result")
 CLOSE_S = 0.05  # for a farewell: a server allows few sessions, and keeps one that said none until it times out
 JOIN_S = 0.05
-CHANNEL_MS = 3_600_000  # OPC 10000-4, 5.5.2: of the security token; the server may shorten it
-RENEW_SHARE = 0.75  # same place: a client renews it after 75 % of its lifetime
+CHANNEL_MS = 3_600_000  # of the security token; the server may shorten it
+RENEW_SHARE = 0.75  # OPC 10000-4, OpenSecureChannel: a client renews it after 75 % of its lifetime
 MIN_TICK_S = 0.05
+MISSES = 3  # questions without an answer in time, after which an idle server counts as gone
 MIN_SESSION_MS = 10_000
 IDLE = "idle"
 SERVER_STATE = ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_State))
@@ -44,6 +45,8 @@ NO_LINGER = struct.pack("ii", 1, 0)  # closing discards what is not sent yet, an
 # Whatever asyncua logs is in the error that the driver raises, and a lane logs that once.
 if logging.getLogger("asyncua").level == logging.NOTSET:
     logging.getLogger("asyncua").setLevel(logging.CRITICAL + 1)
+
+_held: dict[str, threading.Thread] = {}  # the newest closed one of each server; a name server can hold it for 30 s
 
 
 class Session:
@@ -68,6 +71,10 @@ class Session:
     def open(self, limit_s: float, answer_s: float) -> None:
         """answer_s: of every request from then on. Raises DeviceError, and leaves nothing half open."""
         end = time.monotonic() + limit_s
+        held = _held.get(self.where)
+        if held is not None and held.is_alive():
+            self.close()
+            raise DeviceTimeout(f"{self.where}: its name is still being looked up: write its IP address")
         try:
             client = make_client(self.where, limit_s, self._ended)
             client.session_timeout = max(MIN_SESSION_MS, int(4e3 * self.keepalive_s))
@@ -77,7 +84,7 @@ class Session:
             self.thread.start()
             self.run(self._start(client, answer_s), end - time.monotonic(), "connecting")
             self.client = client
-            self.spawn(self._keep_alive(client))
+            self.spawn(self._keep_alive(client, limit_s))
         except DeviceError:
             self.close()
             raise
@@ -92,7 +99,7 @@ class Session:
         try:
             return future.result(max(0.0, limit_s))
         except concurrent.futures.TimeoutError:
-            error = DeviceTimeout(f"{self.where}: no answer within {1e3 * limit_s:.0f} ms while {self.step}")
+            error = no_answer(self.options, self.step, f" within {1e3 * limit_s:.0f} ms")
             self._end(error)  # before it is cancelled: then it does not even begin where the loop was held up
             future.cancel()
             raise error from None
@@ -134,6 +141,7 @@ class Session:
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(JOIN_S)
+        _held[self.where] = self.thread
 
     async def _start(self, client: Client, answer_s: float) -> None:
         await self._connect(client)
@@ -141,7 +149,7 @@ class Session:
         await client.open_secure_channel()
         self.step = "creating a session"
         await client.create_session()
-        self._refuse_clear_password(client)
+        refuse_clear_password(client, self.options)
         self.step = "logging in"
         await client.activate_session(self.options.user or None, self.options.password.get_secret_value() or None)
         self.step = "reading its namespaces"
@@ -162,38 +170,44 @@ class Session:
         self.step = "greeting it"
         await client.send_hello()
 
-    def _refuse_clear_password(self, client: Client) -> None:
-        """OPC 10000-4, 7.36.4: without a policy of the token or the channel the password stands there as it is."""
-        if not self.options.password.get_secret_value() or self.options.clear_password:
-            return
-        policy = client.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri or ""
-        if policy.endswith("#None") and self.options.security != "sign_and_encrypt":
-            raise DeviceFault(f"{self.where}: wants the password in clear: use security: sign_and_encrypt")
-
-    async def _keep_alive(self, client: Client) -> None:
+    async def _keep_alive(self, client: Client, open_s: float) -> None:
         """Notices a server that is gone, keeps the session from timing out, and renews the channel's keys in time."""
-        opened = time.monotonic()
+        opened, misses = time.monotonic(), 0
         while True:
             lifetime_s = client.secure_channel_timeout / 1e3
             await asyncio.sleep(max(MIN_TICK_S, min(self.keepalive_s, lifetime_s * RENEW_SHARE / 2)))
             if time.monotonic() - opened > lifetime_s * RENEW_SHARE:
-                await client.open_secure_channel(renew=True)
-                client.uaclient.revolve_security_token()
+                await self._renew(client, open_s)
                 opened = time.monotonic()
-            values = await client.uaclient.read_attributes([SERVER_STATE], AttributeIds.Value)
-            state = values[0].Value.Value if values[0].Value else None
+            try:
+                values = await client.uaclient.read_attributes([SERVER_STATE], AttributeIds.Value)
+            except asyncio.TimeoutError:  # a command's time limit, and nobody waits for this answer
+                misses += 1
+                if misses >= MISSES:
+                    raise
+                continue
+            misses, state = 0, values[0].Value.Value if values[0].Value else None
             if state not in (RUNNING, None):  # some servers do not let every user read it
                 raise DeviceFault(f"{self.where}: does not run, state {state}: start it")
+
+    async def _renew(self, client: Client, open_s: float) -> None:
+        """It takes as long as connecting; a command that waits meanwhile has its own time limit in `run`."""
+        protocol = self.transport.protocol
+        answer_s, protocol.timeout = protocol.timeout, open_s
+        await client.open_secure_channel(renew=True)
+        client.uaclient.revolve_security_token()
+        protocol.timeout = answer_s
 
     async def _farewell(self, client: Client) -> None:
         await client.uaclient.close_session(True)
         await client.uaclient.close_secure_channel()
 
-    async def _explained(self, work: Awaitable[Result]) -> Result:
+    async def _explained(self, work: Coroutine[Any, Any, Result]) -> Result:
         """A refusal leaves the session as it is; after any other error nobody knows what the server has done."""
+        if self.lost:
+            work.close()
+            raise self.lost
         try:
-            if self.lost:
-                raise self.lost
             return await work
         except DeviceError:
             raise

@@ -29,7 +29,7 @@ def explain(options: ServerOptions, step: str, error: Exception, invalid: str) -
     if invalid:
         return DeviceFault(f"{where}: sent {invalid} while {step}: is it an OPC UA server?")
     if isinstance(error, (asyncio.TimeoutError, concurrent.futures.TimeoutError)):
-        return DeviceTimeout(f"{where}: no answer while {step}")
+        return no_answer(options, step)
     if isinstance(error, socket.gaierror):
         return DeviceMissing(f"{where}: its name is not known: check the url, or write its IP address")
     if isinstance(error, OSError):
@@ -39,6 +39,19 @@ def explain(options: ServerOptions, step: str, error: Exception, invalid: str) -
     if "No matching endpoints" in str(error):
         return DeviceFault(f"{where}: does not offer security: {options.security}")
     return DeviceFault(f"{where}: invalid answer while {step}: {type(error).__name__}")
+
+
+def no_answer(options: ServerOptions, step: str, limit: str = "") -> DeviceTimeout:
+    """limit: such as " within 100 ms"."""
+    return DeviceTimeout(f"{options.url}: no answer{limit} while {step}{_hint(options, step)}")
+
+
+def _hint(options: ServerOptions, step: str) -> str:
+    """A server need not say why it opens no channel: many do not, as that would help an attacker."""
+    if step != CHANNEL:
+        return ""
+    mine = "" if options.security == "none" else ", trust our certificate, and is server_certificate its own"
+    return f": does it offer security: {options.security}{mine}?"
 
 
 def _refused(options: ServerOptions, step: str, status: str) -> DeviceError:
@@ -58,10 +71,7 @@ def _refused(options: ServerOptions, step: str, status: str) -> DeviceError:
 def _unreachable(options: ServerOptions, step: str, error: OSError) -> DeviceError:
     where = options.url
     if step == CHANNEL:
-        return DeviceFault(
-            f"{where}: closes the connection while {step}: does it offer security: {options.security}, trust our "
-            "certificate, and is server_certificate its own?"
-        )
+        return DeviceFault(f"{where}: closes the connection while {step}{_hint(options, step)}")
     if step == "connecting":
         return DeviceMissing(f"{where}: {error.strerror or 'not reachable'}: is the server on, and the address right?")
     return DeviceMissing(f"{where}: the connection ended while {step}")

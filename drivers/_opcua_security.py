@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from cryptography import x509
@@ -32,6 +33,19 @@ def apply_security(client: Client, options: ServerOptions) -> None:
     policy: Any = SecurityPolicyBasic256Sha256
     client.security_policy = policy(server, own, key, options.message_mode)
     client.uaclient.set_security(client.security_policy)
+
+
+def refuse_clear_password(client: Client, options: ServerOptions) -> None:
+    """In a session that is not activated yet. Raises DeviceFault.
+
+    OPC 10000-4, UserNameIdentityToken: where neither its policy nor the channel encrypts, the password stands there as
+    it is; and the server chooses that policy.
+    """
+    if not options.password.get_secret_value() or options.clear_password:
+        return
+    policy = client.server_policy(ua.UserTokenType.UserName).SecurityPolicyUri or ""
+    if (not policy or policy.endswith("#None")) and options.security != "sign_and_encrypt":
+        raise DeviceFault(f"{options.url}: wants the password in clear: use security: sign_and_encrypt")
 
 
 def _certificate(path: Path) -> x509.Certificate:

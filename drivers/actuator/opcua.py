@@ -58,8 +58,8 @@ class Driver(Actuator):
         super().__init__(options, name)
         self.verbs = tuple(options.verbs)
         self.timeout_s = options.timeout_ms / 1e3
-        closing_ms = 1e3 * (CLOSE_S + JOIN_S)
-        self.deadline_ms = SLACK_MS + max(options.timeout_ms, options.open_ms, closing_ms)
+        closing_ms = 1e3 * (CLOSE_S + JOIN_S)  # an open that fails closes, too
+        self.deadline_ms = SLACK_MS + closing_ms + max(options.timeout_ms, options.open_ms)
         self.session: Session | None = None
         self.ids: dict[str, ua.NodeId] = {}
 

@@ -21,7 +21,7 @@ from drivers.sensor._opcua_feed import KEPT, Inbox, Readings, Signal
 KEEPALIVE_MS = 1000.0
 ORPHAN_S = 10.0  # after which a server drops the subscription of a client that asks for nothing more
 SLOWER = 1.2  # than asked for, and no longer the same rate
-SEQUENCES = 1 << 32  # OPC 10000-4, 7.9: after 2^32 - 1 comes 1
+SEQUENCES = 1 << 32  # OPC 10000-4, NotificationMessage: after 2^32 - 1 comes 1
 
 
 class Channel(DriverOptions):

@@ -53,15 +53,9 @@ class Counterpart:
         url = f"opc.tcp://127.0.0.1:{self.port}"
         if self.security == "none":
             return {"url": url, "security": "none"}
-        certificate, key = pair(self.folder, "client")
-        server = pair(self.folder, "server").certificate
-        return {
-            "url": url,
-            "security": self.security,
-            "server_certificate": str(server),
-            "certificate": str(certificate),
-            "key": str(key),
-        }
+        own, server = pair(self.folder, "client"), pair(self.folder, "server")
+        files = {"server_certificate": server.certificate, "certificate": own.certificate, "key": own.key}
+        return {"url": url, "security": self.security, **{name: str(path) for name, path in files.items()}}
 
     def answer(self) -> Any:
         assert self.process.stdout
@@ -101,11 +95,8 @@ def reason() -> str:
 def server(security: str = "none") -> Iterator[dict[str, Any]]:
     """Options of an actuator with the verbs on and off."""
     with counterpart(security) as belt:
-        yield {
-            **belt.options,
-            "verbs": {verb: {"writes": [run(verb == "on")]} for verb in ("on", "off")},
-            "safe": "off",
-        }
+        verbs = {verb: {"writes": [run(verb == "on")]} for verb in ("on", "off")}
+        yield {**belt.options, "verbs": verbs, "safe": "off"}
 
 
 @contextmanager
