@@ -1,6 +1,6 @@
 """A session with an OPC UA server for blocking callers: asyncua on an event loop in a thread of its own.
 
-Not asyncua.sync: its calls wait without limit for a loop that no longer runs, and it reconnects by itself.
+Not asyncua.sync: a call of it that times out goes on in the loop, and may be carried out later.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.uaerrors import UaStatusCodeError
 
 from drivers._opcua_errors import explain, no_answer
+from drivers._opcua_keepalive import keep_alive
 from drivers._opcua_options import ServerOptions, parse_node
 from drivers._opcua_protocol import make_client
 from drivers._opcua_security import apply_security, refuse_clear_password
@@ -32,14 +33,9 @@ Result = TypeVar("Result")
 CLOSE_S = 0.05  # for a farewell: a server allows few sessions, and keeps one that said none until it times out
 JOIN_S = 0.05
 CHANNEL_MS = 3_600_000  # of the security token; the server may shorten it
-RENEW_SHARE = 0.75  # OPC 10000-4, OpenSecureChannel: a client renews it after 75 % of its lifetime
-MIN_TICK_S = 0.05
-MISSES = 3  # questions without an answer in time, after which an idle server counts as gone
 MIN_SESSION_MS = 10_000
 IDLE = "idle"
-SERVER_STATE = ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_State))
 NAMESPACES = ua.NodeId(ua.Int32(ObjectIds.Server_NamespaceArray))
-RUNNING = 0  # of ServerState
 NO_LINGER = struct.pack("ii", 1, 0)  # closing discards what is not sent yet, and resets the connection
 
 # Whatever asyncua logs is in the error that the driver raises, and a lane logs that once.
@@ -72,6 +68,8 @@ class Session:
         """answer_s: of every request from then on. Raises DeviceError, and leaves nothing half open."""
         end = time.monotonic() + limit_s
         held = _held.get(self.where)
+        if held is not None:
+            held.join(limit_s)
         if held is not None and held.is_alive():
             self.close()
             raise DeviceTimeout(f"{self.where}: its name is still being looked up: write its IP address")
@@ -82,14 +80,14 @@ class Session:
             apply_security(client, self.options)
             self.transport = client.uaclient
             self.thread.start()
-            self.run(self._start(client, answer_s), end - time.monotonic(), "connecting")
+            self.run(lambda: self._start(client, answer_s), end - time.monotonic(), "connecting")
             self.client = client
-            self.spawn(self._keep_alive(client, limit_s))
+            self.spawn(lambda: keep_alive(client, self.where, self.keepalive_s, limit_s))
         except DeviceError:
             self.close()
             raise
 
-    def run(self, work: Coroutine[Any, Any, Result], limit_s: float, step: str) -> Result:
+    def run(self, work: Callable[[], Coroutine[Any, Any, Result]], limit_s: float, step: str) -> Result:
         """The result of `work` on the loop, within limit_s whatever the server does; else the connection is aborted.
 
         step: what is being done, for the message. Raises DeviceError.
@@ -117,7 +115,7 @@ class Session:
         index = self.namespaces.index(uri)
         return ua.NodeId(node.Identifier, ua.Int16(index), node.NodeIdType)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """A task on the loop that ends with the session; its error ends the session."""
 
         async def guarded() -> None:
@@ -134,9 +132,10 @@ class Session:
             if not self.loop.is_running() and not self.loop.is_closed():
                 self.loop.close()
             return
-        if self.client is not None and self.lost is None:
+        client = self.client
+        if client is not None and self.lost is None:
             with suppress(DeviceError):
-                self.run(self._farewell(self.client), CLOSE_S, "closing the session")
+                self.run(lambda: self._farewell(client), CLOSE_S, "closing the session")
         self._end(DeviceMissing(f"{self.where}: not open"))
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.loop.stop)
@@ -170,45 +169,16 @@ class Session:
         self.step = "greeting it"
         await client.send_hello()
 
-    async def _keep_alive(self, client: Client, open_s: float) -> None:
-        """Notices a server that is gone, keeps the session from timing out, and renews the channel's keys in time."""
-        opened, misses = time.monotonic(), 0
-        while True:
-            lifetime_s = client.secure_channel_timeout / 1e3
-            await asyncio.sleep(max(MIN_TICK_S, min(self.keepalive_s, lifetime_s * RENEW_SHARE / 2)))
-            if time.monotonic() - opened > lifetime_s * RENEW_SHARE:
-                await self._renew(client, open_s)
-                opened = time.monotonic()
-            try:
-                values = await client.uaclient.read_attributes([SERVER_STATE], AttributeIds.Value)
-            except asyncio.TimeoutError:  # a command's time limit, and nobody waits for this answer
-                misses += 1
-                if misses >= MISSES:
-                    raise
-                continue
-            misses, state = 0, values[0].Value.Value if values[0].Value else None
-            if state not in (RUNNING, None):  # some servers do not let every user read it
-                raise DeviceFault(f"{self.where}: does not run, state {state}: start it")
-
-    async def _renew(self, client: Client, open_s: float) -> None:
-        """It takes as long as connecting; a command that waits meanwhile has its own time limit in `run`."""
-        protocol = self.transport.protocol
-        answer_s, protocol.timeout = protocol.timeout, open_s
-        await client.open_secure_channel(renew=True)
-        client.uaclient.revolve_security_token()
-        protocol.timeout = answer_s
-
     async def _farewell(self, client: Client) -> None:
         await client.uaclient.close_session(True)
         await client.uaclient.close_secure_channel()
 
-    async def _explained(self, work: Coroutine[Any, Any, Result]) -> Result:
+    async def _explained(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         """A refusal leaves the session as it is; after any other error nobody knows what the server has done."""
         if self.lost:
-            work.close()
             raise self.lost
         try:
-            return await work
+            return await work()
         except DeviceError:
             raise
         except Exception as error:  # the bytes of the peer decide which one asyncua ends with

@@ -9,6 +9,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from drivers.actuator.opcua import Driver, Options
+from tests.waiting import until
+
 BELT = "ns=2;s=Belt."
 
 
@@ -26,6 +29,16 @@ def verbs(**options):
 
 def write(name, value, kind):
     return {"node": BELT + name, "value": value, "type": kind}
+
+
+def made(url, **options):
+    return Driver(Options.model_validate({"url": url, "security": "none"} | verbs(**options)), "belt")
+
+
+def no_threads():
+    until(
+        lambda: not [each for each in threading.enumerate() if each.name.startswith("opcua")], "no thread of a session"
+    )
 
 
 @contextmanager

@@ -1,7 +1,5 @@
-"""actuator.opcua where the server is absent, hangs, ends, is none, or comes back."""
+"""actuator.opcua where there is no server: nothing, a name that hangs, peers that are silent or send noise."""
 
-import json
-import random
 import socket
 import threading
 
@@ -15,21 +13,8 @@ from asyncua.crypto.security_policies import SecurityPolicyNone
 
 from agent.benches.io import opcua
 from drivers._opcua_protocol import MAX_MESSAGE, Protocol
-from drivers.actuator.opcua import Driver, Options
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
-from tests.opcua_peers import BELT, Line, peer, verbs
-from tests.processes import Process
-from tests.waiting import until
-
-
-def made(url, **options):
-    return Driver(Options.model_validate({"url": url, "security": "none"} | verbs(**options)), "belt")
-
-
-def no_threads():
-    until(
-        lambda: not [each for each in threading.enumerate() if each.name.startswith("opcua")], "no thread of a session"
-    )
+from tests.opcua_peers import made, no_threads, peer
 
 
 def test_nothing_listens():
@@ -130,112 +115,3 @@ def test_any_bytes_are_survived_and_bounded(chunks):
         if not pipe.closed:
             protocol.data_received(chunk)
         assert len(protocol.pending) <= MAX_MESSAGE + 300
-
-
-@pytest.fixture
-def belt():
-    with opcua.counterpart() as counterpart:
-        yield counterpart
-
-
-@pytest.mark.slow
-def test_a_damaged_line_is_an_error_of_the_device_and_nothing_else(belt):
-    line = Line(belt.port)
-    outcomes = set()
-    for seed in range(60):
-        line.seed = seed if random.Random(seed).randrange(5) else None
-        driver = made(line.url, open_ms=150, timeout_ms=100)
-        try:
-            driver.open()
-            driver.safe()
-            outcomes.add("safe")
-        except DeviceError as error:
-            outcomes.add(type(error).__name__)
-        driver.close()
-    line.close()
-    assert {"safe", "DeviceFault"} <= outcomes
-    no_threads()
-    again = made(belt.options["url"])
-    again.open()
-    again.safe()
-    again.close()
-
-
-@pytest.mark.slow
-def test_a_server_that_hangs_ends_and_returns(belt):
-    """Each time the same driver takes the next command whole, in a new session."""
-    options = {
-        **verbs()["verbs"],
-        "die": {"call": {"object": "ns=2;s=Belt", "method": BELT + "Go", "arguments": [DIE]}},
-    }
-    driver = made(belt.options["url"], verbs=options, timeout_ms=300)
-    driver.open()
-    driver.apply("run", {})
-    belt.pause()
-    with pytest.raises(DeviceTimeout, match="no answer .*while doing 'stop'"):
-        driver.safe()
-    with pytest.raises(DeviceTimeout, match="while doing 'stop'"):
-        driver.safe()  # at once: the connection is aborted
-    driver.close()
-    driver.options = driver.options.model_copy(update={"open_ms": 100})
-    with pytest.raises(DeviceTimeout, match="no answer"):
-        driver.open()
-    belt.resume()
-    driver.options = driver.options.model_copy(update={"open_ms": 10_000})
-    driver.open()
-    driver.safe()
-    assert belt.ask(get="Run") is False
-
-    driver.timeout_s = 10.0
-    with pytest.raises(DeviceMissing, match="the connection ended while doing 'die'"):
-        driver.apply("die", {})
-    belt.stop()
-    with pytest.raises(DeviceMissing, match="is the server on"):
-        driver.open()
-    with opcua.counterpart(port=belt.port) as returned:
-        driver.open()
-        driver.apply("run", {})
-        assert returned.ask(get="Run") is True
-        session = driver.session
-        returned.stop()
-        until(lambda: session.lost, "that an idle driver notices the end")
-        with pytest.raises(DeviceMissing, match="the connection ended while idle"):
-            driver.safe()
-    driver.close()
-    no_threads()
-
-
-DIE = {"type": "Float", "value": -1}
-
-
-@pytest.mark.slow
-def test_a_host_logs_an_absent_server_once_and_makes_it_safe_when_it_is_back(tmp_path):
-    port = opcua.free_port()
-    device = {"driver": "actuator.opcua", "url": f"opc.tcp://127.0.0.1:{port}", "security": "none", **verbs()}
-    config = {"run_dir": str(tmp_path / "run"), "realtime": False}
-    path = tmp_path / "reflexd.yaml"
-    path.write_text(json.dumps(config | {"actuators": {"belt": {"device": device, "rest": "stop"}}}))
-    host = Process(tmp_path / "log", "actuate", str(path))
-    host.wait_for("is the server on")
-    with opcua.counterpart(port=port) as belt:
-        host.wait_for("actuator belt: the device is back, and safe")
-        assert belt.ask(get="Run") is False
-        assert len(host.lines("is the server on")) == 1
-        assert host.stop() == 0
-    assert "Traceback" not in host.text
-
-
-@pytest.mark.slow
-def test_an_idle_driver_notices_a_server_that_hangs_and_one_late_answer_is_no_end(belt):
-    driver = made(belt.options["url"], keepalive_ms=50, timeout_ms=50)
-    driver.open()
-    driver.safe()
-    session = driver.session
-    belt.pause()
-    until(lambda: session.lost, "that it is noticed")
-    with pytest.raises(DeviceTimeout, match="no answer while idle"):
-        driver.safe()
-    belt.resume()
-    driver.open()
-    driver.safe()
-    driver.close()

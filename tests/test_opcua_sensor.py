@@ -156,7 +156,7 @@ def test_a_subscription_that_dies_silently(opened):
     row(driver)
     transport = driver.session.transport
     (number,) = transport.session._subscription_callbacks
-    driver.session.run(transport.session.delete_subscriptions([number]), 10.0, "ending the subscription")
+    driver.session.run(lambda: transport.session.delete_subscriptions([number]), 10.0, "ending the subscription")
     error = outcome(driver)
     assert isinstance(error, DeviceTimeout) and "not even that nothing has changed" in str(error)
     driver.open()

@@ -72,7 +72,7 @@ class Driver(Actuator):
         try:
             kinds = dict(pair for verb in self.options.verbs.values() for pair in verb.nodes())
             self.ids = {name: session.node(name) for name in kinds}
-            session.run(self._check_nodes(session, kinds), end - time.monotonic(), "looking its nodes up")
+            session.run(lambda: self._check_nodes(session, kinds), end - time.monotonic(), "looking its nodes up")
         except DeviceError:
             self.close()
             raise
@@ -87,8 +87,7 @@ class Driver(Actuator):
             values = [value.variant(arguments) for value in action.values]
         except ValueError as error:
             raise DeviceFault(f"{self.options.url}: verb '{verb}': {error}") from error
-        work = self._call(action.call, values) if action.call else self._write(action, values)
-        self.session.run(work, self.timeout_s, f"doing '{verb}'")
+        self.session.run(lambda: self._do(action, values), self.timeout_s, f"doing '{verb}'")
 
     def safe(self) -> None:
         self.apply(self.options.safe, {})
@@ -106,8 +105,16 @@ class Driver(Actuator):
             if result.Value is None or result.Value.Value != kinds[name]:
                 raise DeviceFault(f"{self.options.url}: node {name} is no {kinds[name].name}")
 
-    async def _write(self, verb: Verb, values: list[ua.Variant]) -> None:
+    async def _do(self, verb: Verb, values: list[ua.Variant]) -> None:
         assert self.session is not None, "checked by apply"
+        if verb.call is not None:
+            await self._call(self.session, verb.call, values)
+            return
+        await self._write(self.session, verb, values)
+        if self.options.read_back:
+            await self._compare(self.session, verb, values)
+
+    async def _write(self, session: Session, verb: Verb, values: list[ua.Variant]) -> None:
         request = ua.WriteParameters(
             NodesToWrite=[
                 # the value alone: many servers refuse to have its status or time written
@@ -115,11 +122,9 @@ class Driver(Actuator):
                 for write, value in zip(verb.writes, values)
             ]
         )
-        results = await self.session.transport.session.write(request)
+        results = await session.transport.session.write(request)
         for write, status in zip(verb.writes, self._counted(results, len(values))):
             self._expect_good(write.node, status)
-        if self.options.read_back:
-            await self._compare(self.session, verb, values)
 
     async def _compare(self, session: Session, verb: Verb, values: list[ua.Variant]) -> None:
         nodes = [self.ids[write.node] for write in verb.writes]
@@ -130,10 +135,9 @@ class Driver(Actuator):
             if answer != _as_sent(sent):
                 raise DeviceFault(f"{self.options.url}: {write.node} was set to {sent.Value} and is {str(answer)[:50]}")
 
-    async def _call(self, call: Call, values: list[ua.Variant]) -> None:
-        assert self.session is not None, "checked by apply"
+    async def _call(self, session: Session, call: Call, values: list[ua.Variant]) -> None:
         request = ua.CallMethodRequest(self.ids[call.object], self.ids[call.method], values)
-        (result,) = self._counted(await self.session.transport.session.call([request]), 1)
+        (result,) = self._counted(await session.transport.session.call([request]), 1)
         self._expect_good(call.method, result.StatusCode)
 
     def _counted(self, results: Sequence[Any] | None, count: int) -> Sequence[Any]:

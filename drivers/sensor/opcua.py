@@ -81,9 +81,9 @@ class Driver(SensorStream):
         try:
             nodes = [session.node(signal.node) for signal in self.signals]
             if o.mode == "subscribe":
-                session.run(feed.subscribe(nodes), end - time.monotonic(), "subscribing")
+                session.run(lambda: feed.subscribe(nodes), end - time.monotonic(), "subscribing")
             else:
-                session.spawn(feed.poll(nodes))
+                session.spawn(lambda: feed.poll(nodes))
         except DeviceError:
             self.close()
             raise
