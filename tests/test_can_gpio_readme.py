@@ -1,4 +1,4 @@
-"""The configuration with CAN and GPIO in drivers/README.md."""
+"""The configuration with CAN and GPIO in drivers/INDUSTRIAL.md."""
 
 import re
 
@@ -16,7 +16,7 @@ def check(path):
 def write(folder, monkeypatch, change=lambda text: text):
     (example,) = [
         block
-        for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "drivers/README.md").read_text(), re.DOTALL)
+        for block in re.findall(r"```yaml\n(.*?)```", (ROOT / "drivers/INDUSTRIAL.md").read_text(), re.DOTALL)
         if "actuator.can" in block
     ]
     write_database(folder)

@@ -16,9 +16,10 @@ from tests.shared import ROOT
 EXTRAS = {
     "agent": (),
     "agent/backends": ("onnx", "openvino"),
-    "agent/benches": ("bench", "modbus"),
+    "agent/benches": ("bench",),
+    "agent/benches/io": ("modbus", "opcua"),
     "agent/field": ("onnx", "top"),
-    "drivers": ("modbus", "mqtt"),
+    "drivers": ("can", "gpio", "modbus", "mqtt", "opcua"),
     "drivers/board": ("jetson",),
     "models": (),
     "models/train": ("train",),

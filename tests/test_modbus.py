@@ -215,7 +215,7 @@ def test_they_are_loaded_by_name() -> None:
 
 
 def test_the_examples_in_the_readme_are_valid(tmp_path: Path) -> None:
-    section = (ROOT / "drivers" / "README.md").read_text(encoding="utf-8").split("## Modbus\n")[1].split("\n## ")[0]
+    section = (ROOT / "drivers" / "INDUSTRIAL.md").read_text(encoding="utf-8").split("## Modbus\n")[1].split("\n## ")[0]
     whole, source = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
     (tmp_path / "press.yaml").write_text(whole)
     result = CliRunner().invoke(cli, ["check", "-c", str(tmp_path / "press.yaml")], catch_exceptions=False)

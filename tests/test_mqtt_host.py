@@ -71,7 +71,7 @@ def test_a_broker_that_goes_and_returns_is_logged_once_each(
 
 
 def test_the_documented_configuration_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (example,) = (block for block in blocks("drivers/README.md", "yaml") if "actuator.mqtt" in block)
+    (example,) = (block for block in blocks("drivers/INDUSTRIAL.md", "yaml") if "actuator.mqtt" in block)
     monkeypatch.setenv("MQTT_PASSWORD", "Zq-secret")
     monkeypatch.setenv("LAMP_TOKEN", "Zq-token")
     (tmp_path / "hall.yaml").write_text(example, encoding="utf-8")
