@@ -27,6 +27,7 @@ EXTRAS = {
 }
 # Where the names differ: some are not installed where this test runs, and Python 3.10 does not know all that are.
 DISTRIBUTIONS = {
+    "can": "python-can",
     "cv2": "opencv-python-headless",
     "jtop": "jetson-stats",
     "paho": "paho-mqtt",

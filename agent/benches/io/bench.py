@@ -44,7 +44,7 @@ def measure(times: int, short: bool = False) -> dict[str, Any]:
 
 
 def _set_thread() -> None:
-    realtime.set_thread([], realtime.fifo_setting().works, realtime.ACTUATOR_PRIORITY)
+    realtime.set_thread([], realtime.fifo_setting().on, realtime.ACTUATOR_PRIORITY)
 
 
 def _measured(counterpart: ModuleType, name: str, times: int) -> dict[str, float]:
