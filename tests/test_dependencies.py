@@ -17,7 +17,7 @@ EXTRAS = {
     "agent": (),
     "agent/backends": ("onnx", "openvino"),
     "agent/benches": ("bench",),
-    "agent/benches/io": ("modbus", "opcua"),
+    "agent/benches/io": ("gpio", "modbus", "opcua"),
     "agent/field": ("onnx", "top"),
     "drivers": ("can", "gpio", "modbus", "mqtt", "opcua"),
     "drivers/board": ("jetson",),
