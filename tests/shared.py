@@ -36,6 +36,15 @@ for _folder in (SSD, NANODET):
     _add_weights(_folder)
 
 
+def stretched_movenet(folder: Path) -> Path:
+    """A copy that stretches pictures, as the published figures are."""
+    copy = folder / "stretched"
+    shutil.copytree(MOVENET, copy)
+    manifest = copy / "manifest.yaml"
+    manifest.write_text(manifest.read_text().replace("fit: letterbox", "fit: stretch"))
+    return copy
+
+
 def mistakes(path: Path, text: str) -> list[str]:
     """The mistakes in a configuration of this name and text: a line each, without the name."""
     path.write_text(text)

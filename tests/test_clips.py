@@ -13,7 +13,7 @@ from agent.perception import Perception
 from agent.rules.conditions import RuleConfig
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene
-from tests.shared import DATA, MOVENET, SSD, needs_recordings
+from tests.shared import DATA, SSD, needs_recordings, stretched_movenet
 
 pytestmark = needs_recordings
 
@@ -31,6 +31,11 @@ PERSON = {
 }
 
 
+@pytest.fixture
+def movenet(tmp_path: Path) -> Path:
+    return stretched_movenet(tmp_path)
+
+
 def decisions(clip: Path, model: Path, rule: dict[str, Any]) -> list[tuple[float, str]]:
     """(seconds into the clip, verb) of every decision; every frame is inferred."""
     lane = offline_lane("camera", "camera.file", {"path": clip}, Perception(package.open_package(model)))
@@ -44,16 +49,16 @@ def decisions(clip: Path, model: Path, rule: dict[str, Any]) -> list[tuple[float
 
 @pytest.mark.parametrize("clip, fallen_s", [("S1-Fall-15", 1.8), ("S2-Fall-12", 6.9), ("S2-Fall-13", 2.5)])
 @pytest.mark.slow
-def test_a_person_who_lies_after_a_fall_leads_to_a_call(clip: str, fallen_s: float) -> None:
-    verbs = decisions(DATA / f"video-fall-gmdcsa24/{clip}.mp4", MOVENET, LYING)
+def test_a_person_who_lies_after_a_fall_leads_to_a_call(clip: str, fallen_s: float, movenet: Path) -> None:
+    verbs = decisions(DATA / f"video-fall-gmdcsa24/{clip}.mp4", movenet, LYING)
     assert [verb for _, verb in verbs] == ["quiet", "call"]
     assert fallen_s < verbs[1][0] < fallen_s + 5
 
 
 @pytest.mark.parametrize("clip", ["S1-ADL-16", "S2-ADL-23"])
 @pytest.mark.slow
-def test_daily_activity_leads_to_no_call(clip: str) -> None:
-    assert [verb for _, verb in decisions(DATA / f"video-fall-gmdcsa24/{clip}.mp4", MOVENET, LYING)] == ["quiet"]
+def test_daily_activity_leads_to_no_call(clip: str, movenet: Path) -> None:
+    assert [verb for _, verb in decisions(DATA / f"video-fall-gmdcsa24/{clip}.mp4", movenet, LYING)] == ["quiet"]
 
 
 @pytest.mark.slow
@@ -69,6 +74,6 @@ def test_six_persons_appear_and_leave() -> None:
 
 
 @pytest.mark.slow
-def test_a_recording_gives_the_same_decisions_twice() -> None:
+def test_a_recording_gives_the_same_decisions_twice(movenet: Path) -> None:
     clip = DATA / "video-fall-gmdcsa24/S1-Fall-15.mp4"
-    assert decisions(clip, MOVENET, LYING) == decisions(clip, MOVENET, LYING)
+    assert decisions(clip, movenet, LYING) == decisions(clip, movenet, LYING)

@@ -16,7 +16,7 @@ from agent.backends.base import Tensor
 from agent.cli import cli
 from agent.errors import PackageError
 from agent.modeltools import bench
-from agent.packages import package
+from agent.packages import noise, package
 
 
 def call(*arguments: str) -> Result:
@@ -45,7 +45,7 @@ def test_every_bundled_package_is_listed_and_good() -> None:
     code, rows = listed()
     assert code == 0 and set(rows) == {path.parent.name for path in package.BUNDLED.glob("*/manifest.yaml")}
     arm = rows["arm-deviation"]
-    assert (arm["state"], arm["backend"], arm["labels"], arm["budget_ms"]) == ("good", "litert", 4, 2.0)
+    assert (arm["state"], arm["backend"], arm["labels"], arm["budget_ms"]) == ("good", "auto", 4, 2.0)
     assert arm["bytes"] == (package.BUNDLED / "arm-deviation/arm-deviation.tflite").stat().st_size
     assert re.search(
         r"^arm-deviation +1\.0\.0 +litert +20,776 +4 +2 +good$", call("model", "list").stdout, re.MULTILINE
@@ -115,11 +115,11 @@ def test_bench_without_golden_inputs_uses_noise(copy: Path) -> None:
 def test_noise_fits_the_type_of_the_input() -> None:
     random = np.random.default_rng(0)
     manifests = {name: package.read(package.BUNDLED / name) for name in ("arm-deviation", "person-coarse")}
-    stored = bench.noise(Tensor("", (1, 40, 40, 3), np.int8), manifests["person-coarse"], random)
-    assert stored.shape == (bench.NOISE, 40, 40, 3) and (stored.min(), stored.max()) == (-128, 127)
-    pixels = bench.noise(Tensor("", (1, 40, 40, 3), np.float32), manifests["person-coarse"], random)
+    stored = noise.noise(Tensor("", (1, 40, 40, 3), np.int8), manifests["person-coarse"], random)
+    assert stored.shape == (noise.ROWS, 40, 40, 3) and (stored.min(), stored.max()) == (-128, 127)
+    pixels = noise.noise(Tensor("", (1, 40, 40, 3), np.float32), manifests["person-coarse"], random)
     assert pixels.dtype == np.float32 and 0 <= pixels.min() < 0.1 < 0.9 < pixels.max() <= 1
-    readings = bench.noise(Tensor("", (1, 32, 12), np.float32), manifests["arm-deviation"], random)
+    readings = noise.noise(Tensor("", (1, 32, 12), np.float32), manifests["arm-deviation"], random)
     assert abs(readings.mean()) < 0.2 and 0.8 < readings.std() < 1.2
 
 

@@ -181,7 +181,8 @@ def test_a_public_model_that_the_engine_cannot_run(copy, name):
         ({"options": {"min_score": "x"}}, "options.min_score"),
         ({"backend": "nothing"}, "no backend 'nothing'"),
         ({"backend": "base"}, "no backend 'base'"),
-        ({"provider": "cuda"}, "runs on the CPU, not on 'cuda'"),
+        ({"provider": "cuda"}, "is one of a backend"),
+        ({"provider": "cuda", "backend": "litert"}, "runs on the CPU, not on 'cuda'"),
         ({"window": None}, "picture, window, poses or sound"),
         ({"picture": {}}, "picture, window, poses or sound"),
         (

@@ -13,7 +13,7 @@ from agent.decoders.base import Finding
 from agent.packages import package
 from agent.packages.package import Package
 from agent.prepare.pixels import Pixels
-from tests.shared import MOVENET, PUBLIC, SSD, needs_recordings
+from tests.shared import PUBLIC, SSD, needs_recordings, stretched_movenet
 
 pytestmark = needs_recordings
 
@@ -27,8 +27,8 @@ def infer(folder: Path, picture: Path) -> tuple[list[Finding], Package]:
     return opened.decoder([opened.engine.real(index) for index in range(len(opened.engine.outputs))]), opened
 
 
-def test_movenet_keypoints_within_three_hundredths_of_the_reference() -> None:
-    findings, opened = infer(MOVENET, PUBLIC / "squat.bmp")
+def test_movenet_keypoints_within_three_hundredths_of_the_reference(tmp_path: Path) -> None:
+    findings, opened = infer(stretched_movenet(tmp_path), PUBLIC / "squat.bmp")
     with open(PUBLIC / "movenet_single_pose_lightning_ptq_reference.csv", encoding="utf-8") as file:
         expected = np.array([[float(row["keypoint_y"]), float(row["keypoint_x"])] for row in csv.DictReader(file)])
     assert opened.decoder.keypoints is not None
