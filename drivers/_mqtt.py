@@ -89,6 +89,7 @@ class Connection:
         self.connected: Any = None  # paho's ReasonCode of each answer
         self.disconnected: Any = None
         self.answers: dict[int, list[Any]] = {}
+        self.lost: DeviceError | None = None  # since `open`, as the keep-alive found
 
     def open(self, until: float) -> None:
         """Connect and log in, until this monotonic time. Raises DeviceError and leaves nothing half open."""
@@ -169,7 +170,7 @@ class Connection:
             self.answers.clear()
             code, mid = send(self.client)
             if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                raise self._lost(code)
+                raise self._lost_by(code)
             self._await(lambda: mid in self.answers, until, silence)
             return self.answers[mid]
         finally:
@@ -187,7 +188,7 @@ class Connection:
         assert self.client is not None, "used before open"
         sock: Any = self.client.socket()
         if sock is None:
-            raise self._lost(MQTTErrorCode.MQTT_ERR_CONN_LOST)
+            raise self._lost_by(MQTTErrorCode.MQTT_ERR_CONN_LOST)
         ready = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0  # decrypted, so invisible to poll
         if not ready:
             poller = select.poll()
@@ -198,7 +199,7 @@ class Connection:
         except Exception as error:  # paho's decoders raise whatever the bytes provoke
             raise DeviceFault(f"{self.place}: sends what is no MQTT 5: {type(error).__name__}") from error
         if self.client.socket() is None or code != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise self._lost(code)
+            raise self._lost_by(code)
         # MaximumPacketSize is only a request; MQTT itself allows 256 MB
         if self.client._in_packet["remaining_length"] > self.largest:
             raise DeviceFault(f"{self.place}: sends a packet of over {self.largest} bytes")
@@ -218,16 +219,17 @@ class Connection:
                     return
 
     def _drained(self) -> bool:
-        """False once the connection is lost, which the next command reports."""
+        """False once the connection is lost."""
         try:
             for _ in range(PACKETS):
                 if not self.step(0.0):
                     break
-        except DeviceError:
+        except DeviceError as error:
+            self.lost = error
             return False
         return True
 
-    def _lost(self, code: MQTTErrorCode) -> DeviceError:
+    def _lost_by(self, code: MQTTErrorCode) -> DeviceError:
         if self.connected is not None and self.connected.is_failure:
             return DeviceFault(f"{self.place}: refuses the login, {self.connected}: check user, password and client_id")
         if code == MQTTErrorCode.MQTT_ERR_PROTOCOL:

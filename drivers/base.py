@@ -144,6 +144,13 @@ class Actuator(Driver):
     # Once that process is dead, another one can open the device and make it safe. False where only a new host can.
     second_process_safe: bool = True
 
+    @property
+    def lost(self) -> DeviceError | None:
+        """What went wrong by itself while open, between two commands; the host then makes the device safe and opens it
+        again. It is asked all the time, and must not wait.
+        """
+        return None
+
     @abstractmethod
     def apply(self, verb: str, arguments: Arguments) -> None:
         """Carry out the command now; return when the device has accepted it. Raises DeviceError when it has not."""

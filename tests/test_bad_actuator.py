@@ -112,6 +112,37 @@ def test_a_device_that_fails_is_safe_before_it_moves_again(tmp_path: Path) -> No
         assert daemon.popen.poll() is None
 
 
+LOSING = """\
+from pathlib import Path
+from drivers.actuator import log
+from drivers.base import DeviceMissing
+Options = log.Options
+class Driver(log.Driver):
+    @property
+    def lost(self):
+        return DeviceMissing(f"{self.name}: the cable is out") if Path("out").exists() else None
+"""
+
+
+def test_a_device_that_is_lost_between_two_commands_is_made_safe_without_one(tmp_path: Path) -> None:
+    """The arm stays on its plan, so no decision comes: the rest that is in force follows once it is back."""
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours/driver.py").write_text(LOSING)
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        cell.config["actuators"] = {"robot": robot({"driver": "ours.driver", "path": str(cell.record)})}
+        host, daemon = cell.start_both()
+        cell.wait_for("run")
+        done = len(cell.verbs())
+        (tmp_path / "out").touch()
+        assert "the cable is out" in host.wait_for("trying again until it is back")
+        cell.wait_for("safe", after=done)
+        (tmp_path / "out").unlink()
+        host.wait_for("the device is back, and safe")
+        cell.wait_for("run", after=done)
+        assert len(host.lines("trying again")) == 1
+        assert daemon.popen.poll() is None
+
+
 def test_a_record_on_a_full_disk(tmp_path: Path) -> None:
     """The driver cannot write: every command has the verdict fault, that is logged once, and the daemon runs on."""
     with Cell(tmp_path, {"arm": arm()}) as cell:

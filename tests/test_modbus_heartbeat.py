@@ -83,21 +83,21 @@ def test_it_stops_when_a_command_has_failed_until_one_is_done(peer: TcpPeer, lam
     assert beats(peer) == [1]
 
 
-def test_a_beat_that_fails_is_one_message_and_makes_the_next_command_fail(
-    peer: TcpPeer, lamp: modbus.Driver, caplog: pytest.LogCaptureFixture
+def test_a_beat_that_fails_is_an_error_that_the_host_asks_for_and_the_next_command_fails(
+    peer: TcpPeer, lamp: modbus.Driver
 ) -> None:
     """So the host makes all outputs safe: the device may have restarted meanwhile."""
     lamp.safe()
     peer.answer = lambda request: mbap(request, b"\x86\x04")
     for _ in range(3):
         lamp._beat()
-    (record,) = caplog.records
-    assert f"heartbeat stops until the next command: 127.0.0.1:{peer.port} unit 1: write" in record.getMessage()
+    assert f"heartbeat not accepted: 127.0.0.1:{peer.port} unit 1: write" in str(lamp.lost)
     with pytest.raises(DeviceMissing, match="heartbeat not accepted: .* holding register 99: device failure"):
         lamp.apply("on", {})
     peer.answer = good
     lamp.safe()
     lamp.open()
+    assert lamp.lost is None
     lamp.safe()
     lamp.apply("on", {})
     assert len(beats(peer)) == 1

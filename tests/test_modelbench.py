@@ -47,9 +47,7 @@ def test_every_bundled_package_is_listed_and_good() -> None:
     arm = rows["arm-deviation"]
     assert (arm["state"], arm["backend"], arm["labels"], arm["budget_ms"]) == ("good", "auto", 4, 2.0)
     assert arm["bytes"] == (package.BUNDLED / "arm-deviation/arm-deviation.tflite").stat().st_size
-    assert re.search(
-        r"^arm-deviation +1\.0\.0 +litert +20,776 +4 +2 +good$", call("model", "list").stdout, re.MULTILINE
-    )
+    assert re.search(r"^arm-deviation +1\.0\.0 +auto +20,776 +4 +2 +good$", call("model", "list").stdout, re.MULTILINE)
 
 
 def test_a_package_and_a_folder_of_packages_are_both_listed(copy: Path) -> None:

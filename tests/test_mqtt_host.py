@@ -70,6 +70,22 @@ def test_a_broker_that_goes_and_returns_is_logged_once_each(
     assert again.exit_code() == 0
 
 
+@needs_mosquitto
+@pytest.mark.slow
+def test_a_broker_that_goes_while_nothing_is_commanded_is_noticed(
+    broker: Broker, device: Callable[..., Device], host: Process
+) -> None:
+    lamp = device(SET)
+    until(lambda: lamp.payloads(SET), lambda: host.text)
+    broker.stop()
+    host.wait_for("trying again until it is back")
+    broker.start()
+    host.wait_for("is back, and safe")
+    assert host.text.count("trying again until it is back") == 1
+    host.signal(signal.SIGTERM)
+    assert host.exit_code() == 0
+
+
 def test_the_documented_configuration_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (example,) = (block for block in blocks("drivers/INDUSTRIAL.md", "yaml") if "actuator.mqtt" in block)
     monkeypatch.setenv("MQTT_PASSWORD", "Zq-secret")

@@ -60,6 +60,9 @@ class ActuatorServer:
         try:
             while not self.stopping.is_set():
                 self._ensure_open()
+                if self.opened and (error := self.driver.lost):
+                    self.refused = False
+                    self._device_failed(error)
                 try:
                     self._receive(self.socket.recv())
                 except zmq.Again:

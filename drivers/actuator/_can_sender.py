@@ -8,13 +8,12 @@ time-out does the rest.
 A thread outlives a hang of the host's loop, though, and the host does not call a driver while a command stays in force
 (a heartbeat is no command). What proves its loop is that it runs: the thread that called last wakes every 10 ms, and
 once in 200 ms at the latest (TURN_NS in agent/commands/server.py), so its processor time grows. Where it has not grown
-for `alive_ms`, or the thread has ended, the safe frames are sent instead, until the next command. An endless loop uses
-processor time, too: the standby of `reflexd actuate` ends such a process.
+for `alive_ms`, or the thread has ended, the safe frames are sent instead, until the host has opened the device again.
+An endless loop uses processor time, too: the standby of `reflexd actuate` ends such a process.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -24,8 +23,6 @@ from typing import NamedTuple
 from drivers._can import Bus, Key
 from drivers.actuator._can_frames import Rolling
 from drivers.base import DeviceError, DeviceTimeout
-
-log = logging.getLogger(__name__)
 
 ECHOES = 64  # read in one call: a flood of another program's frames must not hold it
 JOIN_S = 0.04
@@ -168,10 +165,8 @@ class Sender:
             self._fail(error)
 
     def _fail(self, error: DeviceError) -> None:
-        """Said once. The host learns of it with its next command, and then opens the device again."""
-        if self.failure is None:
-            log.error("actuator %s: %s; safe frames only, until the next command", self.name, error)
-            self.failure = error
+        """The host asks for it, and then opens the device again."""
+        self.failure = self.failure or error
         self.in_force = self.verbs[self.safe] if self.in_force else ()
 
     def close(self) -> None:

@@ -89,7 +89,7 @@ class Options(BusOptions, DriverOptions):
 
 
 class Driver(Actuator):
-    """Frames that are lost between two commands end in safe frames, a line in the log, and the next command's error."""
+    """Frames that are lost between two commands end in safe frames, until the host has opened the device again."""
 
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)
@@ -125,6 +125,10 @@ class Driver(Actuator):
         except RuntimeError as error:  # no room for its thread
             bus.close()
             raise DeviceFault(f"{options.where}: {error}") from error
+
+    @property
+    def lost(self) -> DeviceError | None:
+        return self.sender.failure if self.sender else None
 
     def apply(self, verb: str, arguments: Arguments) -> None:
         if verb not in self.verbs:

@@ -7,7 +7,6 @@ must be safe when nothing drives it: a pull-down, or a relay that releases.
 
 from __future__ import annotations
 
-import logging
 import threading
 import zlib
 from collections.abc import Iterator
@@ -21,8 +20,6 @@ from pydantic import Field, model_validator
 from agent.data import Arguments
 from drivers._gpio import ChipOptions, Line, explain, request
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, DriverOptions
-
-log = logging.getLogger(__name__)
 
 DRIVE = {"push_pull": Drive.PUSH_PULL, "open_drain": Drive.OPEN_DRAIN, "open_source": Drive.OPEN_SOURCE}
 NAMED = 1 << 32  # parts below are offsets
@@ -77,7 +74,7 @@ class Options(ChipOptions, DriverOptions):
 
 
 class Driver(Actuator):
-    """A thread ends the pulses. Where that fails, it is logged, and the next command's error."""
+    """A thread ends the pulses."""
 
     deadline_ms = 100.0  # an ioctl of some microseconds; of an expander on I2C, of a millisecond
 
@@ -111,6 +108,10 @@ class Driver(Actuator):
             active_low=line in self.options.active_low,
             output_value=_value(on),
         )
+
+    @property
+    def lost(self) -> DeviceError | None:
+        return self.failure
 
     def apply(self, verb: str, arguments: Arguments) -> None:
         if verb not in self.verbs:
@@ -165,8 +166,7 @@ class Driver(Actuator):
             try:
                 self._set(self.request, verb, ending)
             except DeviceError as error:
-                self.failure = error
-                log.error("actuator %s: the end of '%s': %s", self.name, verb, error)
+                self.failure = type(error)(f"the end of '{verb}': {error}")
 
     def _cancel_pulse(self) -> None:
         if self.pulse is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,8 +16,6 @@ from drivers._modbus_link import Link
 from drivers._modbus_wire import SerialLink, connect
 from drivers.actuator._heartbeat import Heartbeat
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
-
-log = logging.getLogger(__name__)
 
 SLACK_MS = 50.0  # of this computer, beyond the time limits
 LAST_COUNT = 65_535  # of a register
@@ -103,22 +100,26 @@ class Driver(Actuator):
         self.heart: Heartbeat | None = None
         self.known = False
         self.late_answers = True  # answers of earlier requests may come, also those of another process
-        self.beat_error = ""
+        self.beat_error: DeviceError | None = None
         self.count = 0
 
     def open(self) -> None:
         self.close()
         self.link = connect(self.options, self.timeout_s)
-        self.beat_error = ""
+        self.beat_error = None
         if self.options.heartbeat:
             self.heart = Heartbeat(self._beat, self.options.heartbeat.interval_ms / 1e3)
             self.heart.start()
+
+    @property
+    def lost(self) -> DeviceError | None:
+        return self.beat_error
 
     def apply(self, verb: str, arguments: Arguments) -> None:
         if verb not in self.plans:
             raise DeviceFault(f"{self.options.where}: no verb '{verb}', only {', '.join(self.plans)}")
         if self.beat_error:  # the host then makes all outputs safe; this verb may not name all
-            raise DeviceMissing(self.beat_error)
+            raise self.beat_error
         self._move(verb)
 
     def safe(self) -> None:
@@ -192,8 +193,7 @@ class Driver(Actuator):
                 self._count_up(self.link, self.options.heartbeat.address)
             except DeviceError as error:
                 self.known, self.late_answers = False, True
-                self.beat_error = f"heartbeat not accepted: {error}"
-                log.warning("actuator %s: the heartbeat stops until the next command: %s", self.name, error)
+                self.beat_error = DeviceMissing(f"heartbeat not accepted: {error}")
 
     def _count_up(self, link: Link, address: int) -> None:
         self.count = self.count % LAST_COUNT + 1  # never 0, which a PLC's memory may have after a restart

@@ -104,6 +104,10 @@ class Driver(Actuator):
         for connection in self.connections:
             connection.keep_alive()
 
+    @property
+    def lost(self) -> DeviceError | None:
+        return next((connection.lost for connection in self.connections if connection.lost), None)
+
     def apply(self, verb: str, arguments: Arguments) -> None:
         if verb not in self.options.messages:
             raise DeviceFault(f"{self.commands.place}: no verb '{verb}', only {', '.join(self.verbs)}")

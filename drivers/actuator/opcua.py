@@ -77,6 +77,10 @@ class Driver(Actuator):
             self.close()
             raise
 
+    @property
+    def lost(self) -> DeviceError | None:
+        return self.session.lost if self.session else None
+
     def apply(self, verb: str, arguments: Arguments) -> None:
         if verb not in self.options.verbs:
             raise DeviceFault(f"{self.options.url}: no verb '{verb}', only {', '.join(self.verbs)}")
