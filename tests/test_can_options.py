@@ -5,9 +5,9 @@ import pytest
 from can.interfaces.socketcan.socketcan import dissect_can_frame
 from pydantic import ValidationError
 
-from drivers._can import Bus, BusOptions, key, pack, unpack
 from drivers.actuator import can as actuator
 from drivers.base import DeviceMissing, load
+from drivers.links.can import Bus, BusOptions, key, pack, unpack
 from drivers.sensor import can as sensor
 from tests.can_fixtures import OFF, ON, PROTECTED, actuator_options, plain, sensor_options
 

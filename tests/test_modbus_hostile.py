@@ -14,10 +14,10 @@ import pytest
 
 pytest.importorskip("pymodbus", reason="pip install 'reflexd[modbus]'")
 
-from drivers._modbus import EXCEPTIONS
-from drivers._modbus_wire import TcpLink
 from drivers.actuator import modbus
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
+from drivers.links.modbus.registers import EXCEPTIONS
+from drivers.links.modbus.wire import TcpLink
 from tests.modbus_peers import TcpPeer, confirm, good, mbap
 from tests.waiting import DEADLINE_S, until
 

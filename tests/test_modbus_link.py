@@ -10,10 +10,10 @@ import pytest
 
 pytest.importorskip("pymodbus", reason="pip install 'reflexd[modbus]'")
 
-from drivers import _modbus_wire
-from drivers._modbus import ModbusOptions
-from drivers._modbus_wire import TcpLink
 from drivers.base import DeviceMissing, DeviceTimeout
+from drivers.links.modbus import wire
+from drivers.links.modbus.registers import ModbusOptions
+from drivers.links.modbus.wire import TcpLink
 
 
 def test_bytes_that_a_device_does_not_accept_are_known_to_be_unsent() -> None:
@@ -34,9 +34,9 @@ def test_bytes_that_a_device_does_not_accept_are_known_to_be_unsent() -> None:
 
 def test_the_silence_between_frames() -> None:
     """MODBUS over Serial Line V1.02, 2.5.1.1: 3.5 characters, and 1.75 ms above 19200 baud."""
-    assert _modbus_wire.frame_gap_s(9600) == pytest.approx(0.00401, rel=1e-3)
-    assert _modbus_wire.frame_gap_s(19_200) == pytest.approx(0.002005, rel=1e-3)
-    assert _modbus_wire.frame_gap_s(115_200) == 0.00175
+    assert wire.frame_gap_s(9600) == pytest.approx(0.00401, rel=1e-3)
+    assert wire.frame_gap_s(19_200) == pytest.approx(0.002005, rel=1e-3)
+    assert wire.frame_gap_s(115_200) == 0.00175
 
 
 def test_a_device_that_does_not_answer_the_request_for_a_connection() -> None:
@@ -47,6 +47,6 @@ def test_a_device_that_does_not_answer_the_request_for_a_connection() -> None:
             other.connect_ex(full.getsockname())
         options = ModbusOptions(host="127.0.0.1", port=full.getsockname()[1])
         with pytest.raises(DeviceMissing, match=r"127\.0\.0\.1:\d+ unit 1: no connection within 50 ms"):
-            _modbus_wire.connect(options, 0.05)
+            wire.connect(options, 0.05)
         for other in waiting:
             other.close()

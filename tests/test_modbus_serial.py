@@ -12,9 +12,9 @@ import pytest
 
 pytest.importorskip("pymodbus", reason="pip install 'reflexd[modbus]'")
 
-from drivers import _modbus_wire
 from drivers.actuator import modbus
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
+from drivers.links.modbus import wire
 from drivers.sensor import modbus as sensor
 from tests.modbus_peers import SerialPeer, confirm, rtu
 from tests.waiting import DEADLINE_S, until
@@ -175,8 +175,8 @@ def test_a_sensor_never_takes_a_late_answer_for_a_new_one(peer: SerialPeer, monk
         driver.read()
     late, new = rtu(1, bytes.fromhex("03 02 0001")), rtu(1, bytes.fromhex("03 02 0002"))
 
-    def connect(*arguments: Any) -> _modbus_wire.Link:
-        link = _modbus_wire.connect(*arguments)
+    def connect(*arguments: Any) -> wire.Link:
+        link = wire.connect(*arguments)
         peer.requests.clear()
         peer.send(late)
         assert select.select([link.fd], [], [], DEADLINE_S)[0]
@@ -192,10 +192,10 @@ def test_a_sensor_never_takes_a_late_answer_for_a_new_one(peer: SerialPeer, monk
 
 def test_unsent_bytes_are_dropped(peer: SerialPeer, lamp: modbus.Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[int] = []
-    monkeypatch.setattr(_modbus_wire.termios, "tcflush", lambda fd, queue: flushed.append(queue))
+    monkeypatch.setattr(wire.termios, "tcflush", lambda fd, queue: flushed.append(queue))
     peer.answer = silent
     lamp.timeout_s = SHORT_S
     with pytest.raises(DeviceTimeout):
         lamp.apply("on", {})
     until(lambda: peer.requests == [ON])
-    assert flushed == [_modbus_wire.termios.TCIFLUSH, _modbus_wire.termios.TCOFLUSH]
+    assert flushed == [wire.termios.TCIFLUSH, wire.termios.TCOFLUSH]

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from agent.benches.io.mqtt import free_port
-from drivers import _tcp
 from drivers.actuator import mqtt
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
+from drivers.links import tcp
 from drivers.sensor import mqtt as mqtt_sensor
 from tests.hostile_tcp import ACCEPTED, Peer, after_login, closes, says, silent
 from tests.mqtt_fixtures import needs_mosquitto, opened
@@ -57,7 +57,7 @@ def test_a_name_server_that_hangs(make, monkeypatch):
             answers.wait()
         return real("127.0.0.1", port, *more, **options)
 
-    monkeypatch.setattr(_tcp.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(tcp.socket, "getaddrinfo", look_up)
     driver = make(free_port(), host="broker.example", connect_ms=20)
     for _ in range(3):
         with pytest.raises(DeviceTimeout, match="no name server answers"):
@@ -79,7 +79,7 @@ def test_an_unknown_name(make, monkeypatch):
     def unknown(*_, **__):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(_tcp.socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(tcp.socket, "getaddrinfo", unknown)
     with pytest.raises(DeviceMissing, match="broker.example: unknown name"):
         make(1883, host="broker.example", connect_ms=5000).open()
 

@@ -7,9 +7,9 @@ import pytest
 pytest.importorskip("asyncua", reason="needs asyncua: pip install 'reflexd[opcua]'")
 
 from agent.benches.io import opcua
-from drivers import _opcua
 from drivers.actuator.opcua import Driver, Options
 from drivers.base import DeviceFault, DeviceMissing, DeviceTimeout
+from drivers.links.opcua import session
 from tests.opcua_peers import BELT, verbs, write
 from tests.waiting import until
 
@@ -139,7 +139,7 @@ def test_open_and_close_any_number_of_times(actuator):
 
 def test_the_channel_is_renewed_while_commands_are_sent(actuator, monkeypatch):
     renewed = []
-    monkeypatch.setattr(_opcua, "CHANNEL_MS", 200)
+    monkeypatch.setattr(session, "CHANNEL_MS", 200)
     driver = actuator(keepalive_ms=60_000)
     original = driver.session.client.open_secure_channel
 

@@ -12,8 +12,8 @@ pytest.importorskip("asyncua", reason="needs asyncua: pip install 'reflexd[opcua
 from asyncua.crypto.security_policies import SecurityPolicyNone
 
 from agent.benches.io import opcua
-from drivers._opcua_protocol import MAX_MESSAGE, Protocol
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
+from drivers.links.opcua.protocol import MAX_MESSAGE, Protocol
 from tests.opcua_peers import made, no_threads, peer
 
 

@@ -11,8 +11,8 @@ pytest.importorskip("asyncua", reason="needs asyncua: pip install 'reflexd[opcua
 from asyncua import ua
 
 from agent.benches.io import opcua
-from drivers._opcua_keepalive import keep_alive
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
+from drivers.links.opcua.keepalive import keep_alive
 from tests.opcua_peers import BELT, Line, made, no_threads, verbs
 from tests.processes import Process
 from tests.waiting import until
@@ -128,7 +128,7 @@ class Server:
 
 
 def test_two_late_answers_are_no_end_of_an_idle_session_but_three_are(monkeypatch):
-    monkeypatch.setattr("drivers._opcua_keepalive.MIN_TICK_S", 0)
+    monkeypatch.setattr("drivers.links.opcua.keepalive.MIN_TICK_S", 0)
     server = Server(None, 0, None, None, 0, None, None, None, 0)
     with pytest.raises(asyncio.TimeoutError):
         asyncio.run(keep_alive(server, "plc", 0, 1))

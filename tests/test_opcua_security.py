@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from agent.benches.io import opcua
-from drivers import _opcua
 from drivers.actuator.opcua import Driver, Options
 from drivers.base import DeviceError
+from drivers.links.opcua import session
 from tests.opcua_peers import verbs
 from tests.waiting import until
 
@@ -65,7 +65,7 @@ def _switches(counterpart):
 
 
 def test_the_keys_are_renewed_while_commands_are_sent(belt, monkeypatch):
-    monkeypatch.setattr(_opcua, "CHANNEL_MS", 200)
+    monkeypatch.setattr(session, "CHANNEL_MS", 200)
     driver = made(belt, **LOGIN, keepalive_ms=60_000)
     driver.open()
     tokens = set()
@@ -121,7 +121,7 @@ def test_a_password_is_not_sent_in_clear_unless_that_is_written():
 def test_a_server_that_wants_the_password_in_clear_over_a_signed_channel(belt, monkeypatch):
     driver = made(belt, **LOGIN)
     driver.options.__dict__["security"] = "sign"  # the server's side stays: its policy for passwords is None
-    monkeypatch.setattr("drivers._opcua_security.SecurityPolicyBasic256Sha256", _encrypting)
+    monkeypatch.setattr("drivers.links.opcua.security.SecurityPolicyBasic256Sha256", _encrypting)
     assert "wants the password in clear" in refused(driver)
 
 

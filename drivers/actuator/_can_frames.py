@@ -9,7 +9,7 @@ import can
 from cantools.database.can import Database, Message, Signal
 from pydantic import Field, field_validator, model_validator
 
-from drivers._can import EXTENDED_IDS, STANDARD_IDS, Image
+from drivers.links.can import EXTENDED_IDS, STANDARD_IDS, Image
 from drivers.options import DriverOptions
 
 CRC8 = {"crc8_j1850": 0x1D, "crc8_autosar": 0x2F}  # polynomials; both start with FF and invert the result

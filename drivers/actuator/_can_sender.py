@@ -20,9 +20,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from drivers._can import Bus, Key
 from drivers.actuator._can_frames import Rolling
 from drivers.base import DeviceError, DeviceTimeout
+from drivers.links.can import Bus, Key
 
 ECHOES = 64  # read in one call: a flood of another program's frames must not hold it
 JOIN_S = 0.04

@@ -10,7 +10,7 @@ from asyncua import ua
 from pydantic import Field, model_validator
 
 from agent.data import Arguments, Scalar
-from drivers._opcua_options import NodeName
+from drivers.links.opcua.options import NodeName
 from drivers.options import DriverOptions
 
 Integer = Literal["SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64"]

@@ -9,10 +9,10 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from agent.data import Arguments
-from drivers._can import EXTENDED, Bus, BusOptions, read_database
 from drivers.actuator._can_frames import Frame, Rolling, encode
 from drivers.actuator._can_sender import Sender, Timing
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DriverOptions
+from drivers.links.can import EXTENDED, Bus, BusOptions, read_database
 
 SLACK_MS = 50.0  # of this computer, beyond the time limit
 

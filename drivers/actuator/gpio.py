@@ -18,8 +18,8 @@ from gpiod.line import Direction, Drive, Value
 from pydantic import Field, model_validator
 
 from agent.data import Arguments
-from drivers._gpio import ChipOptions, Line, explain, request
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, DriverOptions
+from drivers.links.gpio import ChipOptions, Line, explain, request
 
 DRIVE = {"push_pull": Drive.PUSH_PULL, "open_drain": Drive.OPEN_DRAIN, "open_source": Drive.OPEN_SOURCE}
 NAMED = 1 << 32  # parts below are offsets

@@ -14,8 +14,8 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from agent.data import Arguments
-from drivers._tcp import Resolver, TlsContext, TlsOptions, connect, remaining, tls_context
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, DriverOptions
+from drivers.links.tcp import Resolver, TlsContext, TlsOptions, connect, remaining, tls_context
 
 SLACK_MS = 50.0  # of this computer, beyond the time limits
 LARGEST = 65_536  # bytes of an answer, its headers included

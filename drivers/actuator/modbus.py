@@ -11,11 +11,11 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from agent.data import Arguments
-from drivers._modbus import LAST_ADDRESS, MAX_WRITE, ModbusOptions, what
-from drivers._modbus_link import Link
-from drivers._modbus_wire import SerialLink, connect
 from drivers.actuator._heartbeat import Heartbeat
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
+from drivers.links.modbus.link import Link
+from drivers.links.modbus.registers import LAST_ADDRESS, MAX_WRITE, ModbusOptions, what
+from drivers.links.modbus.wire import SerialLink, connect
 
 SLACK_MS = 50.0  # of this computer, beyond the time limits
 LAST_COUNT = 65_535  # of a register

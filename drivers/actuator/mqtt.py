@@ -8,10 +8,10 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, model_validator
 
 from agent.data import Arguments
-from drivers._mqtt import BrokerOptions, Connection, Message, Topic
 from drivers.actuator import _home_assistant
 from drivers.actuator._home_assistant import Discovery
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DriverOptions
+from drivers.links.mqtt import BrokerOptions, Connection, Message, Topic
 
 SLACK_MS = 50.0  # of this computer, beyond the time limits
 NO_SUBSCRIBER = 0x10  # MQTT 5, 3.4.2.1: accepted, and delivered to nobody

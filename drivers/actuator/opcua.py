@@ -14,10 +14,10 @@ from asyncua.ua.status_codes import StatusCodes
 from pydantic import Field, model_validator
 
 from agent.data import Arguments
-from drivers._opcua import CLOSE_S, JOIN_S, Session
-from drivers._opcua_options import ServerOptions
 from drivers.actuator._opcua_verbs import Call, Verb
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing
+from drivers.links.opcua.options import ServerOptions
+from drivers.links.opcua.session import CLOSE_S, JOIN_S, Session
 
 SLACK_MS = 50.0  # of this computer, beyond the time limits
 

@@ -13,8 +13,8 @@ from cantools.database.can import Database, Message
 from pydantic import Field, field_validator, model_validator
 
 from agent.data import Sample
-from drivers._can import Bus, BusOptions, read_database
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, SensorStream, SourceOptions
+from drivers.links.can import Bus, BusOptions, read_database
 from drivers.options import DriverOptions
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)

@@ -14,8 +14,8 @@ from gpiod.line import Bias, Clock, Direction, Edge
 from pydantic import Field, model_validator
 
 from agent.data import Sample
-from drivers._gpio import ChipOptions, Line, explain, request
 from drivers.base import DeviceMissing, SensorStream, SourceOptions
+from drivers.links.gpio import ChipOptions, Line, explain, request
 from drivers.options import DriverOptions
 
 EDGES = {"both": Edge.BOTH, "rising": Edge.RISING, "falling": Edge.FALLING}

@@ -10,10 +10,10 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from drivers._modbus import LAST_ADDRESS, MAX_READ, ModbusOptions, Table, what
-from drivers._modbus_link import Link
-from drivers._modbus_wire import SerialLink, connect
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, Sensor, SensorOptions
+from drivers.links.modbus.link import Link
+from drivers.links.modbus.registers import LAST_ADDRESS, MAX_READ, ModbusOptions, Table, what
+from drivers.links.modbus.wire import SerialLink, connect
 
 # big-endian, as in the registers
 FORMATS = {

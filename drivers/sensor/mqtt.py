@@ -13,7 +13,6 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from pydantic import Field, StringConstraints, field_validator
 
 from agent.data import Sample
-from drivers._mqtt import PACKETS, BrokerOptions, Connection, Topic
 from drivers.base import (
     DeviceError,
     DeviceFault,
@@ -23,6 +22,7 @@ from drivers.base import (
     SensorStream,
     SourceOptions,
 )
+from drivers.links.mqtt import PACKETS, BrokerOptions, Connection, Topic
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 

@@ -12,9 +12,9 @@ from asyncua.ua.attribute_ids import AttributeIds
 from pydantic import Field, model_validator
 
 from agent.data import Sample
-from drivers._opcua import Session
-from drivers._opcua_options import NodeName, ServerOptions
 from drivers.base import DeviceError, DeviceFault, DeviceTimeout, SensorStream, SourceOptions
+from drivers.links.opcua.options import NodeName, ServerOptions
+from drivers.links.opcua.session import Session
 from drivers.options import DriverOptions
 from drivers.sensor._opcua_feed import KEPT, Inbox, Readings, Signal
 

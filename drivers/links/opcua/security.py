@@ -12,8 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
-from drivers._opcua_options import ServerOptions
 from drivers.base import DeviceFault
+from drivers.links.opcua.options import ServerOptions
 
 MIN_BITS, MAX_BITS = 2048, 4096  # OPC 10000-7, Basic256Sha256: MinAsymmetricKeyLength, MaxAsymmetricKeyLength
 PEM = b"-----BEGIN"

@@ -23,8 +23,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from pydantic import Field, StringConstraints, model_validator
 
-from drivers._tcp import Host, Resolver, TlsContext, TlsOptions, explain, no_delay, remaining, tls_context
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, DriverOptions
+from drivers.links.tcp import Host, Resolver, TlsContext, TlsOptions, explain, no_delay, remaining, tls_context
 
 # MQTT 5, 4.7: no wildcard in a topic's name, no NUL; $ begins the broker's own topics
 Topic = Annotated[str, StringConstraints(pattern=r"^[^$+#\x00][^+#\x00]*$", max_length=1000)]

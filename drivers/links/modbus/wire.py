@@ -14,9 +14,9 @@ from fcntl import ioctl
 
 import serial
 
-from drivers._modbus import ModbusOptions
-from drivers._modbus_link import CHUNK, Link
 from drivers.base import DeviceMissing
+from drivers.links.modbus.link import CHUNK, Link
+from drivers.links.modbus.registers import ModbusOptions
 from drivers.sensor.serial import open_port
 
 ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: close resets the connection and drops what was not sent

@@ -22,12 +22,12 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.uaerrors import UaStatusCodeError
 
-from drivers._opcua_errors import explain, no_answer
-from drivers._opcua_keepalive import keep_alive
-from drivers._opcua_options import ServerOptions, parse_node
-from drivers._opcua_protocol import make_client
-from drivers._opcua_security import apply_security, refuse_clear_password
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
+from drivers.links.opcua.errors import explain, no_answer
+from drivers.links.opcua.keepalive import keep_alive
+from drivers.links.opcua.options import ServerOptions, parse_node
+from drivers.links.opcua.protocol import make_client
+from drivers.links.opcua.security import apply_security, refuse_clear_password
 
 Result = TypeVar("Result")
 CLOSE_S = 0.05  # for a farewell: a server allows few sessions, and keeps one that said none until it times out

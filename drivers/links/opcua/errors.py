@@ -9,8 +9,8 @@ import socket
 from asyncua import ua
 from asyncua.ua.uaerrors import UaStatusCodeError
 
-from drivers._opcua_options import ServerOptions
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
+from drivers.links.opcua.options import ServerOptions
 
 USER = ("BadUserAccessDenied", "BadIdentityTokenRejected", "BadIdentityTokenInvalid", "BadUserSignatureInvalid")
 GONE = (

@@ -1,7 +1,7 @@
 """One request to a Modbus device at a time: pymodbus' synchronous client without its connections.
 
 Those reconnect within a request, measure time on the wall clock, and may take twice their time limit. Here a request
-has an absolute end on the monotonic clock, is sent once, and never connects. The connections: `_modbus_wire.py`.
+has an absolute end on the monotonic clock, is sent once, and never connects. The connections: `wire.py`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pymodbus.client.base import ModbusBaseSyncClient
 from pymodbus.pdu import ModbusPDU
 from pymodbus.transport import CommParams, CommType
 
-from drivers._modbus import Mismatch, Table, check_function, confirm, values_of, what
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
+from drivers.links.modbus.registers import Mismatch, Table, check_function, confirm, values_of, what
 
 # What the library logs of a fault, at length and each time, a DeviceError says once.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL + 1)
