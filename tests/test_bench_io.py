@@ -1,0 +1,24 @@
+"""`reflexd bench io`: each protocol is measured, or the reason why it is not is stated."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from agent.benches.io import bench
+from agent.cli import cli
+
+
+@pytest.mark.slow
+def test_each_protocol_is_measured_or_says_why_not() -> None:
+    result = CliRunner().invoke(cli, ["bench", "io", "--times", "20", "--json"], catch_exceptions=False)
+    report = json.loads(result.stdout)
+    for key in ("modbus_tcp", "opcua", "mqtt", "http", "can", "gpio"):
+        if report[key] is None:
+            assert report["reasons"][key]
+        else:
+            assert 0 < report[key]["p50"] <= report[key]["p99"]
+    assert report["modbus_tcp"] and report["opcua"] and report["http"]  # their counterparts are Python packages
+    assert len(bench.text(report).splitlines()) == 7
