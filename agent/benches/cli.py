@@ -148,3 +148,21 @@ def bench_io(times: int, short: bool, as_json: bool) -> None:
     from agent.benches.io import bench as io
 
     _report(io.measure(times, short), io.text, as_json)
+
+
+@bench.command("objects")
+@click.option("--clips", type=click.Path(path_type=Path), help="Folder with the clips.  [default: ../shared/data]")
+@click.option(
+    "--labels", type=click.Path(path_type=Path), help="Labelled frames.  [default: tests/data/objects/labels.json]"
+)
+@click.option("--model", default="objects", show_default=True, help="Package of a detector.")
+@short_option
+@json_option
+@_with_psutil
+def bench_objects(clips: Path | None, labels: Path | None, model: str, short: bool, as_json: bool) -> None:
+    """What a detector finds on labelled frames: recall, false boxes a frame, time."""
+    from agent.benches import objects
+    from agent.benches.recordings import LABELS, SHARED
+
+    result = objects.measure(clips or SHARED, labels or LABELS, model, short)
+    _report(result, objects.text, as_json)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from agent.errors import DataError
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"  # beside the project; not part of it
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared" / "data"  # beside the project; not part of it
+LABELS = ROOT / "tests/data/objects/labels.json"
 
 
 def find_set(data: Path, name: str, *patterns: str) -> Path:
