@@ -84,10 +84,13 @@ def measure(clips: Path, labels: Path, model: str, short: bool = False) -> dict[
 def read_labels(path: Path) -> list[Frame]:
     """As tests/data/objects/README.md describes them. Raises DataError."""
     try:
-        return [_frame(entry) for entry in json.loads(path.read_bytes())]
+        entries = json.loads(path.read_bytes())
+        if not entries or not isinstance(entries, list):
+            raise ValueError("it has no entries")
+        return [_frame(entry) for entry in entries]
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, ZeroDivisionError) as error:
         raise DataError(f"{path}: no list of labelled frames: {error}") from error
 
 
