@@ -26,7 +26,7 @@ from agent.vision import reference
 from agent.vision.poses import SecondModel
 from agent.vision.refine import Refine
 from drivers import base as drivers
-from drivers.base import Actuator, open_source
+from drivers.base import Actuator, Camera, open_source
 
 
 def make_lane(name: str, config: Config, base_folder: Path, samples: int) -> Lane:
@@ -34,6 +34,8 @@ def make_lane(name: str, config: Config, base_folder: Path, samples: int) -> Lan
     good_part = reference.read(base_folder / section.reference) if section.reference else None
     perception = open_models(section, base_folder, good_part)
     source = open_source(section.source.driver, section.source.options, name)
+    if isinstance(source, Camera) and not section.refine:  # a part of the picture may need all of its pixels
+        source.network = perception.package.picture_size
     budget = section.budget_ms or perception.package.manifest.budget_ms
     timeout_ns = int(getattr(source.options, "timeout_ms", 500.0) * 1e6)
     limits = Limits(timeout_ns, budget, section.critical, config.drop_late, samples)

@@ -107,6 +107,7 @@ class Camera(Stream):
     width: int = 0
     height: int = 0
     pixels: str = "bgr"  # "bgr", "rgb", "grey" or "yuyv"; known once open
+    network: tuple[int, int] | None = None  # width and height that are enough; set before open where nobody needs more
     comparable: bool = True  # the newest picture; not where a video codec repeats the one before for good reasons
 
     @property

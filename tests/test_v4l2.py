@@ -11,7 +11,7 @@ import pytest
 from agent.data import Sample
 from drivers.base import DeviceFault
 from drivers.camera import _v4l2_abi as abi
-from drivers.camera.v4l2 import BROKEN_LIMIT, Driver
+from drivers.camera.v4l2 import BROKEN_LIMIT, Driver, fitting_reduction
 from tests.test_v4l2_kernel import HEIGHT, LINE, WIDTH, FakeKernel, camera_of, jpeg, yuyv
 
 
@@ -185,3 +185,27 @@ def test_a_picture_of_unknown_age_that_waited_is_not_taken_as_new(
     kernel.while_waiting = [lambda: kernel.deliver(yuyv(9))]
     sample = camera.read(0.1)
     assert sample is not None and int(sample.payload.max()) == 9
+
+
+@pytest.mark.parametrize(
+    ("network", "reduction"),
+    [
+        (None, 1),  # somebody needs the whole picture
+        ((192, 192), 4),
+        ((240, 135), 8),
+        ((241, 135), 4),
+        ((1000, 100), 1),
+        ((4000, 4000), 1),
+    ],
+)
+def test_a_reduction_is_no_smaller_than_the_network(network: tuple[int, int] | None, reduction: int) -> None:
+    assert fitting_reduction(1920, 1080, network) == reduction
+
+
+def test_by_default_a_picture_is_decoded_to_fit_the_network(kernel: FakeKernel, opened: Callable[..., Driver]) -> None:
+    camera = opened(format="mjpg")
+    assert (camera.width, camera.height) == (WIDTH, HEIGHT)
+    camera.close()
+    camera.network = (WIDTH // 2 - 1, HEIGHT // 2 - 1)
+    camera.open()
+    assert (camera.width, camera.height) == (WIDTH // 2, HEIGHT // 2)

@@ -21,6 +21,7 @@ from agent.packages.package import Package
 from agent.prepare.pixels import Pixels
 from agent.prepare.shrink import PROBE_FRAMES
 from drivers.base import open_source
+from drivers.camera.v4l2 import REDUCED, fitting_reduction
 
 STANDING = "video-fall-gmdcsa24/S1-ADL-16.mp4"
 SIZE = (1920, 1080)
@@ -73,7 +74,7 @@ def reduced(data: Path, pose: Package, short: bool = False) -> dict[str, Any]:
     """A 1080p camera before a pose network, by pixel format.
 
     yuyv: the whole frame converted to BGR and then resized, against the lane's way: resized first (`shrink: auto`).
-    mjpg: the whole frame decoded, against the driver's `reduce: 4`; with colours 4:2:2, as USB cameras must send it
+    mjpg: the whole frame decoded, against the driver's `reduce: auto`; with colours 4:2:2, as USB cameras must send it
     (USB Device Class Definition for Video Devices, MJPEG Payload 1.5), and 4:2:0, as network cameras do.
 
     The clip is 720p made larger, as there is no recording of 1080p. Keypoints: their distance, in shares of the
@@ -85,16 +86,19 @@ def reduced(data: Path, pose: Package, short: bool = False) -> dict[str, Any]:
     compare = partial(_compare, pose, count=len(frames))
     return {
         "yuyv": compare(lambda n: cv2.cvtColor(packed[n], cv2.COLOR_YUV2BGR_YUYV), lambda n: packed[n], "yuyv"),
-        "mjpg_422": compare(*_decoders(frames, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422)),
-        "mjpg_420": compare(*_decoders(frames, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)),
+        "mjpg_422": compare(*_decoders(frames, pose, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422)),
+        "mjpg_420": compare(*_decoders(frames, pose, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)),
     }
 
 
-def _decoders(frames: Sequence[Array], sampling: int) -> tuple[Callable[[int], Array], Callable[[int], Array]]:
+def _decoders(
+    frames: Sequence[Array], pose: Package, sampling: int
+) -> tuple[Callable[[int], Array], Callable[[int], Array]]:
     """Functions from a frame's number to pixels: decoded whole, and reduced."""
     options = [cv2.IMWRITE_JPEG_QUALITY, 90, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     files = [cv2.imencode(".jpg", frame, options)[1] for frame in frames]
-    return partial(_decoded, files, cv2.IMREAD_COLOR), partial(_decoded, files, cv2.IMREAD_REDUCED_COLOR_4)
+    flag = REDUCED[fitting_reduction(*SIZE, pose.picture_size)]
+    return partial(_decoded, files, cv2.IMREAD_COLOR), partial(_decoded, files, flag)
 
 
 def _decoded(files: Sequence[Array], flag: int, number: int) -> Array:

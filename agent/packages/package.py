@@ -37,6 +37,14 @@ class Package:
         self.outputs = Outputs(self.name, engine, decoder.reads_stored)
         self.golden: float | None = None  # worst difference from the golden outputs in units of the tolerance
 
+    @property
+    def picture_size(self) -> tuple[int, int] | None:
+        """Width and height of the pictures that it reads."""
+        if not self.manifest.picture:
+            return None
+        height, width = self.engine.inputs[0].sides
+        return width, height
+
     def infer(self) -> list[Finding]:
         """Run it on what its input holds. Raises ModelFault."""
         self.outputs.invoke(self.engine)

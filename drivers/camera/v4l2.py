@@ -58,7 +58,9 @@ class Options(CameraOptions):
         "device", description="arrival: when the picture is read, for a camera whose clock is not this box's"
     )
     buffers: int = Field(3, ge=3, le=32, description="one in use by the lane, one ready, one being filled")
-    reduce: Literal[1, 2, 4, 8] = Field(1, description="mjpg only: decode to 1/n of width and height, which is faster")
+    reduce: Literal["auto", 1, 2, 4, 8] = Field(
+        "auto", description="mjpg only: decode to 1/n of width and height; auto: the smallest that the network fits in"
+    )
 
     @field_validator("device")
     @classmethod
@@ -152,9 +154,14 @@ class Driver(Camera):
             )
         self.format = modes.READABLE[chosen.fourcc]
         self.pixels = PIXELS[self.format]
-        reduce = o.reduce if self.format == "mjpg" else 1
-        self.width, self.height = -(-o.width // reduce), -(-o.height // reduce)
+        self.reduce = self._choose_reduction() if self.format == "mjpg" else 1
+        self.width, self.height = -(-o.width // self.reduce), -(-o.height // self.reduce)
         return int(pix.bytesperline or o.width * BYTES[self.format])
+
+    def _choose_reduction(self) -> int:
+        """Scaling within the DCT leaves out most of the inverse transform and of the colour conversion."""
+        o = self.options
+        return fitting_reduction(o.width, o.height, self.network) if o.reduce == "auto" else o.reduce
 
     def _set_rate(self) -> None:
         wanted = abi.StreamParameters(type=abi.CAPTURE)
@@ -188,7 +195,7 @@ class Driver(Camera):
         return Sample(self.name, queue.sequence, t_capture, picture, queue.accept())
 
     def _decode(self, jpeg: Array) -> Array | None:
-        picture = _jpeg.decode(jpeg, REDUCED[self.options.reduce], one_scan=True)
+        picture = _jpeg.decode(jpeg, REDUCED[self.reduce], one_scan=True)
         return picture if picture is not None and picture.shape == (self.height, self.width, 3) else None
 
     def _check_health(self) -> None:
@@ -203,6 +210,13 @@ class Driver(Camera):
     def _device_error(self, error: OSError) -> DeviceError:
         kind, text = ERRORS.get(error.errno or 0, (DeviceFault, f"failed: {error.strerror}"))
         return kind(f"{self.options.device} {text}")
+
+
+def fitting_reduction(width: int, height: int, network: tuple[int, int] | None) -> int:
+    """The largest one whose picture is not smaller than the network's input; 1 where that is not known."""
+    if network is None:
+        return 1
+    return max((n for n in REDUCED if width >= n * network[0] and height >= n * network[1]), default=1)
 
 
 def _view(memory: mmap.mmap, format: str, width: int, height: int, line: int) -> Array:
