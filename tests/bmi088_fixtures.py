@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from drivers.base import DeviceFault, DeviceMissing, DeviceTimeout
 from drivers.sensor import _bmi088, _bmi088_accel, _bmi088_source, _spidev, bmi088
 from tests.bmi088 import Accelerometer, Bus, Clock, Gyroscope
 
@@ -51,6 +52,22 @@ class Board:
     def numbers(self, samples, column, scale):
         """The numbers of the frames, from the first axis."""
         return np.rint(np.concatenate([sample.payload for sample in samples])[:, column] / scale).astype(int)
+
+
+def failure(board, driver, seconds=3.0):
+    with pytest.raises((DeviceFault, DeviceMissing, DeviceTimeout)) as caught:
+        board.collect(driver, seconds)
+    return caught.value
+
+
+def recovers(board, driver):
+    driver.close()
+    driver.open()
+    samples = board.collect(driver, 0.2)
+    assert samples[0].sequence == len(samples[0].payload) - 1
+    assert sum(len(sample.payload) for sample in samples) > 150
+    assert board.clock.ns - samples[-1].t_capture < 5e6
+    assert driver.lost == 0
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ class Chip(ABC):
         self.settings = settings
         self.clock = FrameClock(rate_hz)
         self.bad = self.bad_run = 0
+        self.t_written = 0
 
     @abstractmethod
     def start(self) -> None:
@@ -71,6 +72,7 @@ class Chip(ABC):
 
     def write(self, register: int, value: int) -> None:
         self.spi.transfer(bytes((register, value)))
+        self.t_written = self.now()
         # DS 6.1: 2 us between two writes in normal mode, 1 ms in suspend mode (Linux waits 1 ms, too)
         time.sleep(0.001)
 
@@ -126,7 +128,7 @@ class Chip(ABC):
         stamps = self.clock.advance(len(raw) + lost, before, after)
         return Frames(raw, stamps[lost:], lost)
 
-    def _unreadable(self, what: str, before: int, after: int) -> Frames:
+    def _unreadable(self, what: str) -> Frames:
         """The FIFO is emptied; what was in it is lost."""
         self.bad, self.bad_run = self.bad + 1, self.bad_run + 1
         if self.bad_run >= BAD_RUN:
@@ -135,6 +137,6 @@ class Chip(ABC):
                 "lower speed_hz, shorter wires, a less busy processor?"
             )
         self.clear()
-        lost = self.clock.missed(after)
-        self.clock.advance(lost, before, after)
+        lost = self.clock.missed(self.t_written)
+        self.clock.advance(lost, self.t_written, self.t_written)
         return Frames(np.empty((0, 3), np.int16), np.empty(0, np.int64), lost)

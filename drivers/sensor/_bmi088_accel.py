@@ -88,12 +88,12 @@ class Accelerometer(Chip):
         if length & 0x8000 or not length:
             return self._frames(np.empty((0, 3), np.int16), 0, before, after)
         if length > SIZE:
-            return self._unreadable(f"a FIFO of {length} bytes", before, after)
+            return self._unreadable(f"a FIFO of {length} bytes")
         try:
             raw, lost = parse(self.read(self.FIFO_DATA, length))
         except ValueError as error:
             self.identify()
-            return self._unreadable(str(error), before, after)
+            return self._unreadable(str(error))
         return self._frames(raw, lost, before, after)
 
     def temperature_c(self) -> float | None:

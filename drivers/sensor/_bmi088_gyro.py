@@ -66,13 +66,13 @@ class Gyroscope(Chip):
         count = status & 0x7F
         if count > self.DEPTH:
             self.identify()
-            return self._unreadable(f"{count} frames in a FIFO of {self.DEPTH}", before, after)
+            return self._unreadable(f"{count} frames in a FIFO of {self.DEPTH}")
         if status & 0x80:
-            return self._unreadable("its FIFO overran", before, self.now())
+            return self._unreadable("its FIFO overran")
         if not count:
             return self._frames(np.empty((0, 3), np.int16), 0, before, after)
         data = self.read(self.FIFO_DATA, 6 * count)
         # the process may have stood still between the two reads, and the FIFO may have overrun meanwhile
         if (self.now() - before) * 2 > (self.DEPTH - count) * self.clock.period_ns:
-            return self._unreadable("its FIFO overran", before, self.now())
+            return self._unreadable("its FIFO overran")
         return self._frames(np.frombuffer(data, "<i2").reshape(count, 3), 0, before, after)
