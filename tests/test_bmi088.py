@@ -11,7 +11,9 @@ from pydantic import ValidationError
 
 from drivers.base import load
 from drivers.sensor import _spidev, bmi088
+from drivers.sensor._bmi088 import Frames
 from drivers.sensor._bmi088_accel import celsius, parse
+from drivers.sensor._imu_merge import Merge
 from tests.bmi088_fixtures import board as board
 
 GYRO = math.radians(2000) / 32767
@@ -75,6 +77,23 @@ def test_merged_readings(board, rate, share):
     ages = [moments[0][r] - moments[1][a] for r, a in zip(rotations, accelerations)]
     period = 1e9 / rate
     assert min(ages) > -1.7e6 and max(ages) < period + 1.7e6  # up to one period of either chip by the stamps' error
+
+
+def frames(stamps):
+    return Frames(np.array([[stamp, 0, 0] for stamp in stamps], np.int16).reshape(-1, 3), np.array(stamps, np.int64), 0)
+
+
+def test_which_acceleration_a_rotation_gets():
+    """The stamps of both, also over the borders of reads; the one of the same moment is not too new."""
+    merge = Merge()
+    rows, stamps = merge(frames([5, 10]), frames([8, 12, 16]))
+    assert rows[:, [0, 3]].tolist() == [[8, 10]] and stamps.tolist() == [10]  # before 8 there is none
+    rows, _ = merge(frames([12, 15, 20]), frames([]))
+    assert rows[:, [0, 3]].tolist() == [[12, 12], [12, 15], [16, 20]] and merge.held == 1
+    rows, _ = merge(frames([25]), frames([]))
+    assert rows[:, [0, 3]].tolist() == [[16, 25]] and merge.held == 2
+    assert merge(frames([]), frames([30]))[0].shape == (0, 6)
+    assert merge(frames([31]), frames([]))[0][0, 0] == 30 and merge.held == 2
 
 
 def test_scales_of_the_data_sheet(board):

@@ -51,21 +51,30 @@ class RawHealth:
         """What is wrong with the channels, or "". raw: [k, channels], k >= 1, newest last, of the moment `stamp`."""
         if self.last is None:
             self.inside[:] = stamp
-        at_end = (raw <= self.lowest) | (raw >= self.highest)
-        self.saturated += int(at_end.any(axis=1).sum())
         if self.last is None or (raw != self.last).any():
             self.changed, self.repeats = stamp, 0
         self.last = raw[-1].copy()
         self.repeats += len(raw)
-        self.inside[~at_end.all(axis=0)] = stamp
-        self.at_end = np.where(self.inside == stamp, 0, self.at_end + len(raw))
+        self._count(raw, (raw <= self.lowest) | (raw >= self.highest), stamp)
         return self._problem(stamp)
+
+    def _count(self, raw: Array, at_end: Array, stamp: int) -> None:
+        if not at_end.any():  # nearly always, and at 1 kHz each operation counts
+            self.inside[:] = stamp
+            self.at_end[:] = 0
+            return
+        self.saturated += int(at_end.any(axis=1).sum())
+        stuck = at_end.all(axis=0)
+        self.inside[~stuck] = stamp
+        self.at_end = np.where(stuck, self.at_end + len(raw), 0)
 
     def _problem(self, stamp: int) -> str:
         if self.frozen_ns and self.repeats >= ENOUGH and stamp - self.changed >= self.frozen_ns:
             return f"frozen: the same bits in every reading for {self.frozen_ns / 1e6:g} ms (frozen_ms)"
+        if not self.saturated_ns or self.at_end.max() < ENOUGH:
+            return ""
         stuck = (self.at_end >= ENOUGH) & (stamp - self.inside >= self.saturated_ns)
-        if self.saturated_ns and stuck.any():
+        if stuck.any():
             return (
                 f"{self.names[int(np.argmax(stuck))]} is at the end of its range for {self.saturated_ns / 1e6:g} ms"
                 " (saturated_ms): a wider range, or a broken sensor?"

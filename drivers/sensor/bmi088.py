@@ -120,6 +120,8 @@ class Driver(SensorStream):
             self.accelerometer = self._start_accelerometer()
         if self.options.gyroscope:
             self.gyroscope = self._start_gyroscope()
+        sources = (self.accelerometer, self.gyroscope)
+        self.scales = np.array([source.scale for source in sources if source for _ in range(3)])
         for source in self._sources():
             source.chip.clear()  # what the first one measured while the second was started
 
@@ -201,9 +203,8 @@ class Driver(SensorStream):
         return Sample(self.name, self.sequence, int(stamps[-1]), self._values(rows)) if len(rows) else None
 
     def _values(self, rows: Array) -> Array:
-        scales = [source.scale for source in (self.accelerometer, self.gyroscope) if source for _ in range(3)]
         values = np.empty((len(rows), len(self.channels)), np.float32)
-        values[:, : len(scales)] = rows * np.array(scales)
+        np.multiply(rows, self.scales, out=values[:, : len(self.scales)], casting="same_kind")
         if self.options.temperature:
             values[:, -1] = self.temperature
         return values
