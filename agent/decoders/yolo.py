@@ -8,8 +8,8 @@ v5, but of a cell of the grids of strides 8, 16 and 32: offset from its corner, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
-from typing import Any, ClassVar, Literal
+from math import ceil, prod
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -23,6 +23,7 @@ from agent.decoders.boxes import suppress
 STRIDES = (8, 16, 32)
 BEFORE_LABELS = {"v5": 5, "v8": 4, "yolox": 5}  # rows: centre x, y, width, height, and where there is one, objectness
 ROWS_AT_END = 6
+COORDINATES = 4
 REAL = Tensor("", (), np.float32)
 
 
@@ -50,10 +51,26 @@ class Options(DecoderOptions):
         return self
 
 
+class Part(NamedTuple):
+    """Rows of an output: the boxes, or what follows them. rows_first: the output is [1, rows, places]."""
+
+    output: int
+    rows_first: bool
+    first: int
+    end: int
+
+    def of(self, outputs: Sequence[Array]) -> Array:
+        """[rows, places], a view."""
+        values = outputs[self.output][0]
+        view: Array = (values if self.rows_first else values.T)[self.first : self.end]
+        return view
+
+
 class Decoder(base.Decoder):
     """Output [1, rows, places] or [1, places, rows], as stored: only what passes the threshold is computed.
 
-    Rows: see the top of this file. 84 rows of 8,400 places are 700,000 values, of which a few hundred matter.
+    Rows: see the top of this file. 84 rows of 8,400 places are 700,000 values, of which a few hundred matter. Boxes and
+    the rows after them may be two outputs, each with a scale of its own.
     """
 
     Options = Options
@@ -64,17 +81,18 @@ class Decoder(base.Decoder):
         super().__init__(labels, options, shapes)
         self.first = BEFORE_LABELS.get(options.layout, 0)
         rows = self.first + len(self.labels) if self.first else ROWS_AT_END
-        shape = shapes[0] if len(shapes) == 1 and len(shapes[0]) == 3 else (0, 0, 0)
-        if not labels or shape[0] != 1 or rows not in shape[1:]:
+        parts = _parts(shapes, rows, bool(self.first)) if labels else None
+        if not parts:
             raise DecoderError(
                 f"yolo with layout {options.layout} and {len(self.labels)} labels needs one output [1, {rows}, places]"
-                f" or [1, places, {rows}]; the model gives {list(shapes)}"
+                f" or [1, places, {rows}], or boxes [1, places, {COORDINATES}] and scores"
+                f" [1, places, {rows - COORDINATES}]; the model gives {list(shapes)}"
             )
+        self.boxes, self.values = parts
         self.names, self.numbers = self._reported(options.groups)
-        self.rows_first = shape[1] == rows
         self.divisor = np.asarray(options.size or (1, 1), np.float32).reshape(2, 1)
         self.grid: tuple[Array, Array] | None = _grid(*options.size) if options.layout == "yolox" else None
-        places = shape[2] if self.rows_first else shape[1]
+        places = shapes[self.boxes.output][2 if self.boxes.rows_first else 1]
         if self.grid and len(self.grid[1]) != places:
             raise DecoderError(f"an input of {list(options.size)} has {len(self.grid[1])} cells, the model {places}")
 
@@ -91,13 +109,12 @@ class Decoder(base.Decoder):
         return list(groups), numbers
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
-        stored = outputs[0][0] if self.rows_first else outputs[0][0].T
+        stored = self.values.of(outputs)
         at = self._candidates(stored)
         if not len(at):
             return []
-        rows = self._real(stored[:, at])
-        scores, kinds = self._best_labels(rows)
-        boxes = self._boxes(rows[:4], at)
+        scores, kinds = self._best_labels(self._real(stored[:, at], self.values))
+        boxes = self._corners(self._real(self.boxes.of(outputs)[:, at], self.boxes), at)
         good = np.flatnonzero((scores >= self.options.min_score) & np.isfinite(boxes).all(axis=1))
         good = good[np.argsort(-scores[good], kind="stable")]
         boxes, scores, kinds = boxes[good].clip(0.0, 1.0), scores[good], kinds[good]
@@ -111,48 +128,49 @@ class Decoder(base.Decoder):
         ]
 
     def scores(self, outputs: Sequence[Array]) -> Array:
-        stored = outputs[0][0] if self.rows_first else outputs[0][0].T
-        return self._real(stored[4:] if self.first else stored[4:5])
+        stored = self.values.of(outputs)
+        return self._real(stored if self.first else stored[:1], self.values)
 
     def _candidates(self, stored: Array) -> Array:
         """Places whose highest value reaches the threshold, at most as many as are compared. NaN does not."""
-        best = self._of_labels(stored).max(axis=0) if self.first == 4 else stored[4]
+        best = self._of_labels(stored).max(axis=0) if self.first == COORDINATES else stored[0]
         at: Array = np.flatnonzero(best >= self._stored_threshold())
         if len(at) > self.options.candidates:
             at = at[np.argpartition(best[at], -self.options.candidates)[-self.options.candidates :]]
         return at
 
-    @property
-    def _tensor(self) -> Tensor:
-        return self.tensors[0] if self.tensors else REAL
+    def _tensor(self, part: Part) -> Tensor:
+        return self.tensors[part.output] if self.tensors else REAL
 
     def _stored_threshold(self) -> float:
         """min_score as the output stores it: the order of stored values is that of the real ones."""
         min_score: float = self.options.min_score
-        tensor = self._tensor
+        tensor = self._tensor(self.values)
         return ceil(min_score / tensor.scale) + tensor.zero_point if tensor.scale else min_score
 
-    def _real(self, stored: Array) -> Array:
+    def _real(self, stored: Array, part: Part) -> Array:
         real: Array = stored.astype(np.float32)
-        tensor = self._tensor
+        tensor = self._tensor(part)
         return (real - np.float32(tensor.zero_point)) * np.float32(tensor.scale) if tensor.scale else real
 
-    def _best_labels(self, rows: Array) -> tuple[Array, Array]:
+    def _best_labels(self, values: Array) -> tuple[Array, Array]:
         """(score [k], number of what is reported [k]; -1: it is not) of each place."""
         if not self.first:
-            whole = (rows[5] == np.rint(rows[5])) & (rows[5] >= 0) & (rows[5] < len(self.labels))
-            return rows[4], np.where(whole, self.numbers[np.where(whole, rows[5], 0).astype(int)], -1)
-        of_labels = self._of_labels(rows)
+            score, label = values
+            whole = (label == np.rint(label)) & (label >= 0) & (label < len(self.labels))
+            return score, np.where(whole, self.numbers[np.where(whole, label, 0).astype(int)], -1)
+        of_labels = self._of_labels(values)
         best = of_labels.argmax(axis=0)
         scores = of_labels[best, np.arange(len(best))]
-        return (scores * rows[4] if self.first == 5 else scores), self.numbers[self.numbers >= 0][best]
+        kinds: Array = self.numbers[self.numbers >= 0][best]
+        return (scores if self.first == COORDINATES else scores * values[0]), kinds
 
-    def _of_labels(self, rows: Array) -> Array:
+    def _of_labels(self, values: Array) -> Array:
         """Those of labels that are reported."""
-        of_labels = rows[self.first :]
+        of_labels = values[self.first - COORDINATES :]
         return of_labels[self.numbers >= 0] if self.options.groups else of_labels
 
-    def _boxes(self, rows: Array, at: Array) -> Array:
+    def _corners(self, rows: Array, at: Array) -> Array:
         """Left, top, right, bottom [k, 4] in shares of the input."""
         first, second = rows[:2], rows[2:]
         if self.grid:
@@ -163,6 +181,26 @@ class Decoder(base.Decoder):
             first, second = first - second / 2, first + second / 2
         boxes: Array = np.concatenate([first / self.divisor, second / self.divisor]).T
         return boxes
+
+
+def _parts(shapes: Sequence[tuple[int, ...]], rows: int, may_be_two: bool) -> tuple[Part, Part] | None:
+    """Where boxes, and what follows them, are; None where these are other outputs. rows: of both together."""
+    if any(len(shape) != 3 or shape[0] != 1 for shape in shapes):
+        return None
+    if len(shapes) == 1 and rows in shapes[0][1:]:
+        rows_first = shapes[0][1] == rows
+        return Part(0, rows_first, 0, COORDINATES), Part(0, rows_first, COORDINATES, rows)
+    for boxes, values in ((0, 1), (1, 0)) if len(shapes) == 2 and may_be_two else ():
+        pair = _part(shapes, boxes, COORDINATES), _part(shapes, values, rows - COORDINATES)
+        if pair[0] and pair[1] and prod(shapes[boxes]) * (rows - COORDINATES) == prod(shapes[values]) * COORDINATES:
+            return pair[0], pair[1]
+    return None
+
+
+def _part(shapes: Sequence[tuple[int, ...]], output: int, rows: int) -> Part | None:
+    """A whole output of so many rows."""
+    shape = shapes[output]
+    return Part(output, shape[1] == rows, 0, rows) if rows in shape[1:] else None
 
 
 def _grid(width: int, height: int) -> tuple[Array, Array]:
