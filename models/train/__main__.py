@@ -19,7 +19,7 @@ from agent.errors import PackageError
 from models.train.data import SHARED, DataError
 
 HERE = Path(__file__).parent
-TRAINING_LIBRARIES = {"tensorflow", "sklearn", "matplotlib", "tqdm"}
+TRAINING_LIBRARIES = {"tensorflow", "sklearn", "matplotlib", "tqdm", "onnx"}
 INSTALL = "VENV=.venv-train scripts/setup train, then .venv-train/bin/python -m models.train ..."
 
 

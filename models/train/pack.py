@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from agent.packages.manifest import AUTO
 GOLDEN = 8  # pairs of input and output in golden.npz
 
 
-def pack(place: Path, content: bytes, facts: Mapping[str, Any], inputs: Array, outputs: Array) -> None:
+def pack(place: Path, content: bytes, facts: Mapping[str, Any], inputs: Array, *outputs: Array) -> None:
     """facts: manifest keys besides file names and checksum. inputs, outputs: raw values of GOLDEN samples."""
     _write(place, f"{place.name}.tflite", AUTO, content, facts, inputs, outputs)
 
@@ -24,15 +24,22 @@ def pack(place: Path, content: bytes, facts: Mapping[str, Any], inputs: Array, o
 def pack_window(place: Path, shape: tuple[int, ...], facts: Mapping[str, Any], examples: Array) -> None:
     """A package without a network: its file holds the shape of the window, which the decoder gets as it is."""
     content = yaml({"input": shape}).encode()
-    _write(place, "window.yaml", "signal", content, facts, examples, examples)
+    _write(place, "window.yaml", "signal", content, facts, examples, [examples])
 
 
 def _write(
-    place: Path, file: str, backend: str, content: bytes, facts: Mapping[str, Any], inputs: Array, outputs: Array
+    place: Path,
+    file: str,
+    backend: str,
+    content: bytes,
+    facts: Mapping[str, Any],
+    inputs: Array,
+    outputs: Sequence[Array],
 ) -> None:
     place.mkdir(exist_ok=True)
     (place / file).write_bytes(content)
-    np.savez_compressed(place / "golden.npz", input_0=inputs, output_0=outputs)
+    named: dict[str, Any] = {f"output_{number}": values for number, values in enumerate(outputs)}
+    np.savez_compressed(place / "golden.npz", input_0=inputs, **named)
     licence = facts.get("licence", "Apache-2.0")
     first = {
         "version": facts["version"],

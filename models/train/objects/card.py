@@ -1,0 +1,87 @@
+"""The card: what the network is, and how far INT8 is from the float network, on clips that calibration did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from agent.backends.litert import Engine
+from models.train.card import percent, table
+from models.train.data import SHARED
+from models.train.objects import compare, frames, tune
+
+TEXT = """\
+# objects
+Boxes of the 80 labels of COCO in a picture of {side} x {side} pixels: person, bicycle, car, motorcycle, bus, truck and
+others. {file_bytes:,} bytes, INT8; the float file has {float_bytes:,}.
+
+For groups, add to the options of a copy's manifest
+`groups: {{person: [person], vehicle: [bicycle, car, motorcycle, bus, truck]}}`;
+then labels in no group are not reported.
+
+## Where it comes from
+YOLOX-Nano by Megvii (https://github.com/Megvii-BaseDetection/YOLOX, Apache-2.0, Copyright (c) 2021-2022 Megvii Inc.;
+the licence's text is this project's LICENSE), trained on COCO 2017; Ge, Liu, Wang, Li, Sun: YOLOX: Exceeding YOLO
+Series in 2021, arXiv:2107.08430. Published average precision 25.8, in float at 416 x 416.
+
+Changed here: two outputs in place of one, INT8, and weights and ranges fine-tuned in {steps} steps so that the rounded
+network answers as the float one (`models/train/objects/tune.py`). No labels took part.
+
+## Data
+For ranges and tuning: {shown} frames of {clips}, every other one mirrored. The comparison
+uses other clips, and the end of `car-detection`.
+
+## INT8 against float
+Boxes of the float network with a score of {score} or more. Found: INT8 has one of the same label with a score of
+{near} or more and an intersection over union of {overlap} or more. Extra: an INT8 box with a score of {score} or more
+where the float network has none above {least}.
+
+{table}
+
+This is agreement with the float network, not with the truth.
+
+## Limits
+- As its training data: persons and vehicles as photographers take them. Seen from straight above, lying, small (below
+  15 pixels of the {side}) or in the dark it finds less.
+- Ranges and tuning come from two places. Elsewhere, and for labels that they do not show, INT8 may be further from
+  float than here.
+- Not for protecting persons by itself.
+
+Made by `python -m models.train objects` (`python -m models.train.objects.make --help`: another size, file or clips).
+"""
+
+
+def write(place: Path, network: Path, clips: Sequence[str], shown: int) -> None:
+    file = place / f"{place.name}.tflite"
+    side, _ = Engine(file, 1).inputs[0].sides
+    text = TEXT.format(
+        side=side,
+        file_bytes=file.stat().st_size,
+        float_bytes=network.stat().st_size,
+        shown=shown,
+        steps=tune.STEPS,
+        clips=", ".join(clips),
+        score=compare.SCORE,
+        near=compare.NEAR,
+        least=compare.LEAST,
+        overlap=compare.OVERLAP,
+        table=_agreement(file, network, side),
+    )
+    (place / "CARD.md").write_text(text)
+
+
+def _agreement(file: Path, network: Path, side: int) -> str:
+    clips = frames.read(SHARED, frames.COMPARISON)
+    images = [frame for clip in clips.values() for frame in clip]
+    exact, rounded = compare.float_boxes(network, side, images), compare.int8_boxes(file, images)
+    rows = []
+    for label in compare.GROUPS:
+        found = compare.agreement(label, exact, rounded)
+        if found.boxes:
+            overlap, low = np.mean(found.overlaps), np.percentile(found.overlaps, 10)
+            scores = f"{found.scores.mean():+.3f} (deviation {found.scores.std():.3f})"
+            rows.append([label, percent(found.found, found.boxes), found.extra, f"{overlap:.3f}, {low:.3f}", scores])
+    header = [f"{len(images)} frames", "found", "extra", "overlap: mean, 10th percentile", "score less float's"]
+    return table(header, rows)
