@@ -80,8 +80,14 @@ def _agreement(file: Path, network: Path, side: int) -> str:
     for label in compare.GROUPS:
         found = compare.agreement(label, exact, rounded)
         if found.boxes:
-            overlap, low = np.mean(found.overlaps), np.percentile(found.overlaps, 10)
-            scores = f"{found.scores.mean():+.3f} (deviation {found.scores.std():.3f})"
-            rows.append([label, percent(found.found, found.boxes), found.extra, f"{overlap:.3f}, {low:.3f}", scores])
+            rows.append([label, percent(found.found, found.boxes), found.extra, *_differences(found)])
     header = [f"{len(images)} frames", "found", "extra", "overlap: mean, 10th percentile", "score less float's"]
     return table(header, rows)
+
+
+def _differences(found: compare.Agreement) -> tuple[str, str]:
+    """Of boxes, of scores."""
+    if not found.found:
+        return "", ""
+    overlaps = f"{np.mean(found.overlaps):.3f}, {np.percentile(found.overlaps, 10):.3f}"
+    return overlaps, f"{np.mean(found.scores):+.3f} (deviation {np.std(found.scores):.3f})"

@@ -18,7 +18,8 @@ from models.train.objects.frames import Letterbox
 
 SCORE, NEAR, LEAST = 0.4, 0.25, 0.15  # a box of one network; the same in the other; without even that it is extra
 OVERLAP = 0.5
-GROUPS = {"person": ["person"], "vehicle": ["bicycle", "car", "motorcycle", "bus", "truck"]}
+VEHICLES = ["bicycle", "car", "motorcycle", "bus", "truck"]
+GROUPS = {"person": ["person"], "vehicle": VEHICLES, "other": [each for each in COCO[1:] if each not in VEHICLES]}
 Boxes = list[Finding]
 
 
