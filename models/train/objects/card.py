@@ -10,8 +10,9 @@ import numpy as np
 from agent.backends.litert import Engine
 from models.train.card import percent, table
 from models.train.data import SHARED
-from models.train.objects import compare, frames, tune
+from models.train.objects import compare, frames
 
+TUNED = "Weights and ranges were fine-tuned in {steps} steps to answer as the float network (`tune.py`)."
 TEXT = """\
 # objects
 Boxes of the 80 labels of COCO in a picture of {side} x {side} pixels: person, bicycle, car, motorcycle, bus, truck and
@@ -26,11 +27,11 @@ YOLOX-Nano by Megvii (https://github.com/Megvii-BaseDetection/YOLOX, Apache-2.0,
 the licence's text is this project's LICENSE), trained on COCO 2017; Ge, Liu, Wang, Li, Sun: YOLOX: Exceeding YOLO
 Series in 2021, arXiv:2107.08430. Published average precision 25.8, in float at 416 x 416.
 
-Changed here: two outputs in place of one, INT8, and weights and ranges fine-tuned in {steps} steps so that the rounded
-network answers as the float one (`models/train/objects/tune.py`). No labels took part.
+Changed here: two outputs in place of one, and INT8, with ranges chosen by the error that they make in the next layers
+(`models/train/objects/ranges.py`). {tuned}
 
 ## Data
-For ranges and tuning: {shown} frames of {clips}, every other one mirrored. The comparison
+For ranges: {shown} frames of {clips}, every other one mirrored. The comparison
 uses other clips, and the end of `car-detection`.
 
 ## INT8 against float
@@ -45,7 +46,7 @@ This is agreement with the float network, not with the truth.
 ## Limits
 - As its training data: persons and vehicles as photographers take them. Seen from straight above, lying, small (below
   15 pixels of the {side}) or in the dark it finds less.
-- Ranges and tuning come from two places. Elsewhere, and for labels that they do not show, INT8 may be further from
+- Ranges come from two places. Elsewhere, and for labels that they do not show, INT8 may be further from
   float than here.
 - Not for protecting persons by itself.
 
@@ -53,7 +54,7 @@ Made by `python -m models.train objects` (`python -m models.train.objects.make -
 """
 
 
-def write(place: Path, network: Path, clips: Sequence[str], shown: int) -> None:
+def write(place: Path, network: Path, clips: Sequence[str], shown: int, steps: int) -> None:
     file = place / f"{place.name}.tflite"
     side, _ = Engine(file, 1).inputs[0].sides
     text = TEXT.format(
@@ -61,7 +62,7 @@ def write(place: Path, network: Path, clips: Sequence[str], shown: int) -> None:
         file_bytes=file.stat().st_size,
         float_bytes=network.stat().st_size,
         shown=shown,
-        steps=tune.STEPS,
+        tuned=TUNED.format(steps=steps) if steps else "The weights are Megvii's, rounded.",
         clips=", ".join(clips),
         score=compare.SCORE,
         near=compare.NEAR,

@@ -38,6 +38,7 @@ def make(
     network: Path = SHARED / NETWORK,
     calibration: tuple[frames.Part, ...] = frames.CALIBRATION,
     side: int = SIDE,
+    steps: int = 0,
 ) -> None:
     """The package, and its card with a comparison on other clips. Raises DataError."""
     if not network.is_file():
@@ -47,10 +48,12 @@ def make(
     shown = frames.mirrored([frame for clip in clips.values() for frame in clip])
     exact = to_float(graph.load(network, side, side))
     groups = ranges.choose(exact, map(letterbox, shown))
-    better = tune.tuned(network, side, groups, ranges.of_layers(exact, groups), shown)
-    content = ranges.quantised(to_float(better.network), better.groups)
+    if steps:
+        better = tune.tuned(network, side, groups, ranges.of_layers(exact, groups), shown, steps)
+        exact, groups = to_float(better.network), better.groups
+    content = ranges.quantised(exact, groups)
     write_package(place, content, side)
-    card.write(place, network, list(clips), len(shown))
+    card.write(place, network, list(clips), len(shown), steps)
 
 
 def write_package(place: Path, content: bytes, side: int) -> None:
@@ -88,8 +91,11 @@ def main() -> None:
         metavar="CLIPS[:END]",
         help="patterns of clips below ../shared/data that show the range of each tensor; END: a share of their length",
     )
+    parser.add_argument(
+        "--tune", type=int, default=0, metavar="STEPS", help="fine-tune for INT8 (tune.py); none: do not"
+    )
     arguments = parser.parse_args()
-    make(arguments.into, arguments.network, tuple(arguments.calibrate), arguments.side)
+    make(arguments.into, arguments.network, tuple(arguments.calibrate), arguments.side, arguments.tune)
 
 
 if __name__ == "__main__":

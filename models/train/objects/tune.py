@@ -1,7 +1,8 @@
 """Fine-tunes weights and ranges for INT8: a copy that rounds as INT8 does learns to answer as the float network does.
 
 No labels: the float network is the teacher (Hinton et al. 2015), its pictures are views of the calibration frames. The
-gradient passes through the rounding (Bengio et al. 2013). Few steps, so that labels that no frame shows remain.
+gradient passes through the rounding (Bengio et al. 2013). The frames show few of the 80 labels. Asked only for right
+scores, the network forgets the others: so the layers before the last ones are compared, too, and those of labels stay.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from models.train.objects import graph
 from models.train.objects.ranges import Group
 from models.train.objects.views import Views
 
-STEPS, BATCH, WARM_UP = 300, 2, 20
+BATCH, WARM_UP = 2, 20
 RATE = 1e-3  # of a step, in deviations of the weights of a layer: biases and kernels differ by factors of thousands
 RATE_OF_RANGES = 0.02  # the same, in shares of the range
 FIRST, SECOND = 0.9, 0.99  # Adam: decay of the two moments
-FEATURES = ("Mul_301", "Mul_334", "Mul_367")  # inputs of the three heads
-OF_FEATURES = 10.0  # weight of their error
+# Of the three levels: input of the head; the last but one layer of labels; the same of boxes and objectness
+FEATURES = ("Mul_301", "Mul_334", "Mul_367", "Mul_313", "Mul_346", "Mul_379", "Mul_326", "Mul_359", "Mul_392")
+OF_LABELS = ("Conv_314", "Conv_347", "Conv_380")
+LOGITS = (-5.0, 8.0)  # outside no difference matters
+OF_FEATURES, OF_SQUARES = 10.0, 0.3  # weights of the error of features, of differences between logits of labels
 quantization = tf.quantization
 
 
@@ -78,6 +82,8 @@ class _Tuning:
         self.teacher = _with_features(graph.load(path, side, side, BATCH))
         self.student = graph.load(path, side, side, BATCH, self._rounding, _Convolutions)
         self.outputs = _with_features(self.student)
+        for name in OF_LABELS:
+            self.student.get_layer(name).trainable = False
         weights = self.student.trainable_variables
         ranges = [limit for group, pair in zip(groups, self.limits) for limit in pair if not group.fixed]
         widths = [RATE_OF_RANGES * (group.high - group.low) for group in groups if not group.fixed for _ in range(2)]
@@ -105,11 +111,13 @@ class _Tuning:
         return loss
 
 
-def tuned(path: Path, side: int, groups: Sequence[Group], of_layers: dict[str, int], frames: Sequence[Array]) -> Tuned:
+def tuned(
+    path: Path, side: int, groups: Sequence[Group], of_layers: dict[str, int], frames: Sequence[Array], steps: int
+) -> Tuned:
     """path: the float ONNX file. of_layers: number of the group of each layer. frames: uint8, of any size."""
     tuning, views = _Tuning(path, side, groups, of_layers), Views(frames, side)
-    for number in tqdm(range(STEPS), "tune"):
-        rate = RATE * min(1.0, (number + 1) / WARM_UP) * (1 + np.cos(np.pi * number / STEPS)) / 2
+    for number in tqdm(range(steps), "tune"):
+        rate = RATE * min(1.0, (number + 1) / WARM_UP) * (1 + np.cos(np.pi * number / steps)) / 2
         pictures = np.stack([views.draw() for _ in range(BATCH)])
         tuning.step(pictures, tf.constant(number + 1.0), tf.constant(rate, tf.float32))
     network = graph.load(path, side, side)
@@ -133,7 +141,9 @@ def _loss(teacher: Sequence[Any], student: Sequence[Any]) -> Any:
     best = tf.reduce_max(scores[:, :, :1] * scores[:, :, 1:], axis=-1)
     entropy = tf.nn.sigmoid_cross_entropy_with_logits(scores, student[1])
     entropy -= tf.nn.sigmoid_cross_entropy_with_logits(scores, teacher[1])
-    labels = tf.reduce_sum(entropy[:, :, 1:], axis=-1) * (objectness + 0.005)
+    first, second = (tf.clip_by_value(each[1], *LOGITS) for each in (teacher, student))
+    squares = OF_SQUARES * (first - second) ** 2
+    labels = tf.reduce_sum((entropy + squares)[:, :, 1:], axis=-1) * (objectness + 0.005)
     boxes = tf.reduce_sum(tf.abs(student[0] - teacher[0]), axis=-1) * (best + 0.02 * objectness)
     features = tf.add_n(
         [tf.reduce_mean((a - b) ** 2) / tf.math.reduce_variance(a) for a, b in zip(teacher[2:], student[2:])]

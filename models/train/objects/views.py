@@ -35,6 +35,8 @@ class Views:
         picture = self.letterbox(np.ascontiguousarray(frame))
         if self.random.random() < 0.3:
             picture = self._shrunk(picture)
+        if self.random.random() < 0.3:
+            picture = picture[:, :, self.random.permutation(3)]
         gains = self.random.uniform(0.6, 1.3) * self.random.uniform(0.9, 1.1, 3)
         light = picture * gains + self.random.uniform(-15, 15)
         return np.asarray(np.rint(light.clip(0, 255)), np.float32)
