@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from guest import Guest
 
@@ -59,10 +60,14 @@ def _send(guest: Guest, tar: bytes) -> None:
         raise RuntimeError(f"the libraries did not reach the box: {ended.stderr.decode(errors='replace').strip()}")
 
 
-def _summary(result: dict[str, dict[str, float]]) -> str:
-    parts = [f"stamps read after {result['can_stamp_ms']} ms (CAN), {result['gpio_stamp_ms']} ms (GPIO)"]
+def _summary(result: dict[str, Any]) -> str:
+    parts = []
     for name in ("can", "gpio"):
         times = result[name]
+        if times is None:
+            parts.append(f"{name} not run: {result['reason']}")
+            continue
+        parts.append(f"{name}: a stamp read after {result[f'{name}_stamp_ms']} ms")
         parts.append(
             f"{name}: apply p50 {times['apply_p50']} ms, p99 {times['apply_p99']} ms, bare calls"
             f" {times['bare_p50']} ms, {times['bare_p99']} ms, ratio {times['apply_p99'] / times['bare_p99']:.2f}"
