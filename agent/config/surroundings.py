@@ -37,6 +37,7 @@ def missing(config: Config, document: Document) -> Iterator[str]:
         file = next((path for path in (folder, *folder.parents) if os.path.exists(path)), Path())
         if not os.path.isdir(file):
             yield f"{document.at(place)}: '{file}' is a file: name another folder, which reflexd makes"
+    yield from _by_size(config, document)
     watchdog = config.watchdog_device
     if watchdog and (os.path.isfile(watchdog) or os.path.isdir(watchdog)):
         yield f"{document.at(('watchdog_device',))}: '{watchdog}' is no device: name one such as /dev/watchdog1"
@@ -101,8 +102,23 @@ def _bad_recording(config: Config, document: Document, usage: Usage, key: str) -
         yield from bad_rate(config, document, usage, str(usage.place[1]), manifest, driver.rate_hz)
 
 
+def _by_size(config: Config, document: Document) -> Iterator[str]:
+    """Models that tell labels by the size of what moves: along a road a distant car has the size of a person."""
+    for name, lane in config.lanes.items():
+        try:
+            decoder = package.read(package.find(lane.model, document.path.resolve().parent)).decoder
+        except PackageError:
+            continue  # reported as a mistake
+        if decoder == "blobs":
+            place = document.at(("lanes", name, "model"))
+            yield (
+                f"{place}: warning: '{lane.model}' tells labels by size, which holds only where the camera looks"
+                " straight down: for any other view use 'objects'"
+            )
+
+
 def warnings(config: Config, document: Document) -> Iterator[str]:
-    """Devices that are not there now, and passwords that other users of this box can read."""
+    """Devices that are not there now, models that need a special view, passwords that other users can read."""
     for usage in usages(config):
         name = str(getattr(usage.options, "exclusive_device", str)())
         if (name.startswith("/") or ":" not in name) and name and not os.path.exists(name):
