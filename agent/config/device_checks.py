@@ -16,6 +16,7 @@ from agent.config.models import Config, Device, LaneConfig
 from agent.errors import PackageError
 from agent.packages import package
 from agent.packages.manifest import Manifest
+from agent.prepare.decimate import rate_mistake
 from agent.section import explain
 from agent.yamlfile import Document, Place, unknown
 from drivers import base as drivers
@@ -135,6 +136,8 @@ def _bad_model(config: Config, document: Document, name: str, lane: LaneConfig) 
     for usage in _usage(lane.source, ("lanes", name, "source"), name):
         yield from _bad_kind(document, usage, lane, manifest)
         yield from bad_channels(document, usage, lane, manifest, offered_channels(usage))
+        if rate_hz := offered_rate(usage):
+            yield from bad_model_rate(document, usage, lane, manifest, rate_hz)
         yield from bad_rate(config, document, usage, name, manifest, offered_rate(usage))
 
 
@@ -179,6 +182,14 @@ def offered_rate(usage: Usage) -> float:
     return float(getattr(usage.options, "fps", 0.0) or getattr(usage.options, "rate_hz", 0.0) or 0.0)
 
 
+def bad_model_rate(
+    document: Document, usage: Usage, lane: LaneConfig, manifest: Manifest, rate_hz: float
+) -> Iterator[str]:
+    """Readings that come more slowly than the model wants them."""
+    if manifest.window and (mistake := rate_mistake(manifest.window.rate_hz, rate_hz, f"'{lane.model}'")):
+        yield f"{document.at((*usage.place, 'rate_hz'))}: {mistake}"
+
+
 def bad_rate(
     config: Config, document: Document, usage: Usage, name: str, manifest: Manifest, rate_hz: float
 ) -> Iterator[str]:
@@ -192,7 +203,9 @@ def bad_rate(
             f"{line}: a sample comes every {period_ms:g} ms, but after timeout_ms: {timeout_ms:g} the source counts as"
             f" stale: set timeout_ms to {3 * period_ms:g} or so"
         )
-    interval_ms = period_ms * (manifest.window.hop if manifest.window else 1)
+    window = manifest.window
+    interval_ms = max(period_ms, 1000 / window.rate_hz if window and window.rate_hz else 0.0)
+    interval_ms *= window.hop if window else 1
     for rule, section in config.rules.items():
         if any(each.lane == name and each.within_ms <= interval_ms for each in section.conditions):
             yield (

@@ -43,6 +43,7 @@ from agent.tapes.format import (
     TapeHeader,
     nbytes,
 )
+from drivers.base import SensorStream, Stream
 
 log = logging.getLogger("reflexd")
 
@@ -51,9 +52,17 @@ class Tape:
     """The ring of one lane, and its only writer."""
 
     def __init__(
-        self, path: Path, lane: str, engines: Sequence[Engine], channels: Sequence[str], pictures: bool, started: int
+        self,
+        path: Path,
+        lane: str,
+        engines: Sequence[Engine],
+        channels: Sequence[str],
+        pictures: bool,
+        started: int,
+        rate_hz: float = 0.0,
     ) -> None:
         """engines: of the first and of the refining model. channels: of readings; empty for pictures and sound.
+        rate_hz: of readings.
 
         Raises OSError where the file cannot be made.
         """
@@ -66,11 +75,12 @@ class Tape:
             tensors += [(get, number, tensor._replace(unknown=())) for get, number, tensor in inputs]
         shapes = [_described(tensor) for *_, tensor in tensors]
         # How to get each tensor, its bytes, and the axis along which it varies; -1: none.
+        self.channels, self.rate_hz = tuple(channels), rate_hz
         self._tensors = [
             (get, number, nbytes(kind), max(tensor.unknown, default=-1))
             for (get, number, tensor), kind in zip(tensors, shapes)
         ]
-        header = TapeHeader(lane, list(channels), shapes[:outputs], shapes[outputs:])
+        header = TapeHeader(lane, list(channels), shapes[:outputs], shapes[outputs:], rate_hz)
         body = READINGS * 4 * len(channels) if channels else sum(map(nbytes, shapes))
         self.size = SLOT.size + body + MAX_EVIDENCE
         self.slots = FEW if body > LARGE else MANY
@@ -177,10 +187,19 @@ class TapeSettings(NamedTuple):
     path: Path
     pictures: bool
 
-    def make_tape(self, lane: str, engines: Sequence[Engine], channels: Sequence[str]) -> Tape | None:
-        """A tape for what this lane's source delivers. A full disk stops the recording, not the lane."""
+    def tape_for(self, lane: str, engines: Sequence[Engine], source: Stream, tape: Tape | None) -> Tape | None:
+        """The lane's tape; another one where the source, now open, delivers other readings than the tape states.
+
+        A full disk stops the recording, not the lane.
+        """
+        channels = source.channels if isinstance(source, SensorStream) else ()
+        rate_hz = source.rate_hz if channels else 0.0
+        if tape and (tape.channels, tape.rate_hz) == (tuple(channels), rate_hz):
+            return tape
+        if tape:
+            tape.close()
         try:
-            return Tape(self.path, lane, engines, channels, self.pictures, time.time_ns())
+            return Tape(self.path, lane, engines, channels, self.pictures, time.time_ns(), rate_hz)
         except OSError as error:
             log.warning("lane %s is not recorded: %s", lane, error)
             return None
