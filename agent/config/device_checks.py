@@ -136,8 +136,6 @@ def _bad_model(config: Config, document: Document, name: str, lane: LaneConfig) 
     for usage in _usage(lane.source, ("lanes", name, "source"), name):
         yield from _bad_kind(document, usage, lane, manifest)
         yield from bad_channels(document, usage, lane, manifest, offered_channels(usage))
-        if rate_hz := offered_rate(usage):
-            yield from bad_model_rate(document, usage, lane, manifest, rate_hz)
         yield from bad_rate(config, document, usage, name, manifest, offered_rate(usage))
 
 
@@ -186,15 +184,20 @@ def bad_model_rate(
     document: Document, usage: Usage, lane: LaneConfig, manifest: Manifest, rate_hz: float
 ) -> Iterator[str]:
     """Readings that come more slowly than the model wants them."""
-    if manifest.window and (mistake := rate_mistake(manifest.window.rate_hz, rate_hz, f"'{lane.model}'")):
+    sensor = issubclass(usage.module.Driver, (drivers.SensorStream, drivers.Sensor))
+    if manifest.window and sensor and (mistake := rate_mistake(manifest.window.rate_hz, rate_hz, f"'{lane.model}'")):
         yield f"{document.at((*usage.place, 'rate_hz'))}: {mistake}"
 
 
 def bad_rate(
     config: Config, document: Document, usage: Usage, name: str, manifest: Manifest, rate_hz: float
 ) -> Iterator[str]:
-    """A source that would count as stale, or its lane as missing, from one sample to the next."""
+    """A source that is too slow for the model, or would count as stale, or its lane as missing, between two samples."""
     if not rate_hz:
+        return
+    too_slow = list(bad_model_rate(document, usage, config.lanes[name], manifest, rate_hz))
+    if too_slow:
+        yield from too_slow
         return
     period_ms, timeout_ms = 1000 / rate_hz, float(getattr(usage.options, "timeout_ms", 500.0))
     line = document.at((*usage.place, "fps" if hasattr(usage.options, "fps") else "rate_hz"))

@@ -97,9 +97,10 @@ def _bad_recording(config: Config, document: Document, usage: Usage, key: str) -
     if not isinstance(driver, drivers.SensorStream):
         return
     yield from bad_channels(document, usage, lane, manifest, driver.channels)
-    yield from bad_model_rate(document, usage, lane, manifest, driver.rate_hz)
     if usage.options.pace != "fast":
         yield from bad_rate(config, document, usage, str(usage.place[1]), manifest, driver.rate_hz)
+    else:
+        yield from bad_model_rate(document, usage, lane, manifest, driver.rate_hz)
 
 
 def warnings(config: Config, document: Document) -> Iterator[str]:

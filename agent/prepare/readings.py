@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from struct import Struct
 
@@ -55,6 +56,20 @@ class Readings(Preparation):
         self.count = 0
         if self.decimator:
             self.decimator.reset()
+
+    @property
+    def position(self) -> Sequence[int]:
+        """Where the newest reading is between two inferences, and between two outputs of the filter."""
+        phase, wait = (self.decimator.phase, self.decimator.wait) if self.decimator else (0, 0)
+        return self.count % self.window.hop, phase, wait, 0
+
+    def resume(self, position: Sequence[int]) -> None:
+        """Where a recording begins in the middle: the next inference and output are due when they were in the lane."""
+        in_hop, phase, wait, _ = position
+        if self.count % self.window.hop != in_hop:
+            self.count = in_hop
+        if self.decimator:
+            self.decimator.phase, self.decimator.wait = phase, wait
 
     def __call__(self, readings: Array, view: Array) -> bool:
         """Append float32 [k, channels]; fill the tensor and return True when an inference is due."""

@@ -59,6 +59,12 @@ SCHEMA = {
             "items": {"type": "integer"},
             "description": "left, top, width, height shown to the model",
         },
+        "position": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "description": "of readings, after this sample: since an inference was due, phase of the filter,"
+            " readings until its next output",
+        },
         "refined": {"type": "boolean", "description": "the refining model ran"},
         "refine_skipped": {"type": "boolean", "description": "there was no time for the refining model"},
         "restarted": {"type": "boolean", "description": "the first inference since the source was opened"},

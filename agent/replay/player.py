@@ -73,6 +73,8 @@ class Player:
         self.perception.set_message(message)
         sample = Sample("", message["sequence"], message["t_capture"], payload, message["skipped"])
         decisions = self.lane.step(sample, self._scene) or []
+        if "position" in message and isinstance(self.perception.preparation, Readings):
+            self.perception.preparation.resume(message["position"])
         dropped = {decision["actuator"] for decision in message["decisions"] if decision["dropped"]}
         for decision in decisions:
             if decision.actuator in dropped:

@@ -108,7 +108,7 @@ class Tape:
         """evidence: None where no inference was due. order: of this inference among those of all lanes.
 
         flags: REFINED or REFINE_SKIPPED where a refining model was due; RESTARTED. region: the part of the frame that
-        the first model was given.
+        the first model was given; of readings the preparation's position.
         """
         if decisions:
             more = (len(sample.payload) - 1) // READINGS if not self._tensors else 0
@@ -116,17 +116,17 @@ class Tape:
         packed = _packed(evidence) if evidence else b""
         flags = (DISCONTINUITY if discontinuity else 0) | (INFERRED | flags if evidence is not None else 0)
         if not self._tensors:
-            self._put_readings(sample, order, flags, packed)
+            self._put_readings(sample, order, flags, packed, region)
         elif evidence is not None or sample.payload.ndim > 1:  # sound between two inferences is not kept
             self._put(sample, order, flags, packed, None, region)
 
-    def _put_readings(self, sample: Sample, order: int, flags: int, packed: bytes) -> None:
+    def _put_readings(self, sample: Sample, order: int, flags: int, packed: bytes, position: Sequence[int]) -> None:
         """One slot, mostly; the evidence goes with the last."""
         rows = sample.payload
         while len(rows) > READINGS:
-            self._put(sample, order, MORE | flags & DISCONTINUITY, b"", rows[:READINGS])
+            self._put(sample, order, MORE | flags & DISCONTINUITY, b"", rows[:READINGS], position)
             rows, flags = rows[READINGS:], flags & ~DISCONTINUITY
-        self._put(sample, order, flags, packed, rows)
+        self._put(sample, order, flags, packed, rows, position)
 
     def _put(
         self, sample: Sample, order: int, flags: int, packed: bytes, rows: Array | None, region: Sequence[int] = WHOLE
