@@ -22,7 +22,7 @@ from agent.packages.outputs import ModelFault
 from agent.perception import Perception
 from agent.rules.scene import Scene
 from agent.tapes.tape import Tape, TapeSettings
-from drivers.base import DeviceError, DeviceTimeout, SensorStream, Stream
+from drivers.base import DeviceError, DeviceTimeout, Stream
 
 log = logging.getLogger("reflexd.lane")
 
@@ -199,9 +199,8 @@ class Lane:
         self.source.open()
         self.arrivals.restart(self.healthy)
         self._start_models()
-        if self.tape_settings and not self.tape:
-            channels = self.source.channels if isinstance(self.source, SensorStream) else ()
-            self.tape = self.tape_settings.make_tape(self.name, self.perception.recorded_engines, channels)
+        if self.tape_settings:
+            self.tape = self.tape_settings.tape_for(self.name, self.perception.recorded_engines, self.source, self.tape)
         self.ledger.end_call()
 
     def _start_models(self) -> None:

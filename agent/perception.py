@@ -67,9 +67,9 @@ class Perception:
 
     @property
     def replay_flags(self) -> tuple[int, Sequence[int]]:
-        """Of the newest inference, for the tape: REFINED and the like, and which region the first model got."""
+        """Of the newest inference, for the tape: REFINED and the like, and the preparation's position."""
         flags = REFINED * self.refined | REFINE_SKIPPED * self.refine_skipped | RESTARTED * self.restarted
-        return flags, self.preparation.region
+        return flags, self.preparation.position
 
     def start(self, source: Stream) -> None:
         """For a source that is open. Raises DeviceFault when it delivers something else than the models take."""

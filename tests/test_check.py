@@ -196,9 +196,9 @@ def test_kind_a_rate_slower_than_the_time_out(tmp_path: Path) -> None:
     assert any("lane 'a' infers every 1000 ms, but rule 'r' counts it as missing before" in line for line in found)
     found = problems(tmp_path, **sections, rules={"r": rule("a", "siren", within_ms=2500)})
     assert not any("missing before" in line for line in found)
-    (tmp_path / "run.csv").write_text("t_s,ecg\n0,0\n1,0\n2,0\n")
+    (tmp_path / "run.csv").write_text("t_s,heart_rate_bpm,contact,rr_ms\n0,0,0,0\n1,0,0,0\n2,0,0,0\n")
     recording = {"driver": "sensor.replay", "path": str(tmp_path / "run.csv")}
-    assert has(problems(tmp_path, lanes={"h": lane("heart", **recording)}), stale)
+    assert has(problems(tmp_path, lanes={"h": lane("heart-strap", **recording)}), stale)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,13 @@ from agent.backends.base import Tensor
 from agent.packages.manifest import Picture
 from agent.prepare.pixels import Pixels
 from models.train.data import DataError
-from models.train.folder import files, pictures, readings
+from models.train.folder import files, pictures, readings, recordings
 from models.train.folder.examples import Counts, Examples, count_right, evenly_spaced
+from models.train.folder.options import Marks
 from tests.training_data import film, recording, write_levels
 
 EMPTY = np.zeros((0,))
+NO_MARKS = Marks()
 
 
 @pytest.fixture
@@ -78,24 +80,27 @@ def test_a_missing_or_too_large_folder_is_reported(tmp_path: Path, monkeypatch, 
 
 def test_scores_are_counted_by_sample_and_by_file() -> None:
     scores = np.array([[0.9, 0.1], [0.4, 0.6], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
-    labelled = Examples(EMPTY, EMPTY, np.array([0, 0, 0, 1, 1]), np.array([3, 3, 3, 5, 5]), EMPTY)
+    labelled = Examples(
+        EMPTY, EMPTY, np.array([0, 0, 0, 1, 1]), np.array([3, 3, 3, 5, 5]), EMPTY, np.array([3, 3, 3, 5, 5])
+    )
     assert count_right(scores, labelled) == Counts(right=2, of=5, files_right=1, files_of=2)
     assert evenly_spaced(100, 5).tolist() == [0, 24, 49, 74, 99] and evenly_spaced(3, 5).tolist() == [0, 1, 2]
 
 
+def read(path: Path, marks: Marks = NO_MARKS, assumed_hz: float = 0.0) -> recordings.Recording:
+    return recordings.read(files.File(path, 0), marks, {"low": 0, "high": 1}, assumed_hz)
+
+
 def test_recordings_are_read_by_the_names_of_their_channels(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("t_s,x,y\n0.0,1,2\n0.1,3,4\n")
-    names, rows = readings.read(tmp_path / "a.csv")
-    assert names == ("x", "y") and rows.tolist() == [[1, 2], [3, 4]]
-    listed = [files.File(Path("a"), 0), files.File(Path("b"), 0)]
-    assert readings.common_channels(listed, [("x", "y"), ("y", "x")]) == ("x", "y")
-    with pytest.raises(DataError, match="b: other channels than a: 'y'"):
-        readings.common_channels(listed, [("x", "y"), ("x",)])
-    assert (
-        readings.window_length(listed, [500, 20]) == 20 and readings.window_length(listed, [500, 90]) == readings.LENGTH
-    )
-    with pytest.raises(DataError, match="b: 7 readings"):
-        readings.window_length(listed, [500, 7])
+    (tmp_path / "b.csv").write_text("t_s,y,x\n0.0,1,2\n0.1,3,4\n")
+    (tmp_path / "c.csv").write_text("t_s,x\n0.0,1\n0.1,3\n")
+    a, b, c = (read(tmp_path / f"{name}.csv") for name in "abc")
+    assert a.channels == ("x", "y") and a.rows.tolist() == [[1, 2], [3, 4]] and a.rate_hz == 10.0
+    assert recordings.common_channels([a, b]) == ("x", "y")
+    assert b.ordered(("x", "y")).rows.tolist() == [[2, 1], [4, 3]]
+    with pytest.raises(DataError, match="c.csv: other channels than .*a.csv: 'y'"):
+        recordings.common_channels([a, c])
 
 
 @pytest.mark.parametrize(
@@ -104,7 +109,7 @@ def test_recordings_are_read_by_the_names_of_their_channels(tmp_path: Path) -> N
 def test_a_file_that_is_no_recording_is_reported(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.csv").write_text(text)
     with pytest.raises(DataError, match="bad.csv"):
-        readings.read(tmp_path / "bad.csv")
+        read(tmp_path / "bad.csv")
 
 
 def test_readings_are_scaled_as_the_manifest_says(tmp_path: Path) -> None:

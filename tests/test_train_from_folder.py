@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import re
 from pathlib import Path
 
 import cv2
@@ -19,8 +18,7 @@ from agent.perception import Perception
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene
 from models.train.__main__ import main
-from models.train.folder import files, pictures, readings
-from tests.shared import ROOT
+from models.train.folder import pictures
 from tests.training_data import film, recording, write_levels
 
 
@@ -210,19 +208,3 @@ def test_invalid_arguments_are_refused(arguments: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as exit_info:
         main(arguments)
     assert exit_info.value.code == 2 and "usage" in capsys.readouterr().err
-
-
-def test_the_recordings_of_the_readme_can_be_learned_from(tmp_path: Path, monkeypatch) -> None:
-    text = (ROOT / "models" / "README.md").read_text(encoding="utf-8")
-    (source,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    monkeypatch.setattr("sys.argv", ["record.py", str(tmp_path / "cell")])
-    before = logging.root.manager.disable
-    try:
-        exec(compile(source, "models/README.md", "exec"), {})
-    finally:
-        logging.disable(before)
-    labels, listed = files.list_files(tmp_path / "cell", readings.SUFFIXES, 7)
-    assert labels == ["deviation", "normal", "overspeed"]
-    assert [sum(file.label == label for file in listed) for label in (-1, 0, 1, 2)] == [16, 16, 16, 16]
-    lengths = [len(readings.read(file.path)[1]) for file in listed]
-    assert readings.window_length(listed, lengths) == readings.LENGTH

@@ -16,6 +16,7 @@ from agent.config.models import Config, Device, LaneConfig
 from agent.errors import PackageError
 from agent.packages import package
 from agent.packages.manifest import Manifest
+from agent.prepare.decimate import rate_mistake
 from agent.section import explain
 from agent.yamlfile import Document, Place, unknown
 from drivers import base as drivers
@@ -179,11 +180,24 @@ def offered_rate(usage: Usage) -> float:
     return float(getattr(usage.options, "fps", 0.0) or getattr(usage.options, "rate_hz", 0.0) or 0.0)
 
 
+def bad_model_rate(
+    document: Document, usage: Usage, lane: LaneConfig, manifest: Manifest, rate_hz: float
+) -> Iterator[str]:
+    """Readings that come more slowly than the model wants them."""
+    sensor = issubclass(usage.module.Driver, (drivers.SensorStream, drivers.Sensor))
+    if manifest.window and sensor and (mistake := rate_mistake(manifest.window.rate_hz, rate_hz, f"'{lane.model}'")):
+        yield f"{document.at((*usage.place, 'rate_hz'))}: {mistake}"
+
+
 def bad_rate(
     config: Config, document: Document, usage: Usage, name: str, manifest: Manifest, rate_hz: float
 ) -> Iterator[str]:
-    """A source that would count as stale, or its lane as missing, from one sample to the next."""
+    """A source that is too slow for the model, or would count as stale, or its lane as missing, between two samples."""
     if not rate_hz:
+        return
+    too_slow = list(bad_model_rate(document, usage, config.lanes[name], manifest, rate_hz))
+    if too_slow:
+        yield from too_slow
         return
     period_ms, timeout_ms = 1000 / rate_hz, float(getattr(usage.options, "timeout_ms", 500.0))
     line = document.at((*usage.place, "fps" if hasattr(usage.options, "fps") else "rate_hz"))
@@ -192,7 +206,9 @@ def bad_rate(
             f"{line}: a sample comes every {period_ms:g} ms, but after timeout_ms: {timeout_ms:g} the source counts as"
             f" stale: set timeout_ms to {3 * period_ms:g} or so"
         )
-    interval_ms = period_ms * (manifest.window.hop if manifest.window else 1)
+    window = manifest.window
+    interval_ms = max(period_ms, 1000 / window.rate_hz if window and window.rate_hz else 0.0)
+    interval_ms *= window.hop if window else 1
     for rule, section in config.rules.items():
         if any(each.lane == name and each.within_ms <= interval_ms for each in section.conditions):
             yield (

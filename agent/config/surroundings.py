@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent import redact
-from agent.config.device_checks import Usage, bad_channels, bad_rate, usages
+from agent.config.device_checks import Usage, bad_channels, bad_model_rate, bad_rate, usages
 from agent.config.models import Config
 from agent.config.references import has_reference
 from agent.errors import PackageError
@@ -100,6 +100,8 @@ def _bad_recording(config: Config, document: Document, usage: Usage, key: str) -
     yield from bad_channels(document, usage, lane, manifest, driver.channels)
     if usage.options.pace != "fast":
         yield from bad_rate(config, document, usage, str(usage.place[1]), manifest, driver.rate_hz)
+    else:
+        yield from bad_model_rate(document, usage, lane, manifest, driver.rate_hz)
 
 
 def _by_size(config: Config, document: Document) -> Iterator[str]:

@@ -25,6 +25,11 @@ class Preparation(ABC):
     def reset(self) -> None:  # noqa: B027 - a default: not every kind keeps samples
         """Start again after a gap: the samples before it do not precede those after it."""
 
+    @property
+    def position(self) -> Sequence[int]:
+        """Four numbers for the tape, with which a replay goes on from here; of pictures the region."""
+        return self.region
+
     def unmap(self, box: Box) -> Box:
         """A box on the model's input as a box on the frame."""
         return box

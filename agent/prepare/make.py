@@ -5,13 +5,12 @@ from __future__ import annotations
 from agent.data import Array
 from agent.packages.package import Package
 from agent.prepare.base import Preparation
+from agent.prepare.decimate import rate_mistake
 from agent.prepare.features import FeatureSound
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
 from agent.prepare.sound import Sound
 from drivers.base import Camera, DeviceFault, Microphone, SensorStream, Stream
-
-MAX_RATE_ERROR = 0.02  # share: clocks of two devices differ by less, two settings by more
 
 
 def make_preparation(source: Stream, package: Package, reference: Array | None, shrink: int | None = 1) -> Preparation:
@@ -23,12 +22,9 @@ def make_preparation(source: Stream, package: Package, reference: Array | None, 
     if manifest.picture and isinstance(source, Camera):
         return Pixels(manifest.picture, tensor, source.pixels, reference, shrink)
     if manifest.window and isinstance(source, SensorStream):
-        needed, actual = manifest.window.rate_hz, source.rate_hz
-        if needed and abs(actual - needed) > MAX_RATE_ERROR * needed:
-            raise DeviceFault(
-                f"model {package.name} wants {needed:g} readings a second, the source gives {actual:g}: set rate_hz"
-            )
-        return Readings(manifest.window, tensor, source.channels)
+        if mistake := rate_mistake(manifest.window.rate_hz, source.rate_hz, package.name):
+            raise DeviceFault(mistake)
+        return Readings(manifest.window, tensor, source.channels, source.rate_hz)
     if manifest.sound and isinstance(source, Microphone):
         if manifest.sound.features:
             return FeatureSound(manifest.sound, manifest.sound.features, tensor, source.rate_hz)

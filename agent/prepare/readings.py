@@ -1,7 +1,8 @@
-"""The newest readings of a sensor as the model's window, quantised once when they arrive."""
+"""The newest readings of a sensor as the model's window, at the model's rate, quantised once when they arrive."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isfinite
 from struct import Struct
 
@@ -11,6 +12,7 @@ from agent.backends.base import Tensor
 from agent.data import Array
 from agent.packages.manifest import Window
 from agent.prepare.base import Preparation
+from agent.prepare.decimate import make_decimator
 from drivers.base import DeviceFault
 
 
@@ -19,8 +21,11 @@ class Readings(Preparation):
 
     rows = True
 
-    def __init__(self, window: Window, tensor: Tensor, channels: tuple[str, ...]) -> None:
-        """channels: what the source delivers. Raises DeviceFault when the model needs one that is not among them."""
+    def __init__(self, window: Window, tensor: Tensor, channels: tuple[str, ...], rate_hz: float = 0.0) -> None:
+        """channels, rate_hz: what the source delivers; 0: at the model's rate.
+
+        Raises DeviceFault when the model needs a channel that is not among them.
+        """
         missing = [name for name in window.channels if name not in channels]
         if missing:
             raise DeviceFault(f"the model needs channel '{missing[0]}'; the source has {', '.join(channels)}")
@@ -28,6 +33,7 @@ class Readings(Preparation):
         self.channels = channels
         self.columns = [channels.index(channel) for channel in window.channels]
         self.same_order = tuple(window.channels) == channels
+        self.decimator = make_decimator(window.rate_hz, rate_hz, len(channels))
         quantum = tensor.scale or 1.0
         self.gain = [1.0 / (std * quantum) for std in window.std]
         self.shift = [tensor.zero_point - mean * gain for mean, gain in zip(window.mean, self.gain)]
@@ -38,7 +44,7 @@ class Readings(Preparation):
         self.ring = np.zeros((2 * window.length, len(window.channels)), dtype)
         self.memory = self.ring.data.cast("B")
         self.row = Struct(f"={len(window.channels)}{dtype.char}")
-        self.count = 0  # readings since the start or the last gap
+        self.count = 0  # readings at the model's rate since the start or the last gap
 
     def channel(self, name: str) -> int:
         """Its column. Raises DeviceFault when the source has none of that name."""
@@ -48,13 +54,29 @@ class Readings(Preparation):
 
     def reset(self) -> None:
         self.count = 0
+        if self.decimator:
+            self.decimator.reset()
+
+    @property
+    def position(self) -> Sequence[int]:
+        """Where the newest reading is between two inferences, and between two outputs of the filter."""
+        phase, wait = (self.decimator.phase, self.decimator.wait) if self.decimator else (0, 0)
+        return self.count % self.window.hop, phase, wait, 0
+
+    def resume(self, position: Sequence[int]) -> None:
+        """Where a recording begins in the middle: the next inference and output are due when they were in the lane."""
+        in_hop, phase, wait, _ = position
+        if self.count % self.window.hop != in_hop:
+            self.count = in_hop
+        if self.decimator:
+            self.decimator.phase, self.decimator.wait = phase, wait
 
     def __call__(self, readings: Array, view: Array) -> bool:
         """Append float32 [k, channels]; fill the tensor and return True when an inference is due."""
         length, hop = self.window.length, self.window.hop
         hops_before = max(self.count, length - 1) // hop  # hops before the window is full do not count
         # Row by row in plain floats: for the usual single row this takes half the time of array operations.
-        for row in readings.tolist():
+        for row in self.decimator(readings) if self.decimator else readings.tolist():
             stored = self.row.pack(
                 *self._quantise(row if self.same_order else [row[column] for column in self.columns])
             )

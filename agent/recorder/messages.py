@@ -40,6 +40,7 @@ def make_message(tape: TapeHeader, record: Record, body: bytes) -> dict[str, Any
         message["lost"] = True
     elif tape.channels:
         values = memoryview(body).cast("f").tolist()
+        message["position"] = list(record.region)
         message["readings"] = [values[at : at + len(tape.channels)] for at in range(0, len(values), len(tape.channels))]
     else:
         message["frame"], message["region"] = list(record.frame), list(record.region)

@@ -59,6 +59,12 @@ SCHEMA = {
             "items": {"type": "integer"},
             "description": "left, top, width, height shown to the model",
         },
+        "position": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "description": "of readings, after this sample: since an inference was due, phase of the filter,"
+            " readings until its next output",
+        },
         "refined": {"type": "boolean", "description": "the refining model ran"},
         "refine_skipped": {"type": "boolean", "description": "there was no time for the refining model"},
         "restarted": {"type": "boolean", "description": "the first inference since the source was opened"},
@@ -81,18 +87,19 @@ class Recording:
         self._writer.start("reflexd", f"reflexd {VERSION}")
         self._writer.add_metadata("reflexd", header)
         self._schema = self._writer.register_schema("reflexd.Sample", "jsonschema", json.dumps(SCHEMA).encode())
-        self._channels: dict[tuple[str, str], int] = {}  # by lane and its channels
+        self._channels: dict[tuple[str, str, float], int] = {}  # by lane, its channels and their rate
         self.unflushed = 0  # bytes
         self.size = 0  # bytes in the file
         self.flush()
 
     def add(self, tape: TapeHeader, message: dict[str, Any], time_ns: int) -> None:
         channels = json.dumps(tape.channels)
-        channel = self._channels.get((tape.lane, channels))
+        key = tape.lane, channels, tape.rate_hz
+        channel = self._channels.get(key)
         if channel is None:
-            metadata = {"channels": channels}
+            metadata = {"channels": channels, "rate_hz": repr(tape.rate_hz)}
             channel = self._writer.register_channel(f"/{tape.lane}", "json", self._schema, metadata)
-            self._channels[tape.lane, channels] = channel
+            self._channels[key] = channel
         data = json.dumps(message, separators=(",", ":")).encode()
         self._writer.add_message(channel, time_ns, data, time_ns, message["sequence"] & 0xFFFFFFFF)
         self.unflushed += len(data)
@@ -149,16 +156,16 @@ def read(path: Path, stream: IO[bytes] | None = None) -> RecordingContents:
 def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
     header: dict[str, str] = {}
     messages: list[tuple[str, dict[str, Any]]] = []
-    topics: dict[int, tuple[str, list[str]]] = {}
+    topics: dict[int, tuple[str, dict[str, Any]]] = {}
     lost, lost_decisions, damaged = 0, 0, False
     try:
         for record in records(file):
             if isinstance(record, Channel):
-                topics[record.id] = record.topic.removeprefix("/"), json.loads(record.metadata["channels"])
+                topics[record.id] = record.topic.removeprefix("/"), source(record)
             elif isinstance(record, Message):
-                lane, channels = topics[record.channel_id]
+                lane, delivered = topics[record.channel_id]
                 message = json.loads(record.data)
-                messages.append((lane, {**message, "order": message["order"], "channels": channels}))
+                messages.append((lane, {**message, "order": message["order"], **delivered}))
             elif isinstance(record, Metadata) and record.name == "reflexd":
                 header = dict(record.metadata)
             elif isinstance(record, Metadata) and record.name == "lost":
@@ -171,6 +178,11 @@ def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
     if not header:
         raise RecordingError(f"{path}: not a recording of reflexd: {FOREIGN}")
     return RecordingContents(header, messages, lost, damaged, lost_decisions)
+
+
+def source(channel: Channel) -> dict[str, Any]:
+    """What the lane's source delivers; recordings before 0.2 have no rate."""
+    return {"channels": json.loads(channel.metadata["channels"]), "rate_hz": float(channel.metadata.get("rate_hz", 0))}
 
 
 def _reason(error: Exception, file: IO[bytes]) -> str:

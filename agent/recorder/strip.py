@@ -90,8 +90,9 @@ def _copy(records: Iterator[McapRecord], to: Recording) -> None:
     try:
         for record in records:
             if isinstance(record, Channel):
-                channels = json.loads(record.metadata["channels"])
-                tapes[record.id] = TapeHeader(record.topic.removeprefix("/"), channels, [], [])
+                source = recording.source(record)
+                lane = record.topic.removeprefix("/")
+                tapes[record.id] = TapeHeader(lane, source["channels"], [], [], source["rate_hz"])
             elif isinstance(record, Message):
                 message = json.loads(record.data)
                 plain = {**message, "inputs": []} if "inputs" in message else message

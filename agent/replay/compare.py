@@ -20,6 +20,7 @@ from agent.replay.translate import translate
 from agent.rules.scene import Scene
 from drivers.base import DeviceError
 
+FILTER = 16  # readings at the model's rate that the filter of prepare/decimate.py remembers
 TOLERANCE = 1e-6  # scores of the same kernel on the same machine are equal; on another machine they need not be
 # What damaged content raises; DeviceError: a shape that no camera delivers
 DAMAGED = (
@@ -112,7 +113,10 @@ class WarmUp:
     def __init__(self, config: Config, players: list[Player], complete: bool) -> None:
         """complete: the file begins with its daemon."""
         conditions = [condition for rule in config.rules.values() for condition in rule.conditions]
-        self._min_inferences = max((condition.of for condition in conditions), default=1)
+        windows = [player.perception.package.manifest.window for player in players]
+        # The window, and what the filter before it remembers
+        full = max((window.length // window.hop + FILTER for window in windows if window), default=0)
+        self._min_inferences = full + max((condition.of for condition in conditions), default=1)
         hold_ms = max((rule.hold_ms for rule in config.rules.values()), default=0)
         memory_ms = max((condition.within_ms + condition.memory_ms for condition in conditions), default=0)
         perceptions = [player.perception for player in players]

@@ -54,14 +54,16 @@ class Player:
         self._manifest = self.perception.package.manifest
         self._engines = self.perception.recorded_engines  # the real ones
         self._scene = scene
-        self._prepared_for: tuple[str, ...] | tuple[int, ...] | None = None  # these channels or this shape of the frame
+        self._prepared_for: tuple[tuple[str, ...], float] | tuple[int, ...] | None = (
+            None  # channels and rate, or a frame's shape
+        )
 
     def play(self, message: dict[str, Any]) -> list[Decision]:
         """The decisions that follow from this sample. Damaged content raises LookupError, ValueError and the like."""
         if "readings" in message:
             with np.errstate(over="ignore"):  # a damaged number
                 payload = np.array(message["readings"], np.float32)
-            self._prepare_for_readings(tuple(message["channels"]))
+            self._prepare_for_readings(tuple(message["channels"]), message.get("rate_hz", 0.0))
             if message["discontinuity"]:
                 self.perception.preparation.reset()
         else:
@@ -71,17 +73,20 @@ class Player:
         self.perception.set_message(message)
         sample = Sample("", message["sequence"], message["t_capture"], payload, message["skipped"])
         decisions = self.lane.step(sample, self._scene) or []
+        if "position" in message and isinstance(self.perception.preparation, Readings):
+            self.perception.preparation.resume(message["position"])
         dropped = {decision["actuator"] for decision in message["decisions"] if decision["dropped"]}
         for decision in decisions:
             if decision.actuator in dropped:
                 self._scene.withdraw(decision)
         return decisions
 
-    def _prepare_for_readings(self, channels: tuple[str, ...]) -> None:
-        if self._prepared_for == channels or not self._manifest.window:
+    def _prepare_for_readings(self, channels: tuple[str, ...], rate_hz: float) -> None:
+        window = self._manifest.window
+        if self._prepared_for == (channels, rate_hz) or not window:
             return
-        self._prepared_for = channels
-        self.perception.preparation = Readings(self._manifest.window, self._engines[0].inputs[0], channels)
+        self._prepared_for = channels, rate_hz
+        self.perception.preparation = Readings(window, self._engines[0].inputs[0], channels, rate_hz)
 
     def _prepare_for_picture(self, shape: tuple[int, ...]) -> None:
         """Boxes and keypoints are mapped back to frames of this shape."""

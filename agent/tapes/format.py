@@ -34,15 +34,16 @@ WHOLE = (0, 0, 0, 0)  # no region
 
 
 class TapeHeader(NamedTuple):
-    """What a reader needs to know of a lane. channels: of readings. outputs, inputs: (dtype, shape) of each tensor.
+    """What a reader needs to know of a lane. channels, rate_hz: of readings.
 
-    dtype: of numpy, "<f4". A shape has VARYING for a size that may change.
+    outputs, inputs: (dtype, shape) of each tensor; dtype: of numpy, "<f4". A size that may change is VARYING.
     """
 
     lane: str
     channels: list[str]
     outputs: list[tuple[str, list[int]]]
     inputs: list[tuple[str, list[int]]]
+    rate_hz: float = 0.0
 
 
 def nbytes(tensor: tuple[str, list[int]]) -> int:

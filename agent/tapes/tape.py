@@ -43,6 +43,7 @@ from agent.tapes.format import (
     TapeHeader,
     nbytes,
 )
+from drivers.base import SensorStream, Stream
 
 log = logging.getLogger("reflexd")
 
@@ -51,9 +52,17 @@ class Tape:
     """The ring of one lane, and its only writer."""
 
     def __init__(
-        self, path: Path, lane: str, engines: Sequence[Engine], channels: Sequence[str], pictures: bool, started: int
+        self,
+        path: Path,
+        lane: str,
+        engines: Sequence[Engine],
+        channels: Sequence[str],
+        pictures: bool,
+        started: int,
+        rate_hz: float = 0.0,
     ) -> None:
         """engines: of the first and of the refining model. channels: of readings; empty for pictures and sound.
+        rate_hz: of readings.
 
         Raises OSError where the file cannot be made.
         """
@@ -66,11 +75,12 @@ class Tape:
             tensors += [(get, number, tensor._replace(unknown=())) for get, number, tensor in inputs]
         shapes = [_described(tensor) for *_, tensor in tensors]
         # How to get each tensor, its bytes, and the axis along which it varies; -1: none.
+        self.channels, self.rate_hz = tuple(channels), rate_hz
         self._tensors = [
             (get, number, nbytes(kind), max(tensor.unknown, default=-1))
             for (get, number, tensor), kind in zip(tensors, shapes)
         ]
-        header = TapeHeader(lane, list(channels), shapes[:outputs], shapes[outputs:])
+        header = TapeHeader(lane, list(channels), shapes[:outputs], shapes[outputs:], rate_hz)
         body = READINGS * 4 * len(channels) if channels else sum(map(nbytes, shapes))
         self.size = SLOT.size + body + MAX_EVIDENCE
         self.slots = FEW if body > LARGE else MANY
@@ -98,7 +108,7 @@ class Tape:
         """evidence: None where no inference was due. order: of this inference among those of all lanes.
 
         flags: REFINED or REFINE_SKIPPED where a refining model was due; RESTARTED. region: the part of the frame that
-        the first model was given.
+        the first model was given; of readings the preparation's position.
         """
         if decisions:
             more = (len(sample.payload) - 1) // READINGS if not self._tensors else 0
@@ -106,17 +116,17 @@ class Tape:
         packed = _packed(evidence) if evidence else b""
         flags = (DISCONTINUITY if discontinuity else 0) | (INFERRED | flags if evidence is not None else 0)
         if not self._tensors:
-            self._put_readings(sample, order, flags, packed)
+            self._put_readings(sample, order, flags, packed, region)
         elif evidence is not None or sample.payload.ndim > 1:  # sound between two inferences is not kept
             self._put(sample, order, flags, packed, None, region)
 
-    def _put_readings(self, sample: Sample, order: int, flags: int, packed: bytes) -> None:
+    def _put_readings(self, sample: Sample, order: int, flags: int, packed: bytes, position: Sequence[int]) -> None:
         """One slot, mostly; the evidence goes with the last."""
         rows = sample.payload
         while len(rows) > READINGS:
-            self._put(sample, order, MORE | flags & DISCONTINUITY, b"", rows[:READINGS])
+            self._put(sample, order, MORE | flags & DISCONTINUITY, b"", rows[:READINGS], position)
             rows, flags = rows[READINGS:], flags & ~DISCONTINUITY
-        self._put(sample, order, flags, packed, rows)
+        self._put(sample, order, flags, packed, rows, position)
 
     def _put(
         self, sample: Sample, order: int, flags: int, packed: bytes, rows: Array | None, region: Sequence[int] = WHOLE
@@ -177,10 +187,19 @@ class TapeSettings(NamedTuple):
     path: Path
     pictures: bool
 
-    def make_tape(self, lane: str, engines: Sequence[Engine], channels: Sequence[str]) -> Tape | None:
-        """A tape for what this lane's source delivers. A full disk stops the recording, not the lane."""
+    def tape_for(self, lane: str, engines: Sequence[Engine], source: Stream, tape: Tape | None) -> Tape | None:
+        """The lane's tape; another one where the source, now open, delivers other readings than the tape states.
+
+        A full disk stops the recording, not the lane.
+        """
+        channels = source.channels if isinstance(source, SensorStream) else ()
+        rate_hz = source.rate_hz if channels else 0.0
+        if tape and (tape.channels, tape.rate_hz) == (tuple(channels), rate_hz):
+            return tape
+        if tape:
+            tape.close()
         try:
-            return Tape(self.path, lane, engines, channels, self.pictures, time.time_ns())
+            return Tape(self.path, lane, engines, channels, self.pictures, time.time_ns(), rate_hz)
         except OSError as error:
             log.warning("lane %s is not recorded: %s", lane, error)
             return None

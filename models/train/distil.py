@@ -18,6 +18,7 @@ from agent.decoders.base import Decoder, Finding
 from agent.errors import PackageError
 from agent.packages.package import Package, find, open_package
 from agent.packages.package import labels as labels_of
+from agent.prepare.decimate import rate_mistake
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
 from drivers.base import DeviceFault
@@ -69,7 +70,7 @@ def open_teacher(name: str, labels: Sequence[str], pictures: bool) -> Teacher:
     background = [
         number for number, label in enumerate(labels) if _key(label) in BACKGROUND and number not in columns.values()
     ]
-    return Teacher(package, _sensitive_decoder(package), columns, background[0] if background else -1, len(labels))
+    return Teacher(package, sensitive_decoder(package), columns, background[0] if background else -1, len(labels))
 
 
 def _input_kind(package: Package) -> str:
@@ -96,7 +97,7 @@ def _key(label: str) -> str:
     return re.sub(r"[\W_]+", "", label.lower())
 
 
-def _sensitive_decoder(package: Package) -> Decoder:
+def sensitive_decoder(package: Package) -> Decoder:
     """The package's decoder, set to report weak scores, too: a student learns most from them."""
     manifest = package.manifest
     fields = decoders.load(manifest.decoder).Decoder.Options.model_fields
@@ -117,15 +118,18 @@ def picture_labeller(teacher: Teacher) -> Callable[[Array], Array]:
     return label
 
 
-def recording_labeller(teacher: Teacher, channels: tuple[str, ...]) -> Callable[[Array], Array]:
+def recording_labeller(teacher: Teacher, channels: tuple[str, ...], rate_hz: float = 0.0) -> Callable[[Array], Array]:
     """A function: recording float32 [n, channels] to soft labels [n, labels], 0 until its window is full.
 
-    Raises DataError.
+    rate_hz: of recordings, 0 for unknown. Raises DataError.
     """
     engine, window = teacher.package.engine, teacher.package.manifest.window
     assert window
+    mistake = rate_mistake(window.rate_hz, rate_hz, teacher.package.name) if rate_hz else ""
+    if mistake:
+        raise DataError(f"teacher: {mistake.split(': set')[0]}")
     try:
-        readings = Readings(window, engine.inputs[0], channels)
+        readings = Readings(window, engine.inputs[0], channels, rate_hz)
     except DeviceFault as error:
         raise DataError(f"teacher {teacher.package.name}: {error}") from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,8 @@ SEED = 7
 class Examples(NamedTuple):
     """inputs: [n, ...]. soft_labels: the teacher's [n, labels], zeros where it has none. labels: int [n], -1 for none.
 
-    files: int [n], the number of each sample's file. test: bool [n], held out.
+    files: int [n], the number of each sample's file. test: bool [n], held out. units: int [n], alike for samples of one
+    event, and for those of one file outside its events.
     """
 
     inputs: Array
@@ -23,13 +24,17 @@ class Examples(NamedTuple):
     labels: Array
     files: Array
     test: Array
+    units: Array
 
     def part(self, rows: Array) -> Examples:
         return Examples(*(column[rows] for column in self))
 
 
 class Counts(NamedTuple):
-    """Correctly labelled samples of all, and files of all, a file by the mean of its samples' scores."""
+    """Correctly labelled samples of all, and files of all, a file by the mean of its samples' scores.
+
+    Of a file with events, each event counts as one, and what is outside them as another.
+    """
 
     right: int
     of: int
@@ -62,6 +67,13 @@ def count_right(scores: Array, labelled: Examples) -> Counts:
 
 
 def _by_file(scores: Array, labelled: Examples) -> Iterator[tuple[Array, int]]:
-    for number in np.unique(labelled.files):
-        rows = labelled.files == number
+    for number in np.unique(labelled.units):
+        rows = labelled.units == number
         yield scores[rows].mean(axis=0), int(labelled.labels[rows][0])
+
+
+def count_by_group(scores: Array, labelled: Examples, groups: Sequence[str]) -> dict[str, Counts]:
+    """groups: of each file. Empty where files have none."""
+    names = np.array(groups)[labelled.files] if any(groups) else np.zeros(0, str)
+    rows = {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
+    return {name: count_right(scores[numbers], labelled.part(numbers)) for name, numbers in rows.items()}

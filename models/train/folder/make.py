@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from agent.data import Array
 from agent.packages import package
 from models.train import distil, engine
 from models.train.data import DataError
-from models.train.folder import card, files, learn, pictures, readings
+from models.train.folder import card, files, groups, learn, pictures, readings
 from models.train.folder.examples import SEED, Examples, Report, count_right
 from models.train.folder.learn import Task
-from models.train.folder.options import FolderOptions
+from models.train.folder.options import FolderOptions, Marks, WindowOptions
 from models.train.network import Network
 from models.train.pack import GOLDEN, pack
 from models.train.prune import prune
@@ -46,6 +47,10 @@ def make(options: FolderOptions) -> dict[str, Any]:
 def _check(options: FolderOptions) -> None:
     """Raises DataError."""
     place = options.place
+    if options.task == "classify" and (
+        options.window != WindowOptions() or options.marks != Marks(options.marks.group)
+    ):
+        raise DataError("windows, rates and events are of readings: --task classify takes none of their options")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", options.name):
         raise DataError(
             f"'{options.name}' is not a valid package name: give --name with letters, digits, dots and dashes"
@@ -56,6 +61,8 @@ def _check(options: FolderOptions) -> None:
 
 def _picture_task(options: FolderOptions) -> tuple[Task, distil.Teacher | None]:
     labels, listed = _list_files(options, pictures.STILLS + pictures.CLIPS)
+    if options.marks.group:
+        listed = groups.hold_out(listed, [{file.label} for file in listed], labels, SEED)
     teacher = distil.open_teacher(options.teacher, labels, pictures=True) if options.teacher else None
     examples, capped = pictures.load(listed, labels, distil.picture_labeller(teacher) if teacher else None)
     task = Task(
@@ -76,11 +83,14 @@ def _picture_task(options: FolderOptions) -> tuple[Task, distil.Teacher | None]:
 def _reading_task(options: FolderOptions) -> tuple[Task, distil.Teacher | None]:
     labels, listed = _list_files(options, readings.SUFFIXES)
     teacher = distil.open_teacher(options.teacher, labels, pictures=False) if options.teacher else None
-    labeller = (lambda channels: distil.recording_labeller(teacher, channels)) if teacher else None
-    examples, channels, capped = readings.load(listed, labels, labeller)
+    labeller = partial(distil.recording_labeller, teacher) if teacher else None
+    loaded = readings.load(listed, labels, labeller, options.marks, options.window)
+    examples, channels = loaded.examples, loaded.channels
     mean, std = readings.scale(examples.inputs[~examples.test])
     length = examples.inputs.shape[1]
-    window = {"channels": list(channels), "length": length, "hop": 1, "mean": mean.tolist(), "std": std.tolist()}
+    window = {"channels": list(channels), "length": length, "hop": options.window.hop}
+    window |= {"rate_hz": loaded.rate_hz} if loaded.rate_hz else {}
+    window |= {"mean": mean.tolist(), "std": std.tolist()}
 
     def normalise(windows: Array) -> Array:
         return readings.normalised(windows, mean, std)
@@ -88,9 +98,9 @@ def _reading_task(options: FolderOptions) -> tuple[Task, distil.Teacher | None]:
     task = Task(
         examples=examples,
         labels=labels,
-        files=listed,
-        facts={**_facts(options, labels, listed), "decoder": "sequence", "window": window},
-        capped=capped,
+        files=loaded.files,
+        facts={**_facts(options, labels, loaded.files), "decoder": "sequence", "window": window},
+        capped=loaded.capped,
         normalise=normalise,
         vary=None,
         make_network=lambda: readings.network((length, len(channels)), len(labels)),
@@ -102,7 +112,9 @@ def _reading_task(options: FolderOptions) -> tuple[Task, distil.Teacher | None]:
 
 def _list_files(options: FolderOptions, suffixes: tuple[str, ...]) -> tuple[list[str], list[files.File]]:
     """Labels and files; without a teacher nothing can be learned from files that have no label."""
-    labels, listed = files.list_files(options.folder, suffixes, SEED)
+    labels, listed = files.list_files(options.folder, suffixes, SEED, options.marks.events)
+    if options.marks.group:
+        listed = groups.name_groups(listed, options.folder, options.marks.group)
     useful = [file for file in listed if file.label >= 0 or options.teacher]
     if len(useful) < len(listed):
         files.warn(f"{options.folder / files.UNLABELLED}: skipped; it takes a --teacher to learn from it")

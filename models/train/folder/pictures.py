@@ -39,11 +39,11 @@ def load(
 
     shrink, capped = shrinker(), set[str]()
     most = max(1, min(MAX_FRAMES, MAX_PICTURES // len(files)))
-    rows: list[tuple[Array, Array, int, int, bool]] = []
+    rows: list[tuple[Array, Array, int, int, bool, int]] = []
     for number, file in enumerate(tqdm(files, "read", mininterval=1)):
         for frame in frames(file.path, most, capped):
             soft = labeller(frame) if labeller else np.zeros(len(labels), np.float32)
-            rows.append((shrink(frame), soft, file.label, number, file.test))
+            rows.append((shrink(frame), soft, file.label, number, file.test, number))
     return Examples(*(np.stack(column) for column in zip(*rows))), sorted(capped)
 
 

@@ -1,93 +1,144 @@
-"""Recordings of sensors: csv files cut into windows; and the small network for them."""
+"""Recordings of sensors cut into windows; and the small network for them."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from agent.data import Array
-from drivers.base import DeviceError
-from drivers.sensor.replay import TIME, Options, load_csv
 from models.train.data import DataError
-from models.train.folder.examples import Examples, evenly_spaced
+from models.train.folder import groups, recordings
+from models.train.folder.events import MAX_EVENTS, UNCLEAR, window_labels
+from models.train.folder.examples import SEED, Examples, evenly_spaced
 from models.train.folder.files import File
+from models.train.folder.options import Marks, WindowOptions
+from models.train.folder.recordings import Part, Recording
 
 SUFFIXES = (".csv",)
-MAX_MB = 64
-LENGTH, SHORTEST = 32, 8  # readings in a window, unless a recording is shorter; and the fewest that can be used
+LENGTH, SHORTEST, LONGEST = 32, 8, 4096  # readings in a window unless a recording is shorter; fewest and most
 MAX_WINDOWS = 400  # of one recording, evenly over it: neighbours add little
 MAX_IN_ALL = 100_000
+MAX_VALUES = 100_000_000  # in all windows together: 400 MB
 BOUND = 4.0  # standard deviations at which readings are clipped: INT8 has steps for that range
 
 Labeller = Callable[[Array], Array]
+MakeLabeller = Callable[[tuple[str, ...], float], Labeller]
+
+
+class Loaded(NamedTuple):
+    """examples.inputs: float32 [n, length, channels], not normalised. files: those used, split. rate_hz: 0: unknown."""
+
+    examples: Examples
+    files: list[File]
+    channels: tuple[str, ...]
+    rate_hz: float
+    capped: list[str]
 
 
 def load(
-    files: Sequence[File], labels: Sequence[str], make_labeller: Callable[[tuple[str, ...]], Labeller] | None
-) -> tuple[Examples, tuple[str, ...], list[str]]:
-    """Windows, the channels' names, notes on what was left out. inputs: float32 [n, length, channels], not normalised.
+    files: Sequence[File],
+    labels: Sequence[str],
+    make_labeller: MakeLabeller | None,
+    marks: Marks,
+    options: WindowOptions,
+) -> Loaded:
+    """Windows, and notes on what was left out.
 
-    make_labeller: the channels to a function that gives a recording's soft labels. Raises DataError.
+    make_labeller: channels and their rate to a function that gives a recording's soft labels. Raises DataError.
     """
     from tqdm import tqdm
 
-    recordings = [read(file.path) for file in tqdm(files, "read", mininterval=1)]
-    channels = common_channels(files, [names for names, _ in recordings])
-    length = window_length(files, [len(rows) for _, rows in recordings])
-    labeller, capped = make_labeller(channels) if make_labeller else None, set[str]()
-    most = max(1, min(MAX_WINDOWS, MAX_IN_ALL // len(files)))
-    columns: list[tuple[Array, ...]] = []
-    for number, (file, (names, rows)) in enumerate(zip(files, tqdm(recordings, "cut", mininterval=1))):
-        rows = rows[:, [names.index(channel) for channel in channels]]
-        ends = length - 1 + evenly_spaced(len(rows) - length + 1, most)
-        if len(rows) - length + 1 > most:
-            capped.add(f"recordings: at most {most} windows of each, evenly over it")
-        soft = labeller(rows)[ends] if labeller else np.zeros((len(ends), len(labels)), np.float32)
-        about_file = (np.full(len(ends), fact) for fact in (file.label, number, file.test))
-        columns.append((rows[ends[:, None] + np.arange(1 - length, 1)], soft, *about_file))
-    return Examples(*map(np.concatenate, zip(*columns))), channels, sorted(capped)
-
-
-def read(path: Path) -> tuple[tuple[str, ...], Array]:
-    """Channels and rows, float32 [n, channels]. A column t_s is time and no channel. Raises DataError."""
-    try:
-        options = {"path": str(path), "rate_hz": None if _has_time(path) else 1.0, "max_mb": MAX_MB}
-        names, _, rows = load_csv(Options.model_validate(options))
-    except DeviceError as error:
-        raise DataError(str(error)) from error
-    except csv.Error as error:  # raised for a NUL up to Python 3.10
-        raise DataError(f"{path}: not a CSV file, {error}") from error
-    if not np.isfinite(rows).all():
-        raise DataError(f"{path}: not a number in column {names[int(np.argwhere(~np.isfinite(rows))[0][1])]}")
-    return names, rows
-
-
-def _has_time(path: Path) -> bool:
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        return TIME in [name.strip() for name in next(csv.reader(file), [])]
-
-
-def common_channels(files: Sequence[File], names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """The channels, the same in all files; their order may differ. Raises DataError."""
-    for file, channels in zip(files, names):
-        if set(channels) != set(names[0]):
-            odd = sorted(set(channels) ^ set(names[0]))
-            raise DataError(f"{file.path}: other channels than {files[0].path}: '{odd[0]}' is in only one of them")
-    return names[0]
-
-
-def window_length(files: Sequence[File], lengths: Sequence[int]) -> int:
-    """LENGTH, or what the shortest recording has. Raises DataError."""
-    shortest = min(lengths)
-    if shortest < SHORTEST:
-        raise DataError(
-            f"{files[lengths.index(shortest)].path}: {shortest} readings; a recording needs {SHORTEST} or more"
+    with tqdm(files, "read", mininterval=1) as bar:  # closed before a mistake is printed
+        read = read_all(bar, labels, marks, options.rate_hz)
+    channels = read[0].channels
+    rate_hz = recordings.common_rate(read, options.rate_hz)
+    split = list(files)
+    if marks.group or marks.events or any((each.labels != file.label).any() for each, file in zip(read, files)):
+        own = [set(np.unique(each.labels).tolist()) for each in read]
+        split = groups.hold_out(files, own, labels, SEED)
+        kept = {file.path for file in split}
+        read = [each for each in read if each.path in kept]
+    parts = [recordings.parts(each, rate_hz) for each in tqdm(read, "cut", mininterval=1)]
+    length = window_length(read, [max(len(part.rows) for part in each) for each in parts], rate_hz, options)
+    most = min(MAX_WINDOWS, MAX_IN_ALL // len(read), MAX_VALUES // (len(read) * length * len(channels)))
+    cut = _Cut(length, max(1, most), len(labels))
+    for number, (file, each) in enumerate(zip(split, read)):
+        cut.add(
+            number, file, parts[number], make_labeller(channels, each.rate_hz)(each.rows) if make_labeller else None
         )
-    return min(LENGTH, shortest)
+    return Loaded(cut.examples(), split, channels, rate_hz, sorted(cut.capped))
+
+
+def read_all(files: Iterable[File], labels: Sequence[str], marks: Marks, rate_hz: float) -> list[Recording]:
+    """Their channels in the same order. rate_hz: of the model, 0 where that is open. Raises DataError."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    read = [recordings.read(file, marks, numbers, marks.recorded_hz or rate_hz) for file in files]
+    if marks.label_column and not any(each.marked for each in read):
+        raise DataError(f"--label-column {marks.label_column}: no file has this column")
+    channels = recordings.common_channels(read)
+    return [each.ordered(channels) for each in read]
+
+
+class _Cut:
+    """Windows of the recordings, one after the other."""
+
+    def __init__(self, length: int, most: int, labels: int) -> None:
+        """most: of one recording."""
+        self.length, self.most, self.labels = length, most, labels
+        self.capped: set[str] = set()
+        self.columns: list[tuple[Array, ...]] = []
+
+    def add(self, number: int, file: File, parts: Sequence[Part], soft: Array | None) -> None:
+        """number: of the file. soft: the teacher's labels of each of the recording's rows."""
+        parts = [part for part in parts if len(part.rows) >= self.length]
+        windows_in_all, first_event = sum(len(part.rows) - self.length + 1 for part in parts), 0
+        for part in parts:
+            labels, event = window_labels(part.labels, file.label, self.length)
+            at = self._choose(labels, windows_in_all)
+            windows = np.lib.stride_tricks.sliding_window_view(part.rows, self.length, axis=0)[at].transpose(0, 2, 1)
+            seen = part.seen[at + self.length - 1]
+            taught = np.zeros((len(at), self.labels), np.float32) if soft is None else soft[seen]
+            unit = number * MAX_EVENTS + np.where(event > 0, event + first_event, 0)[at]
+            first_event += int(event.max(initial=0))
+            about_file = np.full(len(at), number), np.full(len(at), file.test)
+            self.columns.append((windows, taught, labels[at], *about_file, unit))
+
+    def _choose(self, labels: Array, of: int) -> Array:
+        """Windows of each label evenly over the part, its share of `most`; none that is unclear. of: in all parts."""
+        names = [label for label in np.unique(labels) if label != UNCLEAR]
+        share = max(1, self.most * len(labels) // of // max(1, len(names)))
+        chosen = []
+        for name in names:
+            at = np.flatnonzero(labels == name)
+            if len(at) > share:
+                self.capped.add(f"recordings: at most {self.most} windows of each, evenly over it")
+            chosen.append(at[evenly_spaced(len(at), share)])
+        return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, int)
+
+    def examples(self) -> Examples:
+        inputs, soft, labels, files, test, units = map(np.concatenate, zip(*self.columns))
+        return Examples(inputs, soft, labels, files, test, units)
+
+
+def window_length(read: Sequence[Recording], lengths: Sequence[int], rate_hz: float, options: WindowOptions) -> int:
+    """As asked for, else LENGTH or what the shortest has. lengths: of their longest parts. Raises DataError."""
+    if options.window_ms and not rate_hz:
+        raise DataError("--window-ms needs the rate of the readings: a column t_s in the files, or --rate-hz")
+    asked = options.length or round(options.window_ms * rate_hz / 1000)
+    if asked and not SHORTEST <= asked <= LONGEST:
+        raise DataError(
+            f"a window of {asked:,} readings: {SHORTEST} to {LONGEST:,} are possible; --rate-hz changes that"
+        )
+    shortest = min(lengths)
+    if shortest < (asked or SHORTEST):
+        at = f" at {rate_hz:g} Hz" if rate_hz else ""
+        raise DataError(
+            f"{read[lengths.index(shortest)].path}: {shortest} readings in a row{at}; a recording needs"
+            f" {asked or SHORTEST} or more"
+        )
+    return asked or min(LENGTH, shortest)
 
 
 def scale(windows: Array) -> tuple[Array, Array]:
