@@ -288,11 +288,9 @@ def test_kind_a_configuration_without_c(tmp_path: Path, name: str) -> None:
     assert "--help" in more.get(name, []) or "two configurations" in twice.output
 
 
-def test_a_model_that_tells_labels_by_size_is_for_a_camera_that_looks_straight_down(tmp_path: Path) -> None:
-    path = tmp_path / "road.yaml"
-    path.write_text("node: road-1\nlanes:\n  road:\n    source: {driver: camera.sim}\n    model: motion-blobs\n")
-    (warning,) = check_config(path)[1]
-    assert warning.startswith(f"{path}:5: warning: 'motion-blobs' tells labels by size, which holds only where the ")
-    assert warning.endswith("for any other view use 'objects'")
-    path.write_text(path.read_text().replace("motion-blobs", "person-coarse"))
-    assert not check_config(path)[1]
+@pytest.mark.parametrize("model", ["motion-blobs", "person-coarse"])
+def test_a_model_that_tells_labels_by_size_is_for_a_camera_that_looks_straight_down(tmp_path: Path, model: str) -> None:
+    lanes = {"road": {"source": {"driver": "camera.sim"}, "model": model}}
+    warnings = [line for line in problems(tmp_path, lanes=lanes) if "tells labels by size" in line]
+    assert len(warnings) == (model == "motion-blobs")
+    assert all("only where the camera looks straight down: for any other view use 'objects'" in w for w in warnings)
