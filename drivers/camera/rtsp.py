@@ -8,10 +8,10 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 
 from drivers.base import DeviceMissing
 from drivers.camera import _rtsp_url
-from drivers.camera._decoded import Decoded, DecodedOptions
+from drivers.camera._decoded import Decoded, DecoderOptions
 
 
-class Options(DecodedOptions):
+class Options(DecoderOptions):
     """The stream's address and how it is received."""
 
     # the url holds the password, and an error would quote it
@@ -63,7 +63,7 @@ class Driver(Decoded):
             "open_failure": "does not answer or refuses: check host, path, user and password",
         }
 
-    def ffmpeg(self) -> str:
+    def environment(self) -> dict[str, str]:
         o = self.options
         # not fflags nobuffer: it throws the packets away that were examined, among them the first key frame
         options = {
@@ -72,9 +72,13 @@ class Driver(Decoded):
             "max_delay": round(o.reorder_ms * 1000),
             "reorder_queue_size": 0 if o.reorder_ms == 0 else 500,
             "probesize": o.probe_kb * 1000,
+            # do not wait for 20 pictures to measure their rate: the stream says it, and it is nominal only
+            "fpsprobesize": 0,
+            "allowed_media_types": "video",
             "protocol_whitelist": "rtsp,rtp,udp,tcp,tls,crypto,srtp",
         }
-        return "|".join(f"{key};{setting}" for key, setting in options.items())
+        spelled = "|".join(f"{key};{setting}" for key, setting in options.items())
+        return {"OPENCV_FFMPEG_CAPTURE_OPTIONS": spelled}
 
     def end_error(self) -> Exception:
         return DeviceMissing(f"{self.label()} ended the stream after {self.sequence + 1} frames")
