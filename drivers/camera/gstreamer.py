@@ -32,7 +32,9 @@ PACKAGES = {
     "decodebin": "gstreamer1.0-plugins-base",
     "uridecodebin": "gstreamer1.0-plugins-base",
 }
-SECRET = re.compile(r"""[\w-]*(?:pass|pw|passphrase|secret|token|key|user-id)[\w-]*\s*=\s*("[^"]*"|'[^']*'|\S+)""", re.I)
+SECRET = re.compile(
+    r"""[\w-]*(?:pass|pw|passphrase|secret|token|key|user-id)[\w-]*\s*=\s*("[^"]*"|'[^']*'|\S+)""", re.I
+)
 LOGIN = re.compile(r"://([^\s\"']*)@")
 QUERY = re.compile(r"://[^\s\"'?]*\?([^\s\"']+)")
 

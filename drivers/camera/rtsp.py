@@ -10,6 +10,21 @@ from drivers.base import DeviceMissing
 from drivers.camera import _rtsp_url
 from drivers.camera._decoded import Decoded, DecoderOptions
 
+REFUSED = "refuses user and password: check both, and whether they may view this stream"
+ASKS = "asks for a user and a password: set them in the url or as options"
+# By what FFmpeg writes of it.
+CAUSES = {
+    "failed: 403": "forbids this user to view the stream",
+    "failed: 404": "has no stream of this path: check what follows the host in the url",
+    "failed: 461": "does not offer this transport: set 'transport' to the other one",
+    "failed: 503": "has no place for another viewer now: close other programs that view it",
+    "Connection refused": "refuses the connection: check host and port, and whether the camera has RTSP switched on",
+    "Failed to resolve": "is not known by that name: check host and name server",
+    "No route to host": "is not reachable from this box: check address and cable",
+    "Network is unreachable": "is not reachable from this box: check address and network",
+    "timed out": "does not answer: check host and port",
+}
+
 
 class Options(DecoderOptions):
     """The stream's address and how it is received."""
@@ -61,6 +76,7 @@ class Driver(Decoded):
             "pace": "live",
             "loop": False,
             "open_failure": "does not answer or refuses: check host, path, user and password",
+            "open_failures": {**CAUSES, "failed: 401": REFUSED if self.options.address.login else ASKS},
         }
 
     def environment(self) -> dict[str, str]:
@@ -78,7 +94,8 @@ class Driver(Decoded):
             "protocol_whitelist": "rtsp,rtp,udp,tcp,tls,crypto,srtp",
         }
         spelled = "|".join(f"{key};{setting}" for key, setting in options.items())
-        return {"OPENCV_FFMPEG_CAPTURE_OPTIONS": spelled}
+        # 16 is AV_LOG_ERROR: on the child's standard output, which is read only while it opens
+        return {"OPENCV_FFMPEG_CAPTURE_OPTIONS": spelled, "OPENCV_FFMPEG_LOGLEVEL": "16"}
 
     def end_error(self) -> Exception:
         return DeviceMissing(f"{self.label()} ended the stream after {self.sequence + 1} frames")
