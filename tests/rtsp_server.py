@@ -15,9 +15,10 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402  # the version first
 
 VIDEO = "videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=25/1 ! "
+SETTINGS = "tune=zerolatency speed-preset=ultrafast key-int-max=25"
 ENCODED = {
-    "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25 ! rtph264pay name=pay0 pt=96",
-    "h265": "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=25 log-level=none ! rtph265pay name=pay0 pt=96",
+    "h264": f"x264enc {SETTINGS} ! rtph264pay name=pay0 pt=96",
+    "h265": f"x265enc {SETTINGS} log-level=none ! rtph265pay name=pay0 pt=96",
 }
 AUDIO = " audiotestsrc is-live=true ! audio/x-raw,rate=8000 ! alawenc ! rtppcmapay name=pay1 pt=8"
 METHODS = {"basic": 1, "digest": 2}  # GstRTSPAuthMethod

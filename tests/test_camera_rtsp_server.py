@@ -1,4 +1,4 @@
-"""camera.rtsp against GStreamer's RTSP server: codecs, transports, sound beside the picture, logins, a server that dies."""
+"""camera.rtsp against GStreamer's RTSP server: codecs, transports, sound, logins, a server that dies."""
 
 from __future__ import annotations
 

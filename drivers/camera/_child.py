@@ -88,7 +88,7 @@ class Child:
         return message._replace(text=os.read(self.inbox, message.slot).decode("utf-8", "replace"))
 
     def accept(self, shape: tuple[int, ...]) -> None:
-        """shape: of a picture, uint8. Maps the slots and lets the child start. Raises ValueError where the memory has not the announced size."""
+        """Maps the slots for pictures of this shape and lets the child start. Raises ValueError."""
         # a faulty child must not truncate the memory: touching it would then kill this process
         fcntl.fcntl(self.memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
         size = math.prod(shape)

@@ -24,6 +24,11 @@ CORRUPTED = 1 << 8  # GST_BUFFER_FLAG_CORRUPTED
 # GST_ELEMENT_FACTORY_TYPE_DECODER | GST_ELEMENT_FACTORY_TYPE_MEDIA_VIDEO: jpegdec is of MEDIA_IMAGE
 VIDEO_DECODER = 1 << 0 | 1 << 49
 
+INSTALL = (
+    "GStreamer 1.x is missing: apt-get install libgstreamer-plugins-base1.0-0 gstreamer1.0-plugins-base "
+    "gstreamer1.0-plugins-good"
+)
+
 PROTOTYPES: dict[str, tuple[Any, ...]] = {  # name: what it returns, its arguments
     "gst_init_check": (c_int, c_void_p, c_void_p, c_void_p),
     "gst_parse_launch": (c_void_p, c_char_p, c_void_p),
@@ -40,12 +45,14 @@ PROTOTYPES: dict[str, tuple[Any, ...]] = {  # name: what it returns, its argumen
     "gst_element_set_state": (c_int, c_void_p, c_int),
     "gst_element_get_base_time": (c_uint64, c_void_p),
     "gst_element_get_bus": (c_void_p, c_void_p),
-    "gst_element_query": (c_int, c_void_p, c_void_p),
+    "gst_element_get_static_pad": (c_void_p, c_void_p, c_char_p),
+    "gst_pad_peer_query": (c_int, c_void_p, c_void_p),
     "gst_query_new_latency": (c_void_p,),
     "gst_query_parse_latency": (None, c_void_p, c_void_p, c_void_p, c_void_p),
     "gst_bus_timed_pop_filtered": (c_void_p, c_void_p, c_uint64, c_uint),
     "gst_message_parse_error": (None, c_void_p, c_void_p, c_void_p),
     "gst_object_get_name": (c_void_p, c_void_p),
+    "gst_app_sink_is_eos": (c_int, c_void_p),
     "gst_app_sink_try_pull_sample": (c_void_p, c_void_p, c_uint64),
     "gst_sample_get_buffer": (c_void_p, c_void_p),
     "gst_sample_get_caps": (c_void_p, c_void_p),
@@ -108,7 +115,7 @@ class Picture(NamedTuple):
 
 
 class Pipeline:
-    """A pipeline that ends in an appsink of the name `sink`, on CLOCK_MONOTONIC. Raises Failure; OSError without GStreamer."""
+    """A pipeline that ends in an appsink of the name `sink`, on CLOCK_MONOTONIC. Raises Failure."""
 
     def __init__(self, text: str, sink: str) -> None:
         self.gst = _library()
@@ -119,6 +126,8 @@ class Pipeline:
         if error or not self.pipeline:
             raise Failure(_decoded(error.contents.message) if error else "is empty")
         self.sink = self.gst.gst_bin_get_by_name(self.pipeline, sink.encode())
+        if not self.sink:
+            raise Failure("is not complete: is a quotation mark missing?")
         self.bus = self.gst.gst_element_get_bus(self.pipeline)
         self.gst.gst_pipeline_use_clock(self.pipeline, self.gst.gst_system_clock_obtain())
 
@@ -165,7 +174,7 @@ class Pipeline:
         return True
 
     def check(self) -> bool:
-        """False once the stream has ended. Raises Failure where an element has failed."""
+        """False once no picture will follow. Raises Failure where an element has failed."""
         failures = []
         while message := self.gst.gst_bus_timed_pop_filtered(self.bus, 0, EOS | ERROR):
             if _Message.from_address(message).type == EOS:
@@ -174,7 +183,7 @@ class Pipeline:
         if failures:
             # an element that could not get at its device may report a stream without data before it says why
             raise max(failures, key=lambda failure: failure.resource)
-        return True
+        return not self.gst.gst_app_sink_is_eos(self.sink)
 
     def _failure(self, message: int) -> Failure:
         error, debug = ctypes.POINTER(_GError)(), c_char_p()
@@ -189,7 +198,8 @@ class Pipeline:
     def is_live(self) -> bool:
         """Its source produces pictures in real time, so that their time stamps are times of this clock."""
         query, live, least, most = self.gst.gst_query_new_latency(), c_int(), c_uint64(), c_uint64()
-        answered = self.gst.gst_element_query(self.pipeline, query)
+        # of what is before the sink: a sink that does not wait for a clock says that it is not live
+        answered = self.gst.gst_pad_peer_query(self.gst.gst_element_get_static_pad(self.sink, b"sink"), query)
         self.gst.gst_query_parse_latency(query, ctypes.byref(live), ctypes.byref(least), ctypes.byref(most))
         self.gst.gst_mini_object_unref(query)
         return bool(answered and live.value)
@@ -217,8 +227,11 @@ class Pipeline:
 
 
 def _library() -> ctypes.CDLL:
-    """It brings GStreamer's core and GLib, whose functions are found through it. Raises OSError."""
-    library = ctypes.CDLL("libgstapp-1.0.so.0")
+    """It brings GStreamer's core and GLib, whose functions are found through it. Raises Failure."""
+    try:
+        library = ctypes.CDLL("libgstapp-1.0.so.0")
+    except OSError as error:
+        raise Failure(INSTALL) from error
     for name, (result, *arguments) in PROTOTYPES.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments

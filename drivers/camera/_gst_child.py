@@ -20,14 +20,14 @@ SINK = "reflexd_sink"
 WAIT_NS = 50_000_000
 CLOCK_LIMIT_S = 10.0  # a stamp so far from now is of another clock
 FALLBACK_HZ = 30.0  # where the caps say no rate
-INSTALL = (
-    "needs GStreamer 1.x: apt-get install libgstreamer-plugins-base1.0-0 gstreamer1.0-plugins-base "
-    "gstreamer1.0-plugins-good"
-)
 
 
 class Problem(Exception):
-    """Ends the child and is sent to the parent: kind of message, text."""
+    """Ends the child and is sent to the parent."""
+
+    def __init__(self, kind: int, text: str) -> None:
+        super().__init__(text)
+        self.kind, self.text = kind, text
 
 
 class Player:
@@ -92,7 +92,7 @@ class Player:
 
 
 def play(request: dict[str, Any], sender: PictureSender) -> None:
-    """Until the stream ends. Raises Failure, Problem, OSError; SystemExit on SIGTERM, the device then released."""
+    """Until the stream ends. Raises Failure, Problem; SystemExit on SIGTERM, the device then released."""
     pipeline = Pipeline(request["source"], SINK)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
@@ -102,21 +102,25 @@ def play(request: dict[str, Any], sender: PictureSender) -> None:
         pipeline.stop()
 
 
+def ending(request: dict[str, Any], sender: PictureSender) -> tuple[int, str]:
+    """Plays; the kind and text of the last message."""
+    try:
+        play(request, sender)
+    except Failure as failure:
+        return protocol.MISSING if failure.resource else protocol.FAULT, f"fails: {failure}"
+    except Problem as problem:
+        return problem.kind, problem.text
+    except MemoryError:
+        return protocol.FAULT, "needs more memory than memory_mb"
+    except OSError as error:
+        return protocol.FAULT, f"cannot be read: {error.strerror}"
+    return protocol.END, ""
+
+
 def main(memory: int, inbox: int, outbox: int) -> None:
     request = read_request()
     confine(request)
-    kind, text = protocol.END, ""
-    try:
-        play(request, PictureSender(memory, inbox, outbox, True))
-    except Failure as failure:
-        kind, text = protocol.MISSING if failure.resource else protocol.FAULT, f"fails: {failure}"
-    except Problem as problem:
-        kind, text = problem.args
-    except MemoryError:
-        kind, text = protocol.FAULT, "needs more memory than memory_mb"
-    except OSError:
-        kind, text = protocol.FAULT, INSTALL
-    os.write(outbox, protocol.pack_text(kind, text))
+    os.write(outbox, protocol.pack_text(*ending(request, PictureSender(memory, inbox, outbox, newest_only=True))))
 
 
 if __name__ == "__main__":

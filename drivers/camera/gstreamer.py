@@ -45,7 +45,7 @@ class Options(DecodedOptions):
     pipeline: SecretStr = Field(
         min_length=1,
         max_length=4096,
-        description="as for gst-launch-1.0, without a sink: 'v4l2src device=/dev/video0 ! jpegdec'; may have references",
+        description="as for gst-launch-1.0, without a sink: 'v4l2src device=/dev/video0 ! jpegdec'",
     )
     pixels: Literal["bgr", "grey", "yuyv"] = Field("bgr", description="what the lane gets; it is converted to that")
     stamp: Literal["buffer", "arrival"] = Field(
@@ -64,7 +64,7 @@ class Options(DecodedOptions):
         text = pipeline.get_secret_value()
         if not re.sub(r"\s", " ", text).isprintable():
             raise ValueError("the pipeline has characters that cannot be printed")
-        if SINK in text or re.search(r"(^|!)\s*\w*sink\b[^!]*$", text):
+        if SINK in text or re.search(r"!\s*\w*sink(\s+[\w-]+\s*=\s*\S+)*\s*$", text):
             raise ValueError("the pipeline ends before its sink, which reflexd adds: leave the last '! ...sink' out")
         return pipeline
 
@@ -120,7 +120,9 @@ def without_secrets(text: str, pipeline: str) -> str:
 
 
 def explained(text: str) -> str:
-    """With the package that is missing."""
+    """With what to do, where that is known."""
+    if "write_register" in text:  # of Aravis: only one program may write
+        return f"{text}: does another program control the camera?"
     element = re.search(r'no element "(\w+)"', text)
     if element is None:
         return text
