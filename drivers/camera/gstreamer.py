@@ -33,7 +33,7 @@ PACKAGES = {
     "uridecodebin": "gstreamer1.0-plugins-base",
 }
 SECRET = re.compile(
-    r"""[\w-]*(?:pass|pw|passphrase|secret|token|key|user-id)[\w-]*\s*=\s*("[^"]*"|'[^']*'|\S+)""", re.I
+    r"""[\w-]*(?:pass|pw|passphrase|secret|token|key|user-id)[\w-]*\s*=\s*("(?:\\.|[^"\\])*"|'[^']*'|\S+)""", re.I
 )
 LOGIN = re.compile(r"://([^\s\"']*)@")
 QUERY = re.compile(r"://[^\s\"'?]*\?([^\s\"']+)")
@@ -80,7 +80,7 @@ class Driver(Decoded):
     @property
     def text(self) -> str:
         """The pipeline in one line, without an arrow to nothing at its end."""
-        return " ".join(self.options.pipeline.get_secret_value().split()).removesuffix("!").strip()
+        return re.sub(r"\s*\n\s*", " ", self.options.pipeline.get_secret_value().strip()).removesuffix("!").strip()
 
     def label(self) -> str:
         return f"GStreamer pipeline '{self.text.split()[0]} ...'"
