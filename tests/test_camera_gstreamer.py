@@ -154,3 +154,12 @@ def test_pictures_that_repeat_for_good_reasons_are_not_compared() -> None:
     with opened(f"{LIVE.format(width=320)} ! jpegenc ! jpegdec") as camera:
         next(samples(camera, 1))
         assert camera.comparable
+
+
+def test_the_list_of_plugins_is_kept_where_systemd_has_a_folder_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
+    with opened(LIVE.format(width=320)) as camera:
+        next(samples(camera, 1))
+    assert (tmp_path / "gstreamer.bin").stat().st_size > 0

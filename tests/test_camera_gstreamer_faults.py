@@ -52,7 +52,8 @@ def test_a_wrong_pipeline_says_what_is_wrong(pipeline: str, error: type[Exceptio
 
 
 @pytest.mark.parametrize(
-    "pipeline", ["", "x" * 5000, "videotestsrc ! appsink", "a ! autovideosink sync=false", "a\0b", "reflexd_sink. ! b"]
+    "pipeline",
+    ["", " !\n", "x" * 5000, "videotestsrc ! appsink", "a ! autovideosink sync=false", "a\0b", "reflexd_sink. ! b"],
 )
 def test_a_pipeline_of_no_use_is_refused_when_the_configuration_is_read(pipeline: str) -> None:
     with pytest.raises(ValidationError) as refused:

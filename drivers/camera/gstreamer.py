@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, Literal
 
@@ -62,6 +63,8 @@ class Options(DecodedOptions):
     @classmethod
     def _has_no_sink(cls, pipeline: SecretStr) -> SecretStr:
         text = pipeline.get_secret_value()
+        if not text.strip("! \n\t"):
+            raise ValueError("the pipeline is empty")
         if not re.sub(r"\s", " ", text).isprintable():
             raise ValueError("the pipeline has characters that cannot be printed")
         if SINK in text or re.search(r"!\s*\w*sink(\s+[\w-]+\s*=\s*\S+)*\s*$", text):
@@ -98,7 +101,10 @@ class Driver(Decoded):
 
     def environment(self) -> dict[str, str]:
         # its log may contain addresses with their passwords; errors arrive as messages
-        return {"GST_DEBUG": "0", "GST_DEBUG_NO_COLOR": "1"}
+        quiet = {"GST_DEBUG": "0"}
+        # of systemd, where there is no home: without its list of plugins GStreamer searches them at every start, 1 s
+        folder = os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
+        return {**quiet, "GST_REGISTRY": f"{folder}/gstreamer.bin"} if folder else quiet
 
     def shape(self) -> tuple[int, ...]:
         channels = FORMATS[self.options.pixels][1]
