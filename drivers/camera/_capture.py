@@ -8,7 +8,7 @@ import cv2
 
 from agent.data import Array
 from drivers.camera import _decode_protocol as protocol
-from drivers.camera import _jpeg, _mirror
+from drivers.camera import _jpeg, _mirror, _open_log
 from drivers.camera._container import missing_bytes
 
 CODED_ALONE = ord("I")  # a frame's type
@@ -67,10 +67,12 @@ class MirroredCapture:
 
 def open_capture(request: dict[str, Any]) -> Capture:
     """Raises Problem."""
-    capture = _opened(request)
+    with _open_log.captured() as log:
+        capture = _opened(request)
     if not capture.isOpened():
         kind = protocol.MISSING if request["pace"] == "live" else protocol.FAULT
-        raise Problem(kind, request["open_failure"] + (": it is cut off" if _missing_bytes(request) else ""))
+        cause = log.cause(request.get("open_failures", {}), request["open_failure"])
+        raise Problem(kind, cause + (": it is cut off" if _missing_bytes(request) else ""))
     width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
     check_size(width, height, request["max_pixels"])
     if request["pace"] == "live":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import mmap
 import os
 import select
@@ -46,15 +47,15 @@ class ChildDied(Exception):
 
 
 class Child:
-    """One decoding child from start to stop. ffmpeg: options in OpenCV's spelling, "key;value|key;value"."""
+    """One decoding child from start to stop. program: the module that it runs; environment: what is added to ours."""
 
-    def __init__(self, request: Mapping[str, Any], ffmpeg: str) -> None:
+    def __init__(self, request: Mapping[str, Any], program: str, environment: Mapping[str, str]) -> None:
         self.memory = os.memfd_create("reflexd-pictures", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self.inbox, outbox = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.slots: list[Array] = []
         self.held = -1
         try:
-            self.process = self._spawn(outbox, ffmpeg)
+            self.process = self._spawn(outbox, program, environment)
         except OSError:
             os.close(self.memory)
             os.close(self.inbox)
@@ -86,18 +87,23 @@ class Child:
             return message
         return message._replace(text=os.read(self.inbox, message.slot).decode("utf-8", "replace"))
 
-    def accept(self, width: int, height: int) -> None:
-        """Maps the slots and lets the child start. Raises ValueError where the memory has not the announced size."""
+    def accept(self, shape: tuple[int, ...]) -> None:
+        """Maps the slots for pictures of this shape and lets the child start. Raises ValueError."""
         # a faulty child must not truncate the memory: touching it would then kill this process
         fcntl.fcntl(self.memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        size = width * height * 3
+        size = math.prod(shape)
         if size <= 0 or os.fstat(self.memory).st_size != size * protocol.SLOTS:
             raise ValueError("the decoder announced one picture size and has another")
         shared = mmap.mmap(self.memory, size * protocol.SLOTS, mmap.MAP_SHARED, mmap.PROT_READ)
-        self.slots = [np.ndarray((height, width, 3), np.uint8, shared, slot * size) for slot in range(protocol.SLOTS)]
+        self.slots = [np.ndarray(shape, np.uint8, shared, slot * size) for slot in range(protocol.SLOTS)]
         self._write(protocol.READY)
 
-    def stop(self) -> None:
+    def stop(self, patience_s: float = 0.0) -> None:
+        """patience_s: how long it may take to release its device itself."""
+        if patience_s:
+            self.process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(patience_s)
         self.process.kill()
         assert self.process.stdin is not None
         self.process.stdin.close()
@@ -107,17 +113,17 @@ class Child:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(2.0)
 
-    def _spawn(self, outbox: int, ffmpeg: str) -> subprocess.Popen[bytes]:
+    def _spawn(self, outbox: int, program: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         pipes = (self.memory, self.inbox, outbox)
         child = subprocess.Popen(
-            python("drivers.camera._decode", *map(str, pipes)),
+            python(program, *map(str, pipes)),
             bufsize=0,
             cwd=ROOT,
             pass_fds=pipes,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, **QUIET, "OPENCV_FFMPEG_CAPTURE_OPTIONS": ffmpeg},
+            env={**os.environ, **QUIET, **environment},
         )
         sacrifice(child.pid)
         return child

@@ -2,17 +2,12 @@
 
 It is a separate process because a hostile stream can crash the decoder; the parent then detects a closed pipe. It
 imports little, to start fast. Run by `_child.py` with the numbers of the shared memory and the two ends of the message
-pipe; the request comes as one line of JSON on standard input, since a url on the command line would show its password
-to every user.
+pipe.
 """
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
-import resource
-import signal
 import sys
 import time
 from typing import Any
@@ -22,10 +17,10 @@ import numpy as np
 
 from drivers.camera import _decode_protocol as protocol
 from drivers.camera._capture import Capture, Problem, check_complete, check_size, coded_alone, open_capture, period_s
+from drivers.camera._confined import confine, read_request
 from drivers.camera._names import utf8_name
-from drivers.camera._picture_sender import RETURN_PIPE, PictureSender
+from drivers.camera._picture_sender import PictureSender
 
-PR_SET_PDEATHSIG = 1
 LAG_LIMIT_S = 2.0  # a box this far behind the recorded time will not catch up
 GAP_LIMIT_S = 3600.0  # a longer pause between two pictures is a wrong time stamp
 BACKLOG_S = 1.0  # pictures that wait when a live stream is open have been decoded by then
@@ -143,33 +138,9 @@ class Player:
         self.film_s = film_s
 
 
-def _confine(request: dict[str, Any]) -> None:
-    """The child dies with its parent, stays off the real-time cores, has a memory limit and writes no core dump."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != request["parent"]:
-        sys.exit("the parent is gone")
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    os.sched_setaffinity(0, request["cpus"])
-    memory = request["memory_mb"] << 20
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    # a core dump would contain the pictures
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _read_request() -> dict[str, Any]:
-    line = b""
-    while not line.endswith(b"\n"):
-        part = os.read(RETURN_PIPE, 4096)
-        if not part:
-            sys.exit("the parent is gone")
-        line += part
-    request: dict[str, Any] = json.loads(line)
-    return request
-
-
 def main(memory: int, inbox: int, outbox: int) -> None:
-    request = _read_request()
-    _confine(request)
+    request = read_request()
+    confine(request)
     try:
         request["source"] = utf8_name(request["source"])
         Player(request, PictureSender(memory, inbox, outbox, request["pace"] != "fast")).run()

@@ -17,7 +17,7 @@ READY = b"\xff"  # the first byte in the return pipe: the parent has mapped the 
 TEXT_MAX = 1024  # a message with its text fits in PIPE_BUF, so that the pipe never splits it
 
 PICTURE = 1
-HELLO = 2  # the text is "width height rate_hz"; the memory now holds SLOTS pictures uint8 [height, width, 3]
+HELLO = 2  # the text is "width height rate_hz"; the memory now holds SLOTS pictures uint8 [height, width, channels]
 END = 3  # the recording is at its end
 FAULT = 4  # the text says what is wrong
 MISSING = 5  # not there, or does not answer

@@ -1,4 +1,4 @@
-"""What file and rtsp share: a camera whose pictures a child process decodes."""
+"""What file, rtsp and gstreamer share: a camera whose pictures a child process decodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from drivers.camera._child import Child, ChildDied, Message
 
 
 class DecodedOptions(CameraOptions):
-    """Limits of the decoder: time, picture size, memory, threads."""
+    """Limits of the child: time, picture size, memory."""
 
     open_timeout_ms: float = Field(10_000.0, gt=0, le=600_000, description="time limit for the first picture")
     max_pixels: int = Field(4096 * 2160, ge=1, le=1 << 28, description="larger pictures are refused")
@@ -25,16 +25,23 @@ class DecodedOptions(CameraOptions):
         le=65536,
         description="address space of the decoder, of which 300 are used before the first picture",
     )
+
+
+class DecoderOptions(DecodedOptions):
+    """And of the decoder that OpenCV brings."""
+
     threads: int = Field(
         1, ge=1, le=16, description="of the decoder; each one beyond the first delays a live picture by one frame"
     )
 
 
 class Decoded(Camera):
-    """A driver defines what to play by `request` and `ffmpeg`, and its name without credentials by `label`."""
+    """A driver defines what to play by `request` and `environment`, and its name without credentials by `label`."""
 
     options: DecodedOptions
     pixels = "bgr"
+    program = "drivers.camera._decode"
+    release_s = 0.0  # how long the child may take to release its device when it is closed
     child: Child | None = None
 
     @abstractmethod
@@ -46,13 +53,21 @@ class Decoded(Camera):
         """source, pace ("live", "recorded" or "fast"), loop, and open_failure: the error text when it does not open."""
 
     @abstractmethod
-    def ffmpeg(self) -> str:
-        """Options of the decoder library, "key;value|key;value"."""
+    def environment(self) -> dict[str, str]:
+        """Environment variables of the child."""
+
+    def shape(self) -> tuple[int, ...]:
+        """Of a picture, once its size is known."""
+        return self.height, self.width, 3
 
     @property
     def open_limit_s(self) -> float:
         # and the time to start and to end the child
         return max(super().open_limit_s, self.options.open_timeout_ms / 1000 + 10)
+
+    def message_text(self, text: str) -> str:
+        """What the child says about a fault, for the log."""
+        return text
 
     def end_error(self) -> Exception:
         """What read raises when the source is at its end."""
@@ -65,7 +80,7 @@ class Decoded(Camera):
             include={"max_pixels", "memory_mb", "threads", "open_timeout_ms", "timeout_ms"}
         )
         try:
-            self.child = Child({**self.request(), **limits}, self.ffmpeg())
+            self.child = Child({**self.request(), **limits}, self.program, self.environment())
             self._await_first(self.child)
         except (OSError, ValueError) as error:
             self.close()
@@ -93,7 +108,7 @@ class Decoded(Camera):
 
     def close(self) -> None:
         if self.child is not None:
-            self.child.stop()
+            self.child.stop(self.release_s)
             self.child = None
 
     def _await_first(self, child: Child) -> None:
@@ -105,7 +120,7 @@ class Decoded(Camera):
             child.wait(left)
         width, height, rate_hz = hello.text.split()
         self.width, self.height, self.rate_hz = int(width), int(height), float(rate_hz)
-        child.accept(self.width, self.height)
+        child.accept(self.shape())
         self.t_received = time.monotonic_ns()
 
     def _receive(self, child: Child) -> Message | None:
@@ -125,7 +140,7 @@ class Decoded(Camera):
         if message.kind == protocol.END:
             return self.end_error()
         kind = DeviceMissing if message.kind == protocol.MISSING else DeviceFault
-        return kind(f"{self.label()} {message.text}")
+        return kind(f"{self.label()} {self.message_text(message.text)}")
 
     def _sample(self, child: Child, message: Message) -> Sample:
         skipped = max(0, message.sequence - self.sequence - 1)

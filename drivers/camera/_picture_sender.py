@@ -24,12 +24,13 @@ class PictureSender:
         self.free = list(range(protocol.SLOTS))
         self.slots: list[Any] = []
 
-    def announce(self, width: int, height: int, rate_hz: float) -> None:
+    def announce(self, width: int, height: int, rate_hz: float, channels: int = 3) -> None:
         """Makes the slots, sends HELLO and waits until the parent is ready."""
-        size = width * height * 3
+        shape = height, width, channels
+        size = width * height * channels
         os.ftruncate(self.memory, size * protocol.SLOTS)
         shared = mmap.mmap(self.memory, size * protocol.SLOTS)
-        self.slots = [np.ndarray((height, width, 3), np.uint8, shared, slot * size) for slot in range(protocol.SLOTS)]
+        self.slots = [np.ndarray(shape, np.uint8, shared, slot * size) for slot in range(protocol.SLOTS)]
         os.write(self.outbox, protocol.pack_text(protocol.HELLO, f"{width} {height} {rate_hz}"))
         self._read_returned(len(protocol.READY))
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from drivers.base import DeviceFault, DeviceMissing
-from drivers.camera._decoded import Decoded, DecodedOptions
+from drivers.camera._decoded import Decoded, DecoderOptions
 from drivers.camera._names import local, readable
 
 
-class Options(DecodedOptions):
+class Options(DecoderOptions):
     """The recording and its pace."""
 
     path: Path = Field(description="any container and codec that FFmpeg reads")
@@ -55,6 +55,6 @@ class Driver(Decoded):
             "open_failure": "does not open as a video",
         }
 
-    def ffmpeg(self) -> str:
+    def environment(self) -> dict[str, str]:
         # a file may be a playlist that names other files, also in the network
-        return "protocol_whitelist;file"
+        return {"OPENCV_FFMPEG_CAPTURE_OPTIONS": "protocol_whitelist;file"}

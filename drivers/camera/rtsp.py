@@ -8,10 +8,25 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator, model_valida
 
 from drivers.base import DeviceMissing
 from drivers.camera import _rtsp_url
-from drivers.camera._decoded import Decoded, DecodedOptions
+from drivers.camera._decoded import Decoded, DecoderOptions
+
+REFUSED = "refuses user and password: check both, and whether they may view this stream"
+ASKS = "asks for a user and a password: set them in the url or as options"
+# By what FFmpeg writes of it.
+CAUSES = {
+    "failed: 403": "forbids this user to view the stream",
+    "failed: 404": "has no stream of this path: check what follows the host in the url",
+    "failed: 461": "does not offer this transport: set 'transport' to the other one",
+    "failed: 503": "has no place for another viewer now: close other programs that view it",
+    "Connection refused": "refuses the connection: check host and port, and whether the camera has RTSP switched on",
+    "Failed to resolve": "is not known by that name: check host and name server",
+    "No route to host": "is not reachable from this box: check address and cable",
+    "Network is unreachable": "is not reachable from this box: check address and network",
+    "timed out": "does not answer: check host and port",
+}
 
 
-class Options(DecodedOptions):
+class Options(DecoderOptions):
     """The stream's address and how it is received."""
 
     # the url holds the password, and an error would quote it
@@ -61,9 +76,10 @@ class Driver(Decoded):
             "pace": "live",
             "loop": False,
             "open_failure": "does not answer or refuses: check host, path, user and password",
+            "open_failures": {**CAUSES, "failed: 401": REFUSED if self.options.address.login else ASKS},
         }
 
-    def ffmpeg(self) -> str:
+    def environment(self) -> dict[str, str]:
         o = self.options
         # not fflags nobuffer: it throws the packets away that were examined, among them the first key frame
         options = {
@@ -72,9 +88,14 @@ class Driver(Decoded):
             "max_delay": round(o.reorder_ms * 1000),
             "reorder_queue_size": 0 if o.reorder_ms == 0 else 500,
             "probesize": o.probe_kb * 1000,
+            # do not wait for 20 pictures to measure their rate: the stream says it, and it is nominal only
+            "fpsprobesize": 0,
+            "allowed_media_types": "video",
             "protocol_whitelist": "rtsp,rtp,udp,tcp,tls,crypto,srtp",
         }
-        return "|".join(f"{key};{setting}" for key, setting in options.items())
+        spelled = "|".join(f"{key};{setting}" for key, setting in options.items())
+        # 16 is AV_LOG_ERROR: on the child's standard output, which is read only while it opens
+        return {"OPENCV_FFMPEG_CAPTURE_OPTIONS": spelled, "OPENCV_FFMPEG_LOGLEVEL": "16"}
 
     def end_error(self) -> Exception:
         return DeviceMissing(f"{self.label()} ended the stream after {self.sequence + 1} frames")
