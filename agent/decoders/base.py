@@ -54,6 +54,8 @@ class Decoder(ABC):
     reads_stored: ClassVar[bool] = False
     # How the model stores its outputs; empty where they are real values.
     tensors: Sequence[Tensor] = ()
+    # It gets what `compare` makes of the input and the outputs, in place of these (packages/comparison.py).
+    reads_input: ClassVar[bool] = False
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         """shapes: of the outputs. Raises DecoderError when they do not fit this decoder."""
@@ -66,6 +68,13 @@ class Decoder(ABC):
         """Findings of one inference, of any numbers, NaN included. Raises DecoderError where they contradict each other
         or the format: a score that is no probability.
         """
+
+    def compare(self, given: Array, outputs: Sequence[Array]) -> Array:
+        """Of a decoder that reads_input: what it gets, and what is recorded; float32, always of the same shape.
+
+        given, outputs: the input and the outputs as real values. Raises DecoderError where their shapes do not fit.
+        """
+        raise NotImplementedError
 
     def scores(self, outputs: Sequence[Array]) -> Array | None:
         """The values that must be probabilities, of any shape; None where there are none."""
