@@ -59,8 +59,8 @@ class Decoder(base.Decoder):
     """Output [1, rows, places] or [1, places, rows], as stored: only what passes the threshold is computed.
 
     Rows: see the top of this file. 84 rows of 8,400 places are 700,000 values, of which a few hundred matter. Boxes and
-    the rows after them may be two outputs, each with a scale of its own. With layout pose each finding has its keypoints,
-    and `keypoints` those of all, float32 [n, 17, 3].
+    the rows after them may be two outputs, each with a scale of its own. With layout pose each finding has its
+    keypoints, and `keypoints` those of all, float32 [n, 17, 3].
     """
 
     Options = Options
