@@ -98,7 +98,7 @@ class Lane:
         coarse = COARSE if self.perception.refine_skipped else ""
         return [
             Evidence(lane=self.name, label=label, score=score, t_capture=sample.t_capture, box=box, mark=coarse or mark)
-            for label, score, box, mark in findings
+            for label, score, box, mark, _ in findings
         ]
 
     def play(self, scene: Scene) -> Iterator[tuple[Sample, list[Decision]]]:

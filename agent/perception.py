@@ -16,6 +16,7 @@ from agent.packages.package import Package
 from agent.prepare.base import Preparation
 from agent.prepare.make import make_preparation
 from agent.tapes.format import REFINE_SKIPPED, REFINED, RESTARTED
+from agent.vision.people import People, in_frame
 from agent.vision.poses import KEYPOINTS, SecondModel
 from agent.vision.refine import Refine
 from drivers.base import Camera, Stream
@@ -48,6 +49,7 @@ class Perception:
         self.reference = reference
         self.refine = refine
         self.second = second
+        self.people = People(second) if second and self._finds_several else None
         self.shrink = shrink
         self.preparation: Preparation  # this and the gate: from when the source is open
         self.gate: Gate | None = None
@@ -59,6 +61,19 @@ class Perception:
     def packages(self) -> list[Package]:
         """In the order in which they run."""
         return [self.package, *(model.package for model in (self.refine, self.second) if model)]
+
+    @property
+    def _finds_several(self) -> bool:
+        """Keypoints of several persons, not of one."""
+        keypoints = (self.refine.package if self.refine else self.package).decoder.keypoints
+        return keypoints is not None and keypoints.ndim == 3
+
+    @property
+    def memory_ns(self) -> int:
+        """How far back the poses go that the second model reads."""
+        if self.people:
+            return self.people.span_ns
+        return self.second.window.span_ns if self.second else 0
 
     @property
     def recorded_engines(self) -> list[Engine]:
@@ -87,8 +102,10 @@ class Perception:
         """
         if self.refine:
             self.refine.tracks.all.clear()
-        if self.second:
-            self.second.window.reset()
+        if self.people:
+            self.people.restart()
+        elif self.second:
+            self.second.restart()
 
     def prepare(self, sample: Sample) -> bool:
         """Fill the first model's input; True when an inference is due. Engines allow no variable for the tensor."""
@@ -106,10 +123,7 @@ class Perception:
 
         Raises ModelFault.
         """
-        findings = [
-            finding._replace(box=finding.box and self.preparation.unmap(finding.box))
-            for finding in self.package.infer()
-        ]
+        findings = [in_frame(finding, self.preparation) for finding in self.package.infer()]
         keypoints = frame_keypoints(self.package.decoder, self.preparation)
         self.refined = self.refine_skipped = False
         if self.refine:
@@ -117,7 +131,10 @@ class Perception:
             keypoints = (
                 frame_keypoints(self.refine.package.decoder, self.refine.pixels) if self.refined else NO_KEYPOINTS
             )
-        if self.second and keypoints is not None and not self.refine_skipped:
+        if self.people and not self.refine_skipped:
+            persons = [finding for finding in findings if finding.keypoints is not None]
+            findings += self.people(sample.t_capture, persons, self.preparation.aspect)
+        elif self.second and keypoints is not None and not self.refine_skipped:
             findings += self.second(sample.t_capture, keypoints, self.preparation.aspect)
         if self.gate:
             self.gate.accept_findings(findings)
@@ -126,5 +143,5 @@ class Perception:
 
 
 def frame_keypoints(decoder: Decoder, preparation: Preparation) -> Array | None:
-    """float32 [17, 3] in shares of the frame; None where the decoder finds none."""
+    """float32 [17, 3], or [n, 17, 3] of several persons, in shares of the frame; None where the decoder finds none."""
     return None if decoder.keypoints is None else preparation.unmap_points(decoder.keypoints)

@@ -75,7 +75,7 @@ FOREGROUND = arrays.arrays(np.float32, (1, 12, 17, 1), elements=st.floats(width=
 def test_any_numbers_are_accepted(foreground: Array, join: float) -> None:
     findings = decoder((1, 12, 17, 1), join=join, min_score=0.0)([foreground])
     assert len(findings) <= 12
-    for _, score, box, _ in findings:
+    for _, score, box, *_ in findings:
         assert 0 <= score <= 1
         assert 0 <= box.left < box.right <= 1 and 0 <= box.top < box.bottom <= 1
 

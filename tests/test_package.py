@@ -330,11 +330,14 @@ OUTPUTS = {
     "heart_strap": [(1, 10, 3)],
     "climb": [(1, 30, 51)],
     "yolo": [(1, 7, 21)],
+    "reconstruction": [(1,)],
 }
 OPTIONS = {
     "yolo": {"layout": "v8"},
+    "reconstruction": {"threshold": 1.0},
     "blobs": {"kinds": {"a": {"area": [0, 0.1]}, "b": {"area": [0.1, 0.5]}, "c": {"area": [0.5, 1]}}},
 }
+LABELS = ("a", "b", "c", "person", "lying", "anomaly", *heart.LABELS, *heart_strap.LABELS, *climb.LABELS)
 floats = st.floats(width=32) | st.sampled_from([0.0, 0.5, 1.0, 2.0, -1.0, 1e38])
 
 
@@ -350,7 +353,7 @@ def test_a_decoder_accepts_any_numbers(name, data):
     except DecoderError:
         return  # a score that is no probability, a class that is no number
     for finding in findings:
-        assert finding.label in ("a", "b", "c", "person", "lying", *heart.LABELS, *heart_strap.LABELS, *climb.LABELS)
+        assert finding.label in LABELS
         assert 0 <= finding.score <= 1
 
 

@@ -133,7 +133,7 @@ def score(labels: Sequence[Label], findings: Sequence[Finding]) -> Score:
     """Matches of one frame: each label and each finding at most once."""
     left = [label for label in labels if not label.ignore]
     result = Score(Counter(label.label for label in left), Counter(), Counter())
-    for kind, _, box, _ in sorted(findings, key=lambda finding: -finding.score):
+    for kind, _, box, *_ in sorted(findings, key=lambda finding: -finding.score):
         assert box is not None
         shares = [(overlap(label.box, box), label) for label in left if label.label == kind]
         share, best = max(shares, key=lambda pair: pair[0], default=(0.0, None))

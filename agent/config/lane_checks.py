@@ -129,7 +129,7 @@ def _bad_second_model(document: Document, place: Place, lane: LaneConfig) -> Ite
         return  # reported already
     if not package.read(package.find(lane.then, base_folder)).poses:
         yield f"{document.at((*place, 'then'))}: model '{lane.then}' reads no keypoints: give it a lane of its own"
-    elif not hasattr(first, "KEYPOINTS"):
+    elif not first.Decoder.finds_keypoints(manifest.options):
         line = document.at((*place, "then"))
         yield f"{line}: model '{lane.model}' finds no keypoints for '{lane.then}': use a pose network"
 

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
@@ -25,12 +25,16 @@ UNFIT = (LookupError, ValueError, TypeError, ArithmeticError, MemoryError)
 
 
 class Finding(NamedTuple):
-    """Evidence before the lane adds its name and the time. score: 0..1; mark: as in Evidence."""
+    """Evidence before the lane adds its name and the time. score: 0..1; mark: as in Evidence.
+
+    keypoints: of this person, float32 [17, 3]: y, x, score; in shares, as the box.
+    """
 
     label: str
     score: float
     box: Box | None = None
     mark: str = ""
+    keypoints: Array | None = None
 
 
 class DecoderOptions(Section):
@@ -47,6 +51,7 @@ class Decoder(ABC):
     Options: ClassVar[type[DecoderOptions]] = DecoderOptions
     NEEDS: ClassVar[str] = ""  # the outputs that it reads, for messages
     # float32 [17, 3] of the newest inference: y, x, score; for a second model. None where a network has none.
+    # [n, 17, 3] where it finds several persons: of each finding, which has them too.
     keypoints: Array | None = None
     # Which axis of each output may have another size in each inference, where the model does not fix it: of detections
     varying_axis: ClassVar[int | None] = None
@@ -54,6 +59,8 @@ class Decoder(ABC):
     reads_stored: ClassVar[bool] = False
     # How the model stores its outputs; empty where they are real values.
     tensors: Sequence[Tensor] = ()
+    # It gets what `compare` makes of the input and the outputs, in place of these (packages/comparison.py).
+    reads_input: ClassVar[bool] = False
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         """shapes: of the outputs. Raises DecoderError when they do not fit this decoder."""
@@ -66,6 +73,18 @@ class Decoder(ABC):
         """Findings of one inference, of any numbers, NaN included. Raises DecoderError where they contradict each other
         or the format: a score that is no probability.
         """
+
+    @classmethod
+    def finds_keypoints(cls, options: Mapping[str, Any]) -> bool:
+        """With these options of a manifest it has `keypoints`."""
+        return False
+
+    def compare(self, given: Array, outputs: Sequence[Array]) -> Array:
+        """Of a decoder that reads_input: what it gets, and what is recorded; float32, always of the same shape.
+
+        given, outputs: the input and the outputs as real values. Raises DecoderError where their shapes do not fit.
+        """
+        raise NotImplementedError
 
     def scores(self, outputs: Sequence[Array]) -> Array | None:
         """The values that must be probabilities, of any shape; None where there are none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import atan2, isfinite, pi, prod
 from typing import Any
 
@@ -36,6 +36,10 @@ class Decoder(base.Decoder):
         if len(shapes) != 1 or shapes[0][-2:] != (KEYPOINTS, 3) or prod(shapes[0]) != KEYPOINTS * 3:
             raise DecoderError(f"movenet needs an output [1, 1, 17, 3], the model gives {', '.join(map(str, shapes))}")
         self.keypoints = np.zeros((KEYPOINTS, 3), np.float32)
+
+    @classmethod
+    def finds_keypoints(cls, options: Mapping[str, Any]) -> bool:
+        return True
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         points = self.keypoints = outputs[0].reshape(KEYPOINTS, 3)

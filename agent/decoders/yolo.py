@@ -1,15 +1,16 @@
 """YOLO: a box, and a score for each label, at thousands of places of a picture; or boxes that are already sorted out.
 
-v5: centre, size, objectness, labels (https://docs.ultralytics.com/yolov5). v8, also 11: centre, size, labels. yolox: as
+v5: centre, size, objectness, labels (https://docs.ultralytics.com/yolov5). v8, also 11: centre, size, labels. pose: as
+v8, then x, y, score of 17 keypoints in COCO's order (https://docs.ultralytics.com/tasks/pose). yolox: as
 v5, but of a cell of the grids of strides 8, 16 and 32: offset from its corner, logarithm of the size in strides
 (arXiv:2107.08430). end-to-end: left, top, right, bottom, score, number of the label, after the model's own suppression.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import ceil, prod
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -19,18 +20,21 @@ from agent.data import Array, Box
 from agent.decoders import base
 from agent.decoders.base import DecoderError, DecoderOptions, Finding
 from agent.decoders.boxes import suppress
+from agent.decoders.yolo_output import COORDINATES, STRIDES, Part, grid, parts
 
-STRIDES = (8, 16, 32)
-BEFORE_LABELS = {"v5": 5, "v8": 4, "yolox": 5}  # rows: centre x, y, width, height, and where there is one, objectness
+# Rows: centre x, y, width, height, and where there is one, objectness
+BEFORE_LABELS = {"v5": 5, "v8": 4, "pose": 4, "yolox": 5}
 ROWS_AT_END = 6
-COORDINATES = 4
+KEYPOINTS = 17
+NOBODY = np.zeros((0, KEYPOINTS, 3), np.float32)
+OUTSIDE = 1.0  # pictures: keypoints of somebody who is partly outside are at most this far away
 REAL = Tensor("", (), np.float32)
 
 
 class Options(DecoderOptions):
     """What the outputs are, and which detections are reported."""
 
-    layout: Literal["v5", "v8", "yolox", "end-to-end"] = Field(description="v8 is also that of YOLO11")
+    layout: Literal["v5", "v8", "pose", "yolox", "end-to-end"] = Field(description="v8 is also that of YOLO11")
     size: tuple[int, int] | None = Field(
         None, description="width and height of the input, where boxes are in its pixels; none: in shares of it"
     )
@@ -51,50 +55,43 @@ class Options(DecoderOptions):
         return self
 
 
-class Part(NamedTuple):
-    """Rows of an output: the boxes, or what follows them. rows_first: the output is [1, rows, places]."""
-
-    output: int
-    rows_first: bool
-    first: int
-    end: int
-
-    def of(self, outputs: Sequence[Array]) -> Array:
-        """[rows, places], a view."""
-        values = outputs[self.output][0]
-        view: Array = (values if self.rows_first else values.T)[self.first : self.end]
-        return view
-
-
 class Decoder(base.Decoder):
     """Output [1, rows, places] or [1, places, rows], as stored: only what passes the threshold is computed.
 
     Rows: see the top of this file. 84 rows of 8,400 places are 700,000 values, of which a few hundred matter. Boxes and
-    the rows after them may be two outputs, each with a scale of its own.
+    the rows after them may be two outputs, each with a scale of its own. With layout pose each finding has its
+    keypoints, and `keypoints` those of all, float32 [n, 17, 3].
     """
 
     Options = Options
-    NEEDS = "one output [1, 4 or 5 + labels, places], or with both last sizes exchanged, or [1, places, 6]"
+    NEEDS = "one output [1, 4 or 5 + labels (+ 51), places], or with both last sizes exchanged, or [1, places, 6]"
     reads_stored: ClassVar[bool] = True
 
     def __init__(self, labels: Sequence[str], options: Any, shapes: Sequence[tuple[int, ...]]) -> None:
         super().__init__(labels, options, shapes)
         self.first = BEFORE_LABELS.get(options.layout, 0)
+        self.keypoints = NOBODY if options.layout == "pose" else None
         rows = self.first + len(self.labels) if self.first else ROWS_AT_END
-        parts = _parts(shapes, rows, bool(self.first)) if labels else None
-        if not parts:
+        rows += 3 * KEYPOINTS * (options.layout == "pose")
+        found = parts(shapes, rows, bool(self.first)) if labels else None
+        if not found:
             raise DecoderError(
                 f"yolo with layout {options.layout} and {len(self.labels)} labels needs one output [1, {rows}, places]"
                 f" or [1, places, {rows}], or boxes [1, places, {COORDINATES}] and scores"
                 f" [1, places, {rows - COORDINATES}]; the model gives {list(shapes)}"
             )
-        self.boxes, self.values = parts
+        self.boxes, self.values = found
+        self.before = max(self.first - COORDINATES, 0)  # rows of values before those of labels
         self.names, self.numbers = self._reported(options.groups)
         self.divisor = np.asarray(options.size or (1, 1), np.float32).reshape(2, 1)
-        self.grid: tuple[Array, Array] | None = _grid(*options.size) if options.layout == "yolox" else None
+        self.grid: tuple[Array, Array] | None = grid(*options.size) if options.layout == "yolox" else None
         places = shapes[self.boxes.output][2 if self.boxes.rows_first else 1]
         if self.grid and len(self.grid[1]) != places:
             raise DecoderError(f"an input of {list(options.size)} has {len(self.grid[1])} cells, the model {places}")
+
+    @classmethod
+    def finds_keypoints(cls, options: Mapping[str, Any]) -> bool:
+        return options.get("layout") == "pose"
 
     def _reported(self, groups: dict[str, list[str]]) -> tuple[list[str], Array]:
         """(what is reported, for each label of the model the number of that; -1: it is not). Raises DecoderError."""
@@ -111,9 +108,12 @@ class Decoder(base.Decoder):
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
         stored = self.values.of(outputs)
         at = self._candidates(stored)
+        if self.keypoints is not None:
+            self.keypoints = NOBODY
         if not len(at):
             return []
-        scores, kinds = self._best_labels(self._real(stored[:, at], self.values))
+        values = self._real(stored[:, at], self.values)
+        scores, kinds = self._best_labels(values)
         boxes = self._corners(self._real(self.boxes.of(outputs)[:, at], self.boxes), at)
         good = np.flatnonzero((scores >= self.options.min_score) & np.isfinite(boxes).all(axis=1))
         good = good[np.argsort(-scores[good], kind="stable")]
@@ -122,13 +122,28 @@ class Decoder(base.Decoder):
             kept: Sequence[int] = suppress(boxes, kinds, self.options.overlap, self.options.top)
         else:
             kept = [n for n in range(len(good)) if kinds[n] >= 0][: self.options.top]
-        return [
+        findings = [
             Finding(self.names[int(kinds[n])], base.probability(float(scores[n])), Box(*boxes[n].tolist()))
             for n in kept
         ]
+        return findings if self.keypoints is None else self._with_keypoints(findings, values[:, good[kept]])
+
+    def _with_keypoints(self, findings: list[Finding], values: Array) -> list[Finding]:
+        """values: [labels + 51, findings]. A keypoint that is no number is not detected."""
+        points = values[len(self.labels) :].T.reshape(-1, KEYPOINTS, 3)[:, :, (1, 0, 2)]
+        with np.errstate(over="ignore"):
+            points[:, :, :2] /= self.divisor[::-1, 0]
+        points[~np.isfinite(points).all(axis=2)] = 0.0
+        points[:, :, :2] = points[:, :, :2].clip(-OUTSIDE, 1.0 + OUTSIDE)
+        points[:, :, 2] = points[:, :, 2].clip(0.0, 1.0)
+        self.keypoints = points
+        return [finding._replace(keypoints=own) for finding, own in zip(findings, points)]
 
     def scores(self, outputs: Sequence[Array]) -> Array:
         stored = self.values.of(outputs)
+        if self.keypoints is not None:
+            labels = len(self.labels)
+            stored = np.concatenate([stored[:labels], stored[labels + 2 :: 3]])
         return self._real(stored if self.first else stored[:1], self.values)
 
     def _candidates(self, stored: Array) -> Array:
@@ -167,7 +182,7 @@ class Decoder(base.Decoder):
 
     def _of_labels(self, values: Array) -> Array:
         """Those of labels that are reported."""
-        of_labels = values[self.first - COORDINATES :]
+        of_labels = values[self.before : self.before + len(self.labels)]
         return of_labels[self.numbers >= 0] if self.options.groups else of_labels
 
     def _corners(self, rows: Array, at: Array) -> Array:
@@ -181,33 +196,3 @@ class Decoder(base.Decoder):
             first, second = first - second / 2, first + second / 2
         boxes: Array = np.concatenate([first / self.divisor, second / self.divisor]).T
         return boxes
-
-
-def _parts(shapes: Sequence[tuple[int, ...]], rows: int, may_be_two: bool) -> tuple[Part, Part] | None:
-    """Where boxes, and what follows them, are; None where these are other outputs. rows: of both together."""
-    if any(len(shape) != 3 or shape[0] != 1 for shape in shapes):
-        return None
-    if len(shapes) == 1 and rows in shapes[0][1:]:
-        rows_first = shapes[0][1] == rows
-        return Part(0, rows_first, 0, COORDINATES), Part(0, rows_first, COORDINATES, rows)
-    for boxes, values in ((0, 1), (1, 0)) if len(shapes) == 2 and may_be_two else ():
-        pair = _part(shapes, boxes, COORDINATES), _part(shapes, values, rows - COORDINATES)
-        if pair[0] and pair[1] and prod(shapes[boxes]) * (rows - COORDINATES) == prod(shapes[values]) * COORDINATES:
-            return pair[0], pair[1]
-    return None
-
-
-def _part(shapes: Sequence[tuple[int, ...]], output: int, rows: int) -> Part | None:
-    """A whole output of so many rows."""
-    shape = shapes[output]
-    return Part(output, shape[1] == rows, 0, rows) if rows in shape[1:] else None
-
-
-def _grid(width: int, height: int) -> tuple[Array, Array]:
-    """Cells x, y [2, places] and the stride of each [places], float32: level by level, row by row."""
-    cells, strides = [], []
-    for stride in STRIDES:
-        x, y = np.meshgrid(np.arange(width // stride), np.arange(height // stride))
-        cells.append(np.stack([x.reshape(-1), y.reshape(-1)]))
-        strides.append(np.full(x.size, stride))
-    return np.concatenate(cells, axis=1).astype(np.float32), np.concatenate(strides).astype(np.float32)

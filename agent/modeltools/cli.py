@@ -22,7 +22,7 @@ def _names(context: click.Context, option: click.Parameter, value: str | None) -
 
 @click.group()
 def model() -> None:
-    """Show, verify, list, benchmark and create model packages."""
+    """Show, verify, list, benchmark, create and fit model packages."""
 
 
 @model.command("show")
@@ -94,3 +94,28 @@ def model_init(
 
     request = init.Request(decoder, shape, outputs, activation or "", picture, str(labels or ""))
     return init.init(file, into, request, as_json)
+
+
+@model.command("fit")
+@click.argument("package")
+@click.option("--good", "first", type=click.Path(path_type=Path), multiple=True, required=True, metavar="FILE")
+@click.argument("more", type=click.Path(path_type=Path), nargs=-1, metavar="[FILE]...")
+@click.option("--quantile", type=click.FloatRange(0.5, 1), default=0.99, show_default=True, help="Of the errors.")
+@click.option(
+    "--margin", type=click.FloatRange(0, 10), default=0.2, show_default=True, help="Share above the quantile."
+)
+@click.option("--into", type=click.Path(path_type=Path), help="Folder for a copy of the package; none: PACKAGE itself.")
+@json_option
+def model_fit(
+    package: str,
+    first: tuple[Path, ...],
+    more: tuple[Path, ...],
+    quantile: float,
+    margin: float,
+    into: Path | None,
+    as_json: bool,
+) -> int:
+    """Learn the threshold of PACKAGE (decoder reconstruction) from WAV or csv FILES of the good state, or folders."""
+    from agent.modeltools import fit
+
+    return fit.fit(package, [*first, *more], quantile, margin, into, as_json)

@@ -171,7 +171,7 @@ def _labels(
     if not request.decoder:
         guess.check_unnamed(engine, decoder, given)
     if detector and len(given) != detector.labels:
-        names = labels.COCO if detector.labels == len(labels.COCO) else guess.numbered(detector.labels)
+        names = detector.usual or guess.numbered(detector.labels)
     else:
         names = given if detector else guess.labels_of(decoder, engine.outputs, given)
     if request.labels and names != given:

@@ -29,7 +29,7 @@ def show(name: str, as_json: bool) -> None:
         "budget_ms": manifest.budget_ms,
         "data": manifest.data,
         "inputs": [_describe(tensor) for tensor in opened.engine.inputs],
-        "outputs": [_describe(tensor) for tensor in opened.engine.outputs],
+        "outputs": [_describe(tensor) for tensor in opened.network.outputs],
     }
     lines = (f"{key:<10} {_plain(value)}" for key, value in facts.items())
     click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from agent.backends.base import Engine
-from agent.decoders.yolo import STRIDES
+from agent.decoders.yolo_output import STRIDES
 from agent.errors import PackageError
 from agent.modeltools import guess
 from agent.modeltools.labels import COCO
@@ -19,13 +19,14 @@ PIXELS = 2.0  # boxes in shares of the input hardly go beyond 1
 class Recognised(NamedTuple):
     """options: of decoder yolo, as YAML. labels: how many. picture: the manifest's input section; empty: as guessed.
 
-    reason: what was concluded from what.
+    reason: what was concluded from what. usual: the labels that so many mostly are; empty where nothing is usual.
     """
 
     options: str
     labels: int
     picture: str
     reason: str
+    usual: list[str]
 
 
 def recognise(engine: Engine, labels: int) -> Recognised | None:
@@ -46,7 +47,8 @@ def recognise(engine: Engine, labels: int) -> Recognised | None:
     reason = f"output {list(shape)} at {width} x {height}: YOLO, layout {layout}, boxes in {where}"
     # As YOLOX was trained: https://github.com/Megvii-BaseDetection/YOLOX, preproc of its exports
     picture = "picture: {colour: bgr, mean: 0, std: 1, fit: letterbox}" if layout == "yolox" else ""
-    return Recognised(f"{{layout: {layout}{size}}}", count or labels or len(COCO), picture, reason)
+    usual = COCO[:1] if layout == "pose" else COCO if (count or labels) in (0, len(COCO)) else []
+    return Recognised(f"{{layout: {layout}{size}}}", count or labels or len(COCO), picture, reason, usual)
 
 
 def _layout(shape: tuple[int, ...], size: tuple[int, int], labels: int) -> tuple[str, int]:
@@ -59,9 +61,9 @@ def _layout(shape: tuple[int, ...], size: tuple[int, int], labels: int) -> tuple
         return "v5", rows - 5
     if count != places or rows < 5:
         return "", 0
+    if rows == POSE_ROWS and (labels == 1 or labels == 0 and shape[1] == rows):
+        return "pose", 1
     if shape[1] == rows:
-        if rows == POSE_ROWS and labels in (0, 1):
-            raise PackageError(f"its output {list(shape)} is that of a pose head, which no decoder reads yet")
         return "v8", rows - 4
     return _with_or_without_objectness(shape, rows, labels or len(COCO))
 
@@ -71,8 +73,8 @@ def _with_or_without_objectness(shape: tuple[int, ...], rows: int, labels: int) 
     layout = {5: "yolox", 4: "v8"}.get(rows - labels)
     if layout is None:
         raise PackageError(
-            f"its output {list(shape)} is that of a YOLOX with {rows - 5} labels or of a YOLOv8 with {rows - 4}:"
-            " name them with --labels FILE"
+            f"its output {list(shape)} is that of a YOLOX with {rows - 5} labels or of a YOLOv8 with {rows - 4}"
+            f"{', or of a pose head with 1' if rows == POSE_ROWS else ''}: name them with --labels FILE"
         )
     return layout, labels
 

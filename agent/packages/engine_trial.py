@@ -41,7 +41,9 @@ def _opened(folder: Path, threads: int, name: str, other: Package | None) -> Pac
     opened = package.open_package(folder, threads, name)
     if opened.golden is None and other:
         inputs = noise(opened.engine.inputs[0], opened.manifest, np.random.default_rng(0))
-        worst = golden.difference(opened.engine, opened.outputs, _arrays(other, inputs), opened.manifest.tolerance)
+        worst = golden.difference(
+            opened.network, opened.network_outputs, _arrays(other, inputs), opened.manifest.tolerance
+        )
         if worst > 1:
             text = f"no golden outputs, and on noise it differs from {other.manifest.backend}"
             raise PackageError(f"{text} by {worst:.1f} times the tolerance")
@@ -53,8 +55,8 @@ def _arrays(opened: Package, inputs: Array) -> dict[str, Array]:
     rows: list[list[Array]] = []
     for row in inputs:
         _fill(opened, row)
-        opened.outputs.invoke(opened.engine)
-        rows.append([opened.engine.output(index)[0].copy() for index in range(len(opened.engine.outputs))])
+        opened.network_outputs.invoke(opened.network)
+        rows.append([opened.network.output(index)[0].copy() for index in range(len(opened.network.outputs))])
     return {"input_0": inputs, **{f"output_{index}": np.array(values) for index, values in enumerate(zip(*rows))}}
 
 

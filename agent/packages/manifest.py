@@ -94,6 +94,11 @@ class SoundFeatures(Section):
     frame: int = Field(ge=16, le=65_536, description="values in one frame")
     step: int = Field(ge=1, le=65_536, description="values from one frame to the next")
     bands: int = Field(ge=1, le=1024, description="triangles of equal width on the mel scale")
+    mel: Literal["htk", "slaney"] = Field(
+        "htk", description="scale; htk: triangles of one height, as in tf.signal; slaney: of one area, as in librosa"
+    )
+    power: Literal[1, 2] = Field(1, description="of the spectrum that the bands add up: 1 magnitude, 2 energy")
+    log: Literal["ln", "db"] = Field("ln", description="of a band; db: 20 / power * log10")
     low_hz: float = Field(20.0, ge=0, description="lower edge of the first band")
     high_hz: float = Field(gt=0, description="upper edge of the last band")
     coefficients: int = Field(0, ge=0, le=1024, description="first ones of a DCT of the bands (MFCC); 0: the bands")

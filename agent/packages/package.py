@@ -18,6 +18,7 @@ from agent.decoders.base import Decoder, DecoderError, Finding
 from agent.errors import MissingPackage, PackageError
 from agent.packages import engines, golden
 from agent.packages.checksums import file_inside, verify_files
+from agent.packages.comparison import ComparingEngine
 from agent.packages.manifest import Manifest, Picture
 from agent.packages.outputs import Outputs, first_line
 
@@ -32,9 +33,12 @@ class Package:
         self.name = folder.name
         self.folder = folder
         self.manifest = manifest
-        self.engine = engine
         self.decoder = decoder
-        self.outputs = Outputs(self.name, engine, decoder.reads_stored)
+        self.network = self.engine = engine  # the engine of a decoder that reads_input is one around it
+        self.network_outputs = self.outputs = Outputs(self.name, engine, decoder.reads_stored)
+        if decoder.reads_input:
+            self.engine = ComparingEngine(engine, decoder.compare)
+            self.outputs = Outputs(self.name, self.engine)
         self.golden: float | None = None  # worst difference from the golden outputs in units of the tolerance
 
     @property
@@ -110,7 +114,11 @@ def open_package(folder: Path, threads: int = 1, backend: str = "") -> Package:
 
     backend: in place of the manifest's.
     """
-    manifest = read(folder)
+    return open_as(folder, read(folder), threads, backend)
+
+
+def open_as(folder: Path, manifest: Manifest, threads: int = 1, backend: str = "") -> Package:
+    """As `open_package`, with another manifest than that of the folder."""
     path = verify_files(folder, manifest)
     backend = backend or engines.choose(folder, manifest, threads)
     manifest = manifest.model_copy(update={"backend": backend})
@@ -136,7 +144,10 @@ def load(folder: Path, manifest: Manifest, path: Path, threads: int = 1) -> Pack
     warm(folder, engine)
     decoder = _decoder(folder, manifest, engine)
     engine.outputs = [_varying(tensor, decoder) for tensor in engine.outputs]
-    return Package(folder, manifest, engine, decoder)
+    try:
+        return Package(folder, manifest, engine, decoder)
+    except DecoderError as error:
+        raise PackageError(f"{folder}: {error}") from error
 
 
 def warm(folder: Path, engine: Engine) -> None:
@@ -213,4 +224,4 @@ def compare_golden(package: Package) -> float | None:
     if not package.manifest.golden:
         return None
     path = file_inside(package.folder, package.manifest.golden)
-    return golden.compare(path, package.engine, package.outputs, package.manifest.tolerance)
+    return golden.compare(path, package.network, package.network_outputs, package.manifest.tolerance)

@@ -2,7 +2,9 @@
 
 The recipe is that of tf.signal (https://www.tensorflow.org/api_docs/python/tf/signal): frames under a periodic Hann
 window, magnitudes of their spectrum, triangles of equal width on the HTK mel scale, 1127 ln(1 + f / 700), without the
-constant part, the natural logarithm, and for MFCC a DCT-II of it.
+constant part, the natural logarithm, and for MFCC a DCT-II of it. Or with `mel: slaney` that of librosa
+(https://librosa.org/doc/latest/generated/librosa.filters.mel.html): the scale of Slaney's Auditory Toolbox, triangles
+that are straight in hertz, each of the area 1.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ class Spectra:
     def __init__(self, features: SoundFeatures, rate_hz: float) -> None:
         self.features = features
         self.taper = hann(features.frame)
-        self.mel = mel_matrix(features.fft_size // 2 + 1, rate_hz, features.bands, features.low_hz, features.high_hz)
+        matrix = slaney_matrix if features.mel == "slaney" else mel_matrix
+        self.mel = matrix(features.fft_size // 2 + 1, rate_hz, features.bands, features.low_hz, features.high_hz)
+        self.gain = np.float32(20.0 / features.power / np.log(10.0) if features.log == "db" else 1.0)
         self.cosines = dct_matrix(features.bands, features.coefficients) if features.coefficients else None
 
     def __call__(self, sound: Array) -> Array:
@@ -50,7 +54,11 @@ class Spectra:
             sound = sound / highest if highest else sound
         frames = np.lib.stride_tricks.sliding_window_view(sound, features.frame)[:: features.step]
         magnitudes = np.abs(np.fft.rfft(frames * self.taper, features.fft_size, axis=1)).astype(np.float32)
+        if features.power == 2:
+            magnitudes *= magnitudes
         bands: Array = np.log(magnitudes @ self.mel + np.float32(features.floor))
+        if features.log == "db":
+            bands *= self.gain
         return bands if self.cosines is None else bands @ self.cosines
 
 
@@ -71,6 +79,18 @@ def mel_matrix(bins: int, rate_hz: float, bands: int, low_hz: float, high_hz: fl
     return weights
 
 
+def slaney_matrix(bins: int, rate_hz: float, bands: int, low_hz: float, high_hz: float) -> Array:
+    """As `mel_matrix`, with Slaney's scale and triangles of the area 1: Auditory Toolbox, Interval Technical Report
+    1998-010.
+    """
+    hz = np.linspace(0.0, rate_hz / 2, bins)[:, None]
+    edges = _slaney_hz(np.linspace(_slaney_mel(low_hz), _slaney_mel(high_hz), bands + 2))
+    rising = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
+    weights = np.maximum(0.0, np.minimum(rising, falling)) * 2.0 / (edges[2:] - edges[:-2])
+    return np.asarray(weights.astype(np.float32))
+
+
 def dct_matrix(bands: int, coefficients: int) -> Array:
     """DCT-II of the bands, its first coefficients: float32 [bands, coefficients], scaled by sqrt(2 / bands)."""
     angles = np.pi / bands * np.outer(np.arange(bands) + 0.5, np.arange(coefficients))
@@ -81,3 +101,18 @@ def dct_matrix(bands: int, coefficients: int) -> Array:
 def _mel(hz: Array | float) -> Array:
     mel: Array = 1127.0 * np.log1p(np.asarray(hz) / 700.0)
     return mel
+
+
+# 15 mel up to 1 kHz in equal steps; above, 27 mel are a factor of 6.4
+STRAIGHT_HZ, STRAIGHT_MEL, STEP = 1000.0, 15.0, np.log(6.4) / 27.0
+
+
+def _slaney_mel(hz: float) -> float:
+    if hz < STRAIGHT_HZ:
+        return hz * STRAIGHT_MEL / STRAIGHT_HZ
+    return STRAIGHT_MEL + float(np.log(hz / STRAIGHT_HZ) / STEP)
+
+
+def _slaney_hz(mel: Array) -> Array:
+    above = STRAIGHT_HZ * np.exp(STEP * (np.maximum(mel, STRAIGHT_MEL) - STRAIGHT_MEL))
+    return np.where(mel < STRAIGHT_MEL, mel * STRAIGHT_HZ / STRAIGHT_MEL, above)

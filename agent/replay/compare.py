@@ -120,9 +120,7 @@ class WarmUp:
         hold_ms = max((rule.hold_ms for rule in config.rules.values()), default=0)
         memory_ms = max((condition.within_ms + condition.memory_ms for condition in conditions), default=0)
         perceptions = [player.perception for player in players]
-        window_ns = max(
-            (perception.second.window.span_ns for perception in perceptions if perception.second), default=0
-        )
+        window_ns = max((perception.memory_ns for perception in perceptions), default=0)
         decoders = [perception.package.decoder for perception in perceptions]
         memory_s = max((getattr(decoder.options, "memory_s", 0.0) for decoder in decoders), default=0.0)
         self._span_ns = int(hold_ms * 1e6) + int(memory_ms * 1e6) + window_ns + int(memory_s * 1e9)
@@ -175,8 +173,9 @@ def _differences(
     replayed = [(decision.rule, decision.actuator, decision.verb) for decision in decisions]
     if recorded != replayed:
         yield f"{where}: decided {_listed(recorded)}, now {_listed(replayed)}"
-    old_scores = [(item["label"], item["score"]) for item in message["evidence"]]
-    new_scores = [(item.label, item.score) for item in evidence]
+    # Sorted: the order of persons is that in which they came, maybe before the file begins, and decides nothing.
+    old_scores = sorted((item["label"], item["score"]) for item in message["evidence"])
+    new_scores = sorted((item.label, item.score) for item in evidence)
     if [label for label, _ in old_scores] != [label for label, _ in new_scores]:
         yield f"{where}: detected {_labels(old_scores)}, now {_labels(new_scores)}"
         return

@@ -31,6 +31,10 @@ class SecondModel:
         self.last_finding: Finding | None = None  # the best, when a person was last detected
         self.t_person = 0
 
+    def restart(self) -> None:
+        """The next picture does not follow on the one before."""
+        self.window.reset()
+
     def __call__(self, t_capture: int, keypoints: Array, aspect: float) -> list[Finding]:
         self.window(t_capture, keypoints, aspect, self.engine.input(0))
         findings = self.package.infer()

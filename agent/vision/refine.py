@@ -11,6 +11,7 @@ from agent.packages.package import Package, labels
 from agent.prepare.pixels import Pixels
 from agent.prepare.region import Region, region_around
 from agent.vision.config import RefineConfig
+from agent.vision.people import in_frame
 from agent.vision.tracks import Track, Tracks
 
 MIN_REGION_PX = 32  # a smaller part has no more detail to give
@@ -56,9 +57,7 @@ class Refine:
         if start + self.cost_ns > deadline:
             return RefineResult(findings, False, True)
         self._prepare(sample, self.target_box)
-        refined = [
-            finding._replace(box=finding.box and self.pixels.unmap(finding.box)) for finding in self.package.infer()
-        ]
+        refined = [in_frame(finding, self.pixels) for finding in self.package.infer()]
         self.cost_ns = max(self.cost_ns, time.monotonic_ns() - start)
         # They replace the first model's finding, if the refining model has its label at all.
         if self.config.label in self.labels:

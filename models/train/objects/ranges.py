@@ -21,7 +21,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from agent.data import Array
 from agent.decoders.base import sigmoid
-from agent.decoders.yolo import COORDINATES
+from agent.decoders.yolo_output import COORDINATES
 
 SAMPLES, PLACES = 3000, 24  # values of a tensor in each picture; at least so many places
 TRIED = 150_000  # values on which ranges are compared
