@@ -22,7 +22,7 @@ EXTRAS = {
     "drivers": ("can", "gpio", "modbus", "mqtt", "opcua"),
     "drivers/board": ("jetson",),
     "models": (),
-    "models/train": ("train",),
+    "models/train": ("train", "onnx"),
     "scripts": (),
 }
 # Where the names differ: some are not installed where this test runs, and Python 3.10 does not know all that are.
