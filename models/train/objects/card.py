@@ -44,10 +44,11 @@ where the float network has none above {least}.
 This is agreement with the float network, not with the truth.
 
 ## Persons on frames labelled by eye
-`reflexd bench objects` compares with 75 frames of ten clips (`tests/data/objects`; four of the clips also gave the ranges). At the
-package's threshold of 0.15 it finds 47 of 56 persons (84 %) with 0.13 false boxes a frame, at 0.3 45 with 0.05; the float network 48
-with 0.16 at 0.15. Missed are persons who lie or bend, in dark clothes before a bed: walking ones in the hall and the factory 25 of 27.
-Cars from straight above: none of 16, in float one: that view is `motion-blobs`'.
+`reflexd bench objects` compares with 75 frames of ten clips (`tests/data/objects`; four of the clips also gave the
+ranges). At the package's threshold of 0.15 it finds 47 of 56 persons (84 %) with 0.13 false boxes a frame, at 0.3
+45 with 0.05; the float network 48 with 0.16 at 0.15. Missed are persons who lie or bend, in dark clothes before a
+bed: walking ones in the hall and the factory 25 of 27. Cars from straight above: none of 16, in float one: that
+view is `motion-blobs`'.
 
 ## Limits
 - As its training data: persons and vehicles as photographers take them. Seen from straight above, lying, small (below
