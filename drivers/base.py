@@ -5,7 +5,6 @@ A driver is one file with one `Options` and one `Driver`. It is plain and blocki
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import math
 import pkgutil
@@ -147,9 +146,7 @@ class Actuator(Driver):
 
     @property
     def lost(self) -> DeviceError | None:
-        """What went wrong by itself while open, between two commands; the host then makes the device safe and opens it
-        again. It is asked all the time, and must not wait.
-        """
+        """What went wrong between two commands: the host then makes it safe and opens it again. Must not wait."""
         return None
 
     @abstractmethod

@@ -219,7 +219,6 @@ class Connection:
                     return
 
     def _drained(self) -> bool:
-        """False once the connection is lost."""
         try:
             for _ in range(PACKETS):
                 if not self.step(0.0):
