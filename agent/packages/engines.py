@@ -75,8 +75,10 @@ def _compared(folder: Path, manifest: Manifest, names: Sequence[str], threads: i
 
 
 def compare(folder: Path, manifest: Manifest, names: Sequence[str], threads: int = 1) -> Comparison:
-    """Times them on this machine now, and remembers it."""
+    """Times them on this machine now, and remembers it, where one of them runs the model at all."""
     comparison = _choice(names, *_measured(folder, names, threads))
+    if set(names) <= set(comparison.refused):
+        return comparison  # whoever opens it next says why
     log.info("model %s: engine %s", folder.name, described(comparison))
     remember(manifest, names, threads, comparison)
     return comparison

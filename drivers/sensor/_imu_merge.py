@@ -15,8 +15,8 @@ class Merge:
 
     def __init__(self) -> None:
         self.held = 0
-        self.waiting = np.empty((0, 3), np.int16)
-        self.moments = np.empty(0, np.int64)
+        self.waiting: Array = np.empty((0, 3), np.int16)
+        self.moments: Array = np.empty(0, np.int64)
         self.taken = False  # the first of `waiting` is in a row already
 
     def __call__(self, rotation: Frames, acceleration: Frames) -> tuple[Array, Array]:

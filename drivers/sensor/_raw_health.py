@@ -45,7 +45,7 @@ class RawHealth:
         self.last: Array | None = None
         self.changed = self.repeats = 0
         self.inside = np.zeros(len(self.names), np.int64)  # when each channel was last inside its range
-        self.at_end = np.zeros(len(self.names), np.int64)  # readings since then
+        self.at_end: Array = np.zeros(len(self.names), np.int64)  # readings since then
 
     def check(self, raw: Array, stamp: int) -> str:
         """What is wrong with the channels, or "". raw: [k, channels], k >= 1, newest last, of the moment `stamp`."""
