@@ -34,12 +34,12 @@ def give_settings(config: Config, path: Path, lanes: Iterable[Lane], session: in
     """To the recorder; what cannot be written stops the recording, not the lanes. path: of the configuration."""
     if not config.recorder.enabled:
         return
-    manifests = {
-        model: opened.manifest
+    packages = {
+        model: opened
         for lane in lanes
         for model, opened in zip(config.lanes[lane.name].models, lane.perception.packages)
     }
     try:
-        settings.write(settings.of_config(config, path, manifests, session))
+        settings.write(settings.of_config(config, path, packages, session))
     except OSError as error:
         log.warning("nothing is recorded under this configuration: %s: %s", error.filename, error.strerror)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +67,7 @@ def run(path: Path, samples: int, seconds: float, name: str | None, data: Path |
 
         held_signals.release()
         return demo.run_scene(name, data, seconds)
-    held_signals.release(keep={signal.SIGHUP})
+    held_signals.release(keep=held_signals.HELD)
     return daemon.run(load_config(path), path, samples, seconds)
 
 

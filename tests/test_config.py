@@ -326,6 +326,22 @@ def test_this_box_alone_needs_no_keys(endpoint, tmp_path):
     load(tmp_path, changed("    rest: run", f"    endpoint: '{endpoint}'\n    rest: run"))
 
 
+@pytest.mark.parametrize(
+    "endpoint, text",
+    [
+        ("tcp://::1:5555", "write an IPv6 address in brackets, then the port: tcp://[::1]:5555"),
+        ("tcp://[fe80::1]:5555", "a link-local address needs its interface: tcp://[fe80::1%eth0]:5555"),
+        ("tcp://127.0.0.1:1:5555", "expected tcp://HOST:PORT"),
+        ("tcp://admin:hunter#Cam2024@h:502", "expected tcp://HOST:PORT"),
+    ],
+)
+def test_an_address_that_nobody_can_reach(endpoint, text, tmp_path):
+    found = mistakes(
+        tmp_path, "insecure: true\n" + changed("    rest: run", f"    endpoint: '{endpoint}'\n    rest: run")
+    )
+    assert len(found) == 1 and text in found[0] and "hunter" not in found[0], found
+
+
 def test_a_network_endpoint_needs_keys_or_insecure(tmp_path):
     text = changed("    rest: run", "    endpoint: tcp://0.0.0.0:5555\n    rest: run")
     load(tmp_path, "insecure: true\n" + text)

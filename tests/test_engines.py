@@ -165,7 +165,7 @@ def test_a_cache_that_cannot_be_written_is_said_once_and_harms_nothing(
 def test_auto_is_the_default_and_a_named_backend_is_not_timed(arm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "compare", None)
     change(arm, backend="openvino")
-    assert package.open_package(arm).manifest.backend == "openvino"
+    assert package.open_package(arm).backend == "openvino"
     change(arm, backend=None)
     assert package.read(arm).backend == "auto"
     with pytest.raises(TypeError):

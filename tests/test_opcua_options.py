@@ -36,6 +36,11 @@ def stop(*writes):
         ({"security": "sign"}, "security: sign needs server_certificate and certificate and key"),
         (FILES, "security: none uses no certificate"),
         (FILES | {"security": "sign", "key": None}, "needs key"),
+        *(
+            ({"url": f"opc.tcp://admin:hunter{sign}Cam2024@h:4840"}, "write user and password as options of their own")
+            for sign in ("#", "?", "/", "/@", "://", "\u2028")
+        ),
+        ({"url": "opc.tcp://h:hunter"}, "an address such as opc.tcp://192.168.0.10:4840 is needed"),
         ({"password": "x", "clear_password": True}, "a password needs a user"),
         ({"user": "u", "password": "secret"}, "does not protect the password"),
         ({"safe": "halt"}, "'halt' is not among the verbs: run, stop"),
@@ -62,7 +67,7 @@ def test_invalid_options_are_refused(options, complaint):
     actuator.Options.model_validate(SERVER | verbs())
     with pytest.raises(ValidationError, match=complaint) as caught:
         actuator.Options.model_validate(SERVER | verbs() | options)
-    assert "secret" not in str(caught.value)
+    assert "secret" not in str(caught.value) and "hunter" not in str(caught.value)
 
 
 def test_security_has_no_default():

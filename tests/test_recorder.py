@@ -42,8 +42,8 @@ def recorder(tmp_path: Path, engine: Any) -> Iterator[tuple[Recorder, Tape]]:
         }
     )
     written = Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 7)
-    manifests = {"arm-deviation": package.read(package.find("arm-deviation"))}
-    made = Recorder(settings.of_config(config, tmp_path / "reflexd.yaml", manifests, 1))
+    packages = {"arm-deviation": package.open_package(package.find("arm-deviation"))}
+    made = Recorder(settings.of_config(config, tmp_path / "reflexd.yaml", packages, 1))
     made.rotate()
     made.find_tapes()
     yield made, written

@@ -6,10 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from agent.box.held_signals import HELD
 from agent.box.signals import StopSignals
+from tests.processes import Cell, arm
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
@@ -54,3 +57,17 @@ def test_a_signal_within_each_step_of_the_wait() -> None:
         assert stop.wait(60.0)
     finally:
         sys.settrace(None)
+
+
+@pytest.mark.slow
+def test_kind_no_signal_but_those_that_stop_ends_the_daemon(tmp_path: Path) -> None:
+    """12.1: SIGQUIT stops it in order, as it does the actuator host."""
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        _, daemon = cell.start_both()
+        for number in sorted(HELD - {signal.SIGQUIT, signal.SIGHUP}):
+            daemon.signal(number)
+        cell.wait_for_count("arm", "inferences", cell.counts("arm")["inferences"] + 200)
+        assert daemon.popen.poll() is None
+        daemon.signal(signal.SIGQUIT)
+        assert daemon.exit_code() == 0
+        assert "cell-1 stopped" in daemon.text

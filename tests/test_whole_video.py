@@ -115,8 +115,9 @@ def test_what_is_missing_is_known_from_the_headers(tmp_path: Path, kind: str, sh
     path = clip(tmp_path, kind)
     content = path.read_bytes()
     assert missing_bytes(path) == 0
-    path.write_bytes(content + bytes(10))  # what others append is no part of it
-    assert missing_bytes(path) == 0
+    for count in (10, EMPTY_END, 2 * EMPTY_END):  # what others append, or pad with, is no part of it
+        path.write_bytes(content + bytes(count))
+        assert missing_bytes(path) == 0
     path.write_bytes(content[: int(len(content) * share)])
     assert missing_bytes(path) > 0
     with pytest.raises(DeviceError, match="is cut off"):
@@ -232,6 +233,23 @@ def test_kind_a_jpeg_that_was_cut_and_ended_is_no_picture(tmp_path: Path, share:
     (tmp_path / "0.jpg").write_bytes(whole[: int(len(whole) * share)] + b"\xff\xd9")
     with pytest.raises(DeviceFault, match=r"0\.jpg does not decode"):
         played(tmp_path, "camera.replay")
+
+
+@pytest.mark.parametrize("interval", [1, 4, 20])
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("sampling", [cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444])
+def test_kind_a_jpeg_without_some_of_its_restart_intervals_is_no_picture(
+    interval: int, colours: int, sampling: int
+) -> None:
+    """A decoder goes on at the next marker, so that the rest is at another place."""
+    noise = np.random.default_rng(0).integers(0, 256, (123, 165, colours), np.uint8)
+    options = [cv2.IMWRITE_JPEG_RST_INTERVAL, interval, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    whole = cv2.imencode(".jpg", noise, options)[1].reshape(-1)
+    assert _jpeg.decode(whole) is not None
+    assert _jpeg.decode(whole, one_scan=True) is not None
+    hole = np.concatenate([whole[: len(whole) // 2], whole[9 * len(whole) // 10 :]])
+    assert _jpeg.decode(hole) is None
+    assert _jpeg.decode(hole, one_scan=True) is None
 
 
 @pytest.mark.parametrize("level", [0, 127, 128, 129, 255])

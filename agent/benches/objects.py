@@ -72,7 +72,7 @@ def measure(clips: Path, labels: Path, model: str, short: bool = False) -> dict[
     return {
         "machine": machine(),
         "model": opened.name,
-        "engine": opened.manifest.backend,
+        "engine": opened.backend,
         "frames": len(scores),
         "recall": by_label[PERSON]["recall"],
         "false_per_frame": by_label[PERSON]["false_per_frame"],

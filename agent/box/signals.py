@@ -93,19 +93,22 @@ class LoopSignals:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, stop: Callable[[], object], reload: Callable[[], object]
     ) -> None:
-        """stop: called in the loop at SIGINT and SIGTERM; reload: at SIGHUP, also at one that was held back."""
+        """stop: called in the loop at SIGINT, SIGTERM, SIGQUIT; reload: at SIGHUP, also at one that was held back."""
         self.loop = loop
         for number in STOPS:
             loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(signal.SIGQUIT, stop)
         # Not the loop's: it sets the default when it closes, and a late SIGHUP would end the process.
         signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reload))
+        for number in HELD - {signal.SIGHUP, signal.SIGQUIT}:
+            signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)
 
     def finish(self) -> None:
         """The process ends: a late signal does not change its exit code."""
-        for number in STOPS:
+        for number in (*STOPS, signal.SIGQUIT):
             self.loop.remove_signal_handler(number)
-        for number in (*STOPS, signal.SIGHUP):
+        for number in (*STOPS, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
 

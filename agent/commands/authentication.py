@@ -36,6 +36,11 @@ class Own(NamedTuple):
     public: bytes
 
 
+def is_key_file(name: str) -> bool:
+    """Not the files that a Mac puts beside others."""
+    return name.endswith(SUFFIX) and not name.startswith(".")
+
+
 class AuthorizedKeys:
     """The keys of this box and of a folder with a file NODE.key for each box that may command; read again on a change.
 
@@ -72,7 +77,7 @@ class AuthorizedKeys:
             return {}
         try:
             with os.scandir(self.folder) as entries:
-                stamps = {entry.name: _stamp(entry.path) for entry in entries if entry.name.endswith(SUFFIX)}
+                stamps = {entry.name: _stamp(entry.path) for entry in entries if is_key_file(entry.name)}
         except OSError as error:
             if error.errno in TRANSIENT:
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,6 +73,21 @@ class LaneConfig(Section):
         return [self.model, *([self.refine.model] if self.refine else []), *([self.then] if self.then else [])]
 
 
+def _check_ipv6(host: str, port: str) -> None:
+    """Raises ValueError for an IPv6 address without brackets, or one that many networks have, without its interface."""
+    if ":" not in host:
+        return
+    address, _, interface = host.strip("[]").partition("%")
+    try:
+        parsed = ip_address(address)
+    except ValueError as error:
+        raise ValueError("expected tcp://HOST:PORT") from error
+    if not re.fullmatch(r"\[[^\[\]]+\]", host):
+        raise ValueError(f"write an IPv6 address in brackets, then the port: tcp://[{host.strip('[]')}]:{port}")
+    if parsed.is_link_local and not interface:
+        raise ValueError(f"a link-local address needs its interface: tcp://[{address}%eth0]:{port}")
+
+
 class ActuatorConfig(Section):
     """A device that rules command, on this box or another, and what it accepts."""
 
@@ -99,9 +115,8 @@ class ActuatorConfig(Section):
             raise ValueError("expected ipc://PATH or tcp://HOST:PORT")
         if endpoint.startswith("tcp") and not 1 <= int(endpoint.rpartition(":")[2]) <= 65535:
             raise ValueError("expected a port from 1 to 65535")
-        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
-        if endpoint.startswith("tcp") and ":" in host and not re.fullmatch(r"\[[^\[\]]+\]", host):
-            raise ValueError(f"write an IPv6 address in brackets, then the port: tcp://[{host.strip('[]')}]:{port}")
+        if endpoint.startswith("tcp"):
+            _check_ipv6(*endpoint.removeprefix("tcp://").rpartition(":")[::2])
         return endpoint
 
     @field_validator("limits")

@@ -37,7 +37,6 @@ def missing(config: Config, document: Document) -> Iterator[str]:
         file = next((path for path in (folder, *folder.parents) if os.path.exists(path)), Path())
         if not os.path.isdir(file):
             yield f"{document.at(place)}: '{file}' is a file: name another folder, which reflexd makes"
-    yield from _by_size(config, document)
     watchdog = config.watchdog_device
     if watchdog and (os.path.isfile(watchdog) or os.path.isdir(watchdog)):
         yield f"{document.at(('watchdog_device',))}: '{watchdog}' is no device: name one such as /dev/watchdog1"
@@ -125,6 +124,7 @@ def warnings(config: Config, document: Document) -> Iterator[str]:
         name = str(getattr(usage.options, "exclusive_device", str)())
         if (name.startswith("/") or ":" not in name) and name and not os.path.exists(name):
             yield f"{document.at(usage.place)}: warning: '{name}' is not there (plugged in?)"
+    yield from _by_size(config, document)
     watchdog = config.watchdog_device
     if watchdog and not os.path.exists(watchdog):
         yield f"{document.at(('watchdog_device',))}: warning: '{watchdog}' is not there: it would not be fed"

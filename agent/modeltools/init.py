@@ -160,7 +160,7 @@ def make_manifest(file: Path, request: Request) -> Made:
     lines += [f"{key}: {json.dumps(value)}" for key, value in facts.items()]
     lines += [reads_line, *_options(request, names, detector), f"labels: {json.dumps(names)}"]
     text = "\n".join([*lines, "budget_ms: 10", 'data: ""', ""])
-    trial(package.load(file, _manifest(text, file).model_copy(update={"backend": backend}), file))
+    trial(package.load(file, _manifest(text, file), file, 1, backend))
     return Made(text, weights, reads, decoder)
 
 

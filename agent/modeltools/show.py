@@ -22,7 +22,7 @@ def show(name: str, as_json: bool) -> None:
         "name": opened.name,
         "version": manifest.version,
         "licence": manifest.licence,
-        "backend": manifest.backend,
+        "backend": opened.backend,
         "decoder": manifest.decoder,
         "labels": package.labels(folder),
         "bytes": (folder / manifest.file).stat().st_size,

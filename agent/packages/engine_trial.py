@@ -45,7 +45,7 @@ def _opened(folder: Path, threads: int, name: str, other: Package | None) -> Pac
             opened.network, opened.network_outputs, _arrays(other, inputs), opened.manifest.tolerance
         )
         if worst > 1:
-            text = f"no golden outputs, and on noise it differs from {other.manifest.backend}"
+            text = f"no golden outputs, and on noise it differs from {other.backend}"
             raise PackageError(f"{text} by {worst:.1f} times the tolerance")
     return opened
 

@@ -29,8 +29,10 @@ MIN_SIDE = 12  # pixels: a smaller input holds features of sound or readings
 class Package:
     """A checked and loaded model with its decoder, ready to run on one lane."""
 
-    def __init__(self, folder: Path, manifest: Manifest, engine: Engine, decoder: Decoder) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, engine: Engine, decoder: Decoder, backend: str = "") -> None:
+        """backend: what runs it, where the manifest leaves that open."""
         self.name = folder.name
+        self.backend = backend or manifest.backend
         self.folder = folder
         self.manifest = manifest
         self.decoder = decoder
@@ -121,8 +123,7 @@ def open_as(folder: Path, manifest: Manifest, threads: int = 1, backend: str = "
     """As `open_package`, with another manifest than that of the folder."""
     path = verify_files(folder, manifest)
     backend = backend or engines.choose(folder, manifest, threads)
-    manifest = manifest.model_copy(update={"backend": backend})
-    package = load(folder, manifest, path, threads)
+    package = load(folder, manifest, path, threads, backend)
     package.golden = compare_golden(package)
     if package.golden is not None and package.golden > 1.0:
         raise PackageError(
@@ -132,12 +133,12 @@ def open_as(folder: Path, manifest: Manifest, threads: int = 1, backend: str = "
     return package
 
 
-def load(folder: Path, manifest: Manifest, path: Path, threads: int = 1) -> Package:
+def load(folder: Path, manifest: Manifest, path: Path, threads: int, backend: str) -> Package:
     """The model at `path`, whose files were verified, loaded and warm. Raises PackageError."""
     try:
         decoders.load(manifest.decoder)
         spec = TensorSpec(manifest.shape, manifest.outputs)
-        engine = backends.load(manifest.backend, path, threads, manifest.provider, spec)
+        engine = backends.load(backend, path, threads, manifest.provider, spec)
     except (EngineError, DecoderError) as error:
         raise PackageError(f"{folder}: {error}") from error
     check_input(folder, manifest, engine)
@@ -145,7 +146,7 @@ def load(folder: Path, manifest: Manifest, path: Path, threads: int = 1) -> Pack
     decoder = _decoder(folder, manifest, engine)
     engine.outputs = [_varying(tensor, decoder) for tensor in engine.outputs]
     try:
-        return Package(folder, manifest, engine, decoder)
+        return Package(folder, manifest, engine, decoder, backend)
     except DecoderError as error:
         raise PackageError(f"{folder}: {error}") from error
 

@@ -16,7 +16,7 @@ from agent.box import private
 
 if TYPE_CHECKING:
     from agent.config.models import Config
-    from agent.packages.manifest import Manifest
+    from agent.packages.package import Package
 
 NAME = "recorder.settings"
 
@@ -50,8 +50,8 @@ class Settings(NamedTuple):
     session: int = 0
 
 
-def of_config(config: Config, path: Path, manifests: Mapping[str, Manifest], session: int) -> Settings:
-    """path: of the configuration. manifests: of each model, with the engine that runs it."""
+def of_config(config: Config, path: Path, packages: Mapping[str, Package], session: int) -> Settings:
+    """path: of the configuration. packages: each model, as it is loaded."""
     from agent import redact  # compiles what the recorder's process does not need
 
     recorder, events = config.recorder, config.recorder.events
@@ -65,8 +65,8 @@ def of_config(config: Config, path: Path, manifests: Mapping[str, Manifest], ses
     header = {
         "config": json.dumps(redact.tree(config.model_dump(mode="json"))),
         "path": str(path.resolve()),
-        "models": json.dumps({model: manifest.checksum for model, manifest in manifests.items()}),
-        "engines": json.dumps({model: manifest.backend for model, manifest in manifests.items()}),
+        "models": json.dumps({model: opened.manifest.checksum for model, opened in packages.items()}),
+        "engines": json.dumps({model: opened.backend for model, opened in packages.items()}),
         "version": version("reflexd"),
     }
     return Settings(

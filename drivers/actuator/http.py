@@ -183,13 +183,19 @@ class _Answer(io.RawIOBase):
 
 def split_url(url: str) -> SplitResult:
     """Raises ValueError."""
-    parts = urlsplit(url)
+    if "@" in url or "?" in url or "#" in url:  # first: what cannot be split is not shown, as it may be a password
+        raise ValueError("no login, '@', '?' or '#' in it: a token is an option of its own")
+    if not all("!" <= character <= "~" for character in url):
+        raise ValueError("only printable ASCII")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError("write http://host:port/path, with a port of 1 to 65535") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("write http://host/path or https://host/path")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("no login, '?' or '#' in it: a token is an option of its own")
-    if not all("!" <= character <= "~" for character in url) or parts.port == 0:
-        raise ValueError("only printable ASCII, and a port of 1 to 65535")
+    if port == 0:
+        raise ValueError("a port is 1 to 65535")
     return parts
 
 

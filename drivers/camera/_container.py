@@ -29,7 +29,8 @@ def missing_bytes(path: str | Path) -> int:
             promised = _end_of_riff(file, size)
         else:
             return 0
-        return max(0, promised - size) or (0 if promised == 0 else _empty_end(file, size))
+        # What follows the promised end is padding, of a block or of a reserved size.
+        return max(0, promised - size) or (_empty_end(file, size) if promised == size else 0)
 
 
 def _end_of_boxes(file: BinaryIO, size: int) -> int:

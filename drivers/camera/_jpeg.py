@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from agent.data import Array
-from drivers.camera import _jpeg_scans
+from drivers.camera import _jpeg_restarts, _jpeg_scans
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 GREY = 128  # of a block without coefficients, in all three colours
@@ -27,7 +27,7 @@ def decode(content: Array, flags: int = cv2.IMREAD_COLOR, one_scan: bool = False
     if picture is None or content[:2].tobytes() != START:
         return picture
     scans = ONE_SCAN if one_scan else _jpeg_scans.read(content.data)
-    if not scans.all_there:
+    if not scans.all_there or not (scans.several or _jpeg_restarts.all_there(content.data)):
         return None
     if _ends_grey(picture) or (scans.several and not scans.refining):
         return picture if _complete(content.tobytes(), picture, flags) else None

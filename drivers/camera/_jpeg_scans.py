@@ -31,7 +31,7 @@ def read(jpeg: memoryview) -> Scans:
     """Of one scan, as cameras send it, no more than the header is read. Whether the last one is whole is not known."""
     missing: dict[int, list[int]] = {}  # by component: how many low bits of each coefficient
     several = refining = False
-    for kind, at, end in _segments(jpeg):
+    for kind, at, end in segments(jpeg):
         if kind in (BASELINE, EXTENDED, PROGRESSIVE):
             missing = {component: [MISSING] * COEFFICIENTS for component in jpeg[at + 8 : end : 3]}
             several = kind == PROGRESSIVE
@@ -52,7 +52,7 @@ def _note_scan(header: memoryview, missing: dict[int, list[int]]) -> bool:
     return bits >> 4 > 0
 
 
-def _segments(jpeg: memoryview) -> Iterator[tuple[int, int, int]]:
+def segments(jpeg: memoryview) -> Iterator[tuple[int, int, int]]:
     """(kind, where its length stands, its end) of each up to the end mark; a scan's data lie behind its end."""
     at = 2
     while (marker := MARKER.search(jpeg, at)) and jpeg[marker.start() + 1] != END:

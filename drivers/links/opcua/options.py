@@ -37,11 +37,15 @@ class ServerOptions(DriverOptions):
     @field_validator("url")
     @classmethod
     def _url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme != "opc.tcp" or not parts.hostname or parts.port == 0:
-            raise ValueError("an address such as opc.tcp://192.168.0.10:4840 is needed")
-        if "@" in parts.netloc:
+        if "@" in url:  # first: what cannot be split is not shown, as it may be a password
             raise ValueError("write user and password as options of their own")
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme == "opc.tcp" and parts.hostname and parts.port != 0
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError("an address such as opc.tcp://192.168.0.10:4840 is needed")
         return url
 
     @model_validator(mode="after")
