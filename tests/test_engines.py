@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from agent import yamlfile
-from agent.backends import base
+from agent.backends import base, openvino
 from agent.backends.base import EngineError, TensorSpec
 from agent.cli import cli
 from agent.errors import PackageError
@@ -26,8 +26,6 @@ from agent.recorder.recording import read
 from agent.replay.compare import replay
 from tests.recordings import arm_cell, recorded, start_recording
 from tests.shared import PUBLIC, needs_recordings
-
-pytest.importorskip("openvino", reason="OpenVINO is not installed: scripts/setup dev")
 
 ARM = package.BUNDLED / "arm-deviation"
 PERSON = package.BUNDLED / "person-coarse"
@@ -260,6 +258,15 @@ def test_openvino_says_what_it_refuses(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"\x08\x07nonsense")
     assert refused(broken).startswith("OpenVINO refuses broken.onnx: ")
+
+
+def test_a_box_without_memory_for_openvino_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Core:
+        available_devices: tuple[str, ...] = ()
+
+    monkeypatch.setattr(openvino.ov, "Core", Core)
+    with pytest.raises(MemoryError, match="finds not even the CPU"):  # which exits with 1
+        base.load("openvino", ARM / "arm-deviation.tflite")
 
 
 @needs_recordings

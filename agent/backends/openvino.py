@@ -53,13 +53,15 @@ class Engine(base.Engine):
 
 
 def _device(provider: str) -> str:
-    """Raises EngineError."""
+    """Raises EngineError; MemoryError where this box is too short of memory for it."""
     if provider not in PROVIDERS:
         raise EngineError(f"no provider '{provider}': use one of {', '.join(filter(None, PROVIDERS))}")
     device = PROVIDERS[provider]
     present = ov.Core().available_devices
+    if not present:  # its libraries for the devices were not loaded
+        raise MemoryError("OpenVINO finds not even the CPU")
     if not any(each.split(".")[0] == device for each in present):
-        raise EngineError(f"OpenVINO finds no {device} here; it finds {', '.join(present) or 'nothing'}")
+        raise EngineError(f"OpenVINO finds no {device} here; it finds {', '.join(present)}")
     return device
 
 
