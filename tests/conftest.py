@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import tty
@@ -42,6 +43,15 @@ def line() -> Iterator[tuple[int, str]]:
     yield far, os.ttyname(near)
     os.close(near)
     os.close(far)
+
+
+@pytest.fixture(autouse=True)
+def level_of_injected_faults() -> Iterator[None]:
+    """Training turns their messages off."""
+    faults = logging.getLogger("drivers.faults")
+    before = faults.level
+    yield
+    faults.setLevel(before)
 
 
 @pytest.fixture(scope="session")

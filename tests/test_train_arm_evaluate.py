@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,6 @@ from models.train.data import DataError
 from models.train.network import Network
 
 ARM = package.find("arm-deviation")
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    logging.getLogger("drivers.faults").setLevel(logging.ERROR)
 
 
 def network() -> Network:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import shutil
 from pathlib import Path
@@ -24,7 +23,6 @@ from models.train.folder.evaluate import _alarms
 @pytest.fixture(scope="module")
 def arms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four runs of two arms at 1 kHz with a collision in each second one, as an event."""
-    logging.getLogger("drivers.faults").setLevel(logging.ERROR)
     folder = tmp_path_factory.mktemp("arms")
     for number in range(4):
         faults = [Fault(kind="deviation", at_s=0.5, for_s=0.3)] if number % 2 else []

@@ -125,8 +125,8 @@ def test_a_package_from_pictures_and_clips_decides_in_a_lane(tensorflow, tmp_pat
     assert verbs(tmp_path / "lamp", "camera.file", {"path": str(tmp_path / "new.avi")}, "red")[-2:] == ["off", "on"]
 
 
-def test_a_teacher_labels_unlabelled_files(tensorflow, tmp_path: Path, capsys) -> None:
-    logging.getLogger("drivers.faults").setLevel(logging.ERROR)
+def test_a_teacher_labels_unlabelled_files(tensorflow, tmp_path: Path, capsys, caplog) -> None:
+    caplog.set_level(logging.ERROR, "drivers.faults")
     from drivers.sensor._arm import CHANNELS
     from models.train.arm_deviation.windows import KNOWN, draw_run
 
