@@ -156,7 +156,7 @@ def test_kind_an_address_of_another_driver(tmp_path: Path, source: dict[str, Any
     assert "Zebra9Qx" not in str(raised.value) and len(str(raised.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("endpoint", ["tcp://::1:5571", "tcp://fe80::2:5571", "tcp://[::1:5571"])
+@pytest.mark.parametrize("endpoint", ["tcp://::1:5571", "tcp://fd00::2:5571", "tcp://[::1:5571"])
 def test_kind_an_ipv6_endpoint_without_brackets(tmp_path: Path, endpoint: str) -> None:
     found = problems(tmp_path, insecure=True, actuators={"a": {**SIREN, "endpoint": endpoint}})
     address = endpoint.removeprefix("tcp://").removesuffix(":5571").strip("[")
