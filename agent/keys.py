@@ -12,6 +12,7 @@ import zmq
 import zmq.auth
 from zmq.utils import z85
 
+SUFFIX = ".key"  # of a public one; the secret one's name ends with .key_secret
 Z85_KEY = 40
 LARGEST_FILE = 65_536
 DOMAIN = b"reflexd"  # without one ZeroMQ skips authentication and admits every key
@@ -43,6 +44,11 @@ def is_local(endpoint: str) -> bool:
 def is_ipv6(endpoint: str) -> bool:
     """ZeroMQ does not try IPv6 by itself. Not for names: it would prefer another address than the one listened at."""
     return endpoint.startswith("tcp://") and endpoint.count(":") > 2
+
+
+def is_public_file(name: str) -> bool:
+    """Not the files that a Mac puts beside others."""
+    return name.endswith(SUFFIX) and not name.startswith(".")
 
 
 def make(folder: Path, name: str) -> tuple[Path, Path]:

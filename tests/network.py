@@ -1,13 +1,13 @@
 """An actuator with keys on a TCP endpoint, and senders with keys of their own, over real CURVE sockets."""
 
 import shutil
-import socket
 import time
 from contextlib import contextmanager
 
 import zmq
 
 from agent import keys
+from agent.benches.programs import free_port
 from agent.build import make_host
 from agent.commands.link import Address, Link
 from agent.config.models import Config
@@ -15,12 +15,6 @@ from agent.data import Decision
 from agent.ledger import Ledger
 
 SAFE_AFTER_MS = 100.0
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Network:

@@ -14,6 +14,7 @@ import pytest
 import zmq
 
 from agent import keys
+from agent.benches.programs import free_port
 from agent.build import addresses, make_host
 from agent.commands import wire
 from agent.commands.authentication import Authenticator, AuthorizedKeys, Own
@@ -24,7 +25,7 @@ from agent.config.models import Config
 from agent.data import Decision
 from agent.keys import Curve
 from agent.ledger import Ledger
-from tests.network import Network, free_port
+from tests.network import Network
 from tests.shared import ROOT
 from tests.test_readme import blocks
 from tests.waiting import DEADLINE_S, until

@@ -86,7 +86,7 @@ def pictures_from(sender: socket.socket) -> str:
 def send(sender: socket.socket, packet: bytes) -> None:
     try:
         sender.send(packet)
-    except ConnectionRefusedError:  # nobody listens yet
+    except ConnectionRefusedError:  # the server has not started
         pass
 
 

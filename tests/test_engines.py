@@ -141,7 +141,7 @@ def test_the_choice_is_remembered_for_this_model_these_engines_and_this_processo
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1]", b'{"KEY": 1}', b'{"KEY": {"backend": "litert"}}', b"\xff"])
-def test_a_damaged_memory_is_written_anew(arm: Path, cache: Path, content: bytes) -> None:
+def test_a_damaged_memory_is_written_again(arm: Path, cache: Path, content: bytes) -> None:
     manifest = package.read(arm)
     key = engines._key(manifest, engines.installed(arm, manifest), 1)
     cache.parent.mkdir()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.benches.io.mqtt import free_port
+from agent.benches.programs import free_port
 from drivers.actuator import http
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
 from tests.hostile_tcp import Peer, closes, says, silent

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from agent.benches.io.mqtt import free_port
+from agent.benches.programs import free_port
 from drivers.actuator import mqtt
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout
 from drivers.links import tcp

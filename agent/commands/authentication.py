@@ -22,7 +22,6 @@ POLL_MS = 100
 TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EIO)  # say nothing about who is authorized
 NAMED = 1024  # refused keys that the log has named
 NAMED_A_MINUTE = 16  # a stranger can make a new key for every connection
-SUFFIX = ".key"
 FIELDS = 6  # of a ZAP request, before the credentials
 NOBODY: frozenset[str] = frozenset()
 
@@ -34,11 +33,6 @@ class Own(NamedTuple):
 
     node: str
     public: bytes
-
-
-def is_key_file(name: str) -> bool:
-    """Not the files that a Mac puts beside others."""
-    return name.endswith(SUFFIX) and not name.startswith(".")
 
 
 class AuthorizedKeys:
@@ -77,7 +71,7 @@ class AuthorizedKeys:
             return {}
         try:
             with os.scandir(self.folder) as entries:
-                stamps = {entry.name: _stamp(entry.path) for entry in entries if is_key_file(entry.name)}
+                stamps = {entry.name: _stamp(entry.path) for entry in entries if keys.is_public_file(entry.name)}
         except OSError as error:
             if error.errno in TRANSIENT:
                 raise
@@ -105,7 +99,7 @@ class AuthorizedKeys:
                 self._report(str(path), f"{error}: its box may not command")
                 continue
             self.reported.pop(str(path), None)
-            names.setdefault(public.decode(), set()).add(name.removesuffix(SUFFIX))
+            names.setdefault(public.decode(), set()).add(name.removesuffix(keys.SUFFIX))
         return names
 
     def _with_own(self, names: dict[str, set[str]]) -> dict[str, frozenset[str]]:

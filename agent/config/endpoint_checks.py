@@ -168,8 +168,9 @@ def _public_mistake(path: Path) -> str:
 def _folder_mistake(path: Path) -> str:
     if not path.is_dir():
         return f"no folder '{path}': put the public keys of the boxes there that may command this one"
-    secrets = [file for file in sorted(path.iterdir()) if file.suffix != ".key" and _is_secret(file)]
-    secrets += [file for file in sorted(path.glob("[!.]*.key")) if keys.read(file)[1]]
+    entries = sorted(path.iterdir())
+    secrets = [file for file in entries if file.suffix != keys.SUFFIX and _is_secret(file)]
+    secrets += [file for file in entries if keys.is_public_file(file.name) and keys.read(file)[1]]
     return (
         f"{secrets[0]}: a secret key, which stays on its box: keep only public keys in this folder" if secrets else ""
     )

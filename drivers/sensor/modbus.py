@@ -94,7 +94,7 @@ class Block(NamedTuple):
 
 
 class Driver(Sensor):
-    """Every reading is requested anew; what its requests bring is some milliseconds apart."""
+    """Each reading sends its requests again; their answers are some milliseconds apart."""
 
     def __init__(self, options: Options, name: str = "") -> None:
         super().__init__(options, name)

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from agent.benches.programs import free_port
+
 START_S = 30.0
 # As integrators should set it (2.0.11 does not by default), and no change of user, which could not read a test's files.
 COMMON = ("set_tcp_nodelay true", "user root", "persistence false")
@@ -82,9 +84,3 @@ class Broker:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,8 @@ from typing import Any, NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from agent.benches.programs import free_port
 
 URI = "urn:reflexd:belt"
 USER, PASSWORD = "reflexd", "belt-and-braces"
@@ -112,11 +113,6 @@ def counterpart(security: str = "none", accounts: bool = False, port: int = 0) -
 
 def run(value: bool) -> dict[str, Any]:
     return {"node": "ns=2;s=Belt.Run", "type": "Boolean", "value": value}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def pair(folder: Path, name: str) -> Pair:

@@ -161,7 +161,7 @@ def common_rate(recordings: Sequence[Recording], rate_hz: float) -> float:
         if not rate_hz and abs(recording.rate_hz - first.rate_hz) > MAX_RATE_ERROR * first.rate_hz:
             raise DataError(
                 f"{recording.path}: {recording.rate_hz:.4g} readings a second, and {first.path} has"
-                f" {first.rate_hz:.4g}: give --rate-hz, to which all are brought"
+                f" {first.rate_hz:.4g}: give --rate-hz, to which all are resampled"
             )
     return rate_hz or float(f"{first.rate_hz:.4g}")
 
