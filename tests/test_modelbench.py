@@ -16,7 +16,7 @@ from agent.backends.base import Tensor
 from agent.cli import cli
 from agent.errors import PackageError
 from agent.modeltools import bench
-from agent.packages import noise, package
+from agent.packages import inputs, package
 
 
 def call(*arguments: str) -> Result:
@@ -113,11 +113,11 @@ def test_bench_without_golden_inputs_uses_noise(copy: Path) -> None:
 def test_noise_fits_the_type_of_the_input() -> None:
     random = np.random.default_rng(0)
     manifests = {name: package.read(package.BUNDLED / name) for name in ("arm-deviation", "person-coarse")}
-    stored = noise.noise(Tensor("", (1, 40, 40, 3), np.int8), manifests["person-coarse"], random)
-    assert stored.shape == (noise.ROWS, 40, 40, 3) and (stored.min(), stored.max()) == (-128, 127)
-    pixels = noise.noise(Tensor("", (1, 40, 40, 3), np.float32), manifests["person-coarse"], random)
+    stored = inputs.noise(Tensor("", (1, 40, 40, 3), np.int8), manifests["person-coarse"], random)
+    assert stored.shape == (inputs.ROWS, 40, 40, 3) and (stored.min(), stored.max()) == (-128, 127)
+    pixels = inputs.noise(Tensor("", (1, 40, 40, 3), np.float32), manifests["person-coarse"], random)
     assert pixels.dtype == np.float32 and 0 <= pixels.min() < 0.1 < 0.9 < pixels.max() <= 1
-    readings = noise.noise(Tensor("", (1, 32, 12), np.float32), manifests["arm-deviation"], random)
+    readings = inputs.noise(Tensor("", (1, 32, 12), np.float32), manifests["arm-deviation"], random)
     assert abs(readings.mean()) < 0.2 and 0.8 < readings.std() < 1.2
 
 

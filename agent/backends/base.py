@@ -92,6 +92,10 @@ class Engine(ABC):
     def input(self, index: int) -> Array:
         """The input tensor itself, to be written in place. Release it before invoke."""
 
+    def fill(self, row: Array) -> None:
+        """Write one sample into the input. row: of its shape, but for axes of size 1: sound is [n] or [1, n]."""
+        self.input(0).reshape(row.shape)[...] = row
+
     @abstractmethod
     def invoke(self) -> None:
         """Run the model. Releases the GIL."""

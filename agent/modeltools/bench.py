@@ -14,10 +14,10 @@ import numpy as np
 
 from agent.data import Array
 from agent.errors import PackageError
-from agent.packages import engines, golden, package
-from agent.packages.checksums import file_inside, verify_files
+from agent.packages import engines, package
+from agent.packages.checksums import verify_files
+from agent.packages.inputs import samples
 from agent.packages.manifest import AUTO, Manifest
-from agent.packages.noise import noise
 from agent.packages.outputs import ModelFault
 from agent.packages.package import Package
 
@@ -148,7 +148,7 @@ def _engine_rows(folder: Path, manifest: Manifest) -> list[dict[str, Any]]:
 
 def _measure(opened: Package) -> dict[str, Any]:
     """Milliseconds of invoke and decode, without filling the inputs."""
-    inputs, kind = _samples(opened)
+    inputs, kind = samples(opened)
     ms = np.array(_run_times(opened, inputs)) * 1e3
     p50, p99, largest = (round(float(value), 4) for value in (*np.percentile(ms, [50, 99]), ms.max()))
     budget = opened.manifest.budget_ms
@@ -165,32 +165,15 @@ def _measure(opened: Package) -> dict[str, Any]:
     }
 
 
-def _run_times(opened: Package, inputs: Sequence[Array]) -> list[float]:
-    """Seconds of each timed run. inputs: [n, ...] for each input of the model."""
+def _run_times(opened: Package, inputs: Array) -> list[float]:
+    """Seconds of each timed run. inputs: [n, ...], which take turns."""
     seconds: list[float] = []
     end = time.monotonic() + MAX_S
     for number in range(WARM_UP + MAX_RUNS):
-        _fill(opened, inputs, number)
+        opened.engine.fill(inputs[number % len(inputs)])
         start = time.perf_counter()
         opened.infer()
         seconds.append(time.perf_counter() - start)
         if number >= WARM_UP + MIN_RUNS and time.monotonic() > end:
             break
     return seconds[WARM_UP:]
-
-
-def _fill(opened: Package, inputs: Sequence[Array], number: int) -> None:
-    """Write row `number` of the inputs, which take turns, into the tensors."""
-    for index, values in enumerate(inputs):
-        value = values[number % len(values)]
-        opened.engine.input(index).reshape(value.shape)[...] = value  # [1, ...], or of sound [n]
-
-
-def _samples(opened: Package) -> tuple[list[Array], str]:
-    """For each input [n, ...], and their origin: golden or noise."""
-    inputs = opened.engine.inputs
-    if opened.manifest.golden:
-        path = file_inside(opened.folder, opened.manifest.golden)
-        return [golden.load(path, opened.engine)["input_0"]], "golden"
-    random = np.random.default_rng(0)
-    return [noise(tensor, opened.manifest, random) for tensor in inputs], "noise"

@@ -15,8 +15,7 @@ import numpy as np
 from agent.data import Array
 from agent.errors import PackageError
 from agent.packages import golden, package
-from agent.packages.checksums import file_inside
-from agent.packages.noise import noise
+from agent.packages.inputs import noise, samples
 from agent.packages.outputs import ModelFault
 from agent.packages.package import Package
 
@@ -56,7 +55,7 @@ def _arrays(opened: Package, inputs: Array) -> dict[str, Array]:
     """As a file of golden outputs has them."""
     rows: list[list[Array]] = []
     for row in inputs:
-        _fill(opened, row)
+        opened.network.fill(row)
         opened.network_outputs.invoke(opened.network)
         rows.append([opened.network.output(index)[0].copy() for index in range(len(opened.network.outputs))])
     return {"input_0": inputs, **{f"output_{index}": np.array(values) for index, values in enumerate(zip(*rows))}}
@@ -65,7 +64,7 @@ def _arrays(opened: Package, inputs: Array) -> dict[str, Array]:
 def _times(opened: dict[str, Package]) -> dict[str, float]:
     """Median milliseconds of inference and decoding."""
     ms: dict[str, list[float]] = {name: [] for name in opened}
-    inputs = {name: _inputs(each) for name, each in opened.items()}
+    inputs = {name: samples(each)[0] for name, each in opened.items()}
     end = time.perf_counter() + LONGEST_S
     for number in range(MAX_ROUNDS):
         if number >= MIN_ROUNDS and time.perf_counter() > end:
@@ -77,20 +76,10 @@ def _times(opened: dict[str, Package]) -> dict[str, float]:
 
 
 def _run(opened: Package, row: Array) -> float:
-    _fill(opened, row)
+    opened.engine.fill(row)
     start = time.perf_counter()
     opened.infer()
     return (time.perf_counter() - start) * 1e3
-
-
-def _inputs(opened: Package) -> Array:
-    if opened.manifest.golden:
-        return golden.load(file_inside(opened.folder, opened.manifest.golden), opened.engine)["input_0"]
-    return noise(opened.engine.inputs[0], opened.manifest, np.random.default_rng(0))
-
-
-def _fill(opened: Package, row: Array) -> None:
-    opened.engine.input(0).reshape(row.shape)[...] = row
 
 
 if __name__ == "__main__":

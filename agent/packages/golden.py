@@ -110,7 +110,7 @@ def difference(engine: Engine, outputs: Outputs, arrays: dict[str, Array], toler
 
 
 def _row(engine: Engine, outputs: Outputs, arrays: dict[str, Array], row: int, real: Array) -> float:
-    engine.input(0)[...] = arrays["input_0"][row].reshape(engine.inputs[0].shape)
+    engine.fill(arrays["input_0"][row])
     outputs.invoke(engine)
     worst = 0.0
     for index, tensor in enumerate(engine.outputs):

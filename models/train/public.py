@@ -43,7 +43,7 @@ def _outputs(model: Path, inputs: Array) -> Array:
     engine = litert.Engine(model, 1)
     rows = []
     for row in inputs:
-        engine.input(0).reshape(row.shape)[...] = row
+        engine.fill(row)
         engine.invoke()
         rows.append(engine.output(0)[0].copy())
     return np.stack(rows)
