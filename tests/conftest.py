@@ -6,9 +6,10 @@ import logging
 import os
 import signal
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -33,6 +34,21 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
     monkeypatch.setattr(abi, "ioctl", fake.ioctl)
     monkeypatch.setattr(abi, "poll", fake.poll)
     return fake
+
+
+@pytest.fixture
+def open_driver() -> Iterator[Callable[[Any], Any]]:
+    """Opens a driver, and closes it at the end also where that fails. A fixture that needs it names it last."""
+    made = []
+
+    def opened(driver: Any) -> Any:
+        made.append(driver)
+        driver.open()
+        return driver
+
+    yield opened
+    for driver in made:
+        driver.close()
 
 
 @pytest.fixture

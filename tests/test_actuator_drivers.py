@@ -84,21 +84,15 @@ def board():
 
 
 @pytest.fixture
-def relay(board):
-    made = []
-
+def relay(board, open_driver):
     def make(url=board.url, **options):
         verbs = {"stop": {1: False, 2: True}, "run": {1: True}}
         driver = serial_relay.Driver(
             serial_relay.Options(url=url, **{"channels": verbs, "safe": "stop"} | options), "belt"
         )
-        made.append(driver)
-        driver.open()
-        return driver
+        return open_driver(driver)
 
-    yield make
-    for driver in made:
-        driver.close()
+    return make
 
 
 def test_the_published_frames():

@@ -22,18 +22,12 @@ def node():
 
 
 @pytest.fixture
-def drive(node, tmp_path):
-    made = []
-
+def drive(node, tmp_path, open_driver):
     def make(**options):
         driver = actuator.Driver(actuator_options(tmp_path, node.channel, **options), "drive")
-        made.append(driver)
-        driver.open()
-        return driver
+        return open_driver(driver)
 
-    yield make
-    for driver in made:
-        driver.close()
+    return make
 
 
 def test_a_verb_is_a_frame_with_counter_and_checksum(node, drive):

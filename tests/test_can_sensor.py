@@ -29,18 +29,12 @@ def node():
 
 
 @pytest.fixture
-def drive(node, tmp_path):
-    made = []
-
+def drive(node, tmp_path, open_driver):
     def make(**options):
         driver = sensor.Driver(sensor_options(tmp_path, node.channel, **options), "drive")
-        made.append(driver)
-        driver.open()
-        return driver
+        return open_driver(driver)
 
-    yield make
-    for driver in made:
-        driver.close()
+    return make
 
 
 def read(driver):

@@ -24,18 +24,12 @@ def kernel(monkeypatch):
 
 
 @pytest.fixture
-def horn(kernel):
-    made = []
-
+def horn(kernel, open_driver):
     def make(**options):
         driver = gpio.Driver(gpio.Options(**{"lines": LINES, "safe": "off"} | options), "horn")
-        made.append(driver)
-        driver.open()
-        return driver
+        return open_driver(driver)
 
-    yield make
-    for driver in made:
-        driver.close()
+    return make
 
 
 def test_levels_by_name_and_by_offset(kernel, horn):

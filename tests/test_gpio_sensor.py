@@ -25,19 +25,13 @@ def kernel(monkeypatch):
 
 
 @pytest.fixture
-def gate(kernel):
-    made = []
-
+def gate(kernel, open_driver):
     def make(**options):
         options = {"lines": LINES, "rate_hz": 0.1, "timeout_ms": 20_000} | options
         driver = gpio.Driver(gpio.Options.model_validate(options), "gate")
-        made.append(driver)
-        driver.open()
-        return driver
+        return open_driver(driver)
 
-    yield make
-    for driver in made:
-        driver.close()
+    return make
 
 
 def read(driver):

@@ -21,19 +21,13 @@ def belt():
 
 
 @pytest.fixture
-def actuator(belt):
-    made = []
-
+def actuator(belt, open_driver):
     def make(**options):
         driver = Driver(Options.model_validate(belt.options | verbs(**options)), "belt")
-        made.append(driver)
-        driver.open()
-        return driver
+        return open_driver(driver)
 
     belt.ask(set={"Run": True, "Speed": 9.0, "Count": 0, "Name": ""})
-    yield make
-    for driver in made:
-        driver.close()
+    return make
 
 
 def test_a_verb_writes_its_nodes(belt, actuator):

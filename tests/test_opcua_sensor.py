@@ -30,20 +30,14 @@ def belt():
 
 
 @pytest.fixture
-def opened(belt):
-    made = []
-
+def opened(belt, open_driver):
     def make(url=belt.options["url"], **options):
         base = {"security": "none", "channels": CHANNELS, "rate_hz": 50, "timeout_ms": 60_000}
         driver = Driver(Options.model_validate(base | {"url": url} | options), "belt")
-        made.append(driver)
-        driver.open()
-        return driver
+        return open_driver(driver)
 
     belt.ask(set={"Speed": 0.5, "Count": 1, "Run": False, "Name": "x"})
-    yield make
-    for driver in made:
-        driver.close()
+    return make
 
 
 def outcome(driver):

@@ -85,20 +85,15 @@ def line(tmp_path):
 
 
 @pytest.fixture
-def opened():
+def opened(open_driver):
     """Makes drivers that are closed at the end."""
-    made = []
 
     def make(url, **options):
         options = {"rate_hz": 100, "channels": ["a", "b"], "timeout_ms": 60_000} | options
         driver = Driver(Options(url=url, **options), "arm")
-        made.append(driver)
-        driver.open()
-        return driver
+        return open_driver(driver)
 
-    yield make
-    for driver in made:
-        driver.close()
+    return make
 
 
 def collect(driver, rows):
