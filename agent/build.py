@@ -21,7 +21,7 @@ from agent.packages.package import Package
 from agent.perception import Perception
 from agent.rules.conditions import Condition, RuleConfig
 from agent.rules.engine import Rules
-from agent.tapes.tape import TapeSettings
+from agent.tapes.tapes import Tapes
 from agent.vision import reference
 from agent.vision.poses import SecondModel
 from agent.vision.refine import Refine
@@ -41,11 +41,10 @@ def make_lane(name: str, config: Config, base_folder: Path, samples: int) -> Lan
     limits = Limits(timeout_ns, budget, section.critical, config.drop_late, samples)
     lane_ledger = Ledger(config.run_dir / f"{name}.ledger", name, budget, section.critical)
     recorder = config.recorder
-    tape_settings = TapeSettings(config.run_dir / f"{name}.tape", bool(recorder.pictures)) if recorder.enabled else None
-    if tape_settings:
-        # An earlier daemon's tape would be recorded again; a recorder that still reads it has it open.
-        tape_settings.path.unlink(missing_ok=True)
-    return Lane(name, source, perception, limits, lane_ledger, tape_settings)
+    tapes = Tapes(config.run_dir, name, recorder.enabled, bool(recorder.pictures))
+    # An earlier daemon's tape would be recorded again; a recorder that still reads it has it open.
+    tapes.path.unlink(missing_ok=True)
+    return Lane(name, source, perception, limits, lane_ledger, tapes)
 
 
 def open_models(

@@ -12,7 +12,7 @@ from agent.lane import Lane
 from agent.recorder import progress, settings
 
 log = logging.getLogger("reflexd")
-METRICS, RECORDER = "agent.metrics", "agent.recorder.recorder"
+METRICS, RECORDER, WEB = "agent.metrics", "agent.recorder.recorder", "agent.web.server"
 
 
 def start_metrics(children: ChildProcesses, config: Config) -> None:
@@ -20,6 +20,12 @@ def start_metrics(children: ChildProcesses, config: Config) -> None:
     if metrics.port:
         arguments = [str(config.run_dir), "--host", metrics.host, "--port", str(metrics.port)]
         children.start(METRICS, *arguments, advice="see its message above")
+
+
+def start_web(children: ChildProcesses, config: Config, path: Path) -> None:
+    """path: of the configuration."""
+    if config.web.port:
+        children.start(WEB, str(path.resolve()), advice="see its message above")
 
 
 def start_recorder(children: ChildProcesses, config: Config, path: Path, lanes: Iterable[Lane], session: int) -> None:

@@ -163,9 +163,16 @@ def schema_command() -> None:
 @cli.command("keys")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--name", default="box", show_default=True, help="Name of the key files.")
+@click.option("--web", is_flag=True, help="Make the certificate and the token of the live view instead.")
+@click.option("--address", multiple=True, help="With --web: a name or an address under which browsers reach this box.")
 @json_option
-def keys_command(folder: Path, name: str, as_json: bool) -> None:
-    """Make the CURVE keys of this box in FOLDER."""
+def keys_command(folder: Path, name: str, web: bool, address: tuple[str, ...], as_json: bool) -> None:
+    """Make the CURVE keys of this box in FOLDER; with --web, what the live view needs beyond this box."""
+    if web:
+        from agent.web import make_keys
+
+        make_keys.show(folder, list(address), as_json)
+        return
     from agent import keys
 
     public, secret = keys.make(folder, name)
@@ -178,16 +185,30 @@ def keys_command(folder: Path, name: str, as_json: bool) -> None:
     click.echo(f"public: {public}   {advice}")
 
 
+@cli.command()
+@config_option
+@click.option("--host", help="Listen at this address.  [default: the configuration's]")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Listen at this port.  [default: the configuration's; 8087]"
+)
+def web(path: Path, host: str | None, port: int | None) -> int:
+    """Serve the live view to a browser, beside a daemon that runs or is dead."""
+    from agent.web import start
+
+    return start.run(path, host, port)
+
+
 @cli.command("demo")
 @click.option("--seconds", default=12.0, show_default=True, help="Duration.")
 @click.option("--video", type=click.Path(path_type=Path), help="Use this clip instead of the simulated robot cell.")
 @click.option("--camera", help="Use this camera, such as /dev/video0.")
 @click.option("--model", help="Model package for --video or --camera.  [default: person-coarse]")
-def demo_command(seconds: float, video: Path | None, camera: str | None, model: str | None) -> int:
+@click.option("--web", is_flag=True, help="Show it in a browser, too, until Ctrl-C; prints the address.")
+def demo_command(seconds: float, video: Path | None, camera: str | None, model: str | None, web: bool) -> int:
     """Show the whole reflex without hardware: a simulated robot cell, its model, its stop actuator."""
     from agent import demo
 
-    return demo.run(seconds, video, camera, model)
+    return demo.run(0.0 if web else seconds, video, camera, model, web)
 
 
 @cli.command()

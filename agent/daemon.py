@@ -89,6 +89,7 @@ class Daemon:
         for runner in self.runners.values():
             runner.start(self.scene, self.session, self._lane_ends)
         children.start_metrics(self.children, self.config)
+        children.start_web(self.children, self.config, self.path)
         children.start_recorder(self.children, self.config, self.path, self._lanes(), self.session)
         await self.control.start()
         notify("READY=1")
@@ -197,14 +198,17 @@ class Daemon:
                 (self.config.run_dir / f"{name}.ledger").unlink(missing_ok=True)
         if self.stop.is_set():
             return  # no lane starts after the others' goodbyes
-        old_metrics, self.config = self.config.metrics, new
+        old, self.config = self.config, new
         self.scene.replace(rules_of(new))
         self.runners = {name: started.get(name) or self.runners[name] for name in new.lanes}
         for runner in started.values():
             runner.start(self.scene, self.session, self._lane_ends)
-        if old_metrics != new.metrics:
+        if old.metrics != new.metrics:
             await self.children.stop(children.METRICS)
             children.start_metrics(self.children, new)
+        if old.web != new.web:
+            await self.children.stop(children.WEB)
+            children.start_web(self.children, new, self.path)
         children.give_settings(new, self.path, self._lanes(), self.session)
         self.children.reload()
 

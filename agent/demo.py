@@ -22,8 +22,8 @@ from agent.packages import package
 from agent.scenes import catalog
 
 
-def run(seconds: float, video: Path | None, camera: str | None, model: str | None) -> int:
-    """Returns the daemon's exit code. Raises ConfigError, PackageError."""
+def run(seconds: float, video: Path | None, camera: str | None, model: str | None, web: bool = False) -> int:
+    """Returns the daemon's exit code. web: serve the live view, too. Raises ConfigError, PackageError."""
     if video and camera:
         raise ConfigError(["demo: either --video or --camera, not both"])
     if video and not video.exists():
@@ -36,7 +36,7 @@ def run(seconds: float, video: Path | None, camera: str | None, model: str | Non
             path = _camera_scene(folder, video, camera, model or "person-coarse")
         else:
             path = catalog.find("robot-cell")
-        return play(path, folder, seconds)
+        return play(path, folder, seconds, web)
 
 
 def run_scene(name: str, data: Path | None, seconds: float) -> int:
@@ -47,8 +47,11 @@ def run_scene(name: str, data: Path | None, seconds: float) -> int:
         return play(catalog.on_recordings(name, data, folder) if data else path, folder, seconds)
 
 
-def play(path: Path, folder: Path, seconds: float) -> int:
-    """Run this configuration. folder: for sockets, ledgers and recordings. seconds: 0 = until Ctrl-C."""
+def play(path: Path, folder: Path, seconds: float, web: bool = False) -> int:
+    """Run this configuration. folder: for sockets, ledgers and recordings. seconds: 0 = until Ctrl-C.
+
+    web: serve the live view, too.
+    """
     load_config(path)  # a single message instead of one from each process
     environment = {**os.environ, "RUNTIME_DIRECTORY": str(folder), "STATE_DIRECTORY": str(folder)}
     processes: list[subprocess.Popen[bytes]] = []
@@ -56,6 +59,8 @@ def play(path: Path, folder: Path, seconds: float) -> int:
     old_handlers = {number: signal.signal(number, signal.default_int_handler) for number in ends}
     try:
         processes.append(_spawn(["actuate", "-c", str(path)], environment))
+        if web:
+            processes.append(_spawn(["web", "-c", str(path)], environment))
         processes.append(_spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment))
         _show_progress(processes[-1], folder)
     finally:

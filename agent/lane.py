@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from agent import ledger
@@ -21,7 +21,7 @@ from agent.ledger import Ledger
 from agent.packages.outputs import ModelFault
 from agent.perception import Perception
 from agent.rules.scene import Scene
-from agent.tapes.tape import Tape, TapeSettings
+from agent.tapes.tapes import Tapes
 from drivers.base import DeviceError, DeviceTimeout, Stream
 
 log = logging.getLogger("reflexd.lane")
@@ -51,16 +51,15 @@ class Lane:
         perception: Perception,
         limits: Limits,
         own_ledger: Ledger,
-        tape_settings: TapeSettings | None = None,
+        tapes: Tapes | None = None,
     ) -> None:
-        """tape_settings: None: the lane is not recorded."""
+        """tapes: None: nobody records or watches the lane."""
         self.name = name
         self.source = source
         self.perception = perception
         self.limits = limits
         self.ledger = own_ledger
-        self.tape_settings = tape_settings
-        self.tape: Tape | None = None
+        self.tapes = tapes
         self.evidence: list[Evidence] | None = None  # of the newest sample; None where no inference was due
         self.dropped: list[Decision] = []
         self.decided: deque[Decision] = deque(maxlen=64)  # for the log, which the control plane writes
@@ -130,7 +129,8 @@ class Lane:
                 elif self.perception.gated:
                     self.ledger.count[ledger.GATED] += 1
                     self.t_capture = self._command_time(sample)  # the gate checked it: what is in force is still true
-                self._record(sample, scene, decisions or ())
+                if self.tapes:
+                    self._record(self.tapes, sample, scene, decisions or (), (now, decided))
             elif now - max(self.arrivals.t_accepted, self.source.t_next) > self.limits.timeout_ns:
                 silence_ms, reason = self.limits.timeout_ns / 1e6, self.arrivals.reason
                 raise DeviceTimeout(f"no new picture, sound or reading for {silence_ms:.0f} ms: {reason}")
@@ -162,13 +162,17 @@ class Lane:
         """As of when commands hold: the capture, or now where the recording's time is not the clock's."""
         return time.monotonic_ns() if self.recorded_time else sample.t_capture
 
-    def _record(self, sample: Sample, scene: Scene, decisions: list[Decision] | tuple[()]) -> None:
-        if not self.tape:
-            return
-        order = scene.order.get(self.name, 0)
-        flags_and_region = self.perception.replay_flags
-        discontinuity, self.arrivals.discontinuity = self.arrivals.discontinuity, False
-        self.tape.write(sample, order, discontinuity, self.evidence, decisions, self.dropped, *flags_and_region)
+    def _record(
+        self, tapes: Tapes, sample: Sample, scene: Scene, decisions: Sequence[Decision], times: tuple[int, int]
+    ) -> None:
+        """times: read, decided."""
+        if tapes.tape:
+            order, flags_and_region = scene.order.get(self.name, 0), self.perception.replay_flags
+            discontinuity, self.arrivals.discontinuity = self.arrivals.discontinuity, False
+            tapes.tape.write(sample, order, discontinuity, self.evidence, decisions, self.dropped, *flags_and_region)
+        if tapes.live and tapes.live.watched(times[0]):
+            stamps = times[0], *self.stamps, times[1]
+            tapes.live.write(sample, stamps, self.evidence, self.perception.points)
 
     def run(self, scene: Scene, outbox: Outbox) -> None:
         """Open, process samples; when the device fails: close, wait, open again. Returns when stopped or at its end."""
@@ -191,6 +195,8 @@ class Lane:
         else:
             self.ledger.state = ledger.CLOSED  # in good order; what is killed leaves another state behind
         outbox.close()
+        if self.tapes:
+            self.tapes.close()
 
     def open(self) -> None:
         """Open the source and make the preparation for what it delivers."""
@@ -199,8 +205,8 @@ class Lane:
         self.source.open()
         self.arrivals.restart(self.healthy)
         self._start_models()
-        if self.tape_settings:
-            self.tape = self.tape_settings.tape_for(self.name, self.perception.recorded_engines, self.source, self.tape)
+        if self.tapes:
+            self.tapes.open(self.perception.recorded_engines, self.source)
         self.ledger.end_call()
 
     def _start_models(self) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from agent import health, ledger
 from agent.box import realtime
+from agent.http_server import serve
 from agent.ledger import LedgerSnapshot
 
 log = logging.getLogger("reflexd.metrics")
@@ -29,8 +30,7 @@ EVENTS_HELP = "Samples and what became of them."
 DROPPED_HELP = "Samples and decisions that went no further, by reason."
 LATENCY_HELP = "Latency by part; decision and total only of commands that were applied."
 GATHER_S = 5.0  # a ledger keeps its newest 32,768 rows: half a minute at 1 kHz
-RETRY_S = 2.0  # for an address that is taken, or not there yet
-MAX_CONNECTIONS = 64  # more than scrape a box; the oldest is closed, which may wait for a request for ever
+MAX_CONNECTIONS = 64  # more than scrape a box
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
@@ -177,44 +177,6 @@ def application(run_dir: Path) -> web.Application:
     return app
 
 
-async def serve(run_dir: Path, host: str, port: int) -> None:
-    """Until cancelled. An address that cannot be used is reported once, and tried again until it can."""
-    runner = web.AppRunner(application(run_dir), access_log=None)
-    await runner.setup()
-    server = runner.server
-    assert server is not None
-
-    def close_oldest() -> None:
-        for connection in server.connections[:-MAX_CONNECTIONS]:
-            connection.force_close()
-
-    def accept() -> asyncio.Protocol:
-        close_oldest()
-        return server()
-
-    await _listen(accept, host, port)
-    while True:  # those of one burst are accepted together, before any of them is counted
-        await asyncio.sleep(GATHER_S)
-        close_oldest()
-
-
-async def _listen(accept: Callable[[], asyncio.Protocol], host: str, port: int) -> None:
-    logged = ""
-    while True:
-        try:
-            await asyncio.get_running_loop().create_server(accept, host, port)
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
-            if reason != logged:
-                log.warning("metrics: cannot listen at %s port %d: %s; trying again until it can", host, port, reason)
-            logged = reason
-            await asyncio.sleep(RETRY_S)
-            continue
-        if logged:
-            log.warning("metrics: listens at %s port %d", host, port)
-        return
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run_dir", type=Path)
@@ -224,9 +186,9 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # agent/box/child.py blocked it
     realtime.die_with_parent()
     os.nice(10)  # never ahead of a lane
-    logging.basicConfig(format="%(asctime)s.%(msecs)03d %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(format="%(asctime)s.%(msecs)03d %(levelname)-7s metrics: %(message)s", datefmt="%H:%M:%S")
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to finish: Ctrl-C and SIGTERM end it at once
-    asyncio.run(serve(options.run_dir, options.host.strip("[]"), options.port))
+    asyncio.run(serve(application(options.run_dir), options.host, options.port, log, MAX_CONNECTIONS))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,9 @@ class Perception:
         self.gate: Gate | None = None
         # Of the newest inference: the refining model ran; it had no time to; it was the first since `start`.
         self.refined = self.refine_skipped = self.restarted = False
+        self.points: Array | None = (
+            None  # of the newest inference: keypoints in shares of the frame, where a model finds any
+        )
         self._started = False  # since the newest inference
 
     @property
@@ -131,6 +134,7 @@ class Perception:
             keypoints = (
                 frame_keypoints(self.refine.package.decoder, self.refine.pixels) if self.refined else NO_KEYPOINTS
             )
+        self.points = keypoints
         if self.people and not self.refine_skipped:
             persons = [finding for finding in findings if finding.keypoints is not None]
             findings += self.people(sample.t_capture, persons, self.preparation.aspect)

@@ -14,7 +14,7 @@ from agent.recorder.recording import Recording, read
 from agent.recorder.tape_reader import TapeReader
 from agent.replay.compare import replay
 from agent.tapes.format import TapeHeader
-from agent.tapes.tape import TapeSettings
+from agent.tapes.tapes import Tapes
 from drivers.sensor import sim
 from tests.processes import arm
 from tests.recordings import arm_cell, arm_engine, recorded, replayed, start_recording
@@ -83,23 +83,25 @@ def test_check_reads_the_rate_of_a_recording(tmp_path: Path) -> None:
 
 
 def test_a_tape_states_the_rate_and_another_begins_where_the_source_returns_with_another(tmp_path: Path) -> None:
-    settings, engine = TapeSettings(tmp_path / "arm.tape", False), arm_engine()
+    tapes, engine = Tapes(tmp_path, "arm", recorded=True, pictures=False), arm_engine()
 
     def source(rate_hz: float) -> sim.Driver:
         driver = sim.Driver(sim.Options.model_validate({"rate_hz": rate_hz, "channels": {"a": {}}}))
         driver.open()
         return driver
 
-    first = settings.tape_for("arm", [engine], source(100.0), None)
-    reader = TapeReader(settings.path)
+    tapes.open([engine], source(100.0))
+    first, reader = tapes.tape, TapeReader(tapes.path)
     assert reader.header == TapeHeader("arm", ["a"], [], [], 100.0)
-    assert settings.tape_for("arm", [engine], source(100.0), first) is first
-    second = settings.tape_for("arm", [engine], source(50.0), first)
-    assert second and second is not first
-    newest = TapeReader(settings.path)
+    tapes.open([engine], source(100.0))
+    assert tapes.tape is first
+    tapes.open([engine], source(50.0))
+    assert tapes.tape and tapes.tape is not first
+    newest = TapeReader(tapes.path)
     assert newest.header.rate_hz == 50.0 and newest.started != reader.started
-    for each in (second, reader, newest):
+    for each in (tapes.tape, reader, newest):
         each.close()
+    tapes.close()
 
 
 def test_a_file_keeps_the_rate_of_each_part_also_without_its_pictures(tmp_path: Path) -> None:

@@ -34,7 +34,20 @@ ROOMS = (
         "scenes",
         "replay",
     ),
-    *("view", "metrics", "field", "demo", "children", "daemon", "benches", "cli", "__main__", "models.train"),
+    *(
+        "view",
+        "http_server",
+        "metrics",
+        "field",
+        "web",
+        "demo",
+        "children",
+        "daemon",
+        "benches",
+        "cli",
+        "__main__",
+        "models.train",
+    ),
 )
 PRODUCT, TRAINING = ("agent", "drivers"), "models.train"
 DRIVERS, DRIVERS_MAY_IMPORT = "drivers", ("agent.data", "agent.isolated")  # of agent

@@ -144,6 +144,21 @@ class Metrics(Section):
     host: str = "127.0.0.1"
 
 
+class Web(Section):
+    """The live view in a browser. On an address that others reach it needs `keys`, and shows no pictures by itself."""
+
+    port: int = Field(default=0, ge=0, le=65535, description="serve the live view here; 0: not at all")
+    host: str = Field(default="127.0.0.1", description="from elsewhere without keys: ssh -L 8087:localhost:8087 BOX")
+    keys: Path | None = Field(
+        default=None, description="folder from `reflexd keys --web`: TLS certificate and token; needed beyond this box"
+    )
+    names: list[str] = Field(default=[], max_length=32, description="other names under which browsers reach this box")
+    pictures: bool | Literal["edges"] | None = Field(
+        default=None, description="show pictures; edges: only outlines; default: yes on this box alone, no beyond it"
+    )
+    edit: bool = Field(default=False, description="zones drawn in the browser may be written into this file")
+
+
 class Events(Section):
     """Clips around decisions, in state_dir/events."""
 
@@ -184,6 +199,7 @@ class Config(Section):
     )
     keys: Keys | None = None
     metrics: Metrics = Field(default_factory=lambda: Metrics())
+    web: Web = Field(default_factory=lambda: Web())
     recorder: Recorder = Field(default_factory=lambda: Recorder())
     lanes: dict[str, LaneConfig] = Field({}, max_length=64)
     actuators: dict[str, ActuatorConfig] = Field({}, max_length=64)

@@ -48,6 +48,15 @@ def configuration(path: Path) -> tuple[str | None, str]:
     return f"# {path}, not valid YAML; without comments, and without secrets that were recognised\n{_masked(raw)}", ""
 
 
+def masked_lines(path: Path) -> list[str]:
+    """The configuration's own lines, as many as it has, without comments and secrets. Raises OSError."""
+    if not path.is_file():
+        raise OSError(0, "is no regular file", str(path))
+    raw, data = path.read_text(encoding="utf-8-sig", errors="replace"), parsed(path)
+    secrets = redact.longest_first(redact.raw_secrets(raw) if data is None else redact.secrets(data))
+    return [redact.text(line, secrets).rstrip() for line in _masked(raw).splitlines()]
+
+
 def _yaml(data: Any) -> str:
     from ruamel.yaml import YAML
 
@@ -61,7 +70,7 @@ def _yaml(data: Any) -> str:
 
 
 def _masked(raw: str) -> str:
-    """Lines of a file that cannot be parsed: no comments, and after a secret's name nothing until the next key."""
+    """Lines, also of a file that cannot be parsed: no comments, after a secret's name nothing until the next key."""
     lines, hidden = [], False
     for line in raw.splitlines():
         line = re.sub(r"(^|\s)#.*", "", line)

@@ -37,10 +37,10 @@ def show(path: Path, lane: str | None, worst: int, minutes: float, out: Path | N
     """0, or 1 where no ledger has a sample. Raises ConfigError: no such lane."""
     view = read_snapshot(path)
     ledgers = _choose(view, lane)
-    recent = {name: _recent(snapshot, minutes, view.now) for name, snapshot in ledgers.items()}
+    recent = {name: recent_rows(snapshot, minutes, view.now) for name, snapshot in ledgers.items()}
     if out is not None:
         return _write_perfetto(out, view, recent, as_json)
-    samples = [sample for name in ledgers for sample in _slowest(ledgers[name], recent[name], worst, view.now)]
+    samples = [sample for name in ledgers for sample in slowest(ledgers[name], recent[name], worst, view.now)]
     samples = sorted(samples, key=_slowness)[:worst]
     if as_json:
         worst_first = [sample._asdict() for sample in samples]
@@ -65,7 +65,7 @@ def _choose(view: View, lane: str | None) -> dict[str, LedgerSnapshot]:
     return {lane: view.ledgers[lane]}
 
 
-def _recent(snapshot: LedgerSnapshot, minutes: float, now: int) -> Rows:
+def recent_rows(snapshot: LedgerSnapshot, minutes: float, now: int) -> Rows:
     """Rows of the last minutes; of a daemon that has ended, or of another boot, the last minutes before its end."""
     last = lanes.newest(snapshot)
     end = now if now - last < 60e9 * minutes and last <= now else last
@@ -80,7 +80,8 @@ def _slowness(sample: SlowSample) -> float:
     return -sample.total_ms
 
 
-def _slowest(snapshot: LedgerSnapshot, rows: Rows, count: int, now: int) -> list[SlowSample]:
+def slowest(snapshot: LedgerSnapshot, rows: Rows, count: int, now: int) -> list[SlowSample]:
+    """The `count` slowest of these rows of its ledger, slowest first."""
     parts = ledger.parts(rows)
     of_this_boot = lanes.newest(snapshot) <= now
     return [

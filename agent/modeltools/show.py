@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,13 +13,20 @@ from agent.backends.base import Tensor
 from agent.errors import PackageError
 from agent.modeltools.trial import trial
 from agent.packages import package
+from agent.packages.package import Package
 
 
 def show(name: str, as_json: bool) -> None:
     folder = package.find(name)
-    opened = package.open_package(folder)
+    content = facts(package.open_package(folder), folder)
+    lines = (f"{key:<10} {_plain(value)}" for key, value in content.items())
+    click.echo(json.dumps(content, indent=2) if as_json else "\n".join(lines))
+
+
+def facts(opened: Package, folder: Path) -> dict[str, Any]:
+    """What a person wants to know of a package. Raises PackageError."""
     manifest = opened.manifest
-    facts: dict[str, Any] = {
+    return {
         "name": opened.name,
         "version": manifest.version,
         "licence": manifest.licence,
@@ -31,8 +39,6 @@ def show(name: str, as_json: bool) -> None:
         "inputs": [_describe(tensor) for tensor in opened.engine.inputs],
         "outputs": [_describe(tensor) for tensor in opened.network.outputs],
     }
-    lines = (f"{key:<10} {_plain(value)}" for key, value in facts.items())
-    click.echo(json.dumps(facts, indent=2) if as_json else "\n".join(lines))
 
 
 def _plain(value: Any) -> str:

@@ -63,6 +63,15 @@ def installed(folder: Path, manifest: Manifest) -> list[str]:
     return names
 
 
+def remembered(folder: Path, manifest: Manifest, threads: int = 1) -> dict[str, float]:
+    """Milliseconds (p50) of each engine, where they were timed on this machine. Raises PackageError."""
+    if manifest.backend != AUTO:
+        return {}
+    entry = _read().get(_key(manifest, installed(folder, manifest), threads), {})
+    times = entry.get("p50_ms") if isinstance(entry, dict) else None
+    return times if isinstance(times, dict) else {}
+
+
 def _compared(folder: Path, manifest: Manifest, names: Sequence[str], threads: int) -> Comparison:
     """The remembered comparison, or a new one."""
     try:

@@ -52,6 +52,13 @@ class DecisionReader:
     def _top(self) -> DecisionTop:
         return DecisionTop(*DECISION_TOP.unpack_from(self.memory))
 
+    def begin(self) -> None:
+        """With the oldest record that is left: for a reader to whom those before it are not lost."""
+        self.next = self._top.oldest
+        mark, length = MARK_AND_LENGTH.unpack_from(self.memory, DECISION_HEADER + self.next % RING)
+        if whole(self.next, mark, length):
+            self.passed = RECORD.unpack_from(self.memory, DECISION_HEADER + self.next % RING)[2]
+
     def read(self) -> Iterator[Decided]:
         """What was written before the last call and was not read yet; see TapeReader.read."""
         end, self.settled = self.settled, self._top.head

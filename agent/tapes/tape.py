@@ -8,12 +8,9 @@ it again. The decisions are on a tape of their own (decision_tape.py).
 from __future__ import annotations
 
 import json
-import logging
 import struct
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import msgpack
 import numpy as np
@@ -43,9 +40,6 @@ from agent.tapes.format import (
     TapeHeader,
     nbytes,
 )
-from drivers.base import SensorStream, Stream
-
-log = logging.getLogger("reflexd")
 
 
 class Tape:
@@ -179,27 +173,3 @@ def _packed(evidence: Sequence[Evidence]) -> bytes:
 def _described(tensor: Tensor) -> tuple[str, list[int]]:
     sizes = [VARYING if axis in tensor.unknown else size for axis, size in enumerate(tensor.shape)]
     return np.dtype(tensor.dtype).str, sizes
-
-
-class TapeSettings(NamedTuple):
-    """path: of a lane's tape. pictures: keep the inputs of picture models, too, not only their outputs."""
-
-    path: Path
-    pictures: bool
-
-    def tape_for(self, lane: str, engines: Sequence[Engine], source: Stream, tape: Tape | None) -> Tape | None:
-        """The lane's tape; another one where the source, now open, delivers other readings than the tape states.
-
-        A full disk stops the recording, not the lane.
-        """
-        channels = source.channels if isinstance(source, SensorStream) else ()
-        rate_hz = source.rate_hz if channels else 0.0
-        if tape and (tape.channels, tape.rate_hz) == (tuple(channels), rate_hz):
-            return tape
-        if tape:
-            tape.close()
-        try:
-            return Tape(self.path, lane, engines, channels, self.pictures, time.time_ns(), rate_hz)
-        except OSError as error:
-            log.warning("lane %s is not recorded: %s", lane, error)
-            return None

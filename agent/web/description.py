@@ -1,0 +1,67 @@
+"""The newest valid description of the configuration, kept up to date while it is edited and reloaded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agent.web.programs import ProgramError, Programs
+
+LOOK_S = 1.0  # how often the file is looked at
+
+
+class Description:
+    """content: as describe.py makes it; {} before the first valid one. mistakes: of the file as it is now."""
+
+    def __init__(self, path: Path, programs: Programs) -> None:
+        """path: of the configuration."""
+        self.path = path
+        self.content: dict[str, Any] = {}
+        self.mistakes: list[str] = []
+        self.version = 0  # of the content
+        self.changed = asyncio.Event()  # the file was looked at again
+        self._programs = programs
+        self._seen: tuple[int, ...] = ()
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.content["run_dir"])
+
+    @property
+    def lanes(self) -> dict[str, dict[str, Any]]:
+        lanes: dict[str, dict[str, Any]] = self.content["lanes"]
+        return lanes
+
+    async def read(self) -> None:
+        """The old content stays where the file has mistakes."""
+        self._seen = _identity(self.path)
+        try:
+            answer = await self._programs.ask("agent.web.describe", str(self.path))
+        except ProgramError as error:
+            answer = {"error": str(error)}
+        self.mistakes = str(answer.get("error", "")).splitlines()
+        if not self.mistakes and answer != self.content:
+            self.content = answer
+            self.version += 1
+        self.changed.set()
+
+    async def keep(self, on_change: Callable[[], None]) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if _identity(self.path) != self._seen:
+                version = self.version
+                await self.read()
+                if self.version != version:
+                    on_change()
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return ()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,157 @@
+"""The live view's process: `reflexd web`, or a child of the daemon. It reads what lanes leave in shared memory.
+
+It never takes the lanes' GIL, and no lane waits for it: agent/web/README.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from agent.box import logs, realtime
+from agent.http_server import serve
+from agent.web import access
+from agent.web.access import Access
+from agent.web.api import Api
+from agent.web.description import Description
+from agent.web.programs import Programs
+from agent.web.viewer import Viewer
+from agent.web.watch import LaneWatch, Watches
+
+log = logging.getLogger("reflexd.web")
+PAGE = Path(__file__).with_name("page")
+MAX_VIEWERS, MAX_CONNECTIONS = 128, 256
+MAX_BODY = 65_536  # bytes of a request
+MAX_RATE_HZ, MAX_WIDTH = 60.0, 4096
+RETRY_S = 2.0  # while the configuration has mistakes
+TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+
+class LiveView:
+    """The application and what it holds."""
+
+    def __init__(self, path: Path, description: Description, programs: Programs) -> None:
+        """path: of the configuration. Raises OSError, ValueError, ssl.SSLError: keys that cannot be used."""
+        settings = description.content["web"]
+        folder = Path(settings["keys"]) if settings["keys"] else None
+        self.tls = access.tls(folder) if folder else None
+        token = access.read_token(folder) if folder else ""
+        self.access = Access(settings["host"], settings["names"], token, secure=self.tls is not None)
+        self.api = Api(path, description, programs, self.access.local)
+        self.description = description
+        self._threads = ThreadPoolExecutor(2, "encode")
+        self._watches = Watches(self._watch)
+        self._files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.suffix in TYPES}
+
+    def _watch(self, lane: str) -> LaneWatch:
+        def facts() -> dict[str, Any]:
+            return self.api.facts(lane)
+
+        return LaneWatch(self.description.run_dir, lane, facts, lambda: self.api.mode, self._threads)
+
+    def application(self) -> web.Application:
+        app = web.Application(middlewares=[self.access.middleware], client_max_size=MAX_BODY)
+        app.add_routes(self.api.routes())
+        app.router.add_post("/api/login", self.access.login)
+        app.router.add_get("/api/live", self.live)
+        app.router.add_get("/", self.page)
+        app.router.add_get("/{name:[a-z_]+\\.(js|css|svg)}", self.page)
+        app.cleanup_ctx.append(self._kept)
+        return app
+
+    async def _kept(self, _: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.description.keep(lambda: None))
+        yield
+        task.cancel()
+
+    async def page(self, request: web.Request) -> web.Response:
+        """A file of the page, read once; no path leads out of its folder."""
+        name = request.match_info.get("name", "index.html")
+        content = self._files.get(name)
+        if content is None:
+            raise web.HTTPNotFound(text="no such page")
+        kind = TYPES[Path(name).suffix]
+        return web.Response(body=content, content_type=kind, charset="utf-8", headers={"Cache-Control": "no-cache"})
+
+    async def live(self, request: web.Request) -> web.WebSocketResponse:
+        lane = request.query.get("lane", "")
+        if lane not in self.description.lanes:
+            raise web.HTTPNotFound(text=f"no lane '{lane[:40]}'")
+        if self._watches.viewers >= MAX_VIEWERS:
+            raise web.HTTPServiceUnavailable(text=f"{MAX_VIEWERS} viewers already: close another window")
+        viewer = Viewer(_number(request, "rate", 30.0, MAX_RATE_HZ), int(_number(request, "width", 0.0, MAX_WIDTH)))
+        watch = self._watches.of(lane)
+        watch.add(viewer)
+        try:
+            return await viewer.serve(request)
+        finally:
+            watch.remove(viewer)
+
+
+def _number(request: web.Request, name: str, default: float, most: float) -> float:
+    try:
+        value = float(request.query.get(name, default))
+    except ValueError:
+        value = default
+    return min(max(value, 0.1 if default else 0.0), most) if value == value else default
+
+
+async def run(path: Path, host: str | None, port: int | None) -> int:
+    """Until it is ended. path: of the configuration. host, port: in place of the configuration's."""
+    programs = Programs()
+    description = Description(path, programs)
+    await _read_valid(description)
+    settings = description.content["web"]
+    settings["host"] = host or settings["host"]
+    try:
+        view = LiveView(path, description, programs)
+    except (OSError, ValueError, ssl.SSLError) as error:
+        log.error("the live view does not start: %s", error)
+        return 2
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it looks at the file itself
+    number = port or settings["port"] or 8087
+    address = f"http{'s' if view.tls else ''}://{settings['host']}:{number}"
+    log.info("the live view is at %s", address)
+    await serve(view.application(), settings["host"], number, log, MAX_CONNECTIONS, view.tls)
+    return 0
+
+
+async def _read_valid(description: Description) -> None:
+    """Wait for a valid configuration; says once what is wrong."""
+    logged: list[str] = []
+    while True:
+        await description.read()
+        if description.content:
+            return
+        if description.mistakes != logged:
+            logged = description.mistakes
+            for mistake in logged:
+                log.error("%s", mistake)
+            log.error("the live view waits until the configuration is valid")
+        await asyncio.sleep(RETRY_S)
+
+
+def main() -> int:
+    """Arguments: the configuration, and host and port, or "-" for the configuration's."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # agent/box/child.py blocked it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to finish: Ctrl-C and SIGTERM end it at once
+    if os.environ.get(realtime.PARENT):
+        realtime.die_with_parent()
+    os.nice(10)  # never ahead of a lane
+    logs.start(logging.INFO)
+    path, host, port = Path(sys.argv[1]), *(None if each == "-" else each for each in sys.argv[2:4])
+    return asyncio.run(run(path, host, int(port) if port else None))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Watches lanes for viewers: one reader a lane, only while somebody looks; a picture is encoded once for all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from agent.tapes.live_format import PICTURE
+from agent.web import messages
+from agent.web.live_reader import LiveReader, LiveSample
+from agent.web.viewer import Viewer
+
+log = logging.getLogger("reflexd.web")
+POLL_S = 0.004  # how long a new picture waits at most
+VALUES_S = 0.05  # between two messages of readings or sound
+LOOK_S = 0.5  # how often the file is looked for, and the lane told that somebody watches
+SILENT_S = 2.0
+
+
+class LaneWatch:
+    """A lane and those who watch it."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        lane: str,
+        facts: Callable[[], dict[str, Any]],
+        mode: Callable[[], tuple[str, str]],
+        threads: ThreadPoolExecutor,
+    ) -> None:
+        """facts: what a viewer must know of the lane. mode: how pictures are shown, and why."""
+        self.viewers: set[Viewer] = set()
+        self.reader: LiveReader | None = None
+        self._path = run_dir / f"{lane}.live"
+        self._facts = facts
+        self._mode = mode
+        self._threads = threads
+        self._task: asyncio.Task[None] | None = None
+        self._evidence: LiveSample | None = None  # the newest with an inference
+        self._newest_s = 0.0
+        self._live: bool | None = None
+        self._told = ""
+
+    def add(self, viewer: Viewer) -> None:
+        self.viewers.add(viewer)
+        viewer.tell(self._lane_text())
+        if self._live is not None:
+            viewer.tell(self._state_text())
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    def remove(self, viewer: Viewer) -> None:
+        self.viewers.discard(viewer)
+
+    def _lane_text(self) -> str:
+        mode, why = self._mode()
+        header = self.reader.header if self.reader else None
+        kind = {"kind": header.kind, "channels": header.channels} if header else {}
+        return json.dumps({"type": "lane", **self._facts(), **kind, "pictures": mode, "why": why})
+
+    def _state_text(self) -> str:
+        reason = "" if self._live else "nothing new from this lane: its process, its source or its model has stopped"
+        return json.dumps({"type": "state", "live": bool(self._live), "reason": reason})
+
+    async def _run(self) -> None:
+        """While somebody watches."""
+        looked = 0.0
+        self._newest_s, self._live, self._evidence = time.monotonic(), None, None
+        try:
+            while self.viewers:
+                now = time.monotonic()
+                if now - looked >= LOOK_S:
+                    looked = now
+                    self._look(now)
+                if self.reader:
+                    await self._pass_on(self.reader)
+                picture = self.reader is not None and self.reader.header.kind == PICTURE
+                await asyncio.sleep(POLL_S if picture else VALUES_S)
+        except Exception:
+            log.exception("the live view of %s stopped", self._path.stem)
+        finally:
+            self._close()
+
+    def _look(self, now: float) -> None:
+        """The lane may have another file by now, or none; the configuration other zones."""
+        try:
+            inode = os.stat(self._path, follow_symlinks=False).st_ino
+        except OSError:
+            inode = 0
+        if self.reader and self.reader.inode != inode:
+            self._close()
+        if not self.reader and inode:
+            try:
+                self.reader = LiveReader(self._path)
+            except (OSError, ValueError) as error:
+                log.warning("%s cannot be shown: %s", self._path.stem, error)
+        if self.reader:
+            self.reader.watch()
+        self._tell_changes(now)
+
+    def _tell_changes(self, now: float) -> None:
+        text = self._lane_text()
+        if text != self._told:
+            self._told = text
+            for viewer in self.viewers:
+                viewer.tell(text)
+        live = self.reader is not None and now - self._newest_s < SILENT_S
+        if live != self._live:
+            self._live = live
+            for viewer in self.viewers:
+                viewer.tell(self._state_text())
+
+    async def _pass_on(self, reader: LiveReader) -> None:
+        samples = list(reader.read())
+        if not samples:
+            return
+        self._newest_s = now = time.monotonic()
+        for sample in samples:
+            if sample.inferred or self._evidence is None:
+                self._evidence = sample
+        if not self._live:
+            self._tell_changes(now)
+        ready = [viewer for viewer in self.viewers if viewer.ready(now)]
+        assert self._evidence
+        if reader.header.kind == PICTURE:
+            await self._pass_picture(samples[-1], self._evidence, ready)
+        elif ready:
+            message = messages.of_values(samples, self._evidence, reader.header)
+            for viewer in ready:
+                viewer.offer(message, now)
+
+    async def _pass_picture(self, sample: LiveSample, evidence: LiveSample, ready: list[Viewer]) -> None:
+        """Encoded without the GIL, beside the event loop."""
+        mode, _ = self._mode()
+        for width in {viewer.width for viewer in ready}:
+            loop = asyncio.get_running_loop()
+            message = await loop.run_in_executor(self._threads, messages.of_picture, sample, evidence, mode, width)
+            for viewer in ready:
+                if viewer.width == width:
+                    viewer.offer(message, time.monotonic())
+
+    def _close(self) -> None:
+        if self.reader:
+            self.reader.close()
+            self.reader = None
+
+
+class Watches:
+    """Of all lanes."""
+
+    def __init__(self, make: Callable[[str], LaneWatch]) -> None:
+        self._make = make
+        self._lanes: dict[str, LaneWatch] = {}
+
+    @property
+    def viewers(self) -> int:
+        return sum(len(watch.viewers) for watch in self._lanes.values())
+
+    def of(self, lane: str) -> LaneWatch:
+        return self._lanes.setdefault(lane, self._make(lane))
