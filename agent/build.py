@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from agent import keys
+from agent import endpoints, keys
 from agent.box.lockfile import host_lock
 from agent.commands.guard import Bounds
 from agent.commands.host import Access, Host, Hosted
@@ -96,9 +96,9 @@ def addresses(config: Config, lane: str) -> list[Address]:
 def _curve(name: str, config: Config) -> Curve | None:
     """Keys for an actuator. One on this box that names no server_key has this box's own key."""
     endpoint, section = config.endpoint(name), config.actuators[name]
-    if config.keys is None or keys.is_ipc(endpoint):
+    if config.keys is None or endpoints.is_ipc(endpoint):
         return None
-    here = section.device is not None or keys.is_local(endpoint)
+    here = section.device is not None or endpoints.is_local(endpoint)
     return keys.curve(config.keys.own, section.server_key or (config.keys.own if here else None))
 
 

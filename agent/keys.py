@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,26 +23,6 @@ class Curve(NamedTuple):
     public: bytes
     secret: bytes
     server: bytes
-
-
-def is_ipc(endpoint: str) -> bool:
-    return endpoint.startswith("ipc://")
-
-
-def is_local(endpoint: str) -> bool:
-    """Only this box can reach it."""
-    if is_ipc(endpoint):
-        return True
-    host = endpoint.removeprefix("tcp://").rsplit(":", 1)[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def is_ipv6(endpoint: str) -> bool:
-    """ZeroMQ does not try IPv6 by itself. Not for names: it would prefer another address than the one listened at."""
-    return endpoint.startswith("tcp://") and endpoint.count(":") > 2
 
 
 def is_public_file(name: str) -> bool:

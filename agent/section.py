@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agent import yamlfile
-from agent.yamlfile import Document, Place, YamlError
+from agent.yamlfile import NAME, Document, Place, YamlError
 
 EXPECTED = "Input should be "  # the beginning of pydantic's messages
 SECRET = re.compile("url|password|secret|token|key")  # values that do not belong in a message
@@ -33,7 +33,6 @@ KINDS = {
     "a valid list": "a list",
     "a valid tuple": "a list",
 }
-NAME = r"^[A-Za-z0-9_.-]{1,32}$"
 CHARACTERS = "letters, digits, '_', '.', '-'"
 PATTERNS = {NAME: f"1 to 32 {CHARACTERS}", NAME.replace("32", "64"): f"1 to 64 {CHARACTERS}"}
 

@@ -26,6 +26,7 @@ REFERENCE_ADVICE = (
 )
 
 Place = tuple[str | int, ...]
+NAME = r"^[A-Za-z0-9_.-]{1,32}$"  # of a box, a lane, an actuator, a rule, a zone
 
 
 class YamlError(Exception):

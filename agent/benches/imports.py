@@ -20,7 +20,19 @@ TOPS = ("agent", "drivers", "models")
 ROOMS = (
     *("errors", "data", "isolated", "redact", "drivers", "box", "yamlfile", "section", "options"),
     *("backends", "decoders", "packages", "prepare", "vision", "gates"),
-    *("keys", "ledger", "ledger_text", "commands", "rules", "tapes", "perception", "arrival", "lane", "offline"),
+    *(
+        "endpoints",
+        "keys",
+        "ledger",
+        "ledger_text",
+        "commands",
+        "rules",
+        "tapes",
+        "perception",
+        "arrival",
+        "lane",
+        "offline",
+    ),
     *(
         "control",
         "config",

@@ -7,7 +7,8 @@ import os
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from agent.keys import Curve, is_ipc, is_ipv6
+from agent.endpoints import is_ipc, is_ipv6
+from agent.keys import Curve
 
 RETRY_NS = 500_000_000
 FORGET_NS = 3 * RETRY_NS

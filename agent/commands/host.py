@@ -27,7 +27,7 @@ from agent.commands.peers import peers_of
 from agent.commands.server import ActuatorServer
 from agent.commands.standby import GIVE_UP_S, Device
 from agent.commands.standby_process import StandbyProcess
-from agent.keys import is_ipc, is_ipv6
+from agent.endpoints import is_ipc, is_ipv6
 from drivers.base import Actuator
 
 log = logging.getLogger("reflexd.actuate")

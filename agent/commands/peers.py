@@ -11,7 +11,7 @@ from typing import Protocol
 import zmq
 
 from agent.commands.authentication import AuthorizedKeys
-from agent.keys import is_ipc, is_local
+from agent.endpoints import is_ipc, is_local
 
 REMEMBERED = 1024  # peers whose user is known
 ROOT = 0

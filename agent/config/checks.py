@@ -16,8 +16,7 @@ from agent.config.lane_checks import bad_name, labels_of, lane_mistakes, reads_p
 from agent.config.models import ActuatorConfig, Config, LaneConfig
 from agent.data import Arguments, Command
 from agent.rules.conditions import Condition
-from agent.section import NAME
-from agent.yamlfile import Document, Place, unknown
+from agent.yamlfile import NAME, Document, Place, unknown
 from drivers import base as drivers
 from drivers.base import DriverError
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from agent import keys
 from agent.config.models import Config
 from agent.control.client import NAME as CONTROL_SOCKET
+from agent.endpoints import is_local
 from agent.errors import about_file
-from agent.keys import is_local
 from agent.yamlfile import Document, Place
 
 LONGEST_SOCKET = 107  # bytes of a path in sockaddr_un, less its final zero

@@ -14,9 +14,8 @@ from agent.decoders import base as decoders
 from agent.errors import MissingPackage, PackageError, Pending, about_file, heals
 from agent.packages import package
 from agent.packages.checksums import verify_files
-from agent.section import NAME
 from agent.vision import reference
-from agent.yamlfile import Document, Place, unknown
+from agent.yamlfile import NAME, Document, Place, unknown
 from drivers import base as drivers
 from drivers.base import DriverError
 

@@ -14,8 +14,9 @@ from agent.box.folders import default_run_dir, default_state_dir
 from agent.gates.config import GateConfig
 from agent.rules.conditions import RuleConfig
 from agent.rules.zones import Polygon
-from agent.section import NAME, Section
+from agent.section import Section
 from agent.vision.config import RefineConfig
+from agent.yamlfile import NAME
 
 
 class Device(BaseModel):

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from agent.keys import is_local
+from agent.endpoints import is_loopback
 
 CERTIFICATE, KEY, TOKEN = "web.crt", "web.key", "web.token"
 COOKIE = "reflexd"
@@ -45,7 +45,7 @@ class Access:
 
     def __init__(self, host: str, names: Iterable[str], token: str, secure: bool) -> None:
         """host: of the configuration. names: further ones under which browsers reach this box. secure: TLS."""
-        self.local = is_local(f"tcp://{host}:0")
+        self.local = is_loopback(host.strip("[]"))
         self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
         if not self.local:
             own = socket.gethostname().lower()

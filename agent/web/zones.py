@@ -16,8 +16,7 @@ from typing import Any
 
 from agent import yamlfile
 from agent.box import private
-from agent.section import NAME
-from agent.yamlfile import Document, YamlError
+from agent.yamlfile import NAME, Document, YamlError
 
 MAX_ZONES, MAX_CORNERS = 64, 64
 Zones = Mapping[str, Sequence[tuple[float, float]]]

@@ -10,8 +10,8 @@ from stat import S_IMODE
 
 from agent import keys
 from agent.config.models import Config
+from agent.endpoints import is_ipc, is_local
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, listed
-from agent.keys import is_ipc, is_local
 
 EXPEDITED = 46  # DSCP EF
 TIMEOUT_S = 0.5
