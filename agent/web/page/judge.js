@@ -1,0 +1,96 @@
+// What a status means, as a level (good, warn, bad, off) and in a sentence.
+
+import { counted, duration, listed, ms } from "./words.js";
+
+const WAITS = ["opening", "closed", "gone", "ended"];
+
+/** Newest answers of an actuator's host to commands (agent/commands/wire.py). */
+export const VERDICTS = {
+  applied: "the device accepted it",
+  repeated: "in force, confirmed again",
+  replayed: "refused: sequence numbers it has received before",
+  expired: "refused: too old",
+  limit: "refused: outside the actuator's limits",
+  unknown: "refused: it takes commands from another sender",
+  fault: "the device did not accept it",
+  outdated: "refused: a newer decision is in force",
+  waiting: "safe until every lane it needs is alive",
+  key: "refused: this key may not command it",
+  unproven: "refused: not proven fresh",
+  overruled: "refused: another box is in command",
+};
+const IN_FORCE = ["applied", "repeated"];
+
+export function isSlow(lane) {
+  return lane.state === "running" && lane.budget_ms > 0 && lane.p99_ms !== null && lane.p99_ms > lane.budget_ms;
+}
+
+export function laneLevel(lane) {
+  if (lane.state === "running") return isSlow(lane) ? "warn" : "good";
+  if (lane.state === "stopped" || lane.state === "unknown") return "off";
+  return WAITS.includes(lane.state) ? "warn" : "bad";
+}
+
+/** The newest acknowledgement, null where none has come. */
+export function newestAnswer(actuator) {
+  const answers = actuator.acknowledged.filter((answer) => answer.age_s !== null);
+  return answers.reduce((best, answer) => (!best || answer.age_s < best.age_s ? answer : best), null);
+}
+
+/** @returns {{level: string, verb: string, texts: string[]}} verb: what the device does, as far as anybody confirmed it */
+export function judgeActuator(actuator) {
+  const answer = newestAnswer(actuator);
+  const troubles = [...new Set(actuator.acknowledged.map((one) => one.trouble).filter(Boolean))];
+  if (actuator.host === 0) troubles.unshift("'reflexd actuate' does not serve it on this box");
+  if (!answer) {
+    const texts = [`nothing acknowledged yet; at rest it does ‘${actuator.rest}’`, ...troubles];
+    return { level: actuator.host === 0 ? "bad" : "off", verb: "", texts };
+  }
+  const said = `acknowledged ${duration(answer.age_s)} ago to lane ${answer.lane}: ${VERDICTS[answer.verdict] || answer.verdict}`;
+  const texts = [said, ...troubles];
+  const agrees = !actuator.verb || answer.verb === actuator.verb;
+  if (!agrees) texts.push(`decided is ‘${actuator.verb}’: not acknowledged yet`);
+  const level = troubles.length ? "bad" : agrees && IN_FORCE.includes(answer.verdict) ? "good" : "warn";
+  return { level, verb: answer.verb, texts };
+}
+
+/** Why the verb is in force. */
+export function cause(actuator) {
+  if (actuator.since_s === null) return "";
+  const since = `for ${duration(actuator.since_s)}`;
+  return actuator.rule ? `${since}, because of rule ${actuator.rule}` : `${since}, at rest: no rule holds`;
+}
+
+/** The box in one sentence. @returns {{level: string, text: string, details: string[]}} */
+export function judgeBox(status) {
+  if (!status.running) return _withoutDaemon(status);
+  if (!status.answers) {
+    return { level: "warn", text: "The daemon runs and does not answer: it starts, hangs, or this user may not ask it.", details: status.reasons };
+  }
+  if (!status.lanes.length) {
+    return { level: "warn", text: "This box has no lanes: it reads nothing and decides nothing.", details: [`Add lanes to ${status.config}, then: systemctl reload reflexd`] };
+  }
+  if (status.health !== "good") return _unwell(status);
+  const slow = status.lanes.filter(isSlow);
+  const lanes = status.lanes.length === 1 ? "The lane runs" : `All ${status.lanes.length} lanes run`;
+  if (!slow.length) return { level: "good", text: `${lanes}, each within its budget.`, details: [] };
+  const late = slow.map((lane) => `${lane.name} (p99 ${ms(lane.p99_ms)} of ${ms(lane.budget_ms)} ms)`);
+  return { level: "warn", text: `${lanes}; slower than the budget: ${listed(late)}.`, details: [] };
+}
+
+function _withoutDaemon(status) {
+  if (!status.lanes.length && status.health === "good") {
+    return { level: "good", text: `This box hosts ${counted(status.actuators.length, "actuator")}; it has no lanes.`, details: [] };
+  }
+  if (!status.lanes.length && !status.actuators.length) {
+    return { level: "off", text: "This box has no lanes and no actuators yet.", details: [`Configure it in ${status.config}; try it: reflexd demo`] };
+  }
+  const text = "The daemon does not run: the figures are of its last run, and actuators are in their safe state.";
+  return { level: "bad", text, details: [...status.reasons, `Start it: systemctl start reflexd, or reflexd run -c ${status.config}`] };
+}
+
+function _unwell(status) {
+  const words = { degraded: "The box works with less than it should", safe: "The box keeps its actuators safe" };
+  const level = status.health === "degraded" ? "warn" : "bad";
+  return { level, text: `${words[status.health] || `Health: ${status.health}`}.`, details: status.reasons };
+}

@@ -1,0 +1,198 @@
+// Lane: the live picture or plot with what the models find, scores against the rules' thresholds, and the latency.
+
+import { get, monitor } from "./api.js";
+import { RollingPlot, scoreBars, stackedBars } from "./charts.js";
+import { Board, drawFrame, holds, Trails } from "./draw.js";
+import { badge, element, facts, fill, notice, section, setText, table } from "./dom.js";
+import { laneLevel } from "./judge.js";
+import { age_s, LiveStream } from "./live.js";
+import { clock, duration, listed, ms, rate } from "./words.js";
+
+const PARTS = ["queueing", "transport", "preprocess", "inference", "decision"];
+const PART_MEANING = {
+  queueing: "captured, until the lane asked for it",
+  transport: "until it was in the lane's hands",
+  preprocess: "until the input tensor was filled",
+  inference: "until the outputs were decoded",
+  decision: "rules, the wire, the actuator's checks and its device",
+};
+const PICTURE_HZ = 30;
+const PLOT_HZ = 10;
+const WORDS_MS = 250; // texts and bars that changed with each frame could not be read
+const DETAILS_MS = 3000;
+
+export function open(root, name) {
+  const page = new LanePage(root, name);
+  return () => page.close();
+}
+
+class LanePage {
+  constructor(root, name) {
+    Object.assign(this, { root, name, kind: null, lane: null, shown_at: 0, trails: new Trails() });
+    this.state = element("div", { class: "state" });
+    this.tabs = element("nav", { class: "tabs", "aria-label": "Lanes" });
+    this.figure = element("figure", { class: "live" });
+    this.side = element("div", { class: "side" });
+    this.details = element("div");
+    fill(root, element("h1", {}, name), this.tabs, this.state,
+      element("div", { class: "lane-view" }, this.figure, this.side), this.details);
+    this.unsubscribe = monitor.subscribe((status) => this._status(status));
+    this._refresh();
+  }
+
+  close() {
+    this.closed = true;
+    clearTimeout(this.timer);
+    this.unsubscribe();
+    this.stream?.close();
+    this.board?.close();
+  }
+
+  _status(status) {
+    const names = status.lanes.map((lane) => lane.name);
+    if (names.join() !== this.names) {
+      this.names = names.join();
+      fill(this.tabs, names.map((name) => element("a",
+        { href: `#/lane/${encodeURIComponent(name)}`, "aria-current": name === this.name ? "page" : null }, name)));
+    }
+    const lane = status.lanes.find((one) => one.name === this.name);
+    const kind = status.kinds[this.name] ?? null;
+    if (kind !== this.kind || !lane) this._watch(lane ? kind : null, names);
+    if (!lane) return;
+    const figures = `${rate(lane.rate_hz)}, p50 ${ms(lane.p50_ms)} ms, p99 ${ms(lane.p99_ms)} ms of ${ms(lane.budget_ms)} ms budget`;
+    fill(this.state, badge(laneLevel(lane), lane.state), element("span", {}, lane.reason || figures));
+  }
+
+  /** Begin to watch, or say why there is nothing to see. */
+  _watch(kind, names) {
+    this.stream?.close();
+    this.stream = null;
+    this.kind = kind;
+    if (kind === null) {
+      fill(this.state);
+      const lanes = names.length ? `This box has ${listed(names)}.` : "This box has no lanes.";
+      fill(this.figure, notice("off", `There is no lane ‘${this.name}’ now. ${lanes}`));
+      return;
+    }
+    if (!kind) return fill(this.figure, notice("off", "This lane's driver is not known: there is nothing to draw."));
+    this.canvas = element("canvas", { role: "img", "aria-label": `live view of lane ${this.name}` });
+    this.caption = element("figcaption");
+    fill(this.figure, this.canvas, this.caption);
+    this.board?.close();
+    this.board = kind === "picture" ? new Board(this.canvas) : null;
+    this.plot = kind === "picture" ? null : new RollingPlot(this.canvas);
+    const options = { rate: kind === "picture" ? PICTURE_HZ : PLOT_HZ, record: true };
+    this.stream = new LiveStream(this.name, options, {
+      lane: (lane) => this._lane(lane),
+      state: (live, reason) => this._live(live, reason),
+      frame: (frame) => this._frame(frame),
+    });
+  }
+
+  _lane(lane) {
+    this.lane = lane;
+    this.plot?.setChannels(lane.kind === "sound" ? ["level", "peak"] : lane.channels);
+    this.live = undefined;
+  }
+
+  _live(live, reason) {
+    this.live = live;
+    this.figure.classList.toggle("stale", !live);
+    if (!live) setText(this.caption, `Old: ${reason || "the lane writes nothing now"}`);
+  }
+
+  _frame(frame) {
+    const lane = this.lane || {};
+    if (this.board) drawFrame(this.board, frame, { ...lane, trails: this.trails });
+    else {
+      this.plot.push(frame.rows || [[frame.t, frame.level, frame.peak]]);
+      this.plot.draw();
+    }
+    if (performance.now() - this.shown_at < WORDS_MS) return;
+    this.shown_at = performance.now();
+    this._showWords(frame, lane);
+  }
+
+  _showWords(frame, lane) {
+    const { times = {} } = frame;
+    const stages = frame.inferred === false ? "no inference on this sample: the gate held it back"
+      : "infer_ms" in times ? `prepare ${ms(times.prepare_ms)}, infer ${ms(times.infer_ms)}, decide ${ms(times.decide_ms)} ms` : "";
+    const words = [lane.why, `captured ${clock(frame.t)}`, `${duration(age_s(frame))} old`, stages];
+    if (this.live !== false) setText(this.caption, words.filter(Boolean).join(" · "));
+    const bars = scoreBars(_scores(frame, lane));
+    fill(this.side, element("h2", {}, "Evidence"), bars.children.length ? bars : element("p", { class: "muted" }, "nothing detected"),
+      _level(frame), _about(lane));
+  }
+
+  /** Latency and the worst samples, once in a while. */
+  async _refresh() {
+    try {
+      const details = await get(`/api/lanes/${encodeURIComponent(this.name)}`);
+      if (this.closed) return;
+      fill(this.details, _latency(details), _worst(details));
+    } catch (error) {
+      if (this.closed) return;
+      if (error.status === 404) fill(this.details);
+      else if (!this.details.firstChild) fill(this.details, notice("warn", `No latencies: ${error.message}`));
+    }
+    this.timer = setTimeout(() => this._refresh(), document.hidden ? DETAILS_MS * 4 : DETAILS_MS);
+  }
+}
+
+/** A bar for each label that a rule asks for, at its lowest threshold, and for each that is detected. */
+function _scores(frame, lane) {
+  const conditions = lane.conditions || [];
+  const evidence = frame.evidence?.length ? frame.evidence : frame.scores || [];
+  const labels = [...new Set([...conditions.map((condition) => condition.label), ...evidence.map((item) => item.label)])];
+  return labels.map((label) => {
+    const items = evidence.filter((item) => item.label === label);
+    const mine = conditions.filter((condition) => condition.label === label);
+    return {
+      label,
+      score: Math.max(0, ...items.map((item) => item.score)),
+      threshold: mine.length ? Math.min(...mine.map((condition) => condition.score)) : null,
+      held: items.some((item) => holds(item, mine, lane.zones || {})),
+      note: [...new Set(mine.map((condition) => condition.rule))].join(", "),
+    };
+  });
+}
+
+/** Sound: decibels below full scale. */
+function _level(frame) {
+  if (frame.level === undefined) return null;
+  const decibels = (value) => (value > 0 ? `${(20 * Math.log10(value)).toFixed(0)} dB` : "silence");
+  return facts([["Level", decibels(frame.level)], ["Peak", decibels(frame.peak)]]);
+}
+
+function _about(lane) {
+  return facts([
+    ["Model", [lane.model, lane.refine && `refined by ${lane.refine}`, lane.then && `then ${lane.then}`].filter(Boolean).join(", ")],
+    ["Source", lane.driver],
+    ["Zones", Object.keys(lane.zones || {}).length ? element("a", { href: `#/zones/${encodeURIComponent(lane.name)}` }, Object.keys(lane.zones).join(", ")) : ""],
+  ]);
+}
+
+function _latency({ parts, budget_ms }) {
+  if (!parts?.total) return section("Latency", element("p", { class: "muted" }, "no inference in the last minute"));
+  const values = (quantile) => Object.fromEntries(PARTS.map((part) => [part, parts[part]?.[quantile] || 0]));
+  const bars = ["p50", "p99"].map((name) => ({ name, values: values(name), total: parts.total[name] }));
+  const rows = [...PARTS, "total"].map((part, n) => [
+    element("span", { class: "part" }, part === "total" ? null : element("span", { class: `key part-${n}` }), part),
+    ms(parts[part]?.p50), ms(parts[part]?.p99), ms(parts[part]?.max), PART_MEANING[part] || "captured to applied",
+  ]);
+  return section("Latency of the last minute", element("div", { class: "card" },
+    stackedBars(PARTS, bars, budget_ms),
+    element("p", { class: "muted" }, `The dashed line is the budget, ${ms(budget_ms)} ms. `,
+      "Each part's p99 is its own: they seldom fall on one sample, so they add up to more than the total's."),
+    table(["Part", "p50 ms", "p99 ms", "max ms", "From and to"], rows, { numbers: [1, 2, 3], caption: "latency by part" })));
+}
+
+function _worst({ worst, budget_ms }) {
+  if (!worst?.length) return null;
+  return section("Slowest samples of the last five minutes", element("div", { class: "card" },
+    worst.map((sample) => element("div", { class: "worst" },
+      element("p", {}, element("strong", {}, `${ms(sample.total_ms)} ms`), ` at ${clock(sample.t)}, sample ${sample.sequence}`,
+        sample.applied ? ", applied" : ", no command"),
+      stackedBars(PARTS, [{ name: "", values: sample.parts, total: sample.total_ms }], budget_ms),
+      element("p", { class: "muted" }, sample.text)))));
+}

@@ -1,0 +1,43 @@
+// A small live view of a lane, while it is on the screen.
+
+import { RollingPlot } from "./charts.js";
+import { Board, drawFrame } from "./draw.js";
+import { element, setText } from "./dom.js";
+import { LiveStream, whileVisible } from "./live.js";
+
+const RATE_HZ = 2;
+const WIDTH = 240;
+const PLOT_BAND = 40;
+
+export class Thumbnail {
+  /** kind: "picture", "readings" or "sound". */
+  constructor(lane, kind) {
+    const label = kind === "picture" ? `live picture of lane ${lane}` : `the last 20 seconds of lane ${lane}`;
+    this.canvas = element("canvas", { role: "img", "aria-label": label });
+    this.note = element("figcaption");
+    this.node = element("figure", { class: `thumbnail ${kind}` }, this.canvas, this.note);
+    this.lane = { zones: {}, conditions: [] };
+    if (kind === "picture") this.board = new Board(this.canvas);
+    else this.plot = new RollingPlot(this.canvas, { band: PLOT_BAND, most: 3 });
+    const handlers = { lane: (lane) => this._lane(lane), state: (...state) => this._state(...state), frame: (frame) => this._frame(frame) };
+    this.close = whileVisible(this.node, () => new LiveStream(lane, { rate: RATE_HZ, width: WIDTH }, handlers));
+  }
+
+  _lane(lane) {
+    this.lane = lane;
+    this.plot?.setChannels(lane.kind === "sound" ? ["level", "peak"] : lane.channels);
+    this.why = lane.why;
+    setText(this.note, lane.why || "");
+  }
+
+  _state(live, reason) {
+    this.node.classList.toggle("stale", !live);
+    setText(this.note, live ? this.why || "" : `old: ${reason || "the lane writes nothing"}`);
+  }
+
+  _frame(frame) {
+    if (this.board) return drawFrame(this.board, frame, this.lane);
+    this.plot.push(frame.rows || [[frame.t, frame.level, frame.peak]]);
+    this.plot.draw();
+  }
+}
