@@ -17,6 +17,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "cli": "arguments, exit codes",
             "field": "status, top, doctor ...",
             "view": "draws what a lane finds",
+            "web": "live view in a browser",
             "replay": "recomputes a recording",
             "modeltools": "model init, show, bench",
             "demo": "the simulated cell",
@@ -87,7 +88,15 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
 
 WIDTH, LEFT, ROW, BOX, TOP = 1280, 120, 112, (136, 50), 34  # pixels; LEFT: for the rows' names
 # Drawn with another one.
-SMALL = {"ledger_text": "ledger", "isolated": "box", "__main__": "cli", "children": "daemon"}
+SMALL = {
+    "ledger_text": "ledger",
+    "isolated": "box",
+    "__main__": "cli",
+    "children": "daemon",
+    "endpoints": "keys",
+    "web_keys": "keys",
+    "http_server": "box",
+}
 
 
 def _places() -> dict[str, tuple[float, float]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from stat import S_IMODE
 from typing import NamedTuple
 
-from agent import keys
+from agent import keys, web_keys
 from agent.config.models import Config
 from agent.control.client import NAME as CONTROL_SOCKET
 from agent.endpoints import is_local
@@ -37,6 +37,7 @@ def endpoint_mistakes(config: Config, document: Document) -> Iterator[str]:
         yield from _bad_endpoint(config, document, name)
     yield from _used_twice(config, document)
     yield from _bad_metrics(config, document)
+    yield from _bad_web(config, document)
     yield from _bad_keys(config, document)
 
 
@@ -94,6 +95,8 @@ def _listeners(config: Config) -> Iterator[Listener]:
         yield Listener(
             ("metrics", "port"), "metrics", one_spelling(config.metrics.host), str(config.metrics.port), True
         )
+    if config.web.port:
+        yield Listener(("web", "port"), "the live view", one_spelling(config.web.host), str(config.web.port), True)
     for name, actuator in config.actuators.items():
         place, user, here = ("actuators", name, "endpoint"), f"actuator '{name}'", actuator.device is not None
         kind, _, address = config.endpoint(name).partition("://")
@@ -125,6 +128,26 @@ def _bad_metrics(config: Config, document: Document) -> Iterator[str]:
     if config.metrics.port and not is_local(f"tcp://{config.metrics.host}:0") and not config.insecure:
         line = document.at(("metrics", "host"))
         yield f"{line}: metrics have no keys: serve them on 127.0.0.1, or set 'insecure: true'"
+
+
+def _bad_web(config: Config, document: Document) -> Iterator[str]:
+    """Pictures and the state of the box are for this box alone, or for those who have the token."""
+    web = config.web
+    if web.keys:
+        yield from _bad_file(document, ("web", "keys"), web.keys, _web_keys_mistake)
+    elif not is_local(f"tcp://{web.host}:0"):
+        line, advice = document.at(("web", "host")), "set web.keys: FOLDER, made by 'reflexd keys --web FOLDER'"
+        yield f"{line}: '{web.host}' can be reached from the network, and the live view has no keys: {advice}"
+
+
+def _web_keys_mistake(folder: Path) -> str:
+    try:
+        web_keys.tls(folder)
+        web_keys.read_token(folder)
+    except (OSError, ValueError) as error:
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+        return f"{reason}: 'reflexd keys --web {folder}' makes certificate, key and token"
+    return ""
 
 
 def _bad_keys(config: Config, document: Document) -> Iterator[str]:

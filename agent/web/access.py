@@ -7,21 +7,17 @@ cross-site requests). So a Host is an address, localhost or a name of the config
 from __future__ import annotations
 
 import hmac
-import os
 import secrets
 import socket
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from ipaddress import ip_address
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from agent.endpoints import is_loopback
 
-CERTIFICATE, KEY, TOKEN = "web.crt", "web.key", "web.token"
 COOKIE = "reflexd"
 SESSION_S = 12 * 3600.0
 MAX_SESSIONS = 256
@@ -117,22 +113,3 @@ class Access:
             COOKIE, session, max_age=int(SESSION_S), httponly=True, secure=self._secure, samesite="Strict"
         )
         return response
-
-
-def tls(folder: Path) -> ssl.SSLContext:
-    """Raises OSError, ssl.SSLError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(folder / CERTIFICATE, folder / KEY)
-    return context
-
-
-def read_token(folder: Path) -> str:
-    """Raises OSError; ValueError where it is empty or others can read it."""
-    path = folder / TOKEN
-    if os.stat(path).st_mode & 0o007:
-        raise ValueError(f"{path}: every user of this box can read the token: chmod 600 {path}")
-    token = path.read_text("ascii").strip()
-    if len(token) < 16:
-        raise ValueError(f"{path}: no token of 16 characters or more: make one with 'reflexd keys --web {folder}'")
-    return token

@@ -122,11 +122,13 @@ class Api:
         return _jpeg(pictures.encode(sample.picture, mode)[0])
 
     async def decisions(self, request: web.Request) -> web.Response:
-        limit = min(int(request.query.get("limit", "500") or 0), MAX_DECISIONS)
+        limit = request.query.get("limit", "500")
+        if not re.fullmatch("[0-9]{1,6}", limit):
+            raise web.HTTPBadRequest(text="limit: expected a number")
         content, run_dir = self.description.content, self.description.run_dir
         state_dir = Path(content["state_dir"])
         rule, actuator = request.query.get("rule"), request.query.get("actuator")
-        newest = self._timeline.newest(run_dir, limit, rule, actuator)
+        newest = self._timeline.newest(run_dir, min(int(limit), MAX_DECISIONS), rule, actuator)
         return _json(
             {
                 "decisions": [{key: value for key, value in d.items() if key != "t_capture"} for d in newest],

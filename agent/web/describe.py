@@ -69,12 +69,15 @@ def _conditions(lane: str, config: Config) -> list[dict[str, Any]]:
 
 
 def _models(config: Config, base_folder: Path) -> dict[str, Any]:
-    """Folder and lanes of each model."""
-    models: dict[str, Any] = {}
+    """Folder and lanes of each model, by its folder's name; a second one of that name gets a number."""
+    lanes: dict[Path, list[str]] = {}
     for lane, section in config.lanes.items():
         for model in section.models:
-            folder = str(package.find(model, base_folder).absolute())
-            models.setdefault(model, {"folder": folder, "lanes": []})["lanes"].append(lane)
+            lanes.setdefault(package.find(model, base_folder).absolute(), []).append(lane)
+    models: dict[str, Any] = {}
+    for folder, users in lanes.items():
+        name = folder.name if folder.name not in models else f"{folder.name}-{len(models) + 1}"
+        models[name] = {"folder": str(folder), "lanes": users}
     return models
 
 

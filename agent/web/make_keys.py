@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent.box import private
-from agent.web.access import CERTIFICATE, KEY, TOKEN
+from agent.web_keys import CERTIFICATE, KEY, TOKEN
 
 DAYS = 3650  # nobody renews it on a box in the field; the browser asks once whether to trust it
 

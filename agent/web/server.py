@@ -5,6 +5,7 @@ It never takes the lanes' GIL, and no lane waits for it: agent/web/README.md.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
@@ -18,9 +19,9 @@ from typing import Any
 
 from aiohttp import web
 
+from agent import web_keys
 from agent.box import logs, realtime
 from agent.http_server import serve
-from agent.web import access
 from agent.web.access import Access
 from agent.web.api import Api
 from agent.web.description import Description
@@ -44,8 +45,8 @@ class LiveView:
         """path: of the configuration. Raises OSError, ValueError, ssl.SSLError: keys that cannot be used."""
         settings = description.content["web"]
         folder = Path(settings["keys"]) if settings["keys"] else None
-        self.tls = access.tls(folder) if folder else None
-        token = access.read_token(folder) if folder else ""
+        self.tls = web_keys.tls(folder) if folder else None
+        token = web_keys.read_token(folder) if folder else ""
         self.access = Access(settings["host"], settings["names"], token, secure=self.tls is not None)
         self.api = Api(path, description, programs, self.access.local)
         self.description = description
@@ -142,15 +143,18 @@ async def _read_valid(description: Description) -> None:
 
 
 def main() -> int:
-    """Arguments: the configuration, and host and port, or "-" for the configuration's."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    options = parser.parse_args()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # agent/box/child.py blocked it
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to finish: Ctrl-C and SIGTERM end it at once
     if os.environ.get(realtime.PARENT):
         realtime.die_with_parent()
     os.nice(10)  # never ahead of a lane
     logs.start(logging.INFO)
-    path, host, port = Path(sys.argv[1]), *(None if each == "-" else each for each in sys.argv[2:4])
-    return asyncio.run(run(path, host, int(port) if port else None))
+    return asyncio.run(run(options.path, options.host, options.port))
 
 
 if __name__ == "__main__":
