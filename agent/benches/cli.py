@@ -166,3 +166,14 @@ def bench_objects(clips: Path | None, labels: Path | None, model: str, short: bo
 
     result = objects.measure(clips or SHARED, labels or LABELS, model, short)
     _report(result, objects.text, as_json)
+
+
+@bench.command("web")
+@short_option
+@json_option
+@_with_psutil
+def bench_web(short: bool, as_json: bool) -> None:
+    """The live view: age of a picture on the canvas of a real Chromium, first paint, and its cost to a lane."""
+    from agent.benches.web import bench as web
+
+    _report(web.measure(short), web.text, as_json)
