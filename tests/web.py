@@ -70,7 +70,8 @@ class Page:
         return asyncio.run(self._watch(path, count))
 
     async def _watch(self, path: str, count: int) -> tuple[list[dict[str, Any]], list[Frame]]:
-        texts, frames = [], []
+        texts: list[dict[str, Any]] = []
+        frames: list[Frame] = []
         async with (
             self._session({}) as session,
             session.ws_connect(self.base + path, ssl=self._tls or True, origin=self.base) as socket,
@@ -98,7 +99,7 @@ def web_cell(folder: Path, **options: Any) -> Iterator[tuple[Cell, Page, Process
         port = free_port()
         cell.config["state_dir"] = str(folder / "state")
         cell.config["web"] = {"port": port, **options}
-        cell.config["rules"]["reach"] = {
+        cell.config["rules"]["reach"] = {  # type: ignore[index]
             "any": [{"lane": "floor", "label": "person", "score": 0.5, "zone": "reach"}],
             "actuator": "robot",
             "verb": "stop",

@@ -35,6 +35,11 @@ class Description:
         lanes: dict[str, dict[str, Any]] = self.content["lanes"]
         return lanes
 
+    @property
+    def edit(self) -> bool:
+        """Zones may be written into the file."""
+        return bool(self.content["web"]["edit"])
+
     async def read(self) -> None:
         """The old content stays where the file has mistakes."""
         self._seen = _identity(self.path)
