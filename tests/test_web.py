@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,8 +16,7 @@ import numpy as np
 import pytest
 
 from agent.benches.programs import free_port
-from agent.web import make_keys, pictures
-from agent.web_keys import tls
+from agent.web import pictures
 from tests.processes import Cell, Process
 from tests.waiting import until
 from tests.web import Page, web_cell
@@ -146,18 +143,6 @@ def test_what_is_not_there_is_refused_in_words(served: Served, path: str, code: 
     assert status == code and content["error"]
 
 
-def test_a_page_of_another_site_reads_nothing(served: Served) -> None:
-    """DNS rebinding shows as another Host, a request across sites as another Origin, or as no Origin at all."""
-    page = served[1]
-    assert page.get("/api/status", Host="evil.example")[0] == 421
-    assert page.get("/api/status", Host="192.0.2.7:80")[0] == 421
-    assert page.get("/api/status", Origin="http://evil.example")[0] == 403
-    assert page.get("/api/status", **{"Sec-Fetch-Site": "cross-site"})[0] == 403
-    assert page.post("/api/replay", {"name": "x.mcap"}, Origin="null")[0] == 403
-    assert page.get("/api/live?lane=arm", Origin="http://evil.example", Upgrade="websocket")[0] == 403
-    assert page.get("/api/status", Host="localhost:1")[0] == 200
-
-
 @pytest.mark.parametrize("raw", [b"{", b"[" * 60_000, b'{"lane": 3}', b"\xff", b"[]", b"null", b"x" * 100_000])
 def test_hostile_bodies_are_refused_in_words(served: Served, raw: bytes) -> None:
     async def post() -> tuple[int, str]:
@@ -235,56 +220,3 @@ def _frames(page: Page, path: str) -> bool:
     with suppress(aiohttp.ClientError):
         return bool(page.watch(path, 1)[1])
     return False
-
-
-def test_beyond_this_box_it_needs_tls_and_the_token(tmp_path: Path) -> None:
-    folder = tmp_path / "keys"
-    certificate, key, token_file = make_keys.make(folder, ["127.0.0.1"])
-    assert [path.stat().st_mode & 0o777 for path in (key, token_file)] == [0o600, 0o600]
-    with Cell(tmp_path, {"arm": {"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation"}}) as cell:
-        port = free_port()
-        cell.config["web"] = {"port": port, "host": "0.0.0.0", "keys": str(folder)}
-        _, daemon = cell.start_both()
-        trust = _trusting(certificate)
-        page = Page(f"https://127.0.0.1:{port}", trust)
-        until(lambda: page.get("/")[0] == 200, lambda: daemon.text)
-        assert page.get("/api/status")[0] == 401
-        assert page.post("/api/login", {"token": "wrong"})[0] == 403
-        assert page.get("/api/status", Authorization="Bearer wrong")[0] == 401
-        token = token_file.read_text().strip()
-        assert page.get("/api/status", Authorization=f"Bearer {token}")[1]["web"]["pictures"] == "hidden"
-        assert page.post("/api/login", {"token": token})[0] == 204
-        assert "HttpOnly" not in page.cookie and token not in page.cookie
-        assert page.get("/api/status")[0] == 200
-        assert page.get("/api/status", Host=f"{socket.gethostname()}:{port}")[0] == 200
-        assert page.get("/api/status", Host="evil.example")[0] == 421
-        assert token not in daemon.text
-        with pytest.raises(OSError):
-            _plain_request(port)
-
-
-def _trusting(certificate: Path) -> object:
-    import ssl
-
-    return ssl.create_default_context(cafile=str(certificate))
-
-
-def _plain_request(port: int) -> bytes:
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        answer = connection.recv(100)
-    if not answer.startswith(b"HTTP/"):
-        raise OSError("no HTTP without TLS")
-    return answer
-
-
-def test_keys_are_never_overwritten_and_a_readable_token_is_refused(tmp_path: Path) -> None:
-    _, _, token = make_keys.make(tmp_path, [])
-    with pytest.raises(FileExistsError, match="remove it first"):
-        make_keys.make(tmp_path, [])
-    from agent.web_keys import read_token
-
-    os.chmod(token, 0o644)
-    with pytest.raises(ValueError, match="every user of this box can read the token: chmod 600"):
-        read_token(tmp_path)
-    assert tls(tmp_path)

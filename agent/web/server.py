@@ -48,6 +48,11 @@ class LiveView:
         self.tls = web_keys.tls(folder) if folder else None
         token = web_keys.read_token(folder) if folder else ""
         self.access = Access(settings["host"], settings["names"], token, secure=self.tls is not None)
+        if not self.access.local and not folder:
+            advice = "set web.keys: FOLDER, made by 'reflexd keys --web FOLDER'"
+            raise ValueError(
+                f"'{settings['host']}' can be reached from the network, and the live view has no keys: {advice}"
+            )
         self.api = Api(path, description, programs, self.access.local)
         self.description = description
         self._threads = ThreadPoolExecutor(2, "encode")

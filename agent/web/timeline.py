@@ -23,7 +23,7 @@ class Timeline:
     """What was decided, as far back as the tapes reach."""
 
     def __init__(self) -> None:
-        self._readers: dict[Path, DecisionReader] = {}
+        self._readers: dict[Path, tuple[int, DecisionReader]] = {}  # with the file's inode
         self._decisions: dict[Path, list[dict[str, Any]]] = {}
         self.lost = 0
 
@@ -42,23 +42,29 @@ class Timeline:
 
     def _read(self, path: Path) -> None:
         """What was written since the last look."""
-        reader = self._readers.get(path) or self._open(path)
+        reader = self._reader(path)
         if reader is None:
             return
         decisions = self._decisions.setdefault(path, [])
         for decided in (*reader.read(), *reader.read()):
             decisions += _rows(decided, path.stem)
         del decisions[:-MAX_DECISIONS]
-        self.lost = sum(each.lost for each in self._readers.values())
+        self.lost = sum(each.lost for _, each in self._readers.values())
 
-    def _open(self, path: Path) -> DecisionReader | None:
-        """Begins at the oldest record that is left; nothing before it counts as lost."""
+    def _reader(self, path: Path) -> DecisionReader | None:
+        """Begins at the oldest record that is left; nothing before it counts as lost. A file made anew is read anew."""
+        known = self._readers.get(path)
         try:
+            inode = path.stat().st_ino
+            if known and known[0] == inode:
+                return known[1]
             reader = DecisionReader(path)
         except (OSError, ValueError):
             return None  # being made, or of another version
+        if known:
+            known[1].close()
         reader.begin()
-        self._readers[path] = reader
+        self._readers[path] = inode, reader
         return reader
 
 

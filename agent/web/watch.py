@@ -83,8 +83,6 @@ class LaneWatch:
                     await self._pass_on(self.reader)
                 picture = self.reader is not None and self.reader.header.kind == PICTURE
                 await asyncio.sleep(POLL_S if picture else VALUES_S)
-        except Exception:
-            log.exception("the live view of %s stopped", self._path.stem)
         finally:
             self._close()
 
