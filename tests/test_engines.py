@@ -266,7 +266,7 @@ def test_a_box_without_memory_for_openvino_tries_again(monkeypatch: pytest.Monke
     class Core:
         available_devices: tuple[str, ...] = ()
 
-    monkeypatch.setattr("agent.backends.openvino.ov.Core", Core)
+    monkeypatch.setattr("agent.backends.openvino._CORE", Core())
     with pytest.raises(MemoryError, match="finds not even the CPU"):  # which exits with 1
         base.load("openvino", ARM / "arm-deviation.tflite")
 

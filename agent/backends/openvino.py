@@ -16,6 +16,10 @@ from agent.backends import base
 from agent.backends.base import AS_IT_IS, EngineError, Tensor, TensorSpec
 from agent.data import Array
 
+# One for all engines, which is never destroyed. The plugin of the CPU gives the thread that loads it a signal stack of
+# its own and frees that at its end, though another one had been set meanwhile, or by another thread: the next signal
+# to the thread, such as SIGTERM to the daemon, then finds no stack, and the kernel ends the process with SIGSEGV.
+_CORE = ov.Core()
 PROVIDERS = {"": "CPU", "cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
 
 
@@ -27,13 +31,12 @@ class Engine(base.Engine):
         # OpenVINO converts quantisation into operators and forgets scales and zero points: LiteRT reads them.
         described = _described_by_litert(path, spec) if path.suffix == ".tflite" else {}
         try:
-            core = ov.Core()
-            model = core.read_model(path)
+            model = _CORE.read_model(path)
             self.inputs = [_input(model, spec.shape, described)]
             model.reshape(list(self.inputs[0].shape))
             self.numbers = base.choose([sorted(port.names) for port in model.outputs], spec.outputs)
             self.outputs = [_tensor(model.outputs[number], described) for number in self.numbers]
-            self.request = core.compile_model(model, device, _settings(device, threads)).create_infer_request()
+            self.request = _CORE.compile_model(model, device, _settings(device, threads)).create_infer_request()
         except RuntimeError as error:
             raise EngineError(f"OpenVINO refuses {path.name}: {_reason(error)}") from error
         self.array: Array = self.request.get_input_tensor(0).data
@@ -57,7 +60,7 @@ def _device(provider: str) -> str:
     if provider not in PROVIDERS:
         raise EngineError(f"no provider '{provider}': use one of {', '.join(filter(None, PROVIDERS))}")
     device = PROVIDERS[provider]
-    present = ov.Core().available_devices
+    present = _CORE.available_devices
     if not present:  # its libraries for the devices were not loaded
         raise MemoryError("OpenVINO finds not even the CPU")
     if not any(each.split(".")[0] == device for each in present):
