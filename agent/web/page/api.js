@@ -34,8 +34,10 @@ async function _request(path, options, timeout_ms) {
     throw new RequestError(String(body.error || `the box answered with ${reply.status}`), reply.status);
   } catch (error) {
     if (error instanceof RequestError) throw error;
-    if (reply && signal.aborted === false) throw new RequestError(`the box answered with ${reply.status}`, reply.status);
-    const what = error.name === "TimeoutError" ? `no answer within ${timeout_ms / 1000} s` : "the box cannot be reached";
+    if (reply && signal.aborted === false)
+      throw new RequestError(`the box answered with ${reply.status}`, reply.status);
+    const what =
+      error.name === "TimeoutError" ? `no answer within ${timeout_ms / 1000} s` : "the box cannot be reached";
     throw new RequestError(`${what}: does 'reflexd web' run, and is the network up?`);
   }
 }

@@ -56,8 +56,14 @@ async function _open() {
     fill(main, root);
     current.close = module.open(root, argument) || (() => {});
   } catch (error) {
-    fill(main, notice("bad", `This page could not be loaded: ${error.message}. `,
-      element("button", { onclick: () => location.reload() }, "Load it again")));
+    fill(
+      main,
+      notice(
+        "bad",
+        `This page could not be loaded: ${error.message}. `,
+        element("button", { onclick: () => location.reload() }, "Load it again"),
+      ),
+    );
   }
   if (moved) main.focus({ preventScroll: true });
   window.scrollTo(0, 0);
@@ -65,8 +71,10 @@ async function _open() {
 
 function _navigation() {
   const pages = Object.entries(PAGES).filter(([, page]) => !page.hidden);
-  fill(document.getElementById("pages"),
-    pages.map(([name, page]) => element("a", { href: `#/${name}`, "data-page": name }, page.title)));
+  fill(
+    document.getElementById("pages"),
+    pages.map(([name, page]) => element("a", { href: `#/${name}`, "data-page": name }, page.title)),
+  );
 }
 
 function _mark(name) {
@@ -115,11 +123,19 @@ function _askToken() {
     }
   };
   fill(freshness);
-  fill(main, element("form", { class: "card login", onsubmit: submit },
-    element("h1", {}, "This box asks for a token"),
-    element("p", {}, "On the box: ", element("code", {}, "reflexd keys --web"), " prints it."),
-    element("label", { for: "token" }, "Token"), field,
-    element("button", { class: "primary", type: "submit" }, "Continue"), answer));
+  fill(
+    main,
+    element(
+      "form",
+      { class: "card login", onsubmit: submit },
+      element("h1", {}, "This box asks for a token"),
+      element("p", {}, "On the box: ", element("code", {}, "reflexd keys --web"), " prints it."),
+      element("label", { for: "token" }, "Token"),
+      field,
+      element("button", { class: "primary", type: "submit" }, "Continue"),
+      answer,
+    ),
+  );
   field.focus();
 }
 

@@ -7,6 +7,7 @@ const PLOT_MS = 20000;
 const COLUMNS = 500; // of a rolling plot: each keeps the least and the greatest value of its time
 const BAND = 76; // height of a channel, CSS pixels
 const FEW_BANDS = 3;
+const MOST = 8; // channels
 
 /** A line of numbers (null: a gap) with the limit as a dashed line. Text beside it says the figures. */
 export function sparkline(values, limit, label) {
@@ -20,25 +21,37 @@ export function sparkline(values, limit, label) {
     if (value !== null) path += `${pen}${x(n)} ${y(value)}`;
     pen = value === null ? "M" : "L";
   });
-  return svg("svg", { class: "spark", viewBox: "0 0 120 40", preserveAspectRatio: "none", role: "img", "aria-label": label },
+  return svg(
+    "svg",
+    { class: "spark", viewBox: "0 0 120 40", preserveAspectRatio: "none", role: "img", "aria-label": label },
     svg("line", { class: "limit", x1: 0, x2: 120, y1: y(limit), y2: y(limit) }),
-    svg("path", { class: "curve", d: path }));
+    svg("path", { class: "curve", d: path }),
+  );
 }
 
 /** Scores as bars, with a mark where a rule's threshold is. rows: {label, score, threshold: ?number, held: boolean}. */
 export function scoreBars(rows) {
-  return element("ul", { class: "scores" }, rows.map(({ label, score, threshold, held, note }) => {
-    const bar = element("span", { class: "bar" }, element("span", { class: held ? "fill held" : "fill" }));
-    bar.firstChild.style.width = `${Math.min(1, Math.max(0, score)) * 100}%`;
-    if (threshold !== null) {
-      const mark = element("span", { class: "threshold" });
-      mark.style.left = `${threshold * 100}%`;
-      bar.append(mark);
-    }
-    const limit = threshold === null ? "" : ` of ${threshold.toFixed(2)}`;
-    return element("li", {}, element("span", { class: "name" }, label, note ? element("small", {}, note) : null), bar,
-      element("span", { class: "value" }, score.toFixed(2), element("small", {}, limit)));
-  }));
+  return element(
+    "ul",
+    { class: "scores" },
+    rows.map(({ label, score, threshold, held, note }) => {
+      const bar = element("span", { class: "bar" }, element("span", { class: held ? "fill held" : "fill" }));
+      bar.firstChild.style.width = `${Math.min(1, Math.max(0, score)) * 100}%`;
+      if (threshold !== null) {
+        const mark = element("span", { class: "threshold" });
+        mark.style.left = `${threshold * 100}%`;
+        bar.append(mark);
+      }
+      const limit = threshold === null ? "" : ` of ${threshold.toFixed(2)}`;
+      return element(
+        "li",
+        {},
+        element("span", { class: "name" }, label, note ? element("small", {}, note) : null),
+        bar,
+        element("span", { class: "value" }, score.toFixed(2), element("small", {}, limit)),
+      );
+    }),
+  );
 }
 
 /**
@@ -47,21 +60,30 @@ export function scoreBars(rows) {
 export function stackedBars(parts, bars, budget_ms) {
   const sum = (values) => parts.reduce((total, part) => total + (values[part] || 0), 0);
   const longest = Math.max(budget_ms || 0, ...bars.map((bar) => sum(bar.values)), 1e-6) * 1.02;
-  return element("div", { class: "stacked" }, bars.map((bar) => {
-    const stack = element("div", { class: "stack", role: "img", "aria-label": _spoken(parts, bar) });
-    parts.forEach((part, n) => {
-      const piece = element("span", { class: `part-${n}`, title: `${part} ${ms(bar.values[part])} ms` });
-      piece.style.width = `${(100 * (bar.values[part] || 0)) / longest}%`;
-      stack.append(piece);
-    });
-    if (budget_ms) {
-      const mark = element("span", { class: "budget", title: `budget ${ms(budget_ms)} ms` });
-      mark.style.left = `${(100 * budget_ms) / longest}%`;
-      stack.append(mark);
-    }
-    return element("div", { class: "stack-row" }, element("span", { class: "stack-name" }, bar.name), stack,
-      element("span", { class: "stack-total" }, `${ms(bar.total)} ms`));
-  }));
+  return element(
+    "div",
+    { class: "stacked" },
+    bars.map((bar) => {
+      const stack = element("div", { class: "stack", role: "img", "aria-label": _spoken(parts, bar) });
+      parts.forEach((part, n) => {
+        const piece = element("span", { class: `part-${n}`, title: `${part} ${ms(bar.values[part])} ms` });
+        piece.style.width = `${(100 * (bar.values[part] || 0)) / longest}%`;
+        stack.append(piece);
+      });
+      if (budget_ms) {
+        const mark = element("span", { class: "budget", title: `budget ${ms(budget_ms)} ms` });
+        mark.style.left = `${(100 * budget_ms) / longest}%`;
+        stack.append(mark);
+      }
+      return element(
+        "div",
+        { class: "stack-row" },
+        element("span", { class: "stack-name" }, bar.name),
+        stack,
+        element("span", { class: "stack-total" }, `${ms(bar.total)} ms`),
+      );
+    }),
+  );
 }
 
 function _spoken(parts, bar) {
@@ -70,8 +92,8 @@ function _spoken(parts, bar) {
 
 /** The last seconds of a lane's channels, each in a band with its own scale. However fast the lane, drawing costs the same. */
 export class RollingPlot {
-  constructor(canvas, { band = BAND, most = 8 } = {}) {
-    Object.assign(this, { canvas, band, most, columns: new Map(), newest: 0, channels: [] });
+  constructor(canvas, { height = null, most = MOST } = {}) {
+    Object.assign(this, { canvas, height, most, columns: new Map(), newest: 0, channels: [] });
   }
 
   setChannels(names) {
@@ -85,7 +107,11 @@ export class RollingPlot {
     const span = PLOT_MS / COLUMNS;
     for (const [t, ...values] of rows) {
       const column = Math.floor(t / span);
-      if (!this.columns.has(column)) this.columns.set(column, values.map((value) => [value, value]));
+      if (!this.columns.has(column))
+        this.columns.set(
+          column,
+          values.map((value) => [value, value]),
+        );
       const extremes = this.columns.get(column);
       values.forEach((value, n) => {
         if (!extremes[n] || !Number.isFinite(value)) return;
@@ -102,10 +128,11 @@ export class RollingPlot {
 
   draw() {
     const shown = this.channels.slice(0, this.most);
-    const band = shown.length <= FEW_BANDS ? this.band * 1.5 : this.band;
+    const count = Math.max(1, shown.length);
+    const band = this.height ? this.height / count : count <= FEW_BANDS ? BAND * 1.5 : BAND;
     const ratio = devicePixelRatio;
     const width = Math.round(this.canvas.clientWidth * ratio);
-    const height = Math.round(Math.max(1, shown.length) * band * ratio);
+    const height = Math.round(count * band * ratio);
     if (this.canvas.width !== width || this.canvas.height !== height) {
       Object.assign(this.canvas, { width, height });
       this.canvas.style.height = `${height / ratio}px`;
@@ -114,7 +141,8 @@ export class RollingPlot {
     context.clearRect(0, 0, width, height);
     const style = getComputedStyle(this.canvas);
     const theme = { line: style.getPropertyValue("--line"), text: style.color, rule: style.getPropertyValue("--rule") };
-    shown.forEach((name, n) => this._drawBand(context, name, n, { width, top: n * band * ratio, band: band * ratio, ratio, theme }));
+    const place = { width, band: band * ratio, ratio, theme };
+    shown.forEach((name, n) => this._drawBand(context, name, n, { ...place, top: n * band * ratio }));
   }
 
   _drawBand(context, name, channel, { width, top, band, ratio, theme }) {
@@ -156,4 +184,3 @@ function _scale(extremes) {
 function _figure(value) {
   return Number(value.toPrecision(3)).toString();
 }
-

@@ -39,15 +39,32 @@ export class ClipPlayer {
 
   _build(note) {
     const lanes = Object.keys(this.clip.lanes);
-    const lane = element("select", { onchange: () => this._choose(lane.value) }, lanes.map((name) => element("option", {}, name)));
+    const lane = element(
+      "select",
+      { onchange: () => this._choose(lane.value) },
+      lanes.map((name) => element("option", {}, name)),
+    );
     this.canvas = element("canvas", { role: "img", "aria-label": `clip ${this.name}` });
     this.scores = element("div");
     this.button = element("button", { onclick: () => (this.timer ? this._pause() : this._play()) }, "Play");
-    this.slider = element("input", { type: "range", min: 0, value: 0, "aria-label": "Position in the clip", oninput: () => this._seek() });
+    this.slider = element("input", {
+      type: "range",
+      min: 0,
+      value: 0,
+      "aria-label": "Position in the clip",
+      oninput: () => this._seek(),
+    });
     this.time = element("span", { class: "number" });
     this.said = element("p");
-    fill(this.node, lanes.length > 1 ? element("label", { class: "row" }, "Lane", lane) : null, this.canvas, this.scores,
-      element("div", { class: "row" }, this.button, this.slider, this.time), this.said, note);
+    fill(
+      this.node,
+      lanes.length > 1 ? element("label", { class: "row" }, "Lane", lane) : null,
+      this.canvas,
+      this.scores,
+      element("div", { class: "row" }, this.button, this.slider, this.time),
+      this.said,
+      note,
+    );
     this.board = new Board(this.canvas);
     const first = lanes.find((name) => this.clip.lanes[name].kind === "picture") || lanes[0];
     lane.value = first;
@@ -90,10 +107,13 @@ export class ClipPlayer {
     const [frame, next] = [this.frames[place], this.frames[place + 1]];
     if (!next) return this._pause();
     const step_ms = Math.min(next.t - frame.t, LONGEST_STEP_MS) - (performance.now() - begun);
-    this.timer = setTimeout(() => {
-      this.slider.value = place + 1;
-      this._step();
-    }, Math.max(0, step_ms));
+    this.timer = setTimeout(
+      () => {
+        this.slider.value = place + 1;
+        this._step();
+      },
+      Math.max(0, step_ms),
+    );
   }
 
   async _show(place) {
@@ -104,10 +124,23 @@ export class ClipPlayer {
     const { zones } = this.clip.lanes[this.lane];
     const [width, height] = image ? [image.width, image.height] : [WIDTH, HEIGHT];
     if (!this.canvas.hidden) drawFrame(this.board, { ...frame, width, height, image, inferred: true }, { zones });
-    fill(this.scores, frame.evidence.some((item) => !item.box) ? scoreBars(frame.evidence.map((item) => ({ ...item, threshold: null, held: false }))) : null);
-    setText(this.time, `${((frame.t - this.clip.start) / 1000).toFixed(2)} of ${((this.clip.end - this.clip.start) / 1000).toFixed(2)} s`);
+    fill(
+      this.scores,
+      frame.evidence.some((item) => !item.box)
+        ? scoreBars(frame.evidence.map((item) => ({ ...item, threshold: null, held: false })))
+        : null,
+    );
+    setText(
+      this.time,
+      `${((frame.t - this.clip.start) / 1000).toFixed(2)} of ${((this.clip.end - this.clip.start) / 1000).toFixed(2)} s`,
+    );
     const decision = this.clip.decisions.filter((one) => one.t <= frame.t).sort((a, b) => b.t - a.t)[0];
-    setText(this.said, decision ? `${decision.actuator}: ${decision.verb}, ${decision.rule || "at rest"}: ${decision.explanation}` : "before the decision");
+    setText(
+      this.said,
+      decision
+        ? `${decision.actuator}: ${decision.verb}, ${decision.rule || "at rest"}: ${decision.explanation}`
+        : "before the decision",
+    );
     if (image) this._picture(place + 1);
   }
 
@@ -115,7 +148,8 @@ export class ClipPlayer {
   _picture(place) {
     const frame = this.frames[place];
     if (!frame?.picture) return Promise.resolve(null);
-    if (!this.pictures.has(frame.n)) this.pictures.set(frame.n, _loaded(`/api/clips/${encodeURIComponent(this.name)}/${frame.n}.jpg`));
+    if (!this.pictures.has(frame.n))
+      this.pictures.set(frame.n, _loaded(`/api/clips/${encodeURIComponent(this.name)}/${frame.n}.jpg`));
     return this.pictures.get(frame.n);
   }
 }

@@ -22,27 +22,50 @@ async function _load(body) {
 }
 
 function _shown({ path, lines, mistakes, warnings }) {
-  const remarks = [...mistakes.map((one) => ({ ...one, level: "bad" })), ...warnings.map((one) => ({ ...one, level: "warn" }))];
+  const at = (remarks, level) => remarks.map((remark) => ({ ...remark, level }));
+  const remarks = [...at(mistakes, "bad"), ...at(warnings, "warn")];
   const nowhere = remarks.filter((remark) => !remark.line || remark.line > lines.length);
   return [
     element("p", {}, element("code", {}, path)),
     _summary(mistakes, warnings),
     nowhere.map((remark) => notice(remark.level, remark.text)),
-    element("ol", { class: "lines card", tabindex: "0", "aria-label": "the configuration, line by line" },
-      lines.map((text, n) => _line(text, n + 1, remarks.filter((remark) => remark.line === n + 1)))),
+    element(
+      "ol",
+      { class: "lines card", tabindex: "0", "aria-label": "the configuration, line by line" },
+      lines.map((text, n) =>
+        _line(
+          text,
+          n + 1,
+          remarks.filter((remark) => remark.line === n + 1),
+        ),
+      ),
+    ),
   ];
 }
 
 function _summary(mistakes, warnings) {
-  if (mistakes.length) return notice("bad", `${counted(mistakes.length, "mistake")}: a daemon does not start with this file, and one that runs keeps the old one.`);
+  if (mistakes.length) {
+    const effect = "a daemon does not start with this file, and one that runs keeps the old one.";
+    return notice("bad", `${counted(mistakes.length, "mistake")}: ${effect}`);
+  }
   if (warnings.length) return notice("warn", `No mistakes; ${counted(warnings.length, "warning")}.`);
   return notice("good", "No mistakes.");
 }
 
 function _line(text, number, remarks) {
   const level = remarks.length ? ` marked ${remarks[0].level}` : "";
-  return element("li", { class: level.trim() || null, id: `line-${number}` },
-    element("span", { class: "line-number" }, number), element("code", {}, text || " "),
-    remarks.map((remark) => [element("span"), element("span", { class: `said ${remark.level}` },
-      `${remark.level === "bad" ? "Mistake" : "Warning"}: ${remark.text}`)]));
+  return element(
+    "li",
+    { class: level.trim() || null, id: `line-${number}` },
+    element("span", { class: "line-number" }, number),
+    element("code", {}, text || " "),
+    remarks.map((remark) => [
+      element("span"),
+      element(
+        "span",
+        { class: `said ${remark.level}` },
+        `${remark.level === "bad" ? "Mistake" : "Warning"}: ${remark.text}`,
+      ),
+    ]),
+  );
 }

@@ -10,7 +10,12 @@ const LIMIT = 500;
 const PAGE = 50; // rows of the table at first
 const REFRESH_MS = 3000;
 const REPLAY_TIMEOUT_MS = 120000;
-const SPANS = [[2, "2 minutes"], [10, "10 minutes"], [60, "hour"], [1440, "day"]];
+const SPANS = [
+  [2, "2 minutes"],
+  [10, "10 minutes"],
+  [60, "hour"],
+  [1440, "day"],
+];
 
 export function open(root) {
   const page = new DecisionsPage(root);
@@ -24,14 +29,23 @@ class DecisionsPage {
     this.rule = _select("Rule", () => this._refresh());
     this.actuator = _select("Actuator", () => this._refresh());
     this.span = _select("Time line of the last", () => this._drawTimeline());
-    fill(this.span.field, SPANS.map(([minutes, text]) => element("option", { value: minutes, selected: minutes === 10 }, text)));
+    fill(
+      this.span.field,
+      SPANS.map(([minutes, text]) => element("option", { value: minutes, selected: minutes === 10 }, text)),
+    );
     this.note = element("div");
     this.timeline = element("div", { class: "card" });
     this.list = element("div", { class: "card" });
     this.files = element("div");
-    fill(root, element("h1", {}, "Decisions"),
-      element("div", { class: "row" }, this.rule.label, this.actuator.label, this.span.label), this.note, this.timeline,
-      section("Newest first", this.list), this.files);
+    fill(
+      root,
+      element("h1", {}, "Decisions"),
+      element("div", { class: "row" }, this.rule.label, this.actuator.label, this.span.label),
+      this.note,
+      this.timeline,
+      section("Newest first", this.list),
+      this.files,
+    );
     this._refresh();
     this.redraw = setInterval(() => this._drawTimeline(), 1000);
   }
@@ -61,7 +75,9 @@ class DecisionsPage {
     const query = new URLSearchParams([["limit", LIMIT], ...chosen]);
     // The time line shows all decisions: without those of other rules nobody could see when one ended.
     const [all, filtered] = await Promise.all([
-      get(`/api/decisions?limit=${LIMIT}`), chosen.length ? get(`/api/decisions?${query}`) : null]);
+      get(`/api/decisions?limit=${LIMIT}`),
+      chosen.length ? get(`/api/decisions?${query}`) : null,
+    ]);
     if (this.closed || serial !== this.serial) return;
     Object.assign(this, { all, shown: (filtered || all).decisions, filters });
     _options(this.rule.field, "all rules", all.rules);
@@ -75,9 +91,17 @@ class DecisionsPage {
   _drawTimeline() {
     if (!this.all || document.hidden) return;
     const actuators = this.all.actuators.filter((name) => !this.filters.actuator || name === this.filters.actuator);
-    const span = { minutes: Number(this.span.field.value), rule: this.filters.rule, width: this.timeline.clientWidth - 34 };
-    fill(this.timeline, actuators.length ? drawTimeline(this.all.decisions, actuators, span)
-      : element("p", { class: "muted" }, "No actuator has had a decision yet."));
+    const span = {
+      minutes: Number(this.span.field.value),
+      rule: this.filters.rule,
+      width: this.timeline.clientWidth - 34,
+    };
+    fill(
+      this.timeline,
+      actuators.length
+        ? drawTimeline(this.all.decisions, actuators, span)
+        : element("p", { class: "muted" }, "No actuator has had a decision yet."),
+    );
   }
 
   _showList() {
@@ -91,8 +115,11 @@ class DecisionsPage {
       this.rows += PAGE * 2;
       this._showList();
     };
-    fill(this.list, table(["Time", "Actuator", "Does", "Why", "Lane"], rows, { caption: "decisions, newest first" }),
-      left > 0 ? element("button", { onclick: more }, `Show more (${left})`) : null);
+    fill(
+      this.list,
+      table(["Time", "Actuator", "Does", "Why", "Lane"], rows, { caption: "decisions, newest first" }),
+      left > 0 ? element("button", { onclick: more }, `Show more (${left})`) : null,
+    );
   }
 
   _showFiles() {
@@ -101,10 +128,29 @@ class DecisionsPage {
     if (key === this.kept) return;
     this.kept = key;
     if (this.player && !clips.some((clip) => clip.name === this.player.name)) this._stopPlayer();
-    fill(this.files,
-      section("Clips of events", element("div", { class: "card" }, clips.length ? clips.map((clip) => this._file(clip, true))
-        : element("p", { class: "muted" }, "No clip yet: recorder: {events: ...} in the configuration keeps them."))),
-      recordings.length ? section("Recordings", element("div", { class: "card" }, recordings.map((file) => this._file(file, false)))) : null);
+    fill(
+      this.files,
+      section(
+        "Clips of events",
+        element(
+          "div",
+          { class: "card" },
+          clips.length
+            ? clips.map((clip) => this._file(clip, true))
+            : element("p", { class: "muted" }, "No clip yet: recorder: {events: ...} in the configuration keeps them."),
+        ),
+      ),
+      recordings.length
+        ? section(
+            "Recordings",
+            element(
+              "div",
+              { class: "card" },
+              recordings.map((file) => this._file(file, false)),
+            ),
+          )
+        : null,
+    );
   }
 
   _file(file, clip) {
@@ -114,12 +160,25 @@ class DecisionsPage {
     if (this.player?.name === file.name) place.append(this.player.node);
     const play = element("button", { onclick: () => this._play(file.name, place) }, "Play");
     const replay = element("button", { onclick: () => _replay(file.name, replay, verdict) }, "Replay verdict");
-    return element("div", { class: "clip" },
-      element("div", { class: "row" },
-        element("div", {}, element("strong", {}, title), " ", file.sealed ? badge("off", "sealed") : null,
-          element("div", {}, element("small", {}, `${file.name}, ${bytes(file.bytes)}`))),
-        element("div", { class: "row" }, clip ? play : null, file.sealed ? null : replay)),
-      verdict, place);
+    return element(
+      "div",
+      { class: "clip" },
+      element(
+        "div",
+        { class: "row" },
+        element(
+          "div",
+          {},
+          element("strong", {}, title),
+          " ",
+          file.sealed ? badge("off", "sealed") : null,
+          element("div", {}, element("small", {}, `${file.name}, ${bytes(file.bytes)}`)),
+        ),
+        element("div", { class: "row" }, clip ? play : null, file.sealed ? null : replay),
+      ),
+      verdict,
+      place,
+    );
   }
 
   _play(name, place) {
@@ -147,21 +206,34 @@ function _options(field, all, names) {
   if (field.dataset.names === names.join("\n")) return;
   field.dataset.names = names.join("\n");
   const chosen = field.value;
-  fill(field, element("option", { value: "" }, all), names.map((name) => element("option", { value: name, selected: name === chosen }, name)));
+  fill(
+    field,
+    element("option", { value: "" }, all),
+    names.map((name) => element("option", { value: name, selected: name === chosen }, name)),
+  );
 }
 
 function _notes({ note, lost }) {
-  const texts = [note, lost ? `${counted(lost, "decision")} came faster than they could be kept and ${lost === 1 ? "is" : "are"} not shown.` : ""];
+  const texts = [
+    note,
+    lost
+      ? `${counted(lost, "decision")} came faster than they could be kept and ${lost === 1 ? "is" : "are"} not shown.`
+      : "",
+  ];
   return texts.filter(Boolean).map((text) => element("p", { class: "muted" }, text));
 }
 
 function _decisionRow(decision) {
-  const why = decision.rule ? `${decision.rule}: ${decision.explanation}` : `at rest: ${decision.explanation || "no rule holds"}`;
+  const why = decision.rule
+    ? `${decision.rule}: ${decision.explanation}`
+    : `at rest: ${decision.explanation || "no rule holds"}`;
   const old = Math.abs(Date.now() + monitor.clock_offset_ms - decision.t) > 12 * 3600e3;
   return [
-    old ? dateTime(decision.t) : clock(decision.t), decision.actuator,
+    old ? dateTime(decision.t) : clock(decision.t),
+    decision.actuator,
     element("span", {}, element("strong", {}, decision.verb), decision.dropped ? [" ", badge("bad", "dropped")] : null),
-    decision.dropped ? `${why} (past its deadline, not sent)` : why, decision.lane,
+    decision.dropped ? `${why} (past its deadline, not sent)` : why,
+    decision.lane,
   ];
 }
 

@@ -23,7 +23,8 @@ async function _load({ summary, list, again }, query) {
   try {
     const report = await get(`/api/doctor${query}`, TIMEOUT_MS);
     const checks = [...report.checks].sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state));
-    fill(summary, [counted(report.bad, "fault"), counted(report.warn, "warning"), `${report.good} good`, `${report.skip} not checked`].join(", "));
+    const { bad, warn, good, skip } = report;
+    fill(summary, `${counted(bad, "fault")}, ${counted(warn, "warning")}, ${good} good, ${skip} not checked`);
     fill(list, element("div", { class: "card" }, checks.map(_finding)));
   } catch (error) {
     fill(summary);
@@ -33,10 +34,21 @@ async function _load({ summary, list, again }, query) {
 }
 
 function _finding({ name, state, cause, effect, fix }) {
-  return element("div", { class: "finding" },
-    element("div", {}, badge(LEVELS[state] || "off", name), element("div", {}, element("small", {}, WORDS[state] || state))),
-    element("div", {},
+  return element(
+    "div",
+    { class: "finding" },
+    element(
+      "div",
+      {},
+      badge(LEVELS[state] || "off", name),
+      element("div", {}, element("small", {}, WORDS[state] || state)),
+    ),
+    element(
+      "div",
+      {},
       element("p", {}, cause),
       effect ? element("p", {}, element("span", { class: "muted" }, "Effect: "), effect) : null,
-      fix ? element("p", {}, element("strong", {}, "What to do: "), fix) : null));
+      fix ? element("p", {}, element("strong", {}, "What to do: "), fix) : null,
+    ),
+  );
 }

@@ -26,7 +26,9 @@ function _filled(node, attributes, children) {
 }
 
 function _nodes(children) {
-  return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false && child !== "");
+  return children
+    .flat(Infinity)
+    .filter((child) => child !== null && child !== undefined && child !== false && child !== "");
 }
 
 /** Replace all that is in the node. */
@@ -61,19 +63,32 @@ export function badge(level, text) {
 /** A list of (term, description); entries whose description is empty are left out. */
 export function facts(entries) {
   const shown = entries.filter(([, value]) => value !== "" && value !== null && value !== undefined);
-  return element("dl", { class: "facts" }, ...shown.map(([term, value]) =>
-    element("div", {}, element("dt", {}, term), element("dd", {}, value))));
+  return element(
+    "dl",
+    { class: "facts" },
+    ...shown.map(([term, value]) => element("div", {}, element("dt", {}, term), element("dd", {}, value))),
+  );
 }
 
 /** A table whose first row is the head. Cells are texts or nodes; columns named in `numbers` are aligned right. */
 export function table(head, rows, { numbers = [], caption = "" } = {}) {
   const side = (column) => (numbers.includes(column) ? "number" : null);
-  const cells = (tag, row) => row.map((cell, column) =>
-    element(tag, { class: side(column), scope: tag === "th" ? "col" : null }, cell));
-  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption || head.join(", ") },
-    element("table", {},
+  const cells = (tag, row) =>
+    row.map((cell, column) => element(tag, { class: side(column), scope: tag === "th" ? "col" : null }, cell));
+  return element(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption || head.join(", ") },
+    element(
+      "table",
+      {},
       element("thead", {}, element("tr", {}, cells("th", head))),
-      element("tbody", {}, rows.map((row) => element("tr", {}, cells("td", row))))));
+      element(
+        "tbody",
+        {},
+        rows.map((row) => element("tr", {}, cells("td", row))),
+      ),
+    ),
+  );
 }
 
 /** A message in place of content. */

@@ -20,8 +20,22 @@ const MAX_PIXELS_WIDE = 1600;
 // Pairs of COCO keypoints that a bone joins. Order: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles; left
 // before right.
 const BONES = [
-  [0, 1], [0, 2], [1, 3], [2, 4], [5, 6], [5, 7], [7, 9], [6, 8], [8, 10],
-  [5, 11], [6, 12], [11, 12], [11, 13], [13, 15], [12, 14], [14, 16],
+  [0, 1],
+  [0, 2],
+  [1, 3],
+  [2, 4],
+  [5, 6],
+  [5, 7],
+  [7, 9],
+  [6, 8],
+  [8, 10],
+  [5, 11],
+  [6, 12],
+  [11, 12],
+  [11, 13],
+  [13, 15],
+  [12, 14],
+  [14, 16],
 ];
 
 /** A canvas with the frame's shape at the screen's own resolution, so that text and lines stay sharp. */
@@ -69,7 +83,10 @@ export class Board {
 
   /** Twice: a black line below the coloured one is seen on any background. */
   line(colour, width = 1) {
-    for (const [style, extra] of [["#000", 2 * devicePixelRatio], [colour, 0]]) {
+    for (const [style, extra] of [
+      ["#000", 2 * devicePixelRatio],
+      [colour, 0],
+    ]) {
       this.context.strokeStyle = style;
       this.context.lineWidth = this.stroke * width + extra;
       this.context.stroke();
@@ -102,14 +119,15 @@ export function drawFrame(board, frame, { zones = {}, conditions = [], trails = 
   if (frame.inferred) for (const person of frame.points || []) _drawSkeleton(board, person);
   for (const [box, evidence] of _byBox(frame.evidence)) {
     const counted = frame.inferred && evidence.some((item) => holds(item, conditions, zones));
-    drawBox(board, box, evidence.map(evidenceText).join(", "), !frame.inferred ? "dim" : counted ? "counted" : "detected");
+    const kind = !frame.inferred ? "dim" : counted ? "counted" : "detected";
+    drawBox(board, box, evidence.map(evidenceText).join(", "), kind);
   }
 }
 
 /** Whether a rule's condition would count this evidence: label, score, and where it is. */
 export function holds(item, conditions, zones) {
   return conditions.some((condition) => {
-    if (condition.label !== item.label || item.score < condition.score) return false;
+    if (condition.absent || condition.label !== item.label || item.score < condition.score) return false;
     const corners = typeof condition.zone === "string" ? zones[condition.zone] : condition.zone;
     return !corners || !corners.length || Boolean(item.box && insideZone(item.box, corners, condition.zone_by));
   });
@@ -133,7 +151,15 @@ function _byBox(evidence) {
 
 /** kind: a name of COLOURS. */
 export function drawBox(board, [left, top, right, bottom], text, kind) {
-  board.path([[left, top], [right, top], [right, bottom], [left, bottom]], true);
+  board.path(
+    [
+      [left, top],
+      [right, top],
+      [right, bottom],
+      [left, bottom],
+    ],
+    true,
+  );
   board.line(COLOURS[kind], kind === "counted" ? 1.8 : 1);
   const [x, y] = board.at(left, top);
   board.label(text, x, y >= board.size * 1.5 ? y : y + board.size * 1.5, COLOURS[kind]);
@@ -149,7 +175,9 @@ export function drawZones(board, zones) {
     context.fill();
     context.globalAlpha = 1;
     board.line(COLOURS.zone);
-    const [x, y] = corners.reduce((best, corner) => (corner[1] * 4 + corner[0] < best[1] * 4 + best[0] ? corner : best));
+    const [x, y] = corners.reduce((best, corner) =>
+      corner[1] * 4 + corner[0] < best[1] * 4 + best[0] ? corner : best,
+    );
     const [left, top] = board.at(x, y);
     board.label(name, left, top + board.size * 1.5, COLOURS.zone);
   }
@@ -160,7 +188,13 @@ function _drawSkeleton(board, person) {
   const seen = (joint) => joint && joint[2] >= LIMB_SCORE && Number.isFinite(joint[0]) && Number.isFinite(joint[1]);
   for (const [start, end] of BONES) {
     if (!seen(person[start]) || !seen(person[end])) continue;
-    board.path([[person[start][1], person[start][0]], [person[end][1], person[end][0]]], false);
+    board.path(
+      [
+        [person[start][1], person[start][0]],
+        [person[end][1], person[end][0]],
+      ],
+      false,
+    );
     board.line(COLOURS.limbs);
   }
   board.context.fillStyle = COLOURS.limbs;

@@ -31,6 +31,10 @@ export function laneLevel(lane) {
   return WAITS.includes(lane.state) ? "warn" : "bad";
 }
 
+export function laneWords(lane) {
+  return isSlow(lane) ? "running, over budget" : lane.state;
+}
+
 /** The newest acknowledgement, null where none has come. */
 export function newestAnswer(actuator) {
   const answers = actuator.acknowledged.filter((answer) => answer.age_s !== null);
@@ -46,7 +50,8 @@ export function judgeActuator(actuator) {
     const texts = [`nothing acknowledged yet; at rest it does ‘${actuator.rest}’`, ...troubles];
     return { level: actuator.host === 0 ? "bad" : "off", verb: "", texts };
   }
-  const said = `acknowledged ${duration(answer.age_s)} ago to lane ${answer.lane}: ${VERDICTS[answer.verdict] || answer.verdict}`;
+  const verdict = VERDICTS[answer.verdict] || answer.verdict;
+  const said = `acknowledged ${duration(answer.age_s)} ago to lane ${answer.lane}: ${verdict}`;
   const texts = [said, ...troubles];
   const agrees = !actuator.verb || answer.verb === actuator.verb;
   if (!agrees) texts.push(`decided is ‘${actuator.verb}’: not acknowledged yet`);
@@ -65,10 +70,12 @@ export function cause(actuator) {
 export function judgeBox(status) {
   if (!status.running) return _withoutDaemon(status);
   if (!status.answers) {
-    return { level: "warn", text: "The daemon runs and does not answer: it starts, hangs, or this user may not ask it.", details: status.reasons };
+    const text = "The daemon runs and does not answer: it starts, hangs, or this user may not ask it.";
+    return { level: "warn", text, details: status.reasons };
   }
   if (!status.lanes.length) {
-    return { level: "warn", text: "This box has no lanes: it reads nothing and decides nothing.", details: [`Add lanes to ${status.config}, then: systemctl reload reflexd`] };
+    const details = [`Add lanes to ${status.config}, then: systemctl reload reflexd`];
+    return { level: "warn", text: "This box has no lanes: it reads nothing and decides nothing.", details };
   }
   if (status.health !== "good") return _unwell(status);
   const slow = status.lanes.filter(isSlow);
@@ -80,13 +87,16 @@ export function judgeBox(status) {
 
 function _withoutDaemon(status) {
   if (!status.lanes.length && status.health === "good") {
-    return { level: "good", text: `This box hosts ${counted(status.actuators.length, "actuator")}; it has no lanes.`, details: [] };
+    const text = `This box hosts ${counted(status.actuators.length, "actuator")}; it has no lanes.`;
+    return { level: "good", text, details: [] };
   }
   if (!status.lanes.length && !status.actuators.length) {
-    return { level: "off", text: "This box has no lanes and no actuators yet.", details: [`Configure it in ${status.config}; try it: reflexd demo`] };
+    const details = [`Configure it in ${status.config}; try it: reflexd demo`];
+    return { level: "off", text: "This box has no lanes and no actuators yet.", details };
   }
   const text = "The daemon does not run: the figures are of its last run, and actuators are in their safe state.";
-  return { level: "bad", text, details: [...status.reasons, `Start it: systemctl start reflexd, or reflexd run -c ${status.config}`] };
+  const start = `Start it: systemctl start reflexd, or reflexd run -c ${status.config}`;
+  return { level: "bad", text, details: [...status.reasons, start] };
 }
 
 function _unwell(status) {

@@ -4,7 +4,7 @@ import { get, monitor } from "./api.js";
 import { RollingPlot, scoreBars, stackedBars } from "./charts.js";
 import { Board, drawFrame, holds, Trails } from "./draw.js";
 import { badge, element, facts, fill, notice, section, setText, table } from "./dom.js";
-import { laneLevel } from "./judge.js";
+import { laneLevel, laneWords } from "./judge.js";
 import { age_s, LiveStream } from "./live.js";
 import { clock, duration, listed, ms, rate } from "./words.js";
 
@@ -34,8 +34,14 @@ class LanePage {
     this.figure = element("figure", { class: "live" });
     this.side = element("div", { class: "side" });
     this.details = element("div");
-    fill(root, element("h1", {}, name), this.tabs, this.state,
-      element("div", { class: "lane-view" }, this.figure, this.side), this.details);
+    fill(
+      root,
+      element("h1", {}, name),
+      this.tabs,
+      this.state,
+      element("div", { class: "lane-view" }, this.figure, this.side),
+      this.details,
+    );
     this.unsubscribe = monitor.subscribe((status) => this._status(status));
     this._refresh();
   }
@@ -52,15 +58,24 @@ class LanePage {
     const names = status.lanes.map((lane) => lane.name);
     if (names.join() !== this.names) {
       this.names = names.join();
-      fill(this.tabs, names.map((name) => element("a",
-        { href: `#/lane/${encodeURIComponent(name)}`, "aria-current": name === this.name ? "page" : null }, name)));
+      fill(
+        this.tabs,
+        names.map((name) =>
+          element(
+            "a",
+            { href: `#/lane/${encodeURIComponent(name)}`, "aria-current": name === this.name ? "page" : null },
+            name,
+          ),
+        ),
+      );
     }
     const lane = status.lanes.find((one) => one.name === this.name);
     const kind = status.kinds[this.name] ?? null;
     if (kind !== this.kind || !lane) this._watch(lane ? kind : null, names);
     if (!lane) return;
-    const figures = `${rate(lane.rate_hz)}, p50 ${ms(lane.p50_ms)} ms, p99 ${ms(lane.p99_ms)} ms of ${ms(lane.budget_ms)} ms budget`;
-    fill(this.state, badge(laneLevel(lane), lane.state), element("span", {}, lane.reason || figures));
+    const late = `p99 ${ms(lane.p99_ms)} ms of ${ms(lane.budget_ms)} ms budget`;
+    const figures = `${rate(lane.rate_hz)}, p50 ${ms(lane.p50_ms)} ms, ${late}`;
+    fill(this.state, badge(laneLevel(lane), laneWords(lane)), element("span", {}, lane.reason || figures));
   }
 
   /** Begin to watch, or say why there is nothing to see. */
@@ -114,14 +129,11 @@ class LanePage {
   }
 
   _showWords(frame, lane) {
-    const { times = {} } = frame;
-    const stages = frame.inferred === false ? "no inference on this sample: the gate held it back"
-      : "infer_ms" in times ? `prepare ${ms(times.prepare_ms)}, infer ${ms(times.infer_ms)}, decide ${ms(times.decide_ms)} ms` : "";
-    const words = [lane.why, `captured ${clock(frame.t)}`, `${duration(age_s(frame))} old`, stages];
+    const words = [lane.why, `captured ${clock(frame.t)}`, `${_age(frame)} old`, _stages(frame)];
     if (this.live !== false) setText(this.caption, words.filter(Boolean).join(" · "));
     const bars = scoreBars(_scores(frame, lane));
-    fill(this.side, element("h2", {}, "Evidence"), bars.children.length ? bars : element("p", { class: "muted" }, "nothing detected"),
-      _level(frame), _about(lane));
+    const nothing = element("p", { class: "muted" }, "nothing detected");
+    fill(this.side, element("h2", {}, "Evidence"), bars.children.length ? bars : nothing, _level(frame), _about(lane));
   }
 
   /** Latency and the worst samples, once in a while. */
@@ -139,11 +151,24 @@ class LanePage {
   }
 }
 
+function _age(frame) {
+  const age = age_s(frame);
+  return age < 1 ? `${Math.max(0, age * 1000).toFixed(0)} ms` : duration(age);
+}
+
+function _stages({ inferred, times = {} }) {
+  if (inferred === false) return "no inference on this sample: the gate held it back";
+  if (!("infer_ms" in times)) return "";
+  return `prepare ${ms(times.prepare_ms)}, infer ${ms(times.infer_ms)}, decide ${ms(times.decide_ms)} ms`;
+}
+
 /** A bar for each label that a rule asks for, at its lowest threshold, and for each that is detected. */
 function _scores(frame, lane) {
   const conditions = lane.conditions || [];
   const evidence = frame.evidence?.length ? frame.evidence : frame.scores || [];
-  const labels = [...new Set([...conditions.map((condition) => condition.label), ...evidence.map((item) => item.label)])];
+  const labels = [
+    ...new Set([...conditions.map((condition) => condition.label), ...evidence.map((item) => item.label)]),
+  ];
   return labels.map((label) => {
     const items = evidence.filter((item) => item.label === label);
     const mine = conditions.filter((condition) => condition.label === label);
@@ -152,23 +177,35 @@ function _scores(frame, lane) {
       score: Math.max(0, ...items.map((item) => item.score)),
       threshold: mine.length ? Math.min(...mine.map((condition) => condition.score)) : null,
       held: items.some((item) => holds(item, mine, lane.zones || {})),
-      note: [...new Set(mine.map((condition) => condition.rule))].join(", "),
+      note: [...new Set(mine.map(_use))].join(", "),
     };
   });
+}
+
+/** How a rule uses a label. */
+function _use({ rule, absent, zone }) {
+  const where = typeof zone === "string" && zone ? ` in ${zone}` : "";
+  return `${rule}${where}${absent ? ", where it is absent" : ""}`;
 }
 
 /** Sound: decibels below full scale. */
 function _level(frame) {
   if (frame.level === undefined) return null;
   const decibels = (value) => (value > 0 ? `${(20 * Math.log10(value)).toFixed(0)} dB` : "silence");
-  return facts([["Level", decibels(frame.level)], ["Peak", decibels(frame.peak)]]);
+  return facts([
+    ["Level", decibels(frame.level)],
+    ["Peak", decibels(frame.peak)],
+  ]);
 }
 
 function _about(lane) {
+  const models = [lane.model, lane.refine && `refined by ${lane.refine}`, lane.then && `then ${lane.then}`];
+  const zones = Object.keys(lane.zones || {}).join(", ");
+  const link = element("a", { href: `#/zones/${encodeURIComponent(lane.name)}` }, zones || "draw some");
   return facts([
-    ["Model", [lane.model, lane.refine && `refined by ${lane.refine}`, lane.then && `then ${lane.then}`].filter(Boolean).join(", ")],
+    ["Model", models.filter(Boolean).join(", ")],
     ["Source", lane.driver],
-    ["Zones", Object.keys(lane.zones || {}).length ? element("a", { href: `#/zones/${encodeURIComponent(lane.name)}` }, Object.keys(lane.zones).join(", ")) : ""],
+    ["Zones", lane.kind === "picture" ? link : ""],
   ]);
 }
 
@@ -178,21 +215,53 @@ function _latency({ parts, budget_ms }) {
   const bars = ["p50", "p99"].map((name) => ({ name, values: values(name), total: parts.total[name] }));
   const rows = [...PARTS, "total"].map((part, n) => [
     element("span", { class: "part" }, part === "total" ? null : element("span", { class: `key part-${n}` }), part),
-    ms(parts[part]?.p50), ms(parts[part]?.p99), ms(parts[part]?.max), PART_MEANING[part] || "captured to applied",
+    ms(parts[part]?.p50),
+    ms(parts[part]?.p99),
+    ms(parts[part]?.max),
+    PART_MEANING[part] || "captured to applied",
   ]);
-  return section("Latency of the last minute", element("div", { class: "card" },
-    stackedBars(PARTS, bars, budget_ms),
-    element("p", { class: "muted" }, `The dashed line is the budget, ${ms(budget_ms)} ms. `,
-      "Each part's p99 is its own: they seldom fall on one sample, so they add up to more than the total's."),
-    table(["Part", "p50 ms", "p99 ms", "max ms", "From and to"], rows, { numbers: [1, 2, 3], caption: "latency by part" })));
+  return section(
+    "Latency of the last minute",
+    element(
+      "div",
+      { class: "card" },
+      stackedBars(PARTS, bars, budget_ms),
+      element(
+        "p",
+        { class: "muted" },
+        `The dashed line is the budget, ${ms(budget_ms)} ms. `,
+        "Each part's p99 is its own: they seldom fall on one sample, so they add up to more than the total's.",
+      ),
+      table(["Part", "p50 ms", "p99 ms", "max ms", "From and to"], rows, {
+        numbers: [1, 2, 3],
+        caption: "latency by part",
+      }),
+    ),
+  );
 }
 
 function _worst({ worst, budget_ms }) {
   if (!worst?.length) return null;
-  return section("Slowest samples of the last five minutes", element("div", { class: "card" },
-    worst.map((sample) => element("div", { class: "worst" },
-      element("p", {}, element("strong", {}, `${ms(sample.total_ms)} ms`), ` at ${clock(sample.t)}, sample ${sample.sequence}`,
-        sample.applied ? ", applied" : ", no command"),
-      stackedBars(PARTS, [{ name: "", values: sample.parts, total: sample.total_ms }], budget_ms),
-      element("p", { class: "muted" }, sample.text)))));
+  return section(
+    "Slowest samples of the last five minutes",
+    element(
+      "div",
+      { class: "card" },
+      worst.map((sample) =>
+        element(
+          "div",
+          { class: "worst" },
+          element(
+            "p",
+            {},
+            element("strong", {}, `${ms(sample.total_ms)} ms`),
+            ` at ${clock(sample.t)}, sample ${sample.sequence}`,
+            sample.applied ? ", applied" : ", no command",
+          ),
+          stackedBars(PARTS, [{ name: "", values: sample.parts, total: sample.total_ms }], budget_ms),
+          element("p", { class: "muted" }, sample.text),
+        ),
+      ),
+    ),
+  );
 }

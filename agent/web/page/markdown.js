@@ -5,6 +5,7 @@ import { element, table } from "./dom.js";
 
 const PICTURE = /^!\[([^\]]*)\]\(([\w-]+\.png)\)$/;
 const INLINE = /`([^`]+)`|\*\*([^*]+)\*\*|\[([^\]]+)\]\((https?:\/\/[^\s)]+)\)/g;
+const BEGINS = /^(#|\||```|!\[|\s*([-*]|\d+\.)\s)/; // another block
 const NUMERIC = /^[-–+<>≤≥]?[\d.,]+\s*(%|ms|s|B|kB|MB)?$/;
 
 /**
@@ -16,7 +17,13 @@ export function markdown(text, pictureUrl) {
   const lines = text.split("\n");
   const blocks = [];
   while (lines.length) {
-    const block = _fence(lines) || _heading(lines) || _table(lines) || _list(lines) || _picture(lines, pictureUrl) || _paragraph(lines);
+    const block =
+      _fence(lines) ||
+      _heading(lines) ||
+      _table(lines) ||
+      _list(lines) ||
+      _picture(lines, pictureUrl) ||
+      _paragraph(lines);
     if (block) blocks.push(block);
   }
   return blocks;
@@ -47,11 +54,16 @@ function _heading(lines) {
 
 function _table(lines) {
   if (!lines[0].startsWith("|") || !/^\|[\s:|-]+$/.test(lines[1] || "")) return null;
-  const cells = (line) => line.replace(/^\||\|\s*$/g, "").split("|").map((cell) => cell.trim());
+  const cells = (line) =>
+    line
+      .replace(/^\||\|\s*$/g, "")
+      .split("|")
+      .map((cell) => cell.trim());
   const [head, , ...rows] = _while(lines, (line) => line.startsWith("|")).map(cells);
   const isNumber = (column) => rows.length && rows.every((row) => !row[column] || NUMERIC.test(row[column]));
   const numbers = head.map((_, column) => column).filter(isNumber);
-  return table(head, rows.map((row) => head.map((_, column) => _inline(row[column] || ""))), { numbers, caption: head.filter(Boolean).join(", ") });
+  const body = rows.map((row) => head.map((_, column) => _inline(row[column] || "")));
+  return table(head, body, { numbers, caption: head.filter(Boolean).join(", ") });
 }
 
 function _list(lines) {
@@ -64,7 +76,11 @@ function _list(lines) {
     if (item.test(line)) items.push(line.replace(item, ""));
     else items[items.length - 1] += ` ${line.trim()}`;
   }
-  return element(tag, {}, items.map((text) => element("li", {}, _inline(text))));
+  return element(
+    tag,
+    {},
+    items.map((text) => element("li", {}, _inline(text))),
+  );
 }
 
 function _picture(lines, pictureUrl) {
@@ -76,7 +92,7 @@ function _picture(lines, pictureUrl) {
 
 function _paragraph(lines) {
   const first = lines.shift(); // also one that only looks like the start of something else
-  const text = [first, ..._while(lines, (line) => line.trim() && !/^(#|\||```|!\[|\s*([-*]|\d+\.)\s)/.test(line))].join(" ").trim();
+  const text = [first, ..._while(lines, (line) => line.trim() && !BEGINS.test(line))].join(" ").trim();
   return text ? element("p", {}, _inline(text)) : null;
 }
 

@@ -5,7 +5,8 @@ import { badge, element, facts, fill, notice } from "./dom.js";
 import { markdown } from "./markdown.js";
 import { bytes, listed, ms } from "./words.js";
 
-const LOAD_TIMEOUT_MS = 30000;
+const LOAD_TIMEOUT_MS = 130000; // each package is loaded and checked at first
+const MOST = 24; // labels
 
 export function open(root) {
   const list = element("div", {}, element("p", { class: "muted" }, "Reading the packages…"));
@@ -25,26 +26,43 @@ async function _load(list) {
 }
 
 function _card(model) {
-  const { error, golden } = model;
-  const state = error ? badge("bad", "cannot be used") : golden === "good" ? badge("good", "golden outputs good")
-    : golden === "missing" ? badge("off", "no golden outputs") : badge("bad", "golden outputs differ");
-  const engines = Object.entries(model.engines).map(([name, time]) => `${name} ${ms(time)} ms`);
-  return element("article", { class: "card model" },
-    element("div", { class: "model-head" }, element("h2", {}, `${model.name} ${model.version}`), state),
-    error ? notice("bad", error) : golden !== "good" && golden !== "missing" ? notice("warn", golden) : null,
+  const { error, labels = [], inputs = [], outputs = [] } = model;
+  const engines = Object.entries(model.engines || {}).map(([name, time]) => `${name} ${ms(time)} ms`);
+  return element(
+    "article",
+    { class: "card model" },
+    element("div", { class: "model-head" }, element("h2", {}, `${model.name} ${model.version || ""}`), _state(model)),
+    error ? notice("bad", error) : null,
     facts([
       ["Used by", model.lanes.length ? listed(model.lanes.map((lane) => `lane ${lane}`)) : "no lane"],
-      ["Engine", engines.length ? `${model.backend}: ${engines.join(", ")}` : model.backend],
+      ["Engine", [model.backend, ...engines].filter(Boolean).join(", ")],
       ["Budget", model.budget_ms ? `${ms(model.budget_ms)} ms` : ""],
-      ["Finds", model.labels.length > 24 ? `${model.labels.slice(0, 24).join(", ")} and ${model.labels.length - 24} more` : model.labels.join(", ")],
+      [
+        "Finds",
+        labels.length > MOST
+          ? `${labels.slice(0, MOST).join(", ")} and ${labels.length - MOST} more`
+          : labels.join(", "),
+      ],
       ["Decoder", model.decoder],
-      ["Inputs", model.inputs.join(", ")],
-      ["Outputs", model.outputs.join(", ")],
-      ["Size", bytes(model.bytes)],
+      ["Inputs", _tensors(inputs)],
+      ["Outputs", _tensors(outputs)],
+      ["Size", model.bytes ? bytes(model.bytes) : ""],
       ["Trained on", model.data],
       ["Licence", model.licence],
     ]),
-    model.card ? _details(model.name) : null);
+    model.card ? _details(model.name) : null,
+  );
+}
+
+/** golden: "good", "good: by how much", "missing" or what differs. */
+function _state({ error, golden = "missing" }) {
+  if (error) return badge("bad", "cannot be used");
+  if (golden === "missing") return badge("off", "no golden outputs");
+  return badge(golden.startsWith("good") ? "good" : "bad", `golden outputs ${golden}`);
+}
+
+function _tensors(texts) {
+  return texts.length ? texts.map((text) => element("div", {}, text)) : "";
 }
 
 /** The card is loaded when it is opened. */
@@ -54,7 +72,10 @@ function _details(name) {
     if (!event.target.open || event.target.dataset.loaded) return;
     try {
       const { text } = await get(`/api/models/${encodeURIComponent(name)}/card`);
-      fill(body, markdown(text, (file) => `/api/models/${encodeURIComponent(name)}/${encodeURIComponent(file)}`));
+      fill(
+        body,
+        markdown(text, (file) => `/api/models/${encodeURIComponent(name)}/${encodeURIComponent(file)}`),
+      );
       event.target.dataset.loaded = "yes";
     } catch (error) {
       fill(body, notice("warn", `The card could not be read: ${error.message}`));

@@ -3,7 +3,7 @@
 import { monitor } from "./api.js";
 import { sparkline } from "./charts.js";
 import { badge, element, facts, fill, section, shape } from "./dom.js";
-import { cause, judgeActuator, judgeBox, laneLevel } from "./judge.js";
+import { cause, judgeActuator, judgeBox, laneLevel, laneWords } from "./judge.js";
 import { Thumbnail } from "./thumbnail.js";
 import { duration, ms, rate } from "./words.js";
 
@@ -23,18 +23,27 @@ export function open(root) {
     headline: element("h1", { class: "headline" }),
     details: element("div", { class: "details" }),
     lanes: element("div", { class: "tiles" }),
-    actuators: element("div", { class: "tiles" }),
+    actuators: element("div", { class: "stack-of-cards" }),
     board: element("div", { class: "card" }),
     notes: element("div"),
   };
   fill(parts.headline, element("span", { class: "muted" }, "Asking the box…"));
   fill(root, parts.headline, parts.details);
-  const sections = [section("Lanes", parts.lanes), section("Actuators", parts.actuators), section("Board", parts.board), parts.notes];
+  const lanes = section("Lanes", parts.lanes);
+  const actuators = section("Actuators", parts.actuators);
+  const body = element(
+    "div",
+    { class: "overview-body" },
+    actuators,
+    lanes,
+    element("div", { class: "board" }, section("Board", parts.board), parts.notes),
+  );
   const unsubscribe = monitor.subscribe((status) => {
-    if (!sections[0].parentNode) root.append(...sections);
+    if (!body.parentNode) root.append(body);
     _show(parts, tiles, status);
-    sections[0].hidden = !status.lanes.length;
-    sections[1].hidden = !status.actuators.length;
+    lanes.hidden = !status.lanes.length;
+    actuators.hidden = !status.actuators.length;
+    body.classList.toggle("empty", !status.lanes.length);
   });
   return () => {
     unsubscribe();
@@ -49,7 +58,12 @@ function _show(parts, tiles, status) {
   fill(parts.board, _board(status));
   const off = status.settings.filter((setting) => !setting.on);
   const notes = [...off.map((setting) => `${setting.name} is off: ${setting.note}`), ...status.troubles];
-  fill(parts.notes, notes.length ? section("Notes", element("ul", { class: "card plain" }, notes.map((note) => element("li", {}, note)))) : null);
+  const list = element(
+    "ul",
+    { class: "card plain" },
+    notes.map((note) => element("li", {}, note)),
+  );
+  fill(parts.notes, notes.length ? section("Notes", list) : null);
 }
 
 function _showHeadline(parts, status) {
@@ -59,7 +73,11 @@ function _showHeadline(parts, status) {
   const version = status.version ? `reflexd ${status.version}` : "";
   const up = status.uptime_s === null ? "" : `up ${duration(status.uptime_s)}`;
   const line = [status.node, version, up, status.config].filter(Boolean).join(" · ");
-  fill(parts.details, details.map((detail) => element("p", {}, detail)), element("p", { class: "muted" }, line));
+  fill(
+    parts.details,
+    details.map((detail) => element("p", {}, detail)),
+    element("p", { class: "muted" }, line),
+  );
 }
 
 /** One tile for each lane in the status's order; those of lanes that are gone are closed. */
@@ -86,20 +104,30 @@ class LaneTile {
     this.body = element("div", { class: "tile-body" });
     this.thumbnail = kind ? new Thumbnail(lane.name, kind) : null;
     const link = element("a", { href: `#/lane/${encodeURIComponent(lane.name)}` }, lane.name);
-    this.node = element("article", { class: "card tile" },
-      element("div", { class: "tile-head" }, element("h3", {}, link), this.state), this.thumbnail?.node, this.body);
+    this.node = element(
+      "article",
+      { class: "card tile" },
+      element("div", { class: "tile-head" }, element("h3", {}, link), this.state),
+      this.thumbnail?.node,
+      this.body,
+    );
   }
 
   show(lane) {
-    fill(this.state, badge(laneLevel(lane), lane.state));
+    fill(this.state, badge(laneLevel(lane), laneWords(lane)));
     const reason = lane.reason ? element("p", { class: "reason" }, lane.reason) : null;
-    fill(this.body, reason, _latency(lane), facts([
-      ["Rate", rate(lane.rate_hz)],
-      ["p50", `${ms(lane.p50_ms)} ms`],
-      ["Newest", lane.label ? `${lane.label} ${lane.score.toFixed(2)}, ${_age(lane)}` : "no evidence yet"],
-      ["Dropped", _drops(lane.drops)],
-      ["Model", lane.model],
-    ]));
+    fill(
+      this.body,
+      reason,
+      _latency(lane),
+      facts([
+        ["Rate", rate(lane.rate_hz)],
+        ["p50", `${ms(lane.p50_ms)} ms`],
+        ["Newest", lane.label ? `${lane.label} ${lane.score.toFixed(2)}, ${_age(lane)}` : "no evidence yet"],
+        ["Dropped", _drops(lane.drops)],
+        ["Model", lane.model],
+      ]),
+    );
   }
 
   close() {
@@ -112,7 +140,11 @@ function _age(lane) {
 }
 
 function _drops(drops) {
-  return Object.entries(drops).map(([reason, count]) => `${count} ${reason}`).join(", ") || "none";
+  return (
+    Object.entries(drops)
+      .map(([reason, count]) => `${count} ${reason}`)
+      .join(", ") || "none"
+  );
 }
 
 /** p99 against the budget, in words and as a line of the last minute. */
@@ -121,26 +153,40 @@ function _latency(lane) {
   const over = lane.budget_ms > 0 && lane.p99_ms > lane.budget_ms;
   const text = `p99 ${ms(lane.p99_ms)} ms`;
   const against = lane.budget_ms ? ` of ${ms(lane.budget_ms)} ms budget` : "";
-  return element("div", { class: "latency" },
+  return element(
+    "div",
+    { class: "latency" },
     element("p", {}, element("strong", {}, text), against, over ? badge("warn", "over") : null),
-    sparkline(lane.spark, lane.budget_ms, `${text}${against}; p99 of each of the last ${lane.spark.length} seconds`));
+    sparkline(lane.spark, lane.budget_ms, `${text}${against}; p99 of each of the last ${lane.spark.length} seconds`),
+  );
 }
 
 function _actuatorCard(actuator) {
   const { level, verb, texts } = judgeActuator(actuator);
-  const host = actuator.host === null ? `at ${actuator.endpoint.replace("tcp://", "") || "an unknown address"}` : actuator.host ? `process ${actuator.host}` : "none";
   const known = { good: "acknowledged", warn: "in doubt", bad: "not as decided", off: "not known" };
-  return element("article", { class: "card tile" },
+  return element(
+    "article",
+    { class: "card tile" },
     element("div", { class: "tile-head" }, element("h3", {}, actuator.name), badge(level, known[level])),
     element("p", { class: "verb" }, verb || "–"),
     element("p", {}, cause(actuator)),
     texts.map((text) => element("p", { class: "muted" }, text)),
-    facts([["At rest", actuator.rest], ["Host", host]]));
+    facts([
+      ["At rest", actuator.rest],
+      ["Host", _host(actuator)],
+    ]),
+  );
+}
+
+function _host({ host, endpoint }) {
+  if (host === null) return `at ${endpoint.replace("tcp://", "") || "an unknown address"}`;
+  return host ? `process ${host}` : "none: not started";
 }
 
 function _board(status) {
-  const shown = BOARD.filter(([key]) => key in status.board).map(([key, name, text]) => [name, text(status.board[key])]);
-  if (status.board.throttled) shown.push(["Throttled", "now: the processor slows down to stay cool or within its power"]);
-  if (status.board.throttle_count) shown.push(["Throttled", `${status.board.throttle_count} times since boot`]);
+  const { board } = status;
+  const shown = BOARD.filter(([key]) => key in board).map(([key, name, text]) => [name, text(board[key])]);
+  if (board.throttled) shown.push(["Throttled", "now: the processor slows down to stay cool or within its power"]);
+  if (board.throttle_count) shown.push(["Throttled", `${board.throttle_count} times since boot`]);
   return shown.length ? facts(shown) : element("p", { class: "muted" }, "no readings from the kernel");
 }

@@ -7,7 +7,8 @@ import { LiveStream, whileVisible } from "./live.js";
 
 const RATE_HZ = 2;
 const WIDTH = 240;
-const PLOT_BAND = 40;
+const PLOT_HEIGHT = 210; // about as high as a picture beside it
+const MOST_CHANNELS = 3;
 
 export class Thumbnail {
   /** kind: "picture", "readings" or "sound". */
@@ -18,8 +19,12 @@ export class Thumbnail {
     this.node = element("figure", { class: `thumbnail ${kind}` }, this.canvas, this.note);
     this.lane = { zones: {}, conditions: [] };
     if (kind === "picture") this.board = new Board(this.canvas);
-    else this.plot = new RollingPlot(this.canvas, { band: PLOT_BAND, most: 3 });
-    const handlers = { lane: (lane) => this._lane(lane), state: (...state) => this._state(...state), frame: (frame) => this._frame(frame) };
+    else this.plot = new RollingPlot(this.canvas, { height: PLOT_HEIGHT, most: MOST_CHANNELS });
+    const handlers = {
+      lane: (message) => this._lane(message),
+      state: (live, reason) => this._state(live, reason),
+      frame: (frame) => this._frame(frame),
+    };
     this.close = whileVisible(this.node, () => new LiveStream(lane, { rate: RATE_HZ, width: WIDTH }, handlers));
   }
 

@@ -22,9 +22,18 @@ export function drawTimeline(decisions, actuators, { minutes, rule, width }) {
   const height = TOP + actuators.length * ROW + 24;
   const inside = decisions.filter((decision) => decision.t >= start && decision.rule).length;
   const label = `${counted(inside, "rule")} in force in the last ${minutes} minutes; the table below names each`;
-  return svg("svg", { class: "timeline", viewBox: `0 0 ${wide} ${height}`, height, role: "img", "aria-label": label },
+  return svg(
+    "svg",
+    { class: "timeline", viewBox: `0 0 ${wide} ${height}`, height, role: "img", "aria-label": label },
     _ticks(start, end, wide, height),
-    actuators.map((name, n) => _row(name, decisions.filter((decision) => decision.actuator === name), { x, start, end, y: TOP + n * ROW, rule })));
+    actuators.map((name, n) =>
+      _row(
+        name,
+        decisions.filter((decision) => decision.actuator === name),
+        { x, start, end, y: TOP + n * ROW, rule },
+      ),
+    ),
+  );
 }
 
 function _ticks(start, end, wide, height) {
@@ -49,7 +58,13 @@ function _row(name, mine, { x, start, end, y, rule }) {
     const title = `${clock(decision.t)} ${name}: ${decision.verb}, ${decision.rule}: ${decision.explanation}`;
     const shape = decision.dropped
       ? svg("circle", { class: `dropped${dim}`, cx: x(decision.t), cy: y + 32, r: 5 })
-      : svg("rect", { class: `held${dim}`, x: x(decision.t), width: Math.max(2, x(until) - x(decision.t)), y: y + 23, height: 18 });
+      : svg("rect", {
+          class: `held${dim}`,
+          x: x(decision.t),
+          width: Math.max(2, x(until) - x(decision.t)),
+          y: y + 23,
+          height: 18,
+        });
     shape.append(svg("title", {}, title));
     pieces.push(shape);
   });

@@ -47,7 +47,8 @@ export class ZoneEditor {
   occupy(names) {
     if ([...names].join() === [...this.occupied].join()) return;
     this.occupied = names;
-    for (const polygon of this.node.querySelectorAll("polygon")) polygon.classList.toggle("occupied", names.has(polygon.dataset.zone));
+    for (const polygon of this.node.querySelectorAll("polygon"))
+      polygon.classList.toggle("occupied", names.has(polygon.dataset.zone));
   }
 
   /** A rectangle in the middle, under a name that is free. */
@@ -55,7 +56,12 @@ export class ZoneEditor {
     let number = 1;
     while (`zone-${number}` in this.zones) number += 1;
     this.chosen = `zone-${number}`;
-    this.zones[this.chosen] = [[0.35, 0.35], [0.65, 0.35], [0.65, 0.65], [0.35, 0.65]];
+    this.zones[this.chosen] = [
+      [0.35, 0.35],
+      [0.65, 0.35],
+      [0.65, 0.65],
+      [0.35, 0.65],
+    ];
     this._update();
   }
 
@@ -68,7 +74,9 @@ export class ZoneEditor {
   /** Keeps the order of the zones. Returns whether the name is free. */
   rename(name, wanted) {
     if (wanted in this.zones) return false;
-    this.zones = Object.fromEntries(Object.entries(this.zones).map(([key, corners]) => [key === name ? wanted : key, corners]));
+    this.zones = Object.fromEntries(
+      Object.entries(this.zones).map(([key, corners]) => [key === name ? wanted : key, corners]),
+    );
     if (this.chosen === name) this.chosen = wanted;
     this._update();
     return true;
@@ -103,7 +111,11 @@ export class ZoneEditor {
   _render() {
     const focus = this.node.contains(document.activeElement) ? Number(document.activeElement.dataset.corner) : null;
     const names = Object.keys(this.zones).sort((a, b) => (a === this.chosen) - (b === this.chosen));
-    fill(this.node, names.map((name) => this._polygon(name)), this.chosen ? this._handles(this.chosen) : null);
+    fill(
+      this.node,
+      names.map((name) => this._polygon(name)),
+      this.chosen ? this._handles(this.chosen) : null,
+    );
     if (focus === null || !this.chosen) return;
     this._focus(Math.min(focus, this.zones[this.chosen].length - 1));
   }
@@ -124,7 +136,11 @@ export class ZoneEditor {
       this._grab(event, { name, last: this._point(event) });
       this.changed();
     };
-    return svg("polygon", { points, class: classes.trim(), "data-zone": name, onpointerdown: grab }, svg("title", {}, name));
+    return svg(
+      "polygon",
+      { points, class: classes.trim(), "data-zone": name, onpointerdown: grab },
+      svg("title", {}, name),
+    );
   }
 
   _handles(name) {
@@ -144,7 +160,17 @@ export class ZoneEditor {
         this._grab(event, { name, number });
         this._focus(number);
       };
-      return svg("circle", { class: "corner", cx, cy, r: CORNER_PX * this.scale, tabindex: 0, role: "button", "aria-label": label, "data-corner": number, onpointerdown: grab });
+      return svg("circle", {
+        class: "corner",
+        cx,
+        cy,
+        r: CORNER_PX * this.scale,
+        tabindex: 0,
+        role: "button",
+        "aria-label": label,
+        "data-corner": number,
+        onpointerdown: grab,
+      });
     });
     return [sides, handles];
   }
@@ -188,7 +214,8 @@ export class ZoneEditor {
     if (!this.chosen || !Number.isInteger(number)) return;
     const [x, y] = this.zones[this.chosen][number];
     const step = event.shiftKey ? LARGE_STEP : STEP;
-    if (event.key in ARROWS) this.moveCorner(this.chosen, number, x + ARROWS[event.key][0] * step, y + ARROWS[event.key][1] * step);
+    if (event.key in ARROWS)
+      this.moveCorner(this.chosen, number, x + ARROWS[event.key][0] * step, y + ARROWS[event.key][1] * step);
     else if (event.key === "Insert" || event.key === "+") this._focus(this.insertCorner(this.chosen, number) ?? number);
     else if (event.key === "Delete" || event.key === "Backspace") this.removeCorner(this.chosen, number);
     else return;

@@ -33,7 +33,8 @@ class ZonesPage {
     this.lanes = lanes;
     this.changed = false;
     fill(root, element("h1", {}, "Zones"));
-    if (!lanes.length) return void root.append(notice("off", "This box has no lane with a camera: zones are parts of a picture."));
+    if (!lanes.length)
+      return void root.append(notice("off", "This box has no lane with a camera: zones are parts of a picture."));
     if (wanted && !lanes.includes(wanted)) root.append(notice("warn", `Lane ‘${wanted}’ has no picture now.`));
     this.name = lanes.includes(wanted) ? wanted : lanes[0];
     this._build(root);
@@ -49,9 +50,17 @@ class ZonesPage {
 
   _build(root) {
     const options = this.lanes.map((lane) => element("option", { selected: lane === this.name }, lane));
-    const lane = element("select", { onchange: () => (location.hash = `#/zones/${encodeURIComponent(lane.value)}`) }, options);
-    this.by = element("select", { onchange: () => this._draw() },
-      element("option", { value: "foot" }, "its foot"), element("option", { value: "middle" }, "its middle"));
+    const lane = element(
+      "select",
+      { onchange: () => (location.hash = `#/zones/${encodeURIComponent(lane.value)}`) },
+      options,
+    );
+    this.by = element(
+      "select",
+      { onchange: () => this._draw() },
+      element("option", { value: "foot" }, "its foot"),
+      element("option", { value: "middle" }, "its middle"),
+    );
     this.freeze = element("input", { type: "checkbox" });
     this.canvas = element("canvas", { role: "img", "aria-label": `picture of lane ${this.name}` });
     this.board = new Board(this.canvas);
@@ -61,14 +70,31 @@ class ZonesPage {
     this.result = element("div");
     this.caption = element("figcaption");
     root.append(
-      element("div", { class: "row" }, element("label", {}, "Lane", lane), element("label", {}, "A box counts by", this.by),
-        element("label", {}, this.freeze, "Hold the picture")),
-      element("div", { class: "zone-view" },
-        element("div", {},
-          element("figure", {}, element("div", { class: "editor" }, this.canvas, this.editor.node), this.caption), this.inside,
-          element("p", { class: "muted" }, "Drag a corner to move it, the small dot on a side to add a corner, the inside to move the zone. ",
-            "By keyboard: Tab to a corner, arrow keys move it (with Shift: further), Insert adds one after it, Delete removes it.")),
-        element("div", {}, this.side, this.result)));
+      element(
+        "div",
+        { class: "row" },
+        element("label", {}, "Lane", lane),
+        element("label", {}, "A box counts by", this.by),
+        element("label", {}, this.freeze, "Hold the picture"),
+      ),
+      element(
+        "div",
+        { class: "zone-view" },
+        element(
+          "div",
+          {},
+          element("figure", {}, element("div", { class: "editor" }, this.canvas, this.editor.node), this.caption),
+          this.inside,
+          element(
+            "p",
+            { class: "muted" },
+            "Drag a corner to move it, the small dot on a side to add a corner, the inside to move the zone. ",
+            "By keyboard: Tab to a corner, arrow keys move it (with Shift: further), Insert adds one after it, Delete removes it.",
+          ),
+        ),
+        element("div", {}, this.side, this.result),
+      ),
+    );
   }
 
   async _load() {
@@ -84,11 +110,16 @@ class ZonesPage {
     }
     await this._loadStill();
     if (this.closed) return;
-    this.stream = new LiveStream(this.name, { rate: RATE_HZ, record: true }, {
-      lane: (lane) => this._lane(lane),
-      state: (live, reason) => setText(this.caption, live ? this.why || "" : `Old picture: ${reason || "the lane writes nothing"}`),
-      frame: (frame) => this._frame(frame),
-    });
+    this.stream = new LiveStream(
+      this.name,
+      { rate: RATE_HZ, record: true },
+      {
+        lane: (lane) => this._lane(lane),
+        state: (live, reason) =>
+          setText(this.caption, live ? this.why || "" : `Old picture: ${reason || "the lane writes nothing"}`),
+        frame: (frame) => this._frame(frame),
+      },
+    );
   }
 
   /** The newest picture, for a lane that does not run; a blank where there is none or it may not be shown. */
@@ -124,14 +155,21 @@ class ZonesPage {
     this.board.clear(this.frame.width, this.frame.height, this.still);
     const zones = Object.entries(this.editor.zones).filter(([, corners]) => corners.length > 2);
     const occupied = new Set();
-    const texts = this.frame.evidence.filter((item) => item.box).map((item) => {
-      const within = zones.filter(([, corners]) => insideZone(item.box, corners, this.by.value)).map(([name]) => name);
-      within.forEach((zone) => occupied.add(zone));
-      drawBox(this.board, item.box, evidenceText(item), within.length ? "counted" : "detected");
-      return `${item.label} is in ${within.length ? listed(within) : "no zone"}`;
-    });
+    const texts = this.frame.evidence
+      .filter((item) => item.box)
+      .map((item) => {
+        const within = zones
+          .filter(([, corners]) => insideZone(item.box, corners, this.by.value))
+          .map(([name]) => name);
+        within.forEach((zone) => occupied.add(zone));
+        drawBox(this.board, item.box, evidenceText(item), within.length ? "counted" : "detected");
+        return `${item.label} is in ${within.length ? listed(within) : "no zone"}`;
+      });
     this.editor.occupy(occupied);
-    setText(this.inside, texts.length ? `${listed(texts)}.` : "Nothing is detected now: walk into the picture to test a zone.");
+    setText(
+      this.inside,
+      texts.length ? `${listed(texts)}.` : "Nothing is detected now: walk into the picture to test a zone.",
+    );
   }
 
   _edited() {
@@ -143,7 +181,10 @@ class ZonesPage {
   }
 
   _showSide() {
-    fill(this.side, zoneList(this.editor, () => this._showSide()));
+    fill(
+      this.side,
+      zoneList(this.editor, () => this._showSide()),
+    );
   }
 
   async _check(path) {
@@ -160,14 +201,34 @@ class ZonesPage {
 
   _showResult({ ok, yaml, mistakes, backup, reloaded }) {
     const copy = element("button", { onclick: () => _copyText(yaml, copy) }, "Copy");
-    const write = element("button", { class: "primary", onclick: () => this._check("/api/zones/write") }, "Write into the configuration");
+    const write = element(
+      "button",
+      { class: "primary", onclick: () => this._check("/api/zones/write") },
+      "Write into the configuration",
+    );
     const edit = monitor.value?.web.edit;
-    const written = backup ? notice("good", `Written; the file before it is ${backup}. `,
-      reloaded ? "The daemon uses the new zones." : "The daemon does not run or did not reload: it uses them at its next start.") : null;
-    fill(this.result, written, mistakes.map((mistake) => notice("bad", mistake)),
-      ok ? [element("h2", {}, "For the configuration"), element("pre", { class: "yaml", tabindex: "0" }, yaml),
-        element("div", { class: "row" }, copy, edit && !backup ? write : null)] : null,
-      ok && !edit ? element("p", { class: "muted" }, "With ‘web: {edit: true}’ this page can write it itself.") : null);
+    const written = backup
+      ? notice(
+          "good",
+          `Written; the file before it is ${backup}. `,
+          reloaded
+            ? "The daemon uses the new zones."
+            : "The daemon does not run or did not reload: it uses them at its next start.",
+        )
+      : null;
+    fill(
+      this.result,
+      written,
+      mistakes.map((mistake) => notice("bad", mistake)),
+      ok
+        ? [
+            element("h2", {}, "For the configuration"),
+            element("pre", { class: "yaml", tabindex: "0" }, yaml),
+            element("div", { class: "row" }, copy, edit && !backup ? write : null),
+          ]
+        : null,
+      ok && !edit ? element("p", { class: "muted" }, "With ‘web: {edit: true}’ this page can write it itself.") : null,
+    );
   }
 }
 
