@@ -55,7 +55,7 @@ export function scoreBars(rows) {
 }
 
 /**
- * Stacked bars on one scale. bars: {name, values: {part: ms}, total: ms}; the parts' colours are classes part-0, part-1...
+ * Stacked bars on one scale. bars: {name, values: {part: ms}, total: ms}. The parts' colours: classes part-0, part-1...
  */
 export function stackedBars(parts, bars, budget_ms) {
   const sum = (values) => parts.reduce((total, part) => total + (values[part] || 0), 0);
@@ -90,7 +90,7 @@ function _spoken(parts, bar) {
   return `${bar.name}: ${parts.map((part) => `${part} ${ms(bar.values[part])} ms`).join(", ")}`;
 }
 
-/** The last seconds of a lane's channels, each in a band with its own scale. However fast the lane, drawing costs the same. */
+/** The last seconds of a lane's channels, each in a band with its own scale. Drawing costs the same at any rate. */
 export class RollingPlot {
   constructor(canvas, { height = null, most = MOST } = {}) {
     Object.assign(this, { canvas, height, most, columns: new Map(), newest: 0, channels: [] });

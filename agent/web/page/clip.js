@@ -130,10 +130,7 @@ export class ClipPlayer {
         ? scoreBars(frame.evidence.map((item) => ({ ...item, threshold: null, held: false })))
         : null,
     );
-    setText(
-      this.time,
-      `${((frame.t - this.clip.start) / 1000).toFixed(2)} of ${((this.clip.end - this.clip.start) / 1000).toFixed(2)} s`,
-    );
+    setText(this.time, `${_seconds(frame.t - this.clip.start)} of ${_seconds(this.clip.end - this.clip.start)} s`);
     const decision = this.clip.decisions.filter((one) => one.t <= frame.t).sort((a, b) => b.t - a.t)[0];
     setText(
       this.said,
@@ -152,6 +149,10 @@ export class ClipPlayer {
       this.pictures.set(frame.n, _loaded(`/api/clips/${encodeURIComponent(this.name)}/${frame.n}.jpg`));
     return this.pictures.get(frame.n);
   }
+}
+
+function _seconds(ms) {
+  return (ms / 1000).toFixed(2);
 }
 
 async function _loaded(url) {

@@ -1,7 +1,8 @@
 // Decisions: when each actuator changed and why, the clips that were kept of it, and whether they replay the same.
 
-import { get, monitor, post } from "./api.js";
+import { get, monitor } from "./api.js";
 import { ClipPlayer } from "./clip.js";
+import { replay } from "./replay.js";
 import { badge, element, fill, notice, section, table } from "./dom.js";
 import { drawTimeline } from "./timeline.js";
 import { bytes, clock, counted, dateTime } from "./words.js";
@@ -9,7 +10,6 @@ import { bytes, clock, counted, dateTime } from "./words.js";
 const LIMIT = 500;
 const PAGE = 50; // rows of the table at first
 const REFRESH_MS = 3000;
-const REPLAY_TIMEOUT_MS = 120000;
 const SPANS = [
   [2, "2 minutes"],
   [10, "10 minutes"],
@@ -159,7 +159,7 @@ class DecisionsPage {
     const place = element("div");
     if (this.player?.name === file.name) place.append(this.player.node);
     const play = element("button", { onclick: () => this._play(file.name, place) }, "Play");
-    const replay = element("button", { onclick: () => _replay(file.name, replay, verdict) }, "Replay verdict");
+    const again = element("button", { onclick: () => replay(file.name, again, verdict) }, "Replay verdict");
     return element(
       "div",
       { class: "clip" },
@@ -174,7 +174,7 @@ class DecisionsPage {
           file.sealed ? badge("off", "sealed") : null,
           element("div", {}, element("small", {}, `${file.name}, ${bytes(file.bytes)}`)),
         ),
-        element("div", { class: "row" }, clip ? play : null, file.sealed ? null : replay),
+        element("div", { class: "row" }, clip ? play : null, file.sealed ? null : again),
       ),
       verdict,
       place,
@@ -235,18 +235,4 @@ function _decisionRow(decision) {
     decision.dropped ? `${why} (past its deadline, not sent)` : why,
     decision.lane,
   ];
-}
-
-const VERDICT_LEVEL = { same: "good", differs: "bad", failed: "warn" };
-
-async function _replay(name, button, place) {
-  button.disabled = true;
-  fill(place, element("p", { class: "muted" }, "Computing every decision again…"));
-  try {
-    const { verdict, text } = await post("/api/replay", { name }, REPLAY_TIMEOUT_MS);
-    fill(place, notice(VERDICT_LEVEL[verdict] || "warn", element("strong", {}, `${verdict}: `), text));
-  } catch (error) {
-    fill(place, notice("warn", `No verdict: ${error.message}`));
-  }
-  button.disabled = false;
 }

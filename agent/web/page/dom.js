@@ -100,3 +100,14 @@ export function notice(level, ...children) {
 export function section(title, ...children) {
   return element("section", {}, element("h2", {}, title), ...children);
 }
+
+/** The clipboard needs https or localhost; without it the text is selected. */
+export async function copyText(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+    setText(button, "Copied");
+  } catch {
+    getSelection().selectAllChildren(button.closest("div").previousElementSibling);
+    setText(button, "Selected: press Ctrl+C");
+  }
+}

@@ -1,5 +1,5 @@
-// What a lane detects, drawn onto a canvas: zones, boxes, skeletons, the way that boxes came. Coordinates are shares of the
-// frame. Colours are those of Okabe and Ito (2008), as in agent/view/drawing.py: readable with any colour vision.
+// What a lane detects, drawn onto a canvas: zones, boxes, skeletons, the way that boxes came. Coordinates are shares of
+// the frame. Colours are those of Okabe and Ito (2008), as in agent/view/drawing.py: readable with any colour vision.
 
 import { insideZone } from "./geometry.js";
 
@@ -17,8 +17,8 @@ const TRAIL_MS = 3000;
 const SAME_OVERLAP = 0.15; // boxes of two frames that overlap by this are of the same object
 const MAX_PIXELS_WIDE = 1600;
 
-// Pairs of COCO keypoints that a bone joins. Order: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles; left
-// before right.
+// Pairs of COCO keypoints that a bone joins. Order: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles;
+// left before right.
 const BONES = [
   [0, 1],
   [0, 2],
@@ -93,7 +93,7 @@ export class Board {
     }
   }
 
-  /** Black text on a plate of that colour; moved inwards where it would not fit. x, y: its lower left corner, pixels. */
+  /** Black text on a plate of that colour; moved inwards where it would not fit. x, y: lower left corner, pixels. */
   label(text, x, y, colour) {
     const { context, canvas, size } = this;
     const width = context.measureText(text).width + size * 0.8;
@@ -205,7 +205,7 @@ function _drawSkeleton(board, person) {
   }
 }
 
-/** Where the feet of each box have been in the last seconds: boxes of consecutive frames with one label that overlap. */
+/** Where the feet of each box have been lately: boxes of consecutive frames with one label that overlap. */
 export class Trails {
   constructor() {
     this.tracks = [];

@@ -8,7 +8,7 @@ export function anchor([left, top, right, bottom], by) {
   return [near((left + right) / 2), near(by === "middle" ? (top + bottom) / 2 : bottom)];
 }
 
-/** As agent/rules/zones.py: a ray to the left crosses the outline an odd number of times; borders belong below and right. */
+/** As agent/rules/zones.py: a ray to the left crosses the outline an odd number of times. */
 export function insideZone(box, corners, by = "foot") {
   const [x, y] = anchor(box, by);
   let inside = false;

@@ -41,7 +41,7 @@ export function newestAnswer(actuator) {
   return answers.reduce((best, answer) => (!best || answer.age_s < best.age_s ? answer : best), null);
 }
 
-/** @returns {{level: string, verb: string, texts: string[]}} verb: what the device does, as far as anybody confirmed it */
+/** @returns {{level: string, verb: string, texts: string[]}} verb: what the device was confirmed to do */
 export function judgeActuator(actuator) {
   const answer = newestAnswer(actuator);
   const troubles = [...new Set(actuator.acknowledged.map((one) => one.trouble).filter(Boolean))];

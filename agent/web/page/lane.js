@@ -1,21 +1,14 @@
 // Lane: the live picture or plot with what the models find, scores against the rules' thresholds, and the latency.
 
 import { get, monitor } from "./api.js";
-import { RollingPlot, scoreBars, stackedBars } from "./charts.js";
+import { RollingPlot, scoreBars } from "./charts.js";
 import { Board, drawFrame, holds, Trails } from "./draw.js";
-import { badge, element, facts, fill, notice, section, setText, table } from "./dom.js";
+import { badge, element, facts, fill, notice, setText } from "./dom.js";
 import { laneLevel, laneWords } from "./judge.js";
+import { latency, worstSamples } from "./latency.js";
 import { age_s, LiveStream } from "./live.js";
 import { clock, duration, listed, ms, rate } from "./words.js";
 
-const PARTS = ["queueing", "transport", "preprocess", "inference", "decision"];
-const PART_MEANING = {
-  queueing: "captured, until the lane asked for it",
-  transport: "until it was in the lane's hands",
-  preprocess: "until the input tensor was filled",
-  inference: "until the outputs were decoded",
-  decision: "rules, the wire, the actuator's checks and its device",
-};
 const PICTURE_HZ = 30;
 const PLOT_HZ = 10;
 const WORDS_MS = 250; // texts and bars that changed with each frame could not be read
@@ -141,7 +134,7 @@ class LanePage {
     try {
       const details = await get(`/api/lanes/${encodeURIComponent(this.name)}`);
       if (this.closed) return;
-      fill(this.details, _latency(details), _worst(details));
+      fill(this.details, latency(details), worstSamples(details));
     } catch (error) {
       if (this.closed) return;
       if (error.status === 404) fill(this.details);
@@ -207,61 +200,4 @@ function _about(lane) {
     ["Source", lane.driver],
     ["Zones", lane.kind === "picture" ? link : ""],
   ]);
-}
-
-function _latency({ parts, budget_ms }) {
-  if (!parts?.total) return section("Latency", element("p", { class: "muted" }, "no inference in the last minute"));
-  const values = (quantile) => Object.fromEntries(PARTS.map((part) => [part, parts[part]?.[quantile] || 0]));
-  const bars = ["p50", "p99"].map((name) => ({ name, values: values(name), total: parts.total[name] }));
-  const rows = [...PARTS, "total"].map((part, n) => [
-    element("span", { class: "part" }, part === "total" ? null : element("span", { class: `key part-${n}` }), part),
-    ms(parts[part]?.p50),
-    ms(parts[part]?.p99),
-    ms(parts[part]?.max),
-    PART_MEANING[part] || "captured to applied",
-  ]);
-  return section(
-    "Latency of the last minute",
-    element(
-      "div",
-      { class: "card" },
-      stackedBars(PARTS, bars, budget_ms),
-      element(
-        "p",
-        { class: "muted" },
-        `The dashed line is the budget, ${ms(budget_ms)} ms. `,
-        "Each part's p99 is its own: they seldom fall on one sample, so they add up to more than the total's.",
-      ),
-      table(["Part", "p50 ms", "p99 ms", "max ms", "From and to"], rows, {
-        numbers: [1, 2, 3],
-        caption: "latency by part",
-      }),
-    ),
-  );
-}
-
-function _worst({ worst, budget_ms }) {
-  if (!worst?.length) return null;
-  return section(
-    "Slowest samples of the last five minutes",
-    element(
-      "div",
-      { class: "card" },
-      worst.map((sample) =>
-        element(
-          "div",
-          { class: "worst" },
-          element(
-            "p",
-            {},
-            element("strong", {}, `${ms(sample.total_ms)} ms`),
-            ` at ${clock(sample.t)}, sample ${sample.sequence}`,
-            sample.applied ? ", applied" : ", no command",
-          ),
-          stackedBars(PARTS, [{ name: "", values: sample.parts, total: sample.total_ms }], budget_ms),
-          element("p", { class: "muted" }, sample.text),
-        ),
-      ),
-    ),
-  );
 }

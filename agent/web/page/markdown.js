@@ -1,5 +1,5 @@
-// The Markdown of model cards: headings, paragraphs, lists, tables, code, pictures of the package. Anything else, HTML above
-// all, stays text.
+// The Markdown of model cards: headings, paragraphs, lists, tables, code, pictures of the package. Anything else, HTML
+// above all, stays text.
 
 import { element, table } from "./dom.js";
 

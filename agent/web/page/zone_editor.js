@@ -155,7 +155,8 @@ export class ZoneEditor {
     });
     const handles = corners.map((corner, number) => {
       const [cx, cy] = this._at(corner);
-      const label = `corner ${number + 1} of ${name}, ${_percent(corner[0])} from the left, ${_percent(corner[1])} from the top`;
+      const [left, top] = corner.map(_percent);
+      const label = `corner ${number + 1} of ${name}, ${left} from the left, ${top} from the top`;
       const grab = (event) => {
         this._grab(event, { name, number });
         this._focus(number);

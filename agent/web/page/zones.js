@@ -2,7 +2,7 @@
 
 import { get, monitor, post } from "./api.js";
 import { Board, drawBox, evidenceText } from "./draw.js";
-import { element, fill, notice, setText } from "./dom.js";
+import { copyText, element, fill, notice, setText } from "./dom.js";
 import { insideZone } from "./geometry.js";
 import { LiveStream } from "./live.js";
 import { listed } from "./words.js";
@@ -89,7 +89,7 @@ class ZonesPage {
             "p",
             { class: "muted" },
             "Drag a corner to move it, the small dot on a side to add a corner, the inside to move the zone. ",
-            "By keyboard: Tab to a corner, arrow keys move it (with Shift: further), Insert adds one after it, Delete removes it.",
+            "By keyboard: Tab to a corner; arrow keys move it (with Shift: further), Insert adds one, Delete removes it.",
           ),
         ),
         element("div", {}, this.side, this.result),
@@ -200,7 +200,7 @@ class ZonesPage {
   }
 
   _showResult({ ok, yaml, mistakes, backup, reloaded }) {
-    const copy = element("button", { onclick: () => _copyText(yaml, copy) }, "Copy");
+    const copy = element("button", { onclick: () => copyText(yaml, copy) }, "Copy");
     const write = element(
       "button",
       { class: "primary", onclick: () => this._check("/api/zones/write") },
@@ -227,7 +227,7 @@ class ZonesPage {
             element("div", { class: "row" }, copy, edit && !backup ? write : null),
           ]
         : null,
-      ok && !edit ? element("p", { class: "muted" }, "With ‘web: {edit: true}’ this page can write it itself.") : null,
+      ok && !edit ? element("p", { class: "muted" }, "With ‘web: {edit: true}’ this page can write it.") : null,
     );
   }
 }
@@ -237,15 +237,4 @@ function _copy(image, canvas) {
   Object.assign(copy, { width: image.width, height: image.height });
   copy.getContext("2d").drawImage(image, 0, 0);
   return copy;
-}
-
-/** The clipboard needs https or localhost; without it the text is selected. */
-async function _copyText(text, button) {
-  try {
-    await navigator.clipboard.writeText(text);
-    setText(button, "Copied");
-  } catch {
-    getSelection().selectAllChildren(button.closest("div").previousElementSibling);
-    setText(button, "Selected: press Ctrl+C");
-  }
 }
