@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 FROZEN_MS = 2000.0  # of a camera whose options do not say: the noise of an image sensor changes every picture
+
+
+def _named(value: Any) -> Any:
+    if value == "":
+        raise ValueError("name a file")
+    return value
+
+
+# Relative ones start from the configuration file's folder: agent/config/paths.py makes every option that is a Path
+# absolute.
+FilePath = Annotated[Path, BeforeValidator(_named)]
+OptionalFilePath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 
 class DriverOptions(BaseModel):

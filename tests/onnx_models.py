@@ -59,14 +59,14 @@ def detector(folder: Path) -> Path:
         ("ReduceMean", ["x"], "mean", {"keepdims": 0}),
         ("LessOrEqual", ["ranks", "mean"], "which", {}),
         *((("Compress", [f"all_{name}", "which"], name, {"axis": 1})) for name in ("boxes", "classes", "scores")),
-        ("Identity", ["most"], "count", {}),
+        ("Cast", ["which"], "kept", {"to": FLOAT}),
+        ("ReduceSum", ["kept"], "count", {"keepdims": 1}),
     ]
     constants: list[Value] = [
         ("ranks", [rank / 10 for rank in range(10)], [10], FLOAT),
         ("all_boxes", [0.1, 0.2, 0.6, 0.7] * 10, [1, 10, 4], FLOAT),
         ("all_classes", [0.0] * 10, [1, 10], FLOAT),
         ("all_scores", [0.6] * 10, [1, 10], FLOAT),
-        ("most", [10.0], [1], FLOAT),
     ]
     outputs: dict[str, Sequence[int | str]] = {"boxes": [1, "n", 4], "classes": [1, "n"], "scores": [1, "n"]}
     content = model(nodes, constants, PICTURE, outputs | {"count": [1]})

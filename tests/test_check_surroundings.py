@@ -11,7 +11,7 @@ import pytest
 
 from agent import keys
 from agent.box.watchdog import HardwareWatchdog
-from agent.config.load import load_config
+from agent.config.load import check_config, load_config
 from tests.test_check import has, lane, problems, relay, written
 
 SIREN = {"device": {"driver": "actuator.sim"}, "rest": "off"}
@@ -29,6 +29,33 @@ def test_kind_a_secret_key_among_the_authorized_ones(tmp_path: Path, name: str) 
     assert problems(tmp_path, **sections) == []
     shutil.copy(secret, boxes / name)
     assert has(problems(tmp_path, **sections), f"{boxes / name}: a secret key, which stays on its box")
+
+
+def test_kind_nobody_is_authorized(tmp_path: Path) -> None:
+    """The actuator listens in the network, and no other box could ever command it."""
+    _, secret = keys.make(tmp_path / "keys", "box")
+    boxes = tmp_path / "boxes"
+    boxes.mkdir()
+    (boxes / "README").write_text("keys of the boxes\n")
+    (boxes / "._far.key").write_text("what a Mac puts beside a file\n")
+    sections: dict[str, Any] = {"keys": {"own": str(secret), "authorized": str(boxes)}}
+    served = {"actuators": {"siren": {**SIREN, "endpoint": "tcp://0.0.0.0:5599"}}}
+
+    def warned(**more: Any) -> list[str]:
+        return [
+            line
+            for line in check_config(written(tmp_path, **sections, **more))[1]
+            if "authorized" in line or "no key" in line
+        ]
+
+    (warning,) = warned(**served)
+    assert f"warning: no key in '{boxes}'" in warning and "named NODE.key" in warning
+    assert warned(actuators={"siren": SIREN}) == [], "nobody commands it from another box"
+    public, _ = keys.make(tmp_path / "far", "box")
+    shutil.copy(public, boxes / "far.key")
+    assert warned(**served) == []
+    shutil.rmtree(boxes)
+    assert has(problems(tmp_path, **sections, **served), "no folder")
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,8 @@ def test_authorised_keys(tmp_path: Path) -> None:
     assert network.authorised(None).state == GOOD and complete(network.authorised(folder)).state == WARN
     folder.mkdir()
     assert complete(network.authorised(folder)).state == WARN
+    (folder / "._other.key").write_text("what a Mac puts beside a file")
+    assert "no .key file" in network.authorised(folder).cause
     keys.make(folder, "other")
     assert complete(network.authorised(folder)).state == WARN  # the secret one was copied along
     (folder / "other.key_secret").unlink()

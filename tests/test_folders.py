@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from agent.benches.attacks._relay import standby_of
 from agent.box import folders, private
 from agent.box.lockfile import lock
 from agent.errors import ConfigError, heals
 from agent.ledger import Ledger, read, snapshot
 from tests.processes import Cell, arm
+from tests.waiting import until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="a folder of another user needs root")
 
@@ -107,6 +110,48 @@ def test_kind_a_second_host_does_not_start_where_run_dir_was_deleted(tmp_path: P
         assert "Traceback" not in second.text
         assert first.stop() == 0
         cell.actuate()
+
+
+def test_kind_a_second_daemon_does_not_start_where_run_dir_was_deleted(tmp_path: Path) -> None:
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        host, first = cell.start_both()
+        shutil.rmtree(cell.run_dir)
+        second = cell.run()
+        assert second.exit_code() == 1
+        assert "another reflexd already runs in" in second.text and "Traceback" not in second.text
+        assert first.popen.poll() is None and host.popen.poll() is None
+        assert first.stop() == 0
+        host.stop()
+        cell.start_both()
+
+
+def test_kind_a_second_host_waits_for_the_standby_where_run_dir_was_deleted(tmp_path: Path) -> None:
+    """The host is dead; its standby, which may move the device yet, holds the name that outlives the file."""
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        host, _ = cell.start_both()
+        pid = until(lambda: standby_of(host.popen), "a standby")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            host.signal(signal.SIGKILL)
+            host.exit_code()
+            shutil.rmtree(cell.run_dir)
+            second = cell.start("actuate", "-c", str(cell.write()))
+            assert second.exit_code() == 1 and "the standby of one that died" in second.text
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        host.wait_for_standby("actuator robot is safe: by the standby")
+        cell.actuate()
+
+
+def test_kind_a_link_to_a_folder_is_the_same_folder(tmp_path: Path) -> None:
+    """/var/run is /run: one path after the other, the file deleted in between."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    first = lock(tmp_path / "run/reflexd.lock", "taken")
+    (tmp_path / "run/reflexd.lock").unlink()
+    with pytest.raises(ConfigError, match="taken"):
+        lock(tmp_path / "link/reflexd.lock", "taken")
+    first.release()
 
 
 def test_two_paths_do_not_share_a_lock(tmp_path: Path) -> None:

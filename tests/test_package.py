@@ -396,6 +396,21 @@ def test_ssd_reports_boxes_and_skips_detections_without_a_label():
     assert np.allclose(finding.box, (0.2, 0.1, 0.4, 0.3))
 
 
+@pytest.mark.parametrize("count", [-1, -0.5, 0.5, 10.5, 11, 1e30, np.nan, np.inf, -np.inf])
+def test_kind_ssd_reports_nothing_where_the_count_is_none(count):
+    decoder = decoders.make("ssd", ["cat", "dog"], {}, OUTPUTS["ssd"])
+    outputs = [np.zeros(shape, np.float32) for shape in OUTPUTS["ssd"]]
+    outputs[2][0, :3] = 0.9
+    outputs[3][0] = 3
+    assert len(decoder(outputs)) == 3
+    outputs[3][0] = count
+    if np.isfinite(count):
+        with pytest.raises(DecoderError, match="is no number of detections out of 10"):
+            decoder(outputs)
+    else:
+        assert decoder(outputs) == []
+
+
 def person(shoulders, hips, score=0.9):
     points = np.zeros((1, 1, 17, 3), np.float32)
     points[0, 0, :, :] = (*hips, score)

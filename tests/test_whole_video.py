@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -17,6 +17,7 @@ from agent.view.footage import Footage
 from drivers.base import Camera, DeviceError, DeviceFault, open_source
 from drivers.camera import _jpeg
 from drivers.camera._container import EMPTY_END, missing_bytes
+from drivers.camera._jpeg_scans import SCAN, scan_end, segments
 from tests.processes import Cell, camera
 from tests.test_camera import samples
 
@@ -209,6 +210,39 @@ def test_kind_a_progressive_jpeg_without_all_its_scans_is_no_picture(quality: in
         for length in (last // 3, 2 * last // 3, last):
             cut = np.append(whole[:length], np.frombuffer(b"\xff\xd9", np.uint8))
             assert _jpeg.decode(cut) is None, length
+
+
+def holes(jpeg: bytes, first: float, refining: float) -> Iterator[bytes]:
+    """The picture without such a share of a first or refining scan, at four places of each that is long enough."""
+    random = np.random.default_rng(0)
+    for kind, _, start in segments(memoryview(jpeg)):
+        length = scan_end(memoryview(jpeg), start) - start
+        if kind == SCAN and length > 400:
+            size = int(length * (refining if jpeg[start - 1] >> 4 else first))
+            for hole in start + random.integers(0, length - size, 4):
+                yield jpeg[:hole] + jpeg[hole + size :]
+
+
+@pytest.mark.parametrize("quality", [60, 95])
+@pytest.mark.parametrize("restarts", [0, 4])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_kind_a_progressive_jpeg_with_a_hole_in_a_scan_is_no_picture(quality: int, restarts: int, colours: int) -> None:
+    """The scans behind the hole are whole, and so is the end mark: it decodes, with blocks at the wrong place."""
+    noise = np.random.default_rng(0).integers(0, 256, (243, 325, colours), np.uint8)
+    kind = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, restarts, cv2.IMWRITE_JPEG_QUALITY, quality]
+    whole = cv2.imencode(".jpg", noise, kind)[1].tobytes()
+    assert _jpeg.decode(np.frombuffer(whole, np.uint8)) is not None
+    damaged = [*holes(whole, first=0.05, refining=0.4)]
+    assert len(damaged) >= 16
+    assert all(_jpeg.decode(np.frombuffer(each, np.uint8)) is None for each in damaged)
+
+
+def test_kind_pictures_with_holes_are_said_not_played(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
+    whole = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    (tmp_path / "0.jpg").write_bytes(next(holes(whole, 0.1, 0.4)))
+    with pytest.raises(DeviceFault, match=r"0\.jpg does not decode"):
+        played(tmp_path, "camera.replay")
 
 
 def test_a_jpeg_whose_colours_were_cut_off_is_no_picture() -> None:

@@ -42,9 +42,9 @@ class lock:
             return False
         return True
 
-    def fileno(self) -> int:
-        """Of the file: a process that has it, too, holds the lock with us."""
-        return self._file
+    def filenos(self) -> list[int]:
+        """A process that has these descriptors, too, holds the lock with us, also where its file is deleted."""
+        return [self._file, *([self._name.fileno()] if self._name else [])]
 
     def release(self) -> None:
         """Once or more often."""
@@ -78,7 +78,8 @@ def _bind(path: Path) -> socket.socket | None:
 
     None where a process that is none of ours has the name, to keep us from starting. Raises BlockingIOError.
     """
-    name = "\0reflexd " + hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
+    real = Path(os.path.realpath(path.parent), path.name)  # /var/run is /run
+    name = "\0reflexd " + hashlib.sha256(os.fsencode(real)).hexdigest()
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         unix.bind(name)

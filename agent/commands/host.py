@@ -186,7 +186,7 @@ def run(host: Host, stop: StopSignal, watchdog_device: str = "") -> int:
     watchdog_device: path of a hardware watchdog; empty: none.
     """
     standby = StandbyProcess(host.devices, host.beats, host.use_realtime, watchdog_device)
-    standby.start([held.fileno() for held in host.locks])
+    standby.start([descriptor for held in host.locks for descriptor in held.filenos()])
     realtime.raise_file_limit()
     locked = realtime.lock_memory()
     if not locked.on:

@@ -12,6 +12,7 @@ from agent import redact, yamlfile
 from agent.config import surroundings
 from agent.config.checks import all_mistakes
 from agent.config.models import Config
+from agent.config.paths import anchored
 from agent.config.references import REFERENCE, References
 from agent.config.renamed import new_name
 from agent.config.salvage import salvage
@@ -74,7 +75,7 @@ def _masked(mistake: str) -> str:
 def _examined(document: Document) -> tuple[Config, list[str]]:
     """(the valid parts, mistakes). From here on this process masks the configuration's secrets in all its messages."""
     references = References(document)
-    data = references.resolved()
+    data = anchored(references.resolved(), document.path.resolve().parent)
     secrets = [*redact.secrets(data), *references.values]
     redact.remember(secret for secret in secrets if not REFERENCE.fullmatch(secret))  # its name may be shown
     mistakes = references.mistakes

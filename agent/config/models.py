@@ -20,7 +20,7 @@ from agent.yamlfile import NAME
 
 
 class Device(BaseModel):
-    """A driver and its options, side by side."""
+    """A driver and its options, side by side. A relative path in them starts from the configuration file's folder."""
 
     model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
 

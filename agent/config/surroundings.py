@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent import redact
+from agent import keys, redact
 from agent.config.device_checks import Usage, bad_channels, bad_model_rate, bad_rate, usages
 from agent.config.models import Config
 from agent.config.references import has_reference
@@ -118,6 +118,22 @@ def _by_size(config: Config, document: Document) -> Iterator[str]:
             )
 
 
+def _nobody_authorized(config: Config, document: Document) -> Iterator[str]:
+    """Commands arrive over the network, and the folder of those who may send them holds no key yet."""
+    served = [name for name, actuator in config.actuators.items() if actuator.device]
+    if not config.keys or not config.keys.authorized or all(keys.is_ipc(config.endpoint(name)) for name in served):
+        return
+    try:
+        names = os.listdir(config.keys.authorized)
+    except OSError:
+        return  # a folder that is missing is a mistake; one that only the service may read, `doctor` looks at
+    if not any(map(keys.is_public_file, names)):
+        yield (
+            f"{document.at(('keys', 'authorized'))}: warning: no key in '{config.keys.authorized}': only this box may"
+            " command its actuators; copy the public key of each commanding box there, named NODE.key after it"
+        )
+
+
 def warnings(config: Config, document: Document) -> Iterator[str]:
     """Devices that are not there now, models that need a special view, passwords that other users can read."""
     for usage in usages(config):
@@ -125,6 +141,7 @@ def warnings(config: Config, document: Document) -> Iterator[str]:
         if (name.startswith("/") or ":" not in name) and name and not os.path.exists(name):
             yield f"{document.at(usage.place)}: warning: '{name}' is not there (plugged in?)"
     yield from _by_size(config, document)
+    yield from _nobody_authorized(config, document)
     watchdog = config.watchdog_device
     if watchdog and not os.path.exists(watchdog):
         yield f"{document.at(('watchdog_device',))}: warning: '{watchdog}' is not there: it would not be fed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,12 @@ class Decoder(base.Decoder):
             raise DecoderError("ssd: the manifest names no labels: no detection would be reported")
 
     def __call__(self, outputs: Sequence[Array]) -> list[Finding]:
-        boxes, classes, scores, _ = outputs
+        boxes, classes, scores, count = outputs
         if not boxes.shape[1] == classes.shape[1] == scores.shape[1]:
             counts = f"{boxes.shape[1]} boxes, {classes.shape[1]} classes, {scores.shape[1]} scores"
             raise DecoderError(f"the detections do not belong together: {counts}")
+        if not _possible(float(count.reshape(-1)[0]), boxes.shape[1]):
+            return []
         findings = []
         for corners, kind, score in zip(boxes[0].tolist(), classes[0].tolist(), scores[0].tolist()):
             if not score >= self.options.min_score:  # NaN is skipped, too
@@ -73,3 +75,10 @@ class Decoder(base.Decoder):
         if reported.size and np.abs(reported).max() > MAX_COORDINATE:
             return f"its boxes go to {np.abs(reported).max():.4g}: they must be shares of the picture, not pixels"
         return ""
+
+
+def _possible(count: float, most: int) -> bool:
+    """False where it is not finite, as of scores that are NaN. Raises DecoderError where it is no count."""
+    if isfinite(count) and not (0 <= count <= most and count.is_integer()):
+        raise DecoderError(f"a count of {count:g} is no number of detections out of {most}: {OTHER_ORDER}")
+    return isfinite(count)

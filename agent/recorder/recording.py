@@ -5,41 +5,22 @@ from __future__ import annotations
 import json
 import os
 import stat
-import struct
 import sys
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from mcap.exceptions import EndOfFile, InvalidMagic, McapError
-from mcap.records import Channel, Chunk, McapRecord, Message, Metadata
-from mcap.stream_reader import StreamReader, breakup_chunk
+from mcap.records import Channel, McapRecord, Message, Metadata
 from mcap.writer import CompressionType, Writer
-from zstandard import ZstdError, frame_content_size
+from zstandard import ZstdError
 
+from agent.recorder.records import READ_ERRORS, Hole, records
 from agent.tapes.format import TapeHeader
 
 CHUNK = 1 << 18  # bytes of messages that are compressed together
-# What reading raises where a file was cut or changed
-READ_ERRORS = (
-    McapError,
-    ZstdError,
-    ValueError,
-    LookupError,
-    TypeError,
-    EOFError,
-    OverflowError,
-    MemoryError,
-    RecursionError,
-    AttributeError,
-    struct.error,
-)
-# A few kB may expand to gigabytes: a chunk of ours has CHUNK bytes or one message, and text shrinks to a twentieth.
-MAX_RECORD = 1 << 25
-MAX_CONTENT, MAX_RATIO = 1 << 24, 50
-
-FOREIGN = "an MCAP file of another program"
+HOLE = "unreadable"  # metadata: bytes of a hole that an earlier copy had here
+FOREIGN = "an MCAP file of another program, or its beginning is damaged"
 
 VERSION = version("reflexd")
 SCHEMA = {
@@ -132,7 +113,8 @@ class RecordingContents(NamedTuple):
 
     header: configuration, models and the decisions in force, as JSON (agent/recorder/recorder.py). messages: (lane,
     message) in the order of the file. lost: samples that were not recorded; lost_decisions: decisions. damaged: the
-    file has no end.
+    file has no end. unreadable: bytes in holes of the file; missing: readings and pictures of lanes that have samples
+    on both sides of such a hole.
     """
 
     header: dict[str, str]
@@ -140,6 +122,8 @@ class RecordingContents(NamedTuple):
     lost: int
     damaged: bool
     lost_decisions: int = 0
+    unreadable: int = 0
+    missing: int = 0
 
 
 def read(path: Path, stream: IO[bytes] | None = None) -> RecordingContents:
@@ -154,30 +138,78 @@ def read(path: Path, stream: IO[bytes] | None = None) -> RecordingContents:
 
 
 def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
-    header: dict[str, str] = {}
-    messages: list[tuple[str, dict[str, Any]]] = []
-    topics: dict[int, tuple[str, dict[str, Any]]] = {}
-    lost, lost_decisions, damaged = 0, 0, False
+    contents = _Contents()
+    damaged = False
     try:
         for record in records(file):
-            if isinstance(record, Channel):
-                topics[record.id] = record.topic.removeprefix("/"), source(record)
-            elif isinstance(record, Message):
-                lane, delivered = topics[record.channel_id]
-                message = json.loads(record.data)
-                messages.append((lane, {**message, "order": message["order"], **delivered}))
-            elif isinstance(record, Metadata) and record.name == "reflexd":
-                header = dict(record.metadata)
-            elif isinstance(record, Metadata) and record.name == "lost":
-                lost += int(record.metadata["samples"])
-                lost_decisions += int(record.metadata.get("decisions", 0))
+            contents.add(record)
     except READ_ERRORS as error:
-        if not header:
+        if not contents.header:
             raise RecordingError(f"{path}: not a recording of reflexd: {_reason(error, file)}") from error
         damaged = True
-    if not header:
+    if not contents.header:
         raise RecordingError(f"{path}: not a recording of reflexd: {FOREIGN}")
-    return RecordingContents(header, messages, lost, damaged, lost_decisions)
+    return contents.read(damaged)
+
+
+class _Contents:
+    """What was read so far of a recording."""
+
+    def __init__(self) -> None:
+        self.header: dict[str, str] = {}
+        self.unreadable = self._missing = self._lost = self._lost_decisions = 0
+        self._messages: list[tuple[str, dict[str, Any]]] = []
+        self._topics: dict[int, tuple[str, dict[str, Any]]] = {}
+        self._newest: dict[str, int] = {}  # sequence of each lane
+        self._before_hole: dict[str, int] = {}  # of lanes that have no sample behind it yet
+
+    def read(self, damaged: bool) -> RecordingContents:
+        return RecordingContents(
+            header=self.header,
+            messages=self._messages,
+            lost=self._lost,
+            damaged=damaged,
+            lost_decisions=self._lost_decisions,
+            unreadable=self.unreadable,
+            missing=self._missing,
+        )
+
+    def add(self, record: McapRecord | Hole) -> None:
+        """Raises READ_ERRORS."""
+        if isinstance(record, Hole):
+            self._note_hole(record.size)
+        elif isinstance(record, Channel):
+            self._topics[record.id] = record.topic.removeprefix("/"), source(record)
+        elif isinstance(record, Message):
+            self._note_message(record)
+        elif isinstance(record, Metadata) and record.name == "reflexd":
+            self.header = dict(record.metadata)
+        elif isinstance(record, Metadata) and record.name == HOLE:
+            self._note_hole(int(record.metadata["bytes"]))
+        elif isinstance(record, Metadata) and record.name == "lost":
+            self._lost += int(record.metadata["samples"])
+            self._lost_decisions += int(record.metadata.get("decisions", 0))
+
+    def _note_hole(self, size: int) -> None:
+        self.unreadable += size
+        self._before_hole = {**self._newest, **self._before_hole}
+
+    def _note_message(self, record: Message) -> None:
+        if self.unreadable and record.channel_id not in self._topics:  # the hole has its channel
+            self._missing += 1
+            return
+        lane, delivered = self._topics[record.channel_id]
+        message = json.loads(record.data)
+        self._messages.append((lane, {**message, "order": message["order"], **delivered}))
+        if lane in self._before_hole:
+            self._missing += max(0, previous(message) - self._before_hole.pop(lane))
+        self._newest[lane] = message["sequence"]
+
+
+def previous(message: dict[str, Any]) -> int:
+    """The sequence of the sample before this one, where none is missing. TypeError, LookupError: damaged."""
+    before: int = message["sequence"] - len(message.get("readings", "1")) - message.get("skipped", 0)
+    return before
 
 
 def source(channel: Channel) -> dict[str, Any]:
@@ -195,29 +227,3 @@ def _reason(error: Exception, file: IO[bytes]) -> str:
         return "it ends too early"
     known = isinstance(error, (McapError, ZstdError)) or type(error) is ValueError
     return str(error) if known and str(error) else FOREIGN
-
-
-def records(file: IO[bytes]) -> Iterator[McapRecord]:
-    """Those inside chunks, too. Raises READ_ERRORS."""
-    left = MAX_CONTENT + MAX_RATIO * file.seek(0, os.SEEK_END)
-    file.seek(0)
-    for record in StreamReader(file, emit_chunks=True, record_size_limit=MAX_RECORD).records:
-        if not isinstance(record, Chunk):
-            yield record
-            continue
-        left -= _expanded(record)
-        if left < 0:
-            raise ValueError("it expands to much more than a recording of its size does")
-        yield from breakup_chunk(record)
-
-
-def _expanded(chunk: Chunk) -> int:
-    """Its size in memory, before it is expanded. Raises ValueError, ZstdError."""
-    if chunk.compression not in ("", "zstd"):
-        raise ValueError(f"a chunk is compressed by {chunk.compression[:10]!r}")
-    size = len(chunk.data)
-    if chunk.compression:  # the decoder believes the frame's own header, and the chunk's where that has no size
-        size = max(chunk.uncompressed_size, frame_content_size(chunk.data))
-    if size > MAX_RECORD:
-        raise ValueError(f"a chunk expands to {size / 1e6:.0f} MB")
-    return size

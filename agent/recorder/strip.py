@@ -15,7 +15,8 @@ from mcap.records import Channel, McapRecord, Message, Metadata
 from agent.box import private
 from agent.ledger_text import counted
 from agent.recorder import recording
-from agent.recorder.recording import READ_ERRORS, Recording
+from agent.recorder.recording import Recording
+from agent.recorder.records import READ_ERRORS, Hole, records
 from agent.recorder.series import Series, is_open
 from agent.tapes.format import TapeHeader
 
@@ -60,7 +61,7 @@ def _may_hold_pictures(path: Path) -> bool:
     """By the configuration in its header; so does a file without one."""
     try:
         with open(path, "rb") as file:
-            header = _header(recording.records(file))
+            header = _header(records(file))
         kept = json.loads(header["config"])["recorder"].get("pictures", False)
         return bool(kept) if "event" in header else kept is True
     except OSError:
@@ -72,24 +73,27 @@ def _may_hold_pictures(path: Path) -> bool:
 def _strip(path: Path) -> bool:
     """False where it is no recording, and deleted. What an end that is missing leaves is kept. Raises OSError."""
     with open(path, "rb") as file:
-        records = recording.records(file)
-        header = _header(records)
+        content = records(file)
+        header = _header(content)
         if not header:
             path.unlink(missing_ok=True)
             return False
         with open(private.create_unfinished(path), "w+b") as plain:
-            _copy(records, Recording(plain, _without_pictures(header)))
+            _copy(content, Recording(plain, _without_pictures(header)))
             os.fsync(plain.fileno())
     path.stat()  # raises where it was deleted meanwhile
     os.replace(private.unfinished(path), path)
     return True
 
 
-def _copy(records: Iterator[McapRecord], to: Recording) -> None:
+def _copy(content: Iterator[McapRecord | Hole], to: Recording) -> None:
     tapes: dict[int, TapeHeader] = {}
     try:
-        for record in records:
-            if isinstance(record, Channel):
+        for record in content:
+            if isinstance(record, Hole):
+                to.flush()  # what was before it must stand before it
+                to.add_metadata(recording.HOLE, {"bytes": str(record.size)})
+            elif isinstance(record, Channel):
                 source = recording.source(record)
                 lane = record.topic.removeprefix("/")
                 tapes[record.id] = TapeHeader(lane, source["channels"], [], [], source["rate_hz"])
@@ -106,10 +110,10 @@ def _copy(records: Iterator[McapRecord], to: Recording) -> None:
     to.finish()
 
 
-def _header(records: Iterator[McapRecord]) -> dict[str, str]:
+def _header(content: Iterator[McapRecord | Hole]) -> dict[str, str]:
     """Empty where there is none."""
     try:
-        for record in records:
+        for record in content:
             if isinstance(record, Metadata) and record.name == HEADER:
                 return dict(record.metadata)
     except READ_ERRORS:

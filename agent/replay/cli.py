@@ -34,6 +34,8 @@ def run(path: Path, key: Path | None, as_json: bool) -> int:
                     "lost": contents.lost,
                     "lost_decisions": contents.lost_decisions,
                     "damaged": contents.damaged,
+                    "unreadable_bytes": contents.unreadable,
+                    "missing": contents.missing,
                 }
             )
         )
@@ -74,3 +76,6 @@ def _print(path: Path, contents: RecordingContents, report: Report) -> None:
         end = "; its end is missing or damaged" if contents.damaged else ""
         also = f" and {counted(contents.lost_decisions, 'decision')}" if contents.lost_decisions else ""
         click.echo(f"{path}: not recorded: {counted(contents.lost, 'sample')}{also}{end}")
+    if contents.unreadable:
+        missing = f"{contents.missing} readings or pictures are missing"
+        click.echo(f"{path}: {counted(contents.unreadable, 'byte')} within it cannot be read: at least {missing}")

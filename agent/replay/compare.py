@@ -13,7 +13,7 @@ from agent.build import rules_of
 from agent.config.models import Config
 from agent.data import Decision, Evidence
 from agent.packages import package
-from agent.recorder.recording import RecordingContents, RecordingError
+from agent.recorder.recording import RecordingContents, RecordingError, previous
 from agent.replay.header import Header, read_header
 from agent.replay.player import Player
 from agent.replay.translate import translate
@@ -91,7 +91,7 @@ def _compare(
     for (lane, message), lost in messages:
         try:
             replayed = players[lane].play(message)
-            _previous(message)
+            previous(message)
             inferences += message["inferred"]
             decisions += len(message["decisions"])
             samples += 1
@@ -140,12 +140,6 @@ class WarmUp:
         return long_enough and min(self._inferences.values()) > self._min_inferences
 
 
-def _previous(message: dict[str, Any]) -> int:
-    """The sequence of the sample before this one, where none is missing. TypeError, LookupError: damaged."""
-    previous: int = message["sequence"] - len(message.get("readings", "1")) - message["skipped"]
-    return previous
-
-
 def _during_losses(messages: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[bool]:
     """Of each message: does a lane lack samples that the recorder missed, between its message before and its next one?
 
@@ -156,9 +150,9 @@ def _during_losses(messages: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[b
     for index, (lane, message) in enumerate(messages):
         before, sequence = newest.get(lane, (-1, -1))
         with suppress(*DAMAGED):  # reported when it is played
-            previous = _previous(message)
+            expected = previous(message)
             newest[lane] = index, message["sequence"]
-            if not message["discontinuity"] and previous > sequence:
+            if not message["discontinuity"] and expected > sequence:
                 changes[before + 1] += 1
                 changes[index + 1] -= 1
     return map(bool, accumulate(changes[:-1]))

@@ -13,6 +13,7 @@ from drivers.actuator._can_frames import Frame, Rolling, encode
 from drivers.actuator._can_sender import Sender, Timing
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DriverOptions
 from drivers.links.can import EXTENDED, Bus, BusOptions, read_database
+from drivers.options import OptionalFilePath
 
 SLACK_MS = 50.0  # of this computer, beyond the time limit
 
@@ -22,9 +23,7 @@ Frames = Annotated[list[Frame], Field(min_length=1, max_length=16)]
 class Options(BusOptions, DriverOptions):
     """The interface, the DBC and the frames of each verb."""
 
-    dbc: str | None = Field(
-        None, min_length=1, description="the file that describes the messages: DBC, KCD, SYM, ARXML"
-    )
+    dbc: OptionalFilePath = Field(None, description="the file that describes the messages: DBC, KCD, SYM, ARXML")
     verbs: dict[str, Frames] = Field(min_length=1, description="verb -> frames, each with all its signals")
     safe: str = Field(description="the verb of the safe state; it must send every id that another verb sends")
     cycle_ms: float = Field(20.0, ge=0, le=10_000, description="frames in force are sent this often; 0: only once")
@@ -48,7 +47,7 @@ class Options(BusOptions, DriverOptions):
             raise ValueError(f"safe: '{self.safe}' is not among the verbs: {', '.join(self.verbs)}")
         if self.confirm and self.interface == "udp_multicast":
             raise ValueError("confirm: udp_multicast has no acknowledgement: confirm: false")
-        if self.dbc is None or Path(self.dbc).is_file():  # a file that is not there is reported on its own
+        if self.dbc is None or self.dbc.is_file():  # a file that is not there is reported on its own
             try:
                 images = self.images()
             except DeviceError as error:
@@ -63,7 +62,7 @@ class Options(BusOptions, DriverOptions):
 
     def images(self) -> dict[str, list[Rolling]]:
         """The bytes of every frame. Raises DeviceMissing, DeviceFault for the DBC, ValueError for a frame."""
-        database = read_database(Path(self.dbc)) if self.dbc else None
+        database = read_database(self.dbc) if self.dbc else None
         counters: dict[object, int] = {}
         return {
             verb: [Rolling(encode(frame, database, self.fd), counters) for frame in frames]
@@ -71,7 +70,7 @@ class Options(BusOptions, DriverOptions):
         }
 
     def input_files(self) -> list[Path]:
-        return [Path(self.dbc)] if self.dbc else []
+        return [self.dbc] if self.dbc else []
 
     def exclusive_device(self) -> str:
         return f"/sys/class/net/{self.channel}" if self.interface == "socketcan" else ""

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from agent.data import Arguments
 from drivers.base import Actuator, DeviceFault, DeviceMissing, DriverOptions
+from drivers.options import OptionalFilePath
 
 log = logging.getLogger(__name__)
 
@@ -19,11 +20,11 @@ log = logging.getLogger(__name__)
 class Options(DriverOptions):
     """Where the lines are written."""
 
-    path: str = Field("", description="file to append to; empty: the daemon's log")
+    path: OptionalFilePath = Field(None, description="file to append to; empty: the daemon's log")
     safe: str = Field("safe", min_length=1, description="the verb written for the safe state")
 
     def input_folders(self) -> list[Path]:
-        return [Path(self.path).parent] if self.path else []
+        return [self.path.parent] if self.path else []
 
 
 class Driver(Actuator):

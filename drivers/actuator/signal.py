@@ -16,6 +16,7 @@ from drivers.actuator import serial_relay
 from drivers.actuator._signal_plan import FLASHING, LAMPS, PHASES, SIDES, Lamp, Plan, Times
 from drivers.actuator.serial_relay import Relay
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DriverOptions
+from drivers.options import OptionalFilePath
 from drivers.sensor.serial import checked_url
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class Options(DriverOptions):
     url: str = Field(
         min_length=1, description="of a board as in actuator.serial_relay; log: JSON lines instead of a board"
     )
-    path: str = Field("", description="with `url: log`: file to append to; empty: the daemon's log")
+    path: OptionalFilePath = Field(None, description="with `url: log`: file to append to; empty: the daemon's log")
     relays: dict[Lamp, Relay] = Field({}, description="the relay of each lamp")
     baud: int = Field(9600, ge=50, le=12_000_000)
     echo: Literal["none", "same"] = Field("none", description="same: the board answers with the received bytes")

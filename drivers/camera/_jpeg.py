@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 
 from agent.data import Array
 from drivers.camera import _jpeg_restarts, _jpeg_scans
 
-START, END = b"\xff\xd8", b"\xff\xd9"
+START = b"\xff\xd8"
 GREY = 128  # of a block without coefficients, in all three colours
 # Decoded as more coefficients where some are missing, and skipped where the picture is complete. No marker: no 0xff;
 # and 0 first, in case the data end with one.
@@ -20,16 +22,16 @@ SIZE_MARKERS = (0xC0, 0xC1, 0xC2)  # start of frame: baseline, extended, progres
 def decode(content: Array, flags: int = cv2.IMREAD_COLOR, one_scan: bool = False) -> Array | None:
     """uint8 bgr of the bytes of a picture file; None where it does not decode, or a JPEG that was cut and ended.
 
-    one_scan: it has no more, as from a camera. Not missed: bytes of the last block only, and those of the last scan of
-    a progressive picture where that holds no more than the lowest bits.
+    one_scan: it has no more, as from a camera. Not noticed: missing bytes of the last block only; some holes in a
+    scan that refines, whose wrong codes may end the blocks before its data end.
     """
     picture = _decoded(content, flags)
     if picture is None or content[:2].tobytes() != START:
         return picture
     scans = ONE_SCAN if one_scan else _jpeg_scans.read(content.data)
-    if not scans.all_there or not (scans.several or _jpeg_restarts.all_there(content.data)):
+    if not scans.all_there or not _jpeg_restarts.all_there(content.data):
         return None
-    if _ends_grey(picture) or (scans.several and not scans.refining):
+    if scans.several or _ends_grey(picture):
         return picture if _complete(content.tobytes(), picture, flags) else None
     return picture
 
@@ -58,7 +60,8 @@ def _ends_grey(picture: Array) -> bool:
 
 
 def _complete(jpeg: bytes, picture: Array, flags: int) -> bool:
-    """More data before the end mark change nothing: every block was there."""
-    end = jpeg.rfind(END)
-    more = _decoded(np.frombuffer(jpeg[:end] + FILLER + jpeg[end:], np.uint8), flags)
-    return more is not None and np.array_equal(picture, more)
+    """More data at the end of each stretch change nothing: every block was there."""
+    bounds = [0, *_jpeg_scans.stretches(memoryview(jpeg)), len(jpeg)]
+    more = FILLER.join(jpeg[start:end] for start, end in pairwise(bounds))
+    filled = _decoded(np.frombuffer(more, np.uint8), flags)
+    return filled is not None and np.array_equal(picture, filled)

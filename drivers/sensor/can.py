@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from agent.data import Sample
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, SensorStream, SourceOptions
 from drivers.links.can import Bus, BusOptions, read_database
-from drivers.options import DriverOptions
+from drivers.options import DriverOptions, FilePath
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 BATCH = 256  # frames in one read: a flood must not keep it from returning
@@ -41,7 +41,7 @@ class Channel(DriverOptions):
 class Options(BusOptions, SourceOptions):
     """The interface, the DBC and its signals."""
 
-    dbc: str = Field(min_length=1, description="the file that describes the messages: DBC, KCD, SYM, ARXML")
+    dbc: FilePath = Field(description="the file that describes the messages: DBC, KCD, SYM, ARXML")
     channels: list[Channel] = Field(min_length=1, max_length=256)
     clock: str = Field(
         "", description="the message whose arrival makes a reading; that of the first channel when empty"
@@ -63,9 +63,9 @@ class Options(BusOptions, SourceOptions):
 
     @model_validator(mode="after")
     def _in_database(self) -> Options:
-        if Path(self.dbc).is_file():  # a file that is not there is reported on its own
+        if self.dbc.is_file():  # a file that is not there is reported on its own
             try:
-                self.messages(read_database(Path(self.dbc)))
+                self.messages(read_database(self.dbc))
             except DeviceError as error:
                 raise ValueError(f"dbc: {error}") from error
         return self
@@ -83,7 +83,7 @@ class Options(BusOptions, SourceOptions):
         return used
 
     def input_files(self) -> list[Path]:
-        return [Path(self.dbc)]
+        return [self.dbc]
 
 
 def _message(database: Database, name: str) -> Message:
@@ -112,7 +112,7 @@ class Driver(SensorStream):
     def open(self) -> None:
         self.close()
         try:
-            messages = self.options.messages(read_database(Path(self.options.dbc)))
+            messages = self.options.messages(read_database(self.options.dbc))
         except ValueError as error:
             raise DeviceFault(f"{self.options.dbc}: {error}") from error
         self.messages = {(message.frame_id, message.is_extended_frame): message for message in messages.values()}

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from agent.data import Sample
 from drivers.base import DeviceFault, DeviceMissing, SensorStream, SourceOptions
+from drivers.options import FilePath
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 class Options(SourceOptions):
     """The file, its columns and the pace at which it is played."""
 
-    path: str = Field(min_length=1, description="CSV with a header; column t_s: seconds, never decreasing")
+    path: FilePath = Field(description="CSV with a header; column t_s: seconds, never decreasing")
     rate_hz: float | None = Field(None, gt=0, le=10_000, description="rows a second; required without a column t_s")
     channels: tuple[str, ...] = Field((), description="columns to play; all but t_s when empty")
     pace: Literal["real", "fast"] = Field("real", description="fast: one row per read, stamped as recorded")
@@ -46,7 +47,7 @@ class Options(SourceOptions):
         return self
 
     def input_files(self) -> list[Path]:
-        return [Path(self.path)]
+        return [self.path]
 
 
 class Driver(SensorStream):
@@ -92,7 +93,7 @@ class Driver(SensorStream):
 
 def load_csv(options: Options) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Channel names, times in ns from the first row, rows float32 [n, channels]. Raises DeviceMissing, DeviceFault."""
-    path = Path(options.path)
+    path = options.path
     try:
         # a pipe or a device has no end; opening it could wait for ever
         if not path.is_file():

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from agent.data import Array
 from drivers.base import DeviceFault, DeviceMissing, SourceOptions
+from drivers.options import FilePath
 from drivers.resample import resample
 from drivers.sensor import replay
 from drivers.sensor._wfdb import MAX_HEADER, Record, Signal, checksum, read_header, samples, to_physical
@@ -20,7 +21,7 @@ from drivers.sensor._wfdb import MAX_HEADER, Record, Signal, checksum, read_head
 class Options(SourceOptions):
     """The record, its signals and the pace at which it is played."""
 
-    path: str = Field(min_length=1, description="the header file, with or without .hea")
+    path: FilePath = Field(description="the header file, with or without .hea")
     signals: dict[str, str] = Field(
         {}, description="channel: the record's signal, `ecg: MLII`; empty: all, under their own names"
     )
@@ -41,7 +42,7 @@ class Options(SourceOptions):
     @property
     def header(self) -> Path:
         """The header file."""
-        return Path(self.path if self.path.endswith(".hea") else f"{self.path}.hea")
+        return self.path if self.path.suffix == ".hea" else self.path.with_name(f"{self.path.name}.hea")
 
 
 class Driver(replay.Driver):

@@ -113,7 +113,10 @@ def authorised(folder: Path | None) -> Check:
     if not folder.is_dir():
         fix = f"mkdir {folder}; copy the public key of each commanding box there, named NODE.key after it"
         return Check(title, WARN, f"no folder '{folder}'", effect, fix)
-    publics, secrets = sorted(folder.glob("*.key")), sorted(folder.glob("*_secret"))
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return Check(title, SKIP, f"{folder}: only the service may read it: sudo reflexd doctor")
+    publics = sorted(path for path in folder.iterdir() if keys.is_public_file(path.name))
+    secrets = sorted(folder.glob("*_secret"))
     if not publics:
         fix = f"copy the public key of each commanding box to {folder}, named NODE.key after it"
         return Check(title, WARN, f"{folder}: no .key file", effect, fix)
