@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent import keys, redact
+from agent import endpoints, keys, redact
 from agent.config.device_checks import Usage, bad_channels, bad_model_rate, bad_rate, usages
 from agent.config.models import Config
 from agent.config.references import has_reference
@@ -121,7 +121,7 @@ def _by_size(config: Config, document: Document) -> Iterator[str]:
 def _nobody_authorized(config: Config, document: Document) -> Iterator[str]:
     """Commands arrive over the network, and the folder of those who may send them holds no key yet."""
     served = [name for name, actuator in config.actuators.items() if actuator.device]
-    if not config.keys or not config.keys.authorized or all(keys.is_ipc(config.endpoint(name)) for name in served):
+    if not config.keys or not config.keys.authorized or all(endpoints.is_ipc(config.endpoint(name)) for name in served):
         return
     try:
         names = os.listdir(config.keys.authorized)
