@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from agent.web import answers, lanes, pictures
 from agent.web.description import Description
 from agent.web.documents import Documents
 from agent.web.drawn import DrawnZones
-from agent.web.live_reader import LiveReader
+from agent.web.live_reader import LiveReader, RawPicture
 from agent.web.programs import Programs
 from agent.web.recorded import Recorded
 from agent.web.state import State
+
+STILL_TRIES, STILL_S = 20, 0.05  # a lane that nobody watched shows its next picture
 
 
 class Api:
@@ -80,20 +83,27 @@ class Api:
         return name
 
     async def still(self, request: web.Request) -> web.Response:
-        """The newest picture that the lane has shown; one that nobody watches shows none until a moment later."""
+        """The newest picture of a lane; no content where it shows none within a second."""
         name = self._known_lane(request)
         mode, why = self.mode
         if mode == pictures.HIDDEN:
             raise web.HTTPForbidden(text=why)
-        try:
-            reader = LiveReader(self.description.run_dir / f"{name}.live")
-        except (OSError, ValueError):
-            raise web.HTTPNotFound(text=f"lane {name} shows nothing: its process does not run") from None
-        try:
-            reader.watch()
+        picture = await _newest_picture(self.description.run_dir / f"{name}.live")
+        return answers.jpeg(pictures.encode(picture, mode)[0]) if picture else web.Response(status=204)
+
+
+async def _newest_picture(path: Path) -> RawPicture | None:
+    try:
+        reader = LiveReader(path)
+    except (OSError, ValueError):
+        return None  # the lane does not run
+    try:
+        reader.watch()
+        for _ in range(STILL_TRIES):
             sample = reader.newest()
-        finally:
-            reader.close()
-        if sample is None or sample.picture is None:
-            raise web.HTTPNotFound(text=f"lane {name} has shown no picture yet")
-        return answers.jpeg(pictures.encode(sample.picture, mode)[0])
+            if sample:
+                return sample.picture
+            await asyncio.sleep(STILL_S)
+        return None
+    finally:
+        reader.close()

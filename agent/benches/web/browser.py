@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import os
 import re
@@ -33,6 +34,7 @@ class Browser:
     def __init__(self, socket: Any) -> None:
         """socket: a WebSocket of aiohttp."""
         self._socket = socket
+        self.errors: list[str] = []  # of the page, as its console has them
         self._numbers = itertools.count(1)
         self._session = ""
 
@@ -41,7 +43,8 @@ class Browser:
         target = await self._send("Target.createTarget", url="about:blank")
         attached = await self._send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = attached["sessionId"]
-        await self._send("Page.enable")
+        for domain in ("Page", "Runtime", "Log"):
+            await self._send(f"{domain}.enable")
 
     async def open(self, url: str, width: int = 1280, height: int = 800) -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
@@ -65,6 +68,23 @@ class Browser:
             await asyncio.sleep(0.05)
         return value
 
+    async def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """With the mouse, in pixels of the page; a click where both are the same."""
+        await self._mouse("mouseMoved", start)
+        await self._mouse("mousePressed", start)
+        if start != end:
+            await self._mouse("mouseMoved", ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2))
+            await self._mouse("mouseMoved", end)
+        await self._mouse("mouseReleased", end)
+
+    async def _mouse(self, kind: str, at: tuple[float, float]) -> None:
+        pressed = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
+        await self._send("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], **pressed)
+
+    async def picture(self) -> bytes:
+        """The page as PNG."""
+        return base64.b64decode((await self._send("Page.captureScreenshot"))["data"])
+
     async def _send(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)
         session = {"sessionId": self._session} if self._session else {}
@@ -74,11 +94,23 @@ class Browser:
             if message.type != aiohttp.WSMsgType.TEXT:
                 raise BrowserError(f"{method}: the browser has ended")
             answer: dict[str, Any] = message.json()
+            self._note(answer)
             if answer.get("id") == number:
                 if "error" in answer:
                     raise BrowserError(f"{method}: {answer['error'].get('message', '')}")
                 result: dict[str, Any] = answer["result"]
                 return result
+
+    def _note(self, event: dict[str, Any]) -> None:
+        """Keep what went wrong in the page."""
+        content = event.get("params", {})
+        if event.get("method") == "Runtime.exceptionThrown":
+            details = content["exceptionDetails"]
+            self.errors.append(str(details.get("exception", {}).get("description") or details.get("text")))
+        elif event.get("method") == "Runtime.consoleAPICalled" and content["type"] == "error":
+            self.errors.append(str([each.get("value", each.get("description")) for each in content["args"]]))
+        elif event.get("method") == "Log.entryAdded" and content["entry"]["level"] == "error":
+            self.errors.append(f"{content['entry']['text']} {content['entry'].get('url', '')}")
 
 
 @asynccontextmanager
