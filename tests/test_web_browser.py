@@ -69,6 +69,28 @@ def test_every_page_opens_without_an_error_and_fits(served: Served, tmp_path: Pa
     browse(tmp_path, visit)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast_names_and_keyboard_pass_axe(served: Served, tmp_path: Path, scheme: str) -> None:
+    """Deque's axe-core, the rules of WCAG 2 A and AA."""
+    axe = pytest.importorskip("axe_core_python")
+    program = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    violations = """
+    axe.run(document, { runOnly: ["wcag2a", "wcag2aa"] }).then(({ violations }) =>
+      violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`))"""
+
+    async def visit(page: Browser) -> None:
+        await page.prefer(scheme)
+        await page.open(served[1].base + "/")
+        await page.until(shows(PAGES["overview"][1]))
+        await page.value(program + "; 0")
+        for address, whole in PAGES.values():
+            await page.value(f"location.hash = {json.dumps(address)}")
+            await page.until(shows(whole))
+            assert await page.value(violations) == [], address
+
+    browse(tmp_path, visit)
+
+
 def test_the_canvas_shows_the_picture_with_the_box_where_the_person_is(served: Served, tmp_path: Path) -> None:
     """The box's frame is drawn in the colour of what is detected or counted, at the shares that the evidence has."""
     coloured = """

@@ -51,6 +51,10 @@ class Browser:
         await self._send("Emulation.setDeviceMetricsOverride", **size)
         await self._send("Page.navigate", url=url)
 
+    async def prefer(self, scheme: str) -> None:
+        """Colours: "light" or "dark"."""
+        await self._send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
     async def value(self, script: str) -> Any:
         """Of a JavaScript expression, by way of JSON."""
         answer = await self._send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
