@@ -10,9 +10,11 @@ from agent.box.child import ChildProcesses
 from agent.config.models import Config
 from agent.lane import Lane
 from agent.recorder import progress, settings
+from agent.web.foxglove import library
 
 log = logging.getLogger("reflexd")
 METRICS, RECORDER, WEB = "agent.metrics", "agent.recorder.recorder", "agent.web.server"
+FOXGLOVE = "agent.web.foxglove"
 
 
 def start_metrics(children: ChildProcesses, config: Config) -> None:
@@ -26,6 +28,14 @@ def start_web(children: ChildProcesses, config: Config, path: Path) -> None:
     """path: of the configuration."""
     if config.web.port:
         children.start(WEB, str(path.resolve()), advice="see its message above")
+
+
+def start_foxglove(children: ChildProcesses, config: Config, path: Path) -> None:
+    """path: of the configuration. Without its library one message, and the daemon goes on."""
+    if config.web.foxglove and not library.installed():
+        log.error("%s", library.MISSING)
+    elif config.web.foxglove:
+        children.start(FOXGLOVE, str(path.resolve()), advice="see its message above")
 
 
 def start_recorder(children: ChildProcesses, config: Config, path: Path, lanes: Iterable[Lane], session: int) -> None:

@@ -90,6 +90,7 @@ class Daemon:
             runner.start(self.scene, self.session, self._lane_ends)
         children.start_metrics(self.children, self.config)
         children.start_web(self.children, self.config, self.path)
+        children.start_foxglove(self.children, self.config, self.path)
         children.start_recorder(self.children, self.config, self.path, self._lanes(), self.session)
         await self.control.start()
         notify("READY=1")
@@ -209,6 +210,8 @@ class Daemon:
         if old.web != new.web:
             await self.children.stop(children.WEB)
             children.start_web(self.children, new, self.path)
+            await self.children.stop(children.FOXGLOVE)
+            children.start_foxglove(self.children, new, self.path)
         children.give_settings(new, self.path, self._lanes(), self.session)
         self.children.reload()
 

@@ -19,6 +19,7 @@ EXTRAS = {
     "agent/benches": ("bench",),
     "agent/benches/io": ("gpio", "modbus", "opcua"),
     "agent/field": ("onnx", "top"),
+    "agent/web/foxglove": ("foxglove",),
     "drivers": ("can", "gpio", "modbus", "mqtt", "opcua"),
     "drivers/board": ("jetson",),
     "models": (),
@@ -29,6 +30,7 @@ EXTRAS = {
 DISTRIBUTIONS = {
     "can": "python-can",
     "cv2": "opencv-python-headless",
+    "foxglove": "foxglove-sdk",
     "jtop": "jetson-stats",
     "paho": "paho-mqtt",
     "ruamel": "ruamel.yaml",

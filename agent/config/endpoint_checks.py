@@ -97,6 +97,8 @@ def _listeners(config: Config) -> Iterator[Listener]:
         )
     if config.web.port:
         yield Listener(("web", "port"), "the live view", one_spelling(config.web.host), str(config.web.port), True)
+    if config.web.foxglove:
+        yield Listener(("web", "foxglove"), "Foxglove", "127.0.0.1", str(config.web.foxglove), True)
     for name, actuator in config.actuators.items():
         place, user, here = ("actuators", name, "endpoint"), f"actuator '{name}'", actuator.device is not None
         kind, _, address = config.endpoint(name).partition("://")

@@ -149,6 +149,9 @@ class Web(Section):
     """The live view in a browser. On an address that others reach it needs `keys`, and shows no pictures by itself."""
 
     port: int = Field(default=0, ge=0, le=65535, description="serve the live view here; 0: not at all")
+    foxglove: int = Field(
+        default=0, ge=0, le=65535, description="serve Foxglove here (extra foxglove), on this box alone; 0: not at all"
+    )
     host: str = Field(default="127.0.0.1", description="from elsewhere without keys: ssh -L 8087:localhost:8087 BOX")
     keys: Path | None = Field(
         default=None, description="folder from `reflexd keys --web`: TLS certificate and token; needed beyond this box"

@@ -37,13 +37,7 @@ class Api:
     @property
     def mode(self) -> tuple[str, str]:
         """How pictures are shown, and why they are not."""
-        wanted = self.description.content["web"]["pictures"]
-        wanted = self._local if wanted is None else wanted
-        if wanted == pictures.EDGES:
-            return pictures.EDGES, "only outlines are shown here (web.pictures: edges)"
-        if wanted:
-            return pictures.SHOWN, ""
-        return pictures.HIDDEN, "pictures do not leave this box by this way (web.pictures: true would show them)"
+        return pictures.mode(self.description.content["web"]["pictures"], self._local)
 
     def routes(self) -> list[web.RouteDef]:
         return [

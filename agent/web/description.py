@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 from agent.web.programs import ProgramError, Programs
 
+log = logging.getLogger("reflexd.web")
 LOOK_S = 1.0  # how often the file is looked at
+RETRY_S = 2.0  # while it has mistakes from the start
 
 
 class Description:
@@ -52,6 +55,20 @@ class Description:
             self.content = answer
             self.version += 1
         self.changed.set()
+
+    async def read_valid(self) -> None:
+        """Wait for a valid configuration; says once what is wrong."""
+        logged: list[str] = []
+        while True:
+            await self.read()
+            if self.content:
+                return
+            if self.mistakes != logged:
+                logged = self.mistakes
+                for mistake in logged:
+                    log.error("%s", mistake)
+                log.error("the live view waits until the configuration is valid")
+            await asyncio.sleep(RETRY_S)
 
     async def keep(self, on_change: Callable[[], None]) -> None:
         """Until cancelled."""

@@ -16,6 +16,16 @@ TO_BGR = {"rgb": cv2.COLOR_RGB2BGR, "yuyv": cv2.COLOR_YUV2BGR_YUYV}
 cv2.setNumThreads(1)  # beside lanes
 
 
+def mode(wanted: bool | str | None, local: bool) -> tuple[str, str]:
+    """How pictures are shown, and why they are not. wanted: web.pictures. local: only this box can reach the view."""
+    wanted = local if wanted is None else wanted
+    if wanted == EDGES:
+        return EDGES, "only outlines are shown here (web.pictures: edges)"
+    if wanted:
+        return SHOWN, ""
+    return HIDDEN, "pictures do not leave this box by this way (web.pictures: true would show them)"
+
+
 def encode(picture: RawPicture, mode: str, width: int = 0) -> tuple[bytes, int, int]:
     """(JPEG, its width, its height); no JPEG where pictures are hidden. mode: SHOWN, EDGES or HIDDEN.
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
-import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -20,8 +18,8 @@ from typing import Any
 from aiohttp import web
 
 from agent import web_keys
-from agent.box import logs, realtime
 from agent.http_server import serve
+from agent.web import process
 from agent.web.access import Access
 from agent.web.api import Api
 from agent.web.description import Description
@@ -34,7 +32,6 @@ PAGE = Path(__file__).with_name("page")
 MAX_VIEWERS, MAX_CONNECTIONS = 128, 256
 MAX_BODY = 65_536  # bytes of a request
 MAX_RATE_HZ, MAX_WIDTH = 60.0, 4096
-RETRY_S = 2.0  # while the configuration has mistakes
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
@@ -116,7 +113,7 @@ async def run(path: Path, host: str | None, port: int | None) -> int:
     """Until it is ended. path: of the configuration. host, port: in place of the configuration's."""
     programs = Programs()
     description = Description(path, programs)
-    await _read_valid(description)
+    await description.read_valid()
     settings = description.content["web"]
     settings["host"] = host or settings["host"]
     try:
@@ -124,27 +121,11 @@ async def run(path: Path, host: str | None, port: int | None) -> int:
     except (OSError, ValueError, ssl.SSLError) as error:
         log.error("the live view does not start: %s", error)
         return 2
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it looks at the file itself
     number = port or settings["port"] or 8087
     address = f"http{'s' if view.tls else ''}://{settings['host']}:{number}"
     log.info("the live view is at %s", address)
     await serve(view.application(), settings["host"], number, log, MAX_CONNECTIONS, view.tls)
     return 0
-
-
-async def _read_valid(description: Description) -> None:
-    """Wait for a valid configuration; says once what is wrong."""
-    logged: list[str] = []
-    while True:
-        await description.read()
-        if description.content:
-            return
-        if description.mistakes != logged:
-            logged = description.mistakes
-            for mistake in logged:
-                log.error("%s", mistake)
-            log.error("the live view waits until the configuration is valid")
-        await asyncio.sleep(RETRY_S)
 
 
 def main() -> int:
@@ -153,12 +134,7 @@ def main() -> int:
     parser.add_argument("--host")
     parser.add_argument("--port", type=int)
     options = parser.parse_args()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # agent/box/child.py blocked it
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to finish: Ctrl-C and SIGTERM end it at once
-    if os.environ.get(realtime.PARENT):
-        realtime.die_with_parent()
-    os.nice(10)  # never ahead of a lane
-    logs.start(logging.INFO)
+    process.settle()
     return asyncio.run(run(options.path, options.host, options.port))
 
 
