@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from foxglove import Context, start_server
+from foxglove import Context, set_log_level, start_server
 
 from agent.endpoints import is_loopback
 from agent.web import pictures
 from agent.web.description import Description
 from agent.web.foxglove import topics
-from agent.web.foxglove.lane import LaneTopics, wall_ns
+from agent.web.foxglove.lane import LaneTopics, wall_offset_ns
 from agent.web.state import State
 from agent.web.timeline import Timeline
 
@@ -30,6 +30,7 @@ LEDGER_FIELDS = ("name", "state", "rate_hz", "p50_ms", "p99_ms")
 
 async def serve(path: Path, description: Description) -> None:
     """Until cancelled. path: of the configuration. Raises RuntimeError: the port cannot be opened."""
+    set_log_level("WARNING")  # of the SDK, which logs each client that comes and goes
     context = Context()
     port = description.content["web"]["foxglove"]
     server = start_server(
@@ -84,7 +85,8 @@ async def _keep_decisions(context: Context, description: Description) -> None:
         rows = {_identity(row): row for row in timeline.newest(description.run_dir, MOST, None, None)}
         new = [row for identity, row in rows.items() if identity not in (sent or ())]
         for row in reversed(new[:FIRST] if sent is None else new):
-            channel.log(_decision(row), log_time=wall_ns(row["t_capture"]))
+            t_ns = wall_offset_ns() + row["t_capture"]
+            channel.log(_decision(row, t_ns), log_time=t_ns)
         sent = set(rows)
 
 
@@ -92,8 +94,7 @@ def _identity(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["t_capture"], row["number"], row["actuator"]
 
 
-def _decision(row: dict[str, Any]) -> dict[str, Any]:
-    t_ns = wall_ns(row["t_capture"])
+def _decision(row: dict[str, Any], t_ns: int) -> dict[str, Any]:
     by = f"by {row['rule']}" if row["rule"] else "at rest"
     return {
         "timestamp": {"sec": t_ns // 1_000_000_000, "nsec": t_ns % 1_000_000_000},

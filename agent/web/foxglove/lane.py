@@ -33,6 +33,7 @@ class LaneTopics:
         self._reader: LiveReader | None = None
         self._shape: Shape | None = None
         self._mode = pictures.HIDDEN
+        self._offset_ns = 0
         self._newest: LiveSample | None = None  # with an inference
         self._watched_s = -math.inf
         self._subscribed = False
@@ -46,6 +47,7 @@ class LaneTopics:
     def sync(self, mode: str) -> None:
         """The lane may have another tape by now; the configuration another mode. mode: as in pictures.encode."""
         self._mode = mode
+        self._offset_ns = wall_offset_ns()
         self._reopen()
         if not self._reader:
             return
@@ -99,7 +101,7 @@ class LaneTopics:
             self._publish(sample, reader.header)
 
     def _publish(self, sample: LiveSample, header: LiveHeader) -> None:
-        t_ns = wall_ns(sample.t_capture)
+        t_ns = self._offset_ns + sample.t_capture
         if sample.inferred:
             self._newest = sample
             self._publish_evidence(sample, t_ns)
@@ -164,9 +166,14 @@ class LaneTopics:
         self._close_reader()
 
 
-def wall_ns(monotonic_ns: int) -> int:
-    """Nanoseconds since 1970 of a moment on the monotonic clock."""
-    return time.time_ns() - time.monotonic_ns() + monotonic_ns
+def wall_offset_ns() -> int:
+    """What to add to the monotonic clock for nanoseconds since 1970.
+
+    Between two readings of a clock this process may wait for a processor: the closest of a few counts.
+    """
+    readings = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(5)]
+    before, wall, after = min(readings, key=lambda each: each[2] - each[0])
+    return wall - (before + after) // 2
 
 
 def _numbers(names: tuple[str, ...], values: Array) -> dict[str, object]:
