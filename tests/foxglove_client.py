@@ -1,4 +1,4 @@
-"""A client of Foxglove's WebSocket protocol (subprotocol foxglove.sdk.v1), written from the protocol, without the SDK."""
+"""A client of the WebSocket protocol `foxglove.sdk.v1`, written from the protocol, without the SDK."""
 
 from __future__ import annotations
 
