@@ -126,7 +126,13 @@ class LanePage {
     if (this.live !== false) setText(this.caption, words.filter(Boolean).join(" · "));
     const bars = scoreBars(_scores(frame, lane));
     const nothing = element("p", { class: "muted" }, "nothing detected");
-    fill(this.side, element("h2", {}, "Evidence"), bars.children.length ? bars : nothing, _level(frame), _about(lane));
+    fill(
+      this.side,
+      element("h2", {}, "Evidence"),
+      bars.children.length ? bars : nothing,
+      _level(frame),
+      _about(lane, this.kind),
+    );
   }
 
   /** Latency and the worst samples, once in a while. */
@@ -191,13 +197,13 @@ function _level(frame) {
   ]);
 }
 
-function _about(lane) {
+function _about(lane, kind) {
   const models = [lane.model, lane.refine && `refined by ${lane.refine}`, lane.then && `then ${lane.then}`];
   const zones = Object.keys(lane.zones || {}).join(", ");
   const link = element("a", { href: `#/zones/${encodeURIComponent(lane.name)}` }, zones || "draw some");
   return facts([
     ["Model", models.filter(Boolean).join(", ")],
     ["Source", lane.driver],
-    ["Zones", lane.kind === "picture" ? link : ""],
+    ["Zones", kind === "picture" ? link : ""],
   ]);
 }

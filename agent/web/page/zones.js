@@ -108,25 +108,28 @@ class ZonesPage {
     } catch (error) {
       fill(this.result, notice("bad", `The zones could not be read: ${error.message}`));
     }
-    await this._loadStill();
     if (this.closed) return;
     this.stream = new LiveStream(
       this.name,
       { rate: RATE_HZ, record: true },
       {
         lane: (lane) => this._lane(lane),
-        state: (live, reason) =>
-          setText(this.caption, live ? this.why || "" : `Old picture: ${reason || "the lane writes nothing"}`),
+        state: (live, reason) => this._live(live, reason),
         frame: (frame) => this._frame(frame),
       },
     );
+  }
+
+  _live(live, reason) {
+    setText(this.caption, live ? this.why || "" : `Old picture: ${reason || "the lane writes nothing"}`);
+    if (!live && !this.frame) this._loadStill();
   }
 
   /** The newest picture, for a lane that does not run; a blank where there is none or it may not be shown. */
   async _loadStill() {
     const reply = await fetch(`/api/lanes/${encodeURIComponent(this.name)}/still.jpg`).catch(() => null);
     const image = reply?.ok ? await createImageBitmap(await reply.blob()).catch(() => null) : null;
-    if (this.closed) return;
+    if (this.closed || this.frame) return image?.close();
     this._frame({ width: image?.width || 640, height: image?.height || 480, evidence: [], image });
     image?.close();
   }
