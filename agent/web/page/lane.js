@@ -68,7 +68,11 @@ class LanePage {
     if (!lane) return;
     const late = `p99 ${ms(lane.p99_ms)} ms of ${ms(lane.budget_ms)} ms budget`;
     const figures = `${rate(lane.rate_hz)}, p50 ${ms(lane.p50_ms)} ms, ${late}`;
-    fill(this.state, badge(laneLevel(lane), laneWords(lane)), element("span", {}, lane.reason || figures));
+    fill(
+      this.state,
+      badge(laneLevel(lane), laneWords(lane)),
+      element("span", {}, lane.reason || (lane.state === "stopped" ? `last run: ${figures}` : figures)),
+    );
   }
 
   /** Begin to watch, or say why there is nothing to see. */

@@ -1,6 +1,6 @@
 // Decisions over time, a row for each actuator: a thin line at rest, a bar while a rule is in force.
 
-import { boxTime } from "./api.js";
+import { boxTime, monitor } from "./api.js";
 import { svg } from "./dom.js";
 import { clock, counted } from "./words.js";
 
@@ -52,7 +52,8 @@ function _ticks(start, end, wide, height) {
 function _row(name, mine, { x, start, end, y, rule }) {
   const pieces = [svg("line", { class: "rest", x1: x(start), x2: x(end), y1: y + 32, y2: y + 32 })];
   mine.forEach((decision, n) => {
-    const until = n ? mine[n - 1].t : end;
+    // a daemon that does not run keeps nothing in force: the actuator is in its safe state
+    const until = n ? mine[n - 1].t : monitor.value?.running === false ? decision.t : end;
     if (until < start || !decision.rule) return;
     const dim = rule && decision.rule !== rule ? " dim" : "";
     const title = `${clock(decision.t)} ${name}: ${decision.verb}, ${decision.rule}: ${decision.explanation}`;
