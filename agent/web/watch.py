@@ -71,7 +71,7 @@ class LaneWatch:
 
     async def _run(self) -> None:
         """While somebody watches."""
-        looked = 0.0
+        looked, self._told = 0.0, ""
         self._newest_s, self._live, self._evidence = time.monotonic(), None, None
         try:
             while self.viewers:
