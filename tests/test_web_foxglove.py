@@ -37,7 +37,7 @@ def foxglove_cell(folder: Path, **options: Any) -> Iterator[Served]:
     if not library.installed():
         pytest.skip(library.MISSING)
     port = free_port()
-    with web_cell(folder, foxglove=port, **options) as (cell, _, daemon):
+    with web_cell(folder, foxglove=port, **{"pictures": True, **options}) as (cell, _, daemon):
         daemon.wait_for("Foxglove is served at")
         yield cell, port, daemon
 
@@ -131,7 +131,7 @@ def test_a_lane_without_a_subscriber_copies_nothing(served: Served) -> None:
 
 @pytest.mark.slow
 def test_hidden_pictures_have_no_topic_and_edges_are_only_lines(tmp_path: Path) -> None:
-    with foxglove_cell(tmp_path, pictures=False) as (cell, port, daemon):
+    with foxglove_cell(tmp_path, pictures=None) as (cell, port, daemon):  # the default
         assert "/floor/picture" not in advertised(port, "/floor/boxes", *ARM)
         assert received(port, "/floor/boxes")
         cell.config["web"]["pictures"] = "edges"  # type: ignore[index]

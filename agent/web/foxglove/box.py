@@ -10,7 +10,6 @@ from typing import Any
 
 from foxglove import Context, set_log_level, start_server
 
-from agent.endpoints import is_loopback
 from agent.web import pictures
 from agent.web.description import Description
 from agent.web.foxglove import topics
@@ -66,7 +65,8 @@ def _sync(lanes: dict[str, LaneTopics], context: Context, description: Descripti
     for name in lanes.keys() - description.lanes.keys():
         lanes.pop(name).close()
     settings = description.content["web"]
-    mode, _ = pictures.mode(settings["pictures"], is_loopback(settings["host"].strip("[]")))
+    # The SDK asks no page where it comes from: any site in a browser that reaches the port could read it.
+    mode, _ = pictures.mode(settings["pictures"], local=False)
     for name in description.lanes:
         if name not in lanes:
             lanes[name] = LaneTopics(context, description.run_dir, name)
