@@ -85,6 +85,8 @@ def test_the_folder_of_authorized_keys(tmp_path: Path, pair: tuple[Path, Path]) 
     own = {"own": str(pair[1])}
     assert has(problems(tmp_path, keys=own, actuators=here), "set keys.authorized: FOLDER")
     authorized = {**own, "authorized": str(tmp_path / "boxes")}
+    assert has(problems(tmp_path, keys=authorized, actuators=here), "warning: no key in")
+    (tmp_path / "boxes" / "far.key").write_bytes(pair[0].read_bytes())
     assert problems(tmp_path, keys=authorized, actuators=here) == []
     (tmp_path / "boxes" / "far.key_secret").write_bytes(pair[1].read_bytes())
     assert has(problems(tmp_path, keys=authorized, actuators=here), "keep only public keys in this folder")
