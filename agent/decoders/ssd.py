@@ -47,7 +47,7 @@ class Decoder(base.Decoder):
         if not boxes.shape[1] == classes.shape[1] == scores.shape[1]:
             counts = f"{boxes.shape[1]} boxes, {classes.shape[1]} classes, {scores.shape[1]} scores"
             raise DecoderError(f"the detections do not belong together: {counts}")
-        if not _possible(float(count.reshape(-1)[0]), boxes.shape[1]):
+        if not _possible(float(count.reshape(-1)[0])):
             return []
         findings = []
         for corners, kind, score in zip(boxes[0].tolist(), classes[0].tolist(), scores[0].tolist()):
@@ -77,8 +77,11 @@ class Decoder(base.Decoder):
         return ""
 
 
-def _possible(count: float, most: int) -> bool:
-    """False where it is not finite, as of scores that are NaN. Raises DecoderError where it is no count."""
-    if isfinite(count) and not (0 <= count <= most and count.is_integer()):
-        raise DecoderError(f"a count of {count:g} is no number of detections out of {most}: {OTHER_ORDER}")
+def _possible(count: float) -> bool:
+    """False where it is not finite, as of scores that are NaN. Raises DecoderError where it is no count.
+
+    More than there are places is one: some exports state the most there can be.
+    """
+    if isfinite(count) and not (count >= 0 and count.is_integer()):
+        raise DecoderError(f"a count of {count:g} is no number of detections: {OTHER_ORDER}")
     return isfinite(count)
