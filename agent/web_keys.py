@@ -29,3 +29,9 @@ def read_token(folder: Path) -> str:
             f"{path}: no token of {SHORTEST} characters or more: make one with 'reflexd keys --web {folder}'"
         )
     return token
+
+
+def missing(host: str) -> str:
+    """What is wrong, and what to do, where there is no such folder and others can reach the view at this address."""
+    advice = "set web.keys: FOLDER, made by 'reflexd keys --web FOLDER'"
+    return f"'{host}' can be reached from the network, and the live view has no keys: {advice}"

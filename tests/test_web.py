@@ -58,7 +58,7 @@ def test_a_small_viewer_gets_small_pictures(served: Served) -> None:
 
 
 def test_a_watched_sensor_shows_its_readings_in_order(served: Served) -> None:
-    served[1].watch("/api/live?lane=arm", 1)  # the second one is told as much as the first
+    served[1].watch("/api/live?lane=arm", 1)  # the second one learns as much as the first
     texts, frames = served[1].watch("/api/live?lane=arm", 5)
     channels = next(text["channels"] for text in texts if text.get("kind") == "readings")
     rows = [row for frame in frames for row in frame.header["rows"]]

@@ -13,9 +13,8 @@ from agent.benches.programs import free_port
 from agent.benches.web import browser
 from agent.benches.web.browser import Browser
 from tests.processes import Cell, Process
-from tests.test_web_zones import CELL
 from tests.waiting import until
-from tests.web import Page, web_cell
+from tests.web import CELL, Page, web_cell
 
 pytestmark = [
     pytest.mark.slow,

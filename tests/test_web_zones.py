@@ -15,7 +15,7 @@ from agent.scenes import catalog
 from agent.web.zones import ZoneError, as_yaml, checked, replaced, write
 from tests.processes import Process
 from tests.waiting import until
-from tests.web import Page
+from tests.web import CELL, Page
 
 DOOR = {"door": [(0.1, 0.2), (0.3, 0.2), (0.3, 0.9)]}
 SHAPE = [[0.1, 0.2], [0.3, 0.2], [0.3, 0.9]]
@@ -117,31 +117,6 @@ def test_a_file_keeps_its_mode_and_a_backup(tmp_path: Path) -> None:
     assert (path.read_text(), backup.read_text()) == ("new: 1\n", "old: 1\n")
     assert path.stat().st_mode & 0o777 == 0o640
     assert sorted(tmp_path.iterdir()) == sorted([path, backup])
-
-
-CELL = """\
-node: cell-1
-run_dir: {run_dir}
-state_dir: {state_dir}
-web: {{port: {port}, edit: {edit}}}
-lanes:
-  floor:
-    source: {{driver: camera.sim, width: 640, height: 480, fps: 15, timeout_ms: 1000}}
-    model: person-coarse
-    zones:
-      reach: [[0, 0], [0.01, 0], [0.01, 0.01]]   # nobody is ever here
-actuators:
-  robot:
-    device: {{driver: actuator.sim}}
-    rest: run
-    verbs: [run, stop]
-rules:
-  reach:
-    any:
-      - {{lane: floor, label: person, score: 0.5, zone: reach}}
-    actuator: robot
-    verb: stop
-"""
 
 
 @pytest.mark.parametrize("edit", [True, False])

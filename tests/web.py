@@ -24,6 +24,31 @@ FLOOR = {
     "critical": False,
 }
 
+# One camera and one rule, as somebody writes them; with json.dumps for the folders.
+CELL = """\
+node: cell-1
+run_dir: {run_dir}
+state_dir: {state_dir}
+web: {{port: {port}, edit: {edit}}}
+lanes:
+  floor:
+    source: {{driver: camera.sim, width: 640, height: 480, fps: 15, timeout_ms: 1000}}
+    model: person-coarse
+    zones:
+      reach: [[0, 0], [0.01, 0], [0.01, 0.01]]   # nobody is ever here
+actuators:
+  robot:
+    device: {{driver: actuator.sim}}
+    rest: run
+    verbs: [run, stop]
+rules:
+  reach:
+    any:
+      - {{lane: floor, label: person, score: 0.5, zone: reach}}
+    actuator: robot
+    verb: stop
+"""
+
 
 class Frame(NamedTuple):
     """A message of the live WebSocket."""
@@ -47,7 +72,7 @@ class Page:
         return asyncio.run(self._request("POST", path, content, {"Origin": self.base, **headers}))
 
     async def _request(self, method: str, path: str, content: Any, headers: dict[str, str]) -> tuple[int, Any]:
-        """(status, JSON, or bytes of anything else); 0 where nobody listens."""
+        """(status, JSON, or bytes of anything else); 0 where no server answers."""
         try:
             async with (
                 self._session(headers) as session,

@@ -138,8 +138,7 @@ def _bad_web(config: Config, document: Document) -> Iterator[str]:
     if web.keys:
         yield from _bad_file(document, ("web", "keys"), web.keys, _web_keys_mistake)
     elif not is_local(f"tcp://{web.host}:0"):
-        line, advice = document.at(("web", "host")), "set web.keys: FOLDER, made by 'reflexd keys --web FOLDER'"
-        yield f"{line}: '{web.host}' can be reached from the network, and the live view has no keys: {advice}"
+        yield f"{document.at(('web', 'host'))}: {web_keys.missing(web.host)}"
 
 
 def _web_keys_mistake(folder: Path) -> str:

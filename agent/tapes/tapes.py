@@ -16,7 +16,7 @@ log = logging.getLogger("reflexd")
 
 
 class Tapes:
-    """Made anew where the source, now open, delivers something else. A full disk stops the recording, not the lane."""
+    """Made again where the source, now open, delivers something else. A full disk stops the recording, not the lane."""
 
     def __init__(self, run_dir: Path, lane: str, recorded: bool, pictures: bool) -> None:
         """recorded: there is a recorder. pictures: keep the inputs of picture models for it, not only their outputs."""

@@ -55,7 +55,6 @@ class Api:
             {
                 **await self._state.read(),
                 "time": time.time() * 1e3,
-                "boot_offset_ms": time.time() * 1e3 - time.monotonic_ns() / 1e6,
                 "web": {"pictures": mode, "why": why, "edit": self.description.edit},
             }
         )

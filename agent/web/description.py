@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,6 @@ class Description:
         self.path = path
         self.content: dict[str, Any] = {}
         self.mistakes: list[str] = []
-        self.version = 0  # of the content
-        self.changed = asyncio.Event()  # the file was looked at again
         self._programs = programs
         self._seen: tuple[int, ...] = ()
 
@@ -51,10 +48,8 @@ class Description:
         except ProgramError as error:
             answer = {"error": str(error)}
         self.mistakes = str(answer.get("error", "")).splitlines()
-        if not self.mistakes and answer != self.content:
+        if not self.mistakes:
             self.content = answer
-            self.version += 1
-        self.changed.set()
 
     async def read_valid(self) -> None:
         """Wait for a valid configuration; says once what is wrong."""
@@ -70,15 +65,12 @@ class Description:
                 log.error("the live view waits until the configuration is valid")
             await asyncio.sleep(RETRY_S)
 
-    async def keep(self, on_change: Callable[[], None]) -> None:
-        """Until cancelled."""
+    async def keep(self) -> None:
+        """Read it again whenever the file changes; until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
             if _identity(self.path) != self._seen:
-                version = self.version
                 await self.read()
-                if self.version != version:
-                    on_change()
 
 
 def _identity(path: Path) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import mmap
 import os
 import struct
@@ -27,6 +28,8 @@ from agent.tapes.live_format import (
     WATCH_NS,
     LiveHeader,
 )
+
+log = logging.getLogger("reflexd.web")
 
 
 class RawPicture(NamedTuple):
@@ -133,6 +136,37 @@ class LiveReader:
 
     def close(self) -> None:
         self.memory.close()
+
+
+class LiveFile:
+    """The live tape of a lane, wherever the lane has got to with it: not yet made, made, made again."""
+
+    def __init__(self, run_dir: Path, lane: str) -> None:
+        self.lane = lane
+        self.reader: LiveReader | None = None
+        self._path = run_dir / f"{lane}.live"
+        self._refused = 0  # inode of a file that cannot be read, which is logged once
+
+    def look(self) -> None:
+        """Open the file that is there now."""
+        try:
+            inode = os.stat(self._path, follow_symlinks=False).st_ino
+        except OSError:
+            inode = 0
+        if self.reader and self.reader.inode != inode:
+            self.close()
+        if self.reader or inode in (0, self._refused):
+            return
+        try:
+            self.reader = LiveReader(self._path)
+        except (OSError, ValueError) as error:
+            self._refused = inode
+            log.warning("%s cannot be shown: %s", self.lane, error)
+
+    def close(self) -> None:
+        if self.reader:
+            self.reader.close()
+            self.reader = None
 
 
 def _rows(body: bytes, shape: list[int]) -> Array:

@@ -20,7 +20,17 @@ MAX_ROWS = 400  # readings in a message; of faster sensors every n-th is shown
 
 def wall_ms(monotonic_ns: int) -> float:
     """Milliseconds since 1970 of a moment on the monotonic clock."""
-    return round(time.time() * 1e3 - (time.monotonic_ns() - monotonic_ns) / 1e6, 3)
+    return round((monotonic_ns + wall_offset_ns()) / 1e6, 3)
+
+
+def wall_offset_ns() -> int:
+    """What to add to the monotonic clock for nanoseconds since 1970.
+
+    Between two readings of a clock this process may wait for a processor: the closest of a few counts.
+    """
+    readings = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(5)]
+    before, wall, after = min(readings, key=lambda each: each[2] - each[0])
+    return wall - (before + after) // 2
 
 
 def pack(header: dict[str, Any], jpeg: bytes = b"") -> bytes:

@@ -38,18 +38,15 @@ TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".s
 class LiveView:
     """The application and what it holds."""
 
-    def __init__(self, path: Path, description: Description, programs: Programs) -> None:
-        """path: of the configuration. Raises OSError, ValueError, ssl.SSLError: keys that cannot be used."""
+    def __init__(self, path: Path, host: str, description: Description, programs: Programs) -> None:
+        """path: of the configuration. Raises OSError, ValueError, ssl.SSLError: keys that are missing or unusable."""
         settings = description.content["web"]
         folder = Path(settings["keys"]) if settings["keys"] else None
         self.tls = web_keys.tls(folder) if folder else None
         token = web_keys.read_token(folder) if folder else ""
-        self.access = Access(settings["host"], settings["names"], token, secure=self.tls is not None)
+        self.access = Access(host, settings["names"], token, secure=self.tls is not None)
         if not self.access.local and not folder:
-            advice = "set web.keys: FOLDER, made by 'reflexd keys --web FOLDER'"
-            raise ValueError(
-                f"'{settings['host']}' can be reached from the network, and the live view has no keys: {advice}"
-            )
+            raise ValueError(web_keys.missing(host))
         self.api = Api(path, description, programs, self.access.local)
         self.description = description
         self._threads = ThreadPoolExecutor(2, "encode")
@@ -73,7 +70,7 @@ class LiveView:
         return app
 
     async def _kept(self, _: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.description.keep(lambda: None))
+        task = asyncio.create_task(self.description.keep())
         yield
         task.cancel()
 
@@ -115,16 +112,16 @@ async def run(path: Path, host: str | None, port: int | None) -> int:
     description = Description(path, programs)
     await description.read_valid()
     settings = description.content["web"]
-    settings["host"] = host or settings["host"]
+    host = host or settings["host"]
     try:
-        view = LiveView(path, description, programs)
+        view = LiveView(path, host, description, programs)
     except (OSError, ValueError, ssl.SSLError) as error:
         log.error("the live view does not start: %s", error)
         return 2
     number = port or settings["port"] or 8087
-    address = f"http{'s' if view.tls else ''}://{settings['host']}:{number}"
+    address = f"http{'s' if view.tls else ''}://{host}:{number}"
     log.info("the live view is at %s", address)
-    await serve(view.application(), settings["host"], number, log, MAX_CONNECTIONS, view.tls)
+    await serve(view.application(), host, number, log, MAX_CONNECTIONS, view.tls)
     return 0
 
 

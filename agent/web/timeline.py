@@ -52,7 +52,10 @@ class Timeline:
         self.lost = sum(each.lost for _, each in self._readers.values())
 
     def _reader(self, path: Path) -> DecisionReader | None:
-        """Begins at the oldest record that is left; nothing before it counts as lost. A file made anew is read anew."""
+        """Begins at the oldest record that is left; nothing before it counts as lost.
+
+        A file that was made again is read from its beginning.
+        """
         known = self._readers.get(path)
         try:
             inode = path.stat().st_ino

@@ -35,7 +35,7 @@ class Viewer:
         self._message = message
         self._waiting.set()
 
-    def tell(self, text: str) -> None:
+    def send(self, text: str) -> None:
         """Before the next message."""
         self._texts.append(text)
         self._waiting.set()

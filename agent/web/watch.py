@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +12,12 @@ from typing import Any
 
 from agent.tapes.live_format import PICTURE
 from agent.web import messages
-from agent.web.live_reader import LiveReader, LiveSample
+from agent.web.live_reader import LiveFile, LiveReader, LiveSample
 from agent.web.viewer import Viewer
 
-log = logging.getLogger("reflexd.web")
 POLL_S = 0.004  # how long a new picture waits at most
 VALUES_S = 0.05  # between two messages of readings or sound
-LOOK_S = 0.5  # how often the file is looked for, and the lane told that somebody watches
+LOOK_S = 0.5  # how often the file is looked for, and the tape marked as watched
 SILENT_S = 2.0
 
 
@@ -37,8 +34,7 @@ class LaneWatch:
     ) -> None:
         """facts: what a viewer must know of the lane. mode: how pictures are shown, and why."""
         self.viewers: set[Viewer] = set()
-        self.reader: LiveReader | None = None
-        self._path = run_dir / f"{lane}.live"
+        self._file = LiveFile(run_dir, lane)
         self._facts = facts
         self._mode = mode
         self._threads = threads
@@ -46,13 +42,13 @@ class LaneWatch:
         self._evidence: LiveSample | None = None  # the newest with an inference
         self._newest_s = 0.0
         self._live: bool | None = None
-        self._told = ""
+        self._sent = ""
 
     def add(self, viewer: Viewer) -> None:
         self.viewers.add(viewer)
-        viewer.tell(self._lane_text())
+        viewer.send(self._lane_text())
         if self._live is not None:
-            viewer.tell(self._state_text())
+            viewer.send(self._state_text())
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
@@ -61,7 +57,7 @@ class LaneWatch:
 
     def _lane_text(self) -> str:
         mode, why = self._mode()
-        header = self.reader.header if self.reader else None
+        header = self._file.reader.header if self._file.reader else None
         kind = {"kind": header.kind, "channels": header.channels} if header else {}
         return json.dumps({"type": "lane", **self._facts(), **kind, "pictures": mode, "why": why})
 
@@ -71,7 +67,7 @@ class LaneWatch:
 
     async def _run(self) -> None:
         """While somebody watches."""
-        looked, self._told = 0.0, ""
+        looked, self._sent = 0.0, ""
         self._newest_s, self._live, self._evidence = time.monotonic(), None, None
         try:
             while self.viewers:
@@ -79,41 +75,31 @@ class LaneWatch:
                 if now - looked >= LOOK_S:
                     looked = now
                     self._look(now)
-                if self.reader:
-                    await self._pass_on(self.reader)
-                picture = self.reader is not None and self.reader.header.kind == PICTURE
+                if self._file.reader:
+                    await self._pass_on(self._file.reader)
+                picture = self._file.reader is not None and self._file.reader.header.kind == PICTURE
                 await asyncio.sleep(POLL_S if picture else VALUES_S)
         finally:
-            self._close()
+            self._file.close()
 
     def _look(self, now: float) -> None:
         """The lane may have another file by now, or none; the configuration other zones."""
-        try:
-            inode = os.stat(self._path, follow_symlinks=False).st_ino
-        except OSError:
-            inode = 0
-        if self.reader and self.reader.inode != inode:
-            self._close()
-        if not self.reader and inode:
-            try:
-                self.reader = LiveReader(self._path)
-            except (OSError, ValueError) as error:
-                log.warning("%s cannot be shown: %s", self._path.stem, error)
-        if self.reader:
-            self.reader.watch()
-        self._tell_changes(now)
+        self._file.look()
+        if self._file.reader:
+            self._file.reader.watch()
+        self._send_changes(now)
 
-    def _tell_changes(self, now: float) -> None:
+    def _send_changes(self, now: float) -> None:
         text = self._lane_text()
-        if text != self._told:
-            self._told = text
+        if text != self._sent:
+            self._sent = text
             for viewer in self.viewers:
-                viewer.tell(text)
-        live = self.reader is not None and now - self._newest_s < SILENT_S
+                viewer.send(text)
+        live = self._file.reader is not None and now - self._newest_s < SILENT_S
         if live != self._live:
             self._live = live
             for viewer in self.viewers:
-                viewer.tell(self._state_text())
+                viewer.send(self._state_text())
 
     async def _pass_on(self, reader: LiveReader) -> None:
         samples = list(reader.read())
@@ -124,7 +110,7 @@ class LaneWatch:
             if sample.inferred or self._evidence is None:
                 self._evidence = sample
         if not self._live:
-            self._tell_changes(now)
+            self._send_changes(now)
         ready = [viewer for viewer in self.viewers if viewer.ready(now)]
         assert self._evidence
         if reader.header.kind == PICTURE:
@@ -143,11 +129,6 @@ class LaneWatch:
             for viewer in ready:
                 if viewer.width == width:
                     viewer.offer(message, time.monotonic())
-
-    def _close(self) -> None:
-        if self.reader:
-            self.reader.close()
-            self.reader = None
 
 
 class Watches:

@@ -13,7 +13,8 @@ from foxglove import Context, set_log_level, start_server
 from agent.web import pictures
 from agent.web.description import Description
 from agent.web.foxglove import topics
-from agent.web.foxglove.lane import LaneTopics, wall_offset_ns
+from agent.web.foxglove.lane import LaneTopics
+from agent.web.messages import wall_offset_ns
 from agent.web.state import State
 from agent.web.timeline import Timeline
 
@@ -38,7 +39,7 @@ async def serve(path: Path, description: Description) -> None:
     log.info("Foxglove is served at ws://%s:%d", HOST, server.port)
     try:
         await asyncio.gather(
-            description.keep(lambda: None),
+            description.keep(),
             _keep_lanes(context, description),
             _keep_decisions(context, description),
             _keep_ledger(context, State(path)),

@@ -17,15 +17,9 @@ from foxglove.messages import (
 )
 
 from agent.data import Array
+from agent.view.drawing import BONES, LIMB_SCORE
 from agent.web.live_reader import LiveSample
 
-# Pairs of COCO keypoints that a bone joins. Order: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles;
-# left before right.
-BONES = (
-    *((0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10)),
-    *((5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16)),
-)
-LIMB_SCORE = 0.2  # keypoints below this are not drawn
 BLUE, YELLOW, DARK = (0.34, 0.71, 0.91), (0.94, 0.89, 0.26), (0.1, 0.1, 0.1)
 THICKNESS, FONT = 2.0, 14.0  # pixels
 

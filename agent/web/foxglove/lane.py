@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import time
 from pathlib import Path
 
 from foxglove import Channel, Context
@@ -15,10 +13,10 @@ from agent.data import Array
 from agent.tapes.live_format import PICTURE, READINGS, LiveHeader
 from agent.web import messages, pictures
 from agent.web.foxglove import drawing, topics
-from agent.web.live_reader import LiveReader, LiveSample
+from agent.web.live_reader import LiveFile, LiveSample
 
 log = logging.getLogger("reflexd.web")
-WATCH_S = 0.5  # how often the lane is told that somebody watches
+WATCH_S = 0.5  # how often the tape is marked as watched
 MAX_READINGS_HZ = 250.0  # of faster sensors every n-th is shown
 Shape = tuple[LiveHeader, bool]
 
@@ -29,51 +27,38 @@ class LaneTopics:
     def __init__(self, context: Context, run_dir: Path, lane: str) -> None:
         self.channels: dict[str, Channel] = {}
         self._context = context
-        self._path = run_dir / f"{lane}.live"
-        self._reader: LiveReader | None = None
+        self._file = LiveFile(run_dir, lane)
         self._shape: Shape | None = None
         self._mode = pictures.HIDDEN
         self._offset_ns = 0
         self._newest: LiveSample | None = None  # with an inference
         self._watched_s = -math.inf
         self._subscribed = False
-        self._refused = 0  # inode of a file that cannot be read, which is logged once
 
     @property
     def quick(self) -> bool:
         """Somebody watches pictures."""
-        return self._subscribed and self._reader is not None and self._reader.header.kind == PICTURE
+        return self._subscribed and self._file.reader is not None and self._file.reader.header.kind == PICTURE
 
     def sync(self, mode: str) -> None:
         """The lane may have another tape by now; the configuration another mode. mode: as in pictures.encode."""
         self._mode = mode
-        self._offset_ns = wall_offset_ns()
-        self._reopen()
-        if not self._reader:
+        self._offset_ns = messages.wall_offset_ns()
+        before = self._file.reader
+        self._file.look()
+        reader = self._file.reader
+        if reader is not before:
+            self._subscribed = False  # so that the next step marks the new one as watched
+        if not reader:
             return
-        shape = self._reader.header, mode != pictures.HIDDEN
+        shape = reader.header, mode != pictures.HIDDEN
         if shape != self._shape:
             self._close_channels()
             self._shape = shape
             self.channels = self._advertised(*shape)
 
-    def _reopen(self) -> None:
-        try:
-            inode = os.stat(self._path, follow_symlinks=False).st_ino
-        except OSError:
-            inode = 0
-        if self._reader and self._reader.inode != inode:
-            self._close_reader()
-        if inode in (0, self._refused) or self._reader:
-            return
-        try:
-            self._reader = LiveReader(self._path)
-        except (OSError, ValueError) as error:
-            self._refused = inode
-            log.warning("%s cannot be shown: %s", self._path.stem, error)
-
     def _advertised(self, header: LiveHeader, with_pictures: bool) -> dict[str, Channel]:
-        topic, context = f"/{self._path.stem}", self._context
+        topic, context = f"/{self._file.lane}", self._context
         channels = {"evidence": topics.json(context, f"{topic}/evidence", topics.EVIDENCE)}
         if header.kind == PICTURE:
             channels["boxes"] = topics.boxes(context, f"{topic}/boxes")
@@ -88,7 +73,7 @@ class LaneTopics:
     def step(self, now_s: float) -> None:
         """Pass on what is new, where somebody is subscribed."""
         before, self._subscribed = self._subscribed, any(channel.has_sinks() for channel in self.channels.values())
-        reader = self._reader
+        reader = self._file.reader
         if not self._subscribed or reader is None:
             return
         if not before:
@@ -131,7 +116,7 @@ class LaneTopics:
         if channel and channel.has_sinks():
             jpeg, *_ = pictures.encode(sample.picture, self._mode)
             stamp = drawing.timestamp(t_ns)
-            image = CompressedImage(timestamp=stamp, frame_id=self._path.stem, data=jpeg, format="jpeg")
+            image = CompressedImage(timestamp=stamp, frame_id=self._file.lane, data=jpeg, format="jpeg")
             channel.log(image.encode(), log_time=t_ns)
         boxes = self.channels["boxes"]
         if self._newest and boxes.has_sinks():
@@ -155,25 +140,9 @@ class LaneTopics:
             channel.close()
         self.channels = {}
 
-    def _close_reader(self) -> None:
-        if self._reader:
-            self._reader.close()
-            self._reader = None
-        self._subscribed = False
-
     def close(self) -> None:
         self._close_channels()
-        self._close_reader()
-
-
-def wall_offset_ns() -> int:
-    """What to add to the monotonic clock for nanoseconds since 1970.
-
-    Between two readings of a clock this process may wait for a processor: the closest of a few counts.
-    """
-    readings = [(time.monotonic_ns(), time.time_ns(), time.monotonic_ns()) for _ in range(5)]
-    before, wall, after = min(readings, key=lambda each: each[2] - each[0])
-    return wall - (before + after) // 2
+        self._file.close()
 
 
 def _numbers(names: tuple[str, ...], values: Array) -> dict[str, object]:

@@ -107,7 +107,7 @@ export class ZoneEditor {
     this.changed();
   }
 
-  /** Drawn anew with each change; the focus stays on its corner. */
+  /** Drawn again with each change; the focus stays on its corner. */
   _render() {
     const focus = this.node.contains(document.activeElement) ? Number(document.activeElement.dataset.corner) : null;
     const names = Object.keys(this.zones).sort((a, b) => (a === this.chosen) - (b === this.chosen));
@@ -176,7 +176,7 @@ export class ZoneEditor {
     return [sides, handles];
   }
 
-  /** The whole drawing captures the pointer: a handle is drawn anew while it is dragged. */
+  /** The whole drawing captures the pointer: a handle is drawn again while it is dragged. */
   _grab(event, grip) {
     event.preventDefault();
     this.node.setPointerCapture(event.pointerId);
