@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from agent import ledger, ledger_text
+from agent.box.signals import STOPS, StopSignal, StopSignals
 from agent.config.load import load_config
 from agent.errors import ConfigError
 from agent.isolated import python
@@ -55,14 +56,15 @@ def play(path: Path, folder: Path, seconds: float, web: bool = False) -> int:
     load_config(path)  # a single message instead of one from each process
     environment = {**os.environ, "RUNTIME_DIRECTORY": str(folder), "STATE_DIRECTORY": str(folder)}
     processes: list[subprocess.Popen[bytes]] = []
-    ends = (signal.SIGTERM, signal.SIGHUP)  # as Ctrl-C, else the children would stay
-    old_handlers = {number: signal.signal(number, signal.default_int_handler) for number in ends}
+    ends = (*STOPS, signal.SIGHUP)  # else the children would stay
+    old_handlers = {number: signal.getsignal(number) for number in ends}
+    stop = StopSignals(ends)
     try:
         processes.append(_spawn(["actuate", "-c", str(path)], environment))
         if web:
             processes.append(_spawn(["web", "-c", str(path)], environment))
         processes.append(_spawn(["run", "-c", str(path), "--seconds", str(seconds)], environment))
-        _show_progress(processes[-1], folder)
+        _show_progress(processes[-1], folder, stop)
     finally:
         codes = [_finish(process) for process in reversed(processes)]
         for number, handler in old_handlers.items():
@@ -88,17 +90,17 @@ def _finish(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def _show_progress(daemon: subprocess.Popen[bytes], folder: Path) -> None:
-    """A line a second for each lane until the daemon ends."""
+def _show_progress(daemon: subprocess.Popen[bytes], folder: Path, stop: StopSignal) -> None:
+    """A line a second for each lane until the daemon ends or is to be stopped."""
     samples: dict[str, int] = {}
     start = time.monotonic()
-    try:
-        while daemon.poll() is None:
-            time.sleep(1.0)
-            for snapshot in ledger.read_all(folder):
-                click.echo(_progress(snapshot, time.monotonic() - start, samples))
-    except KeyboardInterrupt:
-        click.echo("stopping")
+    # No KeyboardInterrupt: one inside poll() leaves the lock of Popen held, and the next wait() would never end.
+    while daemon.poll() is None:
+        if stop.wait(1.0):
+            click.echo("stopping")
+            return
+        for snapshot in ledger.read_all(folder):
+            click.echo(_progress(snapshot, time.monotonic() - start, samples))
 
 
 def _progress(snapshot: ledger.LedgerSnapshot, elapsed_s: float, samples: dict[str, int]) -> str:

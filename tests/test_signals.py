@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agent import demo
 from agent.box.held_signals import HELD
 from agent.box.signals import StopSignals
+from agent.scenes import catalog
 from tests.processes import Cell, arm
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
@@ -71,3 +75,40 @@ def test_kind_no_signal_but_those_that_stop_ends_the_daemon(tmp_path: Path) -> N
         daemon.signal(signal.SIGQUIT)
         assert daemon.exit_code() == 0
         assert "cell-1 stopped" in daemon.text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_kind_a_signal_during_a_poll_of_a_child_does_not_hang_the_demo(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception from a handler there would leave the lock of Popen held, and the last wait would never end."""
+
+    class Lock:
+        """That of a Popen; the signal arrives right after poll() took it."""
+
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+        def acquire(self, blocking: bool = True) -> bool:
+            taken = self.lock.acquire(timeout=20 if blocking else 0)
+            if not blocking and taken:
+                os.kill(os.getpid(), number)
+            return taken
+
+        def release(self) -> None:
+            self.lock.release()
+
+        def __enter__(self) -> None:
+            assert self.acquire(), "the lock of Popen stayed held"
+
+        def __exit__(self, *_: object) -> None:
+            self.release()
+
+    def spawn(*_: object) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(["sleep", "60"])
+        process._waitpid_lock = Lock()  # type: ignore[attr-defined]
+        return process
+
+    monkeypatch.setattr(demo, "_spawn", spawn)
+    assert demo.play(catalog.find("robot-cell"), tmp_path, 0.0) == -signal.SIGTERM
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL

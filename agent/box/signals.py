@@ -6,7 +6,7 @@ import logging
 import os
 import select
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from agent.box.held_signals import HELD
@@ -33,17 +33,17 @@ class StopSignal(Protocol):
 
 
 class StopSignals:
-    """Set by SIGINT and SIGTERM.
+    """Set by SIGINT and SIGTERM, or by others.
 
     Not a threading.Event: a handler that sets one blocks for ever where it interrupts that event's own wait.
     """
 
-    def __init__(self, deadline_s: int = 0) -> None:
+    def __init__(self, numbers: Sequence[int] = STOPS, deadline_s: int = 0) -> None:
         """deadline_s: SIGALRM ends the process this long after the request; 0: no such limit."""
         self.requested = False
         self.deadline_s = deadline_s
         self._readable, self._writable = os.pipe()
-        for number in STOPS:
+        for number in numbers:
             signal.signal(number, self.request)
 
     def request(self, *_: object) -> None:

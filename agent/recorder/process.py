@@ -24,7 +24,7 @@ def prepare() -> StopSignals:
     os.nice(10)  # never ahead of a lane
     os.umask(private.OTHERS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory holds pictures
-    stop = StopSignals(SHUTDOWN_S)
+    stop = StopSignals(deadline_s=SHUTDOWN_S)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     realtime.die_with_parent()
     return stop
