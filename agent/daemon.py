@@ -26,6 +26,7 @@ from agent.control.server import ControlServer
 from agent.data import Decision
 from agent.errors import ConfigError, PackageError
 from agent.lane import Lane
+from agent.overload import LoadShedder
 from agent.reload import Plan, prepare, summary
 from agent.report import report
 from agent.rules.fusion import explain
@@ -84,6 +85,7 @@ class Daemon:
                 log.warning("%s is off: %s", setting.name, setting.remedy)
         self.scene = Scene(rules_of(self.config))
         self.runners = {name: Runner(name, self.config, self.path, self.samples) for name in self.config.lanes}
+        self.shedder = LoadShedder(self._lanes(), self.config)
         realtime.freeze_objects()
         self.signals = LoopSignals(self.loop, self.stop.set, lambda: self._spawn(self.reload()))
         for runner in self.runners.values():
@@ -109,6 +111,7 @@ class Daemon:
             if self.seconds and time.monotonic() - self.started >= self.seconds:
                 self.stop.set()
             self._log_decisions()
+            self.shedder.check()
             if log.isEnabledFor(logging.DEBUG) or time.monotonic() - last_stats >= STATS_S:
                 last_stats = time.monotonic()
                 for runner in self.runners.values():
@@ -204,6 +207,7 @@ class Daemon:
         self.runners = {name: started.get(name) or self.runners[name] for name in new.lanes}
         for runner in started.values():
             runner.start(self.scene, self.session, self._lane_ends)
+        self.shedder = LoadShedder(self._lanes(), new)
         if old.metrics != new.metrics:
             await self.children.stop(children.METRICS)
             children.start_metrics(self.children, new)
@@ -225,7 +229,7 @@ class Daemon:
             "uptime_s": round(time.monotonic() - self.started, 1),
             "ready": True,
             "realtime": [setting.as_json() for setting in self.settings],
-            **report(self.config, self.scene, self.runners),
+            **report(self.config, self.scene, self.runners, self.shedder.troubles),
         }
 
     async def _shutdown(self) -> None:

@@ -126,6 +126,8 @@ class Lane:
                     self.ledger.count[ledger.INFERENCES] += 1
                     times = sample.t_capture, asked, now, *self.stamps, decided, sent
                     self.ledger.write(sample.sequence, *times)
+                elif self.perception.shed:
+                    self.ledger.count[ledger.SHED] += 1
                 elif self.perception.gated:
                     self.ledger.count[ledger.GATED] += 1
                     self.t_capture = self._command_time(sample)  # the gate checked it: what is in force is still true

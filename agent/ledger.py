@@ -48,9 +48,10 @@ COUNTERS = (
     "refused",
     "unacknowledged",
     "faults",
+    "shed",
 )
 SAMPLES, INFERENCES, DECISIONS, SENT, ACKNOWLEDGED = range(5)
-LOST, SKIPPED, GATED, STALE, REPEATED, LATE, UNDELIVERED, REFUSED, UNACKNOWLEDGED, FAULTS = range(5, 15)
+LOST, SKIPPED, GATED, STALE, REPEATED, LATE, UNDELIVERED, REFUSED, UNACKNOWLEDGED, FAULTS, SHED = range(5, 16)
 DROPS = COUNTERS[5:]
 
 STATES = ("closed", "opening", "running", "gone", "ended", "failed")

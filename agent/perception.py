@@ -59,6 +59,9 @@ class Perception:
             None  # of the newest inference: keypoints in shares of the frame, where a model finds any
         )
         self._started = False  # since the newest inference
+        self.every = 1  # infer on one sample in so many; more under overload, see agent/overload.py
+        self.shed = False  # the newest sample was left out because of that
+        self._turn = 0
 
     @property
     def packages(self) -> list[Package]:
@@ -111,10 +114,21 @@ class Perception:
             self.second.restart()
 
     def prepare(self, sample: Sample) -> bool:
-        """Fill the first model's input; True when an inference is due. Engines allow no variable for the tensor."""
-        if self.gate:
-            return self.gate(sample, self.engine.input(0))
-        return self.preparation(sample.payload, self.engine.input(0))
+        """Fill the first model's input; True when an inference is due."""
+        self.shed = False
+        if self.every > 1 and not self.preparation.rows and self._sheds():
+            return False  # before the gate, which compares pictures with the last one that was inferred on
+        due = (
+            self.gate(sample, self.engine.input(0))
+            if self.gate
+            else self.preparation(sample.payload, self.engine.input(0))
+        )
+        return due and not (self.every > 1 and self.preparation.rows and self._sheds())
+
+    def _sheds(self) -> bool:
+        self._turn = (self._turn + 1) % self.every
+        self.shed = self._turn != 0
+        return self.shed
 
     @property
     def gated(self) -> bool:

@@ -47,11 +47,11 @@ def compare(old: Config, new: Config, replaced: Collection[str] = ()) -> Plan:
 def _parts(config: Config) -> dict[str, Any]:
     """Everything a lane is made of: its section, the links to its actuators, the rules whose late decisions it drops.
 
-    Without its zones: they belong to the rules, which change without a restart of the lane.
+    Without its zones, which belong to the rules, and its priority: these change without a restart of the lane.
     """
     feeds = rules_of(config).feeds
     links = {name: [_link(config, actuator) for actuator in feeds.get(name, ())] for name in config.lanes}
-    sections = {name: section.model_copy(update={"zones": {}}) for name, section in config.lanes.items()}
+    sections = {name: section.model_copy(update={"zones": {}, "priority": 5}) for name, section in config.lanes.items()}
     return {name: (section, links[name], config.drop_late) for name, section in sections.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent import health, ledger
@@ -14,13 +14,16 @@ from agent.rules.scene import Scene
 from agent.runner import Runner
 
 
-def report(config: Config, scene: Scene, runners: Mapping[str, Runner]) -> dict[str, Any]:
-    """Health with its reasons, lanes, actuators. Rates and times of a lane are in its ledger."""
+def report(config: Config, scene: Scene, runners: Mapping[str, Runner], others: Sequence[str] = ()) -> dict[str, Any]:
+    """Health with its reasons, lanes, actuators. Rates and times of a lane are in its ledger.
+
+    others: troubles that are not of an actuator.
+    """
     snapshots = [ledger.snapshot(runner.lane.ledger.memory, 0) for runner in runners.values()]
     actuators = {name: _actuator(name, config, scene, runners) for name in config.actuators}
     troubles = [f"actuator {name}: {text}" for name, actuator in actuators.items() for text in _troubles(actuator)]
     return {
-        **health.judge(snapshots, troubles=troubles)._asdict(),
+        **health.judge(snapshots, troubles=[*others, *troubles])._asdict(),
         "lanes": {name: runner.status() for name, runner in runners.items()},
         "actuators": actuators,
     }

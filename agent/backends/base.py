@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import prod
 from pathlib import Path
+from struct import Struct
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,6 +21,7 @@ from agent.data import Array
 from agent.section import Kind
 from agent.yamlfile import YamlError
 
+SMALL = 64  # values of an output
 MAX_TENSOR_BYTES = 1 << 28  # of an input or output: more is no model for a lane
 # A Python package that is missing: the command that installs it.
 INSTALL = {
@@ -108,15 +110,42 @@ class Engine(ABC):
     def tables(self) -> list[Array | None]:
         return [_dequantisation_table(tensor) for tensor in self.outputs]
 
+    @cached_property
+    def _small(self) -> list[_SmallOutput | None]:
+        return [
+            _SmallOutput(tensor, table) if table is not None and prod(tensor.shape) <= SMALL else None
+            for tensor, table in zip(self.outputs, self.tables)
+        ]
+
     def real(self, index: int) -> Array:
-        """Output as float32 real values."""
-        raw, table = self.output(index), self.tables[index]
+        """Output as float32 real values, valid until the next call."""
+        raw, table, small = self.output(index), self.tables[index], self._small[index]
+        if small and raw.shape == small.real.shape:
+            return small(raw)
         if table is not None:
             real: Array = table[raw.view(np.uint8)]
             return real
         tensor = self.outputs[index]
         values: Array = raw.astype(np.float32, copy=False)
         return (values - tensor.zero_point) * np.float32(tensor.scale) if tensor.scale else values
+
+
+class _SmallOutput:
+    """A few quantised scores as real values without an indexing operation of numpy.
+
+    That takes 4 us for any size, and 17 us once a millisecond, when the processor's caches have lost its code.
+    """
+
+    def __init__(self, tensor: Tensor, table: Array) -> None:
+        self.table: list[float] = table.tolist()
+        self.real = np.zeros(tensor.shape, np.float32)
+        self.memory = self.real.data.cast("B")
+        self.values = Struct(f"={self.real.size}f")
+
+    def __call__(self, raw: Array) -> Array:
+        table = self.table
+        self.values.pack_into(self.memory, 0, *[table[byte] for byte in raw.tobytes()])
+        return self.real
 
 
 def _dequantisation_table(tensor: Tensor) -> Array | None:

@@ -57,6 +57,18 @@ def bench_arc(**options: Any) -> None:
     _report(result, arc.text, as_json)
 
 
+@bench.command("floor")
+@click.option("--seconds", default=20.0, show_default=True, help="That each arrangement is measured.")
+@short_option
+@json_option
+@_with_psutil
+def bench_floor(seconds: float, short: bool, as_json: bool) -> None:
+    """Ten robots at 1 kHz, sixteen cameras; the most of both that this machine carries. Eight minutes."""
+    from agent.benches import floor
+
+    _report(floor.measure(seconds, short), floor.text, as_json)
+
+
 @bench.command("soak")
 @click.option("--samples", default=1_000_000, show_default=True, help="Through one lane, as fast as possible.")
 @short_option

@@ -11,7 +11,7 @@ import zmq
 
 from agent import ledger
 from agent.commands import wire
-from agent.commands.connection import Connection
+from agent.commands.connection import Connection, is_readable
 from agent.commands.proof import Echo
 from agent.commands.wire import APPLIED, MEANING, OUTDATED, REPEATED, UNPROVEN, VERDICTS, WireError
 from agent.data import Ack, Command, Decision
@@ -60,6 +60,7 @@ class Link:
         self.due = 0
         self.hello_due = 0
         self.pending: dict[int, _Pending] = {}  # by sequence, oldest first
+        self.greeting = False  # a hello has no answer yet
         self.echo = Echo()
         self.demanded = False  # a proof; what is sent from now on has it
         self.other_clock = False  # its times are of the other box's clock
@@ -137,6 +138,7 @@ class Link:
             self.socket.send(wire.pack_hello(self.node, self.session), zmq.NOBLOCK)
         except zmq.Again:
             return False
+        self.greeting = True
         return True
 
     def _not_sent(self, decision: Decision, row: int) -> None:
@@ -150,7 +152,9 @@ class Link:
 
     def collect(self, now: int) -> None:
         """Write the acknowledgements that have arrived into the ledger, without waiting."""
-        while int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN:
+        if not self.pending and not self.greeting:  # nothing is expected; what came too late is read later
+            return
+        while is_readable(self.socket):
             try:
                 ack = wire.unpack(self.socket.recv(zmq.NOBLOCK))
             except (WireError, zmq.Again):
@@ -161,6 +165,7 @@ class Link:
         self._drop_overdue(now)
 
     def _acknowledged(self, ack: Ack, now: int) -> None:
+        self.greeting = False
         self.echo.take(ack, now, demanded=ack.verdict == UNPROVEN)
         self.other_clock = ack.clock != self.clock
         if not self.answering:

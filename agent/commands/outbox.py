@@ -29,11 +29,8 @@ class Outbox:
     ) -> None:
         self.links = {address.actuator: Link(context, address, node, session, lane_ledger) for address in addresses}
         self.all = list(self.links.values())
-
-    @property
-    def wait_s(self) -> float:
-        """How long a lane may sleep before a heartbeat is due."""
-        return min((link.heartbeat_ns for link in self.all), default=100_000_000) / 2e9
+        # How long a lane may sleep before a heartbeat is due.
+        self.wait_s = min((link.heartbeat_ns for link in self.all), default=100_000_000) / 2e9
 
     def send(self, decision: Decision, t_capture: int, ttl: int, row: int, late: bool = False) -> bool:
         """To the decision's actuator, now or not at all; see Link.send."""

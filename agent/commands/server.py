@@ -11,6 +11,7 @@ from collections.abc import Callable
 import zmq
 
 from agent.commands import wire
+from agent.commands.connection import is_readable
 from agent.commands.guard import Guard
 from agent.commands.intake import Intake
 from agent.commands.peers import Peers
@@ -86,7 +87,7 @@ class ActuatorServer:
 
     def _receive_waiting(self, end: int) -> None:
         """After a pause of this thread the oldest message comes first, and the newest is the sign of life."""
-        while int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN and time.monotonic_ns() < end:
+        while is_readable(self.socket) and time.monotonic_ns() < end:
             self._receive(self.socket.recv(zmq.NOBLOCK))
 
     def _receive(self, peer: bytes) -> None:

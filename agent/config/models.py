@@ -60,6 +60,12 @@ class LaneConfig(Section):
     )
     critical: bool = Field(True, description="its actuators go safe when it stops; false: they do not need it")
     budget_ms: float | None = Field(None, gt=0, description="capture to applied; default: the model's")
+    priority: int = Field(
+        5,
+        ge=1,
+        le=9,
+        description="while a lane misses its budget, lanes of lower priority infer less, the lowest first",
+    )
 
     @field_validator("shrink")
     @classmethod

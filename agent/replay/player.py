@@ -133,8 +133,8 @@ class ReplayPerception(Perception):
         self._message = message
 
     def prepare(self, sample: Sample) -> bool:
-        due = super().prepare(sample)
-        return self._message["inferred"] if self._has_gate else due
+        due, inferred = super().prepare(sample), bool(self._message["inferred"])
+        return inferred if self._has_gate else due and inferred  # under overload not on every sample
 
     def infer(self, sample: Sample, deadline: int) -> list[Finding]:
         if self._message.get("restarted"):

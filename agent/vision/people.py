@@ -95,4 +95,4 @@ def in_frame(finding: Finding, preparation: Preparation) -> Finding:
     """Box and keypoints on a model's input as those on the frame."""
     if finding.keypoints is not None:
         finding = finding._replace(keypoints=preparation.unmap_points(finding.keypoints))
-    return finding._replace(box=finding.box and preparation.unmap(finding.box))
+    return finding._replace(box=preparation.unmap(finding.box)) if finding.box else finding
