@@ -58,7 +58,7 @@ def open_models(
     def opened(model: str) -> Package:
         folder = package.find(model, base_folder)
         backend = "" if engines is None else engines.get(model) or package.first_engine(folder)
-        return package.open_package(folder, section.threads, backend)
+        return package.open_package(folder, section.threads, backend, section.share)
 
     refine = Refine(opened(section.refine.model), section.refine) if section.refine else None
     second = SecondModel(opened(section.then)) if section.then else None

@@ -13,6 +13,7 @@ from agent.gates.base import Gate
 from agent.gates.config import GateConfig
 from agent.gates.make import make_gate
 from agent.packages.package import Package
+from agent.packages.shared import SharedEngine
 from agent.prepare.base import Preparation
 from agent.prepare.make import make_preparation
 from agent.tapes.format import REFINE_SKIPPED, REFINED, RESTARTED
@@ -59,6 +60,7 @@ class Perception:
             None  # of the newest inference: keypoints in shares of the frame, where a model finds any
         )
         self._started = False  # since the newest inference
+        self._shared = [each.network for each in self.packages if isinstance(each.network, SharedEngine)]
         self.every = 1  # infer on one sample in so many; more under overload, see agent/overload.py
         self.shed = False  # the newest sample was left out because of that
         self._turn = 0
@@ -140,6 +142,8 @@ class Perception:
 
         Raises ModelFault.
         """
+        for engine in self._shared:
+            engine.deadline = deadline
         findings = [in_frame(finding, self.preparation) for finding in self.package.infer()]
         keypoints = frame_keypoints(self.package.decoder, self.preparation)
         self.refined = self.refine_skipped = False

@@ -69,6 +69,17 @@ def bench_floor(seconds: float, short: bool, as_json: bool) -> None:
     _report(floor.measure(seconds, short), floor.text, as_json)
 
 
+@bench.command("throughput")
+@short_option
+@json_option
+@_with_psutil
+def bench_throughput(short: bool, as_json: bool) -> None:
+    """Inferences a second of four lanes that share an engine (`share: true`), and the memory that it saves."""
+    from agent.benches import throughput
+
+    _report(throughput.measure(short), throughput.text, as_json)
+
+
 @bench.command("soak")
 @click.option("--samples", default=1_000_000, show_default=True, help="Through one lane, as fast as possible.")
 @short_option

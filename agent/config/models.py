@@ -55,6 +55,9 @@ class LaneConfig(Section):
         None, ge=1, le=60_000, description="of a sound model: time between two inferences; default: the model's"
     )
     threads: int = Field(1, ge=1, le=64, description="of the interpreter")
+    share: bool = Field(
+        False, description="lanes with the same model that say so run it in turns: it is in memory once"
+    )
     cores: list[int] = Field(
         [], description="CPUs this lane may use; empty: one of its own where SCHED_FIFO is allowed, else all"
     )

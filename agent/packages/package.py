@@ -21,6 +21,7 @@ from agent.packages.checksums import file_inside, verify_files
 from agent.packages.comparison import ComparingEngine
 from agent.packages.manifest import Manifest, Picture
 from agent.packages.outputs import Outputs, first_line
+from agent.packages.shared import share
 
 BUNDLED = Path(__file__).resolve().parents[2] / "models"
 MIN_SIDE = 12  # pixels: a smaller input holds features of sound or readings
@@ -111,19 +112,19 @@ def labels(folder: Path) -> list[str]:
     return [*of_model, *getattr(module, "LABELS", ())]
 
 
-def open_package(folder: Path, threads: int = 1, backend: str = "") -> Package:
+def open_package(folder: Path, threads: int = 1, backend: str = "", shared: bool = False) -> Package:
     """Check, load, warm up, compare with the golden outputs. Raises PackageError.
 
-    backend: in place of the manifest's.
+    backend: in place of the manifest's. shared: with the other packages of this model that are opened so.
     """
-    return open_as(folder, read(folder), threads, backend)
+    return open_as(folder, read(folder), threads, backend, shared)
 
 
-def open_as(folder: Path, manifest: Manifest, threads: int = 1, backend: str = "") -> Package:
+def open_as(folder: Path, manifest: Manifest, threads: int = 1, backend: str = "", shared: bool = False) -> Package:
     """As `open_package`, with another manifest than that of the folder."""
     path = verify_files(folder, manifest)
     backend = backend or engines.choose(folder, manifest, threads)
-    package = load(folder, manifest, path, threads, backend)
+    package = load(folder, manifest, path, threads, backend, shared)
     package.golden = compare_golden(package)
     if package.golden is not None and package.golden > 1.0:
         raise PackageError(
@@ -133,12 +134,12 @@ def open_as(folder: Path, manifest: Manifest, threads: int = 1, backend: str = "
     return package
 
 
-def load(folder: Path, manifest: Manifest, path: Path, threads: int, backend: str) -> Package:
+def load(folder: Path, manifest: Manifest, path: Path, threads: int, backend: str, shared: bool = False) -> Package:
     """The model at `path`, whose files were verified, loaded and warm. Raises PackageError."""
     try:
         decoders.load(manifest.decoder)
         spec = TensorSpec(manifest.shape, manifest.outputs)
-        engine = backends.load(backend, path, threads, manifest.provider, spec)
+        engine = _engine(backend, path, threads, manifest, spec, shared)
     except (EngineError, DecoderError) as error:
         raise PackageError(f"{folder}: {error}") from error
     check_input(folder, manifest, engine)
@@ -149,6 +150,18 @@ def load(folder: Path, manifest: Manifest, path: Path, threads: int, backend: st
         return Package(folder, manifest, engine, decoder, backend)
     except DecoderError as error:
         raise PackageError(f"{folder}: {error}") from error
+
+
+def _engine(backend: str, path: Path, threads: int, manifest: Manifest, spec: TensorSpec, shared: bool) -> Engine:
+    """Raises EngineError."""
+
+    def load_own() -> Engine:
+        return backends.load(backend, path, threads, manifest.provider, spec)
+
+    if not shared:
+        return load_own()
+    key = manifest.checksum, backend, threads, manifest.provider, tuple(spec.shape), tuple(spec.outputs)
+    return share(key, load_own)
 
 
 def warm(folder: Path, engine: Engine) -> None:
