@@ -129,7 +129,7 @@ def text(result: dict[str, Any]) -> str:
             f"  one engine       {result['per_s']:8.0f} inferences/s   p99 {result['p99_ms']:.2f} ms",
             f"  an engine each   {own['per_s']:8.0f} inferences/s   p99 {own['p99_ms']:.2f} ms",
             f"  published        {published['per_s']:8.0f} inferences/s   at  {published['p99_ms']} ms",
-            f"memory of {memory['model']}: one lane {memory['one_mb']} MB, four that share {memory['four_shared_mb']} MB",
+            f"memory of {memory['model']}: one lane {memory['one_mb']} MB, four sharing {memory['four_shared_mb']} MB",
         ]
     )
 
