@@ -111,7 +111,7 @@ def check(path: Path, as_json: bool) -> int:
         _open_models(config, path.resolve().parent)
     except (ConfigError, PackageError) as error:
         if as_json:
-            click.echo(json.dumps({"ok": False, "mistakes": redact.message(str(error)).splitlines()}))
+            click.echo(json.dumps({"ok": False, "mistakes": redact.lines(error)}))
         else:
             click.echo(redact.message(str(error)), err=True)
         return 2

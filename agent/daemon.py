@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from agent import children, health, ledger, ledger_text
+from agent import children, health, ledger, ledger_text, redact
 from agent.box import logs, realtime
 from agent.box.child import ChildProcesses
 from agent.box.lockfile import lock
@@ -186,7 +186,7 @@ class Daemon:
                 old = self.config
                 plan, new, started = await prepare(self.path, old, self._lanes(), self.samples)
             except (ConfigError, PackageError, OSError) as error:
-                mistakes = str(error).splitlines()
+                mistakes = redact.lines(error)
                 for mistake in mistakes:
                     log.error("configuration rejected: %s", mistake)
                 return {"ok": False, "mistakes": mistakes}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 MASK = "***"
 SECRET_NAME = re.compile(
@@ -20,26 +20,29 @@ MIN_LENGTH = 4  # a shorter secret is also an ordinary word; it is masked in its
 
 PEM = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 CURVE = re.compile(rf"(secret-?key\s*[=:]\s*)[\"']?{Z85}[\"']?", re.I)
+# Only these end a login: a no-break space, a line separator (U+2028) and the like, which `\s` has, too, are characters
+# of a password as any other.
+GAP = r" \t\r\n"
 # Every run is bounded: the time for a text without end would grow with the square of its length.
 SCHEME = r"\b[a-z][a-z0-9+.-]{0,20}:/{1,2}"  # a path has a single slash left of the two
 # Up to the last @, as a password may have any character: better too much of a path is masked than too little of it.
-USERINFO = re.compile(rf"({SCHEME})[^\s\"'<>]{{0,300}}@", re.I)
+USERINFO = re.compile(rf"({SCHEME})[^{GAP}\"'<>]{{0,300}}@", re.I)
 # The same without a scheme, as people write it where no URL is expected; a time of day is no login.
 LOGIN = re.compile(
-    r"(?<![^\s\"'<>=(,\[{/|])(?![0-2]?\d:[0-5]\d(?::[0-5]\d)?(?:\.\d+)?@)[^\s\"'<>:@/]{1,64}"
-    r":(?!/{1,2}\*{3}@)[^\s\"'<>]{1,300}@"
+    r"(?<![^\s\"'<>=(,\[{/|])(?![0-2]?\d:[0-5]\d(?::[0-5]\d)?(?:\.\d+)?@)"
+    rf"[^{GAP}\"'<>:@/]{{1,64}}:(?!/{{1,2}}\*{{3}}@)[^{GAP}\"'<>]{{1,300}}@"
 )
 # Cheap cameras take the password in the path or the query.
-RTSP_PATH = re.compile(r"(\brtsps?:/{1,2}[^\s/\"'<>?]{1,300})[/?][^\s\"'<>,}\]]+", re.I)
-QUERY = re.compile(rf"({SCHEME}[^\s\"'<>?]{{1,1000}}\?)[^\s\"'<>,}}\]]+", re.I)
+RTSP_PATH = re.compile(rf"(\brtsps?:/{{1,2}}[^{GAP}/\"'<>?]{{1,300}})[/?][^{GAP}\"'<>,}}\]]+", re.I)
+QUERY = re.compile(rf"({SCHEME}[^{GAP}\"'<>?]{{1,1000}}\?)[^{GAP}\"'<>,}}\]]+", re.I)
 NAMED = re.compile(
     r"((?:password|passwd|passphrase|pwd|secret|token|psk|credential|api[_-]?key|access[_-]?key|\bpass|\bpin)"
-    r"[\w-]{0,40}[\"']?[ \t]{0,9}[:=][ \t]{0,9})"
-    r"(?![|>{\[])(\"(?:[^\"\\]|\\.){0,9999}\"|'(?:[^']|''){0,9999}'|[^\s,}\]]+)",
+    r"[\w-]{0,40}[\"']?[^\S\r\n]{0,9}[:=][^\S\r\n]{0,9})"
+    rf"(?![|>{{\[])(\"(?:[^\"\\]|\\.){{0,9999}}\"|'(?:[^']|''){{0,9999}}'|[^{GAP},}}\]]+)",
     re.I,
 )
 # A whole value that is an address without a scheme: here the password may have spaces and quotes.
-BARE = re.compile(r"(?:[^:@]*/)?((?!\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?[@\s])[^:/@]+:(?!//|\s).+)@", re.DOTALL)
+BARE = re.compile(rf"(?:[^:@]*/)?((?!\d{{1,2}}:\d\d(?::\d\d(?:\.\d+)?)?[@{GAP}])[^:/@]+:(?!//|[{GAP}]).+)@", re.DOTALL)
 BEARER = re.compile(r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}", re.I)
 
 
@@ -57,9 +60,11 @@ def remember(secrets: Iterable[str]) -> None:
 
 def _spellings(secret: str) -> set[str]:
     """As it stands in a URL, in a path, in JSON and in Python's quotes, too."""
-    encoded = {unquote(secret), quote(secret, ""), quote(secret)}
-    quoted = {repr(secret)[1:-1], *(json.dumps(secret, ensure_ascii=plain)[1:-1] for plain in (True, False))}
-    return {secret, str(Path(secret))} | quoted | encoded
+    plain = {secret, unquote(secret)}
+    quoted = {repr(text)[1:-1] for text in plain} | {
+        json.dumps(text, ensure_ascii=ascii)[1:-1] for text in plain for ascii in (True, False)
+    }
+    return plain | {str(Path(secret)), quote(secret, ""), quote(secret)} | quoted
 
 
 def message(raw: str) -> str:
@@ -67,6 +72,11 @@ def message(raw: str) -> str:
     for pattern in _patterns:
         raw = pattern.sub(MASK, raw)
     return _without_places(raw)
+
+
+def lines(raw: object) -> list[str]:
+    """Of a message or an error; masked first, as a password with a line break in it would be cut there."""
+    return [line for line in message(str(raw)).split("\n") if line]
 
 
 class MaskedFormatter(logging.Formatter):
@@ -78,10 +88,19 @@ class MaskedFormatter(logging.Formatter):
 
 def text(raw: str, known: list[str]) -> str:
     """Any text: log, JSON, a file that is no YAML. known: secrets of this box, masked wherever they occur."""
-    for secret in known:
-        raw = _literal(secret).sub(MASK, raw)
-    raw = NAMED.sub(_masked_value, _without_places(raw))
+    raw = NAMED.sub(_masked_value, _without_places(without(raw, known)))
     return BEARER.sub(rf"\1{MASK}", raw)
+
+
+def without(raw: str, known: list[str]) -> str:
+    """Any text without these secrets, with as many lines as before."""
+    for secret in known:
+        raw = _literal(secret).sub(_same_lines, raw)
+    return raw
+
+
+def _same_lines(match: re.Match[str]) -> str:
+    return MASK + "\n" * match[0].count("\n")
 
 
 def _without_places(raw: str) -> str:
@@ -164,21 +183,17 @@ def url_secrets(url: str) -> Iterator[str]:
         _, colon, password = userinfo.partition(":")
         if colon:
             yield from {userinfo, password, unquote(password)}
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return
-    for setting in parts.query.split("&"):
+    for setting in re.split("[?&;]", url)[1:]:
         name, _, value = setting.partition("=")
         if value and SECRET_NAME.search(name):
-            yield from {value, unquote(value)}
+            yield from {value, unquote(value), value.partition("#")[0]}
 
 
 def raw_secrets(raw: str) -> Iterator[str]:
     """Of a configuration that is no YAML: the text after a secret's name, and passwords in URLs."""
     for match in NAMED.finditer(raw):
         yield match[2].strip("\"'")
-    for url in [*re.findall(r"\b[a-z][a-z0-9+.-]*://[^\s\"'<>]+", raw, re.I), *LOGIN.findall(raw)]:
+    for url in [*re.findall(rf"\b[a-z][a-z0-9+.-]*://[^{GAP}\"'<>]+", raw, re.I), *LOGIN.findall(raw)]:
         yield from url_secrets(url)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 import warnings
@@ -167,8 +168,13 @@ def _problem(error: Exception, raw: bytes) -> str:
 
 def _begins_line(key: str, error: Exception, raw: bytes) -> bool:
     """Between commas it may be the middle of a password, as in `{url: rtsp://u:a,b,c,b,d@h}`."""
-    line = raw.decode("utf-8").splitlines()[_line_of(error) - 1 :][:1]
+    line = split_lines(raw.decode("utf-8"))[_line_of(error) - 1 :][:1]
     return bool(line and re.match(rf"""[\s-]*["']?{re.escape(key)}["']?\s*:(\s|$)""", line[0]))
+
+
+def split_lines(text: str) -> list[str]:
+    """With their ends, as the parser counts them: `str.splitlines` breaks at U+2028 and others in a text, too."""
+    return io.StringIO(text, newline="").readlines()
 
 
 def unknown(

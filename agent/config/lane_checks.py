@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
 
+from agent import redact
 from agent.commands import wire
 from agent.config.models import Config, LaneConfig
 from agent.decoders import base as decoders
@@ -51,7 +52,7 @@ def _bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
         verify_files(folder, package.read(folder))
     except PackageError as error:
         kind = Pending if isinstance(error, MissingPackage) or heals(error) else str
-        yield from (kind(f"{document.at(place)}: {line}") for line in str(error).splitlines())
+        yield from (kind(f"{document.at(place)}: {line}") for line in redact.lines(error))
 
 
 def _bad_first_model(document: Document, place: Place, model: str) -> Iterator[str]:

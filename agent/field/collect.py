@@ -54,7 +54,8 @@ def masked_lines(path: Path) -> list[str]:
         raise OSError(0, "is no regular file", str(path))
     raw, data = path.read_text(encoding="utf-8-sig", errors="replace"), parsed(path)
     secrets = redact.longest_first(redact.raw_secrets(raw) if data is None else redact.secrets(data))
-    return [redact.text(line, secrets).rstrip() for line in _masked(raw).splitlines()]
+    lines = redact.without(_masked(raw), secrets).split("\n")
+    return [redact.text(line, []).rstrip() for line in lines[:-1]]
 
 
 def _yaml(data: Any) -> str:
@@ -72,7 +73,7 @@ def _yaml(data: Any) -> str:
 def _masked(raw: str) -> str:
     """Lines, also of a file that cannot be parsed: no comments, after a secret's name nothing until the next key."""
     lines, hidden = [], False
-    for line in raw.splitlines():
+    for line in raw.removesuffix("\n").split("\n"):
         line = re.sub(r"(^|\s)#.*", "", line)
         if hidden and CONTINUED.match(line):
             lines.append(redact.MASK)

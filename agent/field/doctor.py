@@ -41,11 +41,12 @@ def examine(box: Box) -> Iterator[Check]:
     for subject in SUBJECTS:
         try:
             for check in importlib.import_module(f"agent.field.checks.{subject}").checks(box):
-                yield check._replace(cause=redact.message(check.cause))
+                yield Check(*map(redact.message, check))
         except Exception as error:
             # A bug, or an unknown format of a kernel file: the other checks are worth having all the more.
             logging.getLogger("reflexd.doctor").debug("%s", subject, exc_info=True)
-            cause, effect = f"the check itself failed: {type(error).__name__}: {error}", f"{subject} was not checked"
+            cause = redact.message(f"the check itself failed: {type(error).__name__}: {error}")
+            effect = f"{subject} was not checked"
             yield Check(subject, WARN, cause, effect, "reflexd -v doctor shows the traceback; please report it")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
+from agent import redact
 from agent.data import Array
 from agent.errors import PackageError
 from agent.packages import engines, package
@@ -70,7 +71,7 @@ def _state(folder: Path) -> dict[str, Any]:
         verify_files(folder, manifest)
     except (PackageError, OSError) as error:
         missing = row["version"] is not None and row["bytes"] is None
-        row |= {"state": MISSING if missing else DAMAGED, "mistakes": str(error).splitlines()}
+        row |= {"state": MISSING if missing else DAMAGED, "mistakes": redact.lines(error)}
     return row
 
 
@@ -104,7 +105,7 @@ def bench(names: Sequence[str], as_json: bool) -> int:
         try:
             rows.append(_measure(package.open_package(folder)))
         except (PackageError, ModelFault) as error:
-            rows.append({"name": folder.resolve().name, "verdict": "does not run", "mistakes": str(error).splitlines()})
+            rows.append({"name": folder.resolve().name, "verdict": "does not run", "mistakes": redact.lines(error)})
     if as_json:
         click.echo(json.dumps({"machine": machine(), "packages": rows}, indent=2))
     else:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from agent import redact
 from agent.backends.base import Tensor
 from agent.errors import PackageError
 from agent.modeltools.trial import trial
@@ -62,7 +63,7 @@ def verify(name: str, as_json: bool) -> int:
     except PackageError as error:
         if not as_json:
             raise PackageError(str(error)) from error
-        click.echo(json.dumps({"ok": False, "mistakes": str(error).splitlines()}))
+        click.echo(json.dumps({"ok": False, "mistakes": redact.lines(error)}))
         return 2
     if as_json:
         click.echo(json.dumps({"ok": True, "golden": worst, "inputs": inputs}))

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from agent import redact
 from agent.web.programs import ProgramError, Programs
 
 log = logging.getLogger("reflexd.web")
@@ -47,7 +48,7 @@ class Description:
             answer = await self._programs.ask("agent.web.describe", str(self.path))
         except ProgramError as error:
             answer = {"error": str(error)}
-        self.mistakes = str(answer.get("error", "")).splitlines()
+        self.mistakes = redact.lines(answer.get("error", ""))
         if not self.mistakes:
             self.content = answer
 

@@ -52,7 +52,7 @@ class DrawnZones:
         except (ZoneError, YamlError, OSError) as error:
             return [redact.message(str(error))], b""
         answer = await answers.ask(self._programs, "agent.web.describe", str(self._path), "-", given=text.decode())
-        return str(answer.get("error", "")).splitlines(), text
+        return redact.lines(answer.get("error", "")), text
 
     async def write(self, request: web.Request) -> web.Response:
         if not self._description.edit:

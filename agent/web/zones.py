@@ -71,7 +71,7 @@ def replaced(path: Path, lane: str, zones: Zones) -> bytes:
     document = yamlfile.read(path)
     raw = path.read_bytes()
     text = raw.decode("utf-8-sig")
-    lines = text.splitlines(keepends=True)
+    lines = yamlfile.split_lines(text)
     if "lanes" not in document.data or lane not in document.data["lanes"]:
         raise ZoneError(f"{path}: it has no lane '{lane}'")
     begin, end, indent = _place(document, lines, lane)

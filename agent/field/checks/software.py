@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
+from agent import redact
 from agent.backends.base import EngineError
 from agent.config.load import load_config
 from agent.errors import ConfigError, PackageError
@@ -169,7 +170,7 @@ def model(name: str, folder: Path) -> Check:
         worst = opened.golden
     except PackageError as error:
         fix = f"reflexd model verify {folder}"
-        return Check(f"model {name}", BAD, listed(str(error).splitlines()), "its lane does not start", fix)
+        return Check(f"model {name}", BAD, listed(redact.lines(error)), "its lane does not start", fix)
     if worst is None:
         cause = f"version {opened.manifest.version}, sha256 good; it has no golden outputs to compare with"
         return Check(f"model {name}", GOOD, cause)

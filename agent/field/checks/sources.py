@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from agent import redact
 from agent.config.models import Device
 from agent.field.actuators import host_of
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check
@@ -48,7 +49,7 @@ def _source(box: Box, name: str, device: Device) -> Check:
         stream = drivers.open_source(device.driver, device.options, name)
     except (DriverError, ValidationError) as error:
         fix = f"reflexd check -c {box.view.path}"
-        return Check(title, BAD, str(error).splitlines()[0], "its lane does not start", fix)
+        return Check(title, BAD, redact.lines(error)[0], "its lane does not start", fix)
     return measure(title, stream, MEASURE_S)
 
 
