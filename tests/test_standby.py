@@ -201,6 +201,38 @@ def test_a_host_that_does_not_die_at_once_is_waited_for_and_its_device_made_safe
         beats.close()
 
 
+SLUGGISH = """\
+import time
+from pathlib import Path
+from drivers.actuator import log
+Options = log.Options
+
+class Driver(log.Driver):
+    turns = 0
+    def safe(self):
+        time.sleep(0.0 if self.turns else 0.5)
+        super().safe()
+
+    @property
+    def lost(self):
+        self.turns += 1
+        time.sleep(0.5 if self.turns == 1 else 60.0 if Path("hang").exists() else 0.0)
+"""
+
+
+def test_a_host_that_gets_no_core_during_its_first_turn_is_not_ended_and_later_it_is(tmp_path: Path) -> None:
+    """As at nice 19 on a busy box: here the turn waits in its driver."""
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours/sluggish.py").write_text(SLUGGISH)
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        cell.config["actuators"] = {"robot": robot({"driver": "ours.sluggish", "path": str(cell.record)})}
+        host, _ = cell.start_both()
+        assert "the standby takes over" not in host.text
+        (tmp_path / "hang").touch()
+        host.wait_for_standby("actuator robot made no progress")
+        host.wait_for_standby("actuator robot is safe: by the standby")
+
+
 def test_beats_are_seen_by_both_and_overdue_in_order() -> None:
     ours = Beats(3)
     theirs = Beats(3, os.dup(ours.fd))
