@@ -1,4 +1,4 @@
-"""Zeros in the middle of a recording, from a power cut: what is behind them is read, what is missing counted."""
+"""Zeros in a recording, from a power cut: what is around them is read, what is missing counted."""
 
 from __future__ import annotations
 
@@ -96,18 +96,47 @@ def test_kind_several_holes_and_a_missing_end(tmp_path: Path) -> None:
     assert sequences(contents)[-1] == 11 * EACH - 1
 
 
-def test_kind_a_hole_over_the_first_samples_takes_the_names_of_the_lanes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("start", [0, 3, 12, 60, 900, "first samples"])
+def test_kind_zeros_at_the_beginning_are_counted_and_the_rest_is_read(
+    tmp_path: Path, ended: bool, start: int | str
+) -> None:
+    """The header and the names of the lanes stand in the file again; what the rules remember is missing."""
     path = tmp_path / "x.mcap"
-    ends = recording(path, True)
-    zeroed(path, ends[0] - 400, ends[0])
+    ends = recording(path, ended, ("arm", "leg"))
+    begin = ends[0] - 500 if start == "first samples" else int(start)
+    zeroed(path, begin, ends[0])
     contents = read(path)
-    assert not contents.messages and contents.missing == (FLUSHES - 1) * EACH
+    assert sequences(contents) == [number for number in range(EACH, FLUSHES * EACH) for _ in ("arm", "leg")]
+    assert {lane for lane, _ in contents.messages} == {"arm", "leg"}
+    assert contents.unreadable > 500 and contents.header["lost_before"] == "1"
+    # Without the end of the file nothing says how many there were.
+    assert contents.missing == (2 * EACH if ended else 0) and contents.damaged == (not ended)
 
 
-def test_kind_a_hole_over_the_header_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("offset", [0, 1, 9, 45, 200])
+@pytest.mark.parametrize("padding", [0, 100_000])
+def test_kind_zeros_at_the_end_are_counted_and_the_rest_is_read(
+    tmp_path: Path, ended: bool, offset: int, padding: int
+) -> None:
+    path = tmp_path / "x.mcap"
+    ends = recording(path, ended)
+    zeroed(path, ends[-2] + offset, ends[-1])
+    path.write_bytes(path.read_bytes() + bytes(padding))
+    contents = read(path)
+    assert sequences(contents) == [*range((FLUSHES - 1) * EACH)]
+    assert contents.unreadable >= ends[-1] - ends[-2] - 200
+    assert contents.missing == (EACH if ended else 0) and contents.damaged == (not ended)
+
+
+def test_kind_a_file_without_any_header_is_none(tmp_path: Path) -> None:
     path = tmp_path / "x.mcap"
     recording(path, True)
-    zeroed(path, 60, 300)
+    content = path.read_bytes()
+    for name in (b"config", b"lost_before"):  # in the header and in its copies
+        content = content.replace(name, bytes(len(name)))
+    path.write_bytes(content)
     with pytest.raises(RecordingError, match="not a recording of reflexd: .* its beginning is damaged"):
         read(path)
 
@@ -116,20 +145,23 @@ def test_kind_replay_says_what_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "x.mcap"
     ends = recording(path, True)
     zeroed(path, ends[3] + 50, ends[4] - 50)
-    assert "bytes within it cannot be read: at least 10 readings or pictures are missing" in replayed(path)[1]
+    assert "bytes cannot be read: at least 10 readings or pictures are missing" in replayed(path)[1]
     answer = json.loads(replayed(path, "--json")[1])
     assert answer["missing"] == EACH and answer["unreadable_bytes"] > 0 and not answer["damaged"]
 
 
-def test_a_copy_without_pictures_keeps_the_count(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hole", ["first", "middle", "last"])
+def test_a_copy_without_pictures_keeps_the_count(tmp_path: Path, hole: str) -> None:
     recordings, clips = Series(tmp_path / "recordings", "box", r"\.mcap"), Series(tmp_path / "clips", "box", r"\.mcap")
     for series in (recordings, clips):
         series.folder.mkdir()
     path = recordings.folder / "box-00000001_20260101T000000.mcap"
     ends = recording(path, True, pictures=True)
-    zeroed(path, ends[3] + 50, ends[4] - 50)
+    start, end = {"first": (60, ends[0]), "middle": (ends[3] + 50, ends[4] - 50), "last": (ends[-2], ends[-1])}[hole]
+    zeroed(path, start, end)
     before = read(path)
     strip(recordings, clips)
     until(lambda: '"pictures": false' in read(path).header["config"])
     after = read(path)
     assert (after.missing, after.unreadable) == (before.missing, before.unreadable) == (EACH, before.unreadable)
+    assert after.messages == before.messages

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from mcap.exceptions import EndOfFile, InvalidMagic, McapError
-from mcap.records import Channel, McapRecord, Message, Metadata
 from mcap.writer import CompressionType, Writer
 from zstandard import ZstdError
 
-from agent.recorder.records import READ_ERRORS, Hole, records
+from agent.recorder.contents import CHANNELS, HEADER, Contents
+from agent.recorder.records import READ_ERRORS, records
 from agent.tapes.format import TapeHeader
 
 CHUNK = 1 << 18  # bytes of messages that are compressed together
-HOLE = "unreadable"  # metadata: bytes of a hole that an earlier copy had here
 FOREIGN = "an MCAP file of another program, or its beginning is damaged"
 
 VERSION = version("reflexd")
@@ -66,9 +65,11 @@ class Recording:
         self._file = file
         self._writer = Writer(file, chunk_size=sys.maxsize, compression=CompressionType.ZSTD)
         self._writer.start("reflexd", f"reflexd {VERSION}")
-        self._writer.add_metadata("reflexd", header)
+        self._writer.add_metadata(HEADER, header)
+        self._header = header
         self._schema = self._writer.register_schema("reflexd.Sample", "jsonschema", json.dumps(SCHEMA).encode())
         self._channels: dict[tuple[str, str, float], int] = {}  # by lane, its channels and their rate
+        self._flushes, self._repeat_at = 0, 3  # the first has the schema alone
         self.unflushed = 0  # bytes
         self.size = 0  # bytes in the file
         self.flush()
@@ -78,8 +79,7 @@ class Recording:
         key = tape.lane, channels, tape.rate_hz
         channel = self._channels.get(key)
         if channel is None:
-            metadata = {"channels": channels, "rate_hz": repr(tape.rate_hz)}
-            channel = self._writer.register_channel(f"/{tape.lane}", "json", self._schema, metadata)
+            channel = self._writer.register_channel(f"/{tape.lane}", "json", self._schema, _source(*key[1:]))
             self._channels[key] = channel
         data = json.dumps(message, separators=(",", ":")).encode()
         self._writer.add_message(channel, time_ns, data, time_ns, message["sequence"] & 0xFFFFFFFF)
@@ -91,7 +91,18 @@ class Recording:
     def flush(self) -> None:
         """A process that is killed afterwards leaves all that was added. Raises OSError."""
         self._writer.flush()
+        self._flushes += 1
+        if self._flushes == self._repeat_at:
+            self._repeat()
         self.unflushed, self.size = 0, self._file.tell()
+
+    def _repeat(self) -> None:
+        """What a hole at the beginning would take. A few kB, each time after twice as many chunks as before."""
+        self._repeat_at *= 2
+        self._writer.add_metadata(HEADER, self._header)
+        copies = {str(number): {"lane": key[0], **_source(*key[1:])} for key, number in self._channels.items()}
+        self._writer.add_metadata(CHANNELS, {number: json.dumps(copy) for number, copy in copies.items()})
+        self._file.flush()
 
     def finish(self) -> None:
         """Nothing is added any more; the file stays open."""
@@ -104,6 +115,11 @@ class Recording:
         self._file.close()
 
 
+def _source(channels: str, rate_hz: float) -> dict[str, str]:
+    """channels: their names as JSON."""
+    return {"channels": channels, "rate_hz": repr(rate_hz)}
+
+
 class RecordingError(Exception):
     """A file that cannot be used as a recording; the text says why and what to do."""
 
@@ -113,8 +129,7 @@ class RecordingContents(NamedTuple):
 
     header: configuration, models and the decisions in force, as JSON (agent/recorder/recorder.py). messages: (lane,
     message) in the order of the file. lost: samples that were not recorded; lost_decisions: decisions. damaged: the
-    file has no end. unreadable: bytes in holes of the file; missing: readings and pictures of lanes that have samples
-    on both sides of such a hole.
+    file has no end. unreadable: bytes in holes of the file; missing: readings and pictures known to be in them.
     """
 
     header: dict[str, str]
@@ -138,7 +153,7 @@ def read(path: Path, stream: IO[bytes] | None = None) -> RecordingContents:
 
 
 def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
-    contents = _Contents()
+    contents = Contents()
     damaged = False
     try:
         for record in records(file):
@@ -149,72 +164,15 @@ def _parse(path: Path, file: IO[bytes]) -> RecordingContents:
         damaged = True
     if not contents.header:
         raise RecordingError(f"{path}: not a recording of reflexd: {FOREIGN}")
-    return contents.read(damaged)
-
-
-class _Contents:
-    """What was read so far of a recording."""
-
-    def __init__(self) -> None:
-        self.header: dict[str, str] = {}
-        self.unreadable = self._missing = self._lost = self._lost_decisions = 0
-        self._messages: list[tuple[str, dict[str, Any]]] = []
-        self._topics: dict[int, tuple[str, dict[str, Any]]] = {}
-        self._newest: dict[str, int] = {}  # sequence of each lane
-        self._before_hole: dict[str, int] = {}  # of lanes that have no sample behind it yet
-
-    def read(self, damaged: bool) -> RecordingContents:
-        return RecordingContents(
-            header=self.header,
-            messages=self._messages,
-            lost=self._lost,
-            damaged=damaged,
-            lost_decisions=self._lost_decisions,
-            unreadable=self.unreadable,
-            missing=self._missing,
-        )
-
-    def add(self, record: McapRecord | Hole) -> None:
-        """Raises READ_ERRORS."""
-        if isinstance(record, Hole):
-            self._note_hole(record.size)
-        elif isinstance(record, Channel):
-            self._topics[record.id] = record.topic.removeprefix("/"), source(record)
-        elif isinstance(record, Message):
-            self._note_message(record)
-        elif isinstance(record, Metadata) and record.name == "reflexd":
-            self.header = dict(record.metadata)
-        elif isinstance(record, Metadata) and record.name == HOLE:
-            self._note_hole(int(record.metadata["bytes"]))
-        elif isinstance(record, Metadata) and record.name == "lost":
-            self._lost += int(record.metadata["samples"])
-            self._lost_decisions += int(record.metadata.get("decisions", 0))
-
-    def _note_hole(self, size: int) -> None:
-        self.unreadable += size
-        self._before_hole = {**self._newest, **self._before_hole}
-
-    def _note_message(self, record: Message) -> None:
-        if self.unreadable and record.channel_id not in self._topics:  # the hole has its channel
-            self._missing += 1
-            return
-        lane, delivered = self._topics[record.channel_id]
-        message = json.loads(record.data)
-        self._messages.append((lane, {**message, "order": message["order"], **delivered}))
-        if lane in self._before_hole:
-            self._missing += max(0, previous(message) - self._before_hole.pop(lane))
-        self._newest[lane] = message["sequence"]
-
-
-def previous(message: dict[str, Any]) -> int:
-    """The sequence of the sample before this one, where none is missing. TypeError, LookupError: damaged."""
-    before: int = message["sequence"] - len(message.get("readings", "1")) - message.get("skipped", 0)
-    return before
-
-
-def source(channel: Channel) -> dict[str, Any]:
-    """What the lane's source delivers; recordings before 0.2 have no rate."""
-    return {"channels": json.loads(channel.metadata["channels"]), "rate_hz": float(channel.metadata.get("rate_hz", 0))}
+    return RecordingContents(
+        header={**contents.header, "lost_before": "1"} if contents.starts_late else contents.header,
+        messages=contents.messages,
+        lost=contents.lost,
+        damaged=damaged,
+        lost_decisions=contents.lost_decisions,
+        unreadable=contents.unreadable,
+        missing=contents.missing,
+    )
 
 
 def _reason(error: Exception, file: IO[bytes]) -> str:

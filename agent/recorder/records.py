@@ -1,4 +1,4 @@
-"""The records of an MCAP file, also behind a hole: a power cut leaves zeros where data were not yet on disk."""
+"""The records of an MCAP file, also around holes: a power cut leaves zeros where data were not yet on disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import IO, NamedTuple
 
 from mcap.exceptions import McapError
-from mcap.records import Chunk, McapRecord
+from mcap.opcode import Opcode
+from mcap.records import Channel, Chunk, McapRecord, Metadata
 from mcap.stream_reader import StreamReader, breakup_chunk
 from zstandard import ZstdError, frame_content_size
 
@@ -34,7 +35,9 @@ MAX_HOLES = 1000
 BLOCK = 1 << 20  # read at once in the search for the next chunk
 # A chunk: opcode, length, start, end, uncompressed size, CRC, and the name of its compression
 CHUNK_START = struct.Struct("<BQQQQI8s")
-OPCODE, COMPRESSION = 6, b"\x04\x00\x00\x00zstd"
+MAGIC = b"\x89MCAP0\r\n"
+FOOTER = struct.Struct("<BQQQI")  # opcode, length, start of the summary, of its offsets, CRC
+COMPRESSION = b"\x04\x00\x00\x00zstd"
 PRIVATE = 0x80  # opcodes from here on are of other programs; one below that the format lacks is no record
 
 
@@ -57,7 +60,7 @@ class _Reader(StreamReader):
 
 
 def records(file: IO[bytes]) -> Iterator[McapRecord | Hole]:
-    """Those inside chunks, too; a hole where chunks follow it. Raises READ_ERRORS where none does."""
+    """Those inside chunks, too, and holes. Raises READ_ERRORS where the file has no end."""
     content = _Content(file)
     try:
         for _ in range(MAX_HOLES):
@@ -67,6 +70,7 @@ def records(file: IO[bytes]) -> Iterator[McapRecord | Hole]:
             except READ_ERRORS:
                 hole = content.hole()
                 if hole is None:
+                    yield from content.rest()
                     raise
                 yield hole
     except Expands as error:
@@ -91,7 +95,7 @@ class _Content:
             if isinstance(record, Chunk):
                 yield from self._inside(record, self._at - start)
             else:
-                yield record
+                yield Hole(self._at - start) if _zeroed(record) else record
 
     def _inside(self, chunk: Chunk, size: int) -> Iterator[McapRecord | Hole]:
         """What is in a chunk; a hole where its content is damaged, as its check sum says. Raises Expands."""
@@ -107,12 +111,31 @@ class _Content:
         yield from inside
 
     def hole(self) -> Hole | None:
-        """Up to the next chunk, where reading goes on; None where there is none."""
-        end = self._next_chunk() if self._at else None
+        """Up to the next chunk, or to the summary at the end, where reading goes on; None where there is none."""
+        end = self._next_chunk()
+        if end is None:
+            end = self._summary()
         if end is None:
             return None
         size, self._at = end - self._at, end
         return Hole(size)
+
+    def rest(self) -> Iterator[Hole]:
+        """Of a recording without an end: what is behind its last record."""
+        left = self._file.seek(0, os.SEEK_END) - self._at
+        if left and self._at:
+            yield Hole(left)
+
+    def _summary(self) -> int | None:
+        """Where it begins, as the footer says, behind which the file may be padded with zeros."""
+        start = max(self._at, self._file.seek(0, os.SEEK_END) - BLOCK)
+        self._file.seek(start)
+        tail = self._file.read(BLOCK).rstrip(b"\0")
+        if not self._at or not tail.endswith(MAGIC) or len(tail) < FOOTER.size + len(MAGIC):
+            return None
+        at = len(tail) - FOOTER.size - len(MAGIC)
+        opcode, _, summary, *_ = FOOTER.unpack_from(tail, at)
+        return int(summary) if opcode == Opcode.FOOTER and self._at < summary < start + at else None
 
     def _next_chunk(self) -> int | None:
         """The first behind the last record that could be read, and not at its end: that one is damaged."""
@@ -140,7 +163,15 @@ def _chunks(block: bytes) -> Iterator[int]:
 
 def _fits(block: bytes, at: int, left: int) -> bool:
     opcode, length, *_ = CHUNK_START.unpack_from(block, at)
-    return bool(opcode == OPCODE and length <= min(MAX_RECORD, left - at))
+    return bool(opcode == Opcode.CHUNK and length <= min(MAX_RECORD, left - at))
+
+
+def _zeroed(record: McapRecord) -> bool:
+    """Outside of chunks no check sum says so; but no text of ours has a zero in it."""
+    if not isinstance(record, (Metadata, Channel)):
+        return False
+    name = record.name if isinstance(record, Metadata) else record.topic
+    return any("\0" in text for text in (name, *record.metadata, *record.metadata.values()))
 
 
 def _expanded(chunk: Chunk) -> int:

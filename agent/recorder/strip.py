@@ -9,12 +9,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from mcap.records import Channel, McapRecord, Message, Metadata
+from mcap.records import McapRecord, Message, Metadata, Statistics
 
 from agent.box import private
 from agent.ledger_text import counted
 from agent.recorder import recording
+from agent.recorder.contents import CHANNELS, HEADER, HOLE, Beginning
 from agent.recorder.recording import Recording
 from agent.recorder.records import READ_ERRORS, Hole, records
 from agent.recorder.series import Series, is_open
@@ -22,7 +24,6 @@ from agent.tapes.format import TapeHeader
 
 log = logging.getLogger("reflexd.record")
 KEPT, DELETED = "kept", "deleted"
-HEADER = "reflexd"  # the metadata with the configuration
 
 
 def start(recordings: Series, clips: Series) -> None:
@@ -61,7 +62,7 @@ def _may_hold_pictures(path: Path) -> bool:
     """By the configuration in its header; so does a file without one."""
     try:
         with open(path, "rb") as file:
-            header = _header(records(file))
+            header = _beginning(records(file)).header
         kept = json.loads(header["config"])["recorder"].get("pictures", False)
         return bool(kept) if "event" in header else kept is True
     except OSError:
@@ -73,52 +74,64 @@ def _may_hold_pictures(path: Path) -> bool:
 def _strip(path: Path) -> bool:
     """False where it is no recording, and deleted. What an end that is missing leaves is kept. Raises OSError."""
     with open(path, "rb") as file:
-        content = records(file)
-        header = _header(content)
-        if not header:
+        beginning = _beginning(records(file), whole=True)
+        if not beginning.header:
             path.unlink(missing_ok=True)
             return False
         with open(private.create_unfinished(path), "w+b") as plain:
-            _copy(content, Recording(plain, _without_pictures(header)))
+            _copy(records(file), beginning, Recording(plain, _without_pictures(beginning.header)))
             os.fsync(plain.fileno())
     path.stat()  # raises where it was deleted meanwhile
     os.replace(private.unfinished(path), path)
     return True
 
 
-def _copy(content: Iterator[McapRecord | Hole], to: Recording) -> None:
-    tapes: dict[int, TapeHeader] = {}
+def _copy(content: Iterator[McapRecord | Hole], beginning: Beginning, to: Recording) -> None:
+    lost: Counter[int] = Counter()  # messages of each channel
     try:
         for record in content:
             if isinstance(record, Hole):
-                to.flush()  # what was before it must stand before it
-                to.add_metadata(recording.HOLE, {"bytes": str(record.size)})
-            elif isinstance(record, Channel):
-                source = recording.source(record)
-                lane = record.topic.removeprefix("/")
-                tapes[record.id] = TapeHeader(lane, source["channels"], [], [], source["rate_hz"])
+                _note_hole(to, record.size)
             elif isinstance(record, Message):
-                message = json.loads(record.data)
-                plain = {**message, "inputs": []} if "inputs" in message else message
-                to.add(tapes[record.channel_id], plain, record.log_time)
-                if to.unflushed > recording.CHUNK:
-                    to.flush()
-            elif isinstance(record, Metadata) and record.name != HEADER:
+                known = record.channel_id in beginning.channels
+                lost[record.channel_id] += -1 if known else 1
+                if known:
+                    _copy_message(record, *beginning.channels[record.channel_id], to)
+            elif isinstance(record, Statistics):
+                lost.update({c: n for c, n in record.channel_message_counts.items() if c in beginning.channels})
+            elif isinstance(record, Metadata) and record.name not in (HEADER, CHANNELS):
                 to.add_metadata(record.name, dict(record.metadata))
     except READ_ERRORS:
         pass
+    if sum_lost := sum(count for count in lost.values() if count > 0):
+        _note_hole(to, 0, sum_lost)
     to.finish()
 
 
-def _header(content: Iterator[McapRecord | Hole]) -> dict[str, str]:
-    """Empty where there is none."""
+def _note_hole(to: Recording, size: int, lost: int = 0) -> None:
+    to.flush()  # what was before it must stand before it
+    to.add_metadata(HOLE, {"bytes": str(size), "messages": str(lost)})
+
+
+def _copy_message(record: Message, lane: str, source: dict[str, Any], to: Recording) -> None:
+    message = json.loads(record.data)
+    plain = {**message, "inputs": []} if "inputs" in message else message
+    to.add(TapeHeader(lane, source["channels"], [], [], source["rate_hz"]), plain, record.log_time)
+    if to.unflushed > recording.CHUNK:
+        to.flush()
+
+
+def _beginning(content: Iterator[McapRecord | Hole], whole: bool = False) -> Beginning:
+    """whole: channels of lanes that begin later, too. Without a header where there is none."""
+    beginning = Beginning()
     try:
         for record in content:
-            if isinstance(record, Metadata) and record.name == HEADER:
-                return dict(record.metadata)
+            beginning.add(record)
+            if beginning.header and not whole:
+                break
     except READ_ERRORS:
         pass
-    return {}
+    return beginning
 
 
 def _without_pictures(header: dict[str, str]) -> dict[str, str]:

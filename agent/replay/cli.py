@@ -78,4 +78,4 @@ def _print(path: Path, contents: RecordingContents, report: Report) -> None:
         click.echo(f"{path}: not recorded: {counted(contents.lost, 'sample')}{also}{end}")
     if contents.unreadable:
         missing = f"{contents.missing} readings or pictures are missing"
-        click.echo(f"{path}: {counted(contents.unreadable, 'byte')} within it cannot be read: at least {missing}")
+        click.echo(f"{path}: {counted(contents.unreadable, 'byte')} cannot be read: at least {missing}")

@@ -13,7 +13,8 @@ from agent.build import rules_of
 from agent.config.models import Config
 from agent.data import Decision, Evidence
 from agent.packages import package
-from agent.recorder.recording import RecordingContents, RecordingError, previous
+from agent.recorder.contents import previous
+from agent.recorder.recording import RecordingContents, RecordingError
 from agent.replay.header import Header, read_header
 from agent.replay.player import Player
 from agent.replay.translate import translate

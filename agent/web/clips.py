@@ -119,6 +119,8 @@ def _note(contents: RecordingContents, shown: int) -> str:
         notes.append(f"only the last {shown} of {len(contents.messages)} samples are shown")
     if contents.lost or contents.lost_decisions:
         notes.append(f"{contents.lost} samples and {contents.lost_decisions} decisions were not recorded")
+    if contents.unreadable:
+        notes.append(f"{contents.unreadable} bytes of it cannot be read: at least {contents.missing} samples")
     if contents.damaged:
         notes.append("its end is missing or damaged")
     return "; ".join(notes)
