@@ -2,6 +2,7 @@
 
 import errno
 import os
+from types import SimpleNamespace
 
 import gpiod
 from gpiod.line import Value
@@ -67,6 +68,10 @@ class Chip:
         if line not in NAMES:
             raise OSError(errno.ENOENT, "No such file or directory")
         return NAMES[line]
+
+    def get_line_info(self, line):
+        held = self.kernel.held is not None and self.line_offset_from_id(line) in self.kernel.held.lines
+        return SimpleNamespace(used=held, consumer="reflexd" if held else "")
 
     def request_lines(self, config, consumer, buffer):
         if self.kernel.held is not None:

@@ -59,6 +59,30 @@ def test_the_standby_of_a_host_that_is_killed_sends_the_safe_frames(group, tmp_p
     host.wait_for_standby("is safe: by the standby")
 
 
+def test_kind_an_id_that_another_process_sends_is_named_and_taken_over_when_it_ends(group, tmp_path):
+    """Another run_dir, and so another lock: the interface itself takes the frames of both."""
+    _, name = group
+    options = {"interface": "udp_multicast", "channel": name, "dbc": write_database(tmp_path), "verbs": verbs()}
+    options = actuator.Options.model_validate({**options, "safe": "off", "confirm": False})
+    holder = subprocess.Popen([sys.executable, "-c", HOST, options.model_dump_json()], stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        assert holder.stdout.readline() == b"on\n"
+        driver = actuator.Driver(options, "drive")
+        with pytest.raises(DeviceMissing, match=f"busy, an id of this actuator .* pid {holder.pid}, has it"):
+            driver.open()
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+    driver.open()
+    second = actuator.Driver(options, "other")
+    with pytest.raises(DeviceMissing, match="this process has it"):
+        second.open()
+    driver.close()
+    second.open()
+    second.close()
+
+
 HOST = """
 import sys, time
 from drivers.actuator import can

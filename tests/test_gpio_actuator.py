@@ -150,7 +150,7 @@ def test_lines_that_are_not_there_or_taken(kernel, horn):
     with pytest.raises(DeviceFault, match="given twice"):
         horn(lines={"off": {"horn": False, 4: False}})
     driver = horn()
-    with pytest.raises(DeviceMissing, match="busy, another program has one of horn, 2"):
+    with pytest.raises(DeviceMissing, match=r"busy, another program \(reflexd\) has one of horn, 2"):
         horn()
     driver.close()
     driver.close()

@@ -12,6 +12,7 @@ from agent.data import Arguments
 from drivers.actuator._can_frames import Frame, Rolling, encode
 from drivers.actuator._can_sender import Sender, Timing
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing, DriverOptions
+from drivers.holder import Claim
 from drivers.links.can import EXTENDED, Bus, BusOptions, read_database
 from drivers.options import OptionalFilePath
 
@@ -95,6 +96,7 @@ class Driver(Actuator):
         self.verbs = tuple(options.verbs)
         self.deadline_ms = SLACK_MS + options.timeout_ms
         self.sender: Sender | None = None
+        self.claim = Claim([], "")
         self.images: dict[str, list[Rolling]] = {}
         with suppress(DeviceError):  # a file that is not there: `open` says so
             self._encode()
@@ -120,10 +122,21 @@ class Driver(Actuator):
         )
         bus = Bus(options, ids, options.confirm, errors=False)
         try:
+            self.claim = Claim(self._claimed(ids), f"{options.where}: busy, an id of this actuator is sent by another")
             self.sender = Sender(self.name, bus, self.images, options.safe, timing)
         except RuntimeError as error:  # no room for its thread
             bus.close()
+            self.claim.release()
             raise DeviceFault(f"{options.where}: {error}") from error
+        except DeviceError:
+            bus.close()
+            raise
+
+    def _claimed(self, ids: list[tuple[int, bool]]) -> list[str]:
+        """The kernel lets every program send every id; a virtual bus is one of this process."""
+        if self.options.interface == "virtual":
+            return []
+        return [f"{self.options.where} {can_id:x} {extended}" for can_id, extended in ids]
 
     @property
     def lost(self) -> DeviceError | None:
@@ -143,3 +156,4 @@ class Driver(Actuator):
         sender, self.sender = self.sender, None
         if sender is not None:
             sender.close()
+        self.claim.release()

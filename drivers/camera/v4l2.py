@@ -20,6 +20,7 @@ from drivers.camera import _v4l2_abi as abi
 from drivers.camera import _v4l2_modes as modes
 from drivers.camera._names import local
 from drivers.camera._v4l2_queue import Queue
+from drivers.holder import ANOTHER, holder
 
 BROKEN_LIMIT = 10  # broken pictures in a row; a bad cable or a busy USB bus breaks one occasionally
 BYTES = {"yuyv": 2, "grey": 1, "mjpg": 0}  # of one pixel
@@ -37,7 +38,7 @@ ERRORS: dict[int, tuple[type[DeviceError], str]] = {
     errno.EIO: (DeviceMissing, "stopped working (I/O error; unplugged?)"),
     errno.EACCES: (DeviceMissing, "may not be opened: add this user to the group 'video'"),
     errno.EPERM: (DeviceMissing, "may not be opened: add this user to the group 'video'"),
-    errno.EBUSY: (DeviceMissing, "is in use by another program (fuser -v shows which)"),
+    errno.EBUSY: (DeviceMissing, f"is in use by {ANOTHER} (fuser -v shows which)"),
     errno.ENOTTY: (DeviceFault, "is not a video device"),
     errno.ENOSPC: (
         DeviceFault,
@@ -209,7 +210,7 @@ class Driver(Camera):
 
     def _device_error(self, error: OSError) -> DeviceError:
         kind, text = ERRORS.get(error.errno or 0, (DeviceFault, f"failed: {error.strerror}"))
-        return kind(f"{self.options.device} {text}")
+        return kind(f"{self.options.device} {text.replace(ANOTHER, holder(self.options.device))}")
 
 
 def fitting_reduction(width: int, height: int, network: tuple[int, int] | None) -> int:

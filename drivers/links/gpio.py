@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Annotated, Any
 
 import gpiod
@@ -64,7 +65,9 @@ def explain(chip_path: str, lines: Iterable[Line], error: Exception) -> DeviceEr
     """What an error of the kernel means, and what to do."""
     code = getattr(error, "errno", None)
     if code == errno.EBUSY:
-        return DeviceMissing(f"{chip_path}: busy, another program has one of {_list(lines)}: gpioinfo shows which")
+        return DeviceMissing(
+            f"{chip_path}: busy, another program{_consumers(chip_path, lines)} has one of {_list(lines)}"
+        )
     if code in (errno.EACCES, errno.EPERM):
         return DeviceMissing(f"{chip_path}: no permission; add the service's user to the group gpio")
     if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
@@ -74,6 +77,15 @@ def explain(chip_path: str, lines: Iterable[Line], error: Exception) -> DeviceEr
     if code in (errno.EINVAL, errno.EOPNOTSUPP):
         return DeviceFault(f"{chip_path}: the chip does not support these settings of {_list(lines)}: {error}")
     return DeviceFault(f"{chip_path}: {error}")
+
+
+def _consumers(chip_path: str, lines: Iterable[Line]) -> str:
+    """The names that those who have the lines gave the kernel; their processes are not known there."""
+    names: set[str] = set()
+    with suppress(OSError, ValueError), gpiod.Chip(chip_path) as chip:
+        infos = [chip.get_line_info(line) for line in lines]
+        names = {info.consumer for info in infos if info.used}
+    return f" ({', '.join(sorted(names))})" if names else ""
 
 
 def _list(lines: Iterable[Line]) -> str:

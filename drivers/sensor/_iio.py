@@ -17,6 +17,7 @@ import numpy as np
 
 from agent.data import Array
 from drivers.base import DeviceError, DeviceFault, DeviceMissing
+from drivers.holder import holder
 
 SYSFS = Path("/sys/bus/iio/devices")
 DEV = Path("/dev")
@@ -199,7 +200,7 @@ def explain(path: Path, error: OSError, what: str = "") -> DeviceError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return DeviceMissing(f"{path}: no permission; give the service's user access with a udev rule")
     if error.errno == errno.EBUSY:
-        return DeviceMissing(f"{path}: busy, another program has the device open")
+        return DeviceMissing(f"{path}: busy, {holder(path)} has the device open")
     if error.errno in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
         return DeviceMissing(f"{path}: is not there (unplugged? not supported by this device?)")
     return DeviceFault(f"{path}: {what + ': ' if what else ''}{error.strerror or error}")

@@ -9,6 +9,7 @@ from ctypes import Structure, addressof, c_uint8, c_uint16, c_uint32, c_uint64, 
 from fcntl import LOCK_EX, LOCK_NB, flock, ioctl
 
 from drivers.base import DeviceError, DeviceFault, DeviceMissing
+from drivers.holder import holder
 
 MODE = 0  # clock idle low, sampled on the rising edge
 
@@ -82,7 +83,7 @@ def explain(path: str, error: OSError) -> DeviceError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return DeviceMissing(f"{path}: no permission; add the service's user to the group spi")
     if error.errno in (errno.EBUSY, errno.EWOULDBLOCK):
-        return DeviceMissing(f"{path}: busy, another program or lane has it open")
+        return DeviceMissing(f"{path}: busy, {holder(path)} or another lane has it open")
     # spidev answers ESHUTDOWN once its device is unbound
     if error.errno in (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.ESHUTDOWN):
         return DeviceMissing(f"{path}: is not there: is SPI enabled, with spidev bound to this chip select?")

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 
 from agent.data import Sample
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, SensorStream, SourceOptions
+from drivers.holder import holder
 from drivers.sensor._frames import FrameOptions, FrameParser, Reading
 
 SCHEMES = ("loop", "socket", "rfc2217")
@@ -176,7 +177,7 @@ def explain(url: str, error: Exception) -> DeviceError:
     if code in (errno.EACCES, errno.EPERM):
         return DeviceMissing(f"{url}: no permission; add the service's user to the group dialout")
     if code in (errno.EBUSY, errno.EAGAIN):
-        return DeviceMissing(f"{url}: busy, another program has it open (ModemManager?)")
+        return DeviceMissing(f"{url}: busy, {holder(url)} has it open (ModemManager?)")
     if code in (errno.ENOENT, errno.ENXIO, errno.ENODEV, errno.EIO):
         return DeviceMissing(f"{url}: is not there (plugged in?): names under /dev/serial/by-id stay the same")
     if code == errno.ENOTTY:
