@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from click.testing import CliRunner
 
 from agent.benches.io import bench
 from agent.cli import cli
+from tests.shared import ROOT
 
 
 @pytest.mark.slow
@@ -22,3 +24,17 @@ def test_each_protocol_is_measured_or_says_why_not() -> None:
             assert 0 < report[key]["p50"] <= report[key]["p99"]
     assert report["modbus_tcp"] and report["opcua"] and report["http"]  # their counterparts are Python packages
     assert len(bench.text(report).splitlines()) == 7
+
+
+def test_the_image_trial_measures_as_the_bench_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP stands for CAN and GPIO, which most machines lack."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts/image.d"))
+    import box_io
+
+    monkeypatch.setattr(box_io, "CALLS", 10)
+    row = box_io.figures("http")
+    assert 0 < row["p50"] <= row["p99"]
+    monkeypatch.setattr("agent.benches.io.http.reason", lambda: "nothing listens")
+    with pytest.raises(SystemExit, match="not met: nothing listens"):
+        box_io.figures("http")
+    sys.modules.pop("box_io")

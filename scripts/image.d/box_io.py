@@ -9,11 +9,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from agent.benches.io import bench
 from agent.benches.io import can as can_bench
 from agent.benches.io import gpio as gpio_bench
 from drivers import base
@@ -114,36 +114,25 @@ def lines() -> float:
     return float(now - sample.t_capture) / 1e6
 
 
-def timed(call: Callable[[], None]) -> float:
-    start = time.perf_counter_ns()
-    call()
-    return (time.perf_counter_ns() - start) / 1e6
-
-
-def ratio(actuator: ModuleType, options: dict[str, Any], bare: AbstractContextManager[Callable[[], None]]) -> Any:
-    """The driver's calls and bare ones, alternating: percentiles 50 and 99 of both."""
-    driver, verbs = opened(actuator, **options), ("on", "off")
-    with bare as call:
-        pairs = [(timed(lambda: driver.apply(verbs[i % 2], {})), timed(call)) for i in range(CALLS)]  # noqa: B023
-    driver.close()
-    names = ("apply_p50", "bare_p50", "apply_p99", "bare_p99")
-    columns = [sorted(column) for column in zip(*pairs)]
-    return dict(zip(names, [round(column[at], 3) for at in (CALLS // 2, CALLS * 99 // 100) for column in columns]))
+def figures(protocol: str) -> dict[str, float] | None:
+    """What `reflexd bench io` measures of one protocol."""
+    row, reason = bench.measure_one(protocol, CALLS)
+    require(row is not None, reason)
+    return row
 
 
 def main() -> None:
     result: dict[str, Any] = {}
-    for name, bench in (("can", can_bench), ("gpio", gpio_bench)):
-        if bench.reason():
-            sys.exit(f"box_io: {name}: {bench.reason()}")
+    for name, counterpart in (("can", can_bench), ("gpio", gpio_bench)):
+        if counterpart.reason():
+            sys.exit(f"box_io: {name}: {counterpart.reason()}")
     with can_bench.server() as options:
         cyclic(options)
         result["can_stamp_ms"] = round(signals(options), 3)
-        result["can"] = ratio(can_actuator, options, can_bench.bare(options))
+    result["can"] = figures("can")
     try:
         result["gpio_stamp_ms"] = round(lines(), 3)
-        with gpio_bench.server() as options:
-            result["gpio"] = ratio(gpio_actuator, options, gpio_bench.bare(options))
+        result["gpio"] = figures("gpio")
     except OSError as error:  # this kernel makes no chip: CAN was tried all the same
         result["gpio"], result["reason"] = None, f"{error}: {kernel_says('cp2112')}"
     print(json.dumps(result))

@@ -31,16 +31,20 @@ def measure(times: int, short: bool = False) -> dict[str, Any]:
     times = min(times, SHORT_TIMES) if short else times
     result: dict[str, Any] = {"machine": machine(), "short": short, "times": times}
     reasons: dict[str, str] = {}
-    for key, name in MODULES.items():
-        counterpart = import_module(f"agent.benches.io.{name}")
-        reasons[key] = counterpart.reason()
-        if reasons[key]:
-            result[key] = None
-            continue
-        # As in the host: every call of a driver comes from one real-time thread.
-        with ThreadPoolExecutor(1, initializer=_set_thread) as thread:
-            result[key] = thread.submit(_measured, counterpart, f"actuator.{name}", times).result()
+    for key in MODULES:
+        result[key], reasons[key] = measure_one(key, times)
     return {**result, "reasons": {key: reason for key, reason in reasons.items() if reason}}
+
+
+def measure_one(key: str, times: int) -> tuple[dict[str, float] | None, str]:
+    """(figures of one protocol, ""), or (None, the reason). Raises OSError, DeviceError where its counterpart fails."""
+    name = MODULES[key]
+    counterpart = import_module(f"agent.benches.io.{name}")
+    if reason := counterpart.reason():
+        return None, reason
+    # As in the host: every call of a driver comes from one real-time thread.
+    with ThreadPoolExecutor(1, initializer=_set_thread) as thread:
+        return thread.submit(_measured, counterpart, f"actuator.{name}", times).result(), ""
 
 
 def _set_thread() -> None:
@@ -54,7 +58,8 @@ def _measured(counterpart: ModuleType, name: str, times: int) -> dict[str, float
             return _figures(ms)
         with counterpart.bare(options) as call:
             ms, bare = _times(times, [actuator, call])
-            return {**_figures(ms), "bare_p99": _p99(bare), "ratio": round(_p99(ms) / _p99(bare), 2)}
+            figures = {**_figures(ms), **{f"bare_{name}": ms for name, ms in _figures(bare).items()}}
+            return {**figures, "ratio": round(figures["p99"] / figures["bare_p99"], 2)}
 
 
 @contextmanager
