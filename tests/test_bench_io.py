@@ -23,7 +23,18 @@ def test_each_protocol_is_measured_or_says_why_not() -> None:
         else:
             assert 0 < report[key]["p50"] <= report[key]["p99"]
     assert report["modbus_tcp"] and report["opcua"] and report["http"]  # their counterparts are Python packages
-    assert len(bench.text(report).splitlines()) == 7
+    picture = report["rtsp_first_picture_s"]
+    assert report["reasons"]["rtsp_first_picture_s"] if picture is None else 0 < picture["p50"] <= picture["max"]
+    assert len(bench.text(report).splitlines()) == 8
+
+
+def test_no_rtsp_server_is_null_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "MODULES", {})
+    monkeypatch.setattr(bench.rtsp, "SYSTEM_PYTHON", "/nonexistent/python3")
+    report = bench.measure(1)
+    assert report["rtsp_first_picture_s"] is None
+    assert report["reasons"] == {"rtsp_first_picture_s": "/nonexistent/python3 does not run"}
+    assert "rtsp        not run: /nonexistent/python3 does not run" in bench.text(report)
 
 
 def test_the_image_trial_measures_as_the_bench_does(monkeypatch: pytest.MonkeyPatch) -> None:

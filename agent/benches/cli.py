@@ -167,7 +167,7 @@ def bench_senses(data: Path | None, short: bool, as_json: bool) -> None:
 @json_option
 @_with_psutil
 def bench_io(times: int, short: bool, as_json: bool) -> None:
-    """One command over Modbus, OPC UA, MQTT, HTTP, CAN and GPIO, against a real counterpart on this machine."""
+    """Commands over Modbus, OPC UA, MQTT, HTTP, CAN and GPIO, first RTSP pictures, against real counterparts."""
     from agent.benches.io import bench as io
 
     _report(io.measure(times, short), io.text, as_json)

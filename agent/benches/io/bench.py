@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.benches.io import rtsp
 from agent.box import realtime
 from agent.box.machine import machine
 from agent.data import Array
@@ -21,18 +22,22 @@ from drivers.base import Actuator
 
 MODULES = {"modbus_tcp": "modbus", "opcua": "opcua", "mqtt": "mqtt", "http": "http", "can": "can", "gpio": "gpio"}
 SHORT_TIMES, WARM_UP = 200, 20
+RTSP = "rtsp_first_picture_s"
+OPENINGS, SHORT_OPENINGS = 10, 3
 
 
 def measure(times: int, short: bool = False) -> dict[str, Any]:
     """For each protocol p50 and p99 of a command in ms, or null, with the reason in `reasons`.
 
-    CAN and GPIO also have `ratio`: their p99 to that of the bare system call, in turns with it.
+    CAN and GPIO also have `ratio`: their p99 to that of the bare system call, in turns with it. rtsp_first_picture_s:
+    p50 and max of some openings of camera.rtsp, in seconds.
     """
     times = min(times, SHORT_TIMES) if short else times
     result: dict[str, Any] = {"machine": machine(), "short": short, "times": times}
     reasons: dict[str, str] = {}
     for key in MODULES:
         result[key], reasons[key] = measure_one(key, times)
+    result[RTSP], reasons[RTSP] = _first_pictures(SHORT_OPENINGS if short else OPENINGS)
     return {**result, "reasons": {key: reason for key, reason in reasons.items() if reason}}
 
 
@@ -45,6 +50,14 @@ def measure_one(key: str, times: int) -> tuple[dict[str, float] | None, str]:
     # As in the host: every call of a driver comes from one real-time thread.
     with ThreadPoolExecutor(1, initializer=_set_thread) as thread:
         return thread.submit(_measured, counterpart, f"actuator.{name}", times).result(), ""
+
+
+def _first_pictures(openings: int) -> tuple[dict[str, float] | None, str]:
+    """As `measure_one`."""
+    if reason := rtsp.reason():
+        return None, reason
+    seconds = rtsp.first_picture_s(openings)
+    return {"p50": round(float(np.median(seconds)), 3), "max": round(max(seconds), 3), "openings": openings}, ""
 
 
 def _set_thread() -> None:
@@ -105,4 +118,12 @@ def text(result: dict[str, Any]) -> str:
             continue
         ratio = f", {row['ratio']:.2f} x the bare call" if "ratio" in row else ""
         lines.append(f"{key:<11} p50 {row['p50']:.3f} ms, p99 {row['p99']:.3f} ms{ratio}")
+    lines.append(_rtsp_line(result))
     return "\n".join([*lines, f"{result['times']} commands of each, on {result['machine']}"])
+
+
+def _rtsp_line(result: dict[str, Any]) -> str:
+    row = result[RTSP]
+    if row is None:
+        return f"rtsp        not run: {result['reasons'][RTSP]}"
+    return f"rtsp        first picture p50 {row['p50']:.2f} s, max {row['max']:.2f} s, of {row['openings']} openings"

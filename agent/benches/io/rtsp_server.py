@@ -1,18 +1,21 @@
 """A real RTSP server: GStreamer's own, run by the system's Python, which has the library's binding.
 
-    /usr/bin/python3 tests/rtsp_server.py '{"port": 8554, "codec": "h264"}'
+    /usr/bin/python3 agent/benches/io/rtsp_server.py '{"port": 8554, "codec": "h264"}'
 
 Writes "ready" once it listens. The picture is the SMPTE test card, 320x240, 25 a second, a key frame every second.
 """
 
+from __future__ import annotations
+
 import json
 import sys
+from importlib import import_module
+from typing import Any
 
-import gi
-
+gi: Any = import_module("gi")  # of the system's Python; no package of ours
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402  # the version first
+GLib, Gst, GstRtspServer = (import_module(f"gi.repository.{name}") for name in ("GLib", "Gst", "GstRtspServer"))
 
 VIDEO = "videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=25/1 ! "
 SETTINGS = "tune=zerolatency speed-preset=ultrafast key-int-max=25"
@@ -24,7 +27,7 @@ AUDIO = " audiotestsrc is-live=true ! audio/x-raw,rate=8000 ! alawenc ! rtppcmap
 METHODS = {"basic": 1, "digest": 2}  # GstRTSPAuthMethod
 
 
-def protect(server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, method: str, login: str) -> None:
+def protect(server: Any, factory: Any, method: str, login: str) -> None:
     """login: user:password."""
     user, _, password = login.partition(":")
     auth, token = GstRtspServer.RTSPAuth(), GstRtspServer.RTSPToken()
@@ -41,7 +44,7 @@ def protect(server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFa
     factory.set_permissions(allowed)
 
 
-def main(settings: dict) -> None:
+def main(settings: dict[str, Any]) -> None:
     Gst.init(None)
     server, factory = GstRtspServer.RTSPServer(), GstRtspServer.RTSPMediaFactory()
     server.set_address("127.0.0.1")
