@@ -9,7 +9,7 @@ import pytest
 import zmq
 
 from agent.build import make_host
-from agent.commands import host, wire
+from agent.commands import host, server, wire
 from agent.commands.guard import TICKS
 from agent.commands.wire import VERDICTS
 from agent.config.models import Config
@@ -139,6 +139,19 @@ def undisturbed(make, scenario, **options):
 @pytest.fixture
 def belt(make):
     return make()
+
+
+@pytest.mark.parametrize("start_s", [3600, 0])
+def test_what_has_waited_for_the_start_is_counted_and_no_flood_in_the_log(make, monkeypatch, caplog, start_s):
+    monkeypatch.setattr(server, "START_NS", start_s * 1_000_000_000)
+    belt = make()
+    assert belt.request(verb="run") == "applied"  # its first turn has ended
+    monkeypatch.setattr(belt.server.intake, "admit", lambda peer, now: False)
+    belt.line.send(b"one of many")
+    until(lambda: belt.server.counts["flood"])
+    monkeypatch.undo()
+    assert belt.request(verb="stop", decision=2) == "applied"
+    assert ("refuses a command as flood" in caplog.text) == (start_s == 0)
 
 
 def test_a_command_is_applied_and_acknowledged_with_its_time(belt):

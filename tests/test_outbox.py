@@ -8,7 +8,7 @@ import zmq
 
 from agent.build import make_host
 from agent.commands import wire
-from agent.commands.link import NO_ROW, PENDING, Address
+from agent.commands.link import NO_ROW, PENDING, START_NS, Address
 from agent.commands.outbox import Outbox
 from agent.config.models import Config
 from agent.data import Ack, Command, Decision, Evidence
@@ -111,6 +111,15 @@ def lane(tmp_path):
 def connected(lane):
     lane.listen()
     return lane
+
+
+@pytest.fixture
+def known(connected):
+    """With an actuator that has answered once."""
+    connected.send()
+    connected.answer(connected.receive().sequence)
+    until(lambda: connected.outbox.collect(time.monotonic_ns()) or connected.link.answered_at)
+    return connected
 
 
 def test_a_command_has_its_sender_decision_and_times(connected):
@@ -267,14 +276,53 @@ def test_malformed_and_foreign_answers_are_ignored(connected):
     until(lambda: connected.outbox.collect(time.monotonic_ns()) or connected.counts.get("applied") == 1)
 
 
-def test_a_missing_answer_is_counted_and_logged_once(connected, caplog):
+def test_a_missing_answer_is_counted_and_logged_once(known, caplog):
     for _ in range(3):
-        connected.send(row=connected.ledger.next_row())
-    connected.outbox.collect(time.monotonic_ns())
-    assert connected.counts == {}
-    connected.outbox.collect(time.monotonic_ns() + int(SAFE_AFTER_MS * 1e6))
-    assert connected.counts == {"unacknowledged": 3}
+        known.send(row=known.ledger.next_row())
+    known.outbox.collect(time.monotonic_ns())
+    assert "unacknowledged" not in known.counts
+    known.outbox.collect(time.monotonic_ns() + int(SAFE_AFTER_MS * 1e6))
+    assert known.counts["unacknowledged"] == 3
     assert [r.message for r in caplog.records] == ["actuator belt: does not answer; it goes safe by itself"]
+
+
+def test_an_actuator_that_starts_within_a_second_of_its_sender_is_no_warning(connected, caplog):
+    """It is counted and shown by `status` all the same, and said after a second."""
+    connected.send(row=connected.ledger.next_row())
+    begun = connected.link.begun
+    connected.outbox.collect(begun + START_NS - 1)
+    assert connected.counts == {"unacknowledged": 1} and connected.link.trouble == "does not answer"
+    connected.send()
+    connected.outbox.collect(begun + START_NS - 1 + int(SAFE_AFTER_MS * 1e6))
+    assert [r.message for r in caplog.records] == ["actuator belt: does not answer; it goes safe by itself"]
+    assert connected.receive().sequence == 1
+    connected.answer(connected.receive().sequence)
+    until(lambda: connected.outbox.collect(time.monotonic_ns()) or "answers again" in caplog.text)
+    assert connected.link.trouble == ""
+
+
+def test_one_that_answers_within_the_first_second_is_never_named(connected, caplog):
+    connected.send()
+    connected.outbox.collect(connected.link.begun + int(SAFE_AFTER_MS * 1e6))
+    connected.send()
+    connected.receive()
+    connected.answer(connected.receive().sequence)
+    until(lambda: connected.outbox.collect(time.monotonic_ns()) or connected.link.answered_at)
+    assert caplog.records == [] and connected.link.answering
+
+
+def test_a_lost_message_among_answered_ones_is_counted_and_no_warning(known, caplog):
+    """As those that were sent before the actuator's host answered: each was a warning of its own."""
+    known.send(row=known.ledger.next_row())
+    known.receive()
+    known.send()
+    newest = known.receive().sequence
+    known.answer(newest)
+    end = time.monotonic_ns() + int(SAFE_AFTER_MS * 1e6)
+    known.link.answered_at = 0
+    until(lambda: known.outbox.collect(end) or known.link.answered_at)
+    known.outbox.collect(end + 1)
+    assert known.counts["unacknowledged"] == 1 and caplog.records == []
 
 
 def test_the_number_of_pending_answers_is_bounded(connected):
@@ -286,6 +334,7 @@ def test_the_number_of_pending_answers_is_bounded(connected):
 
 
 def test_an_absent_actuator_is_counted_and_logged_once(lane, caplog):
+    lane.link.begun = 1  # since the box was started
     for number in range(3):
         assert not lane.send(decision(number + 1), row=lane.ledger.next_row())
     assert lane.counts == {"undelivered": 3}

@@ -23,6 +23,9 @@ log = logging.getLogger("reflexd.outbox")
 PENDING = 256  # messages without an acknowledgement, at most
 NO_ROW = -1
 CLOSING_S = 0.05  # for the answers to the last commands
+# Daemon and actuator host are often started together: so soon nobody need be told that it does not answer yet.
+START_NS = 1_000_000_000
+NO_ANSWER = "does not answer"
 UNSTEADY, UNSTEADY_NS = 3, 60_000_000_000  # safe states in this time that are trouble, though it works in between
 MAX_HELD_US = (1 << 32) - 1
 # The actuator has what was sent, or a newer decision of another lane.
@@ -64,8 +67,10 @@ class Link:
         self.echo = Echo()
         self.demanded = False  # a proof; what is sent from now on has it
         self.other_clock = False  # its times are of the other box's clock
+        self.begun = self.answered_at = 0  # when this end first tried; when the newest answer was read
         self.answering = True
-        self.trouble = ""  # why it does not answer, as logged, or why it refuses
+        self.logged = False  # that it does not answer
+        self.trouble = ""  # why it does not answer, or why it refuses
         self.acknowledged: tuple[str, int, int] | None = None  # verb, when its answer was read, verdict
         self.verdict = APPLIED
         self.confirmed = 0  # the newest decision that the actuator has
@@ -76,9 +81,10 @@ class Link:
     def send(self, decision: Decision, t_capture: int, ttl: int, row: int, late: bool = False) -> bool:
         """Send now or not at all. False where no peer is connected or the queue is full; both are counted."""
         now = time.monotonic_ns()
+        self.begun = self.begun or now
         command = self._command(decision, t_capture, now, ttl, late)
         if not self._transmit(command, row, repeated=self.demanded):
-            self._not_sent(decision, row)
+            self._not_sent(decision, row, now)
             return False
         self.in_force = decision
         return True
@@ -141,14 +147,11 @@ class Link:
         self.greeting = True
         return True
 
-    def _not_sent(self, decision: Decision, row: int) -> None:
+    def _not_sent(self, decision: Decision, row: int, now: int) -> None:
         if row != NO_ROW:
             self.ledger.count[ledger.UNDELIVERED] += 1
         self.in_force = decision  # the next heartbeat carries it
-        trouble = self.connection.trouble(time.monotonic_ns())
-        if trouble != self.trouble:
-            self.answering = True  # so that the new reason is logged
-        self._not_answering(trouble)
+        self._not_answering(self.connection.trouble(now), now)
 
     def collect(self, now: int) -> None:
         """Write the acknowledgements that have arrived into the ledger, without waiting."""
@@ -168,9 +171,10 @@ class Link:
         self.greeting = False
         self.echo.take(ack, now, demanded=ack.verdict == UNPROVEN)
         self.other_clock = ack.clock != self.clock
-        if not self.answering:
-            self.answering = True
+        self.answered_at = now
+        if self.logged:
             log.warning("actuator %s answers again", self.address.actuator)
+        self.answering, self.logged = True, False
         row, command, repeated = self.pending.pop(ack.sequence, _OVERDUE)
         if ack.verdict == UNPROVEN:
             if command is None or (not repeated and self._repeat(row, command)):
@@ -226,12 +230,15 @@ class Link:
             del self.pending[sequence]
             if row != NO_ROW:
                 self.ledger.count[ledger.UNACKNOWLEDGED] += 1
-            self._not_answering("does not answer")
+            if now - self.answered_at >= self.address.safe_after_ms * 1e6:  # else that message alone was lost
+                self._not_answering(NO_ANSWER if self.answering else self.trouble, now)
 
-    def _not_answering(self, reason: str) -> None:
-        if self.answering:
-            self.answering = False
+    def _not_answering(self, reason: str, now: int) -> None:
+        if self.answering or reason != self.trouble:
+            self.answering = self.logged = False
             self._set_trouble(reason)
+        if not self.logged and (self.answered_at or now - self.begun >= START_NS):
+            self.logged = True
             log.warning("actuator %s: %s; it goes safe by itself", self.address.actuator, reason)
 
     def goodbye(self) -> None:

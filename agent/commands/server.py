@@ -24,6 +24,7 @@ log = logging.getLogger("reflexd.actuate")
 RETRY_NS = 200_000_000
 TURN_NS = 200_000_000  # from one turn of its loop to the next: 10 ms at most, plus the delays of the box
 OPEN_NS = 10_000_000_000  # to find a device takes longer than to move it, and one that is safe does not move meanwhile
+START_NS = 1_000_000_000
 WAITING_NS = 5_000_000  # to judge what waits before silence means safe
 WARN_EVERY_NS = 10_000_000_000
 # Of a sender that is as it should be, also where the device is not.
@@ -76,7 +77,8 @@ class ActuatorServer:
                 if self.guard.silent(now):
                     self.counts["silence"] += 1
                     self._make_safe(", ".join(self.guard.missing(now)) or "no sender is left")
-                self.starting = False
+                if self.starting:
+                    self._started(now)
                 self.due[0] = now + TURN_NS
                 pause_s = self.intake.pause_s(now)
                 if pause_s:
@@ -91,6 +93,11 @@ class ActuatorServer:
         """After a pause of this thread the oldest message comes first, and the newest is the sign of life."""
         while is_readable(self.socket) and time.monotonic_ns() < end:
             self._receive(self.socket.recv(zmq.NOBLOCK))
+
+    def _started(self, now: int) -> None:
+        """What its senders have sent since the socket listens comes at once, and looks like a flood."""
+        self.starting = False
+        self.last_warned["flood"] = now - WARN_EVERY_NS + START_NS
 
     def _receive(self, peer: bytes) -> None:
         """The rest of a message: one frame. It carries the peer's key, which a copy of its bytes would not."""
