@@ -140,8 +140,9 @@ def make_manifest(file: Path, request: Request) -> Made:
         reads_line, reads = guess.input_section(engine.inputs[0], request.picture)
         package.warm(file, engine)
         given = labels.of_user(Path(request.labels)) if request.labels else labels.inside(file, engine.metadata)
-        detector = yolo.recognise(engine, len(given)) if request.decoder in ("", "yolo") else None
-        decoder, order = ("yolo", []) if detector else guess.decoder_of(engine, request.decoder)
+        may_be_yolo = request.decoder in ("", "yolo")
+        detector = yolo.recognise(engine, len(given), bool(request.outputs)) if may_be_yolo else None
+        decoder, order = ("yolo", detector.order) if detector else guess.decoder_of(engine, request.decoder)
         outputs = list(request.outputs) or order
     except (EngineError, RuntimeError) as error:
         raise PackageError(f"{file}: {error}") from error
@@ -149,7 +150,8 @@ def make_manifest(file: Path, request: Request) -> Made:
     if detector or decoder == "movenet":
         reads_line = reads_line.replace("fit: stretch", "fit: letterbox")
     if detector:
-        reads_line = detector.picture or reads_line
+        if detector.picture:
+            reads_line, reads = detector.picture, reads.replace(", rgb", ", bgr")
         reads = f"{reads} ({detector.reason}{', the 80 labels of COCO' if names == labels.COCO != given else ''})"
     facts: dict[str, Any] = {"file": file.name, "sha256": checksums.digest(file)}
     facts |= {"files": sums} if sums else {}
