@@ -190,3 +190,28 @@ def test_kind_an_ipv6_endpoint_without_brackets(tmp_path: Path, endpoint: str) -
     assert has(found, f"write an IPv6 address in brackets, then the port: tcp://[{address}]:5571")
     good = {"a": {**SIREN, "endpoint": f"tcp://[{address}]:5571"}}
     assert problems(tmp_path, insecure=True, actuators=good) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "condition", "key"),
+    [
+        ("person-coarse", {}, {"zone": "door"}, "zone"),
+        ("person-coarse", {}, {"count": 2}, "count"),
+        ("person-coarse", {}, {}, ""),
+        ("person-coarse", {"refine": {"model": "movenet", "label": "person"}}, {"zone": "door"}, ""),
+        ("objects", {}, {"zone": "door", "count": 2}, ""),
+    ],
+)
+def test_a_wake_up_gate_gives_no_positions(
+    tmp_path: Path, model: str, more: dict[str, Any], condition: dict[str, Any], key: str
+) -> None:
+    zones = {"door": [[0.6, 0], [1, 0], [1, 1], [0.6, 1]]}
+    lanes = {"yard": {"source": {"driver": "camera.sim"}, "model": model, "zones": zones, **more}}
+    rules = {"in": {"any": [{"lane": "yard", "label": "person", **condition}], "actuator": "siren", "verb": "on"}}
+    path = written(tmp_path, lanes=lanes, rules=rules, actuators={"siren": SIREN})
+    warnings = [line for line in check_config(path)[1] if "wake-up gate" in line]
+    assert len(warnings) == bool(key)
+    assert all(
+        f"'{key}' may miss them: use 'objects', or 'refine: {{model: movenet, label: person}}'" in line
+        for line in warnings
+    )

@@ -118,6 +118,31 @@ def _by_size(config: Config, document: Document) -> Iterator[str]:
             )
 
 
+def _gate_as_positions(config: Config, document: Document) -> Iterator[str]:
+    """A wake-up gate whose boxes a rule counts or looks for in a zone; where a model refines them they are not used."""
+    for name, rule in config.rules.items():
+        for index, condition in enumerate(rule.conditions):
+            lane = config.lanes.get(condition.lane)
+            if lane is None or lane.refine or not (condition.zone or condition.count > 1):
+                continue
+            if not _is_gate(document, lane.model):
+                continue
+            key = "zone" if condition.zone else "count"
+            yield (
+                f"{document.at(('rules', name, rule.kind, index, key))}: warning: '{lane.model}' is a wake-up gate:"
+                f" persons metres apart may share one box, so '{key}' may miss them: use 'objects', or"
+                f" 'refine: {{model: movenet, label: person}}' in lane '{condition.lane}'"
+            )
+
+
+def _is_gate(document: Document, model: str) -> bool:
+    try:
+        manifest = package.read(package.find(model, document.path.resolve().parent))
+    except PackageError:
+        return False  # reported as a mistake
+    return manifest.decoder == "grid" and manifest.options.get("wake_up_gate") is True
+
+
 def _nobody_authorized(config: Config, document: Document) -> Iterator[str]:
     """Commands arrive over the network, and the folder of those who may send them holds no key yet."""
     served = [name for name, actuator in config.actuators.items() if actuator.device]
@@ -141,6 +166,7 @@ def warnings(config: Config, document: Document) -> Iterator[str]:
         if (name.startswith("/") or ":" not in name) and name and not os.path.exists(name):
             yield f"{document.at(usage.place)}: warning: '{name}' is not there (plugged in?)"
     yield from _by_size(config, document)
+    yield from _gate_as_positions(config, document)
     yield from _nobody_authorized(config, document)
     watchdog = config.watchdog_device
     if watchdog and not os.path.exists(watchdog):

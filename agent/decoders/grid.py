@@ -22,6 +22,9 @@ class Options(DecoderOptions):
     one_label: bool = Field(
         False, description="labels exclude each other: one box per group of cells, of its strongest label"
     )
+    wake_up_gate: bool = Field(
+        False, description="what is apart may share a box: it says that there is something, not where; check warns"
+    )
 
 
 class Decoder(base.Decoder):

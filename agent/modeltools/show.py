@@ -33,6 +33,7 @@ def facts(opened: Package, folder: Path) -> dict[str, Any]:
         "licence": manifest.licence,
         "backend": opened.backend,
         "decoder": manifest.decoder,
+        "options": manifest.options,
         "labels": package.labels(folder),
         "bytes": (folder / manifest.file).stat().st_size,
         "budget_ms": manifest.budget_ms,

@@ -45,7 +45,7 @@ def make(place: Path) -> None:
 def write_package(place: Path, content: bytes, choice: folds.Choice) -> None:
     network = Network(content)
     golden = network.quantised(_golden_pictures(network))
-    facts = {**FACTS, "options": choice._asdict()}
+    facts = {**FACTS, "options": {**choice._asdict(), "wake_up_gate": True}}
     pack(place, content, facts, golden, network.run_all(golden))
 
 
