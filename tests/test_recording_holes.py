@@ -130,6 +130,26 @@ def test_kind_zeros_at_the_end_are_counted_and_the_rest_is_read(
     assert contents.missing == (EACH if ended else 0) and contents.damaged == (not ended)
 
 
+@pytest.mark.parametrize("damage", [{"sequence": "x"}, {"readings": None}, {"skipped": "x"}, {"sequence": None}])
+def test_kind_damaged_messages_around_a_hole_are_no_bug(tmp_path: Path, damage: dict[str, Any]) -> None:
+    path = tmp_path / "x.mcap"
+    header = {"config": json.dumps(CONFIG), "path": str(path), "models": "{}", "in_force": "{}", "lost_before": "0"}
+    ends = []
+    with open(path, "wb") as file:
+        made = Recording(file, {**header, "version": "0.2.0"})
+        for number in range(9):
+            tape, changed = TapeHeader("arm", CHANNELS, [], [], 100.0), message(number)
+            made.add(tape, changed, number)
+            changed.update(damage if number % 2 else {})  # after `add` has taken its sequence for the index
+            made._writer.add_message(1, number, json.dumps(changed).encode(), number)
+            made.flush()
+            ends.append(made.size)
+        made.close()
+    zeroed(path, ends[4] + 50, ends[5])
+    contents = read(path)
+    assert len(contents.messages) == 16 and contents.unreadable > 0 and contents.missing >= 0
+
+
 def test_kind_a_file_without_any_header_is_none(tmp_path: Path) -> None:
     path = tmp_path / "x.mcap"
     recording(path, True)

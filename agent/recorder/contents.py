@@ -69,13 +69,14 @@ class Contents(Beginning):
         if not self.unreadable:
             self.channels[record.channel_id]  # otherwise a hole has it, and a copy may come
         message = json.loads(record.data)
-        self._entries.append((record.channel_id, {**message, "order": message["order"]}))
+        message["order"], message["sequence"]  # raises where it is damaged
+        self._entries.append((record.channel_id, message))
 
     @property
     def messages(self) -> list[tuple[str, dict[str, Any]]]:
         """(lane, message) in the order of the file."""
         known = (entry for entry in self._entries if entry and entry[0] in self.channels)
-        return [(self._lane(number), {**message, **self.channels[number][1]}) for number, message in known]
+        return [(self._lane(number), message | self.channels[number][1]) for number, message in known]
 
     def _lane(self, number: int) -> str:
         return self.channels[number][0] if number in self.channels else UNKNOWN
@@ -118,7 +119,7 @@ class Contents(Beginning):
             if lane == UNKNOWN:
                 missing[lane] += 1
             elif lane in before:
-                missing[lane] += max(0, previous(message) - before.pop(lane))
+                missing[lane] += _between(before.pop(lane), message)
             newest[lane] = message["sequence"]
         return missing
 
@@ -127,6 +128,14 @@ def previous(message: dict[str, Any]) -> int:
     """The sequence of the sample before this one, where none is missing. TypeError, LookupError: damaged."""
     before: int = message["sequence"] - len(message.get("readings", "1")) - message.get("skipped", 0)
     return before
+
+
+def _between(sequence: Any, message: dict[str, Any]) -> int:
+    """Samples that are missing between this one and the message; 0 where it is damaged and does not say so."""
+    try:
+        return max(0, previous(message) - int(sequence))
+    except (LookupError, TypeError, ValueError):
+        return 0
 
 
 def source(metadata: dict[str, str]) -> dict[str, Any]:
