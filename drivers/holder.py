@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import stat
@@ -15,6 +16,7 @@ from drivers.base import DeviceMissing
 
 ANOTHER = "another program"
 AGAIN_S = 10.0  # to search takes tens of ms, and a busy device is tried several times a second
+QUEUE = 1024
 CREDENTIALS = struct.Struct("=iII")  # process, user, group: SO_PEERCRED of unix(7)
 
 _searched: dict[str, tuple[float, str]] = {}  # by device: when, and what was found
@@ -68,23 +70,33 @@ class Claim:
         self._sockets: list[socket.socket] = []
         try:
             for name in names:
-                self._take(f"\0reflexd device {name}", busy)
+                self._take("\0reflexd device " + hashlib.sha256(name.encode()).hexdigest(), busy)
         except DeviceMissing:
             self.release()
             raise
 
     def _take(self, name: str, busy: str) -> None:
+        if self._bind(name):
+            return
+        try:
+            pid, user = _owner(name)
+        except BlockingIOError:  # asked a thousand times, each of which waits there
+            raise DeviceMissing(f"{busy}: {ANOTHER} has it") from None
+        if pid and user in (0, os.geteuid()):
+            raise DeviceMissing(f"{busy}: {'this process' if pid == os.getpid() else named(pid)} has it")
+        if not pid:  # it has ended in between
+            self._bind(name)
+
+    def _bind(self, name: str) -> bool:
         claimed = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             claimed.bind(name)
-            claimed.listen(1)
-            self._sockets.append(claimed)
-            return
+            claimed.listen(QUEUE)
         except OSError:
             claimed.close()
-        pid, user = _owner(name)
-        if pid and user in (0, os.geteuid()):
-            raise DeviceMissing(f"{busy}: {'this process' if pid == os.getpid() else named(pid)} has it")
+            return False
+        self._sockets.append(claimed)
+        return True
 
     def release(self) -> None:
         """Once or more often."""
@@ -93,9 +105,11 @@ class Claim:
 
 
 def _owner(name: str) -> tuple[int, int]:
-    """(process, user) of the one that listens; 0, 0 where it has ended meanwhile."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asking, suppress(OSError):
-        asking.connect(name)
+    """(process, user) of the one that listens; 0, 0 where it has ended meanwhile. Raises BlockingIOError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as asking:
+        try:
+            asking.connect(name)
+        except ConnectionRefusedError:
+            return 0, 0
         pid, user, _ = CREDENTIALS.unpack(asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
         return pid, user
-    return 0, 0
