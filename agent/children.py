@@ -8,12 +8,15 @@ from pathlib import Path
 
 from agent.box.child import ChildProcesses
 from agent.config.models import Config
+from agent.drift import published
+from agent.drift import settings as drift_settings
 from agent.lane import Lane
 from agent.recorder import progress, settings
 from agent.web.foxglove import library
 
 log = logging.getLogger("reflexd")
 METRICS, RECORDER, WEB = "agent.metrics", "agent.recorder.recorder", "agent.web.server"
+DRIFT = "agent.drift.monitor"
 FOXGLOVE = "agent.web.foxglove"
 
 
@@ -59,3 +62,21 @@ def give_settings(config: Config, path: Path, lanes: Iterable[Lane], session: in
         settings.write(settings.of_config(config, path, packages, session))
     except OSError as error:
         log.warning("nothing is recorded under this configuration: %s: %s", error.filename, error.strerror)
+
+
+def start_drift(children: ChildProcesses, config: Config, lanes: Iterable[Lane]) -> None:
+    """It gets its settings first, as `give_drift_settings`."""
+    if config.drift:
+        give_drift_settings(config, lanes)
+        written = config.run_dir / published.NAME
+        children.start(DRIFT, str(config.run_dir), advice="see its message above", finishes=False, progress=written)
+
+
+def give_drift_settings(config: Config, lanes: Iterable[Lane]) -> None:
+    """What cannot be written stops the watch for drift, not the lanes."""
+    if not config.drift:
+        return
+    try:
+        drift_settings.write(drift_settings.of_config(config, {lane.name: lane.perception.packages for lane in lanes}))
+    except OSError as error:
+        log.warning("drift is not watched under this configuration: %s: %s", error.filename, error.strerror)

@@ -94,6 +94,7 @@ class Daemon:
         children.start_web(self.children, self.config, self.path)
         children.start_foxglove(self.children, self.config, self.path)
         children.start_recorder(self.children, self.config, self.path, self._lanes(), self.session)
+        children.start_drift(self.children, self.config, self._lanes())
         await self.control.start()
         notify("READY=1")
         log.info("%s runs: lanes %s", self.config.node, ", ".join(self.runners) or "none")
@@ -216,6 +217,10 @@ class Daemon:
             children.start_web(self.children, new, self.path)
             await self.children.stop(children.FOXGLOVE)
             children.start_foxglove(self.children, new, self.path)
+        if (old.drift is None) != (new.drift is None):
+            await self.children.stop(children.DRIFT)
+            children.start_drift(self.children, new, self._lanes())
+        children.give_drift_settings(new, self._lanes())
         children.give_settings(new, self.path, self._lanes(), self.session)
         self.children.reload()
 

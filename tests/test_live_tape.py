@@ -11,7 +11,7 @@ import pytest
 from agent.data import Array, Box, Evidence, Sample
 from agent.tapes.live import LiveTape
 from agent.tapes.live_format import PICTURE, PICTURE_SLOTS, READINGS, ROW_SLOTS, SOUND, WATCH_NS, LiveHeader
-from agent.web.live_reader import LiveReader
+from agent.tapes.live_reader import LiveReader
 
 TIMES = (0, 1_000_000, 3_000_000, 3_500_000)  # read, prepared, inferred, decided
 

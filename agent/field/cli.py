@@ -81,4 +81,15 @@ def diag(path: Path, output: Path | None, recording: bool) -> int:
     return field.show(path, output, recording)
 
 
-COMMANDS = (status, top, doctor, trace, diag)
+@click.command()
+@config_option
+@click.option("--relearn", metavar="LANE", help="What this lane delivers now is normal: learn it again.")
+@json_option
+def drift(path: Path, relearn: str | None, as_json: bool) -> int:
+    """What has drifted: inputs, scores, golden outputs of each lane. Exit code 1: something has."""
+    from agent.field import drift as field
+
+    return field.relearn(path, relearn) if relearn else field.show(path, as_json)
+
+
+COMMANDS = (status, top, doctor, drift, trace, diag)
