@@ -23,6 +23,11 @@ class Limits(NamedTuple):
     learn: int = 600
     recover: int = 60
 
+    @property
+    def of_scores(self) -> Limits:
+        """A third: appearances come more slowly than seconds, and are less alike."""
+        return Limits(max(self.learn // 3, 40), max(self.recover // 3, 10))
+
 
 class Floor(NamedTuple):
     """The least standard deviation that counts: absolute, and as a share of the mean. Below it no change matters."""

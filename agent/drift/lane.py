@@ -27,7 +27,7 @@ class LaneDrift:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.inputs: dict[str, Detector] = {}
-        self.scores = Scores(limits)
+        self.scores = Scores(limits.of_scores)
         self.bad = 0  # windows with what is no number
         self._appearances = Appearances()
         self._scene: Any = None  # of pictures.py, which imports OpenCV: only where there is a camera
@@ -45,7 +45,7 @@ class LaneDrift:
     def learnt(self) -> float:
         """Share of its values that the statistic has which needs most more."""
         learning = [each for each in self.statistics.values() if each.state == LEARNING]
-        return min((each.reference.count / self.limits.learn for each in learning), default=1.0)
+        return min((each.reference.count / each.limits.learn for each in learning), default=1.0)
 
     def add_inferences(self, inferences: Iterable[tuple[int, Sequence[Sequence[Any]]]]) -> list[Change]:
         """inferences: capture time and findings of each, as on the tape, in order."""

@@ -79,7 +79,9 @@ class LiveTape:
             self._next = times[0] + MIN_GAP_NS
             self._put_picture(sample, times, details, evidence is not None)
         elif self.header.kind == SOUND:
-            self._put_values(sound_levels(sample.payload, self.header.rate_hz), sample, times, details, evidence is not None)
+            self._put_values(
+                sound_levels(sample.payload, self.header.rate_hz), sample, times, details, evidence is not None
+            )
         else:
             for at in range(0, len(sample.payload), MAX_ROWS):
                 rows = sample.payload[at : at + MAX_ROWS].astype(np.float32, copy=False)
