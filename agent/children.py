@@ -65,17 +65,24 @@ def give_settings(config: Config, path: Path, lanes: Iterable[Lane], session: in
 
 
 def start_drift(children: ChildProcesses, config: Config, lanes: Iterable[Lane]) -> None:
-    """It gets its settings first, as `give_drift_settings`."""
     if config.drift:
         give_drift_settings(config, lanes)
         written = config.run_dir / published.NAME
-        children.start(DRIFT, str(config.run_dir), advice="see its message above", finishes=False, progress=written)
+        children.start(DRIFT, str(config.run_dir), advice="see its message above", progress=written)
+
+
+async def change_drift(children: ChildProcesses, old: Config, new: Config, lanes: Iterable[Lane]) -> None:
+    """After a reload. One that goes on gets its settings here, and a signal with the other child processes."""
+    if old.drift and new.drift:
+        give_drift_settings(new, lanes)
+    elif old.drift:
+        await children.stop(DRIFT)
+    else:
+        start_drift(children, new, lanes)
 
 
 def give_drift_settings(config: Config, lanes: Iterable[Lane]) -> None:
     """What cannot be written stops the watch for drift, not the lanes."""
-    if not config.drift:
-        return
     try:
         drift_settings.write(drift_settings.of_config(config, {lane.name: lane.perception.packages for lane in lanes}))
     except OSError as error:

@@ -217,10 +217,7 @@ class Daemon:
             children.start_web(self.children, new, self.path)
             await self.children.stop(children.FOXGLOVE)
             children.start_foxglove(self.children, new, self.path)
-        if (old.drift is None) != (new.drift is None):
-            await self.children.stop(children.DRIFT)
-            children.start_drift(self.children, new, self._lanes())
-        children.give_drift_settings(new, self._lanes())
+        await children.change_drift(self.children, old, new, self._lanes())
         children.give_settings(new, self.path, self._lanes(), self.session)
         self.children.reload()
 
