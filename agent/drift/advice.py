@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from math import exp, expm1
+
 from agent.drift.detector import Detector
 
 # By the last or first word of a statistic's name
 CAMERA = "is the light as it was, the lens clean and in focus, the camera where it was?"
 SENSOR = "was the sensor exchanged, loosened, or set to another range or unit?"
 MICROPHONE = "was the microphone moved or covered, or its gain changed?"
-MODEL = "what the model finds has changed: look at the lane with `reflexd web`; train it on cases of now"
+MODEL = "is the model the right one, and what it looks at as it was? `reflexd web` shows it; train it on cases of now."
 CAUSES = {
     "brightness": CAMERA,
     "contrast": CAMERA,
@@ -23,18 +25,23 @@ CAUSES = {
 }
 
 
+LOGARITHMS = ("sharpness", "spread", "pitch")
+
+
 def cause(statistic: str) -> str:
     return CAUSES.get(statistic.rpartition(" ")[2], MODEL) if not statistic.startswith("share of") else MODEL
 
 
 def accept(lane: str) -> str:
-    return f"where this is the new normal: reflexd drift --relearn {lane}"
+    return f"Where this is the new normal: reflexd drift --relearn {lane}"
 
 
 def figures(statistic: str, detector: Detector) -> str:
-    """In one word order: brightness 41 (learnt 112 +- 4)."""
-    reference = detector.reference
-    return f"{statistic} {detector.recent:.3g} (learnt {reference.mean:.3g} +- {detector.deviation:.2g})"
+    """The newest and what was learnt: brightness 41 (learnt 112 +- 4). Of a logarithm, what it is of, +- 5 %."""
+    recent, learnt, deviation = detector.recent, detector.reference.mean, detector.deviation
+    if statistic.rpartition(" ")[2] in LOGARITHMS:
+        return f"{statistic} {exp(recent):.3g} (learnt {exp(learnt):.3g} +- {expm1(deviation):.0%})"
+    return f"{statistic} {recent:.3g} (learnt {learnt:.3g} +- {deviation:.2g})"
 
 
 def golden(cause_of_failure: str) -> str:

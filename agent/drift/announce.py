@@ -59,9 +59,7 @@ class Announcer:
         listed = [advice.figures(name, statistics[name]) for name in self._begun[:LISTED]]
         more = f" and {len(self._begun) - LISTED} more" if len(self._begun) > LISTED else ""
         causes = " ".join(dict.fromkeys(advice.cause(name) for name in self._begun))
-        log.warning(
-            "lane %s drifts: %s%s: %s; %s", self.lane, ", ".join(listed), more, causes, advice.accept(self.lane)
-        )
+        log.warning("lane %s drifts: %s%s: %s %s", self.lane, ", ".join(listed), more, causes, advice.accept(self.lane))
         self._begun.clear()
 
     def tape(self, there: bool, now: float) -> None:

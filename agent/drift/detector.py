@@ -12,7 +12,7 @@ LEARNING, NORMAL, DRIFTING = "learning", "normal", "drifting"
 # exp(2 a (h + 1.17)) / 2 a^2
 # (Siegmund, Sequential Analysis, 1985; a: ALLOWANCE, h: THRESHOLD): beyond any life of a machine, as is wanted where
 # values are not independent and twenty statistics of each lane are watched for years.
-THRESHOLD, HIGHEST = 50.0, 400.0
+THRESHOLD, HIGHEST = 50.0, 300.0
 MARGIN = 4.0  # what a loop of traffic, people or light reached while it was learnt may be exceeded by this
 END_MARGIN = 1.5  # the same of the mean of a block of values, at which a drift ends
 

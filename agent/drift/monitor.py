@@ -44,13 +44,14 @@ class Monitor:
     def run(self, stop: StopSignal) -> None:
         """Until asked to stop. Raises OSError where run_dir cannot be written."""
         while not stop.wait(POLL_S):
-            if self.reload_requested:
-                self.reload_requested = False
-                self._reload()
             self.step()
         self.close()
 
     def step(self) -> None:
+        """Often; it never waits. Raises OSError."""
+        if self.reload_requested:
+            self.reload_requested = False
+            self._reload()
         now = self._clock()
         for watch in self.watches.values():
             watch.poll(now)

@@ -54,7 +54,7 @@ class LaneTapes:
 
     @property
     def there(self) -> bool:
-        return self._tape is not None
+        return self._tape is not None or self._live.reader is not None
 
     @property
     def channels(self) -> list[str]:

@@ -66,21 +66,24 @@ class LaneWatch:
 
     def poll(self, now: float) -> None:
         """Often; it works once a second."""
-        if now >= self._next:
-            self._next = max(self._next + TICK_S, now)
-            self._collect_at = now + SETTLE_S
-            self._tapes.request()
-            self.say.tape(self._tapes.there, now)
-            self.say.say_begun(self.drift, now)
-            self._relearn_if_asked(now)
-        elif self._collect_at and now >= self._collect_at:
+        if self._collect_at and now >= self._collect_at:
             self._collect_at = 0.0
             self._take(now)
+        elif now >= self._next and not self._collect_at:
+            self._next = self._next + TICK_S if now < self._next + TICK_S else now + TICK_S
+            self._collect_at = now + SETTLE_S
+            self._request(now)
         elif not self._collect_at:
             self._take_picture(self._tapes.picture(), now)
         if now >= self._save_at:
             self._save_at = now + SAVE_S
             self._save(self.settings)
+
+    def _request(self, now: float) -> None:
+        self._tapes.request()
+        self.say.tape(self._tapes.there, now)
+        self.say.say_begun(self.drift, now)
+        self._relearn_if_asked(now)
 
     def _relearn_if_asked(self, now: float) -> None:
         if self._store.forget_if_asked(self.lane):

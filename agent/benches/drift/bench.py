@@ -10,7 +10,7 @@ from typing import Any
 from agent.benches.drift.changes import Case, cases
 from agent.benches.drift.loops import Loop, Second, feed, generated, recorded
 from agent.benches.recordings import SHARED
-from agent.drift.detector import DRIFTING, Limits
+from agent.drift.detector import DRIFTING, NORMAL, Limits
 from agent.drift.lane import LaneDrift
 
 DAY_S, SHORT_S = 86_400, 7_200
@@ -45,19 +45,19 @@ def failed(result: dict[str, Any]) -> bool:
 
 
 def day(loop: Loop, seconds: int) -> dict[str, Any]:
-    """Of an unchanged recording, on a simulated clock."""
+    """Of an unchanged recording, on a simulated clock. highest_level: share of a threshold that a sum reached."""
     drift, began = LaneDrift(LIMITS), time.perf_counter()
-    alarms = [
-        (number, change.statistic)
-        for number in range(seconds)
-        for change in feed(drift, loop, number, loop.second(number))
-        if change.state == DRIFTING
-    ]
-    levels = {name: each.level for name, each in drift.statistics.items()}
+    alarms, highest = [], 0.0
+    for number in range(seconds):
+        changes = feed(drift, loop, number, loop.second(number))
+        alarms += [f"{change.statistic} at {number} s" for change in changes if change.state == DRIFTING]
+        watched = [each.level for each in drift.statistics.values() if each.state == NORMAL]
+        highest = max(highest, *watched, 0.0)
     return {
         "false_alarms": len(alarms),
-        "first": [f"{statistic} at {number} s" for number, statistic in alarms[:4]],
-        "statistics": len(levels),
+        "first": alarms[:4],
+        "highest_level": round(highest, 3),
+        "statistics": len(drift.statistics),
         "scores": drift.scores.count,
         "took_s": round(time.perf_counter() - began, 1),
     }
@@ -66,7 +66,9 @@ def day(loop: Loop, seconds: int) -> dict[str, Any]:
 def run_case(loop: Loop, case: Case) -> dict[str, Any]:
     """delay: values until the first report of the change. ends_after_s: of normal ones, until no report is left."""
     drift = LaneDrift(LIMITS)
-    start = _play(drift, loop, 0, lambda second: second, lambda number: number > SETTLED_S and drift.learnt >= 1)
+    start = 0
+    while start <= SETTLED_S or (drift.learnt < 1 and start < DAY_S):
+        start = _play(drift, loop, start, lambda second: second, lambda _: True)
     false, scores = bool(drift.drifting), drift.scores.count
     end = _play(drift, loop, start, case.apply, lambda _: bool(drift.drifting))
     delay = drift.scores.count - scores if case.of_scores else end - start
@@ -98,7 +100,8 @@ def text(result: dict[str, Any]) -> str:
     hours = result["simulated_s"] / 3600
     lines = [
         f"{name}: {each['false_alarms']} false alarms in {hours:g} h, {each['statistics']} statistics,"
-        f" {each['scores']} scores; {each['took_s']} s {'; '.join(each['first'])}"
+        f" {each['scores']} scores,"
+        f" at most {each['highest_level']:.0%} of a threshold; {each['took_s']} s {'; '.join(each['first'])}"
         for name, each in result["days"].items()
     ]
     lines += [
