@@ -28,7 +28,7 @@ class Cases:
         self.folder = folder
         self._keep = folder.settings.keep
         self._lowest, self._highest = folder.settings.uncertain
-        self._known = Known(folder.settings.files)
+        self._known = Known(folder.settings.files, folder.known)
         self._figures: deque[list[float]] = deque(maxlen=HISTORY)
         self._names: list[str] = []
 

@@ -27,6 +27,7 @@ UNCERTAIN, DRIFT = "uncertain", "drift"
 UNLABELLED = "unlabelled"  # as models/train/folder/files.py has it: a person, or a teacher, says what they show
 NAMES = rf"-(?:{UNCERTAIN}|{DRIFT})\.(?:png|csv)(?:\.sealed)?"
 SEALED = ".sealed"
+KNOWN = ".known.json"  # hashes and figures of what is kept, from which no picture can be made
 MIN_GAP_S = 10.0  # between two cases of a lane
 MAX_CASE = 32_000_000  # bytes: a plain file beyond this is not sealed afterwards, but deleted
 PAD = 0.1  # of a region, on each side: what it borders on
@@ -48,6 +49,7 @@ class LaneFolder:
         self.kept = Kept(0, 0)
         root = state_dir / "collected"
         self._folders = [root, root / lane, root / lane / UNLABELLED]
+        self.known = root / lane / KNOWN
         self._series = Series(self._folders[-1], node, NAMES)
         self._public = keys.read(Path(settings.seal))[0] if settings.seal else None
         self._newest = -MIN_GAP_S

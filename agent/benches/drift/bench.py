@@ -51,8 +51,9 @@ def day(loop: Loop, seconds: int) -> dict[str, Any]:
     for number in range(seconds):
         changes = feed(drift, loop, number, loop.second(number))
         alarms += [f"{change.statistic} at {number} s" for change in changes if change.state == DRIFTING]
-        watched = [each.level for each in drift.statistics.values() if each.state == NORMAL]
-        highest = max(highest, *watched, 0.0)
+        for each in drift.statistics.values():
+            if each.state == NORMAL and each.sums.largest > highest * each.threshold:
+                highest = each.level
     return {
         "false_alarms": len(alarms),
         "first": alarms[:4],
