@@ -10,8 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from agent import keys
+from agent.cli import cli
 from agent.drift.collect import LaneFolder, region
 from agent.drift.likeness import Known, difference_hash
 from agent.recorder import seal
@@ -174,6 +176,11 @@ def test_what_is_sealed_is_never_plain_on_the_disk(tmp_path: Path, monkeypatch: 
     assert not any(b"PNG" in content[:16] or b"IHDR" in content for content in written)
     plain = seal.decrypt(path.read_bytes(), keys.read_secret(secret)[1])
     assert cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_GRAYSCALE).shape == (120, 160)  # type: ignore[union-attr]
+    _, other = keys.make(tmp_path / "keys", "other")
+    refused = CliRunner().invoke(cli, ["drift", "--unseal", str(path.parent), "--key", str(other)])
+    assert "sealed for another key, or is damaged" in str(refused.exception)
+    opened = CliRunner().invoke(cli, ["drift", "--unseal", str(path.parent), "--key", str(secret)])
+    assert "1 case decrypted" in opened.output and path.with_suffix("").read_bytes() == plain
 
 
 def test_plain_cases_of_a_time_without_sealing_are_sealed_at_the_start(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "report": "the answer to status",
             "metrics": "Prometheus",
             "recorder": "tapes into files",
+            "drift": "is input as it was?",
         },
     ),
     (

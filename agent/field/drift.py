@@ -8,11 +8,13 @@ from typing import Any
 
 import click
 
+from agent.box import private
 from agent.drift import published
 from agent.drift.detector import DRIFTING
 from agent.drift.store import Store
 from agent.errors import ConfigError
 from agent.field.outline import read_outline
+from agent.ledger_text import counted
 
 WITHOUT = "drift is not watched here: the configuration has no 'drift: {}', or the daemon does not run"
 
@@ -60,3 +62,25 @@ def relearn(path: Path, lane: str) -> int:
         raise ConfigError([f"{error.filename}: {error.strerror}: try sudo"]) from error
     click.echo(f"{lane}: what is normal is learnt again, from now on, or from the daemon's next start")
     return 0
+
+
+def unseal(folder: Path, key: Path) -> int:
+    """Beside each sealed case its content, for its owner only. On the machine of the key's holder; no daemon is needed.
+
+    Raises ConfigError.
+    """
+    from agent import keys
+    from agent.drift.collect import SEALED
+    from agent.recorder import seal
+
+    try:
+        secret = keys.read_secret(key)[1]
+        sealed = sorted(folder.rglob(f"*{SEALED}"))
+        for path in sealed:
+            private.write(path.with_suffix(""), seal.decrypt(path.read_bytes(), secret))
+    except OSError as error:
+        raise ConfigError([f"{error.filename or key}: {error.strerror or error}"]) from error
+    except seal.SealError as error:
+        raise ConfigError([f"{path}: {error}"]) from error
+    click.echo(f"{folder}: {counted(len(sealed), 'case')} decrypted")
+    return 0 if sealed else 1
