@@ -19,6 +19,7 @@ from agent.drift.golden import BAD, GOOD, MISSING, RETRY_S, GoldenRuns, run
 from agent.drift.monitor import Monitor
 from agent.drift.settings import Model
 from agent.drift.store import KEPT, Store
+from agent.drift.watch import SAVE_S
 from agent.packages import package
 from tests.drift_fixtures import LIMITS, SECOND_MODEL, Clock, WatchedLane, lane_settings, room
 from tests.waiting import until
@@ -153,7 +154,9 @@ def test_readings_that_are_no_numbers_are_said_once_and_do_not_drift(
 def test_a_lane_that_has_no_scores_is_said_once_and_its_input_is_watched(
     arm: WatchedLane, caplog: pytest.LogCaptureFixture
 ) -> None:
-    arm.readings(int(SILENT_S) + 50, score=None)
+    arm.readings(LEARN, score=None)
+    arm.clock.now += SILENT_S
+    arm.readings(5, score=None)
     assert len(logged(caplog, "has found nothing yet")) == 1
     assert arm.report["state"] == "normal" and "score" not in arm.report["statistics"]
     arm.readings(5)
@@ -180,10 +183,14 @@ def test_a_disk_that_takes_nothing_is_said_once_and_the_watch_goes_on(
     arm.settings.state_dir.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(arm.settings.state_dir / "drift", ignore_errors=True)
     (arm.settings.state_dir / "drift").write_text("in the way")
-    arm.readings(200)
+    arm.readings(LEARN)
+    for _ in range(3):
+        arm.clock.now += SAVE_S
+        arm.readings(3)
     assert len(logged(caplog, "what is normal cannot be written")) == 1 and arm.report["state"] == "normal"
     (arm.settings.state_dir / "drift").unlink()
-    arm.readings(70)
+    arm.clock.now += SAVE_S
+    arm.readings(3)
     assert len(logged(caplog, "can be written again")) == 1
 
 

@@ -57,7 +57,12 @@ class GoldenRuns:
         if not models:
             return
         arguments = [part for model in models for part in (model.folder, model.engine, model.checksum)]
-        self._process = subprocess.Popen(python("agent.drift.golden", *arguments), stdout=subprocess.PIPE)
+        try:
+            self._process = subprocess.Popen(python("agent.drift.golden", *arguments), stdout=subprocess.PIPE)
+        except OSError as error:
+            log.warning("golden outputs are not run: %s; trying again in an hour", error.strerror)
+            self._due = now + RETRY_S
+            return
         sacrifice(self._process.pid)
 
     def _look(self, now: float) -> None:

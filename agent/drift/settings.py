@@ -101,8 +101,8 @@ def read(run_dir: Path) -> Settings:
     path = run_dir / NAME
     try:
         return _parsed(json.loads(path.read_bytes()))
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: of another version: {error}") from error
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: damaged, or of another version: {error}") from error
 
 
 def _parsed(raw: dict[str, Any]) -> Settings:

@@ -20,7 +20,7 @@ from agent.tapes.live_reader import LiveSample
 log = logging.getLogger("reflexd.drift")
 TICK_S = 1.0  # frames are alike within a second: more values would only be copies
 SETTLE_S = 0.08  # from asking the tapes to reading them
-SAVE_S = 60.0
+SAVE_S = 300.0  # flash wears: 10 kB a lane
 
 
 class LaneWatch:

@@ -27,6 +27,7 @@ def measure(data: Path | None = None, short: bool = False) -> dict[str, Any]:
     days = {loop.name: day(loop, seconds) for loop in loops}
     rows = [run_case(loop, case) for loop in loops for case in cases(loop)]
     return {
+        "short": short,
         "simulated_s": seconds,
         "learn": LIMITS.learn,
         "recover": LIMITS.recover,
