@@ -41,6 +41,15 @@ def start_foxglove(children: ChildProcesses, config: Config, path: Path) -> None
         children.start(FOXGLOVE, str(path.resolve()), advice="see its message above")
 
 
+async def change_web(children: ChildProcesses, old: Config, new: Config, path: Path) -> None:
+    """After a reload; as `start_web`, `start_foxglove`."""
+    if old.web != new.web:
+        await children.stop(WEB)
+        start_web(children, new, path)
+        await children.stop(FOXGLOVE)
+        start_foxglove(children, new, path)
+
+
 def start_recorder(children: ChildProcesses, config: Config, path: Path, lanes: Iterable[Lane], session: int) -> None:
     """As `give_settings`."""
     if config.recorder.enabled:
