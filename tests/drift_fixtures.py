@@ -111,8 +111,8 @@ class WatchedLane:
             self.sequence += EACH
             t_capture = int(self.clock.now * 1e9)
             sample = Sample(self.lane, self.sequence, t_capture, rows[at : at + EACH])
-            found = [Evidence(self.lane, label, score, t_capture)] if score is not None else []
-            self.tape.write(sample, 0, False, found, [])
+            findings = [Evidence(self.lane, label, score, t_capture)] if score is not None else []
+            self.tape.write(sample, 0, False, findings, [])
 
     def pictures(self, seconds: int, make: Callable[[], Array], score: float | None = None) -> None:
         """score: of a person in the middle of each picture."""
@@ -127,10 +127,10 @@ class WatchedLane:
         assert self.live
         self.sequence += 1
         t_capture = int(self.clock.now * 1e9)
-        found = []
+        findings = []
         if score is not None:
-            found = [Evidence(self.lane, "person", score, t_capture, Box(0.25, 0.25, 0.5, 0.75))]
-        self.live.write(Sample(self.lane, self.sequence, t_capture, picture), (0, 1, 2, 3), found, None)
+            findings = [Evidence(self.lane, "person", score, t_capture, Box(0.25, 0.25, 0.5, 0.75))]
+        self.live.write(Sample(self.lane, self.sequence, t_capture, picture), (0, 1, 2, 3), findings, None)
 
 
 def room(seed: int = 0, noise: Any = None) -> Array:

@@ -1,4 +1,4 @@
-"""What the monitor found as doctor, status, metrics and `reflexd drift` show it."""
+"""What the monitor finds, as doctor, status, metrics and `reflexd drift` show it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.field_fixtures import box, configuration, exit_code, reflexd, write_l
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def drifting(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a monitor reports of an arm whose sensor has another scale."""
     lane = WatchedLane(tmp_path_factory.mktemp("watched"))
     lane.open_readings()
@@ -38,20 +38,20 @@ def shown(folder: Path, report: dict[str, Any]) -> Path:
     return path
 
 
-def test_the_doctor_says_what_drifts_and_what_to_do(tmp_path: Path, found: dict[str, Any]) -> None:
-    (check,) = drift.checks(box(shown(tmp_path, found)))
+def test_the_doctor_says_what_drifts_and_what_to_do(tmp_path: Path, drifting: dict[str, Any]) -> None:
+    (check,) = drift.checks(box(shown(tmp_path, drifting)))
     assert check.state == WARN and "x spread 1.5" in check.cause
     assert "another range or unit" in check.fix and "reflexd drift --relearn arm" in check.fix
 
 
-def test_the_doctor_calls_bad_golden_outputs_bad(tmp_path: Path, found: dict[str, Any]) -> None:
+def test_the_doctor_calls_bad_golden_outputs_bad(tmp_path: Path, drifting: dict[str, Any]) -> None:
     golden = {"state": "bad", "causes": ["arm-deviation: sha256 is other"], "age_s": 3.0}
-    _, check = drift.checks(box(shown(tmp_path, {**found, "golden": golden})))
+    _, check = drift.checks(box(shown(tmp_path, {**drifting, "golden": golden})))
     assert check.state == BAD and "sha256 is other" in check.cause and "reflexd model verify" in check.fix
 
 
-def test_the_doctor_on_a_box_where_nothing_drifts_or_is_watched(tmp_path: Path, found: dict[str, Any]) -> None:
-    still = {**found, "state": "learning", "learnt": 0.25, "drifts": []}
+def test_the_doctor_on_a_box_where_nothing_drifts_or_is_watched(tmp_path: Path, drifting: dict[str, Any]) -> None:
+    still = {**drifting, "state": "learning", "learnt": 0.25, "drifts": []}
     (check,) = drift.checks(box(shown(tmp_path, still)))
     assert (check.state, check.cause) == (GOOD, "learning: 25% of what it needs")
     (check,) = drift.checks(box(shown(tmp_path, {**still, "trouble": "has no tape in run_dir"})))
@@ -63,26 +63,26 @@ def test_the_doctor_on_a_box_where_nothing_drifts_or_is_watched(tmp_path: Path, 
     assert check.state == SKIP and "'drift: {}' in the configuration" in check.cause
 
 
-def test_status_shows_what_drifts_at_its_lane(tmp_path: Path, found: dict[str, Any]) -> None:
-    path = shown(tmp_path, found)
+def test_status_shows_what_drifts_at_its_lane(tmp_path: Path, drifting: dict[str, Any]) -> None:
+    path = shown(tmp_path, drifting)
     write_ledger(tmp_path)
     (lane,) = lane_statuses(read_snapshot(path))
-    assert lane.drift == "drifting" and lane.drifts == found["drifts"]
+    assert lane.drift == "drifting" and lane.drifts == drifting["drifts"]
     assert "~ drifts: x spread 1.5" in reflexd("status", "-c", str(path)).output
 
 
-def test_the_command_shows_each_lane_and_ends_with_1_where_one_drifts(tmp_path: Path, found: dict[str, Any]) -> None:
-    result = reflexd("drift", "-c", str(shown(tmp_path, found)))
+def test_the_command_shows_each_lane_and_ends_with_1_where_one_drifts(tmp_path: Path, drifting: dict[str, Any]) -> None:
+    result = reflexd("drift", "-c", str(shown(tmp_path, drifting)))
     assert exit_code(result) == 1 and result.output.startswith("arm: drifting; golden outputs not yet\n")
-    normal = {**found, "state": "normal", "drifts": [], "causes": [], "accept": ""}
+    normal = {**drifting, "state": "normal", "drifts": [], "causes": [], "accept": ""}
     result = reflexd("drift", "-c", str(shown(tmp_path, normal)))
     assert exit_code(result) == 0 and result.output.startswith("arm: normal")
 
 
-def test_every_figure_has_a_metric(found: dict[str, Any]) -> None:
+def test_every_figure_has_a_metric(drifting: dict[str, Any]) -> None:
     samples = {
         (sample.name, tuple(sample.labels.items())): sample.value
-        for family in families({"arm": found})
+        for family in families({"arm": drifting})
         for sample in family.samples
     }
     assert samples["reflexd_drift_alarm", (("lane", "arm"), ("statistic", "x spread"))] == 1.0

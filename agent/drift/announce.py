@@ -27,7 +27,7 @@ class Announcer:
         self._begun_at = 0.0
         self._without_tape: float | None = now
         self._without_findings: float | None = None
-        self._said: set[str] = set()  # troubles
+        self._logged: set[str] = set()  # troubles
 
     def restart(self, drifting: Sequence[str], now: float) -> None:
         """drifting: as it was left by the monitor before this one, which said so."""
@@ -42,16 +42,16 @@ class Announcer:
                 self._begun_at = self._begun_at if self._begun else now
                 self._begun.append(statistic)
             elif self.since.pop(statistic, None) is not None:
-                self._say_ended(statistic, drift.statistics[statistic])
+                self._log_ended(statistic, drift.statistics[statistic])
 
-    def _say_ended(self, statistic: str, detector: Detector) -> None:
+    def _log_ended(self, statistic: str, detector: Detector) -> None:
         if statistic in self._begun:  # what was not said needs no end
             self._begun.remove(statistic)
             return
         more = f"; {len(self.since)} more still drift" if self.since else ""
         log.warning("lane %s: normal again: %s%s", self.lane, advice.figures(statistic, detector), more)
 
-    def say_begun(self, drift: LaneDrift, now: float) -> None:
+    def log_begun(self, drift: LaneDrift, now: float) -> None:
         """In one line, once a moment has passed."""
         if not self._begun or now - self._begun_at < GATHER_S:
             return
@@ -98,13 +98,13 @@ class Announcer:
             self._bad(what, f"{what} cannot be written: {reason}: is the disk full, or another user's?")
 
     def _bad(self, kind: str, text: str) -> None:
-        if kind not in self._said:
-            self._said.add(kind)
+        if kind not in self._logged:
+            self._logged.add(kind)
             self.trouble = text
             log.warning("lane %s %s", self.lane, text)
 
     def _good(self, kind: str, text: str) -> None:
-        if kind in self._said:
-            self._said.discard(kind)
+        if kind in self._logged:
+            self._logged.discard(kind)
             self.trouble = ""
             log.warning("lane %s %s", self.lane, text)

@@ -24,7 +24,7 @@ MANY, FEW = 320, 10
 Inference = tuple[int, list[Any]]  # capture time, findings as on the tape
 
 
-class New(NamedTuple):
+class Arrived(NamedTuple):
     """Since the last time. window: float32 [n, channels], readings in a row; empty where there are not enough yet.
 
     levels: float32 [n, 3], as in signals.sound_figures. picture: with its findings.
@@ -53,7 +53,7 @@ class LaneTapes:
         self._picture_due = False
 
     @property
-    def there(self) -> bool:
+    def present(self) -> bool:
         return self._tape is not None or self._live.reader is not None
 
     @property
@@ -80,12 +80,12 @@ class LaneTapes:
             self._picture_due = True
             reader.watch(BRIEF_NS)
 
-    def collect(self) -> New:
+    def collect(self) -> Arrived:
         """What is there by now."""
         records = list(self._tape.read()) if self._tape else []
         inferences = [(record.t_capture, record.evidence) for record in records if record.flags & INFERRED]
         window = self._window(records) if self.channels else np.zeros((0, 0), np.float32)
-        return New(inferences, window, self._levels(), self.picture())
+        return Arrived(inferences, window, self._levels(), self.picture())
 
     def picture(self) -> LiveSample | None:
         """The one that was asked for; of a slow camera it comes later, and is asked for until then."""

@@ -21,6 +21,7 @@ FLOORS = {
     "peaks": Floor(1.0),  # dB
     "pitch": Floor(0.05),  # of a logarithm
 }
+STILL = 1e-9  # of the level: less is rounding
 QUIET = 1e-5  # of full scale: below the noise of any microphone
 
 
@@ -44,14 +45,14 @@ def figures(rows: Array, channels: Sequence[str]) -> dict[str, float]:
         values, channels = values.mean(axis=1, keepdims=True), [ALL]
     means, deviations = values.mean(axis=0), values.std(axis=0)
     centroids = _centroids(values - means)
-    found: dict[str, float] = {}
-    for number, name in enumerate(channels):
-        moves = deviations[number] > 1e-9 * max(1.0, abs(means[number]))
-        found[f"{name} level"] = float(means[number])
-        found[f"{name} spread"] = log(float(deviations[number])) if moves else log(1e-9 * max(1.0, abs(means[number])))
-        if moves:
-            found[f"{name} spectrum"] = float(centroids[number])
-    return found
+    of_channels: dict[str, float] = {}
+    for name, mean, deviation, centroid in zip(channels, means.tolist(), deviations.tolist(), centroids.tolist()):
+        least = STILL * max(1.0, abs(mean))
+        of_channels[f"{name} level"] = mean
+        of_channels[f"{name} spread"] = log(max(deviation, least))
+        if deviation > least:
+            of_channels[f"{name} spectrum"] = centroid
+    return of_channels
 
 
 def _centroids(centred: Array) -> Array:
@@ -70,10 +71,10 @@ def sound_figures(levels: Array) -> dict[str, float]:
     """
     rms = float(np.sqrt(np.mean(np.square(levels[:, 0]))))
     peak = float(levels[:, 1].max())
-    found = {"loudness": 20 * log10(rms + QUIET), "peaks": 20 * log10((peak + QUIET) / (rms + QUIET))}
+    values = {"loudness": 20 * log10(rms + QUIET), "peaks": 20 * log10((peak + QUIET) / (rms + QUIET))}
     if rms > QUIET and levels[:, 2].max() > 0:
-        found["pitch"] = log(float(np.average(levels[:, 2], weights=levels[:, 0] + QUIET)) + 1.0)
-    return found
+        values["pitch"] = log(float(np.average(levels[:, 2], weights=levels[:, 0] + QUIET)) + 1.0)
+    return values
 
 
 def floor_of(name: str) -> Floor:

@@ -28,7 +28,7 @@ class LaneWatch:
 
     def __init__(self, lane: str, given: Settings, now: float) -> None:
         self.lane = lane
-        self.say = Announcer(lane, now)
+        self.announcer = Announcer(lane, now)
         self._tapes = LaneTapes(given.run_dir, lane)
         self._given = given
         self._next, self._collect_at, self._save_at = now, 0.0, now + SAVE_S
@@ -53,7 +53,7 @@ class LaneWatch:
     def _begin(self, now: float) -> None:
         self._store = Store(self._given.state_dir)
         self.drift = self._store.load(self.lane, self.settings, self._given.limits)
-        self.say.restart(self.drift.drifting, now)
+        self.announcer.restart(self.drift.drifting, now)
         self.cases = self._make_cases()
 
     def _make_cases(self) -> Cases | None:
@@ -61,7 +61,7 @@ class LaneWatch:
         try:
             return Cases(LaneFolder(given.state_dir, given.node, self.lane, given.collect)) if given.collect else None
         except OSError as error:
-            self.say.disk(error, "its collected cases")
+            self.announcer.disk(error, "its collected cases")
             return None
 
     def poll(self, now: float) -> None:
@@ -81,14 +81,14 @@ class LaneWatch:
 
     def _request(self, now: float) -> None:
         self._tapes.request()
-        self.say.tape(self._tapes.there, now)
-        self.say.say_begun(self.drift, now)
+        self.announcer.tape(self._tapes.present, now)
+        self.announcer.log_begun(self.drift, now)
         self._relearn_if_asked(now)
 
     def _relearn_if_asked(self, now: float) -> None:
         if self._store.forget_if_asked(self.lane):
             self.drift = LaneDrift(self._given.limits)
-            self.say.restart([], now)
+            self.announcer.restart([], now)
             log.warning("lane %s: what is normal is learnt again, as was asked for", self.lane)
 
     def _take(self, now: float) -> None:
@@ -97,7 +97,7 @@ class LaneWatch:
         if new.inferences:
             self._findings = new.inferences[-1][1]
         self._note(self.drift.add_inferences(new.inferences), now)
-        self.say.findings(bool(new.inferences), self.drift.scores.count, now)
+        self.announcer.findings(bool(new.inferences), self.drift.scores.count, now)
         if len(new.window):
             self._take_window(new.window, now)
         if len(new.levels):
@@ -108,13 +108,13 @@ class LaneWatch:
         drift, channels, rate_hz, findings = self.drift, self._tapes.channels, self._tapes.rate_hz, self._findings
         bad = drift.bad
         self._note(drift.add_window(window, channels), now)
-        self.say.numbers(drift.bad == bad)
+        self.announcer.numbers(drift.bad == bad)
         self._offer(lambda cases: cases.offer_window(drift, findings, window, channels, rate_hz, now))
 
     def _take_sound(self, levels: Array, now: float) -> None:
         drift, findings, bad = self.drift, self._findings, self.drift.bad
         self._note(drift.add_sound(levels), now)
-        self.say.numbers(drift.bad == bad)
+        self.announcer.numbers(drift.bad == bad)
         self._offer(lambda cases: cases.offer_sound(drift, findings, now))
 
     def _take_picture(self, sample: LiveSample | None, now: float) -> None:
@@ -124,7 +124,7 @@ class LaneWatch:
             self._offer(lambda cases: cases.offer_picture(drift, known, now))
 
     def _note(self, changes: Sequence[Change], now: float) -> None:
-        self.say.changes(changes, self.drift, now)
+        self.announcer.changes(changes, self.drift, now)
 
     def _offer(self, offer: Callable[[Cases], None]) -> None:
         if self.cases:
@@ -137,15 +137,15 @@ class LaneWatch:
         try:
             work()
         except OSError as error:
-            self.say.disk(error, what)
+            self.announcer.disk(error, what)
         else:
-            self.say.disk(None, what)
+            self.announcer.disk(None, what)
 
     def report(self, now: float) -> dict[str, Any]:
         """Fit for JSON."""
-        since = {name: now - began for name, began in self.say.since.items()}
+        since = {name: now - began for name, began in self.announcer.since.items()}
         kept = self.cases.folder.kept._asdict() if self.cases else None
-        return {**report.of_lane(self.lane, self.drift, since), "trouble": self.say.trouble, "collected": kept}
+        return {**report.of_lane(self.lane, self.drift, since), "trouble": self.announcer.trouble, "collected": kept}
 
     def close(self) -> None:
         self._save(self.settings)

@@ -24,20 +24,20 @@ class Case(NamedTuple):
 
 def cases(loop: Loop) -> list[Case]:
     """Those that can happen to this lane."""
-    found: list[Case] = []
+    known: list[Case] = []
     if isinstance(loop, Camera):
-        found = [
+        known = [
             Case("darkened to 60 %", _of_picture(_darkened)),
             Case("blurred", _of_picture(_blurred)),
             Case("shifted by 8 %", _of_picture(_shifted)),
         ]
     elif isinstance(loop, Sensor):
-        found = [Case("all channels x 1.5", _of_window(_scaled)), Case("one channel x 2", _of_window(_one_scaled))]
+        known = [Case("all channels x 1.5", _of_window(_scaled)), Case("one channel x 2", _of_window(_one_scaled))]
     elif isinstance(loop, Sound):
-        found = [Case("gain -12 dB", _of_levels(_quiet)), Case("covered", _of_levels(_covered))]
+        known = [Case("gain -12 dB", _of_levels(_quiet)), Case("covered", _of_levels(_covered))]
     if any(loop.second(number).findings for number in range(60)):
-        found.append(Case("swapped class", _swapped, of_scores=True))
-    return found
+        known.append(Case("swapped class", _swapped, of_scores=True))
+    return known
 
 
 def _of_picture(change: Callable[[Array], Array]) -> Apply:

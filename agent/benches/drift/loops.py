@@ -168,12 +168,12 @@ def _of_windows(rows: Array, channels: tuple[str, ...], rate_hz: float, model: s
     opened = package.open_package(package.find(model))
     assert opened.manifest.window
     readings = Readings(opened.manifest.window, opened.engine.inputs[0], channels, rate_hz)
-    found: list[list[Finding]] = []
+    of_seconds: list[list[Finding]] = []
     for number, row in enumerate(rows):
         due = readings(row[None], opened.engine.input(0))
         if due and (number + 1) % int(rate_hz) == 0:
-            found.append([tuple(each)[:4] for each in opened.infer()])  # type: ignore[misc]
-    return found
+            of_seconds.append([tuple(each)[:4] for each in opened.infer()])  # type: ignore[misc]
+    return of_seconds
 
 
 def sound(name: str, driver: str, options: dict[str, Any], seconds: float) -> Sound:
