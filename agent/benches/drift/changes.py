@@ -89,16 +89,16 @@ def _one_scaled(window: Array) -> Array:
     """One channel was exchanged."""
     changed = window.copy()
     changed[:, 0] *= 2
-    return changed
+    return np.asarray(changed)
 
 
 def _quiet(levels: Array) -> Array:
-    return levels * np.array([0.25, 0.25, 1.0], np.float32)
+    return np.asarray(levels * np.array([0.25, 0.25, 1.0], np.float32))
 
 
 def _covered(levels: Array) -> Array:
     """By cloth: half of the level, and the high frequencies."""
-    return levels * np.array([0.5, 0.5, 0.6], np.float32)
+    return np.asarray(levels * np.array([0.5, 0.5, 0.6], np.float32))
 
 
 def _swapped(second: Second) -> Second:

@@ -74,9 +74,8 @@ class Camera(Loop):
 
     def second(self, number: int) -> Second:
         at = int(number * self._fps) % len(self._frames)
-        noise = self._noise[self.random.integers(FIELDS)]
-        picture = cv2.add(self._frames[at], noise, dtype=cv2.CV_8U)
-        return Second(self._findings[at], picture=cv2.add(picture, round(self.random.normal(0, EXPOSURE))))
+        noise = self._noise[self.random.integers(FIELDS)] + np.int16(round(self.random.normal(0, EXPOSURE)))
+        return Second(self._findings[at], picture=cv2.add(self._frames[at], noise, dtype=cv2.CV_8U))
 
 
 class Sensor(Loop):
@@ -156,7 +155,7 @@ def sensor(name: str, driver: str, options: dict[str, Any], seconds: float, mode
     """As `camera`, of readings. model: its findings, once a second; empty: none."""
     source = open_source(driver, {"pace": "fast", **options}, name)
     source.open()
-    samples = islice(source.remaining_samples(), int(seconds * source.rate_hz))  # type: ignore[attr-defined]
+    samples = islice(source.remaining_samples(), int(seconds * source.rate_hz))
     rows = np.concatenate([np.array(sample.payload, np.float32) for sample in samples])[:MAX_ROWS]
     source.close()
     channels, rate_hz = tuple(source.channels), float(source.rate_hz)  # type: ignore[attr-defined]
@@ -184,10 +183,10 @@ def sound(name: str, driver: str, options: dict[str, Any], seconds: float) -> So
         values.append(
             np.array(sample.payload, np.float32).reshape(-1) / (32768 if sample.payload.dtype == np.int16 else 1)
         )
-        if sum(map(len, values)) >= seconds * source.rate_hz:  # type: ignore[attr-defined]
+        if sum(map(len, values)) >= seconds * source.rate_hz:
             break
     source.close()
-    return Sound(name, np.concatenate(values), float(source.rate_hz))  # type: ignore[attr-defined]
+    return Sound(name, np.concatenate(values), float(source.rate_hz))
 
 
 def generated() -> list[Loop]:
