@@ -13,7 +13,7 @@ from agent.benches.recordings import SHARED
 from agent.drift.detector import DRIFTING, NORMAL, Limits
 from agent.drift.lane import LaneDrift
 
-DAY_S, SHORT_S = 86_400, 7_200
+DAY_S, SHORT_S = 86_400, 3_600
 LIMITS = Limits()
 SETTLED_S = 1_200  # the scene and its comparison are learnt, one after the other
 WITHIN = 120  # values until a change is reported: HIGHEST / (CLIP - ALLOWANCE) at the worst threshold, and a few more
