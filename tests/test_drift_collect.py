@@ -16,6 +16,7 @@ from agent import keys
 from agent.cli import cli
 from agent.drift.collect import LaneFolder, region
 from agent.drift.likeness import Known, difference_hash
+from agent.drift.watch import SAVE_S
 from agent.recorder import seal
 from models.train.folder import files, pictures, recordings
 from models.train.folder.files import File
@@ -196,11 +197,16 @@ def test_plain_cases_of_a_time_without_sealing_are_sealed_at_the_start(tmp_path:
 def test_a_key_that_cannot_be_read_stops_the_collecting_and_not_the_watch(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lane = WatchedLane(tmp_path, "arm", collecting(seal=str(tmp_path / "missing.key")))
+    lane = WatchedLane(tmp_path, "arm", collecting(seal=str(tmp_path / "keys/office.key")))
     lane.open_readings()
     lane.readings(3, score=UNCERTAIN_SCORE)
     assert lane.report["statistics"] and lane.report["collected"] is None
-    assert len([message for message in caplog.messages if "collected cases cannot be written" in message]) == 1
+    keys.make(tmp_path / "keys", "office")
+    lane.clock.now += SAVE_S
+    lane.readings(3, score=UNCERTAIN_SCORE)
+    assert lane.report["collected"] is not None and cases(lane)
+    logged = [message for message in caplog.messages if "collected cases" in message]
+    assert ["cannot be written" in message for message in logged] == [True, False]
 
 
 def test_the_hash_ignores_light_and_noise_and_tells_scenes_apart() -> None:

@@ -20,6 +20,7 @@ from agent.tapes.live_reader import LiveSample
 log = logging.getLogger("reflexd.drift")
 TICK_S = 1.0  # frames are alike within a second: more values would only be copies
 SETTLE_S = 0.08  # from asking the tapes to reading them
+CASES = "its collected cases"
 SAVE_S = 300.0  # flash wears: 10 kB a lane
 
 
@@ -57,12 +58,17 @@ class LaneWatch:
         self.cases = self._make_cases()
 
     def _make_cases(self) -> Cases | None:
+        """None where none are wanted, or the folder or the key cannot be used now."""
         given = self._given
-        try:
-            return Cases(LaneFolder(given.state_dir, given.node, self.lane, given.collect)) if given.collect else None
-        except OSError as error:
-            self.announcer.disk(error, "its collected cases")
+        if given.collect is None:
             return None
+        try:
+            cases = Cases(LaneFolder(given.state_dir, given.node, self.lane, given.collect))
+        except OSError as error:
+            self.announcer.disk(error, CASES)
+            return None
+        self.announcer.disk(None, CASES)
+        return cases
 
     def poll(self, now: float) -> None:
         """Often; it works once a second."""
@@ -78,6 +84,7 @@ class LaneWatch:
         if now >= self._save_at:
             self._save_at = now + SAVE_S
             self._save(self.settings)
+            self.cases = self.cases or self._make_cases()
 
     def _request(self, now: float) -> None:
         self._tapes.request()
@@ -127,8 +134,9 @@ class LaneWatch:
         self.announcer.changes(changes, self.drift, now)
 
     def _offer(self, offer: Callable[[Cases], None]) -> None:
-        if self.cases:
-            self._try(lambda: offer(self.cases), "its collected cases")  # type: ignore[arg-type]
+        cases = self.cases
+        if cases:
+            self._try(lambda: offer(cases), CASES)
 
     def _save(self, settings: LaneSettings) -> None:
         self._try(lambda: self._store.save(self.lane, settings, self.drift), "what is normal")
