@@ -8,12 +8,15 @@ from pathlib import Path
 
 from agent.box.child import ChildProcesses
 from agent.config.models import Config
+from agent.drift import published
+from agent.drift import settings as drift_settings
 from agent.lane import Lane
 from agent.recorder import progress, settings
 from agent.web.foxglove import library
 
 log = logging.getLogger("reflexd")
 METRICS, RECORDER, WEB = "agent.metrics", "agent.recorder.recorder", "agent.web.server"
+DRIFT = "agent.drift.monitor"
 FOXGLOVE = "agent.web.foxglove"
 
 
@@ -38,6 +41,15 @@ def start_foxglove(children: ChildProcesses, config: Config, path: Path) -> None
         children.start(FOXGLOVE, str(path.resolve()), advice="see its message above")
 
 
+async def change_web(children: ChildProcesses, old: Config, new: Config, path: Path) -> None:
+    """After a reload; as `start_web`, `start_foxglove`."""
+    if old.web != new.web:
+        await children.stop(WEB)
+        start_web(children, new, path)
+        await children.stop(FOXGLOVE)
+        start_foxglove(children, new, path)
+
+
 def start_recorder(children: ChildProcesses, config: Config, path: Path, lanes: Iterable[Lane], session: int) -> None:
     """As `give_settings`."""
     if config.recorder.enabled:
@@ -59,3 +71,28 @@ def give_settings(config: Config, path: Path, lanes: Iterable[Lane], session: in
         settings.write(settings.of_config(config, path, packages, session))
     except OSError as error:
         log.warning("nothing is recorded under this configuration: %s: %s", error.filename, error.strerror)
+
+
+def start_drift(children: ChildProcesses, config: Config, lanes: Iterable[Lane]) -> None:
+    if config.drift:
+        give_drift_settings(config, lanes)
+        written = config.run_dir / published.NAME
+        children.start(DRIFT, str(config.run_dir), advice="see its message above", progress=written)
+
+
+async def change_drift(children: ChildProcesses, old: Config, new: Config, lanes: Iterable[Lane]) -> None:
+    """After a reload. One that goes on gets its settings here, and a signal with the other child processes."""
+    if old.drift and new.drift:
+        give_drift_settings(new, lanes)
+    elif old.drift:
+        await children.stop(DRIFT)
+    else:
+        start_drift(children, new, lanes)
+
+
+def give_drift_settings(config: Config, lanes: Iterable[Lane]) -> None:
+    """What cannot be written stops the watch for drift, not the lanes."""
+    try:
+        drift_settings.write(drift_settings.of_config(config, {lane.name: lane.perception.packages for lane in lanes}))
+    except OSError as error:
+        log.warning("drift is not watched under this configuration: %s: %s", error.filename, error.strerror)

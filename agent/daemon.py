@@ -94,6 +94,7 @@ class Daemon:
         children.start_web(self.children, self.config, self.path)
         children.start_foxglove(self.children, self.config, self.path)
         children.start_recorder(self.children, self.config, self.path, self._lanes(), self.session)
+        children.start_drift(self.children, self.config, self._lanes())
         await self.control.start()
         notify("READY=1")
         log.info("%s runs: lanes %s", self.config.node, ", ".join(self.runners) or "none")
@@ -211,11 +212,8 @@ class Daemon:
         if old.metrics != new.metrics:
             await self.children.stop(children.METRICS)
             children.start_metrics(self.children, new)
-        if old.web != new.web:
-            await self.children.stop(children.WEB)
-            children.start_web(self.children, new, self.path)
-            await self.children.stop(children.FOXGLOVE)
-            children.start_foxglove(self.children, new, self.path)
+        await children.change_web(self.children, old, new, self.path)
+        await children.change_drift(self.children, old, new, self._lanes())
         children.give_settings(new, self.path, self._lanes(), self.session)
         self.children.reload()
 

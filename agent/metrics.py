@@ -20,6 +20,8 @@ from prometheus_client.registry import Collector
 
 from agent import health, ledger
 from agent.box import realtime
+from agent.drift import published
+from agent.drift.metrics import families
 from agent.http_server import serve
 from agent.ledger import LedgerSnapshot
 
@@ -99,6 +101,7 @@ class LedgerCollector(Collector):
         yield from self._counters(snapshots)
         yield from self._gauges(snapshots)
         yield self._latency()
+        yield from families(published.read(self.run_dir))
 
     def _counters(self, snapshots: list[LedgerSnapshot]) -> Iterator[Family]:
         events = CounterMetricFamily("reflexd_lane_events", EVENTS_HELP, labels=["lane", "event"])

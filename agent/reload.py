@@ -67,6 +67,7 @@ def summary(plan: Plan, old: Config, new: Config) -> str:
         *_listed("zones changed", _changed(_zones(old), _zones(new))),
         *_listed("actuators changed", _changed(old.actuators, new.actuators)),
         *(["metrics changed"] if old.metrics != new.metrics else []),
+        *(["drift changed"] if old.drift != new.drift else []),
     ]
     lanes = [
         *_listed("lanes restarted", [name for name in plan.start if name in plan.stop]),

@@ -11,7 +11,7 @@ import pytest
 from agent.data import Array, Box, Evidence, Sample
 from agent.tapes.live import LiveTape
 from agent.tapes.live_format import PICTURE, PICTURE_SLOTS, READINGS, ROW_SLOTS, SOUND, WATCH_NS, LiveHeader
-from agent.web.live_reader import LiveReader
+from agent.tapes.live_reader import LiveReader
 
 TIMES = (0, 1_000_000, 3_000_000, 3_500_000)  # read, prepared, inferred, decided
 
@@ -85,11 +85,19 @@ def test_every_reading_arrives_in_order_unless_it_was_overwritten(tmp_path: Path
     assert left == list(range(2 * ROW_SLOTS))[-len(left) :] and len(left) == ROW_SLOTS - 1
 
 
-def test_sound_shows_as_its_level(tmp_path: Path) -> None:
+def test_sound_shows_as_its_level_and_its_frequency(tmp_path: Path) -> None:
     written, reader = tape(tmp_path, SOUND, rate_hz=16000.0)
     written.write(sample(np.array([0.5, -0.5, 0.5, -0.5], np.float32)), TIMES, None, None)
     written.write(sample(np.array([0.0, 0.0, 0.0, 1.0], np.float32)), TIMES, None, None)
-    assert [seen.rows.tolist() for seen in reader.read()] == [[0.5, 0.5], [0.5, 1.0]]
+    first, second = (seen.rows.tolist() for seen in reader.read())
+    assert first == [0.5, 0.5, 8000.0] and second[:2] == [0.5, 1.0] and second[2] < 8000
+
+
+def test_who_watches_briefly_does_not_shorten_the_watch_of_another(tmp_path: Path) -> None:
+    written, reader = tape(tmp_path, PICTURE, pixels="grey")
+    reader.watch()
+    reader.watch(1)
+    assert written.watched(time.monotonic_ns() + WATCH_NS // 2)
 
 
 def test_too_many_findings_cost_themselves_not_the_picture(tmp_path: Path) -> None:

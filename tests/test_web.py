@@ -69,7 +69,7 @@ def test_a_watched_sensor_shows_its_readings_in_order(served: Served) -> None:
 def test_a_lane_that_nobody_watches_copies_nothing(served: Served) -> None:
     cell, page, _ = served
     page.watch("/api/live?lane=floor", 1)
-    from agent.web.live_reader import LiveReader
+    from agent.tapes.live_reader import LiveReader
 
     reader = LiveReader(cell.run_dir / "floor.live")
 

@@ -22,8 +22,8 @@ from agent.benches.programs import free_port
 from agent.box.child import ChildProcesses
 from agent.config.load import load_config
 from agent.errors import ConfigError
+from agent.tapes.live_reader import LiveReader
 from agent.web.foxglove import library
-from agent.web.live_reader import LiveReader
 from tests.foxglove_client import Client, advertised, fields, received
 from tests.processes import Cell, Process
 from tests.waiting import DEADLINE_S, until

@@ -191,6 +191,21 @@ def bench_objects(clips: Path | None, labels: Path | None, model: str, short: bo
     _report(result, objects.text, as_json)
 
 
+@bench.command("drift")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Recordings, laid out like the default.  [default: ../shared/data]"
+)
+@short_option
+@json_option
+def bench_drift(data: Path | None, short: bool, as_json: bool) -> int:
+    """A day of looped recordings without a false alarm, and how soon changes are reported. Exit code 1: not so."""
+    from agent.benches.drift import bench as drift
+
+    result = drift.measure(data, short)
+    _report(result, drift.text, as_json)
+    return int(drift.failed(result))
+
+
 @bench.command("web")
 @short_option
 @json_option

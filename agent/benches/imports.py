@@ -22,19 +22,8 @@ ROOMS = (
     *("backends", "decoders", "packages", "prepare", "vision", "gates"),
     *("endpoints", "keys", "web_keys", "ledger", "ledger_text", "commands", "rules", "tapes"),
     *("perception", "arrival", "lane", "offline", "control", "config", "build", "health", "overload", "runner"),
-    *(
-        "reload",
-        "report",
-        "recorder",
-        "modeltools",
-        "scenes",
-        "replay",
-        "view",
-        "http_server",
-        "metrics",
-        "field",
-        "web",
-    ),
+    *("reload", "report", "recorder", "drift", "modeltools", "scenes", "replay", "view", "http_server"),
+    *("metrics", "field", "web"),
     *("demo", "children", "daemon", "benches", "cli", "__main__", "models.train"),
 )
 PRODUCT, TRAINING = ("agent", "drivers"), "models.train"

@@ -32,9 +32,11 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "reload": "a changed configuration",
             "runner": "a lane on its thread",
             "health": "lane state to box state",
+            "overload": "what gives way first",
             "report": "the answer to status",
             "metrics": "Prometheus",
             "recorder": "tapes into files",
+            "drift": "is input as it was?",
         },
     ),
     (

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from agent.commands import wire
 from agent.commands.guard import within_limits
 from agent.config.device_checks import device_mistakes
+from agent.config.drift_checks import drift_mistakes
 from agent.config.endpoint_checks import endpoint_mistakes
 from agent.config.lane_checks import bad_name, labels_of, lane_mistakes, reads_pictures
 from agent.config.models import ActuatorConfig, Config, LaneConfig
@@ -58,6 +59,7 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
     for index, name in enumerate(config.recorder.events.rules):
         yield from unknown(document, ("recorder", "events", "rules", index), name, "rule", rules)
     yield from _unsealed_pictures(config, document)
+    yield from drift_mistakes(config, document)
 
 
 def _unsealed_pictures(config: Config, document: Document) -> Iterator[str]:

@@ -162,6 +162,8 @@ def _bad_keys(config: Config, document: Document) -> Iterator[str]:
             yield from _bad_file(document, ("actuators", name, "server_key"), actuator.server_key, _public_mistake)
     if config.recorder.events.seal:
         yield from _bad_file(document, ("recorder", "events", "seal"), config.recorder.events.seal, _public_mistake)
+    if config.drift and config.drift.collect and config.drift.collect.seal:
+        yield from _bad_file(document, ("drift", "collect", "seal"), config.drift.collect.seal, _public_mistake)
 
 
 def _bad_file(document: Document, place: Place, path: Path, examine: Callable[[Path], str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from agent.box.folders import default_run_dir, default_state_dir
+from agent.config.drift import Drift
 from agent.gates.config import GateConfig
 from agent.rules.conditions import RuleConfig
 from agent.rules.zones import Polygon
@@ -214,6 +215,9 @@ class Config(Section):
     metrics: Metrics = Field(default_factory=lambda: Metrics())
     web: Web = Field(default_factory=lambda: Web())
     recorder: Recorder = Field(default_factory=lambda: Recorder())
+    drift: Drift | None = Field(
+        None, description="report inputs and scores that are not as they were; {}: of every lane"
+    )
     lanes: dict[str, LaneConfig] = Field({}, max_length=64)
     actuators: dict[str, ActuatorConfig] = Field({}, max_length=64)
     rules: dict[str, RuleConfig] = Field({}, max_length=256)

@@ -81,4 +81,23 @@ def diag(path: Path, output: Path | None, recording: bool) -> int:
     return field.show(path, output, recording)
 
 
-COMMANDS = (status, top, doctor, trace, diag)
+@click.command()
+@config_option
+@click.option("--relearn", metavar="LANE", help="What this lane delivers now is normal: learn it again.")
+@click.option(
+    "--unseal", type=click.Path(path_type=Path), metavar="FOLDER", help="Decrypt collected cases, with --key."
+)
+@click.option("--key", type=click.Path(path_type=Path), help="Secret key file, for --unseal.")
+@json_option
+def drift(path: Path, relearn: str | None, unseal: Path | None, key: Path | None, as_json: bool) -> int:
+    """What has drifted: inputs, scores, golden outputs of each lane. Exit code 1: something has."""
+    from agent.field import drift as field
+
+    if (unseal is None) != (key is None):
+        raise click.UsageError("--unseal FOLDER and --key FILE go together")
+    if unseal and key:
+        return field.unseal(unseal, key)
+    return field.relearn(path, relearn) if relearn else field.show(path, as_json)
+
+
+COMMANDS = (status, top, doctor, drift, trace, diag)

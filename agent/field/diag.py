@@ -171,4 +171,6 @@ def _add_ledgers(archive: Archive, view: View) -> None:
     archive.text("ledgers.txt", collect.summary(view))
     for name in view.ledgers:
         archive.data(f"ledgers/{name}.ledger", (view.run_dir / f"{name}.ledger").read_bytes())
+    if view.drift:
+        archive.data("drift.json", json.dumps(view.drift, indent=1).encode())
     archive.missing += view.troubles

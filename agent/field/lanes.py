@@ -22,7 +22,8 @@ class LaneStatus(NamedTuple):
     """Rate: inferences a second. p50, p99: captured to decided, or to applied where a command left; newest minute.
 
     state: a key of health.EFFECTS, "stopped" when the daemon is, or "unknown" without a ledger. reason: why it does not
-    run. ages: None = never, or of another boot. spark: p99 of each of the newest seconds, None without a sample.
+    run. ages: None = never, or of another boot. spark: p99 of each of the newest seconds, None without a sample. drift:
+    learning, normal, drifting, waiting; "" where it is not watched; drifts: what does, each with what was learnt.
     """
 
     name: str
@@ -43,6 +44,8 @@ class LaneStatus(NamedTuple):
     newest_age_s: float | None = None
     other_boot: bool = False
     spark: list[float | None] = []
+    drift: str = ""
+    drifts: list[str] = []
 
 
 def lane_statuses(view: View) -> list[LaneStatus]:
@@ -63,7 +66,16 @@ def lane_status(name: str, view: View) -> LaneStatus:
         critical=bool(reply.get("critical", section.critical if section else True)),
         budget_ms=float(reply.get("budget_ms") or 0),
     )
+    status = _with_drift(status, view.drift.get(name))
     return _with_ledger(status, snapshot, str(reply.get("reason") or ""), view) if snapshot else status
+
+
+def _with_drift(status: LaneStatus, report: dict[str, Any] | None) -> LaneStatus:
+    """A model with bad golden outputs drifts, too."""
+    if not report:
+        return status
+    drifts = [*report["drifts"], *(f"golden outputs of {cause}" for cause in report["golden"]["causes"])]
+    return status._replace(drift=str(report["state"]), drifts=drifts)
 
 
 def _with_ledger(status: LaneStatus, snapshot: LedgerSnapshot, reason: str, view: View) -> LaneStatus:

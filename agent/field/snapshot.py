@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from agent import ledger
 from agent.control import client as control
+from agent.drift import published
 from agent.field.outline import Outline, read_outline
 from agent.ledger import LedgerSnapshot
 
@@ -25,6 +26,7 @@ class View(NamedTuple):
     ledgers: dict[str, LedgerSnapshot]  # by the lane's name
     troubles: list[str]  # files and folders that could not be read
     now: int  # CLOCK_MONOTONIC, ns
+    drift: dict[str, Any] = {}  # of each lane that is watched, its report (agent/drift/report.py)
 
     @property
     def forbidden(self) -> bool:
@@ -52,6 +54,7 @@ def read_snapshot(path: Path) -> View:
         ledgers=ledgers,
         troubles=[*mistakes, *troubles],
         now=time.monotonic_ns(),
+        drift=published.read(run_dir),
     )
 
 

@@ -210,7 +210,8 @@ def drops(lane: LaneStatus) -> str:
 
 def _lane_lines(lane: LaneStatus) -> list[str]:
     first = [figures(lane), *wrapped(f"{evidence(lane)}; {drops(lane)}", "  ")]
-    return [*first, *wrapped(format.plain(lane.reason), "  ! ")]
+    drifts = f"drifts: {'; '.join(lane.drifts[:3])}: reflexd drift" if lane.drifts else ""
+    return [*first, *wrapped(format.plain(lane.reason), "  ! "), *wrapped(format.plain(drifts), "  ~ ")]
 
 
 def _notes(status: Status) -> list[str]:

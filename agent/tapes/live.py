@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
-from math import ceil, sqrt
+from math import asin, ceil, pi, sqrt
 from pathlib import Path
 
 import cv2
@@ -39,7 +39,7 @@ from agent.tapes.live_format import (
 from drivers.base import Camera, Microphone, SensorStream, Stream
 
 MIN_GAP_NS = 25_000_000  # between two pictures; a screen shows no more
-LEVELS = 2  # of sound: root mean square and peak, 1 = full scale
+LEVELS = 3  # of sound: root mean square and peak, 1 = full scale; frequency, Hz
 
 
 class LiveTape:
@@ -79,7 +79,9 @@ class LiveTape:
             self._next = times[0] + MIN_GAP_NS
             self._put_picture(sample, times, details, evidence is not None)
         elif self.header.kind == SOUND:
-            self._put_values(_levels(sample.payload), sample, times, details, evidence is not None)
+            self._put_values(
+                sound_levels(sample.payload, self.header.rate_hz), sample, times, details, evidence is not None
+            )
         else:
             for at in range(0, len(sample.payload), MAX_ROWS):
                 rows = sample.payload[at : at + MAX_ROWS].astype(np.float32, copy=False)
@@ -144,11 +146,18 @@ class LiveTape:
         self.path.unlink(missing_ok=True)
 
 
-def _levels(payload: Array) -> Array:
-    """float32 [2]: root mean square and peak, 1 = full scale."""
+def sound_levels(payload: Array, rate_hz: float) -> Array:
+    """float32 [3]: root mean square and peak, 1 = full scale; the frequency, Hz, of a sine with the same slopes.
+
+    For sin(w t) sampled at rate r, mean((x_n - x_(n-1))^2) / mean(x^2) = 4 sin^2(w / 2r); of any sound it is the root
+    mean square frequency of its spectrum (Rice, "Mathematical analysis of random noise", 1945), as long as w << r.
+    """
     scale = 32768.0 if payload.dtype == np.int16 else 1.0
-    values = payload.astype(np.float32) / scale
-    return np.array([sqrt(float(np.mean(values * values))), float(np.abs(values).max())], np.float32)
+    values = payload.reshape(-1).astype(np.float32) / scale
+    power, slopes = float(np.mean(values * values)), np.diff(values)
+    share = float(np.mean(slopes * slopes)) / power if power > 0 and len(slopes) else 0.0
+    frequency = rate_hz / pi * asin(min(1.0, sqrt(share) / 2))
+    return np.array([sqrt(power), float(np.abs(values).max()), frequency], np.float32)
 
 
 def _packed(evidence: Sequence[Evidence], points: Array | None) -> bytes:

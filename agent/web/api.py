@@ -9,11 +9,11 @@ from typing import Any
 
 from aiohttp import web
 
+from agent.tapes.live_reader import LiveReader, RawPicture
 from agent.web import answers, lanes, pictures
 from agent.web.description import Description
 from agent.web.documents import Documents
 from agent.web.drawn import DrawnZones
-from agent.web.live_reader import LiveReader, RawPicture
 from agent.web.programs import Programs
 from agent.web.recorded import Recorded
 from agent.web.state import State

@@ -15,8 +15,8 @@ import numpy as np
 
 from agent.data import Array
 from agent.recorder.recording import RecordingContents, RecordingError, read
+from agent.tapes.live_reader import RawPicture
 from agent.web import pictures
-from agent.web.live_reader import RawPicture
 from agent.web.messages import as_dicts
 
 MAX_BYTES = 64_000_000  # of a file: a clip has no more

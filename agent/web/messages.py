@@ -11,8 +11,8 @@ from typing import Any
 
 from agent.data import Array
 from agent.tapes.live_format import READINGS, LiveHeader
+from agent.tapes.live_reader import LiveSample
 from agent.web import pictures
-from agent.web.live_reader import LiveSample
 
 LENGTH = struct.Struct("<I")
 MAX_ROWS = 400  # readings in a message; of faster sensors every n-th is shown

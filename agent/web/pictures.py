@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from agent.data import Array
-from agent.web.live_reader import RawPicture
+from agent.tapes.live_reader import RawPicture
 
 SHOWN, EDGES, HIDDEN = "shown", "edges", "hidden"
 QUALITY = 80  # of JPEG

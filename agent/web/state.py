@@ -10,7 +10,7 @@ from typing import Any
 from agent.field import status
 from agent.field.board import BoardMonitor
 from agent.tapes.live_format import PICTURE, READINGS, SOUND
-from agent.web.live_reader import LiveReader
+from agent.tapes.live_reader import LiveReader
 
 KEEP_S = 0.5
 BY_DRIVER = {"camera": PICTURE, "sensor": READINGS, "audio": SOUND}

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.tapes.live_format import PICTURE
+from agent.tapes.live_reader import LiveFile, LiveReader, LiveSample
 from agent.web import messages
-from agent.web.live_reader import LiveFile, LiveReader, LiveSample
 from agent.web.viewer import Viewer
 
 POLL_S = 0.004  # how long a new picture waits at most

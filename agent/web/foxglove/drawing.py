@@ -17,8 +17,8 @@ from foxglove.messages import (
 )
 
 from agent.data import Array
+from agent.tapes.live_reader import LiveSample
 from agent.view.drawing import BONES, LIMB_SCORE
-from agent.web.live_reader import LiveSample
 
 BLUE, YELLOW, DARK = (0.34, 0.71, 0.91), (0.94, 0.89, 0.26), (0.1, 0.1, 0.1)
 THICKNESS, FONT = 2.0, 14.0  # pixels

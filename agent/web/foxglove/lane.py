@@ -11,9 +11,9 @@ from foxglove.messages import CompressedImage
 
 from agent.data import Array
 from agent.tapes.live_format import PICTURE, READINGS, LiveHeader
+from agent.tapes.live_reader import LiveFile, LiveSample
 from agent.web import messages, pictures
 from agent.web.foxglove import drawing, topics
-from agent.web.live_reader import LiveFile, LiveSample
 
 log = logging.getLogger("reflexd.web")
 WATCH_S = 0.5  # how often the tape is marked as watched

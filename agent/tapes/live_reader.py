@@ -1,4 +1,4 @@
-"""Reads a lane's live tape, and says on it that somebody watches. In the web process only."""
+"""Reads a lane's live tape, and says on it that somebody watches. In the processes of the live view and of drift."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from agent.tapes.live_format import (
     LiveHeader,
 )
 
-log = logging.getLogger("reflexd.web")
+log = logging.getLogger("reflexd.tapes")
 
 
 class RawPicture(NamedTuple):
-    """A camera's picture as it was. Only agent/web/pictures.py takes one: no sender of data knows this type.
+    """A camera's picture as it was. agent/web/pictures.py and agent/drift/ take one: no sender of data knows this type.
 
     values: uint8 [height, width(, channels)]. pixels: layout of the values, as of a Camera.
     """
@@ -45,7 +45,7 @@ class RawPicture(NamedTuple):
 class LiveSample(NamedTuple):
     """evidence: (label, score, box, mark) of each finding. points: float32 [n, 17, 3], or empty. times: ms by step.
 
-    rows: float32 [k, channels] of readings; [2] level and peak of sound.
+    rows: float32 [k, channels] of readings; [3] level, peak and frequency of sound.
     """
 
     number: int
@@ -78,9 +78,10 @@ class LiveReader:
         self.header = LiveHeader(**{**raw, "channels": tuple(raw["channels"])})
         self.next = head
 
-    def watch(self) -> None:
-        """From now on, and for WATCH_NS, the lane writes."""
-        struct.pack_into("=q", self.memory, UNTIL_AT, time.monotonic_ns() + WATCH_NS)
+    def watch(self, for_ns: int = WATCH_NS) -> None:
+        """From now on, and for this long, the lane writes; longer where somebody else said so."""
+        (until,) = struct.unpack_from("=q", self.memory, UNTIL_AT)
+        struct.pack_into("=q", self.memory, UNTIL_AT, max(until, time.monotonic_ns() + for_ns))
 
     @property
     def head(self) -> int:

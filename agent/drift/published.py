@@ -1,0 +1,39 @@
+"""What the drift monitor found, in a file of run_dir for `status`, `doctor`, metrics and `reflexd drift`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from agent.box import files, private
+from agent.box.files import BadFile
+
+NAME = "drift.json"
+GROUP = 0o040  # as of a ledger: `reflexd status` of the box's group reads it
+STALE_S = 60.0  # written every few seconds
+MAX_BYTES = 8_000_000
+
+
+def write(run_dir: Path, lanes: dict[str, Any]) -> None:
+    """lanes: of each its report (agent/drift/report.py). Raises OSError."""
+    path = run_dir / NAME
+    content = json.dumps({"written": time.time(), "lanes": lanes}, allow_nan=False).encode()
+    with open(private.create_unfinished(path), "wb") as file:
+        file.write(content)
+        os.fchmod(file.fileno(), private.FILE | GROUP)
+    os.replace(private.unfinished(path), path)
+
+
+def read(run_dir: Path, now: float | None = None) -> dict[str, Any]:
+    """Of each lane its report; empty where no monitor runs here. now: seconds since 1970."""
+    try:
+        with files.open_regular(run_dir / NAME, MAX_BYTES) as file:
+            content = json.loads(file.read())
+        lanes = content["lanes"]
+        age = (time.time() if now is None else now) - float(content["written"])
+    except (BadFile, OSError, ValueError, LookupError, TypeError):
+        return {}
+    return dict(lanes) if isinstance(lanes, dict) and abs(age) < STALE_S else {}
