@@ -21,20 +21,9 @@ ROOMS = (
     *("errors", "data", "isolated", "redact", "drivers", "box", "yamlfile", "section", "options"),
     *("backends", "decoders", "packages", "prepare", "vision", "gates"),
     *("endpoints", "keys", "web_keys", "ledger", "ledger_text", "commands", "rules", "tapes"),
-    *("perception", "arrival", "lane", "offline", "control", "config", "build", "health", "overload", "runner"),
-    *(
-        "reload",
-        "report",
-        "recorder",
-        "modeltools",
-        "scenes",
-        "replay",
-        "view",
-        "http_server",
-        "metrics",
-        "field",
-        "web",
-    ),
+    *("perception", "arrival", "lane", "offline", "control", "config", "update", "build", "health", "overload"),
+    *("runner", "reload", "report", "recorder", "modeltools", "scenes", "replay", "view", "http_server", "metrics"),
+    *("field", "web"),
     *("demo", "children", "daemon", "benches", "cli", "__main__", "models.train"),
 )
 PRODUCT, TRAINING = ("agent", "drivers"), "models.train"

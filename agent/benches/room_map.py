@@ -39,7 +39,12 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     ),
     (
         "assembly",
-        {"build": "configuration to objects", "config": "reflexd.yaml, checked", "control": "the control socket"},
+        {
+            "build": "configuration to objects",
+            "config": "reflexd.yaml, checked",
+            "control": "the control socket",
+            "update": "a model's versions",
+        },
     ),
     (
         "the lane",
