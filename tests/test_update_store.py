@@ -211,7 +211,7 @@ def _killed_at(line: int, root: Path, packages: Path) -> bool:
         left = [line]
 
         def trace(frame: FrameType, event: str, _: Any) -> Any:
-            if not frame.f_code.co_filename.endswith(("store.py", "private.py", "shutil.py")):
+            if not frame.f_code.co_filename.endswith(("store.py", "durable.py", "private.py", "shutil.py")):
                 return None
             left[0] -= event == "line"
             if not left[0]:

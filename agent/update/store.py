@@ -7,7 +7,6 @@ updater and commands use it at the same time: a change is made under a lock, whi
 from __future__ import annotations
 
 import fcntl
-import filecmp
 import logging
 import os
 import re
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from agent.box import files, private
+from agent.box import durable, files, private
 from agent.update.state import CONFIGURED, VERSION_PATTERN, Stage, State, Trial
 
 log = logging.getLogger("reflexd.update")
@@ -88,17 +87,17 @@ class Store:
     def add(self, folder: Path, version: str) -> Path:
         """Copy a checked package; it is on the disk before it has its name. Raises OSError, StoreError."""
         final = self.folder(version)
-        if _same(folder, final):
+        if durable.same(folder, final):
             return final  # it may be in use: it does not go away for a moment
         private.make_folder(self.path)
         new = self.path / f"{NEW}{os.getpid()}"
-        _remove(new)
+        durable.remove(new)
         shutil.copytree(folder, new)
-        _sync(new)
+        durable.sync(new)
         with self._change() as state:
             self._put_aside(final)
             os.rename(new, final)
-            _sync_folder(self.path)
+            durable.sync_folder(self.path)
             state.note(self._clock(), version, "added")
         return final
 
@@ -148,6 +147,12 @@ class Store:
             state.bar(version, reason)
             state.note(self._clock(), version, "rejected", reason)
 
+    def bar(self, version: str, reason: str) -> None:
+        """A version that failed before any trial: never fetched or tried."""
+        with self._change() as state:
+            state.bar(version, reason)
+            state.note(self._clock(), version, "rejected", reason)
+
     def rollback(self, reason: str) -> str | None:
         """Back from the current version, or from the one on trial; what runs from now on. Raises StoreError."""
         with self._change() as state:
@@ -194,7 +199,7 @@ class Store:
             yield state
             if state != before:
                 private.write(self.path / STATE, state.model_dump_json(indent=1).encode())
-                _sync_folder(self.path)
+                durable.sync_folder(self.path)
             self._sweep()
         finally:
             os.close(fd)
@@ -203,7 +208,7 @@ class Store:
         """Out of the versions at once; deleting takes longer, and what is half deleted must not look whole."""
         if os.path.lexists(folder):
             aside = self.path / f"{OLD}{folder.name}"
-            _remove(aside)
+            durable.remove(aside)
             os.rename(folder, aside)
 
     def _sweep(self) -> None:
@@ -211,7 +216,7 @@ class Store:
         for entry in [*self.path.glob(f"{OLD}*"), *self.path.glob(f"{NEW}*")]:
             pid = entry.name.removeprefix(NEW)
             if entry.name.startswith(OLD) or not os.path.exists(f"/proc/{pid}"):
-                _remove(entry)
+                durable.remove(entry)
 
     def _trial(self, state: State) -> Trial:
         if not state.trial:
@@ -226,37 +231,3 @@ def _checked(name: str, what: str) -> str:
     if not re.fullmatch(VERSION_PATTERN, name) or name in (STATE, LOCK, f"{STATE}.new"):
         raise StoreError(f"'{name}' cannot name {what}: letters, digits and . _ + - are possible, at most 64")
     return name
-
-
-def _same(folder: Path, other: Path) -> bool:
-    """Both have the same files with the same bytes."""
-    names = [sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file()) for root in (folder, other)]
-    return names[0] == names[1] and not any(filecmp.cmpfiles(folder, other, names[0], shallow=False)[1:])
-
-
-def _remove(path: Path) -> None:
-    """Raises OSError."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
-
-
-def _sync(folder: Path) -> None:
-    """Every file and folder below, and it: on the disk. Raises OSError."""
-    for where, _, names in os.walk(folder):
-        for name in names:
-            _sync_path(os.path.join(where, name), os.O_RDONLY)
-        _sync_path(where, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync_folder(folder: Path) -> None:
-    _sync_path(str(folder), os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync_path(path: str, flags: int) -> None:
-    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
