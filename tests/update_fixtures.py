@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import socketserver
 import threading
@@ -157,10 +156,3 @@ class Box:
     def accept(self, version: str) -> None:
         self.store.begin_trial(version)
         self.store.commit()
-
-
-def same(folder: Path, other: Path) -> bool:
-    """Two packages have the same files."""
-    names = sorted(path.name for path in folder.iterdir())
-    hashes = [[hashlib.sha256((root / name).read_bytes()).digest() for name in names] for root in (folder, other)]
-    return hashes[0] == hashes[1]

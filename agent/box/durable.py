@@ -14,6 +14,13 @@ def same(folder: Path, other: Path) -> bool:
     return names[0] == names[1] and not any(filecmp.cmpfiles(folder, other, names[0], shallow=False)[1:])
 
 
+def own_as(path: Path, folder: Path) -> None:
+    """What root makes belongs to who owns the folder: the daemon, which is another user, must change it, too."""
+    if os.geteuid() == 0:
+        status = os.stat(folder)
+        os.chown(path, status.st_uid, status.st_gid, follow_symlinks=False)
+
+
 def remove(path: Path) -> None:
     """Raises OSError."""
     if os.path.isdir(path) and not os.path.islink(path):

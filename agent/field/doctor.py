@@ -21,7 +21,19 @@ from agent.field.valid_parts import read_config
 from agent.ledger_text import counted
 
 # The slow and noisy ones last: timers are measured when nothing else of ours runs.
-SUBJECTS = ("leftovers", "software", "rights", "clocks", "devices", "sources", "storage", "heat", "network", "timers")
+SUBJECTS = (
+    "leftovers",
+    "software",
+    "rights",
+    "clocks",
+    "devices",
+    "sources",
+    "storage",
+    "updates",
+    "heat",
+    "network",
+    "timers",
+)
 EXIT = {GOOD: 0, SKIP: 0, WARN: 1, BAD: 2}
 
 

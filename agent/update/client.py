@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ from tuf.api.metadata import TargetFile
 from tuf.ngclient import Updater, UpdaterConfig
 
 from agent.box import files, private
-from agent.update import bundle, choice, index, refusal
+from agent.update import bundle, choice, clock, index, refusal
 from agent.update.bundle import BundleError, Files
 from agent.update.download import download
 from agent.update.fetch import Fetcher
@@ -30,9 +29,6 @@ from agent.update.store import Store
 log = logging.getLogger("reflexd.update")
 FOLDER = "update"  # in the state directory
 MAX_ROOT = 512_000  # bytes
-FLOOR = datetime(2026, 11, 1, tzinfo=timezone.utc).timestamp()  # no box that has this program has an earlier clock
-CEILING = datetime(2046, 11, 1, tzinfo=timezone.utc).timestamp()
-BACK_S = 7 * 86400.0  # a clock may be set back, but not by more than a timestamp is valid
 SPARE = 100 << 20  # bytes that stay free: the recorder writes on the same disk
 KEPT = 2  # versions beside those in use
 
@@ -51,12 +47,12 @@ class Place(NamedTuple):
 class Client:
     """Of one repository, for one check."""
 
-    def __init__(self, place: Place, fetcher: Fetcher, trial: Trial, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, place: Place, fetcher: Fetcher, trial: Trial, now: Callable[[], float] = time.time) -> None:
         """trial: runs a package's golden outputs; what is wrong, empty for nothing. Raises Refused where it cannot."""
         self._place = place
         self._fetcher = fetcher
         self._trial = trial
-        self._clock = clock
+        self._clock = now
         self._folder = place.state_dir / FOLDER
         self._tuf: Updater | None = None
 
@@ -170,20 +166,14 @@ class Client:
             raise Refused(refusal.ROOT, f"{self._place.root}: {error}: {advice}") from error
 
     def _check_clock(self) -> None:
-        """In 1970 nothing has ended yet, and an old copy would pass. Raises Refused."""
+        """Raises Refused."""
         try:
             seen = float(json.loads((self._folder / "seen.json").read_bytes())["time"])
         except (OSError, ValueError, TypeError, KeyError):
-            seen = FLOOR
-        now, earliest = self._clock(), max(FLOOR, seen - BACK_S)
-        if not earliest <= now <= CEILING:
-            text = f"this box's clock says {self.clock_text}, "
-            text += f"before {_text(earliest)}" if now < earliest else f"after {_text(CEILING)}"
-            raise Refused(refusal.CLOCK, f"{text}: no update until it is right: sudo timedatectl set-ntp true")
-
-    @property
-    def clock_text(self) -> str:
-        return _text(self._clock())
+            seen = 0.0
+        mistake = clock.mistake(self._clock(), seen)
+        if mistake:
+            raise Refused(refusal.CLOCK, mistake)
 
     def _check_space(self, needed: int) -> None:
         """Raises Refused."""
@@ -204,7 +194,7 @@ class Client:
         try:
             yield
         except (RepositoryError, DownloadError, LengthOrHashMismatchError, OSError) as error:
-            raise refusal.explain(error, self._place.url, self.clock_text) from error
+            raise refusal.explain(error, self._place.url, clock.text(self._clock())) from error
 
 
 def _parsed(content: bytes, name: str) -> Index:
@@ -215,7 +205,3 @@ def _parsed(content: bytes, name: str) -> Index:
         raise Refused(
             refusal.DAMAGED, f"{name} is no index of versions: publish again, with a newer reflexd"
         ) from error
-
-
-def _text(clock: float) -> str:
-    return datetime.fromtimestamp(clock, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

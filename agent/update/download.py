@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError
 
@@ -25,18 +26,25 @@ def download(fetcher: Fetcher, url: str, path: Path, length: int) -> None:
     begin, chunks = _opened(fetcher, url, path, have if have < length else 0)
     if begin not in (0, have):
         raise DownloadError(f"asked from byte {have:,} on, and the server begins at {begin:,}")
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, private.FILE)
-    with open(fd, "wb") as file:
-        file.truncate(begin)
-        file.seek(begin)
+    have = begin
+    with _part(path, begin) as file:
         for chunk in chunks:
-            if file.tell() + len(chunk) > length:
-                file.truncate(0)
+            have += len(chunk)
+            if have > length:
+                path.unlink()
                 raise DownloadLengthMismatchError(f"more than {length:,} bytes")
             file.write(chunk)
-        have = file.tell()
     if have < length:
         raise DownloadError(f"broke off after {have:,} of {length:,} bytes; it goes on there next time")
+
+
+def _part(path: Path, begin: int) -> BinaryIO:
+    """Open for what comes from `begin` on. Raises OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, private.FILE)
+    file = os.fdopen(fd, "wb")
+    file.truncate(begin)
+    file.seek(begin)
+    return file
 
 
 def _opened(fetcher: Fetcher, url: str, path: Path, offset: int) -> tuple[int, Iterator[bytes]]:

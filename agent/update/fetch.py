@@ -6,10 +6,10 @@ import base64
 import http.client
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
@@ -19,6 +19,7 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, SlowRetrievalEr
 from tuf.ngclient import FetcherInterface
 
 from agent.box import files
+from agent.update.connection_deadline import ConnectionDeadline
 
 CHUNK = 1 << 16  # bytes
 MAX_FILE = 1 << 31
@@ -107,6 +108,14 @@ def _file_chunks(file: BinaryIO, offset: int, size: int, path: Path) -> Iterator
             raise DownloadError(f"{path}: {error.strerror}") from error
 
 
+class _Open(NamedTuple):
+    """socket: apart, since a connection forgets it where the server is to close it after the answer."""
+
+    socket: socket.socket
+    connection: http.client.HTTPConnection
+    response: http.client.HTTPResponse
+
+
 class _Answer:
     """What a web server sends for a file."""
 
@@ -114,7 +123,7 @@ class _Answer:
         """Asks, and reads the answer's head. Raises DownloadError."""
         self._silent_s = silent_s
         with _download_errors():
-            self._connection, self._response = _asked(url, offset, silent_s)
+            self._socket, self._connection, self._response = _asked(url, offset, silent_s)
         status = self._response.status
         if status not in (200, 206):
             self._connection.close()
@@ -123,7 +132,7 @@ class _Answer:
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """Raises DownloadError."""
-        with _download_errors(), _Deadline(self._connection, self._silent_s) as deadline:
+        with _download_errors(), ConnectionDeadline(lambda: self._socket, self._silent_s) as deadline:
             try:
                 while chunk := self._response.read1(size):
                     deadline.suspend()  # the reader may be slow on purpose
@@ -134,13 +143,15 @@ class _Answer:
                 self._connection.close()
 
 
-def _asked(url: str, offset: int, silent_s: float) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+def _asked(url: str, offset: int, silent_s: float) -> _Open:
     """After redirects. Raises OSError, HTTPException."""
     for _ in range(MAX_REDIRECTS):
         parts = urlsplit(url)
         connection = _connection(parts, silent_s)
         try:
-            with _Deadline(connection, silent_s) as deadline:
+            with ConnectionDeadline(partial(getattr, connection, "sock"), silent_s) as deadline:
+                connection.connect()
+                sock = connection.sock
                 connection.request("GET", _path(parts), headers=_headers(parts, offset))
                 response = connection.getresponse()
                 deadline.check()
@@ -149,7 +160,7 @@ def _asked(url: str, offset: int, silent_s: float) -> tuple[http.client.HTTPConn
             raise
         location = response.getheader("Location", "")
         if response.status not in REDIRECTS or not location:
-            return connection, response
+            return _Open(sock, connection, response)
         connection.close()
         following = urljoin(url, location)
         if not following.startswith(("https://", parts.scheme + "://")):
@@ -199,52 +210,3 @@ def _download_errors() -> Iterator[None]:
         raise SlowRetrievalError("no answer in time") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise DownloadError(str(error) or type(error).__name__) from error
-
-
-class _Deadline:
-    """Ends a connection whose peer sends a byte now and then: time-outs of a socket only bound single reads."""
-
-    def __init__(self, connection: http.client.HTTPConnection, seconds: float) -> None:
-        self._connection = connection
-        self._seconds = seconds
-        self._changed = threading.Condition()
-        self._end: float | None = None
-        self._over = self._passed = False
-
-    def __enter__(self) -> _Deadline:
-        self.extend()
-        threading.Thread(target=self._watch, daemon=True).start()
-        return self
-
-    def extend(self) -> None:
-        with self._changed:
-            self._end = time.monotonic() + self._seconds
-            self._changed.notify()
-
-    def suspend(self) -> None:
-        """Until `extend`."""
-        with self._changed:
-            self._end = None
-
-    def check(self) -> None:
-        """Raises TimeoutError: where a connection ends after its deadline, its last read looks complete."""
-        if self._passed:
-            raise TimeoutError
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        with self._changed:
-            self._over = True
-            self._changed.notify()
-        if kind is not None and kind is not GeneratorExit:
-            self.check()
-
-    def _watch(self) -> None:
-        with self._changed:
-            while not self._over and (self._end is None or self._end > time.monotonic()):
-                self._changed.wait(None if self._end is None else self._end - time.monotonic())
-            if self._over:
-                return
-            self._passed = True
-        if self._connection.sock:
-            with suppress(OSError):
-                self._connection.sock.shutdown(socket.SHUT_RDWR)

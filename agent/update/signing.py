@@ -12,12 +12,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from agent.box import files, private
 from agent.errors import ConfigError
 from agent.update.library import check_installed
+from agent.update.roles import OFFLINE, ROLES
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
-ROOT, TARGETS, SNAPSHOT, TIMESTAMP = ROLES = "root", "targets", "snapshot", "timestamp"
-OFFLINE = (ROOT, TARGETS)
 MAX_KEY_BYTES = 1 << 16
 
 

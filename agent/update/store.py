@@ -89,7 +89,7 @@ class Store:
         final = self.folder(version)
         if durable.same(folder, final):
             return final  # it may be in use: it does not go away for a moment
-        private.make_folder(self.path)
+        self._make()
         new = self.path / f"{NEW}{os.getpid()}"
         durable.remove(new)
         shutil.copytree(folder, new)
@@ -190,19 +190,27 @@ class Store:
     @contextmanager
     def _change(self) -> Iterator[State]:
         """The state, to be changed; written when the block ends without an error. Raises OSError."""
-        private.make_folder(self.path)
+        self._make()
         fd = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, private.FILE)
         try:
+            durable.own_as(self.path / LOCK, self.path)
             fcntl.flock(fd, fcntl.LOCK_EX)
             before = self.state()
             state = before.model_copy(deep=True)
             yield state
             if state != before:
                 private.write(self.path / STATE, state.model_dump_json(indent=1).encode())
+                durable.own_as(self.path / STATE, self.path)
                 durable.sync_folder(self.path)
             self._sweep()
         finally:
             os.close(fd)
+
+    def _make(self) -> None:
+        """Raises OSError."""
+        private.make_folder(self.path)
+        for folder in (self.path.parent, self.path):
+            durable.own_as(folder, folder.parent)
 
     def _put_aside(self, folder: Path) -> None:
         """Out of the versions at once; deleting takes longer, and what is half deleted must not look whole."""

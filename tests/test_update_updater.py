@@ -1,0 +1,293 @@
+"""The updater: what it asks of the daemon, says, counts; as a child process of a real daemon; killed 200 times."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.config.load import load_config
+from agent.update import bundle, progress
+from agent.update.client import Client, Place
+from agent.update.fetch import Fetcher, Limits
+from agent.update.store import Store
+from agent.update.updater import Updater, World
+from tests.test_config import GOOD
+from tests.update_fixtures import MODEL, Publisher
+
+
+class Daemon:
+    """The daemon's end of the control socket. answer: to "swap"."""
+
+    def __init__(self, run_dir: Path) -> None:
+        run_dir.mkdir()
+        self.asked: list[dict[str, Any]] = []
+        self.answer: dict[str, Any] = {"ok": True}
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(run_dir / "control.sock"))
+        self._server.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as lines:
+                self.asked.append(json.loads(lines.readline()))
+                connection.sendall(json.dumps(self.answer).encode() + b"\n")
+
+    def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Publisher:
+    made = Publisher(tmp_path / "publisher")
+    made.publish("2.0")
+    return made
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    made = Daemon(tmp_path / "run")
+    yield made
+    made.close()
+
+
+def configuration(tmp_path: Path, publisher: Publisher, more: str = "") -> Path:
+    path = tmp_path / "cell.yaml"
+    folders = f"run_dir: {tmp_path / 'run'}\nstate_dir: {tmp_path / 'state'}\n"
+    path.write_text(f"{folders}{GOOD}update: {{url: '{publisher.url}', root: '{publisher.root}'{more}}}\n")
+    return path
+
+
+def updater(path: Path, **world: Any) -> Updater:
+    config = load_config(path)
+    assert config.update is not None
+    return Updater(config, config.update, path, World(**{"trial": lambda folder: "", **world}))
+
+
+def test_a_new_version_is_handed_over_until_it_is_taken(tmp_path: Path, publisher: Publisher, daemon: Daemon) -> None:
+    checked = updater(configuration(tmp_path, publisher))
+    checked.check()
+    checked.check()
+    assert daemon.asked == [{"do": "swap", "model": MODEL, "version": "2.0"}] * 2
+    store = Store(tmp_path / "state", MODEL)
+    store.begin_trial("2.0")
+    checked.check()
+    store.commit()
+    checked.check()
+    assert len(daemon.asked) == 2
+    assert checked.progress.installed == 1 and checked.progress.checks == 4
+
+
+def test_a_held_version_is_the_only_one_fetched(tmp_path: Path, publisher: Publisher, daemon: Daemon) -> None:
+    publisher.publish("2.1")
+    store = Store(tmp_path / "state", MODEL)
+    store.hold("2.0")
+    updater(configuration(tmp_path, publisher)).check()
+    assert [request["version"] for request in daemon.asked] == ["2.0"] and store.versions() == ["2.0"]
+    store.hold("configured")
+    updater(configuration(tmp_path, publisher)).check()
+    assert len(daemon.asked) == 1
+
+
+def test_a_rejected_version_is_skipped_and_no_older_one_taken(
+    tmp_path: Path, publisher: Publisher, daemon: Daemon
+) -> None:
+    store = Store(tmp_path / "state", MODEL)
+    updater(configuration(tmp_path, publisher)).check()
+    store.begin_trial("2.0")
+    store.commit()
+    publisher.publish("2.1")
+    store.bar("2.1", "slow")
+    updater(configuration(tmp_path, publisher)).check()
+    publisher.publish("2.2")
+    updater(configuration(tmp_path, publisher)).check()
+    assert [request["version"] for request in daemon.asked] == ["2.0", "2.2"]
+
+
+def test_a_model_that_the_repository_lacks_is_a_mistake_only_where_it_is_listed(
+    tmp_path: Path, publisher: Publisher, daemon: Daemon
+) -> None:
+    text = configuration(tmp_path, publisher).read_text().replace(MODEL, "arm-collision")
+    text = text.replace("deviation", "collision")
+    (tmp_path / "cell.yaml").write_text(text)
+    quiet = updater(tmp_path / "cell.yaml")
+    quiet.check()
+    assert quiet.progress.reason == ""
+    (tmp_path / "cell.yaml").write_text(text.replace("root:", "models: [arm-collision], root:"))
+    listed = updater(tmp_path / "cell.yaml")
+    listed.check()
+    assert listed.progress.reason == "absent" and "publish it there" in listed.progress.message
+
+
+def test_a_refusal_is_said_once_counted_and_ends(
+    tmp_path: Path, publisher: Publisher, daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "reflexd.update")
+    path = publisher.repo / "metadata/timestamp.json"
+    good = path.read_bytes()
+    path.write_bytes(b"{}")
+    checked = updater(configuration(tmp_path, publisher))
+    for _ in range(3):
+        checked.check()
+    assert checked.failures == 3 and len(caplog.messages) == 1
+    kept = progress.read(tmp_path / "run")
+    assert (kept.reason, kept.refused, kept.succeeded) == ("damaged", {"damaged": 3}, 0.0)
+    path.write_bytes(good)
+    after = updater(configuration(tmp_path, publisher))  # a restarted one counts on
+    after.check()
+    assert "updates are possible again" in caplog.messages
+    kept = progress.read(tmp_path / "run")
+    assert (kept.reason, kept.message, kept.checks) == ("", "", 4) and kept.bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ({"ok": False, "mistakes": ["golden outputs differ"]}, "golden outputs differ"),
+        ({"error": "'do' is one of: status"}, "'do' is one of: status"),
+    ],
+)
+def test_a_daemon_that_refuses_is_asked_again_later(
+    tmp_path: Path, publisher: Publisher, daemon: Daemon, answer: dict[str, Any], text: str
+) -> None:
+    daemon.answer = answer
+    checked = updater(configuration(tmp_path, publisher))
+    checked.check()
+    assert checked.progress.reason == "swap" and text in checked.progress.message
+    daemon.answer = {"ok": True}
+    checked.check()
+    assert checked.progress.reason == ""
+
+
+def test_nothing_is_checked_while_the_window_is_closed(tmp_path: Path, publisher: Publisher, daemon: Daemon) -> None:
+    class Over(Exception):
+        pass
+
+    clock = [datetime(2026, 11, 30, 12, 0).timestamp()]
+    slept = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+        slept[0] += seconds
+        if slept[0] > 86400:
+            raise Over
+
+    checked = updater(
+        configuration(tmp_path, publisher, ", window: '22:00-23:00', every_s: 900, jitter: 0"),
+        sleep=sleep,
+        local=lambda: datetime.fromtimestamp(clock[0]),
+        wall=lambda: clock[0],
+    )
+    with pytest.raises(Over):
+        checked.run()
+    assert checked.progress.checks == 4
+    assert datetime.fromtimestamp(checked.progress.checked).hour == 22
+
+
+def test_a_window_that_closes_pauses_the_download(tmp_path: Path, publisher: Publisher, daemon: Daemon) -> None:
+    minute = [59 - 1]
+
+    def sleep(_: float) -> None:
+        minute[0] += 1
+
+    path = configuration(tmp_path, publisher, ", window: '22:00-23:00', kbit_s: 400")
+    checked = updater(path, sleep=sleep, local=lambda: datetime(2026, 11, 30, 22 + minute[0] // 60, minute[0] % 60))
+    checked.check()
+    assert checked.progress.reason == "" and daemon.asked == []
+    assert [part.stat().st_size > 0 for part in (tmp_path / "state/update").glob("*.part")] == [True]
+    minute[0] = -600
+    checked.check()
+    assert len(daemon.asked) == 1
+
+
+@pytest.mark.slow
+def test_a_bad_package_ends_only_its_own_process(tmp_path: Path, publisher: Publisher, daemon: Daemon) -> None:
+    from agent.update.trial import trial
+
+    folder = publisher.package("2.1")
+    model = next(folder.glob("*.tflite"))
+    model.write_bytes(b"TFL3" * 1000)
+    assert "sha256" in trial(folder)
+    assert trial(publisher.package("2.2")) == ""
+
+
+@pytest.mark.slow
+def test_two_hundred_kills_leave_the_old_or_the_new_version_whole(tmp_path: Path, publisher: Publisher) -> None:
+    card = publisher.package("2.0").joinpath("CARD.md").read_bytes()
+    publisher.publish("2.1", card[:100_000] + b"another line" + card[100_000:])
+    digests = {version: bundle.digest(bundle.read_package(publisher.package(version))) for version in ("2.0", "2.1")}
+    place = Place(publisher.url, publisher.root, tmp_path / "state")
+    store = Store(tmp_path / "state", MODEL)
+    _update(place, "2.0")
+    chance = random.Random(15)
+    reached, took_s, killed = {"2.0": 0, "2.1": 0}, _timed(place), 0
+    while killed < 200:
+        pid = os.fork()
+        if pid == 0:
+            _update(place, "2.1")
+            os._exit(0)
+        time.sleep(chance.uniform(0.0, took_s))  # the moment of a power cut
+        os.kill(pid, signal.SIGKILL)
+        killed += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        current = store.state().current
+        assert current is not None
+        reached[current] += 1
+        for version in store.versions():
+            assert bundle.digest(bundle.read_package(store.folder(version))) == digests[version]
+        if current == "2.1":
+            store.rollback("again")
+            _forget(store, "2.1")
+    assert min(reached.values()) > 5, reached
+
+
+def _update(place: Place, version: str) -> None:
+    """All that happens from a check to the version being in use, but for the lanes."""
+    client, store = Client(place, Fetcher(Limits()), lambda folder: ""), Store(place.state_dir, MODEL)
+    client.refresh()
+    offered = {each.version: each for each in client.versions(MODEL).versions}
+    if not store.has(version):
+        client.install(store, offered[version])
+    store.begin_trial(version)
+    store.stage("probation")
+    store.commit()
+
+
+def _timed(place: Place) -> float:
+    """A whole update in a process of its own."""
+    began = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        _update(place, "2.1")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    took_s = time.monotonic() - began
+    store = Store(place.state_dir, MODEL)
+    store.rollback("again")
+    _forget(store, "2.1")
+    return took_s
+
+
+def _forget(store: Store, version: str) -> None:
+    """As if it had never been here."""
+    state = json.loads((store.path / "state.json").read_text())
+    state["rejected"] = {}
+    (store.path / "state.json").write_text(json.dumps(state))
+    store.prune(keep=0)
+    assert version not in store.versions()
