@@ -70,8 +70,8 @@ def digest(content: Files) -> str:
 
 
 def pack(content: Files, base: Files | None = None) -> tuple[bytes, dict[str, int]]:
-    """(the smallest bundle, the bytes that each method alone would take). base: files of the older version."""
-    entries, payloads, sizes = [], [], dict.fromkeys((deltas.FULL, deltas.SUBTRACT, deltas.BSDIFF), 0)
+    """(the smallest bundle, the bytes with each kind of difference alone). base: files of the older version."""
+    entries, payloads, sizes = [], [], dict.fromkeys((deltas.SUBTRACT, deltas.BSDIFF), 0)
     for name, new in sorted(content.items()):
         made = deltas.encode(new, (base or {}).get(name))
         how = min(made, key=lambda method: len(made[method]))
@@ -80,7 +80,8 @@ def pack(content: Files, base: Files | None = None) -> tuple[bytes, dict[str, in
         for method in sizes:
             sizes[method] += len(made.get(method, made.get(deltas.FULL, b"")))
     index = json.dumps(entries).encode()
-    return b"".join([MAGIC, LENGTH.pack(len(index)), index, *payloads]), sizes
+    head = b"".join([MAGIC, LENGTH.pack(len(index)), index])
+    return head + b"".join(payloads), {method: len(head) + size for method, size in sizes.items()}
 
 
 def unpack(bundle: bytes, base: Files, limit: int) -> dict[str, bytes]:

@@ -54,14 +54,14 @@ def make(wanted: Request, repo: Path) -> Made:
     library.check_installed()
     content = bundle.read_package(wanted.package)
     folder = f"{wanted.name}/{wanted.version}"
-    full, sizes = bundle.pack(content)
+    full, _ = bundle.pack(content)
     contents = {f"{folder}/full.rxp": full}
-    rows = [{"from": "", "bytes": len(full), "published": True, "whole": sizes["full"]}]
+    rows: list[dict[str, Any]] = [{"from": "", "bytes": len(full), "published": True}]
     bundles = [Bundle(base=None, file=f"{folder}/full.rxp", bytes=len(full))]
     for base in _bases(wanted, repo):
         packed, sizes = bundle.pack(content, base.files)
         row = {"from": base.version, "bytes": len(packed), "published": len(packed) < WORTH * len(full)}
-        rows.append({**row, **{("whole" if way == "full" else way): size for way, size in sizes.items()}})
+        rows.append({**row, **sizes, "whole": len(full)})
         if row["published"]:
             target = f"{folder}/from-{base.version}.rxp"
             contents[target] = packed
