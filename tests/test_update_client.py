@@ -310,11 +310,13 @@ TROUBLES: dict[str, tuple[Trouble, str, str]] = {
 def test_what_is_wrong_is_refused_and_recovers(name: str, publisher: Publisher, server: Server, box: Box) -> None:
     trouble, reason, text = TROUBLES[name]
     publisher.publish("2.1")
+    box.url = server.url.replace("//", "//me:hunter22@")
     heal = trouble(publisher, server, box)
     for _ in range(2):
         with pytest.raises(Refused) as refused:
             box.update()
         assert refused.value.reason == reason and text in str(refused.value)
+        assert "hunter22" not in str(refused.value)
         assert box.store.state().current == "2.0" and not box.store.has("2.1")
         assert box.store.state().rejected == {}
     heal()
@@ -389,7 +391,7 @@ def test_a_signed_bomb_is_refused_once_and_for_all(publisher: Publisher, box: Bo
     with pytest.raises(Refused, match="would unpack into") as refused:
         box.update()
     assert refused.value.reason == refusal.BOMB and "2.1" in box.store.state().rejected
-    assert not list(box.state_dir.glob("update/*.part"))
+    assert not list(box.state_dir.glob("update/parts/*/*"))
 
 
 @pytest.mark.parametrize("role", roles.ROLES)

@@ -211,7 +211,7 @@ def test_a_window_that_closes_pauses_the_download(tmp_path: Path, publisher: Pub
     checked = updater(path, sleep=sleep, local=lambda: datetime(2026, 11, 30, 22 + minute[0] // 60, minute[0] % 60))
     checked.check()
     assert checked.progress.reason == "" and daemon.asked == []
-    assert [part.stat().st_size > 0 for part in (tmp_path / "state/update").glob("*.part")] == [True]
+    assert [part.stat().st_size > 0 for part in (tmp_path / "state/update/parts").rglob("*/*")] == [True]
     minute[0] = 0
     checked.check()
     assert len(daemon.asked) == 1

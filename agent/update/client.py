@@ -21,7 +21,7 @@ from agent.box import files, private
 from agent.update import bundle, choice, clock, index, refusal
 from agent.update.bundle import BundleError, Files
 from agent.update.download import download
-from agent.update.fetch import Fetcher
+from agent.update.fetch import Fetcher, shown
 from agent.update.index import Bundle, Index, Version
 from agent.update.refusal import Refused
 from agent.update.store import Store
@@ -50,6 +50,7 @@ class Client:
     def __init__(self, place: Place, fetcher: Fetcher, trial: Trial, now: Callable[[], float] = time.time) -> None:
         """trial: runs a package's golden outputs; what is wrong, empty for nothing. Raises Refused where it cannot."""
         self._place = place
+        self._name = shown(place.url)  # for messages: without a login
         self._fetcher = fetcher
         self._trial = trial
         self._clock = now
@@ -82,15 +83,15 @@ class Client:
         with self._refusals():
             target = self._target(name)
             if target is None and self._place.listed:
-                text = f"{self._place.url}: has no model '{model}': publish it there, or take it out of update.models"
+                text = f"{self._name}: has no model '{model}': publish it there, or take it out of update.models"
                 raise Refused(refusal.ABSENT, text)
             if target is None:
                 return Index(model=model)
             if target.length > index.MAX_BYTES:
-                raise Refused(refusal.BOMB, f"{self._place.url}: {name} has {target.length:,} bytes: no such index")
+                raise Refused(refusal.BOMB, f"{self._name}: {name} has {target.length:,} bytes: no such index")
             content = self._fetcher.download_bytes(self._address(target), target.length)
             target.verify_length_and_hashes(io.BytesIO(content))
-            return _parsed(content, f"{self._place.url}: {name}")
+            return _parsed(content, f"{self._name}: {name}")
 
     def install(self, store: Store, version: Version) -> None:
         """Into the store, whole. Raises Refused, Paused; OSError of the disk becomes Refused."""
@@ -115,20 +116,20 @@ class Client:
             try:
                 return self._unpacked(store, version, each, base)
             except BundleError as error:
-                text = f"{self._place.url}: {each.file} {error}"
+                text = f"{self._name}: {each.file} {error}"
                 if each.base is None:
                     self._bar(store, version, text, refusal.BOMB if error.bomb else refusal.DAMAGED)
                 log.warning("%s; the whole package is fetched", text)
-        text = f"{self._place.url}: {store.name} {version.version} has no whole package: publish it again"
+        text = f"{self._name}: {store.name} {version.version} has no whole package: publish it again"
         raise Refused(refusal.DAMAGED, text)
 
     def _unpacked(self, store: Store, version: Version, each: Bundle, base: Files) -> Files:
         """Raises BundleError, Refused, OSError."""
         target = self._target(each.file)
         if target is None:
-            raise Refused(refusal.MIXED, f"{self._place.url}: {each.file} is announced and not there: publish it again")
+            raise Refused(refusal.MIXED, f"{self._name}: {each.file} is announced and not there: publish it again")
         self._check_space(target.length + 2 * version.size)
-        path = self._folder / f"{target.hashes['sha256']}.part"
+        path = self._folder / "parts" / store.name / target.hashes["sha256"]
         self._forget_others(path)
         download(self._fetcher, self._address(target), path, target.length)
         with open(path, "rb") as file:
@@ -183,8 +184,9 @@ class Client:
             raise Refused(refusal.DISK, f"{text}: free some space ('reflexd doctor' says where)")
 
     def _forget_others(self, path: Path) -> None:
-        """Parts of what is not wanted any more."""
-        for other in self._folder.glob("*.part"):
+        """Parts of versions that are not wanted any more."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for other in path.parent.iterdir():
             if other != path:
                 other.unlink(missing_ok=True)
 
@@ -194,7 +196,7 @@ class Client:
         try:
             yield
         except (RepositoryError, DownloadError, LengthOrHashMismatchError, OSError) as error:
-            raise refusal.explain(error, self._place.url, clock.text(self._clock())) from error
+            raise refusal.explain(error, self._name, clock.text(self._clock())) from error
 
 
 def _parsed(content: bytes, name: str) -> Index:

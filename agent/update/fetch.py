@@ -127,7 +127,7 @@ class _Answer:
         status = self._response.status
         if status not in (200, 206):
             self._connection.close()
-            raise DownloadHTTPError(f"{_shown(url)}: HTTP status {status}", status)
+            raise DownloadHTTPError(f"{shown(url)}: HTTP status {status}", status)
         self.start = _start(self._response.getheader("Content-Range", "")) if status == 206 else 0
 
     def chunks(self, size: int) -> Iterator[bytes]:
@@ -164,7 +164,7 @@ def _asked(url: str, offset: int, silent_s: float) -> _Open:
         connection.close()
         following = urljoin(url, location)
         if not following.startswith(("https://", parts.scheme + "://")):
-            raise http.client.HTTPException(f"redirected to {_shown(following)}, which is less safe")
+            raise http.client.HTTPException(f"redirected to {shown(following)}, which is less safe")
         url = following
     raise http.client.HTTPException("redirected too often")
 
@@ -197,9 +197,10 @@ def _start(content_range: str) -> int:
     return int(begin)
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
+    """Without login and query."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from agent import redact
 from agent.box import background
 from agent.config.load import load_config
 from agent.config.models import Config, Update
@@ -79,6 +80,7 @@ class Updater:
         pace = Pace(sleep=self._world.sleep, check=self._check_window)
         fetcher = Fetcher(Limits(silent_s=self._world.silent_s, kbit_s=self._kbit_s), pace)
         refusals: list[Refused] = []
+        finished = True
         client = Client(self._place, fetcher, self._world.trial, self._world.wall)
         try:
             client.refresh()
@@ -91,7 +93,8 @@ class Updater:
             refusals.append(refused)
         except Paused:
             log.info("the window has closed: the download goes on when it opens")
-        self._note(refusals, fetcher.received)
+            finished = False
+        self._note(refusals, fetcher.received, finished)
 
     def _check_window(self) -> None:
         """Raises Paused."""
@@ -115,6 +118,7 @@ class Updater:
                 log.info("model %s: version %s is on this box", model, version.version)
         except StoreError as error:
             raise Refused(refusal.DAMAGED, str(error)) from error
+        self._check_window()
         self._hand_over(model, version.version)
 
     def _configured(self, model: str) -> Path:
@@ -131,19 +135,19 @@ class Updater:
             text = f"model {model}: the daemon does not take version {version}: {mistakes[0]}"
             raise Refused(refusal.SWAP, f"{text}; it is asked again at the next check")
 
-    def _note(self, refusals: list[Refused], received: int) -> None:
+    def _note(self, refusals: list[Refused], received: int, finished: bool) -> None:
         """Counts, the log where something has changed, and the file for others."""
         note, now = self.progress, self._world.wall()
         note.checks, note.checked, note.bytes = note.checks + 1, now, note.bytes + received
         for refused in refusals:
             note.refused[refused.reason] = note.refused.get(refused.reason, 0) + 1
         self.failures = self.failures + 1 if refusals else 0
-        if not refusals:
+        if finished and not refusals:
             note.succeeded = now
         reason = refusals[0].reason if refusals else ""
         if reason != note.reason:
             self._log(refusals)
-        note.reason, note.message = reason, "; ".join(map(str, refusals))
+        note.reason, note.message = reason, redact.message("; ".join(map(str, refusals)))
         try:
             progress.write(self._run_dir, note)
         except OSError as error:
