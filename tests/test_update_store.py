@@ -242,5 +242,5 @@ def test_after_a_kill_at_any_line_the_old_or_the_new_version_is_whole(tmp_path: 
         assert all(is_whole(store.folder(version), version) for version in store.versions())
         if not killed:
             break
-        line += 7  # a prime: over the runs every place of the loops is met
+        line += 11  # a prime: over the runs every place of the loops is met
     assert seen == {"1.0", "1.2"}

@@ -219,7 +219,7 @@ def test_a_window_that_closes_pauses_the_download(tmp_path: Path, publisher: Pub
 
 @pytest.mark.slow
 def test_a_bad_package_ends_only_its_own_process(tmp_path: Path, publisher: Publisher, daemon: Daemon) -> None:
-    from agent.update.trial import trial
+    from agent.update.golden_trial import trial
 
     folder = publisher.package("2.1")
     model = next(folder.glob("*.tflite"))

@@ -24,10 +24,10 @@ from agent.packages import package
 from agent.update import choice, library, progress, refusal
 from agent.update.client import Client, Place
 from agent.update.fetch import Fetcher, Limits, Pace
+from agent.update.golden_trial import trial
 from agent.update.refusal import Paused, Refused
 from agent.update.schedule import Schedule, window_of
 from agent.update.store import Store, StoreError
-from agent.update.trial import trial
 
 log = logging.getLogger("reflexd.update")
 ASK_S = 5.0  # for the daemon's answer
