@@ -44,7 +44,9 @@ def start_update(children: ChildProcesses, config: Config, path: Path) -> None:
     if config.update and not update_library.installed():
         log.error("%s", update_library.MISSING)
     elif config.update:
-        children.start(UPDATE, str(path.resolve()), advice="see its message above")
+        section = config.update
+        arguments = ["--every-s", str(section.every_s), "--jitter", str(section.jitter), "--window", section.window]
+        children.start(UPDATE, str(path.resolve()), *arguments, advice="see its message above")
 
 
 async def restart_changed(children: ChildProcesses, old: Config, new: Config, path: Path) -> None:

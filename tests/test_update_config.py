@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config.load import load_config
+from agent.config.load import check_config, load_config
 from agent.errors import ConfigError
 from tests.test_config import GOOD
 
@@ -45,6 +45,14 @@ def test_a_mistake_has_its_line_and_advice(tmp_path: Path, section: str, message
     with pytest.raises(ConfigError) as error:
         load_config(loaded(tmp_path, section))
     assert message in str(error.value) and "cell.yaml:" in str(error.value)
+
+
+def test_check_says_where_the_trusted_root_is_missing(tmp_path: Path) -> None:
+    path = loaded(tmp_path, "{url: 'https://models.example/floor', root: root.json}")
+    with pytest.raises(ConfigError, match=r"root\.json' does not exist: copy metadata/1\.root\.json"):
+        check_config(path)
+    (tmp_path / "root.json").write_text("{}")
+    check_config(path)
 
 
 def test_a_password_in_the_address_is_not_shown(tmp_path: Path) -> None:

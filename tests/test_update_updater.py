@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from agent.config.load import load_config
-from agent.update import bundle, progress
+from agent.update import bundle, progress, updater
+from agent.update.check import Check, World
 from agent.update.client import Client, Place
 from agent.update.fetch import Fetcher, Limits
+from agent.update.schedule import Schedule, window_of
 from agent.update.store import Store
-from agent.update.updater import Updater, World
 from tests.test_config import GOOD
 from tests.update_fixtures import MODEL, Publisher
 
@@ -75,22 +76,22 @@ def configuration(tmp_path: Path, publisher: Publisher, more: str = "") -> Path:
     return path
 
 
-def updater(path: Path, **world: Any) -> Updater:
+def check(path: Path, **world: Any) -> Check:
     config = load_config(path)
     assert config.update is not None
-    return Updater(config, config.update, path, World(**{"trial": lambda folder: "", **world}))
+    return Check(config, config.update, path, World(**{"trial": lambda folder: "", **world}))
 
 
 def test_a_new_version_is_handed_over_until_it_is_taken(tmp_path: Path, publisher: Publisher, daemon: Daemon) -> None:
-    checked = updater(configuration(tmp_path, publisher))
-    checked.check()
-    checked.check()
+    checked = check(configuration(tmp_path, publisher))
+    checked.run()
+    checked.run()
     assert daemon.asked == [{"do": "swap", "model": MODEL, "version": "2.0"}] * 2
     store = Store(tmp_path / "state", MODEL)
     store.begin_trial("2.0")
-    checked.check()
+    checked.run()
     store.commit()
-    checked.check()
+    checked.run()
     assert len(daemon.asked) == 2
     assert checked.progress.installed == 1 and checked.progress.checks == 4
 
@@ -99,10 +100,10 @@ def test_a_held_version_is_the_only_one_fetched(tmp_path: Path, publisher: Publi
     publisher.publish("2.1")
     store = Store(tmp_path / "state", MODEL)
     store.hold("2.0")
-    updater(configuration(tmp_path, publisher)).check()
+    check(configuration(tmp_path, publisher)).run()
     assert [request["version"] for request in daemon.asked] == ["2.0"] and store.versions() == ["2.0"]
     store.hold("configured")
-    updater(configuration(tmp_path, publisher)).check()
+    check(configuration(tmp_path, publisher)).run()
     assert len(daemon.asked) == 1
 
 
@@ -110,14 +111,14 @@ def test_a_rejected_version_is_skipped_and_no_older_one_taken(
     tmp_path: Path, publisher: Publisher, daemon: Daemon
 ) -> None:
     store = Store(tmp_path / "state", MODEL)
-    updater(configuration(tmp_path, publisher)).check()
+    check(configuration(tmp_path, publisher)).run()
     store.begin_trial("2.0")
     store.commit()
     publisher.publish("2.1")
     store.bar("2.1", "slow")
-    updater(configuration(tmp_path, publisher)).check()
+    check(configuration(tmp_path, publisher)).run()
     publisher.publish("2.2")
-    updater(configuration(tmp_path, publisher)).check()
+    check(configuration(tmp_path, publisher)).run()
     assert [request["version"] for request in daemon.asked] == ["2.0", "2.2"]
 
 
@@ -127,12 +128,12 @@ def test_a_model_that_the_repository_lacks_is_a_mistake_only_where_it_is_listed(
     text = configuration(tmp_path, publisher).read_text().replace(MODEL, "arm-collision")
     text = text.replace("deviation", "collision")
     (tmp_path / "cell.yaml").write_text(text)
-    quiet = updater(tmp_path / "cell.yaml")
-    quiet.check()
+    quiet = check(tmp_path / "cell.yaml")
+    quiet.run()
     assert quiet.progress.reason == ""
     (tmp_path / "cell.yaml").write_text(text.replace("root:", "models: [arm-collision], root:"))
-    listed = updater(tmp_path / "cell.yaml")
-    listed.check()
+    listed = check(tmp_path / "cell.yaml")
+    listed.run()
     assert listed.progress.reason == "absent" and "publish it there" in listed.progress.message
 
 
@@ -143,15 +144,15 @@ def test_a_refusal_is_said_once_counted_and_ends(
     path = publisher.repo / "metadata/timestamp.json"
     good = path.read_bytes()
     path.write_bytes(b"{}")
-    checked = updater(configuration(tmp_path, publisher))
+    checked = check(configuration(tmp_path, publisher))
     for _ in range(3):
-        checked.check()
-    assert checked.failures == 3 and len(caplog.messages) == 1
+        assert not checked.run()
+    assert len(caplog.messages) == 1
     kept = progress.read(tmp_path / "run")
     assert (kept.reason, kept.refused, kept.succeeded) == ("damaged", {"damaged": 3}, 0.0)
     path.write_bytes(good)
-    after = updater(configuration(tmp_path, publisher))  # a restarted one counts on
-    after.check()
+    after = check(configuration(tmp_path, publisher))  # a restarted one counts on
+    after.run()
     assert "updates are possible again" in caplog.messages
     kept = progress.read(tmp_path / "run")
     assert (kept.reason, kept.message, kept.checks) == ("", "", 4) and kept.bytes > 0
@@ -168,37 +169,36 @@ def test_a_daemon_that_refuses_is_asked_again_later(
     tmp_path: Path, publisher: Publisher, daemon: Daemon, answer: dict[str, Any], text: str
 ) -> None:
     daemon.answer = answer
-    checked = updater(configuration(tmp_path, publisher))
-    checked.check()
+    checked = check(configuration(tmp_path, publisher))
+    checked.run()
     assert checked.progress.reason == "swap" and text in checked.progress.message
     daemon.answer = {"ok": True}
-    checked.check()
+    checked.run()
     assert checked.progress.reason == ""
 
 
-def test_nothing_is_checked_while_the_window_is_closed(tmp_path: Path, publisher: Publisher, daemon: Daemon) -> None:
+def test_nothing_is_checked_while_the_window_is_closed() -> None:
     class Over(Exception):
         pass
 
-    clock = [datetime(2026, 11, 30, 12, 0).timestamp()]
-    slept = [0.0]
+    clock, checks = [datetime(2026, 11, 30, 12, 0).timestamp()], []
+
+    def local() -> datetime:
+        return datetime.fromtimestamp(clock[0])
 
     def sleep(seconds: float) -> None:
         clock[0] += seconds
-        slept[0] += seconds
-        if slept[0] > 86400:
+        if local().day == 2:
             raise Over
 
-    checked = updater(
-        configuration(tmp_path, publisher, ", window: '22:00-23:00', every_s: 900, jitter: 0"),
-        sleep=sleep,
-        local=lambda: datetime.fromtimestamp(clock[0]),
-        wall=lambda: clock[0],
-    )
+    def refused_once() -> bool:
+        checks.append(local().strftime("%d %H:%M"))
+        return len(checks) > 1
+
+    schedule = Schedule(1800, 0.0, window_of("22:00-23:00"), lambda low, high: low)
     with pytest.raises(Over):
-        checked.run()
-    assert checked.progress.checks == 4
-    assert datetime.fromtimestamp(checked.progress.checked).hour == 22
+        updater.run(schedule, refused_once, local, sleep)
+    assert checks == ["30 22:00", "30 22:01", "30 22:31", "01 22:00", "01 22:30"]
 
 
 def test_a_window_that_closes_pauses_the_download(tmp_path: Path, publisher: Publisher, daemon: Daemon) -> None:
@@ -208,12 +208,12 @@ def test_a_window_that_closes_pauses_the_download(tmp_path: Path, publisher: Pub
         minute[0] += 1
 
     path = configuration(tmp_path, publisher, ", window: '22:00-23:00', kbit_s: 400")
-    checked = updater(path, sleep=sleep, local=lambda: datetime(2026, 11, 30, 22 + minute[0] // 60, minute[0] % 60))
-    checked.check()
+    checked = check(path, sleep=sleep, local=lambda: datetime(2026, 11, 30, 22 + minute[0] // 60, minute[0] % 60))
+    checked.run()
     assert checked.progress.reason == "" and daemon.asked == []
     assert [part.stat().st_size > 0 for part in (tmp_path / "state/update/parts").rglob("*/*")] == [True]
     minute[0] = 0
-    checked.check()
+    checked.run()
     assert len(daemon.asked) == 1
 
 

@@ -32,6 +32,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "reload": "a changed configuration",
             "runner": "a lane on its thread",
             "health": "lane state to box state",
+            "overload": "sheds load by priority",
             "report": "the answer to status",
             "metrics": "Prometheus",
             "recorder": "tapes into files",
