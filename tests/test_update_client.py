@@ -410,6 +410,15 @@ def test_the_old_key_signs_nothing_after_a_rotation(publisher: Publisher, box: B
         publisher.at(days=0).refresh()
 
 
+def test_a_rotation_without_all_keys_changes_nothing(publisher: Publisher, box: Box) -> None:
+    os.rename(signing.path_of(publisher.keys, roles.SNAPSHOT), publisher.keys / "elsewhere")
+    before = sorted(publisher.repo.rglob("*")), sorted(publisher.keys.iterdir())
+    with pytest.raises(ConfigError, match=r"snapshot\.pem: cannot be read"):
+        publisher.at(days=0).rotate(roles.TARGETS)
+    assert before == (sorted(publisher.repo.rglob("*")), sorted(publisher.keys.iterdir()))
+    box.client().refresh()
+
+
 def test_a_box_that_slept_through_ten_roots_follows(publisher: Publisher, box: Box) -> None:
     for _ in range(5):
         publisher.at(days=0).rotate(roles.ROOT)

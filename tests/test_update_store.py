@@ -52,6 +52,15 @@ def test_an_empty_store_has_no_versions_and_names_none(store: Store) -> None:
     assert store.versions() == [] and store.current_folder() is None and not store.path.exists()
 
 
+def test_a_package_that_a_person_put_in_its_place_is_left_alone(store: Store, tmp_path: Path) -> None:
+    store.path.mkdir(parents=True)
+    (store.path / "manifest.yaml").write_text("version: mine")
+    mode = store.path.stat().st_mode
+    with pytest.raises(StoreError, match="is a package, where versions would be kept: move it"):
+        put(store, tmp_path, "1.0")
+    assert store.path.stat().st_mode == mode and [path.name for path in store.path.iterdir()] == ["manifest.yaml"]
+
+
 def test_an_added_package_is_whole_and_private(store: Store, tmp_path: Path) -> None:
     put(store, tmp_path, "1.0")
     assert is_whole(store.folder("1.0"), "1.0")

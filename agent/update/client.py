@@ -94,8 +94,9 @@ class Client:
             return _parsed(content, f"{self._name}: {name}")
 
     def install(self, store: Store, version: Version) -> None:
-        """Into the store, whole. Raises Refused, Paused; OSError of the disk becomes Refused."""
+        """Into the store, whole. Raises Refused, Paused, StoreError; OSError of the disk becomes Refused."""
         with self._refusals():
+            store.make()
             staging = self._folder / "staging" / store.name
             shutil.rmtree(staging, ignore_errors=True)
             content = self._content(store, version)

@@ -16,7 +16,7 @@ from agent.control import client as control
 from agent.errors import ConfigError
 from agent.update import progress
 from agent.update.state import CONFIGURED, State
-from agent.update.store import FOLDER, Store, StoreError
+from agent.update.store import FOLDER, STATE, Store, StoreError
 
 ASK_S = 5.0
 
@@ -89,9 +89,10 @@ def _store(config: Config, name: str) -> Store:
 
 def _all(config: Config) -> list[str]:
     try:
-        return sorted(entry.name for entry in os.scandir(config.state_dir / FOLDER) if entry.is_dir())
+        names = sorted(os.listdir(config.state_dir / FOLDER))
     except FileNotFoundError:
         return []
+    return [name for name in names if os.path.lexists(config.state_dir / FOLDER / name / STATE)]
 
 
 def _as_dict(store: Store) -> dict[str, Any]:

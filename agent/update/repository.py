@@ -7,7 +7,7 @@ says which ones are valid together: a reader sees all of a change or nothing of 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,6 +59,7 @@ class Repository:
 
     def commit(self, changed: Targets) -> None:
         """Make these targets the valid ones. Raises ConfigError, OSError."""
+        self._check_keys((TARGETS, SNAPSHOT, TIMESTAMP))
         changed.version, changed.expires = changed.version + 1, self._end(TARGETS)
         self._write_all(changed, self.snapshot().version, self.timestamp().version)
 
@@ -81,6 +82,7 @@ class Repository:
 
         Every box follows by itself. Raises ConfigError, OSError.
         """
+        self._check_keys(dict.fromkeys([ROOT, role] if role == ROOT else [ROOT, role, SNAPSHOT, TIMESTAMP]))
         root_key = signing.load(self.keys, ROOT)
         targets, snapshot, timestamp = self.targets(), self.snapshot(), self.timestamp()
         old, new = signing.replace(self.keys, role)
@@ -142,6 +144,13 @@ class Repository:
             raise ConfigError([f"{path}: is no {kind.type}: restore the repository from a copy"])
         return signed
 
+    def _check_keys(self, roles: Iterable[str]) -> None:
+        """All of them before anything is signed: half a change would stop every box. Raises ConfigError."""
+        root = self.root()
+        for role in roles:
+            if signing.load(self.keys, role).public_key.keyid not in root.roles[role].keyids:
+                raise _wrong_key(self.keys, role)
+
     def _write_all(self, targets: Targets, snapshot: int, timestamp: int) -> None:
         """snapshot, timestamp: their versions until now."""
         content = self._write(f"{targets.version}.targets.json", targets, TARGETS)
@@ -185,10 +194,12 @@ def _verify(root: Root, role: str, metadata: Metadata[Any], keys: Path) -> None:
     try:
         root.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
     except RepositoryError as error:
-        path = signing.path_of(keys, role)
-        raise ConfigError(
-            [f"{path}: is not the {role} key of this repository: name the right --keys FOLDER"]
-        ) from error
+        raise _wrong_key(keys, role) from error
+
+
+def _wrong_key(keys: Path, role: str) -> ConfigError:
+    path = signing.path_of(keys, role)
+    return ConfigError([f"{path}: is not the {role} key of this repository: name the right --keys FOLDER"])
 
 
 def _publish(path: Path, content: bytes) -> None:

@@ -89,7 +89,7 @@ class Store:
         final = self.folder(version)
         if durable.same(folder, final):
             return final  # it may be in use: it does not go away for a moment
-        self._make()
+        self.make()
         new = self.path / f"{NEW}{os.getpid()}"
         durable.remove(new)
         shutil.copytree(folder, new)
@@ -190,7 +190,7 @@ class Store:
     @contextmanager
     def _change(self) -> Iterator[State]:
         """The state, to be changed; written when the block ends without an error. Raises OSError."""
-        self._make()
+        self.make()
         fd = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, private.FILE)
         try:
             durable.own_as(self.path / LOCK, self.path)
@@ -206,8 +206,10 @@ class Store:
         finally:
             os.close(fd)
 
-    def _make(self) -> None:
-        """Raises OSError."""
+    def make(self) -> None:
+        """Its folder, where it can be. Raises OSError, StoreError."""
+        if os.path.lexists(self.path / "manifest.yaml"):
+            raise StoreError(f"{self.path} is a package, where versions would be kept: move it to another folder")
         private.make_folder(self.path)
         for folder in (self.path.parent, self.path):
             durable.own_as(folder, folder.parent)
