@@ -8,9 +8,11 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 import pytest
 
 from agent.config.load import load_config
+from agent.isolated import python
 from agent.update import bundle, progress, updater
 from agent.update.check import Check, World
 from agent.update.client import Client, Place
@@ -25,7 +28,8 @@ from agent.update.fetch import Fetcher, Limits
 from agent.update.schedule import Schedule, window_of
 from agent.update.store import Store
 from tests.test_config import GOOD
-from tests.update_fixtures import MODEL, Publisher
+from tests.update_fixtures import MODEL, Publisher, Server
+from tests.waiting import until
 
 
 class Daemon:
@@ -215,6 +219,30 @@ def test_a_window_that_closes_pauses_the_download(tmp_path: Path, publisher: Pub
     minute[0] = 0
     checked.run()
     assert len(daemon.asked) == 1
+
+
+@pytest.mark.slow
+def test_a_check_ends_with_the_updater_that_started_it(tmp_path: Path, publisher: Publisher) -> None:
+    server = Server(publisher.repo)
+    server.answer = lambda request: server.released.wait()
+    path = configuration(tmp_path, publisher)
+    path.write_text(path.read_text().replace(publisher.url, server.url))
+    command = python("agent.update.updater", str(path), "--every-s", "60", "--jitter", "0")
+    with subprocess.Popen(command) as process:
+        until(lambda: server.requests, "a request")
+        assert _checks(path)
+        process.kill()
+        until(lambda: not _checks(path), "the end of the check")
+    server.close()
+
+
+def _checks(path: Path) -> list[str]:
+    """Processes that check for this configuration."""
+    lines = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(entry.read_bytes().decode(errors="replace"))
+    return [line for line in lines if "agent.update.check" in line and str(path) in line]
 
 
 @pytest.mark.slow

@@ -71,6 +71,7 @@ class Server:
     """The repository over HTTP. answer: takes a request in place of the server where it returns True."""
 
     def __init__(self, folder: Path, ranges: bool = True) -> None:
+        self.folder = folder
         self.requests: list[tuple[str, str]] = []  # path, Range
         self.answer: Callable[[SimpleHTTPRequestHandler], bool] = lambda request: False
         self.released = threading.Event()  # ends what hangs
