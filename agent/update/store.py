@@ -210,9 +210,11 @@ class Store:
         """Its folder, where it can be. Raises OSError, StoreError."""
         if os.path.lexists(self.path / "manifest.yaml"):
             raise StoreError(f"{self.path} is a package, where versions would be kept: move it to another folder")
+        new = not os.path.isdir(self.path)
         private.make_folder(self.path)
-        for folder in (self.path.parent, self.path):
+        for folder in (self.path.parent, self.path) if new else ():
             durable.own_as(folder, folder.parent)
+            durable.sync_folder(folder.parent)
 
     def _put_aside(self, folder: Path) -> None:
         """Out of the versions at once; deleting takes longer, and what is half deleted must not look whole."""
