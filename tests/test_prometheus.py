@@ -52,7 +52,7 @@ def run(*command: str, **options: Any) -> str:
 @pytest.mark.slow
 def test_the_rules_are_valid_and_fire_as_tested(tools: Path) -> None:
     assert "SUCCESS: 9 rules found" in run(str(tools / "promtool"), "check", "rules", str(FOLDER / "reflexd.rules.yml"))
-    run(str(tools / "promtool"), "test", "rules", "reflexd.test.yml", cwd=FOLDER)
+    run(str(tools / "promtool"), "test", "rules", "reflexd.test.yml", "reflexd-days.test.yml", cwd=FOLDER)
     run(str(tools / "promtool"), "check", "config", "prometheus.yml", cwd=FOLDER)
 
 

@@ -271,12 +271,13 @@ def test_two_hundred_kills_leave_the_old_or_the_new_version_whole(tmp_path: Path
         if pid == 0:
             _update(place, "2.1")
             os._exit(0)
-        time.sleep(chance.uniform(0.0, took_s))  # the moment of a power cut
+        time.sleep(chance.uniform(0.0, 2 * took_s))  # the moment of a power cut
         os.kill(pid, signal.SIGKILL)
         killed += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
         current = store.state().current
         assert current is not None
         reached[current] += 1
+        took_s *= 1.05 if current == "2.0" else 0.95  # about half of them get through, however busy this machine is
         for version in store.versions():
             assert bundle.digest(bundle.read_package(store.folder(version))) == digests[version]
         if current == "2.1":
