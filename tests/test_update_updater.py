@@ -257,6 +257,7 @@ def test_a_bad_package_ends_only_its_own_process(tmp_path: Path, publisher: Publ
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # 250 updates on a busy machine
 def test_two_hundred_kills_leave_the_old_or_the_new_version_whole(tmp_path: Path, publisher: Publisher) -> None:
     card = publisher.package("2.0").joinpath("CARD.md").read_bytes()
     publisher.publish("2.1", card[:100_000] + b"another line" + card[100_000:])
@@ -271,13 +272,13 @@ def test_two_hundred_kills_leave_the_old_or_the_new_version_whole(tmp_path: Path
         if pid == 0:
             _update(place, "2.1")
             os._exit(0)
-        time.sleep(chance.uniform(0.0, 2 * took_s))  # the moment of a power cut
+        time.sleep(chance.uniform(0.0, 1.2 * took_s))  # the moment of a power cut
         os.kill(pid, signal.SIGKILL)
         killed += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
         current = store.state().current
         assert current is not None
         reached[current] += 1
-        took_s *= 1.05 if current == "2.0" else 0.95  # about half of them get through, however busy this machine is
+        took_s *= 1.01 if current == "2.0" else 0.96  # a fifth of them get through, however busy this machine is
         for version in store.versions():
             assert bundle.digest(bundle.read_package(store.folder(version))) == digests[version]
         if current == "2.1":
