@@ -12,12 +12,13 @@ from agent.drift import published
 from agent.drift import settings as drift_settings
 from agent.lane import Lane
 from agent.recorder import progress, settings
+from agent.update import library as update_library
 from agent.web.foxglove import library
 
 log = logging.getLogger("reflexd")
 METRICS, RECORDER, WEB = "agent.metrics", "agent.recorder.recorder", "agent.web.server"
 DRIFT = "agent.drift.monitor"
-FOXGLOVE = "agent.web.foxglove"
+FOXGLOVE, UPDATE = "agent.web.foxglove", "agent.update.updater"
 
 
 def start_metrics(children: ChildProcesses, config: Config) -> None:
@@ -41,13 +42,29 @@ def start_foxglove(children: ChildProcesses, config: Config, path: Path) -> None
         children.start(FOXGLOVE, str(path.resolve()), advice="see its message above")
 
 
-async def change_web(children: ChildProcesses, old: Config, new: Config, path: Path) -> None:
-    """After a reload; as `start_web`, `start_foxglove`."""
+def start_update(children: ChildProcesses, config: Config, path: Path) -> None:
+    """path: of the configuration. Without its libraries one message, and the daemon goes on."""
+    if config.update and not update_library.installed():
+        log.error("%s", update_library.MISSING)
+    elif config.update:
+        section = config.update
+        arguments = ["--every-s", str(section.every_s), "--jitter", str(section.jitter), "--window", section.window]
+        children.start(UPDATE, str(path.resolve()), *arguments, advice="see its message above")
+
+
+async def restart_changed(children: ChildProcesses, old: Config, new: Config, path: Path) -> None:
+    """After a reload: those whose section has changed, but for the recorder, which goes on. path: as above."""
+    if old.metrics != new.metrics:
+        await children.stop(METRICS)
+        start_metrics(children, new)
     if old.web != new.web:
         await children.stop(WEB)
         start_web(children, new, path)
         await children.stop(FOXGLOVE)
         start_foxglove(children, new, path)
+    if (old.update, old.updatable) != (new.update, new.updatable):
+        await children.stop(UPDATE)
+        start_update(children, new, path)
 
 
 def start_recorder(children: ChildProcesses, config: Config, path: Path, lanes: Iterable[Lane], session: int) -> None:

@@ -17,6 +17,7 @@ from agent.errors import ConfigError, PackageError
 from agent.field.cli import COMMANDS as FIELD_COMMANDS
 from agent.modeltools.cli import model
 from agent.options import config_beside, config_option, json_option
+from agent.update.cli import COMMANDS as UPDATE_COMMANDS
 
 if TYPE_CHECKING:
     from agent.config.models import Config
@@ -256,6 +257,8 @@ def zones(source: str | None, out: Path, path: Path, lane: str | None) -> None:
 cli.add_command(bench)
 
 
+for command in UPDATE_COMMANDS:
+    model.add_command(command)
 cli.add_command(model)
 for command in FIELD_COMMANDS:
     cli.add_command(command)

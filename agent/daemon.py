@@ -93,6 +93,7 @@ class Daemon:
         children.start_metrics(self.children, self.config)
         children.start_web(self.children, self.config, self.path)
         children.start_foxglove(self.children, self.config, self.path)
+        children.start_update(self.children, self.config, self.path)
         children.start_recorder(self.children, self.config, self.path, self._lanes(), self.session)
         children.start_drift(self.children, self.config, self._lanes())
         await self.control.start()
@@ -209,10 +210,7 @@ class Daemon:
         for runner in started.values():
             runner.start(self.scene, self.session, self._lane_ends)
         self.shedder = LoadShedder(self._lanes(), new)
-        if old.metrics != new.metrics:
-            await self.children.stop(children.METRICS)
-            children.start_metrics(self.children, new)
-        await children.change_web(self.children, old, new, self.path)
+        await children.restart_changed(self.children, old, new, self.path)
         await children.change_drift(self.children, old, new, self._lanes())
         children.give_settings(new, self.path, self._lanes(), self.session)
         self.children.reload()

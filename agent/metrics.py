@@ -102,6 +102,10 @@ class LedgerCollector(Collector):
         yield from self._gauges(snapshots)
         yield self._latency()
         yield from families(published.read(self.run_dir))
+        if os.path.exists(self.run_dir / "update.json"):
+            from agent.update import metrics as update_metrics  # pydantic, which a box without updates is spared
+
+            yield from update_metrics.families(self.run_dir)
 
     def _counters(self, snapshots: list[LedgerSnapshot]) -> Iterator[Family]:
         events = CounterMetricFamily("reflexd_lane_events", EVENTS_HELP, labels=["lane", "event"])

@@ -19,6 +19,7 @@ EXTRAS = {
     "agent/benches": ("bench",),
     "agent/benches/io": ("gpio", "modbus", "opcua"),
     "agent/field": ("onnx", "top"),
+    "agent/update": ("update",),
     "agent/web/foxglove": ("foxglove",),
     "drivers": ("can", "gpio", "modbus", "mqtt", "opcua"),
     "drivers/board": ("jetson",),

@@ -16,6 +16,8 @@ from urllib.request import urlopen
 import pytest
 
 from agent.benches.programs import free_port
+from agent.update import progress
+from agent.update.progress import Progress
 from tests.processes import Cell, arm
 from tests.shared import ROOT
 from tests.waiting import until
@@ -49,8 +51,8 @@ def run(*command: str, **options: Any) -> str:
 
 @pytest.mark.slow
 def test_the_rules_are_valid_and_fire_as_tested(tools: Path) -> None:
-    assert "SUCCESS: 8 rules found" in run(str(tools / "promtool"), "check", "rules", str(FOLDER / "reflexd.rules.yml"))
-    run(str(tools / "promtool"), "test", "rules", "reflexd.test.yml", cwd=FOLDER)
+    assert "SUCCESS: 11 rules found" in run(str(tools / "promtool"), "check", "rules", str(FOLDER / "reflexd.rules.yml"))
+    run(str(tools / "promtool"), "test", "rules", "reflexd.test.yml", "reflexd-days.test.yml", cwd=FOLDER)
     run(str(tools / "promtool"), "check", "config", "prometheus.yml", cwd=FOLDER)
 
 
@@ -132,6 +134,7 @@ def test_rules_and_dashboard_name_only_existing_metrics(tmp_path: Path) -> None:
     from agent.metrics import LedgerCollector
 
     Ledger(tmp_path / "arm.ledger", "arm", 2.0).close()
+    progress.write(tmp_path, Progress(state_dir=str(tmp_path), models=["arm-deviation"], reason="silent"))
     metrics = {sample.name for family in LedgerCollector(tmp_path).collect() for sample in family.samples}
     metrics |= {f"{family.name}_bucket" for family in LedgerCollector(tmp_path).collect()}
     text = (FOLDER / "reflexd.rules.yml").read_text() + (FOLDER / "reflexd-dashboard.json").read_text()

@@ -21,8 +21,8 @@ ROOMS = (
     *("errors", "data", "isolated", "redact", "drivers", "box", "yamlfile", "section", "options"),
     *("backends", "decoders", "packages", "prepare", "vision", "gates"),
     *("endpoints", "keys", "web_keys", "ledger", "ledger_text", "commands", "rules", "tapes"),
-    *("perception", "arrival", "lane", "offline", "control", "config", "build", "health", "overload", "runner"),
-    *("reload", "report", "recorder", "drift", "modeltools", "scenes", "replay", "view", "http_server"),
+    *("perception", "arrival", "lane", "offline", "control", "config", "update", "build", "health", "overload"),
+    *("runner", "reload", "report", "recorder", "drift", "modeltools", "scenes", "replay", "view", "http_server"),
     *("metrics", "field", "web"),
     *("demo", "children", "daemon", "benches", "cli", "__main__", "models.train"),
 )

@@ -32,7 +32,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "reload": "a changed configuration",
             "runner": "a lane on its thread",
             "health": "lane state to box state",
-            "overload": "what gives way first",
+            "overload": "sheds load by priority",
             "report": "the answer to status",
             "metrics": "Prometheus",
             "recorder": "tapes into files",
@@ -41,7 +41,12 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     ),
     (
         "assembly",
-        {"build": "configuration to objects", "config": "reflexd.yaml, checked", "control": "the control socket"},
+        {
+            "build": "configuration to objects",
+            "config": "reflexd.yaml, checked",
+            "control": "the control socket",
+            "update": "a model's versions",
+        },
     ),
     (
         "the lane",

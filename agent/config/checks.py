@@ -60,6 +60,14 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
         yield from unknown(document, ("recorder", "events", "rules", index), name, "rule", rules)
     yield from _unsealed_pictures(config, document)
     yield from drift_mistakes(config, document)
+    yield from _bad_updates(config, document)
+
+
+def _bad_updates(config: Config, document: Document) -> Iterator[str]:
+    """A model that no lane uses is never swapped in; one that is named by its path has no name to look for."""
+    used = dict.fromkeys(name for lane in config.lanes.values() for name in lane.models if "/" not in name)
+    for index, name in enumerate(config.update.models if config.update else []):
+        yield from unknown(document, ("update", "models", index), name, "model", used, " of a lane")
 
 
 def _unsealed_pictures(config: Config, document: Document) -> Iterator[str]:

@@ -200,6 +200,35 @@ class Recorder(Section):
     )
 
 
+class Update(Section):
+    """Newer versions of models, from a signed repository: agent/update/README.md."""
+
+    url: str = Field(description="of the repository: https://, http:// or file:///")
+    root: Path = Field(description="its root.json, brought here by a way that you trust; beside this file")
+    models: list[str] = Field(default=[], max_length=64, description="which to update; default: all that lanes name")
+    every_s: float = Field(default=3600.0, ge=1, le=604_800, description="time between two checks")
+    jitter: float = Field(default=0.2, ge=0, le=1, description="share of every_s by which it varies")
+    window: str = Field(default="", description="HH:MM-HH:MM, local time, also across midnight; empty: at any time")
+    kbit_s: float = Field(default=0.0, ge=0, description="most that a download takes; 0: no limit")
+    shadow_samples: int = Field(default=500, ge=1, le=1_000_000, description="a new model runs beside the old one")
+    probation_samples: int = Field(default=2000, ge=1, le=10_000_000, description="then alone, before it is accepted")
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, url: str) -> str:
+        if not re.fullmatch(r"(https?://[^/]|file:///).*", url):
+            raise ValueError("expected https://HOST/PATH, http://HOST/PATH or file:///PATH")
+        return url
+
+    @field_validator("window")
+    @classmethod
+    def _two_times(cls, window: str) -> str:
+        time_of_day = r"([01]\d|2[0-3]):[0-5]\d"
+        if window and (not re.fullmatch(f"{time_of_day}-{time_of_day}", window) or window[:5] == window[6:]):
+            raise ValueError("expected two times of day as 22:00-05:30")
+        return window
+
+
 class Config(Section):
     """The whole file."""
 
@@ -218,12 +247,21 @@ class Config(Section):
     drift: Drift | None = Field(
         None, description="report inputs and scores that are not as they were; {}: of every lane"
     )
+    update: Update | None = None
     lanes: dict[str, LaneConfig] = Field({}, max_length=64)
     actuators: dict[str, ActuatorConfig] = Field({}, max_length=64)
     rules: dict[str, RuleConfig] = Field({}, max_length=256)
 
     def endpoint(self, actuator: str) -> str:
         return self.actuators[actuator].endpoint or f"ipc://{self.run_dir}/{actuator}.sock"
+
+    @property
+    def updatable(self) -> list[str]:
+        """Models that the updater looks for: those listed, else all that lanes use by a name, not by a path."""
+        if self.update is None:
+            return []
+        used = dict.fromkeys(name for lane in self.lanes.values() for name in lane.models)
+        return self.update.models or [name for name in used if "/" not in name]
 
     @property
     def drop_late(self) -> frozenset[str]:

@@ -37,9 +37,18 @@ def missing(config: Config, document: Document) -> Iterator[str]:
         file = next((path for path in (folder, *folder.parents) if os.path.exists(path)), Path())
         if not os.path.isdir(file):
             yield f"{document.at(place)}: '{file}' is a file: name another folder, which reflexd makes"
+    yield from _bad_root(config, document)
     watchdog = config.watchdog_device
     if watchdog and (os.path.isfile(watchdog) or os.path.isdir(watchdog)):
         yield f"{document.at(('watchdog_device',))}: '{watchdog}' is no device: name one such as /dev/watchdog1"
+
+
+def _bad_root(config: Config, document: Document) -> Iterator[str]:
+    """What updates are trusted by."""
+    path = document.path.resolve().parent / config.update.root if config.update else None
+    mistake = _bad_file(path) if path else ""
+    if mistake:
+        yield f"{document.at(('update', 'root'))}: {mistake}: copy metadata/1.root.json of the repository there"
 
 
 def _made_folders(config: Config) -> Iterator[tuple[Place, Path]]:
@@ -168,6 +177,7 @@ def warnings(config: Config, document: Document) -> Iterator[str]:
     yield from _by_size(config, document)
     yield from _gate_as_positions(config, document)
     yield from _nobody_authorized(config, document)
+    yield from _bad_root(config, document)
     watchdog = config.watchdog_device
     if watchdog and not os.path.exists(watchdog):
         yield f"{document.at(('watchdog_device',))}: warning: '{watchdog}' is not there: it would not be fed"

@@ -22,15 +22,7 @@ from agent.ledger_text import counted
 
 # The slow and noisy ones last: timers are measured when nothing else of ours runs.
 SUBJECTS = (
-    "leftovers",
-    "software",
-    "rights",
-    "clocks",
-    "devices",
-    "sources",
-    "drift",
-    "storage",
-    "heat",
+    *("leftovers", "software", "rights", "clocks", "devices", "sources", "drift", "storage", "updates", "heat"),
     "network",
     "timers",
 )

@@ -18,8 +18,8 @@ from typing import Any
 from aiohttp import web
 
 from agent import web_keys
+from agent.box import background
 from agent.http_server import serve
-from agent.web import process
 from agent.web.access import Access
 from agent.web.api import Api
 from agent.web.description import Description
@@ -131,7 +131,7 @@ def main() -> int:
     parser.add_argument("--host")
     parser.add_argument("--port", type=int)
     options = parser.parse_args()
-    process.settle()
+    background.settle()
     return asyncio.run(run(options.path, options.host, options.port))
 
 

@@ -12,6 +12,7 @@ from configuration import configure
 from guest import Guest
 
 CUTS = 10
+START_S = 300.0  # until both programs write: an emulated core imports slowly
 # Runs in the guest: prints a number only after fsync has returned, as a recorder and a careful editor do.
 WRITER = r"""
 import hashlib, os, sys
@@ -43,6 +44,37 @@ for path in glob.glob("/var/lib/reflexd/trial/*.trial"):
 edits = re.findall(r"# edit (\d+)", open("/etc/reflexd/reflexd.yaml").read())
 print(complete, edits[-1] if edits else 0)
 """
+# Versions of a model come and go meanwhile, as updates bring them. Each file of a version holds its number.
+VERSIONS = "/var/lib/reflexd/trial-versions"
+UPDATER = r"""
+import sys
+from pathlib import Path
+from agent.update.store import Store
+root, number = Path(sys.argv[1]), int(sys.argv[2])
+store, package = Store(root, "trial"), root / "incoming"
+package.mkdir(parents=True, exist_ok=True)
+while True:
+    number += 1
+    for name in ("manifest.yaml", "model", "golden"):
+        (package / name).write_text(f"{number:08d}" * 40000)
+    store.add(package, str(number))
+    store.begin_trial(str(number))
+    store.commit()
+    store.prune(0)
+    print("version", number, flush=True)
+"""
+VERSIONS_READER = r"""
+import sys
+from pathlib import Path
+from agent.update.store import Store
+store = Store(Path(sys.argv[1]), "trial")
+current, whole = store.state().current, []
+for version in store.versions():
+    texts = [(store.folder(version) / name).read_text() for name in ("manifest.yaml", "model", "golden")]
+    whole.append(all(text == f"{int(version):08d}" * 40000 for text in texts))
+good = all(whole) and store.current_folder() and int(current) >= int(sys.argv[2]) > 0
+print("good" if good else f"BAD {current} of {store.versions()}, confirmed {sys.argv[2]}, whole {whole}")
+"""
 # The daemon's own recorder runs meanwhile. What waits in memory goes to disk after three seconds: a file that was
 # started just before the cut may be empty.
 RECORDINGS = r"""
@@ -71,13 +103,17 @@ cat /tmp/config /tmp/models /tmp/recordings
 
 
 class State(NamedTuple):
-    """The box after a cut. confirmed: the last number of the writer; records, edit: the last ones on the disk."""
+    """The box after a cut. confirmed: the last number of the writer; records, edit: the last ones on the disk.
+
+    versions: of a model, whether the one in use is whole and not older than confirmed.
+    """
 
     confirmed: int
     records: int
     edit: int
     config: str
     models: str
+    versions: str
     recordings: str
     disk: str
     service: str
@@ -85,14 +121,14 @@ class State(NamedTuple):
 
     @property
     def complete(self) -> bool:
-        healthy = (self.config, self.models, self.service) == ("good", "good", "active")
+        healthy = (self.config, self.models, self.versions, self.service) == ("good", "good", "good", "active")
         return healthy and "BAD" not in self.recordings and self.records >= self.confirmed <= self.edit
 
     def row(self, number: int) -> str:
-        return (
-            f"{number:7} {self.confirmed:9} {self.records:8} {self.edit:6}  {self.config:8} {self.models:8} "
-            f"{self.service:8} {self.ssh_s:6.0f}  {self.disk}, {self.recordings}{'' if self.complete else '   <- BAD'}"
-        )
+        numbers = f"{number:7} {self.confirmed:9} {self.records:8} {self.edit:6}"
+        parts = "".join(f" {part:8}" for part in (self.config, self.models, self.versions, self.service))
+        end = "" if self.complete else "   <- BAD"
+        return f"{numbers} {parts} {self.ssh_s:6.0f}  {self.disk}, {self.recordings}{end}"
 
 
 def power_cuts(guest: Guest, cuts: int = CUTS) -> str:
@@ -103,34 +139,48 @@ def power_cuts(guest: Guest, cuts: int = CUTS) -> str:
         "site-packages/models/arm-deviation /var/lib/reflexd/models/ && sync"
     )
     guest.run("sudo tee /var/lib/writer.py >/dev/null && sync", stdin=WRITER)
-    print("    cut confirmed  records   edit  config   models   service   ssh s  disk, recordings", flush=True)
-    bad, confirmed = 0, 0
+    guest.run("sudo tee /var/lib/updater.py >/dev/null && sync", stdin=UPDATER)
+    print("    cut confirmed  records   edit  config   models   versions service   ssh s  disk, recordings", flush=True)
+    bad, confirmed, version = 0, 0, 0
     for number in range(1, cuts + 1):
-        confirmed = _write_until_cut(guest, confirmed)
+        confirmed, version = _write_until_cut(guest, confirmed, version)
         guest.power_on()
-        state = _state(guest, confirmed, guest.wait_reachable())
+        state = _state(guest, confirmed, version, guest.wait_reachable())
         bad += not state.complete
         print(state.row(number), flush=True)
         confirmed = max(state.records, state.edit)
     if bad:
         raise RuntimeError(f"{bad} of {cuts} power cuts lost something")
-    return f"{cuts} cuts during writes: configuration, models, recordings and every confirmed write there after each"
+    kept = "configuration, models, their versions, recordings and every confirmed write"
+    return f"{cuts} cuts during writes: {kept} there after each"
 
 
-def _write_until_cut(guest: Guest, start: int) -> int:
-    """The last number that the writer printed before the cut."""
-    command = guest.ssh_command(f"sudo python3 /var/lib/writer.py {start}")
-    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert writer.stdout
-    last = int(writer.stdout.readline() or 0)
+def _write_until_cut(guest: Guest, start: int, version: int) -> tuple[int, int]:
+    """The last numbers that the writer and the updater printed before the cut."""
+    updater = f"sudo -u reflexd /opt/reflexd/venv/bin/python /var/lib/updater.py {VERSIONS} {version}"
+    command = guest.ssh_command(f"{updater} & sudo python3 /var/lib/writer.py {start}")
+    writers = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert writers.stdout
+    first, end = "", time.monotonic() + START_S
+    while "version" not in first and time.monotonic() < end and (line := writers.stdout.readline()):
+        first += line
     time.sleep(random.uniform(1.0, 5.0))
     guest.cut_power()
-    lines = writer.communicate()[0].split("\n")[:-1]
-    return int(lines[-1]) if lines else last
+    return last_numbers(first + writers.communicate()[0], start, version)
 
 
-def _state(guest: Guest, confirmed: int, ssh_s: float) -> State:
+def last_numbers(output: str, record: int, version: int) -> tuple[int, int]:
+    """Of whole lines "N" and "version N"; where there is none, those given."""
+    for line in output.split("\n")[:-1]:
+        kind, _, number = line.rpartition(" ")
+        record, version = (record, int(number)) if kind else (int(number), version)
+    return record, version
+
+
+def _state(guest: Guest, confirmed: int, version: int, ssh_s: float) -> State:
     records, edit = (int(number) for number in guest.run("sudo python3 -", stdin=READER).split())
+    reader = f"sudo -u reflexd /opt/reflexd/venv/bin/python - {VERSIONS} {version}"
+    versions = guest.run(reader, stdin=VERSIONS_READER)
     service = guest.wait_for("the service's state", "systemctl is-active reflexd.service | grep -E '^(active|failed)$'")
     config, models, recordings = guest.run(CHECKS, stdin=RECORDINGS, timeout=900).split("\n", 2)
     log = guest.run("sudo cat /run/initramfs/fsck.log; sudo dmesg | grep 'EXT4-fs.*vda4'", check=False)
@@ -140,6 +190,7 @@ def _state(guest: Guest, confirmed: int, ssh_s: float) -> State:
         edit=edit,
         config=config,
         models=models,
+        versions=versions.strip(),
         recordings=recordings,
         disk=_disk(log),
         service=service,

@@ -11,7 +11,7 @@ import logging
 import sys
 from pathlib import Path
 
-from agent.web import process
+from agent.box import background
 from agent.web.description import Description
 from agent.web.foxglove.library import MISSING
 from agent.web.programs import Programs
@@ -42,7 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path)
     options = parser.parse_args()
-    process.settle()
+    background.settle()
     return asyncio.run(run(options.path))
 
 
