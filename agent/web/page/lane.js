@@ -1,12 +1,15 @@
 // Lane: the live picture or plot with what the models find, scores against the rules' thresholds, and the latency.
 
 import { get, monitor } from "./api.js";
+import { Board } from "./board.js";
 import { RollingPlot, scoreBars } from "./charts.js";
-import { Board, drawFrame, holds, Trails } from "./draw.js";
 import { badge, element, facts, fill, notice, setText } from "./dom.js";
+import { drawFrame } from "./draw.js";
 import { laneLevel, laneWords } from "./judge.js";
 import { latency, worstSamples } from "./latency.js";
 import { age_s, LiveStream } from "./live.js";
+import { scores } from "./scores.js";
+import { Trails } from "./trails.js";
 import { clock, duration, listed, ms, rate } from "./words.js";
 
 const PICTURE_HZ = 30;
@@ -128,7 +131,7 @@ class LanePage {
   _showWords(frame, lane) {
     const words = [lane.why, `captured ${clock(frame.t)}`, `${_age(frame)} old`, _stages(frame)];
     if (this.live !== false) setText(this.caption, words.filter(Boolean).join(" · "));
-    const bars = scoreBars(_scores(frame, lane));
+    const bars = scoreBars(scores(frame, lane));
     const nothing = element("p", { class: "muted" }, "nothing detected");
     fill(
       this.side,
@@ -142,6 +145,7 @@ class LanePage {
   /** Latency and the worst samples, once in a while. */
   async _refresh() {
     try {
+      if (monitor.value && this.kind === null) return fill(this.details);
       const details = await get(`/api/lanes/${encodeURIComponent(this.name)}`);
       if (this.closed) return;
       fill(this.details, latency(details), worstSamples(details));
@@ -149,8 +153,9 @@ class LanePage {
       if (this.closed) return;
       if (error.status === 404) fill(this.details);
       else if (!this.details.firstChild) fill(this.details, notice("warn", `No latencies: ${error.message}`));
+    } finally {
+      if (!this.closed) this.timer = setTimeout(() => this._refresh(), DETAILS_MS * (document.hidden ? 4 : 1));
     }
-    this.timer = setTimeout(() => this._refresh(), document.hidden ? DETAILS_MS * 4 : DETAILS_MS);
   }
 }
 
@@ -163,32 +168,6 @@ function _stages({ inferred, times = {} }) {
   if (inferred === false) return "no inference on this sample: the gate held it back";
   if (!("infer_ms" in times)) return "";
   return `prepare ${ms(times.prepare_ms)}, infer ${ms(times.infer_ms)}, decide ${ms(times.decide_ms)} ms`;
-}
-
-/** A bar for each label that a rule asks for, at its lowest threshold, and for each that is detected. */
-function _scores(frame, lane) {
-  const conditions = lane.conditions || [];
-  const evidence = frame.evidence?.length ? frame.evidence : frame.scores || [];
-  const labels = [
-    ...new Set([...conditions.map((condition) => condition.label), ...evidence.map((item) => item.label)]),
-  ];
-  return labels.map((label) => {
-    const items = evidence.filter((item) => item.label === label);
-    const mine = conditions.filter((condition) => condition.label === label);
-    return {
-      label,
-      score: Math.max(0, ...items.map((item) => item.score)),
-      threshold: mine.length ? Math.min(...mine.map((condition) => condition.score)) : null,
-      held: items.some((item) => holds(item, mine, lane.zones || {})),
-      note: [...new Set(mine.map(_use))].join(", "),
-    };
-  });
-}
-
-/** How a rule uses a label. */
-function _use({ rule, absent, zone }) {
-  const where = typeof zone === "string" && zone ? ` in ${zone}` : "";
-  return `${rule}${where}${absent ? ", where it is absent" : ""}`;
 }
 
 /** Sound: decibels below full scale. */

@@ -1,8 +1,9 @@
 // A small live view of a lane, while it is on the screen.
 
+import { Board } from "./board.js";
 import { RollingPlot } from "./charts.js";
-import { Board, drawFrame } from "./draw.js";
 import { element, setText } from "./dom.js";
+import { drawFrame } from "./draw.js";
 import { LiveStream, whileVisible } from "./live.js";
 
 const RATE_HZ = 2;

@@ -1,8 +1,9 @@
 // Zones: draw polygons over a still or the live picture, see which boxes they count, and take their YAML or write it.
 
 import { get, monitor, post } from "./api.js";
-import { Board, drawBox, evidenceText } from "./draw.js";
+import { Board, copyOf } from "./board.js";
 import { copyText, element, fill, notice, setText } from "./dom.js";
+import { drawBox, evidenceText, labelZone } from "./draw.js";
 import { insideZone } from "./geometry.js";
 import { LiveStream } from "./live.js";
 import { listed } from "./words.js";
@@ -10,6 +11,7 @@ import { ZoneEditor } from "./zone_editor.js";
 import { zoneList } from "./zone_list.js";
 
 const RATE_HZ = 10;
+const HANDLE_PX = 12; // on a corner
 const CHECK_DELAY_MS = 400;
 const WRITE_TIMEOUT_MS = 30000;
 
@@ -46,6 +48,7 @@ class ZonesPage {
     clearTimeout(this.timer);
     this.stream?.close();
     this.board?.close();
+    this.marks?.close();
   }
 
   _build(root) {
@@ -64,6 +67,8 @@ class ZonesPage {
     this.freeze = element("input", { type: "checkbox" });
     this.canvas = element("canvas", { role: "img", "aria-label": `picture of lane ${this.name}` });
     this.board = new Board(this.canvas);
+    const above = element("canvas", { class: "marks", "aria-hidden": "true" });
+    this.marks = new Board(above, { alpha: true });
     this.editor = new ZoneEditor(() => this._edited());
     this.inside = element("p", { role: "status" });
     this.side = element("div");
@@ -83,7 +88,12 @@ class ZonesPage {
         element(
           "div",
           {},
-          element("figure", {}, element("div", { class: "editor" }, this.canvas, this.editor.node), this.caption),
+          element(
+            "figure",
+            {},
+            element("div", { class: "editor" }, this.canvas, this.editor.node, above),
+            this.caption,
+          ),
           this.inside,
           element(
             "p",
@@ -147,15 +157,17 @@ class ZonesPage {
     if (this.freeze.checked && this.frame) return;
     const { image, ...rest } = frame;
     this.frame = rest;
-    this.still = image ? _copy(image, this.still) : null;
+    this.still = image ? copyOf(image, this.still) : null;
     this.editor.resize(frame.width, frame.height);
     this._draw();
   }
 
-  /** The picture and its boxes; the zones are above it, in the editor. */
+  /** The picture; above it the zones, in the editor; above these the boxes, whose labels no shade covers. */
   _draw() {
     if (!this.frame) return;
-    this.board.clear(this.frame.width, this.frame.height, this.still);
+    const { width, height } = this.frame;
+    this.board.clear(width, height, this.still);
+    this.marks.clear(width, height);
     const zones = Object.entries(this.editor.zones).filter(([, corners]) => corners.length > 2);
     const occupied = new Set();
     const texts = this.frame.evidence
@@ -165,9 +177,11 @@ class ZonesPage {
           .filter(([, corners]) => insideZone(item.box, corners, this.by.value))
           .map(([name]) => name);
         within.forEach((zone) => occupied.add(zone));
-        drawBox(this.board, item.box, evidenceText(item), within.length ? "counted" : "detected");
+        drawBox(this.marks, item.box, evidenceText(item), within.length ? "counted" : "detected");
         return `${item.label} is in ${within.length ? listed(within) : "no zone"}`;
       });
+    for (const [name, corners] of zones) labelZone(this.marks, name, corners, HANDLE_PX * devicePixelRatio);
+    this.marks.drawLabels();
     this.editor.occupy(occupied);
     setText(
       this.inside,
@@ -233,11 +247,4 @@ class ZonesPage {
       ok && !edit ? element("p", { class: "muted" }, "With ‘web: {edit: true}’ this page can write it.") : null,
     );
   }
-}
-
-function _copy(image, canvas) {
-  const copy = canvas || document.createElement("canvas");
-  Object.assign(copy, { width: image.width, height: image.height });
-  copy.getContext("2d").drawImage(image, 0, 0);
-  return copy;
 }
