@@ -43,7 +43,7 @@ def _lane(name: str, config: Config, base_folder: Path) -> dict[str, Any]:
         "zones": section.zones,
         "labels": _labels(section.models, base_folder),
         "budget_ms": section.budget_ms or package.read(first).budget_ms,
-        "conditions": _conditions(name, config),
+        "conditions": conditions(name, config),
     }
 
 
@@ -51,7 +51,7 @@ def _labels(models: list[str], base_folder: Path) -> list[str]:
     return list(dict.fromkeys(label for model in models for label in package.labels(package.find(model, base_folder))))
 
 
-def _conditions(lane: str, config: Config) -> list[dict[str, Any]]:
+def conditions(lane: str, config: Config) -> list[dict[str, Any]]:
     """What the rules look for in this lane."""
     return [
         {

@@ -65,7 +65,7 @@ def _common(sample: LiveSample, evidence: LiveSample) -> dict[str, Any]:
         "inferred": sample.inferred,
         "evidence": as_dicts(evidence.evidence),
         "evidence_t": wall_ms(evidence.t_capture),
-        "points": _points(evidence.points),
+        "points": as_lists(evidence.points),
         "times": {name: round(value, 3) for name, value in sample.times.items()},
     }
 
@@ -78,8 +78,9 @@ def as_dicts(evidence: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _points(points: Array) -> list[list[list[float | None]]]:
-    return [[[_finite(value) for value in point] for point in person] for person in points]
+def as_lists(values: Array) -> list[Any]:
+    """Nested as the array is."""
+    return [as_lists(part) if part.ndim else _finite(part) for part in values]
 
 
 def _rows(samples: Sequence[LiveSample], rate_hz: float) -> list[list[float | None]]:

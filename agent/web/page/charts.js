@@ -92,8 +92,9 @@ function _spoken(parts, bar) {
 
 /** The last seconds of a lane's channels, each in a band with its own scale. Drawing costs the same at any rate. */
 export class RollingPlot {
-  constructor(canvas, { height = null, most = MOST } = {}) {
-    Object.assign(this, { canvas, height, most, columns: new Map(), newest: 0, channels: [] });
+  constructor(canvas, { height = null, most = MOST, span_ms = PLOT_MS } = {}) {
+    Object.assign(this, { canvas, height, most, column_ms: span_ms / COLUMNS });
+    Object.assign(this, { columns: new Map(), newest: 0, channels: [] });
   }
 
   setChannels(names) {
@@ -104,9 +105,8 @@ export class RollingPlot {
 
   /** rows: [t, value of each channel...]. */
   push(rows) {
-    const span = PLOT_MS / COLUMNS;
     for (const [t, ...values] of rows) {
-      const column = Math.floor(t / span);
+      const column = Math.floor(t / this.column_ms);
       if (!this.columns.has(column))
         this.columns.set(
           column,
@@ -121,12 +121,13 @@ export class RollingPlot {
       this.newest = Math.max(this.newest, t);
     }
     for (const column of this.columns.keys()) {
-      if (column > this.newest / span - COLUMNS) break; // the oldest come first
+      if (column > this.newest / this.column_ms - COLUMNS) break; // the oldest come first
       this.columns.delete(column);
     }
   }
 
-  draw() {
+  /** cursor: a time, at which the figures are; without it they are the newest. marks: times of decisions. */
+  draw(cursor = null, marks = []) {
     const shown = this.channels.slice(0, this.most);
     const count = Math.max(1, shown.length);
     const band = this.height ? this.height / count : count <= FEW_BANDS ? BAND * 1.5 : BAND;
@@ -141,15 +142,21 @@ export class RollingPlot {
     context.clearRect(0, 0, width, height);
     const style = getComputedStyle(this.canvas);
     const theme = { line: style.getPropertyValue("--line"), text: style.color, rule: style.getPropertyValue("--rule") };
-    const place = { width, band: band * ratio, ratio, theme };
+    const first = Math.floor(this.newest / this.column_ms) - COLUMNS + 1;
+    const x = (column) => ((column - first) / COLUMNS) * width;
+    const upright = (t, colour) => {
+      context.fillStyle = colour;
+      context.fillRect(x(t / this.column_ms), 0, 2 * ratio, height);
+    };
+    marks.forEach((t) => upright(t, style.getPropertyValue("--held")));
+    if (cursor !== null) upright(cursor, theme.text);
+    const place = { x, width, band: band * ratio, ratio, theme, until: (cursor ?? Infinity) / this.column_ms };
     shown.forEach((name, n) => this._drawBand(context, name, n, { ...place, top: n * band * ratio }));
   }
 
-  _drawBand(context, name, channel, { width, top, band, ratio, theme }) {
+  _drawBand(context, name, channel, { x, width, top, band, ratio, theme, until }) {
     const columns = [...this.columns].filter(([, extremes]) => Number.isFinite(extremes[channel]?.[0]));
     const [low, high] = _scale(columns.map(([, extremes]) => extremes[channel]));
-    const first = Math.floor((this.newest / PLOT_MS) * COLUMNS) - COLUMNS + 1;
-    const x = (column) => ((column - first) / COLUMNS) * width;
     const text_height = 16 * ratio;
     const y = (value) => top + band - 4 * ratio - ((value - low) / (high - low)) * (band - text_height - 8 * ratio);
     context.strokeStyle = theme.line;
@@ -165,10 +172,13 @@ export class RollingPlot {
     context.fillRect(0, top + band - ratio, width, ratio);
     context.font = `${12 * ratio}px system-ui, sans-serif`;
     context.fillStyle = theme.text;
-    const newest = columns.length ? columns[columns.length - 1][1][channel][1] : null;
+    const past = columns.filter(([column]) => column <= until);
+    const newest = past.length ? past[past.length - 1][1][channel][1] : null;
     context.fillText(name, 0, top + 13 * ratio);
     context.textAlign = "right";
-    const range = columns.length ? `${_figure(newest)}   (${_figure(low)} to ${_figure(high)})` : "no data yet";
+    const range = columns.length
+      ? `${newest === null ? "" : _figure(newest)}   (${_figure(low)} to ${_figure(high)})`
+      : "no data yet";
     context.fillText(range, width, top + 13 * ratio);
     context.textAlign = "left";
   }

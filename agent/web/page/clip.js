@@ -1,12 +1,14 @@
-// An event clip, played in place: its frames by URL, drawn as live ones.
+// An event clip, played in place: its frames by URL, drawn as live ones; of a sensor its readings.
 
-import { get } from "./api.js";
-import { scoreBars } from "./charts.js";
-import { Board, drawFrame } from "./draw.js";
+import { get, monitor } from "./api.js";
+import { Board } from "./board.js";
+import { RollingPlot, scoreBars } from "./charts.js";
 import { element, fill, notice, setText } from "./dom.js";
+import { drawFrame } from "./draw.js";
+import { scores } from "./scores.js";
 
 const LOAD_TIMEOUT_MS = 20000;
-const WIDTH = 640;
+const WIDTH = 640; // of a blank, where the frame's size is not known
 const HEIGHT = 480;
 const LONGEST_STEP_MS = 500; // a gap in the clip is not waited for
 
@@ -44,7 +46,7 @@ export class ClipPlayer {
       { onchange: () => this._choose(lane.value) },
       lanes.map((name) => element("option", {}, name)),
     );
-    this.canvas = element("canvas", { role: "img", "aria-label": `clip ${this.name}` });
+    this.view = element("figure");
     this.scores = element("div");
     this.button = element("button", { onclick: () => (this.timer ? this._pause() : this._play()) }, "Play");
     this.slider = element("input", {
@@ -55,31 +57,53 @@ export class ClipPlayer {
       oninput: () => this._seek(),
     });
     this.time = element("span", { class: "number" });
-    this.said = element("p");
+    this.said = element("div", { class: "said" });
     fill(
       this.node,
       lanes.length > 1 ? element("label", { class: "row" }, "Lane", lane) : null,
-      this.canvas,
-      this.scores,
+      this.view,
       element("div", { class: "row" }, this.button, this.slider, this.time),
       this.said,
+      this.scores,
       note,
     );
-    this.board = new Board(this.canvas);
     const first = lanes.find((name) => this.clip.lanes[name].kind === "picture") || lanes[0];
     lane.value = first;
     this._choose(first);
     this._play();
   }
 
-  _choose(lane) {
+  _choose(name) {
     this._pause();
-    this.lane = lane;
-    this.frames = this.clip.frames.filter((frame) => frame.lane === lane);
-    this.canvas.hidden = this.clip.lanes[lane].kind !== "picture";
+    this.lane = this.clip.lanes[name];
+    this.frames = this.clip.frames.filter((frame) => frame.lane === name);
+    const label = `clip ${this.name}, lane ${name}`;
+    this.canvas = this.lane.kind === "sound" ? null : element("canvas", { role: "img", "aria-label": label });
+    fill(this.view, this.canvas, element("figcaption", {}, this._caption()));
+    this.board?.close();
+    this.board = this.lane.kind === "picture" ? new Board(this.canvas) : null;
+    this.plot = this.lane.kind === "readings" ? this._wholePlot() : null;
     this.slider.max = Math.max(0, this.frames.length - 1);
     this.slider.value = 0;
     this._show(0);
+  }
+
+  /** Why something is missing. */
+  _caption() {
+    if (this.lane.kind === "sound") return "Sound is never recorded: these are the scores of the model.";
+    if (this.lane.kind !== "picture") return "";
+    if (this.frames.some((frame) => frame.picture)) return monitor.value?.web.why || "";
+    return "Pictures were not recorded: recorder: {pictures: clips} in the configuration keeps them.";
+  }
+
+  /** All readings of the clip at once; a line shows the moment. */
+  _wholePlot() {
+    const rows = this.frames.flatMap((frame) => frame.rows);
+    const span_ms = rows.length ? Math.max(1, rows[rows.length - 1][0] - rows[0][0]) : 1;
+    const plot = new RollingPlot(this.canvas, { span_ms });
+    plot.setChannels(this.lane.channels);
+    plot.push(rows);
+    return plot;
   }
 
   _play() {
@@ -99,20 +123,23 @@ export class ClipPlayer {
     this._show(Number(this.slider.value));
   }
 
+  /** Frames for which there was no time to draw them are left out. */
   async _step() {
     const begun = performance.now();
     const place = Number(this.slider.value);
     await this._show(place);
     if (this.closed || !this.timer) return;
-    const [frame, next] = [this.frames[place], this.frames[place + 1]];
-    if (!next) return this._pause();
-    const step_ms = Math.min(next.t - frame.t, LONGEST_STEP_MS) - (performance.now() - begun);
+    if (place + 1 >= this.frames.length) return this._pause();
+    const passed_ms = performance.now() - begun;
+    let next = place + 1;
+    const wait_ms = () => Math.min(this.frames[next].t - this.frames[place].t, LONGEST_STEP_MS) - passed_ms;
+    while (next + 1 < this.frames.length && wait_ms() < 0) next += 1;
     this.timer = setTimeout(
       () => {
-        this.slider.value = place + 1;
+        this.slider.value = next;
         this._step();
       },
-      Math.max(0, step_ms),
+      Math.max(0, wait_ms()),
     );
   }
 
@@ -121,24 +148,34 @@ export class ClipPlayer {
     if (!frame) return setText(this.time, "no frames of this lane");
     const image = frame.picture ? await this._picture(place) : null;
     if (this.closed || frame !== this.frames[Number(this.slider.value)]) return;
-    const { zones } = this.clip.lanes[this.lane];
-    const [width, height] = image ? [image.width, image.height] : [WIDTH, HEIGHT];
-    if (!this.canvas.hidden) drawFrame(this.board, { ...frame, width, height, image, inferred: true }, { zones });
-    fill(
-      this.scores,
-      frame.evidence.some((item) => !item.box)
-        ? scoreBars(frame.evidence.map((item) => ({ ...item, threshold: null, held: false })))
-        : null,
+    const [height, width] = this.lane.frame.length ? this.lane.frame : [HEIGHT, WIDTH];
+    const shown = { ...frame, evidence: this._evidence(place) };
+    if (this.board) drawFrame(this.board, { ...shown, width, height, image }, this.lane);
+    this.plot?.draw(
+      frame.t,
+      this.clip.decisions.map((decision) => decision.t),
     );
+    fill(this.scores, scoreBars(scores(shown, this.lane)));
     setText(this.time, `${_seconds(frame.t - this.clip.start)} of ${_seconds(this.clip.end - this.clip.start)} s`);
-    const decision = this.clip.decisions.filter((one) => one.t <= frame.t).sort((a, b) => b.t - a.t)[0];
-    setText(
-      this.said,
-      decision
-        ? `${decision.actuator}: ${decision.verb}, ${decision.rule || "at rest"}: ${decision.explanation}`
-        : "before the decision",
-    );
+    fill(this.said, this._inForce(frame.t));
     if (image) this._picture(place + 1);
+  }
+
+  /** Of this frame, or where its inference was held back, of the newest one before it. */
+  _evidence(place) {
+    while (place > 0 && !this.frames[place].inferred) place -= 1;
+    return this.frames[place].evidence;
+  }
+
+  /** The newest decision of each actuator at that time. */
+  _inForce(t) {
+    const newest = new Map();
+    const past = this.clip.decisions.filter((decision) => decision.t <= t).sort((a, b) => a.t - b.t);
+    for (const decision of past) newest.set(decision.actuator, decision);
+    if (!newest.size) return element("p", { class: "muted" }, "before the decision");
+    return [...newest.values()].map(({ actuator, verb, rule, explanation }) =>
+      element("p", {}, element("strong", {}, `${actuator}: ${verb}`), `, ${rule || "at rest"}: ${explanation}`),
+    );
   }
 
   /** Loaded once; null where it is not kept or may not be shown. */

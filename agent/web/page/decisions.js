@@ -3,18 +3,18 @@
 import { get, monitor } from "./api.js";
 import { ClipPlayer } from "./clip.js";
 import { replay } from "./replay.js";
-import { badge, element, fill, notice, section, table } from "./dom.js";
+import { badge, element, fill, notice, section, setText, table } from "./dom.js";
 import { drawTimeline } from "./timeline.js";
 import { bytes, clock, counted, dateTime } from "./words.js";
 
 const LIMIT = 500;
-const PAGE = 50; // rows of the table at first
+const PAGE = 20; // rows of the table at first: the clips are below it
 const REFRESH_MS = 3000;
 const SPANS = [
   [2, "2 minutes"],
   [10, "10 minutes"],
-  [60, "hour"],
-  [1440, "day"],
+  [60, "1 hour"],
+  [1440, "1 day"],
 ];
 
 export function open(root) {
@@ -28,7 +28,7 @@ class DecisionsPage {
     this.minutes = 10;
     this.rule = _select("Rule", () => this._refresh());
     this.actuator = _select("Actuator", () => this._refresh());
-    this.span = _select("Time line of the last", () => this._drawTimeline());
+    this.span = _select("Time span", () => this._drawTimeline());
     fill(
       this.span.field,
       SPANS.map(([minutes, text]) => element("option", { value: minutes, selected: minutes === 10 }, text)),
@@ -40,7 +40,7 @@ class DecisionsPage {
     fill(
       root,
       element("h1", {}, "Decisions"),
-      element("div", { class: "row" }, this.rule.label, this.actuator.label, this.span.label),
+      element("div", { class: "row filters" }, this.rule.label, this.actuator.label, this.span.label),
       this.note,
       this.timeline,
       section("Newest first", this.list),
@@ -117,8 +117,11 @@ class DecisionsPage {
     };
     fill(
       this.list,
-      table(["Time", "Actuator", "Does", "Why", "Lane"], rows, { caption: "decisions, newest first" }),
-      left > 0 ? element("button", { onclick: more }, `Show more (${left})`) : null,
+      table(["Time", "Actuator", "Does", "Why", "Lane"], rows, {
+        caption: "decisions, newest first",
+        narrow: "decision-cards",
+      }),
+      left > 0 ? element("button", { class: "more", onclick: more }, `Show more (${left})`) : null,
     );
   }
 
@@ -158,7 +161,8 @@ class DecisionsPage {
     const verdict = element("div", { class: "verdict", "aria-live": "polite" });
     const place = element("div");
     if (this.player?.name === file.name) place.append(this.player.node);
-    const play = element("button", { onclick: () => this._play(file.name, place) }, "Play");
+    const play = element("button", { class: "play", onclick: () => this._play(file.name, place, play) });
+    setText(play, this.player?.name === file.name ? "Close" : "Play");
     const again = element("button", { onclick: () => replay(file.name, again, verdict) }, "Replay verdict");
     return element(
       "div",
@@ -181,12 +185,15 @@ class DecisionsPage {
     );
   }
 
-  _play(name, place) {
+  /** One at a time. */
+  _play(name, place, button) {
     const again = this.player?.name === name;
     this._stopPlayer();
+    for (const other of this.files.querySelectorAll(".play")) setText(other, "Play");
     if (again) return;
     this.player = new ClipPlayer(name);
     place.append(this.player.node);
+    setText(button, "Close");
   }
 
   _stopPlayer() {
