@@ -70,14 +70,17 @@ export function facts(entries) {
   );
 }
 
-/** A table whose first row is the head. Cells are texts or nodes; columns named in `numbers` are aligned right. */
-export function table(head, rows, { numbers = [], caption = "" } = {}) {
+/**
+ * A table. Cells are texts or nodes; columns named in `numbers` are aligned right. narrow: a class whose style lays the
+ * rows out anew on a phone, where the table would otherwise scroll sideways.
+ */
+export function table(head, rows, { numbers = [], caption = "", narrow = "" } = {}) {
   const side = (column) => (numbers.includes(column) ? "number" : null);
   const cells = (tag, row) =>
     row.map((cell, column) => element(tag, { class: side(column), scope: tag === "th" ? "col" : null }, cell));
   return element(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption || head.join(", ") },
+    { class: `scroll ${narrow}`.trim(), tabindex: "0", role: "region", "aria-label": caption || head.join(", ") },
     element(
       "table",
       {},

@@ -38,6 +38,7 @@ export function latency({ parts, budget_ms }) {
       table(["Part", "p50 ms", "p99 ms", "max ms", "From and to"], rows, {
         numbers: [1, 2, 3],
         caption: "latency by part",
+        narrow: "part-rows",
       }),
     ),
   );
