@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.benches.programs import free_port
-from agent.benches.web import browser
 from agent.benches.web.browser import Browser
+from tests.browsing import LAST, browse, click, go, needs_chromium, shows
 from tests.processes import Cell, Process
 from tests.waiting import until
 from tests.web import CELL, Page, web_cell
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not browser.program(), reason="no Chromium here: apt-get install chromium"),
-]
+pytestmark = needs_chromium
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
-LAST = "(window.reflexd && reflexd.live) || {}"
 # Of each page: its address, and what must be on it before it is whole.
 PAGES = {
     "overview": ("#/", "document.querySelectorAll('canvas').length >= 2 && text.includes('robot')"),
@@ -33,6 +28,11 @@ PAGES = {
     "doctor": ("#/doctor", "text.includes('python')"),
     "configuration": ("#/configuration", "text.includes('cell-1')"),
 }
+# Parts that a finger would have to move sideways.
+SIDEWAYS = """
+[...document.querySelectorAll('main *')]
+  .filter(each => getComputedStyle(each).overflowX == 'auto' && each.scrollWidth > each.clientWidth + 1)
+  .map(each => each.outerHTML.slice(0, 120))"""
 Served = tuple[Cell, Page, Process]
 
 
@@ -42,26 +42,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield parts
 
 
-def browse(profile: Path, visit: Callable[[Browser], Awaitable[None]]) -> None:
-    async def run() -> None:
-        async with browser.browser(str(profile)) as page:
-            await visit(page)
-
-    asyncio.run(run())
-
-
-def shows(condition: str) -> str:
-    return f"(() => {{ const text = document.body ? document.body.innerText : ''; return !!({condition}); }})()"
-
-
 @pytest.mark.parametrize("size", SIZES)
 def test_every_page_opens_without_an_error_and_fits(served: Served, tmp_path: Path, size: str) -> None:
     async def visit(page: Browser) -> None:
         await page.open(served[1].base + "/", *SIZES[size])
         for address, whole in PAGES.values():
-            await page.value(f"location.hash = {json.dumps(address)}")
+            await go(page, address)
             await page.until(shows(whole))
             assert await page.value("document.documentElement.scrollWidth <= innerWidth"), f"{address} is too wide"
+            assert await page.value(SIDEWAYS) == [], address
             assert (await page.picture()).startswith(b"\x89PNG")
         assert page.errors == []
 
@@ -83,7 +72,7 @@ def test_contrast_names_and_keyboard_pass_axe(served: Served, tmp_path: Path, sc
         await page.until(shows(PAGES["overview"][1]))
         await page.value(program + "; 0")
         for address, whole in PAGES.values():
-            await page.value(f"location.hash = {json.dumps(address)}")
+            await go(page, address)
             await page.until(shows(whole))
             assert await page.value(violations) == [], address
 
@@ -112,29 +101,6 @@ def test_the_canvas_shows_the_picture_with_the_box_where_the_person_is(served: S
     browse(tmp_path, visit)
 
 
-def test_a_stopped_daemon_is_said_to_be_old_and_the_page_recovers(tmp_path: Path) -> None:
-    lanes = {"arm": {"source": {"driver": "sensor.sim_arm"}, "model": "arm-deviation"}}
-    with Cell(tmp_path, lanes) as cell:
-        port = free_port()
-        _, daemon = cell.start_both()
-        view = cell.start("web", "-c", str(cell.folder / "reflexd.yaml"), "--port", str(port))
-        until(lambda: Page(f"http://127.0.0.1:{port}").get("/api/status")[0] == 200, lambda: view.text)
-
-        async def visit(page: Browser) -> None:
-            await page.open(f"http://127.0.0.1:{port}/")
-            await page.until(shows("text.includes('running')"))
-            daemon.stop()
-            await page.until(shows("/stopped|not run/i.test(text)"))
-            cell.run()
-            await page.until(shows("text.includes('running') && !/not run/i.test(text)"))
-            view.stop()
-            await page.until(shows("/old|no answer/i.test(text)"))
-            cell.start("web", "-c", str(cell.folder / "reflexd.yaml"), "--port", str(port))
-            await page.until(shows("text.includes('running') && !/no answer/i.test(text)"))
-
-        browse(tmp_path / "profile", visit)
-
-
 def test_a_zone_drawn_with_the_mouse_and_written_decides(tmp_path: Path) -> None:
     port, path = free_port(), tmp_path / "reflexd.yaml"
     folders = {"run_dir": json.dumps(str(tmp_path / "run")), "state_dir": json.dumps(str(tmp_path / "state"))}
@@ -151,9 +117,7 @@ def test_a_zone_drawn_with_the_mouse_and_written_decides(tmp_path: Path) -> None
         for start, end in (([0.2, 0], [0.99, 0.99]), ([0.2, 0.2], [0.01, 0.99])):
             ends = [await page.value(f"{where}({json.dumps(at)})") for at in (start, end)]
             await page.drag(*((float(x), float(y)) for x, y in ends))
-        write = "[...document.querySelectorAll('button')].find(each => each.textContent.startsWith('Write into'))"
-        await page.until(f"!!{write}")
-        await page.value(f"{write}.click()")
+        await click(page, "Write into")
         await page.until(shows("text.includes('Written')"))
         assert page.errors == []
 

@@ -118,12 +118,15 @@ def unpacked(message: bytes) -> Frame:
 
 
 @contextmanager
-def web_cell(folder: Path, **options: Any) -> Iterator[tuple[Cell, Page, Process]]:
-    """An arm and a camera with their daemon, which serves the live view. options: of `web`."""
+def web_cell(
+    folder: Path, recorder: dict[str, Any] | None = None, **options: Any
+) -> Iterator[tuple[Cell, Page, Process]]:
+    """An arm and a camera with their daemon, which serves the live view. recorder: that section; options: of `web`."""
     with Cell(folder, {"arm": arm(fault_every_s=1), "floor": FLOOR}) as cell:
         port = free_port()
         cell.config["state_dir"] = str(folder / "state")
         cell.config["web"] = {"port": port, **options}
+        cell.config["recorder"] = recorder or {}
         cell.config["rules"]["reach"] = {  # type: ignore[index]
             "any": [{"lane": "floor", "label": "person", "score": 0.5, "zone": "reach"}],
             "actuator": "robot",

@@ -19,6 +19,7 @@ POLL_S = 0.004  # how long a new picture waits at most
 VALUES_S = 0.05  # between two messages of readings or sound
 LOOK_S = 0.5  # how often the file is looked for, and the tape marked as watched
 SILENT_S = 2.0
+STATE_S = 3.0  # between two messages about the lane's state: a browser that hears none gives its socket up
 
 
 class LaneWatch:
@@ -42,6 +43,7 @@ class LaneWatch:
         self._evidence: LiveSample | None = None  # the newest with an inference
         self._newest_s = 0.0
         self._live: bool | None = None
+        self._said_s = 0.0
         self._sent = ""
 
     def add(self, viewer: Viewer) -> None:
@@ -96,8 +98,8 @@ class LaneWatch:
             for viewer in self.viewers:
                 viewer.send(text)
         live = self._file.reader is not None and now - self._newest_s < SILENT_S
-        if live != self._live:
-            self._live = live
+        if live != self._live or now - self._said_s >= STATE_S:
+            self._live, self._said_s = live, now
             for viewer in self.viewers:
                 viewer.send(self._state_text())
 

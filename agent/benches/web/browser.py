@@ -55,6 +55,19 @@ class Browser:
         """Colours: "light" or "dark"."""
         await self._send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
+    async def trust_any_certificate(self) -> None:
+        """As a person does who accepts a box's own one."""
+        await self._send("Security.setIgnoreCertificateErrors", ignore=True)
+
+    async def freeze(self) -> None:
+        """In the background; no timer and no event of the page runs."""
+        await self._send("Page.setWebLifecycleState", state="frozen")
+
+    async def thaw(self) -> None:
+        """In the foreground again."""
+        await self._send("Page.setWebLifecycleState", state="active")
+        await self._send("Emulation.setFocusEmulationEnabled", enabled=True)
+
     async def value(self, script: str) -> Any:
         """Of a JavaScript expression, by way of JSON."""
         answer = await self._send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
@@ -84,6 +97,14 @@ class Browser:
     async def _mouse(self, kind: str, at: tuple[float, float]) -> None:
         pressed = {} if kind == "mouseMoved" else {"button": "left", "clickCount": 1}
         await self._send("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], **pressed)
+
+    async def type(self, text: str) -> None:
+        """Into the field that has the focus."""
+        await self._send("Input.insertText", text=text)
+
+    async def press_enter(self) -> None:
+        for kind in ("keyDown", "keyUp"):
+            await self._send("Input.dispatchKeyEvent", type=kind, key="Enter", text="\r", windowsVirtualKeyCode=13)
 
     async def picture(self) -> bytes:
         """The page as PNG."""

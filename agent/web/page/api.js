@@ -47,8 +47,7 @@ export class StatusMonitor {
   constructor() {
     this.value = null;
     this.error = null;
-    this.answered_at = performance.now();
-    this.started_at = this.answered_at;
+    this._answered();
     this.clock_offset_ms = 0; // the box's clock less ours
     this.listeners = new Set();
     this.period_ms = 1000;
@@ -84,14 +83,19 @@ export class StatusMonitor {
     const difference_ms = status.time - Date.now();
     this.clock_offset_ms = Math.abs(difference_ms) > CLOCKS_DIFFER_MS ? difference_ms : 0;
     this.error = null;
-    this.answered_at = performance.now();
+    this._answered();
     this.value = status;
     for (const listener of [...this.listeners]) listener(status);
   }
 
+  /** Two clocks: the page's own stands still while the computer sleeps, that of the day may be set back. */
+  _answered() {
+    this.answered_at = [performance.now(), Date.now()];
+  }
+
   /** Seconds without an answer, 0 while answers come. */
   silent_s() {
-    const silent_ms = performance.now() - this.answered_at;
+    const silent_ms = Math.max(performance.now() - this.answered_at[0], Date.now() - this.answered_at[1]);
     return silent_ms > Math.max(OLD_MS, this.period_ms * 2 + 500) ? silent_ms / 1000 : 0;
   }
 }
@@ -100,5 +104,5 @@ export const monitor = new StatusMonitor();
 
 /** Now, by the box's clock, ms. */
 export function boxTime() {
-  return performance.timeOrigin + performance.now() + monitor.clock_offset_ms;
+  return Date.now() + monitor.clock_offset_ms;
 }

@@ -1,9 +1,9 @@
 // A lane's live frames over a WebSocket: connects again by itself, confirms each frame once it is drawn.
 
-import { boxTime, monitor } from "./api.js";
+import { boxTime } from "./api.js";
 
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
-const SILENT_MS = 10000; // without any message: the socket may be dead and nobody has said so
+const SILENT_MS = 10000; // the box says every three seconds whether the lane is live: this socket is dead
 const HISTORY = 600;
 
 window.reflexd = { live: { history: [] } };
@@ -22,7 +22,7 @@ export class LiveStream {
   constructor(lane, options, handlers) {
     Object.assign(this, { lane, options, handlers, attempt: 0, closed: false, socket: null });
     if (options.record) window.reflexd.live = { lane, history: [] };
-    this._visibility = () => (document.hidden ? this._disconnect() : this._connect());
+    this._visibility = () => (document.hidden ? this._rest() : this._connect());
     document.addEventListener("visibilitychange", this._visibility);
     this._connect();
   }
@@ -31,6 +31,12 @@ export class LiveStream {
     this.closed = true;
     document.removeEventListener("visibilitychange", this._visibility);
     this._disconnect();
+  }
+
+  /** Nobody looks at the page. Whoever comes back sees first what was there before. */
+  _rest() {
+    this._disconnect();
+    this.handlers.state(false, "this page was in the background; connecting");
   }
 
   _disconnect() {
@@ -63,7 +69,7 @@ export class LiveStream {
   /** A socket that has been silent for long is given up: after a sleep nobody tells the browser that it is dead. */
   _listen(socket) {
     clearTimeout(this.silence);
-    this.silence = setTimeout(() => this.socket === socket && this.live && this._lost(socket), SILENT_MS);
+    this.silence = setTimeout(() => this._lost(socket), SILENT_MS);
   }
 
   _lost(socket) {
@@ -77,9 +83,7 @@ export class LiveStream {
   _text(message) {
     this.attempt = 0;
     if (message.type === "lane") this.handlers.lane(message);
-    if (message.type !== "state") return;
-    this.live = message.live;
-    this.handlers.state(message.live, message.reason);
+    if (message.type === "state") this.handlers.state(message.live, message.reason);
   }
 
   async _draw(socket, data) {
@@ -101,8 +105,7 @@ export class LiveStream {
     history.push([frame.t, drawn_at]);
     if (history.length > HISTORY) history.shift();
     const boxes = frame.evidence.filter((item) => item.box).map((item) => item.box);
-    const age_ms = drawn_at + monitor.clock_offset_ms - frame.t;
-    window.reflexd.live = { lane: this.lane, t: frame.t, drawn_at, age_ms, boxes, history };
+    window.reflexd.live = { lane: this.lane, t: frame.t, boxes, history };
   }
 }
 

@@ -18,7 +18,12 @@ async function _load(list) {
   try {
     const { models } = await get("/api/models", LOAD_TIMEOUT_MS);
     const ordered = [...models].sort((a, b) => b.lanes.length - a.lanes.length || a.name.localeCompare(b.name));
-    fill(list, ordered.length ? ordered.map(_card) : notice("off", "No model package is installed."));
+    fill(
+      list,
+      ordered.length
+        ? ordered.map(_card)
+        : notice("off", "No lane uses a model yet: a lane of the configuration names one."),
+    );
   } catch (error) {
     const again = element("button", { onclick: () => _load(list) }, "Try again");
     fill(list, notice("bad", element("p", {}, `The packages could not be read: ${error.message}`), again));
