@@ -31,17 +31,22 @@ async def serve(
     server = runner.server
     assert server is not None
 
+    accepted = asyncio.Event()
+
     def close_oldest() -> None:
         for connection in server.connections[:-max_connections]:
             connection.force_close()
 
     def accept() -> asyncio.Protocol:
         close_oldest()
+        accepted.set()
         return server()
 
     try:
         await _listen(accept, host.strip("[]"), port, log, tls)
         while True:  # those of one burst are accepted together, before any of them is counted
+            await accepted.wait()
+            accepted.clear()
             await asyncio.sleep(COUNT_S)
             close_oldest()
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from agent import redact
 from agent.web.programs import ProgramError, Programs
 
 log = logging.getLogger("reflexd.web")
-LOOK_S = 1.0  # how often the file is looked at
+LOOK_S = 1.0  # how often the file is looked at, while somebody uses the live view
+READ_S = 2.0  # how long an answer waits for a file that has changed
 RETRY_S = 2.0  # while it has mistakes from the start
 
 
@@ -26,6 +28,8 @@ class Description:
         self.mistakes: list[str] = []
         self._programs = programs
         self._seen: tuple[int, ...] = ()
+        self._looked_s = 0.0
+        self._reading: asyncio.Task[None] | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -66,12 +70,21 @@ class Description:
                 log.error("the live view waits until the configuration is valid")
             await asyncio.sleep(RETRY_S)
 
+    async def look(self) -> None:
+        """Read the file again where it has changed. Who uses the content asks for it: else this process rests."""
+        now = time.monotonic()
+        if (self._reading is None or self._reading.done()) and now - self._looked_s >= LOOK_S:
+            self._looked_s = now
+            if _identity(self.path) != self._seen:
+                self._reading = asyncio.create_task(self.read())
+        if self._reading and not self._reading.done():
+            await asyncio.wait([self._reading], timeout=READ_S)
+
     async def keep(self) -> None:
-        """Read it again whenever the file changes; until cancelled."""
+        """Look again and again, until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
-            if _identity(self.path) != self._seen:
-                await self.read()
+            await self.look()
 
 
 def _identity(path: Path) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import ssl
 import sys
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from aiohttp import web
 from agent import web_keys
 from agent.box import background
 from agent.http_server import serve
-from agent.web.access import Access
+from agent.web.access import Access, Handler
 from agent.web.api import Api
 from agent.web.description import Description
 from agent.web.programs import Programs
@@ -60,19 +59,20 @@ class LiveView:
         return LaneWatch(self.description.run_dir, lane, facts, lambda: self.api.mode, self._threads)
 
     def application(self) -> web.Application:
-        app = web.Application(middlewares=[self.access.middleware], client_max_size=MAX_BODY)
+        app = web.Application(middlewares=[self.access.middleware, self._current], client_max_size=MAX_BODY)
         app.add_routes(self.api.routes())
         app.router.add_post("/api/login", self.access.login)
         app.router.add_get("/api/live", self.live)
         app.router.add_get("/", self.page)
         app.router.add_get("/{name:[a-z_]+\\.(js|css|svg)}", self.page)
-        app.cleanup_ctx.append(self._kept)
         return app
 
-    async def _kept(self, _: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.description.keep())
-        yield
-        task.cancel()
+    @web.middleware
+    async def _current(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Every answer is by the newest configuration."""
+        if request.path.startswith("/api/"):
+            await self.description.look()
+        return await handler(request)
 
     async def page(self, request: web.Request) -> web.Response:
         """A file of the page, read once; no path leads out of its folder."""
@@ -92,9 +92,11 @@ class LiveView:
         viewer = Viewer(_number(request, "rate", 30.0, MAX_RATE_HZ), int(_number(request, "width", 0.0, MAX_WIDTH)))
         watch = self._watches.of(lane)
         watch.add(viewer)
+        keeping = asyncio.create_task(self.description.keep())
         try:
             return await viewer.serve(request)
         finally:
+            keeping.cancel()
             watch.remove(viewer)
 
 

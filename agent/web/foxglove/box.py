@@ -14,6 +14,7 @@ from agent.web import pictures
 from agent.web.description import Description
 from agent.web.foxglove import topics
 from agent.web.foxglove.lane import LaneTopics
+from agent.web.foxglove.subscribers import Subscribers
 from agent.web.messages import wall_offset_ns
 from agent.web.state import State
 from agent.web.timeline import Timeline
@@ -31,24 +32,28 @@ LEDGER_FIELDS = ("name", "state", "rate_hz", "p50_ms", "p99_ms")
 async def serve(path: Path, description: Description) -> None:
     """Until cancelled. path: of the configuration. Raises RuntimeError: the port cannot be opened."""
     set_log_level("WARNING")  # of the SDK, which logs each client that comes and goes
-    context = Context()
-    port = description.content["web"]["foxglove"]
+    context, subscribers = Context(), Subscribers()
     server = start_server(
-        name=description.content["node"], host=HOST, port=port, context=context, message_backlog_size=BACKLOG
+        name=description.content["node"],
+        host=HOST,
+        port=description.content["web"]["foxglove"],
+        context=context,
+        message_backlog_size=BACKLOG,
+        server_listener=subscribers,
     )
     log.info("Foxglove is served at ws://%s:%d", HOST, server.port)
     try:
         await asyncio.gather(
             description.keep(),
-            _keep_lanes(context, description),
-            _keep_decisions(context, description),
-            _keep_ledger(context, State(path)),
+            _keep_lanes(context, description, subscribers),
+            _keep_decisions(context, description, subscribers),
+            _keep_ledger(context, State(path), subscribers),
         )
     finally:
         server.stop()
 
 
-async def _keep_lanes(context: Context, description: Description) -> None:
+async def _keep_lanes(context: Context, description: Description, subscribers: Subscribers) -> None:
     lanes: dict[str, LaneTopics] = {}
     synced_s = 0.0
     while True:
@@ -58,7 +63,8 @@ async def _keep_lanes(context: Context, description: Description) -> None:
             _sync(lanes, context, description)
         for lane in lanes.values():
             lane.step(now)
-        await asyncio.sleep(QUICK_S if any(lane.quick for lane in lanes.values()) else CALM_S)
+        if await subscribers.present(SYNC_S):
+            await asyncio.sleep(QUICK_S if any(lane.quick for lane in lanes.values()) else CALM_S)
 
 
 def _sync(lanes: dict[str, LaneTopics], context: Context, description: Description) -> None:
@@ -74,14 +80,16 @@ def _sync(lanes: dict[str, LaneTopics], context: Context, description: Descripti
         lanes[name].sync(mode)
 
 
-async def _keep_decisions(context: Context, description: Description) -> None:
+async def _keep_decisions(context: Context, description: Description, subscribers: Subscribers) -> None:
     """The newest at a first subscription, then each."""
     channel, timeline = topics.json(context, "/decisions", topics.DECISION), Timeline()
     sent: set[tuple[Any, ...]] | None = None
     while True:
-        await asyncio.sleep(DECISIONS_S)
         if not channel.has_sinks():
             sent = None
+            await subscribers.present()
+        await asyncio.sleep(DECISIONS_S)
+        if not channel.has_sinks():
             continue
         rows = {_identity(row): row for row in timeline.newest(description.run_dir, MOST, None, None)}
         new = [row for identity, row in rows.items() if identity not in (sent or ())]
@@ -107,9 +115,10 @@ def _decision(row: dict[str, Any], t_ns: int) -> dict[str, Any]:
     }
 
 
-async def _keep_ledger(context: Context, state: State) -> None:
+async def _keep_ledger(context: Context, state: State, subscribers: Subscribers) -> None:
     channel = topics.json(context, "/ledger", topics.LEDGER)
     while True:
+        await subscribers.present()
         await asyncio.sleep(LEDGER_S)
         if channel.has_sinks():
             content = await state.read()
