@@ -28,10 +28,13 @@ PAGES = {
     "doctor": ("#/doctor", "text.includes('python')"),
     "configuration": ("#/configuration", "text.includes('cell-1')"),
 }
-# Parts that a finger would have to move sideways.
+# Parts that a finger would have to move sideways, or that the edge of the screen cuts off.
 SIDEWAYS = """
-[...document.querySelectorAll('main *')]
-  .filter(each => getComputedStyle(each).overflowX == 'auto' && each.scrollWidth > each.clientWidth + 1)
+[...document.querySelectorAll('main *:not(svg *)')]
+  .filter(each => {
+    const scrolls = getComputedStyle(each).overflowX == 'auto' && each.scrollWidth > each.clientWidth + 1;
+    return scrolls || each.getBoundingClientRect().right > innerWidth + 1;
+  })
   .map(each => each.outerHTML.slice(0, 120))"""
 Served = tuple[Cell, Page, Process]
 

@@ -13,6 +13,8 @@ from agent.modeltools import show
 from agent.packages import engines, package
 from agent.packages.package import Package
 
+EQUAL = 0.005  # of the tolerance
+
 
 def facts(name: str, folder: Path) -> dict[str, Any]:
     """As `reflexd model show`, with the times of the engines and what its golden outputs gave."""
@@ -25,9 +27,14 @@ def facts(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _proof(opened: Package, folder: Path) -> dict[str, Any]:
-    worst = opened.golden
-    golden = "missing" if worst is None else f"good: within {worst:.0%} of the tolerance"
-    return {"golden": golden, "engines": engines.remembered(folder, opened.manifest)}
+    return {"golden": _golden(opened.golden), "engines": engines.remembered(folder, opened.manifest)}
+
+
+def _golden(worst: float | None) -> str:
+    """worst: difference to the golden outputs, in tolerances."""
+    if worst is None:
+        return "missing"
+    return "good: the same" if worst < EQUAL else f"good: within {worst:.0%} of the tolerance"
 
 
 def main() -> int:

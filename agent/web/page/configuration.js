@@ -53,12 +53,15 @@ function _summary(mistakes, warnings) {
 }
 
 function _line(text, number, remarks) {
+  const code = element("code", {}, text || " ");
+  const indent = text.search(/\S|$/) + 2; // of what does not fit into the line
+  Object.assign(code.style, { paddingLeft: `${indent}ch`, textIndent: `-${indent}ch` });
   const level = remarks.length ? ` marked ${remarks[0].level}` : "";
   return element(
     "li",
     { class: level.trim() || null, id: `line-${number}` },
     element("span", { class: "line-number" }, number),
-    element("code", {}, text || " "),
+    code,
     remarks.map((remark) => [
       element("span"),
       element(

@@ -20,6 +20,7 @@ export const VERDICTS = {
   overruled: "refused: another box is in command",
 };
 const IN_FORCE = ["applied", "repeated"];
+const FRESH_S = 2; // lanes confirm what is in force several times a second
 
 export function isSlow(lane) {
   return lane.state === "running" && lane.budget_ms > 0 && lane.p99_ms !== null && lane.p99_ms > lane.budget_ms;
@@ -41,22 +42,37 @@ export function newestAnswer(actuator) {
   return answers.reduce((best, answer) => (!best || answer.age_s < best.age_s ? answer : best), null);
 }
 
-/** @returns {{level: string, verb: string, texts: string[]}} verb: what the device was confirmed to do */
+/** @returns {{level: string, word: string, verb: string, texts: string[]}} verb: what the device was confirmed to do */
 export function judgeActuator(actuator) {
   const answer = newestAnswer(actuator);
   const troubles = [...new Set(actuator.acknowledged.map((one) => one.trouble).filter(Boolean))];
   if (actuator.host === 0) troubles.unshift("'reflexd actuate' does not serve it on this box");
   if (!answer) {
     const texts = [`nothing acknowledged yet; at rest it does ‘${actuator.rest}’`, ...troubles];
-    return { level: actuator.host === 0 ? "bad" : "off", verb: "", texts };
+    const unserved = { level: "bad", word: "not served" };
+    return { ...(actuator.host === 0 ? unserved : { level: "off", word: "not known" }), verb: "", texts };
   }
   const verdict = VERDICTS[answer.verdict] || answer.verdict;
   const said = `acknowledged ${duration(answer.age_s)} ago to lane ${answer.lane}: ${verdict}`;
   const texts = [said, ...troubles];
   const agrees = !actuator.verb || answer.verb === actuator.verb;
   if (!agrees) texts.push(`decided is ‘${actuator.verb}’: not acknowledged yet`);
-  const level = troubles.length ? "bad" : agrees && IN_FORCE.includes(answer.verdict) ? "good" : "warn";
-  return { level, verb: answer.verb, texts };
+  const inForce = agrees && IN_FORCE.includes(answer.verdict);
+  return {
+    ..._judgeAnswer(actuator.host === 0, inForce, answer.age_s < FRESH_S, troubles.length),
+    verb: answer.verb,
+    texts,
+  };
+}
+
+function _judgeAnswer(unserved, inForce, fresh, troubles) {
+  if (unserved) return { level: "bad", word: "not served" };
+  if (inForce) return troubles && !fresh ? { level: "bad", word: "no answer" } : _steady(troubles);
+  return troubles ? { level: "bad", word: "not as decided" } : { level: "warn", word: "in doubt" };
+}
+
+function _steady(troubles) {
+  return troubles ? { level: "warn", word: "degraded" } : { level: "good", word: "acknowledged" };
 }
 
 /** Why the verb is in force. */

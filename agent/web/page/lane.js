@@ -129,7 +129,8 @@ class LanePage {
   }
 
   _showWords(frame, lane) {
-    const words = [lane.why, `captured ${clock(frame.t)}`, `${_age(frame)} old`, _stages(frame)];
+    const span = this.plot ? "the last 20 seconds" : "";
+    const words = [lane.why, span, `captured ${clock(frame.t)}`, `${_age(frame)} old`, _stages(frame)];
     if (this.live !== false) setText(this.caption, words.filter(Boolean).join(" · "));
     const bars = scoreBars(scores(frame, lane));
     const nothing = element("p", { class: "muted" }, "nothing detected");

@@ -32,7 +32,6 @@ async function _load(list) {
 
 function _card(model) {
   const { error, labels = [], inputs = [], outputs = [] } = model;
-  const engines = Object.entries(model.engines || {}).map(([name, time]) => `${name} ${ms(time)} ms`);
   return element(
     "article",
     { class: "card model" },
@@ -40,7 +39,7 @@ function _card(model) {
     error ? notice("bad", error) : null,
     facts([
       ["Used by", model.lanes.length ? listed(model.lanes.map((lane) => `lane ${lane}`)) : "no lane"],
-      ["Engine", [model.backend, ...engines].filter(Boolean).join(", ")],
+      ["Engine", _engines(model)],
       ["Budget", model.budget_ms ? `${ms(model.budget_ms)} ms` : ""],
       [
         "Finds",
@@ -63,7 +62,16 @@ function _card(model) {
 function _state({ error, golden = "missing" }) {
   if (error) return badge("bad", "cannot be used");
   if (golden === "missing") return badge("off", "no golden outputs");
-  return badge(golden.startsWith("good") ? "good" : "bad", `golden outputs ${golden}`);
+  return badge(golden.startsWith("good") ? "good" : "bad", `golden outputs: ${golden.replace(/^good: /, "")}`);
+}
+
+/** The one in use first. */
+function _engines({ backend = "", engines = {} }) {
+  const timed = (name) => (name in engines ? `${name} ${ms(engines[name])} ms` : name);
+  const others = Object.keys(engines).filter((name) => name !== backend);
+  return [timed(backend), others.length ? `slower here: ${others.map(timed).join(", ")}` : ""]
+    .filter(Boolean)
+    .join("; ");
 }
 
 function _tensors(texts) {

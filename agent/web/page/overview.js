@@ -162,12 +162,11 @@ function _latency(lane) {
 }
 
 function _actuatorCard(actuator) {
-  const { level, verb, texts } = judgeActuator(actuator);
-  const known = { good: "acknowledged", warn: "in doubt", bad: "not as decided", off: "not known" };
+  const { level, word, verb, texts } = judgeActuator(actuator);
   return element(
     "article",
     { class: "card tile" },
-    element("div", { class: "tile-head" }, element("h3", {}, actuator.name), badge(level, known[level])),
+    element("div", { class: "tile-head" }, element("h3", {}, actuator.name), badge(level, word)),
     element("p", { class: "verb" }, verb || "–"),
     element("p", {}, cause(actuator)),
     texts.map((text) => element("p", { class: "muted" }, text)),

@@ -61,8 +61,8 @@ class ZonesPage {
     this.by = element(
       "select",
       { onchange: () => this._draw() },
-      element("option", { value: "foot" }, "its foot"),
-      element("option", { value: "middle" }, "its middle"),
+      element("option", { value: "foot" }, "the foot of a box"),
+      element("option", { value: "middle" }, "the middle of a box"),
     );
     this.freeze = element("input", { type: "checkbox" });
     this.canvas = element("canvas", { role: "img", "aria-label": `picture of lane ${this.name}` });
@@ -77,9 +77,9 @@ class ZonesPage {
     root.append(
       element(
         "div",
-        { class: "row" },
+        { class: "row filters" },
         element("label", {}, "Lane", lane),
-        element("label", {}, "A box counts by", this.by),
+        element("label", {}, "Counts by", this.by),
         element("label", {}, this.freeze, "Hold the picture"),
       ),
       element(
