@@ -5,6 +5,7 @@ import { ms } from "./words.js";
 
 const PLOT_MS = 20000;
 const COLUMNS = 500; // of a rolling plot: each keeps the least and the greatest value of its time
+const GAP = 50; // columns without a value, over which no line is drawn
 const BAND = 76; // height of a channel, CSS pixels
 const FEW_BANDS = 3;
 const MOST = 8; // channels
@@ -163,7 +164,10 @@ export class RollingPlot {
     context.lineWidth = 1.5 * ratio;
     context.lineJoin = "round";
     context.beginPath();
+    let before = -Infinity;
     for (const [column, extremes] of columns) {
+      if (column - before > GAP) context.moveTo(x(column), y(extremes[channel][0]));
+      before = column;
       context.lineTo(x(column), y(extremes[channel][0]));
       context.lineTo(x(column), y(extremes[channel][1]));
     }
