@@ -15,7 +15,7 @@ from agent.replay.header import Header
 from agent.web import pictures
 from agent.tapes.live_reader import RawPicture
 
-MAX_BYTES = 2_000_000  # of all JPEGs
+MAX_BYTES = 1_500_000  # of all JPEGs, a third more as text
 Message = dict[str, Any]
 
 

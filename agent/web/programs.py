@@ -9,7 +9,7 @@ from typing import Any
 
 from agent.isolated import python, sacrifice
 
-MAX_OUTPUT = 4 << 20  # bytes
+MAX_OUTPUT = 6 << 20  # bytes
 MAX_AT_ONCE = 2  # they take a processor each
 
 
