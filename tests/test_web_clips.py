@@ -74,7 +74,8 @@ def test_a_picture_has_the_shape_of_the_camera_without_the_bars_of_the_input(con
     frames = [frame for frame in _of(content, "gate") if frame["picture"]]
     assert frames and all(frame["part"] == [0, 0, 1, 1] for frame in frames)
     jpeg = base64.b64decode(content["pictures"][str(frames[0]["n"])])
-    assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape == (144, 192, 3)
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None and picture.shape == (144, 192, 3)
 
 
 def test_hidden_pictures_are_not_in_it_and_the_rest_is(recording: Path, content: dict[str, Any]) -> None:
