@@ -145,21 +145,23 @@ export class RollingPlot {
     const theme = { line: style.getPropertyValue("--line"), text: style.color, rule: style.getPropertyValue("--rule") };
     const first = Math.floor(this.newest / this.column_ms) - COLUMNS + 1;
     const x = (column) => ((column - first) / COLUMNS) * width;
-    const upright = (t, colour) => {
-      context.fillStyle = colour;
-      context.fillRect(x(t / this.column_ms), 0, 2 * ratio, height);
-    };
-    marks.forEach((t) => upright(t, style.getPropertyValue("--held")));
-    if (cursor !== null) upright(cursor, theme.text);
-    const place = { x, width, band: band * ratio, ratio, theme, until: (cursor ?? Infinity) / this.column_ms };
+    const times = marks.map((t) => [t, style.getPropertyValue("--held")]);
+    if (cursor !== null) times.push([cursor, theme.text]);
+    const lines = times.map(([t, colour]) => [x(t / this.column_ms), colour]);
+    const until = (cursor ?? Infinity) / this.column_ms;
+    const place = { x, width, band: band * ratio, ratio, theme, lines, until };
     shown.forEach((name, n) => this._drawBand(context, name, n, { ...place, top: n * band * ratio }));
   }
 
-  _drawBand(context, name, channel, { x, width, top, band, ratio, theme, until }) {
+  _drawBand(context, name, channel, { x, width, top, band, ratio, theme, lines, until }) {
     const columns = [...this.columns].filter(([, extremes]) => Number.isFinite(extremes[channel]?.[0]));
     const [low, high] = _scale(columns.map(([, extremes]) => extremes[channel]));
     const text_height = 16 * ratio;
     const y = (value) => top + band - 4 * ratio - ((value - low) / (high - low)) * (band - text_height - 8 * ratio);
+    for (const [at, colour] of lines) {
+      context.fillStyle = colour;
+      context.fillRect(at, top + text_height, 2 * ratio, band - text_height); // below the figures
+    }
     context.strokeStyle = theme.line;
     context.lineWidth = 1.5 * ratio;
     context.lineJoin = "round";
