@@ -18,6 +18,13 @@ CANVAS = "main canvas"
 BLANK = "(r === 28 && g === 28 && b === 28)"
 SHADED = "(Math.hypot(r - 67, g - 48, b - 59) < 3)"
 
+CHOOSE_ARM = """
+(() => {
+  const field = document.querySelector('.player select');
+  field.value = 'arm';
+  field.dispatchEvent(new Event('change'));
+})()"""
+
 
 def test_without_the_token_of_a_box_in_the_network_nothing_is_shown(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
@@ -84,6 +91,8 @@ def test_a_clip_of_an_event_is_played_in_place(tmp_path: Path) -> None:
             await page.until(f"{share('.player canvas', BLANK)} < 0.5")
             await page.until(shows("/robot: stop, reach: person/.test(document.querySelector('.player').innerText)"))
             await page.until("document.querySelector('.player button').textContent == 'Play'")  # it has come to its end
+            await page.value(CHOOSE_ARM)
+            await page.until(f"{share('.player canvas', 'r < 60 && b > 150')} > 0.005")  # the line of the readings
             await click(page, "Close")
             await page.until("!document.querySelector('.player')")
             assert page.errors == []
