@@ -1,4 +1,4 @@
-// A canvas to draw a frame and what is found in it on. Colours are those of Okabe and Ito (2008), as in
+// A canvas for a frame and what is detected in it. Colours are those of Okabe and Ito (2008), as in
 // agent/view/drawing.py: readable with any colour vision.
 
 export const COLOURS = {

@@ -71,8 +71,8 @@ export function facts(entries) {
 }
 
 /**
- * A table. Cells are texts or nodes; columns named in `numbers` are aligned right. narrow: a class whose style lays the
- * rows out anew on a phone, where the table would otherwise scroll sideways.
+ * A table. Cells are texts or nodes; columns named in `numbers` are aligned right. narrow: a class whose style arranges
+ * the rows for a phone, on which the table would otherwise scroll sideways.
  */
 export function table(head, rows, { numbers = [], caption = "", narrow = "" } = {}) {
   const side = (column) => (numbers.includes(column) ? "number" : null);
