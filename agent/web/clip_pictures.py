@@ -12,8 +12,8 @@ from agent.errors import PackageError
 from agent.packages import package
 from agent.packages.manifest import Picture
 from agent.replay.header import Header
-from agent.web import pictures
 from agent.tapes.live_reader import RawPicture
+from agent.web import pictures
 
 MAX_BYTES = 1_500_000  # of all JPEGs, a third more as text
 Message = dict[str, Any]
