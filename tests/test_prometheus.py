@@ -13,9 +13,13 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 
 from agent.benches.programs import free_port
+from agent.drift import published, report
+from agent.drift.detector import Limits
+from agent.drift.lane import LaneDrift
 from agent.update import progress
 from agent.update.progress import Progress
 from tests.processes import Cell, arm
@@ -51,7 +55,9 @@ def run(*command: str, **options: Any) -> str:
 
 @pytest.mark.slow
 def test_the_rules_are_valid_and_fire_as_tested(tools: Path) -> None:
-    assert "SUCCESS: 11 rules found" in run(str(tools / "promtool"), "check", "rules", str(FOLDER / "reflexd.rules.yml"))
+    assert "SUCCESS: 11 rules found" in run(
+        str(tools / "promtool"), "check", "rules", str(FOLDER / "reflexd.rules.yml")
+    )
     run(str(tools / "promtool"), "test", "rules", "reflexd.test.yml", "reflexd-days.test.yml", cwd=FOLDER)
     run(str(tools / "promtool"), "check", "config", "prometheus.yml", cwd=FOLDER)
 
@@ -135,6 +141,10 @@ def test_rules_and_dashboard_name_only_existing_metrics(tmp_path: Path) -> None:
 
     Ledger(tmp_path / "arm.ledger", "arm", 2.0).close()
     progress.write(tmp_path, Progress(state_dir=str(tmp_path), models=["arm-deviation"], reason="silent"))
+    drift = LaneDrift(Limits())
+    drift.add_sound(np.full((1, 3), 0.5, np.float32))
+    watched = {"golden": {"state": "good", "causes": [], "age_s": 1.0}, "collected": None}
+    published.write(tmp_path, {"arm": {**report.of_lane("arm", drift, {}), **watched}})
     metrics = {sample.name for family in LedgerCollector(tmp_path).collect() for sample in family.samples}
     metrics |= {f"{family.name}_bucket" for family in LedgerCollector(tmp_path).collect()}
     text = (FOLDER / "reflexd.rules.yml").read_text() + (FOLDER / "reflexd-dashboard.json").read_text()
