@@ -55,17 +55,19 @@ def open_models(
     good_part: a picture of one. engines: those that a recording names; None: the ones for this machine.
     """
 
-    def opened(model: str) -> Package:
+    def opened(model: str, chosen: str = "") -> Package:
         folder = package.find(model, base_folder)
-        backend = "" if engines is None else engines.get(model) or package.first_engine(folder)
+        backend = chosen if engines is None else engines.get(model) or package.first_engine(folder)
         return package.open_package(folder, section.threads, backend, section.share)
 
     refine = Refine(opened(section.refine.model), section.refine) if section.refine else None
     second = SecondModel(opened(section.then)) if section.then else None
-    first = opened(section.model)
+    first = opened(section.model, section.backend)
     first.set_hop(section.hop_ms)
     shrink = None if section.shrink == "auto" else section.shrink
-    return Perception(first, gate=section.gate, reference=good_part, refine=refine, second=second, shrink=shrink)
+    return Perception(
+        first, gate=section.gate, reference=good_part, refine=refine, second=second, shrink=shrink, every=section.every
+    )
 
 
 def rules_of(config: Config) -> Rules:

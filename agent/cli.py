@@ -17,6 +17,7 @@ from agent.errors import ConfigError, PackageError
 from agent.field.cli import COMMANDS as FIELD_COMMANDS
 from agent.modeltools.cli import model
 from agent.options import config_beside, config_option, json_option
+from agent.tune.cli import tune
 from agent.update.cli import COMMANDS as UPDATE_COMMANDS
 
 if TYPE_CHECKING:
@@ -260,5 +261,6 @@ cli.add_command(bench)
 for command in UPDATE_COMMANDS:
     model.add_command(command)
 cli.add_command(model)
+cli.add_command(tune)
 for command in FIELD_COMMANDS:
     cli.add_command(command)

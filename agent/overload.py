@@ -102,7 +102,7 @@ class LoadShedder:
         self._samples = {lane.name: lane.ledger.count[ledger.SAMPLES] for lane in lanes}
         self._shed = 0
         for lane in lanes:  # those of before a reload, too
-            lane.perception.every = 1
+            lane.perception.every = lane.perception.configured_every
 
     @property
     def troubles(self) -> list[str]:
@@ -118,6 +118,7 @@ class LoadShedder:
             before, self._samples[lane.name] = self._samples[lane.name], lane.ledger.count[ledger.SAMPLES]
             rate_hz = (self._samples[lane.name] - before) * 1e9 / (self._checked - since)
             if self.overload.every[lane.name] == 1:
+                rate_hz /= lane.perception.configured_every
                 self.overload.most[lane.name] = most_every(rate_hz, self.expires_ms[lane.name])
         missing = {lane.name for lane in self.lanes if misses(ledger.snapshot(lane.ledger.memory, NEWEST), since)}
         if self.overload.observe(missing, self._checked / 1e9):
@@ -126,7 +127,7 @@ class LoadShedder:
     def _apply(self, missing: set[str]) -> None:
         """Logged where it begins and where it ends."""
         for lane in self.lanes:
-            lane.perception.every = self.overload.every[lane.name]
+            lane.perception.every = lane.perception.configured_every * self.overload.every[lane.name]
         total = sum(lane.ledger.count[ledger.SHED] for lane in self.lanes)
         if not self.began and self.overload:
             self.began, self._shed = self._checked / 1e9, total

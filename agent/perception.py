@@ -37,12 +37,14 @@ class Perception:
         refine: Refine | None = None,
         second: SecondModel | None = None,
         shrink: int | None = 1,
+        every: int = 1,
     ) -> None:
         """gate: which samples are worth an inference; None: all.
 
         reference: uint8 [height, width], the good part with which a model of `picture.reference` compares.
         refine: infers again where the package's model is in doubt. second: reads the keypoints of either of them.
         shrink: take every so many pixels only; None: as many as the first frames allow.
+        every: infer on one sample in so many.
         """
         self.package = package
         self.engine = package.engine
@@ -61,7 +63,7 @@ class Perception:
         )
         self._started = False  # since the newest inference
         self._shared = [each.network for each in self.packages if isinstance(each.network, SharedEngine)]
-        self.every = 1  # infer on one sample in so many; more under overload, see agent/overload.py
+        self.configured_every = self.every = every  # the latter is more under overload, see agent/overload.py
         self.shed = False  # the newest sample was left out because of that
         self._turn = 0
 
@@ -128,8 +130,8 @@ class Perception:
         return due and not (self.every > 1 and self.preparation.rows and self._sheds())
 
     def _sheds(self) -> bool:
-        self._turn = (self._turn + 1) % self.every
-        self.shed = self._turn != 0
+        turn, self._turn = self._turn, (self._turn + 1) % self.every
+        self.shed = turn != 0
         return self.shed
 
     @property

@@ -11,8 +11,9 @@ import pytest
 
 from agent import yamlfile
 from agent.benches.programs import free_port
+from agent.config.edit import write
 from agent.scenes import catalog
-from agent.web.zones import ZoneError, as_yaml, checked, replaced, write
+from agent.web.zones import ZoneError, as_yaml, checked, replaced
 from tests.processes import Process
 from tests.waiting import until
 from tests.web import CELL, Page

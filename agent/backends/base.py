@@ -174,6 +174,11 @@ def load(backend: str, path: Path, threads: int = 1, provider: str = "", spec: T
     return engine
 
 
+def check(backend: str) -> None:
+    """Raises EngineError where there is no such backend, or its library is not installed."""
+    _kind(backend)
+
+
 def _kind(backend: str) -> type[Engine]:
     """Raises EngineError."""
     module = backend if "." in backend.lstrip(".") else f"agent.backends.{backend}"

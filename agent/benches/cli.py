@@ -215,3 +215,19 @@ def bench_web(short: bool, as_json: bool) -> None:
     from agent.benches.web import bench as web
 
     _report(web.measure(short), web.text, as_json)
+
+
+@bench.command("tune")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Recordings, for a clip in place of the simulated camera."
+)
+@short_option
+@json_option
+@_with_psutil
+def bench_tune(data: Path | None, short: bool, as_json: bool) -> int:
+    """`reflexd tune` on a robot cell over 10 ms and on a lane that cannot be met. Exit code 1: the cell ends above."""
+    from agent.benches import tune
+
+    result = tune.measure(data, short)
+    _report(result, tune.text, as_json)
+    return int(result["cell"]["verdict"] == "cannot be met")

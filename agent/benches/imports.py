@@ -23,7 +23,7 @@ ROOMS = (
     *("endpoints", "keys", "web_keys", "ledger", "ledger_text", "commands", "rules", "tapes"),
     *("perception", "arrival", "lane", "offline", "control", "config", "update", "build", "health", "overload"),
     *("runner", "reload", "report", "recorder", "drift", "modeltools", "scenes", "replay", "view", "http_server"),
-    *("metrics", "field", "web"),
+    *("metrics", "field", "web", "tune"),
     *("demo", "children", "daemon", "benches", "cli", "__main__", "models.train"),
 )
 PRODUCT, TRAINING = ("agent", "drivers"), "models.train"

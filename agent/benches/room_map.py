@@ -19,6 +19,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "view": "draws what a lane finds",
             "web": "live view in a browser",
             "replay": "recomputes a recording",
+            "tune": "meets a budget",
             "modeltools": "model init, show, bench",
             "demo": "the simulated cell",
             "scenes": "example configurations",

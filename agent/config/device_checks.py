@@ -208,7 +208,12 @@ def bad_rate(
         )
     window = manifest.window
     interval_ms = max(period_ms, 1000 / window.rate_hz if window and window.rate_hz else 0.0)
-    interval_ms *= window.hop if window else 1
+    interval_ms *= (window.hop if window else 1) * config.lanes[name].every
+    if config.lanes[name].every > 1 and interval_ms >= timeout_ms:
+        yield (
+            f"{document.at(('lanes', name, 'every'))}: lane '{name}' infers every {interval_ms:g} ms, but a command"
+            f" holds for timeout_ms: {timeout_ms:g} after its sample: make every smaller, or timeout_ms longer"
+        )
     for rule, section in config.rules.items():
         if any(each.lane == name and each.within_ms <= interval_ms for each in section.conditions):
             yield (

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import ValidationError
 
 from agent import redact
+from agent.backends import base as backends
 from agent.commands import wire
 from agent.config.models import Config, LaneConfig
 from agent.decoders import base as decoders
@@ -25,6 +26,7 @@ def lane_mistakes(config: Config, document: Document, name: str) -> Iterator[str
     """Everything except the lane's name and the options of its source."""
     lane, place = config.lanes[name], ("lanes", name)
     yield from _bad_model(document, (*place, "model"), lane.model)
+    yield from _bad_backend(document, (*place, "backend"), lane)
     yield from _bad_first_model(document, (*place, "model"), lane.model)
     if lane.refine:
         yield from _bad_refine(document, (*place, "refine"), lane)
@@ -53,6 +55,15 @@ def _bad_model(document: Document, place: Place, model: str) -> Iterator[str]:
     except PackageError as error:
         kind = Pending if isinstance(error, MissingPackage) or heals(error) else str
         yield from (kind(f"{document.at(place)}: {line}") for line in redact.lines(error))
+
+
+def _bad_backend(document: Document, place: Place, lane: LaneConfig) -> Iterator[str]:
+    """One that is installed; whether it runs this model, the trial of `reflexd check` tells."""
+    try:
+        if lane.backend:
+            backends.check(lane.backend)
+    except backends.EngineError as error:
+        yield from (f"{document.at(place)}: {line}" for line in redact.lines(error))
 
 
 def _bad_first_model(document: Document, place: Place, model: str) -> Iterator[str]:

@@ -46,6 +46,7 @@ class LaneConfig(Section):
     zones: dict[str, Polygon] = Field(
         {}, max_length=64, description="name: corners [x, y] in shares of the frame, in order"
     )
+    every: int = Field(1, ge=1, le=1000, description="infer only on every n-th picture, or reading that is due")
     shrink: Literal["auto"] | int = Field(
         1, description="use every n-th pixel of pictures; auto: chosen by the first ones"
     )
@@ -55,6 +56,7 @@ class LaneConfig(Section):
     hop_ms: float | None = Field(
         None, ge=1, le=60_000, description="of a sound model: time between two inferences; default: the model's"
     )
+    backend: str = Field("", description="engine of `model`, such as openvino; default: the one its package names")
     threads: int = Field(1, ge=1, le=64, description="of the interpreter")
     share: bool = Field(
         False, description="lanes with the same model that say so run it in turns: it is in memory once"

@@ -8,6 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from agent import redact
+from agent.config import edit
 from agent.control import client as control
 from agent.web import answers, zones
 from agent.web.description import Description
@@ -63,7 +64,7 @@ class DrawnZones:
         if mistakes:
             return answers.json(answer)
         try:
-            backup = zones.write(self._path, text)
+            backup = edit.write(self._path, text)
         except OSError as error:
             reason = f"{self._path} cannot be written: {error.strerror}: give the service the right, or copy it"
             return answers.json({**answer, "ok": False, "mistakes": [reason]})

@@ -5,17 +5,13 @@ Only the lines of that lane's zones change; what else is in the file, comments t
 
 from __future__ import annotations
 
-import os
 import re
-import stat
-import time
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from agent import yamlfile
-from agent.box import private
 from agent.yamlfile import NAME, Document, YamlError
 
 MAX_ZONES, MAX_CORNERS = 64, 64
@@ -123,18 +119,3 @@ def _verify(document: Document, new: bytes, lane: str, zones: Zones) -> None:
     expected = {**document.data, "lanes": {**lanes, lane: {**lanes[lane], "zones": wanted}}}
     if after != expected:
         raise ZoneError(by_hand)
-
-
-def write(path: Path, content: bytes) -> Path:
-    """Keeps a backup beside the file, which is returned, and the file's owner and mode. Raises OSError."""
-    path = path.resolve()
-    before = path.stat()
-    backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.bak")
-    private.write(backup, path.read_bytes())
-    draft = path.with_name(f".{path.name}.draft")
-    private.write(draft, content)
-    os.chmod(draft, stat.S_IMODE(before.st_mode))
-    if (os.geteuid(), os.getegid()) != (before.st_uid, before.st_gid) and os.geteuid() == 0:
-        os.chown(draft, before.st_uid, before.st_gid)
-    os.replace(draft, path)
-    return backup
