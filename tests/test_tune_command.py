@@ -161,10 +161,12 @@ def test_a_real_lane_cannot_meet_a_microsecond(tmp_path: Path) -> None:
     assert lanes["arm"]["measured_on"]["samples"] > 1900
 
 
-def recorded(path: Path, lane: str, header: TapeHeader, messages: list[dict[str, Any]]) -> Path:
+def recorded(path: Path, lane: str, header: TapeHeader, messages: list[dict[str, Any]], of: Path | None = None) -> Path:
+    """of: the configuration that it was recorded with."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    content = load_config(of).model_dump(mode="json") if of else {}
     with open(path, "wb") as file:
-        recording = Recording(file, {"version": "test"})
+        recording = Recording(file, {"version": "test", "config": json.dumps(content)})
         for number, message in enumerate(messages):
             times = {"order": number, "sequence": number, "t_capture": number * 1_000_000, "skipped": 0}
             recording.add(header, {**times, "evidence": [], "decisions": [], **message}, number)
@@ -172,23 +174,26 @@ def recorded(path: Path, lane: str, header: TapeHeader, messages: list[dict[str,
     return path
 
 
-def readings(path: Path, count: int = 400) -> Path:
+def readings(path: Path, count: int = 400, of: Path | None = None) -> Path:
     """Of an arm that stands still."""
     channels = ["e1", "e2", "e3", "v1", "v2", "v3", "fx", "fy", "fz", "tx", "ty", "tz"]
-    return recorded(path, "arm", TapeHeader("arm", channels, [], [], 1000.0), [{"readings": [[0.0] * 12]}] * count)
+    return recorded(path, "arm", TapeHeader("arm", channels, [], [], 1000.0), [{"readings": [[0.0] * 12]}] * count, of)
 
 
 def test_the_recorders_readings_are_used_where_they_are_given_or_were_kept(tmp_path: Path) -> None:
     path = config(tmp_path, {"arm": arm()})
     given = readings(tmp_path / "some.mcap")
     for options in (("--recording", str(given)), ("--recording", str(tmp_path)), ()):
-        result = tune(path, "--budget-ms", "1e6", "--json", *options)
+        result = tune(path, "--budget-ms", "1e6", "--seconds", "2", "--json", *options)
         assert result.exception is None, result.exception
         on = json.loads(result.stdout)["lanes"]["arm"]["measured_on"]
-        assert (on["kind"], on["samples"]) == (("recording", 400) if options else ("simulated", 20001)), options
-    kept = readings(tmp_path / "state" / "recordings" / "cell-1-00000001_20260101T000000.mcap")
-    on = json.loads(tune(path, "--budget-ms", "1e6", "--json").stdout)["lanes"]["arm"]["measured_on"]
+        assert (on["kind"], on["samples"]) == (("recording", 400) if options else ("simulated", 2001)), options
+    kept = readings(tmp_path / "state" / "recordings" / "cell-1-00000001_20260101T000000.mcap", of=path)
+    on = json.loads(tune(path, "--budget-ms", "1e6", "--seconds", "2", "--json").stdout)["lanes"]["arm"]["measured_on"]
     assert (on["kind"], on["name"], on["samples"]) == ("recording", kept.name, 400)
+    other = config(tmp_path, {"arm": arm(seed=7)})
+    on = json.loads(tune(other, "--budget-ms", "1e6", "--json", "--seconds", "1").stdout)["lanes"]["arm"]["measured_on"]
+    assert on["kind"] == "simulated", "another source was recorded"
 
 
 def test_a_folder_has_a_recording_for_each_lane_by_its_name(tmp_path: Path) -> None:

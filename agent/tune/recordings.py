@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from agent import redact
 from agent.config.models import Config, Device, LaneConfig
 from agent.errors import DataError
-from agent.recorder.recording import RecordingError, read
+from agent.recorder.recording import RecordingContents, RecordingError, read
 from agent.recorder.series import RECORDINGS, Series
 from agent.tune import footage
 from agent.tune.footage import RECORDING, Footage
@@ -16,6 +19,7 @@ from drivers import base as drivers
 RECORDER = ".mcap"
 NEWEST = 2  # files of the recorder that are read: the last one may just have begun
 LAYOUT = "LANE.mp4 (or .csv, .wav), a folder LANE of pictures, or recordings of the recorder (*.mcap)"
+ByLane = dict[str, tuple[str, list[dict[str, Any]]]]  # name of the file, messages
 # By the end of a file's name; a video has many.
 DRIVERS = {".csv": "sensor.replay", ".wav": "audio.file"}
 KINDS = {"camera": drivers.Camera, "sensor": drivers.SensorStream, "audio": drivers.Microphone}
@@ -45,11 +49,14 @@ class Recordings:
             if given:
                 return given
         if not self._given and not is_recorded(section):
-            own = Series(self._config.state_dir / "recordings", self._config.node, RECORDINGS).paths()[-NEWEST:]
-            kept = self._of_messages(lane, _of_recorder(own, skip=True))
+            kept = self._of_messages(lane, self._kept)
             if kept:
                 return kept
         return footage.of_source(lane, section, self._seconds, network)
+
+    @cached_property
+    def _kept(self) -> ByLane:
+        return _kept(self._config)
 
     def _of_given(self, lane: str, section: LaneConfig, network: tuple[int, int] | None, only: bool) -> Footage | None:
         assert self._given
@@ -66,7 +73,7 @@ class Recordings:
             raise DataError(f"{self._given}: no recording of lane {lane} in it: expected {LAYOUT}")
         return None
 
-    def _of_messages(self, lane: str, messages: dict[str, tuple[str, list[dict[str, Any]]]]) -> Footage | None:
+    def _of_messages(self, lane: str, messages: ByLane) -> Footage | None:
         name, rows = messages.get(lane, ("", []))
         return footage.of_messages(lane, name, rows, self._seconds)
 
@@ -89,25 +96,45 @@ def _given_files(path: Path) -> list[Path]:
     return [path] if path.suffix == RECORDER else []
 
 
-def _of_recorder(files: list[Path], skip: bool = False) -> dict[str, tuple[str, list[dict[str, Any]]]]:
-    """By lane the name of the file that holds most of its samples, and these. skip: files that cannot be read."""
-    lanes: dict[str, tuple[str, list[dict[str, Any]]]] = {}
+def _of_recorder(files: list[Path]) -> ByLane:
+    """By lane the name of the file that holds most of its samples, and these. Raises DataError."""
+    lanes: ByLane = {}
     for path in files:
         try:
-            contents = read(path)
+            _add(lanes, path, read(path))
         except RecordingError as error:
-            if skip:
-                continue
             raise DataError(str(error)) from error
-        by_lane: dict[str, list[dict[str, Any]]] = {}
-        for lane, message in contents.messages:
-            by_lane.setdefault(lane, []).append(message)
-        for lane, messages in by_lane.items():
-            if len(messages) >= len(lanes.get(lane, ("", []))[1]):
-                lanes[lane] = path.name, messages
-    if files and not lanes and not skip:
+    if files and not lanes:
         raise DataError(f"{files[-1]}: no sample is in it: there is nothing to measure on")
     return lanes
+
+
+def _kept(config: Config) -> ByLane:
+    """The same of this node's newest recordings, of lanes that have the source which they had then."""
+    lanes: ByLane = {}
+    for path in Series(config.state_dir / "recordings", config.node, RECORDINGS).paths()[-NEWEST:]:
+        try:
+            contents = read(path)
+            recorded = json.loads(contents.header["config"])["lanes"]
+            same = {lane for lane, section in config.lanes.items() if _source(section) == recorded[lane]["source"]}
+        except (RecordingError, ValueError, LookupError, TypeError):
+            continue  # another configuration's, or damaged: there is the device
+        _add(lanes, path, contents._replace(messages=[entry for entry in contents.messages if entry[0] in same]))
+    return lanes
+
+
+def _source(section: LaneConfig) -> object:
+    """As the recorder writes it."""
+    return redact.tree(section.source.model_dump(mode="json"))
+
+
+def _add(lanes: ByLane, path: Path, contents: RecordingContents) -> None:
+    by_lane: dict[str, list[dict[str, Any]]] = {}
+    for lane, message in contents.messages:
+        by_lane.setdefault(lane, []).append(message)
+    for lane, messages in by_lane.items():
+        if len(messages) >= len(lanes.get(lane, ("", []))[1]):
+            lanes[lane] = path.name, messages
 
 
 def _named(folder: Path, lanes: list[str]) -> dict[str, Path]:
