@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from agent.packages import engines, package
 from agent.tune.candidates import Candidate, candidates, crop
 from agent.tune.measure import Measured, with_changes
-from agent.tune.propose import Outcome, Search
+from agent.tune.propose import Outcome, Search, together
 from agent.tune.trace import Trace, latency, parts, taken
 from tests.tuning import FRAME, PRESENT, Given, config, trace
 
@@ -146,6 +148,20 @@ def test_a_proposal_that_misses_when_it_is_measured_again_is_dropped(tmp_path: P
     assert proposed(search.run(10.0, [THREADS, SMALL])) == "model: person-coarse"
 
 
+def test_two_changes_that_lose_an_event_only_together_are_not_both_proposed(tmp_path: Path) -> None:
+    other = {"source": {"driver": "camera.sim"}, "model": "objects"}
+    conditions = [{"lane": lane, "label": "person", "score": 0.5} for lane in ("floor", "gate")]
+    made = config(tmp_path, {"gate": other}, {"any": conditions})  # either of them sees the person
+    traces = {"floor": trace(), "gate": trace(lane="gate")}
+    outcomes = []
+    for lane in traces:
+        given = Given(traces[lane], {SMALL.text: trace(PRESENT[30:], inference_ms=1.0, lane=lane)})
+        outcomes.append(Search(made, lane, traces, given, None).run(10.0, [SMALL]))
+    assert [proposed(outcome) for outcome in outcomes] == [SMALL.text] * 2, "each alone loses nothing"
+    first, second = together(made, traces, outcomes, None)
+    assert first.proposal and second.proposal is None and second.conflict
+
+
 def test_a_camera_with_large_pictures_is_offered_models_threads_and_factors(tmp_path: Path) -> None:
     own = trace(inference_ms=10.0, preprocess_ms=5.0)
     speed = latency(own)
@@ -154,6 +170,35 @@ def test_a_camera_with_large_pictures_is_offered_models_threads_and_factors(tmp_
     assert {"model: person-coarse", "model: motion-blobs", "shrink: 2"} <= set(offered)
     assert "shrink: 3" not in offered, "1080 rows in 3 leave fewer than the model's 416"
     assert not any(text.startswith(("gate", "backend")) for text in offered), "it waits for nothing, its engine is auto"
+
+
+def test_packages_beside_the_lanes_own_are_offered_by_their_path(tmp_path: Path) -> None:
+    for name, copy in (("objects", "large"), ("person-coarse", "small")):
+        shutil.copytree(package.BUNDLED / name, tmp_path / "models" / copy)
+    section = {"source": {"driver": "camera.sim"}, "model": "./models/large"}
+    own = trace()
+    speed = latency(own)
+    assert speed
+    offered = candidates(config(tmp_path, {"floor": section}), "floor", tmp_path, own, speed)
+    names = {candidate.text for candidate in offered}
+    assert {"model: models/small", "model: person-coarse"} <= names and "model: models/large" not in names
+    assert package.find("models/small", tmp_path) == tmp_path / "models" / "small"
+
+
+def test_an_engine_that_the_package_names_may_be_exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(package.BUNDLED / "objects", tmp_path / "mine")
+    manifest = tmp_path / "mine" / "manifest.yaml"
+    manifest.write_text(manifest.read_text().replace('backend: "auto"', 'backend: "litert"'))
+    monkeypatch.setattr(engines, "installed", lambda *_: ["litert", "openvino"])
+    section = {"source": {"driver": "camera.sim"}, "model": "./mine"}
+    own = trace()
+    speed = latency(own)
+    assert speed
+    made = config(tmp_path, {"floor": section})
+    offered = candidates(made, "floor", tmp_path, own, speed)
+    assert [candidate.text for candidate in offered if candidate.kind == "engine"] == ["backend: openvino"]
+    other = with_changes(made.lanes["floor"], {("backend",): "openvino"})
+    assert other.backend == "openvino"
 
 
 def test_a_lane_that_keeps_samples_waiting_is_offered_a_gate_that_no_rule_takes_for_missing(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 
 from agent.cli import cli
 from agent.config.load import load_config
-from agent.config.models import LaneConfig
+from agent.config.models import Config, LaneConfig
+from agent.control import client as control
 from agent.errors import ConfigError, DataError
 from agent.recorder.recording import Recording
 from agent.tapes.format import TapeHeader
@@ -93,6 +94,20 @@ def test_the_report_has_the_costly_part_every_change_and_what_to_type_next(cell:
     assert cell.read_text() == CELL, "nothing is written without --write"
 
 
+def test_beside_a_running_daemon_it_takes_no_core_from_its_lanes(cell: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    priorities = []
+    made = Measurement.__init__
+
+    def noted(self: Measurement, loaded: Config, base_folder: Path, as_lane: bool) -> None:
+        priorities.append(as_lane)
+        made(self, loaded, base_folder, as_lane)
+
+    monkeypatch.setattr(Measurement, "__init__", noted)
+    monkeypatch.setattr(control, "ask", lambda *_: {"state": "running"})
+    text = " ".join(tune(cell, "--budget-ms", "10").stdout.split())
+    assert "at normal priority, as the daemon runs beside it" in text and priorities == [False]
+
+
 def test_json_has_the_same_figures(cell: Path) -> None:
     result = tune(cell, "--budget-ms", "10", "--json")
     lane = json.loads(result.stdout)["lanes"]["floor"]
@@ -121,7 +136,7 @@ def test_a_change_that_check_refuses_is_not_written(tmp_path: Path) -> None:
     speed = latency(trace())
     assert speed
     row = Row(Candidate("shrink", {("shrink",): 2}), speed, None)
-    outcome = Outcome("arm", 10.0, speed, None, [row], Proposal(row, speed, None))  # type: ignore[arg-type]
+    outcome = Outcome("arm", 10.0, speed, None, [row], Proposal(row, speed, None, trace()))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"nothing was written: .*: model 'arm-deviation' reads no pictures") as error:
         write.write(path, [outcome])
     assert ".tune.yaml" not in str(error.value)
@@ -315,3 +330,15 @@ def test_captured_readings_are_copies_with_their_own_times() -> None:
     assert footage.samples
     assert [float(sample.payload[0, 0]) for sample, _ in footage.samples] == [0, 1, 2, 3, 4]
     assert all(transport >= 0 for _, transport in footage.samples)
+
+
+@pytest.mark.parametrize(
+    "backend, expected", [("", ""), ("litert", ""), ("none", "no backend 'none'"), ("agent.nothing", "no backend")]
+)
+def test_a_lane_may_name_its_engine(tmp_path: Path, backend: str, expected: str) -> None:
+    path = config(tmp_path, {"floor": {**camera(), "backend": backend}})
+    if expected:
+        assert expected in refused(path)
+    else:
+        opened = Measurement(load_config(path), tmp_path, as_lane=False).open_models("floor", {})
+        assert opened.package.backend == "litert"

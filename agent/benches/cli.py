@@ -223,7 +223,6 @@ def bench_web(short: bool, as_json: bool) -> None:
 )
 @short_option
 @json_option
-@_with_psutil
 def bench_tune(data: Path | None, short: bool, as_json: bool) -> int:
     """`reflexd tune` on a robot cell over 10 ms and on a lane that cannot be met. Exit code 1: the cell ends above."""
     from agent.benches import tune

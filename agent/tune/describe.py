@@ -10,7 +10,7 @@ from agent.tune.run import Report
 from agent.tune.trace import Latency
 from agent.tune.write import Written
 
-MET, PROPOSED, CANNOT = "met", "proposed", "cannot be met"
+MET, PROPOSED, CANNOT, CONFLICT = "met", "proposed", "cannot be met", "loses events with the other proposals"
 
 
 def described(report: Report, written: Written | None) -> dict[str, Any]:
@@ -26,7 +26,9 @@ def described(report: Report, written: Written | None) -> dict[str, Any]:
 
 
 def verdict(outcome: Outcome) -> str:
-    return MET if outcome.met else PROPOSED if outcome.proposal else CANNOT
+    if outcome.met:
+        return MET
+    return PROPOSED if outcome.proposal else CONFLICT if outcome.conflict else CANNOT
 
 
 def _lane(outcome: Outcome, report: Report) -> dict[str, Any]:
@@ -46,6 +48,8 @@ def _lane(outcome: Outcome, report: Report) -> dict[str, Any]:
     if proposal := outcome.proposal:
         before = _figures(proposal.before, proposal.events_before)
         result["proposal"] = {**_row(proposal.row), "before": before}
+    elif outcome.conflict:
+        result["conflict"] = outcome.nearest and _row(outcome.nearest)
     elif not outcome.met:
         reached = outcome.nearest.p99 if outcome.nearest else outcome.measured.p99
         result["missed_by_ms"] = round(reached - outcome.budget_ms, 3)

@@ -41,10 +41,15 @@ class Proposal(NamedTuple):
     row: Row
     before: Latency
     events_before: Kept
+    trace: Trace
 
 
 class Outcome(NamedTuple):
-    """Of a lane: as it is; what was tried; the proposal, or None. nearest: the best change that keeps the events."""
+    """Of a lane: as it is; what was tried; the proposal, or None.
+
+    nearest: without a proposal, the best change that keeps the events. conflict: it meets the budget, but loses events
+    together with the proposals for other lanes.
+    """
 
     lane: str
     budget_ms: float
@@ -53,6 +58,7 @@ class Outcome(NamedTuple):
     rows: list[Row]
     proposal: Proposal | None = None
     nearest: Row | None = None
+    conflict: bool = False
 
     @property
     def met(self) -> bool:
@@ -123,9 +129,26 @@ class Search:
             own, changed = results[AS_IS], results[row.candidate.text]
             again = self._row(row.candidate, changed, own, budget_ms)
             before = None if isinstance(own, str) else latency(own)
-            if again.fit and before and not isinstance(own, str):
-                return Proposal(again, before, self._kept({**self._traces, self._lane: own}, own))
+            if again.fit and before and not isinstance(own, str) and not isinstance(changed, str):
+                return Proposal(again, before, self._kept({**self._traces, self._lane: own}, own), changed)
         return None
+
+
+def together(
+    config: Config, traces: Mapping[str, Trace], outcomes: Sequence[Outcome], late_ms: float | None
+) -> list[Outcome]:
+    """The same without proposals that lose events together with those before: each was measured by itself."""
+    accepted: dict[str, Trace] = {}
+    checked: list[Outcome] = []
+    for outcome in outcomes:
+        if outcome.proposal:
+            changed = {**accepted, outcome.lane: outcome.proposal.trace}
+            if all(compare(config, traces, {**traces, **changed}, lane, late_ms).all for lane in changed):
+                accepted = changed
+            else:
+                outcome = outcome._replace(proposal=None, nearest=outcome.proposal.row, conflict=True)
+        checked.append(outcome)
+    return checked
 
 
 def _objection(candidate: Candidate, speed: Latency, kept: Kept, budget_ms: float) -> str:

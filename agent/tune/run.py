@@ -19,7 +19,7 @@ from agent.errors import ConfigError, DataError
 from agent.tune.candidates import candidates, crop
 from agent.tune.footage import Footage
 from agent.tune.measure import Measurement
-from agent.tune.propose import AS_IS, Outcome, Search
+from agent.tune.propose import AS_IS, Outcome, Search, together
 from agent.tune.recordings import Recordings
 from agent.tune.trace import Trace, latency
 
@@ -72,9 +72,10 @@ def _tuned(path: Path, options: Options, progress: Callable[[str], None]) -> Rep
     related = [lane for lane in config.lanes if lane in chosen or _shares_rule(config, lane, chosen)]
     _find_footage(config, measurement, options, related)
     traces = {lane: _as_it_is(measurement, lane, progress) for lane in related}
+    outcomes = [_outcome(config, measurement, traces, lane, options, progress) for lane in chosen]
     return Report(
         path=path,
-        outcomes=[_outcome(config, measurement, traces, lane, options, progress) for lane in chosen],
+        outcomes=together(config, traces, outcomes, options.late_ms),
         footage=measurement.footage,
         traces=traces,
         models={lane: config.lanes[lane].model for lane in related},

@@ -107,6 +107,11 @@ def _verdict(outcome: Outcome, report: Report) -> str:
             f" events kept {_events(row.kept)}."
         )
     nearest = outcome.nearest
+    if outcome.conflict and nearest:
+        return (
+            f"Lane {outcome.lane}: {nearest.candidate.text} meets the budget, but together with what is proposed for"
+            " other lanes it loses events: make one change at a time, and run tune again."
+        )
     reached = nearest.latency if nearest and nearest.latency else outcome.measured
     by = f"p99 {ms(reached.p99)} ms is {ms(reached.p99 - outcome.budget_ms)} ms above {outcome.budget_ms:g}"
     limit = f"what limits it is {reached.costly}, {ms(reached.costly_ms)} ms at p50"
