@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import yamlfile
+from agent.box.machine import machine
 from agent.errors import DataError
 from agent.scenes import catalog
 from agent.tune.describe import described
@@ -28,8 +29,7 @@ def measure(data: Path | None, short: bool) -> dict[str, Any]:
         folder = Path(name)
         cell = _tuned(_robot_cell(data), folder, CELL_MS, "floor", seconds)
         yard = _tuned(_yard(data), folder, YARD_MS, "yard", seconds)
-    machine = cell.pop("machine")
-    return {"machine": machine, "short": short, "cell": cell, "yard": yard}
+    return {"machine": machine(), "short": short, "cell": cell, "yard": yard}
 
 
 def _tuned(config: dict[str, Any], folder: Path, budget_ms: float, lane: str, seconds: float) -> dict[str, Any]:
@@ -41,7 +41,6 @@ def _tuned(config: dict[str, Any], folder: Path, budget_ms: float, lane: str, se
     before = proposal["before"] if proposal else result
     after = proposal or result.get("nearest") or result
     return {
-        "machine": report["machine"],
         "priority": report["priority"],
         "measured_on": result["measured_on"],
         "budget_ms": budget_ms,
