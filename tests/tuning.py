@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner, Result
+
+from agent.cli import cli
 from agent.config.load import validate_config
 from agent.config.models import Config
 from agent.data import Box, Evidence
+from agent.errors import ConfigError, DataError
 from agent.tune.measure import Changes, Measured
 from agent.tune.trace import Step, Trace
 from agent.yamlfile import Document
+from tests.processes import Cell, camera
 
 MS = 1_000_000
 PERIOD_MS = 33
@@ -73,3 +78,19 @@ class Given:
     def __call__(self, lane: str, settings: Mapping[str, Changes]) -> dict[str, Measured]:
         self.runs.append(list(settings))
         return {name: self.results.get(name, "not given") if name else self.own for name in settings}
+
+
+def tune(path: Path, *options: str) -> Result:
+    return CliRunner().invoke(cli, ["tune", "-c", str(path), *options], standalone_mode=False)
+
+
+def refused(path: Path, *options: str) -> str:
+    """The one message."""
+    result = tune(path, *options)
+    assert isinstance(result.exception, (ConfigError, DataError)), result.output + repr(result.exception)
+    assert "Traceback" not in result.output
+    return str(result.exception)
+
+
+def cell_config(folder: Path, lanes: dict[str, Any] | None = None) -> Path:
+    return Cell(folder, lanes if lanes is not None else {"floor": camera()}).write(state_dir=str(folder / "state"))

@@ -153,16 +153,14 @@ def together(
 
 def _objection(candidate: Candidate, speed: Latency, kept: Kept, budget_ms: float) -> str:
     """Why a change is out; empty where it is fit."""
+    if not kept.events and not kept.extra and candidate.kind not in SAME_ANSWERS:
+        return "no event to compare with"
     if kept.kept < kept.events:
         late = f", the latest {kept.late_ms:g} ms late" if kept.late_ms else ""
         return f"loses {kept.events - kept.kept} of {kept.events} events, {_times(kept.lost_s)}{late}"
     if kept.extra:
         return f"decides where nothing was decided: {_times(kept.extra_s)}"
-    if speed.p99 > budget_ms:
-        return OVER
-    if not kept.events and candidate.kind not in SAME_ANSWERS:
-        return "no event to compare with"
-    return ""
+    return OVER if speed.p99 > budget_ms else ""
 
 
 def _times(seconds: Sequence[float]) -> str:

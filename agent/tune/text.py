@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.field.format import WIDTH, clip, ms, plain, wrapped
+from agent.field.format import WIDTH, clip, ms, plain
 from agent.tune.events import Kept
 from agent.tune.footage import RECORDING, SIMULATED, Footage
 from agent.tune.propose import OVER, Outcome, Row
@@ -31,11 +32,19 @@ def text(report: Report, written: Written | None, command: str) -> str:
         if not outcome.met:
             lines += ["", *_tried(outcome, report)]
     following = list(_next(report, written, command))
-    return "\n".join([*lines, *([""] if following else []), *following, "", *wrapped(" ".join(_notes(report)), "")])
+    return "\n".join([*lines, *([""] if following else []), *following, "", *_wrapped(" ".join(_notes(report)), "")])
+
+
+def _wrapped(text: str, first: str) -> list[str]:
+    """As format.wrapped, with names and options whole at their hyphens, so that they can be copied."""
+    rest = " " * len(first)
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def _head(report: Report) -> Iterator[str]:
-    yield from wrapped(f"{report.path.name} on {report.machine}", "")
+    yield from _wrapped(f"{report.path.name} on {report.machine}", "")
 
 
 def _lanes(report: Report) -> Iterator[str]:
@@ -53,14 +62,14 @@ def _where(footage: Footage) -> str:
 
 
 def _tried(outcome: Outcome, report: Report) -> Iterator[str]:
-    yield from wrapped(_costly(outcome, report), "")
+    yield from _wrapped(_costly(outcome, report), "")
     if outcome.rows:
         yield f"  {'CHANGE':<{CHANGE_WIDTH}} {'P50':>7} {'P99':>7}  EVENTS KEPT"
         yield _row("as it is", outcome.measured.p50, outcome.measured.p99, outcome.events, "")
     for row in outcome.rows:
         yield from _change(row, outcome)
     yield ""
-    yield from wrapped(_verdict(outcome, report), "")
+    yield from _wrapped(_verdict(outcome, report), "")
 
 
 def _costly(outcome: Outcome, report: Report) -> str:
@@ -77,7 +86,7 @@ def _row(name: str, p50: float, p99: float, kept: Kept, mark: str) -> str:
     """A name that is too long for its column has a line of its own."""
     figures = f"{ms(p50):>7} {ms(p99):>7}  {_events(kept)}{mark}"
     if len(name) > CHANGE_WIDTH:
-        return "\n".join([*wrapped(name, "  "), f"  {'':<{CHANGE_WIDTH}} {figures}"])
+        return "\n".join([*_wrapped(name, "  "), f"  {'':<{CHANGE_WIDTH}} {figures}"])
     return f"  {name:<{CHANGE_WIDTH}} {figures}"
 
 
@@ -91,10 +100,10 @@ def _change(row: Row, outcome: Outcome) -> Iterator[str]:
     if row.latency and row.kept:
         yield _row(plain(row.candidate.text), row.latency.p50, row.latency.p99, row.kept, "  <--" if chosen else "")
         if row.reason and row.reason != OVER:
-            yield from wrapped(plain(row.reason), "      ")
+            yield from _wrapped(plain(row.reason), "      ")
     else:
         yield f"  {clip(plain(row.candidate.text), WIDTH - 2)}"
-        yield from wrapped(plain(row.reason), "      ")
+        yield from _wrapped(plain(row.reason), "      ")
 
 
 def _verdict(outcome: Outcome, report: Report) -> str:
@@ -137,7 +146,7 @@ def _advice(outcome: Outcome, report: Report) -> str:
 def _next(report: Report, written: Written | None, command: str) -> Iterator[str]:
     proposed = [outcome for outcome in report.outcomes if outcome.proposal]
     if written:
-        yield from wrapped(f"Written into {written.path}; as it was: {written.backup.name}.", "")
+        yield from _wrapped(f"Written into {written.path}; as it was: {written.backup.name}.", "")
         yield "Next:  systemctl reload reflexd    (or kill -HUP)    then  reflexd status"
     elif proposed:
         yield f"Next:  {command} --write"
