@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -55,8 +56,6 @@ def test_the_recorders_readings_are_used_where_they_are_given_or_were_kept(tmp_p
 
 
 def test_a_folder_has_a_recording_for_each_lane_by_its_name(tmp_path: Path) -> None:
-    import cv2
-
     path = cell_config(tmp_path, {"floor": camera(), "arm": arm()})
     data = tmp_path / "data"
     (data / "floor").mkdir(parents=True)
@@ -165,6 +164,14 @@ def test_a_device_that_delivers_nothing_is_named(tmp_path: Path) -> None:
     source = {"driver": "tests.counting_sensor", "gone_after": 0}
     path = cell_config(tmp_path, {"arm": {"source": source, "model": "arm-deviation"}})
     assert "arm: unplugged: connect it, or give a recording" in refused(path, "--seconds", "60")
+
+
+def test_a_recording_that_is_given_is_never_passed_over_for_the_lanes_own(tmp_path: Path) -> None:
+    clip = {"driver": "camera.replay", "folder": str(tmp_path)}
+    path = cell_config(tmp_path, {"floor": {**camera(), "source": clip}, "gate": {**camera(), "source": clip}})
+    assert cv2.imwrite(str(tmp_path / "1.png"), np.zeros((120, 160, 3), np.uint8))
+    (tmp_path / "other.mp4").write_bytes(b"no video")
+    assert "of none of the lanes floor, gate" in refused(path, "--recording", str(tmp_path / "other.mp4"))
 
 
 def test_captured_readings_are_copies_with_their_own_times() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from agent.errors import DataError
 from agent.recorder.recording import RecordingContents, RecordingError, read
 from agent.recorder.series import RECORDINGS, Series
 from agent.tune import footage
-from agent.tune.footage import RECORDING, Footage
+from agent.tune.footage import Footage
 from drivers import base as drivers
 
 RECORDER = ".mcap"
@@ -33,6 +34,7 @@ class Recordings:
         self._config = config
         self._given = given
         self._seconds = seconds
+        self._used = False  # what was given
         if given and not given.exists():
             raise DataError(f"{given}: no such recording: --recording names a file, or a folder with {LAYOUT}")
         self._messages = _of_recorder(_given_files(given)) if given else {}
@@ -47,6 +49,7 @@ class Recordings:
         if self._given:
             given = self._of_given(lane, section, network, only)
             if given:
+                self._used = True
                 return given
         if not self._given and not is_recorded(section):
             kept = self._of_messages(lane, self._kept)
@@ -77,11 +80,11 @@ class Recordings:
         name, rows = messages.get(lane, ("", []))
         return footage.of_messages(lane, name, rows, self._seconds)
 
-    def check_used(self, used: dict[str, Footage]) -> None:
-        """Raises DataError where what was given is of none of the lanes."""
-        if self._given and not any(each.kind == RECORDING for each in used.values()):
-            lanes = ", ".join(used)
-            raise DataError(f"{self._given}: a recording of none of the lanes {lanes}: expected {LAYOUT}, or --lane")
+    def check_used(self, lanes: Iterable[str]) -> None:
+        """Raises DataError where what was given is of none of the lanes that were searched."""
+        if self._given and not self._used:
+            names = ", ".join(lanes)
+            raise DataError(f"{self._given}: a recording of none of the lanes {names}: expected {LAYOUT}, or --lane")
 
 
 def is_recorded(section: LaneConfig) -> bool:
