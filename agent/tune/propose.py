@@ -87,6 +87,8 @@ class Search:
         own = latency(self._traces[self._lane])
         assert own
         outcome = Outcome(self._lane, budget_ms, own, self._kept(self._traces, self._traces[self._lane]), [])
+        if not outcome.events.events:  # nothing would show what the others lose
+            offered = [candidate for candidate in offered if candidate.kind in SAME_ANSWERS]
         if outcome.met or not offered:
             return outcome
         rows = self._rows(offered, budget_ms)
@@ -116,7 +118,7 @@ class Search:
         if speed is None:
             return Row(candidate, None, None, "infers on no sample of the recording")
         kept = self._kept({**self._traces, self._lane: own}, measured)
-        return Row(candidate, speed, kept, _objection(candidate, speed, kept, budget_ms))
+        return Row(candidate, speed, kept, _objection(speed, kept, budget_ms))
 
     def _kept(self, before: Mapping[str, Trace], measured: Trace) -> Kept:
         return compare(self._config, before, {**before, self._lane: measured}, self._lane, self._late_ms)
@@ -151,10 +153,8 @@ def together(
     return checked
 
 
-def _objection(candidate: Candidate, speed: Latency, kept: Kept, budget_ms: float) -> str:
+def _objection(speed: Latency, kept: Kept, budget_ms: float) -> str:
     """Why a change is out; empty where it is fit."""
-    if not kept.events and not kept.extra and candidate.kind not in SAME_ANSWERS:
-        return "no event to compare with"
     if kept.kept < kept.events:
         late = f", the latest {kept.late_ms:g} ms late" if kept.late_ms else ""
         return f"loses {kept.events - kept.kept} of {kept.events} events, {_times(kept.lost_s)}{late}"

@@ -107,7 +107,7 @@ def _outcome(
     if own.p99 <= budget_ms:
         return search.run(budget_ms, [])
     offered = candidates(config, lane, measurement.base_folder, traces[lane], own)
-    progress(f"lane {lane}: trying {', '.join(candidate.text for candidate in offered) or 'nothing'}")
+    progress(f"lane {lane}: over {budget_ms:g} ms: trying changes")
     return search.run(budget_ms, offered, crop(config, lane, measurement.base_folder))
 
 

@@ -16,6 +16,10 @@ from agent.tune.trace import Latency
 from agent.tune.write import Written
 
 CHANGE_WIDTH = 38
+NO_EVENT = (
+    "No rule of this lane is in force in these samples: nothing shows what another model or fewer pixels would lose, so"
+    " they are not tried. Give a recording with such an event, or more --seconds."
+)
 PART_TEXTS = {
     "queueing": "waiting for the lane, which is busy with the sample before",
     "transport": "on the way from the device",
@@ -63,6 +67,8 @@ def _where(footage: Footage) -> str:
 
 def _tried(outcome: Outcome, report: Report) -> Iterator[str]:
     yield from _wrapped(_costly(outcome, report), "")
+    if not outcome.events.events:
+        yield from _wrapped(NO_EVENT, "")
     if outcome.rows:
         yield f"  {'CHANGE':<{CHANGE_WIDTH}} {'P50':>7} {'P99':>7}  EVENTS KEPT"
         yield _row("as it is", outcome.measured.p50, outcome.measured.p99, outcome.events, "")
