@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import resource
@@ -13,6 +14,7 @@ import pytest
 import zmq
 
 from agent.box import realtime
+from agent.box.worker import Worker
 from tests.shared import ROOT
 from tests.waiting import until
 
@@ -82,3 +84,27 @@ def test_a_lane_thread_gets_its_cores_and_priority() -> None:
     thread.join()
     assert settings == [({core}, os.SCHED_FIFO if allowed else os.SCHED_OTHER)]
     assert os.sched_getscheduler(0) & 0xFF == os.SCHED_OTHER  # only the lane's thread
+
+
+def test_threads_switch_quickly_while_any_of_them_is_busy() -> None:
+    before = sys.getswitchinterval()
+    try:
+        with realtime.quick_switching():
+            with realtime.quick_switching():
+                assert sys.getswitchinterval() == pytest.approx(realtime.QUICK_SWITCH_S)
+            assert sys.getswitchinterval() == pytest.approx(realtime.QUICK_SWITCH_S)
+        assert sys.getswitchinterval() == pytest.approx(realtime.SWITCH_S)
+    finally:
+        sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("on_time", [True, False])
+def test_the_worker_runs_before_ordinary_programs_and_after_lanes(on_time: bool) -> None:
+    def policy() -> tuple[int, int]:
+        return os.sched_getscheduler(0) & 0xFF, os.sched_getparam(0).sched_priority
+
+    async def asked() -> tuple[int, int]:
+        return await Worker(on_time).run(10.0, policy)
+
+    raised = on_time and realtime.fifo_setting().on
+    assert asyncio.run(asked()) == ((os.SCHED_FIFO, realtime.CONTROL_PRIORITY) if raised else (os.SCHED_OTHER, 0))
