@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from agent.control.client import ask
+from agent.packages import package as packages
 from agent.packages.package import BUNDLED
 from agent.update.state import State
 from agent.update.store import Store
@@ -24,11 +24,12 @@ def version(folder: Path, number: str, fault: str = "", model: str = MODEL, **ch
     """A package like the bundled one. fault: as `trial_engines` reads it; such a package has no golden outputs."""
     package = folder / f"{model}-{number}"
     shutil.copytree(BUNDLED / model, package)
-    manifest = yaml.safe_load((package / "manifest.yaml").read_text()) | {"version": number, "backend": "litert"}
+    manifest = packages.read(package).model_dump(mode="json", exclude_defaults=True)
+    manifest |= {"version": number, "backend": "litert"}
     if fault:
         manifest |= {"backend": "tests.trial_engines", "golden": "", "files": {}}
         (package / "fault").write_text(fault)
-    (package / "manifest.yaml").write_text(yaml.safe_dump(manifest | changes))
+    (package / "manifest.yaml").write_text(json.dumps(manifest | changes))  # JSON is YAML
     return package
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +13,18 @@ import pytest
 from agent.backends.base import Tensor
 from agent.config.models import LaneConfig
 from agent.errors import PackageError
+from agent.gates.config import GateConfig
+from agent.lane import Lane
 from agent.offline import offline_lane
 from agent.packages import package
 from agent.packages.manifest import SoundInput, Window
+from agent.packages.package import Package
 from agent.perception import Perception
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
 from agent.prepare.sound import Sound
+from agent.rules.engine import Rules
+from agent.rules.scene import Scene
 from agent.update.replacement import open_like
 from agent.update.shadow import Shadow
 from agent.update.visitor import Visitor
@@ -150,3 +157,47 @@ def test_an_exchange_on_one_thread_while_another_asks_for_it(tmp_path: Path) -> 
         stop.set()
         thread.join()
         lane.source.close()
+
+
+def played(lane: Lane, samples: int, at: Mapping[int, Package]) -> list[Any]:
+    """Of each sample what followed. at: the package that takes the first one's place before this sample."""
+    lane.open()
+    results: list[Any] = []
+    scene = Scene(Rules({}, {}))
+    while len(results) < samples:
+        sample = lane.source.read(1.0)
+        if sample is None:
+            continue
+        if new := at.get(len(results)):
+            lane.perception.exchange(lane.perception.package, new, lane.source)
+        lane.step(sample, scene)
+        evidence = lane.evidence and [each._replace(t_capture=0) for each in lane.evidence]
+        results.append((lane.perception.gated, evidence))
+    lane.source.close()
+    return results
+
+
+def arm_lane() -> Lane:
+    options = {"fault_every_s": 0.2}
+    return offline_lane(
+        "arm", "sensor.sim_arm", options, Perception(package.open_package(package.find("arm-deviation")))
+    )
+
+
+def camera_lane() -> Lane:
+    gate = GateConfig.model_validate({"motion": {"min_area": 0.001, "crop": True}, "idle_interval_ms": 400})
+    options = {"width": 320, "height": 240, "fps": 20, "pictures": 7}
+    opened = package.open_package(package.find("person-coarse"))
+    return offline_lane("door", "camera.sim", options, Perception(opened, gate=gate))
+
+
+@pytest.mark.parametrize("make, samples", [(arm_lane, 500), (camera_lane, 60)])
+def test_the_lane_goes_on_as_if_nothing_had_happened(tmp_path: Path, make: Callable[[], Lane], samples: int) -> None:
+    lane = make()
+    old = lane.perception.package
+    section = SECTION.model_copy(update={"model": old.name})
+    new = open_like(old, version(tmp_path, "2.0", model=old.name), section)
+    expected = played(make(), samples, {})
+    assert len({str(result) for result in expected}) > 1  # something happens in it
+    assert played(lane, samples, {samples // 3: new, samples // 2: old, 2 * samples // 3: new}) == expected
+    assert lane.perception.package is new

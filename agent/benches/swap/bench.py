@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from agent import ledger
 from agent.benches.programs import Milliseconds, spawn, start_host, stop
@@ -100,8 +99,8 @@ def _configuration(folder: Path) -> dict[str, Any]:
 def _copy(folder: Path, version: str) -> Path:
     """The bundled package under another version."""
     copy = Path(shutil.copytree(package.find(MODEL), folder / version))
-    manifest = yaml.safe_load((copy / "manifest.yaml").read_text(encoding="utf-8"))
-    (copy / "manifest.yaml").write_text(yaml.safe_dump({**manifest, "version": version}), encoding="utf-8")
+    manifest = package.read(copy).model_copy(update={"version": version})
+    (copy / "manifest.yaml").write_text(manifest.model_dump_json(exclude_defaults=True), encoding="utf-8")
     return copy
 
 
