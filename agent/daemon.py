@@ -93,7 +93,7 @@ class Daemon:
             if not setting.on:
                 log.warning("%s is off: %s", setting.name, setting.remedy)
         self.scene = Scene(rules_of(self.config))
-        realtime.set_thread([], self.config.realtime, realtime.CONTROL_PRIORITY)
+        realtime.raise_control_threads(self.config.realtime)
         count_starts(self.config)
         stored_models = StoredModels(self.config)
         self.runners = {
@@ -218,9 +218,8 @@ class Daemon:
         self.children.reload()
 
     def _exchanged(self) -> None:
-        """Another version of a model decides in a lane: a new recording says which."""
-        children.give_settings(self.config, self.path, self._lanes(), self.session)
-        self.children.reload()
+        """Another version of a model decides in a lane."""
+        children.models_changed(self.children, self.config, self.path, self._lanes(), self.session)
 
     async def status(self) -> Answer:
         """What only the daemon knows; rates and times are in the ledgers."""

@@ -108,3 +108,27 @@ def test_the_worker_runs_before_ordinary_programs_and_after_lanes(on_time: bool)
 
     raised = on_time and realtime.fifo_setting().on
     assert asyncio.run(asked()) == ((os.SCHED_FIFO, realtime.CONTROL_PRIORITY) if raised else (os.SCHED_OTHER, 0))
+
+
+def test_every_python_thread_so_far_goes_before_ordinary_programs() -> None:
+    end, policies = threading.Event(), []
+
+    def policy(thread: int) -> int:
+        return os.sched_getscheduler(thread) & 0xFF
+
+    def body() -> None:
+        end.wait()
+
+    other = threading.Thread(target=body)
+    other.start()
+    try:
+        realtime.raise_control_threads(False)
+        policies.append(policy(other.native_id or 0))
+        realtime.raise_control_threads(True)
+        policies.append(policy(other.native_id or 0))
+    finally:
+        for thread in threading.enumerate():
+            os.sched_setscheduler(thread.native_id or 0, os.SCHED_OTHER, os.sched_param(0))
+        end.set()
+        other.join()
+    assert policies == [os.SCHED_OTHER, os.SCHED_FIFO if realtime.fifo_setting().on else os.SCHED_OTHER]

@@ -92,13 +92,20 @@ def fifo_setting() -> Setting:
     return Setting("SCHED_FIFO", True, "")
 
 
-def _set_fifo(priority: int) -> list[str]:
-    """Put the calling thread on SCHED_FIFO; the reason where that is refused."""
+def _set_fifo(priority: int, thread: int = 0) -> list[str]:
+    """Put a thread on SCHED_FIFO; the reason where that is refused. thread: its native id; 0: the calling one."""
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+        os.sched_setscheduler(thread, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
         return []
     except OSError as error:
         return [error.strerror or "refused"]
+
+
+def raise_control_threads(realtime: bool) -> None:
+    """Every Python thread so far, such as the one that writes the log: they share the GIL with lanes that start now."""
+    for thread in threading.enumerate() if realtime else ():
+        if thread.native_id:
+            _set_fifo(CONTROL_PRIORITY, thread.native_id)
 
 
 @contextmanager
