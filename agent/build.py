@@ -13,6 +13,7 @@ from agent.commands.link import Address
 from agent.commands.standby import Device
 from agent.config.models import Config, LaneConfig
 from agent.data import Array
+from agent.errors import PackageError
 from agent.keys import Curve
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
@@ -22,6 +23,7 @@ from agent.perception import Perception
 from agent.rules.conditions import Condition, RuleConfig
 from agent.rules.engine import Rules
 from agent.tapes.tapes import Tapes
+from agent.update.stored import StoredModels
 from agent.vision import reference
 from agent.vision.poses import SecondModel
 from agent.vision.refine import Refine
@@ -29,10 +31,13 @@ from drivers import base as drivers
 from drivers.base import Actuator, Camera, open_source
 
 
-def make_lane(name: str, config: Config, base_folder: Path, samples: int) -> Lane:
+def make_lane(
+    name: str, config: Config, base_folder: Path, samples: int, stored_models: StoredModels | None = None
+) -> Lane:
+    """stored_models: shared by the lanes of a daemon."""
     section = config.lanes[name]
     good_part = reference.read(base_folder / section.reference) if section.reference else None
-    perception = open_models(section, base_folder, good_part)
+    perception = open_models(section, base_folder, good_part, stored_models=stored_models)
     source = open_source(section.source.driver, section.source.options, name)
     if isinstance(source, Camera) and not section.refine:  # a part of the picture may need all of its pixels
         source.network = perception.package.picture_size
@@ -48,15 +53,26 @@ def make_lane(name: str, config: Config, base_folder: Path, samples: int) -> Lan
 
 
 def open_models(
-    section: LaneConfig, base_folder: Path, good_part: Array | None = None, engines: Mapping[str, str] | None = None
+    section: LaneConfig,
+    base_folder: Path,
+    good_part: Array | None = None,
+    engines: Mapping[str, str] | None = None,
+    folders: Mapping[str, Path] | None = None,
+    stored_models: StoredModels | None = None,
 ) -> Perception:
     """The lane's models, checked, loaded and warm. Raises PackageError.
 
-    good_part: a picture of one. engines: those that a recording names; None: the ones for this machine.
+    good_part: a picture of one. engines, folders: those that a recording names; None: the ones for this machine.
+    stored_models: newer versions, which the updater brought.
     """
 
     def opened(model: str, chosen: str = "") -> Package:
-        folder = package.find(model, base_folder)
+        if stored_models and (stored := stored_models.folder(model)):
+            try:
+                return package.open_as(stored, package.read(stored), section.threads, chosen, section.share, model)
+            except PackageError as error:
+                stored_models.report_damage(model, error)
+        folder = (folders or {}).get(model) or package.find(model, base_folder)
         backend = chosen if engines is None else engines.get(model) or package.first_engine(folder)
         return package.open_package(folder, section.threads, backend, section.share)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agent.box.child import ChildProcesses
@@ -88,6 +88,14 @@ def give_settings(config: Config, path: Path, lanes: Iterable[Lane], session: in
         settings.write(settings.of_config(config, path, packages, session))
     except OSError as error:
         log.warning("nothing is recorded under this configuration: %s: %s", error.filename, error.strerror)
+
+
+def models_changed(children: ChildProcesses, config: Config, path: Path, lanes: Sequence[Lane], session: int) -> None:
+    """A new recording says which version decides; what drifts is learnt anew."""
+    give_settings(config, path, lanes, session)
+    if config.drift:
+        give_drift_settings(config, lanes)
+    children.reload()
 
 
 def start_drift(children: ChildProcesses, config: Config, lanes: Iterable[Lane]) -> None:

@@ -14,24 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from agent import children, health, ledger, ledger_text, redact
-from agent.box import logs, realtime
+from agent.box import realtime
 from agent.box.child import ChildProcesses
 from agent.box.lockfile import lock
 from agent.box.signals import LoopSignals
 from agent.box.systemd import notify
+from agent.box.worker import Worker
 from agent.build import rules_of
 from agent.config.models import Config
 from agent.control.client import Answer
-from agent.control.server import ControlServer
-from agent.data import Decision
+from agent.control.server import ControlServer, Handler
 from agent.errors import ConfigError, PackageError
 from agent.lane import Lane
 from agent.overload import LoadShedder
 from agent.reload import Plan, prepare, summary
-from agent.report import report
-from agent.rules.fusion import explain
+from agent.report import DecisionLog, report
 from agent.rules.scene import Scene
 from agent.runner import Runner
+from agent.update.stored import StoredModels
+from agent.update.trials import Trials, count_starts
 
 log = logging.getLogger("reflexd")
 STATS_S = 60.0
@@ -55,7 +56,7 @@ class Daemon:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.overdue: dict[str, str] = {}
         self.next_reload: asyncio.Task[Answer] | None = None
-        self.logged: dict[str, tuple[str, str]] = {}  # rule and verb of each actuator, as last logged
+        self.decision_log = DecisionLog()
         self.started = time.monotonic()
 
     async def serve(self) -> int:
@@ -63,7 +64,15 @@ class Daemon:
         self.stop = asyncio.Event()
         self.loop = asyncio.get_running_loop()
         self.changing = asyncio.Lock()
-        self.control = ControlServer(self.config.run_dir, {"status": self.status, "reload": self.reload})
+        self.worker = Worker(self.config.realtime)
+        base_folder = self.path.resolve().parent
+        self.trials = Trials(self.config, base_folder, self._lanes, self.worker, self._exchanged)
+        handlers: dict[str, Handler] = {
+            "status": lambda _: self.status(),
+            "reload": lambda _: self.reload(),
+            "swap": self.trials.request,
+        }
+        self.control = ControlServer(self.config.run_dir, handlers)
         # One daemon per run_dir: two would fight for the sockets and ledgers.
         run_dir = self.config.run_dir
         taken = f"another reflexd already runs in {run_dir}: stop it, or give this one its own run_dir"
@@ -84,7 +93,12 @@ class Daemon:
             if not setting.on:
                 log.warning("%s is off: %s", setting.name, setting.remedy)
         self.scene = Scene(rules_of(self.config))
-        self.runners = {name: Runner(name, self.config, self.path, self.samples) for name in self.config.lanes}
+        realtime.raise_control_threads(self.config.realtime)
+        count_starts(self.config)
+        stored_models = StoredModels(self.config)
+        self.runners = {
+            name: Runner(name, self.config, self.path, self.samples, stored_models) for name in self.config.lanes
+        }
         self.shedder = LoadShedder(self._lanes(), self.config)
         realtime.freeze_objects()
         self.signals = LoopSignals(self.loop, self.stop.set, lambda: self._spawn(self.reload()))
@@ -97,6 +111,7 @@ class Daemon:
         children.start_recorder(self.children, self.config, self.path, self._lanes(), self.session)
         children.start_drift(self.children, self.config, self._lanes())
         await self.control.start()
+        self.trials.start(self.config)
         notify("READY=1")
         log.info("%s runs: lanes %s", self.config.node, ", ".join(self.runners) or "none")
 
@@ -112,7 +127,7 @@ class Daemon:
                 await asyncio.wait_for(self.stop.wait(), min(watchdog_s, 1.0))
             if self.seconds and time.monotonic() - self.started >= self.seconds:
                 self.stop.set()
-            self._log_decisions()
+            self.decision_log(self._lanes())
             self.shedder.check()
             if log.isEnabledFor(logging.DEBUG) or time.monotonic() - last_stats >= STATS_S:
                 last_stats = time.monotonic()
@@ -120,22 +135,6 @@ class Daemon:
                     log.info("%s", ledger_text.stats_line(runner.lane.ledger))
             if self._watchdog_ok():
                 notify("WATCHDOG=1")
-
-    def _log_decisions(self) -> None:
-        """Why an actuator's verb changed, in the order of the decisions: off the lanes' threads, within a second."""
-        decisions: list[Decision] = []
-        for lane in self._lanes():
-            while lane.decided:
-                decisions.append(lane.decided.popleft())
-        for decision in sorted(decisions, key=lambda decision: decision.number):
-            actuator, verb, rule = decision.actuator, decision.verb, decision.rule
-            if self.logged.get(actuator) != (rule, verb):
-                self.logged[actuator] = rule, verb
-                reason = f"by {rule}" if rule else "at rest"
-                log.info(
-                    "actuator %s: %s %s: %s; captured %s",
-                    *(actuator, verb, reason, explain(decision), logs.clock_time(decision.t_capture)),
-                )
 
     def _watchdog_ok(self) -> bool:
         """False while the loop of a critical lane is stalled: only a new process releases its device.
@@ -183,16 +182,19 @@ class Daemon:
     async def _reload(self) -> Answer:
         """Only what changed restarts. The old configuration stays where the new one is wrong."""
         async with self.changing:
+            await self.trials.stop()
             self.next_reload = None  # a request from now on needs another one
             try:
                 old = self.config
-                plan, new, started = await prepare(self.path, old, self._lanes(), self.samples)
+                plan, new, started = await prepare(self.path, old, self._lanes(), self.samples, self.worker)
+                await self._apply(plan, new, started)
             except (ConfigError, PackageError, OSError) as error:
                 mistakes = redact.lines(error)
                 for mistake in mistakes:
                     log.error("configuration rejected: %s", mistake)
                 return {"ok": False, "mistakes": mistakes}
-            await self._apply(plan, new, started)
+            finally:
+                self.trials.start(self.config)
         log.info("configuration reloaded: %s", summary(plan, old, new))
         return {"ok": True, "started": plan.start, "stopped": plan.stop}
 
@@ -215,6 +217,10 @@ class Daemon:
         children.give_settings(new, self.path, self._lanes(), self.session)
         self.children.reload()
 
+    def _exchanged(self) -> None:
+        """Another version of a model decides in a lane."""
+        children.models_changed(self.children, self.config, self.path, self._lanes(), self.session)
+
     async def status(self) -> Answer:
         """What only the daemon knows; rates and times are in the ledgers."""
         return {
@@ -225,12 +231,14 @@ class Daemon:
             "uptime_s": round(time.monotonic() - self.started, 1),
             "ready": True,
             "realtime": [setting.as_json() for setting in self.settings],
+            "updates": self.trials.status(),
             **report(self.config, self.scene, self.runners, self.shedder.troubles),
         }
 
     async def _shutdown(self) -> None:
         """Lanes first: their goodbye makes the actuators safe at once."""
         notify("STOPPING=1")
+        self.trials.cancel()
         await asyncio.gather(*(runner.retire(SHUTDOWN_S) for runner in self.runners.values()))
         self.control.close()
         await self.children.stop_all()

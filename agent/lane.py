@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from agent import ledger
@@ -69,6 +69,8 @@ class Lane:
         self.retry_s = FIRST_RETRY_S
         self.stamps = [0, 0]  # prepared, inferred: for the ledger only
         self.stopping = threading.Event()
+        # Called between two samples with the one before, while a version of a model is on trial (update/visitor.py).
+        self.between: Callable[[Sample | None], None] | None = None
         self.arrivals = Arrivals(source, perception, limits.timeout_ns, own_ledger)
         self.recorded_time = self.arrivals.recorded_time
         self.ttl = limits.timeout_ns // 1000
@@ -110,7 +112,10 @@ class Lane:
         """Sample after sample until asked to stop. Raises DeviceError, EOFError."""
         read, accept, clock, cells = self.source.read, self.arrivals.accept, time.monotonic_ns, self.ledger.cells
         outbox.hello(HELLO_S)
+        sample: Sample | None = None
         while not self.stopping.is_set():
+            if self.between is not None:
+                self.between(sample)
             asked = cells[ledger.PROGRESS] = clock()
             sample = read(outbox.wait_s)
             now = clock()

@@ -62,10 +62,13 @@ class Perception:
             None  # of the newest inference: keypoints in shares of the frame, where a model finds any
         )
         self._started = False  # since the newest inference
-        self._shared = [each.network for each in self.packages if isinstance(each.network, SharedEngine)]
+        self._find_shared()
         self.configured_every = self.every = every  # the latter is more under overload, see agent/overload.py
         self.shed = False  # the newest sample was left out because of that
         self._turn = 0
+
+    def _find_shared(self) -> None:
+        self._shared = [each.network for each in self.packages if isinstance(each.network, SharedEngine)]
 
     @property
     def packages(self) -> list[Package]:
@@ -104,6 +107,25 @@ class Perception:
         self.gate = make_gate(self.gate_config, self.preparation) if self.gate_config else None
         self.restart()
         self._started = True
+
+    def exchange(self, old: Package, new: Package, source: Stream) -> None:
+        """Use `new`, which has the same input, in place of `old` from the next sample on; what is followed stays.
+
+        Raises DeviceFault, with nothing changed, where it does not fit the source.
+        """
+        if old is self.package:
+            preparation = make_preparation(source, new, self.reference, self.shrink)
+            preparation.carry_over(self.preparation)
+            if self.gate:
+                self.gate.set_preparation(preparation)
+            self.preparation, self.package, self.engine = preparation, new, new.engine
+        elif self.refine and old is self.refine.package:
+            self.refine.exchange(new)
+        elif self.second and old is self.second.package:
+            self.second.exchange(new)
+            if self.people:
+                self.people.exchange()
+        self._find_shared()
 
     def restart(self) -> None:
         """Forget where objects and people were: the next sample does not follow on those inferred before.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agent.box import realtime
-from agent.box.deadline import within
+from agent.box.worker import Worker
 from agent.build import rules_of
 from agent.config.models import Config, LaneConfig
 from agent.errors import ConfigError
@@ -20,6 +20,7 @@ from agent.isolated import python, sacrifice
 from agent.lane import Lane
 from agent.packages import package
 from agent.runner import Runner
+from agent.update.stored import StoredModels
 from agent.vision import reference
 
 LOAD_S = 30.0  # for the configuration and its models, in a child process and then here
@@ -99,16 +100,17 @@ def with_other_files(lanes: Iterable[Lane], new: Config, path: Path) -> set[str]
     """
     base_folder, sections = path.resolve().parent, new.lanes
     return {
-        lane.name for lane in lanes if lane.name in sections and not _files_same(lane, sections[lane.name], base_folder)
+        lane.name
+        for lane in lanes
+        if lane.name in sections and not _files_same(lane, sections[lane.name], base_folder, StoredModels(new))
     }
 
 
-def _files_same(lane: Lane, section: LaneConfig, base_folder: Path) -> bool:
+def _files_same(lane: Lane, section: LaneConfig, base_folder: Path, stored_models: StoredModels) -> bool:
     overwritten = {"sound": {"hop"}} if section.hop_ms else None  # by the lane's own hop
     loaded = [opened.manifest.model_dump(exclude=overwritten) for opened in lane.perception.packages]
-    on_disk = [
-        package.read(package.find(model, base_folder)).model_dump(exclude=overwritten) for model in section.models
-    ]
+    folders = [stored_models.folder(model) or package.find(model, base_folder) for model in section.models]
+    on_disk = [package.read(folder).model_dump(exclude=overwritten) for folder in folders]
     if loaded != on_disk:  # with the sha256 of the model's file
         return False
     loaded_reference = lane.perception.reference
@@ -118,22 +120,29 @@ def _files_same(lane: Lane, section: LaneConfig, base_folder: Path) -> bool:
 
 
 async def prepare(
-    path: Path, config: Config, lanes: Sequence[Lane], samples: int
+    path: Path, config: Config, lanes: Sequence[Lane], samples: int, worker: Worker
 ) -> tuple[Plan, Config, dict[str, Runner]]:
-    """What changes, the file's configuration, and a runner for each lane to start. config, lanes: those in force.
+    """What changes, the file's configuration, and a runner for each lane to start.
 
-    Raises ConfigError, PackageError, OSError, also where a file cannot be read within LOAD_S.
+    config, lanes: those in force. worker: loads. Raises ConfigError, PackageError, OSError, also where a file cannot be
+    read within LOAD_S.
     """
     try:
         new = await read_checked(path)
-        replaced = await within(LOAD_S, lambda: with_other_files(lanes, new, path))
+        replaced = await worker.run(LOAD_S, lambda: with_other_files(lanes, new, path))
         plan = compare(config, new, replaced)
         if plan.fixed:
             raise ConfigError([f"{path}: a change of {', '.join(plan.fixed)} needs a restart of reflexd"])
-        return plan, new, await within(LOAD_S, lambda: {name: Runner(name, new, path, samples) for name in plan.start})
+        return plan, new, await worker.run(LOAD_S, lambda: _started(plan, new, path, samples))
     except asyncio.TimeoutError:
         cause = "one of its files is a pipe, or on a disk that does not answer"
         raise ConfigError([f"{path}: its models were not loaded within {LOAD_S:g} s: {cause}"]) from None
+
+
+def _started(plan: Plan, new: Config, path: Path, samples: int) -> dict[str, Runner]:
+    """On the worker, while the other lanes run. Raises PackageError, OSError."""
+    stored_models = StoredModels(new)
+    return {name: Runner(name, new, path, samples, stored_models) for name in plan.start}
 
 
 async def read_checked(path: Path) -> Config:

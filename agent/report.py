@@ -1,17 +1,47 @@
-"""The daemon's answer to the request "status": what is in force, and what the actuators acknowledged."""
+"""What the daemon says: its answer to the request "status", and in the log why an actuator's verb changed."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agent import health, ledger
+from agent.box import logs
 from agent.commands.link import UNSTEADY, UNSTEADY_NS, Link
 from agent.commands.wire import VERDICTS
 from agent.config.models import Config
+from agent.data import Decision
+from agent.lane import Lane
+from agent.rules.fusion import explain
 from agent.rules.scene import Scene
 from agent.runner import Runner
+
+log = logging.getLogger("reflexd")
+
+
+class DecisionLog:
+    """Off the lanes' threads, within a second of the decision."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, tuple[str, str]] = {}  # rule and verb of each actuator
+
+    def __call__(self, lanes: Iterable[Lane]) -> None:
+        """What changed since the last time, in the order of the decisions."""
+        decisions: list[Decision] = []
+        for lane in lanes:
+            while lane.decided:
+                decisions.append(lane.decided.popleft())
+        for decision in sorted(decisions, key=lambda decision: decision.number):
+            actuator, verb, rule = decision.actuator, decision.verb, decision.rule
+            if self._logged.get(actuator) != (rule, verb):
+                self._logged[actuator] = rule, verb
+                reason = f"by {rule}" if rule else "at rest"
+                log.info(
+                    "actuator %s: %s %s: %s; captured %s",
+                    *(actuator, verb, reason, explain(decision), logs.clock_time(decision.t_capture)),
+                )
 
 
 def report(config: Config, scene: Scene, runners: Mapping[str, Runner], others: Sequence[str] = ()) -> dict[str, Any]:

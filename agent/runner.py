@@ -16,6 +16,7 @@ from agent.build import addresses, make_lane
 from agent.commands.outbox import Outbox
 from agent.config.models import Config
 from agent.rules.scene import Scene
+from agent.update.stored import StoredModels
 
 log = logging.getLogger("reflexd")
 RETIRE_TIMEOUT_S = 2.0  # a lane checks for the request every few ms, but its driver may be in a call
@@ -24,13 +25,15 @@ RETIRE_TIMEOUT_S = 2.0  # a lane checks for the request every few ms, but its dr
 class Runner:
     """One lane on a thread of its own."""
 
-    def __init__(self, name: str, config: Config, path: Path, samples: int = 0) -> None:
+    def __init__(
+        self, name: str, config: Config, path: Path, samples: int = 0, stored_models: StoredModels | None = None
+    ) -> None:
         """Check and load the models. path: of the configuration. Raises PackageError, OSError."""
         self.name = name
         self.config = config
         self.section = config.lanes[name]
         self.addresses = addresses(config, name)
-        self.lane = make_lane(name, config, path.resolve().parent, samples)
+        self.lane = make_lane(name, config, path.resolve().parent, samples, stored_models)
         self.outbox: Outbox | None = None  # once its thread runs
         self.thread: threading.Thread | None = None
         self.error: BaseException | None = None
@@ -89,6 +92,9 @@ class Runner:
             "healthy": lane.healthy,
             "reason": "" if lane.healthy else redact.message(lane.reason),
             "model": section.model,
+            "versions": {
+                model: opened.manifest.version for model, opened in zip(section.models, lane.perception.packages)
+            },
             "then": section.then,
             "driver": section.source.driver,
             "critical": section.critical,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import resource
@@ -13,6 +14,7 @@ import pytest
 import zmq
 
 from agent.box import realtime
+from agent.box.worker import Worker
 from tests.shared import ROOT
 from tests.waiting import until
 
@@ -82,3 +84,51 @@ def test_a_lane_thread_gets_its_cores_and_priority() -> None:
     thread.join()
     assert settings == [({core}, os.SCHED_FIFO if allowed else os.SCHED_OTHER)]
     assert os.sched_getscheduler(0) & 0xFF == os.SCHED_OTHER  # only the lane's thread
+
+
+def test_threads_switch_quickly_while_any_of_them_is_busy() -> None:
+    before = sys.getswitchinterval()
+    try:
+        with realtime.quick_switching():
+            with realtime.quick_switching():
+                assert sys.getswitchinterval() == pytest.approx(realtime.QUICK_SWITCH_S)
+            assert sys.getswitchinterval() == pytest.approx(realtime.QUICK_SWITCH_S)
+        assert sys.getswitchinterval() == pytest.approx(realtime.SWITCH_S)
+    finally:
+        sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("on_time", [True, False])
+def test_the_worker_runs_before_ordinary_programs_and_after_lanes(on_time: bool) -> None:
+    def policy() -> tuple[int, int]:
+        return os.sched_getscheduler(0) & 0xFF, os.sched_getparam(0).sched_priority
+
+    async def asked() -> tuple[int, int]:
+        return await Worker(on_time).run(10.0, policy)
+
+    raised = on_time and realtime.fifo_setting().on
+    assert asyncio.run(asked()) == ((os.SCHED_FIFO, realtime.CONTROL_PRIORITY) if raised else (os.SCHED_OTHER, 0))
+
+
+def test_every_python_thread_so_far_goes_before_ordinary_programs() -> None:
+    end, policies = threading.Event(), []
+
+    def policy(thread: int) -> int:
+        return os.sched_getscheduler(thread) & 0xFF
+
+    def body() -> None:
+        end.wait()
+
+    other = threading.Thread(target=body)
+    other.start()
+    try:
+        realtime.raise_control_threads(False)
+        policies.append(policy(other.native_id or 0))
+        realtime.raise_control_threads(True)
+        policies.append(policy(other.native_id or 0))
+    finally:
+        for thread in threading.enumerate():
+            os.sched_setscheduler(thread.native_id or 0, os.SCHED_OTHER, os.sched_param(0))
+        end.set()
+        other.join()
+    assert policies == [os.SCHED_OTHER, os.SCHED_FIFO if realtime.fifo_setting().on else os.SCHED_OTHER]

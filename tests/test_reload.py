@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from agent import reload
-from agent.box.deadline import within
+from agent.box.worker import Worker
 from agent.config.models import Config
 from agent.control import client as control
 from agent.control.server import MAX_CLIENTS
@@ -341,7 +341,7 @@ def test_kind_a_reload_that_hangs_ends_and_does_not_outlive_the_daemon(
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.setattr(reload, "LOAD_S", 0.5)
         with pytest.raises(ConfigError, match="were not loaded within 0.5 s"):
-            asyncio.run(reload.prepare(path, Config.model_validate(cell.config), [], 0))
+            asyncio.run(reload.prepare(path, Config.model_validate(cell.config), [], 0, Worker(False)))
         until(lambda: not checks(path), "the end of the check")
         hang.unlink()
         daemon = cell.run()
@@ -364,11 +364,12 @@ def checks(path: Path) -> list[psutil.Process]:
 
 def test_a_call_that_does_not_return_holds_nobody() -> None:
     async def awaited() -> None:
+        worker = Worker(False)
         with pytest.raises(asyncio.TimeoutError):
-            await within(0.01, threading.Event().wait)
-        assert await within(DEADLINE_S, lambda: 7) == 7
+            await worker.run(0.01, threading.Event().wait)
+        assert await worker.run(DEADLINE_S, lambda: 7) == 7
         with pytest.raises(ZeroDivisionError):
-            await within(DEADLINE_S, lambda: 1 // 0)
+            await worker.run(DEADLINE_S, lambda: 1 // 0)
 
     asyncio.run(awaited())
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from agent.data import Evidence
+from agent.packages import package
 from agent.recorder.tape_reader import Record, TapeReader
 from agent.tapes import format as tape_format
 from agent.tapes.format import DISCONTINUITY, INFERRED
@@ -77,3 +78,26 @@ def test_evidence_that_is_too_long_costs_the_evidence_and_not_the_lane(tmp_path:
     reader = TapeReader(tmp_path / "arm.tape")
     written.write(sample(1), 1, True, [Evidence("arm", "l" * 30, 0.5, 1)] * 100, [])
     assert [record.evidence for record in read_settled(reader)] == [[]]
+
+
+def test_another_engine_with_such_tensors_is_read_from_the_next_sample_on(tmp_path: Path) -> None:
+    one, two = arm_engine(), arm_engine()  # without channels: as of pictures, a slot holds the outputs
+    tape = Tape(tmp_path / "door.tape", "door", [one], (), False, 7)
+    reader = TapeReader(tmp_path / "door.tape")
+    one.input(0)[...], two.input(0)[...] = 0, 90
+    for engine in (one, two):
+        engine.invoke()
+    tape.write(sample(1), 1, True, [], [])
+    assert tape.exchange([two])
+    tape.write(sample(2), 2, False, [], [])
+    first, second = read_settled(reader)
+    assert (bytes(first.body), bytes(second.body)) == (one.output(0).tobytes(), two.output(0).tobytes())
+    assert first.body != second.body
+
+
+def test_an_engine_with_other_tensors_needs_another_tape(tmp_path: Path) -> None:
+    one, other = arm_engine(), package.open_package(package.find("person-coarse")).engine
+    tape = Tape(tmp_path / "door.tape", "door", [one], (), False, 7)
+    assert not tape.exchange([other])
+    assert not tape.exchange([one, one])
+    assert Tape(tmp_path / "arm.tape", "arm", [one], CHANNELS, False, 7).exchange([other])  # it holds readings

@@ -230,3 +230,15 @@ def bench_tune(data: Path | None, short: bool, as_json: bool) -> int:
     result = tune.measure(data, short)
     _report(result, tune.text, as_json)
     return int(result["cell"]["verdict"] == "cannot be met")
+
+
+@bench.command("swap")
+@click.option("--swaps", default=100, show_default=True, help="How often MoveNet is loaded and exchanged.")
+@short_option
+@json_option
+@_with_psutil
+def bench_swap(swaps: int, short: bool, as_json: bool) -> None:
+    """What a lane at 1 kHz notices while another lane's model is loaded and exchanged, against runs without."""
+    from agent.benches.swap import bench as swap
+
+    _report(swap.measure(swaps, short), swap.text, as_json)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from agent.control.client import NAME, Answer
 
 MAX_REQUEST_BYTES = 1 << 16
 MAX_CLIENTS = 64  # the oldest is closed: its program has probably given up
 
+Handler = Callable[[Mapping[str, Any]], Awaitable[Answer]]
+
 
 class ControlServer:
     """Serves run_dir/control.sock; its file permissions decide which users may command the daemon."""
 
-    def __init__(self, run_dir: Path, handlers: dict[str, Callable[[], Awaitable[Answer]]]) -> None:
-        """handlers: by the NAME of a request `{"do": NAME}`."""
+    def __init__(self, run_dir: Path, handlers: dict[str, Handler]) -> None:
+        """handlers: by the NAME of a request `{"do": NAME}`, which they get."""
         self.path = run_dir / NAME
         self.handlers = handlers
         self.server: asyncio.Server | None = None
@@ -47,10 +50,11 @@ class ControlServer:
 
     async def _answer(self, line: bytes) -> Answer:
         try:
-            handler = self.handlers[json.loads(line)["do"]]
+            request = json.loads(line)
+            handler = self.handlers[request["do"]]
         except (ValueError, KeyError, TypeError, RecursionError):
             return {"error": f'expected a line like {{"do": "status"}}; \'do\' is one of: {", ".join(self.handlers)}'}
-        return await handler()
+        return await handler(request)
 
     def close(self) -> None:
         if self.server:

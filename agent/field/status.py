@@ -11,7 +11,7 @@ import click
 
 from agent import health
 from agent.box.setting import Setting
-from agent.field import actuators, board, format, snapshot
+from agent.field import actuators, board, format, models, snapshot
 from agent.field.actuators import ActuatorStatus, actuator_statuses
 from agent.field.board import BoardMonitor
 from agent.field.format import wrapped
@@ -160,7 +160,8 @@ def lines(status: Status) -> list[str]:
         screen += ["", actuators.HEAD]
     for actuator in status.actuators:
         screen += [actuators.line(actuator), *actuators.answers(actuator)]
-    return [*screen, "", board.line(status.board), *_notes(status)]
+    updates = [line for text in models.lines(status.view) for line in wrapped(text, "")]
+    return [*screen, *([""] if updates else []), *updates, "", board.line(status.board), *_notes(status)]
 
 
 def head(status: Status) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from agent.data import Array, Sample
 from agent.decoders.base import Finding
 from agent.gates.config import GateConfig
+from agent.prepare.base import Preparation
 
 MS = 1_000_000  # ns
 LONG_AGO = -(1 << 62)
@@ -32,6 +33,10 @@ class Gate(ABC):
     @abstractmethod
     def __call__(self, sample: Sample, view: Array) -> bool:
         """As the preparation behind it: True when the tensor is filled and an inference is due. Raises DeviceFault."""
+
+    @abstractmethod
+    def set_preparation(self, preparation: Preparation) -> None:
+        """Stand before another one of the same kind from the next sample on."""
 
     def accept_findings(self, findings: Sequence[Finding]) -> None:
         """Accept the findings in the sample that was let through."""

@@ -8,6 +8,7 @@ import numpy as np
 from agent.data import Array, Box, Sample
 from agent.gates.base import LONG_AGO, Gate
 from agent.gates.config import GateConfig, Motion
+from agent.prepare.base import Preparation
 from agent.prepare.pixels import Pixels
 from agent.prepare.region import Region
 from agent.vision.tracks import overlap
@@ -25,6 +26,10 @@ class PictureGate(Gate):
         self.motion = config.motion
         self.shape: tuple[int, ...] = ()
         self.moved: Box | None = None  # in the last inferred frame
+
+    def set_preparation(self, preparation: Preparation) -> None:
+        assert isinstance(preparation, Pixels)
+        self.pixels = preparation
 
     def _allocate(self, shape: tuple[int, ...]) -> None:
         self.shape, self.t_inferred = shape, LONG_AGO

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.data import Array, Sample
 from agent.gates.base import Gate
 from agent.gates.config import GateConfig, Outlier
+from agent.prepare.base import Preparation
 from agent.prepare.readings import Readings
 
 # Of the alpha-beta filter (Benedict and Bordner 1962): shares of an error that correct the value and its slope.
@@ -19,6 +20,10 @@ class ReadingGate(Gate):
         self.readings = readings
         self.detectors = [OutlierDetector(readings.channel(name), section) for name, section in config.outlier.items()]
         self.outside = True  # since the last inference; the first window is always worth one
+
+    def set_preparation(self, preparation: Preparation) -> None:
+        assert isinstance(preparation, Readings)
+        self.readings = preparation
 
     def __call__(self, sample: Sample, view: Array) -> bool:
         for detector in self.detectors:

@@ -30,9 +30,11 @@ MIN_SIDE = 12  # pixels: a smaller input holds features of sound or readings
 class Package:
     """A checked and loaded model with its decoder, ready to run on one lane."""
 
-    def __init__(self, folder: Path, manifest: Manifest, engine: Engine, decoder: Decoder, backend: str = "") -> None:
-        """backend: what runs it, where the manifest leaves that open."""
-        self.name = folder.name
+    def __init__(
+        self, folder: Path, manifest: Manifest, engine: Engine, decoder: Decoder, backend: str = "", name: str = ""
+    ) -> None:
+        """backend: what runs it, where the manifest leaves that open. name: for messages; default: the folder's."""
+        self.name = name or folder.name
         self.backend = backend or manifest.backend
         self.folder = folder
         self.manifest = manifest
@@ -100,9 +102,9 @@ def first_engine(folder: Path) -> str:
     return engines.first(folder, read(folder))
 
 
-def labels(folder: Path) -> list[str]:
-    """Every label that the package can report. Raises PackageError."""
-    manifest = read(folder)
+def labels(folder: Path, manifest: Manifest | None = None) -> list[str]:
+    """Every label that the package can report. manifest: where it was read already. Raises PackageError."""
+    manifest = manifest or read(folder)
     try:
         module = decoders.load(manifest.decoder)
     except DecoderError as error:
@@ -120,11 +122,13 @@ def open_package(folder: Path, threads: int = 1, backend: str = "", shared: bool
     return open_as(folder, read(folder), threads, backend, shared)
 
 
-def open_as(folder: Path, manifest: Manifest, threads: int = 1, backend: str = "", shared: bool = False) -> Package:
-    """As `open_package`, with another manifest than that of the folder."""
+def open_as(
+    folder: Path, manifest: Manifest, threads: int = 1, backend: str = "", shared: bool = False, name: str = ""
+) -> Package:
+    """As `open_package`, with another manifest than that of the folder, or another name."""
     path = verify_files(folder, manifest)
     backend = backend or engines.choose(folder, manifest, threads)
-    package = load(folder, manifest, path, threads, backend, shared)
+    package = load(folder, manifest, path, threads, backend, shared, name)
     package.golden = compare_golden(package)
     if package.golden is not None and package.golden > 1.0:
         raise PackageError(
@@ -134,7 +138,9 @@ def open_as(folder: Path, manifest: Manifest, threads: int = 1, backend: str = "
     return package
 
 
-def load(folder: Path, manifest: Manifest, path: Path, threads: int, backend: str, shared: bool = False) -> Package:
+def load(
+    folder: Path, manifest: Manifest, path: Path, threads: int, backend: str, shared: bool = False, name: str = ""
+) -> Package:
     """The model at `path`, whose files were verified, loaded and warm. Raises PackageError."""
     try:
         decoders.load(manifest.decoder)
@@ -147,7 +153,7 @@ def load(folder: Path, manifest: Manifest, path: Path, threads: int, backend: st
     decoder = _decoder(folder, manifest, engine)
     engine.outputs = [_varying(tensor, decoder) for tensor in engine.outputs]
     try:
-        return Package(folder, manifest, engine, decoder, backend)
+        return Package(folder, manifest, engine, decoder, backend, name)
     except DecoderError as error:
         raise PackageError(f"{folder}: {error}") from error
 
@@ -179,6 +185,11 @@ def warm(folder: Path, engine: Engine) -> None:
         tensor._replace(shape=shape) if tensor.unknown or not tensor.shape else tensor
         for tensor, shape in zip(engine.outputs, shapes)
     ]
+
+
+def new_decoder(opened: Package) -> Decoder:
+    """Another one of the same kind, which remembers nothing yet. Raises PackageError."""
+    return _decoder(opened.folder, opened.manifest, opened.network)
 
 
 def _decoder(folder: Path, manifest: Manifest, engine: Engine) -> Decoder:

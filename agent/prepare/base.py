@@ -25,6 +25,9 @@ class Preparation(ABC):
     def reset(self) -> None:  # noqa: B027 - a default: not every kind keeps samples
         """Start again after a gap: the samples before it do not precede those after it."""
 
+    def carry_over(self, other: Preparation) -> None:  # noqa: B027 - a default: not every kind keeps samples
+        """Go on where the preparation of another model with the same input was; it is not used any more."""
+
     @property
     def position(self) -> Sequence[int]:
         """Four numbers for the tape, with which a replay goes on from here; of pictures the region."""

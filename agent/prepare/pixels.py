@@ -83,6 +83,12 @@ class Pixels(Preparation):
         if self.requested_shrink is None:
             self.shrink, self.shrink_choice = 1, ShrinkChoice(shape, self.inner)
 
+    def carry_over(self, other: Preparation) -> None:
+        if isinstance(other, Pixels) and other.frame_shape and other.size == self.size:
+            self.allocate(other.frame_shape)
+            self.shrink, self.shrink_choice = other.shrink, other.shrink_choice
+            self.aim(Region(*other.region))
+
     def aim(self, region: Region) -> None:
         """Give the model this part of the frames from now on. YUYV: left and width are even."""
         if region == self.region:

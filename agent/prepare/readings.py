@@ -60,6 +60,16 @@ class Readings(Preparation):
         if self.decimator:
             self.decimator.reset()
 
+    def carry_over(self, other: Preparation) -> None:
+        if not isinstance(other, Readings) or (other.window, other.channels) != (self.window, self.channels):
+            return
+        if (other.gain, other.shift, other.ring.dtype) == (self.gain, self.shift, self.ring.dtype):
+            self.ring[...] = other.ring
+        else:
+            values = (other.ring.astype(np.float64) - other.shift) / other.gain * self.gain + self.shift
+            self.ring[...] = np.clip(np.rint(values), self.lowest, self.highest) if self.integer else values
+        self.count, self.decimator = other.count, other.decimator
+
     @property
     def position(self) -> Sequence[int]:
         """Where the newest reading is between two inferences, and between two outputs of the filter."""

@@ -36,6 +36,13 @@ class Sound(Preparation):
         self.at = 0  # index of the next value, which is that of the oldest
         self.remaining = self.length  # values until the next inference
 
+    def carry_over(self, other: Preparation) -> None:
+        if not isinstance(other, Sound) or len(other.ring) != self.length:
+            return
+        values = (other.ring.astype(np.float32) - other.zero_point) / other.gain * self.gain
+        self.ring[...] = values if self.limits is None else self._rounded(values)
+        self.at, self.remaining = other.at, other.remaining
+
     def __call__(self, payload: Array, view: Array) -> bool:
         """payload: float32 [k], -1..1; view: [length] or [1, length(, 1)]. Due when it is full, then every hop."""
         if payload.ndim != 1:
@@ -65,8 +72,12 @@ class Sound(Preparation):
         work: Array = np.multiply(values, self.gain, out=self.work[: len(values)])
         if not np.isfinite(work).all():
             raise DeviceFault("a value of the microphone is not a number")
-        if self.limits is not None:
-            work += self.zero_point
-            np.rint(work, out=work)
-            np.clip(work, self.limits.min, self.limits.max, out=work)
-        return work
+        return work if self.limits is None else self._rounded(work)
+
+    def _rounded(self, work: Array) -> Array:
+        """In place: for an integer tensor."""
+        assert self.limits
+        work += self.zero_point
+        np.rint(work, out=work)
+        rounded: Array = np.clip(work, self.limits.min, self.limits.max, out=work)
+        return rounded

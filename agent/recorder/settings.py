@@ -32,8 +32,8 @@ class ClipSettings(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """header: what a replay needs: the configuration without passwords, its path, the models' checksums and engines,
-    our version.
+    """header: what a replay needs: the configuration without passwords, its path, the models' checksums, versions and
+    engines, our version.
 
     pictures: of picture models, keep the inputs in recordings and clips, or in "clips" only. session: of the daemon.
     """
@@ -66,6 +66,7 @@ def of_config(config: Config, path: Path, packages: Mapping[str, Package], sessi
         "config": json.dumps(redact.tree(config.model_dump(mode="json"))),
         "path": str(path.resolve()),
         "models": json.dumps({model: opened.manifest.checksum for model, opened in packages.items()}),
+        "versions": json.dumps({model: opened.manifest.version for model, opened in packages.items()}),
         "engines": json.dumps({model: opened.backend for model, opened in packages.items()}),
         "version": version("reflexd"),
     }

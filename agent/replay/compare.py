@@ -6,16 +6,15 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.build import rules_of
 from agent.config.models import Config
 from agent.data import Decision, Evidence
-from agent.packages import package
 from agent.recorder.contents import previous
 from agent.recorder.recording import RecordingContents, RecordingError
 from agent.replay.header import Header, read_header
+from agent.replay.models import folders
 from agent.replay.player import Player
 from agent.replay.translate import translate
 from agent.rules.scene import Scene
@@ -51,7 +50,6 @@ def replay(contents: RecordingContents) -> Report:
         messages = sorted(known, key=_order)
         lost = list(_during_losses(messages))
         header = read_header(contents)
-        _check_models(header.models, header.base_folder)
         players, warm_up = _players(dict.fromkeys(lane for lane, _ in messages), header)
     except DAMAGED as error:
         raise RecordingError(f"damaged content: {_text(error)}") from error
@@ -67,7 +65,8 @@ def _players(lanes: Iterable[str], header: Header) -> tuple[dict[str, Player], W
     unknown = [lane for lane in lanes if lane not in header.config.lanes]
     if unknown:
         raise RecordingError(f"lane {unknown[0]} has samples, but the recorded configuration does not have it")
-    players = {lane: Player(lane, header, scene) for lane in lanes}
+    models = folders(header)
+    players = {lane: Player(lane, header, scene, models) for lane in lanes}
     return players, WarmUp(header.config, list(players.values()), header.complete)
 
 
@@ -75,12 +74,6 @@ def _order(entry: tuple[str, dict[str, Any]]) -> int:
     """Lanes are recorded in turn, some hundredths of a second of each; their decisions depend on the order in time."""
     order: int = entry[1]["order"]
     return order
-
-
-def _check_models(checksums: dict[str, str], base_folder: Path) -> None:
-    for model, checksum in checksums.items():
-        if package.read(package.find(model, base_folder)).checksum != checksum:
-            raise RecordingError(f"model {model} has changed since this was recorded: install the old version first")
 
 
 def _compare(

@@ -13,7 +13,7 @@ from agent.recorder.recording import RecordingContents, RecordingError
 
 
 class Header(BaseModel):
-    """models: sha256 of each. engines: backend of each; recordings of 0.1 lack it.
+    """models: sha256 of each. versions, engines: of each model; older recordings lack them.
 
     in_force: of each actuator number, rule, actuator, verb, dropped, explanation. lost_before: samples that earlier
     files lack.
@@ -22,6 +22,7 @@ class Header(BaseModel):
     config: Json[Config]
     path: Path
     models: Json[dict[str, str]]
+    versions: Json[dict[str, str]] = {}
     engines: Json[dict[str, str]] = {}
     in_force: Json[dict[str, tuple[int, str, str, str, bool, str]]]
     lost_before: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,10 +46,10 @@ class RecordedEngine(Engine):
 class Player:
     """The models of a lane, fed with its recorded messages."""
 
-    def __init__(self, name: str, header: Header, scene: Scene) -> None:
-        """Raises PackageError."""
+    def __init__(self, name: str, header: Header, scene: Scene, models: Mapping[str, Path]) -> None:
+        """models: folder of each package. Raises PackageError."""
         section = header.config.lanes[name]
-        self.perception = ReplayPerception(open_models(section, header.base_folder, engines=header.engines))
+        self.perception = ReplayPerception(open_models(section, header.base_folder, None, header.engines, models))
         source, ledger = NoSource(DriverOptions(), name), Ledger(None, name, 1.0)
         self.lane = Lane(name, source, self.perception, Limits(0, 1.0), ledger)
         self._manifest = self.perception.package.manifest

@@ -41,6 +41,8 @@ from agent.tapes.format import (
     nbytes,
 )
 
+Held = tuple[Callable[[int], Array], int, Tensor]  # how to get a tensor of an engine, its number, what it is
+
 
 class Tape:
     """The ring of one lane, and its only writer."""
@@ -60,20 +62,9 @@ class Tape:
 
         Raises OSError where the file cannot be made.
         """
-        tensors: list[tuple[Callable[[int], Array], int, Tensor]] = []
-        if not channels:
-            tensors = [(engine.output, *output) for engine in engines for output in enumerate(engine.outputs)]
-        outputs = len(tensors)
-        if pictures and not channels:
-            inputs = [(engine.input, *each) for engine in engines for each in enumerate(engine.inputs)]
-            tensors += [(get, number, tensor._replace(unknown=())) for get, number, tensor in inputs]
-        shapes = [_described(tensor) for *_, tensor in tensors]
-        # How to get each tensor, its bytes, and the axis along which it varies; -1: none.
-        self.channels, self.rate_hz = tuple(channels), rate_hz
-        self._tensors = [
-            (get, number, nbytes(kind), max(tensor.unknown, default=-1))
-            for (get, number, tensor), kind in zip(tensors, shapes)
-        ]
+        self.channels, self.rate_hz, self._pictures = tuple(channels), rate_hz, pictures
+        tensors, outputs = self._chosen(engines)
+        shapes = self._set_tensors(tensors)
         header = TapeHeader(lane, list(channels), shapes[:outputs], shapes[outputs:], rate_hz)
         body = READINGS * 4 * len(channels) if channels else sum(map(nbytes, shapes))
         self.size = SLOT.size + body + MAX_EVIDENCE
@@ -87,6 +78,35 @@ class Tape:
         self.memory[HEADER_AT : HEADER_AT + len(packed)] = packed
         self.view = memoryview(self.memory)
         self.head = 0
+
+    def _chosen(self, engines: Sequence[Engine]) -> tuple[list[Held], int]:
+        """What a slot holds of pictures and sound: how to get each tensor; and how many of them are outputs."""
+        if self.channels:
+            return [], 0
+        tensors: list[Held] = [(engine.output, *output) for engine in engines for output in enumerate(engine.outputs)]
+        outputs = len(tensors)
+        if self._pictures:
+            inputs = [(engine.input, *each) for engine in engines for each in enumerate(engine.inputs)]
+            tensors += [(get, number, tensor._replace(unknown=())) for get, number, tensor in inputs]
+        return tensors, outputs
+
+    def _set_tensors(self, tensors: Sequence[Held]) -> list[tuple[str, list[int]]]:
+        """As the header describes them."""
+        self._shapes = [_described(tensor) for *_, tensor in tensors]
+        # How to get each tensor, its bytes, and the axis along which it varies; -1: none.
+        self._tensors = [
+            (get, number, nbytes(kind), max(tensor.unknown, default=-1))
+            for (get, number, tensor), kind in zip(tensors, self._shapes)
+        ]
+        return self._shapes
+
+    def exchange(self, engines: Sequence[Engine]) -> bool:
+        """Read other engines from now on. False, with nothing changed, where their tensors are not as these."""
+        tensors, _ = self._chosen(engines)
+        if [_described(tensor) for *_, tensor in tensors] != self._shapes:
+            return False
+        self._set_tensors(tensors)
+        return True
 
     def write(
         self,

@@ -45,6 +45,13 @@ class Tapes:
             log.warning("lane %s is not recorded: %s", self.lane, error)
             return None
 
+    def exchange(self, engines: Sequence[Engine], source: Stream) -> None:
+        """The lane's models are other versions from the next sample on."""
+        if self.tape and not self.tape.exchange(engines):
+            self.tape.close()
+            self.tape = None
+            self.tape = self._open_tape(engines, source)
+
     def _open_live(self, source: Stream) -> LiveTape | None:
         header = live_header(self.lane, source)
         if self.live and self.live.header == header:

@@ -29,6 +29,11 @@ class People:
         self.lasting: dict[int, tuple[int, Finding]] = {}
         self.span_ns = FOLLOW_NS + model.window.span_ns  # what a finding may depend on
 
+    def exchange(self) -> None:
+        """Their model is another version."""
+        for window in (*self.free, *self.windows.values()):
+            window.set_tensor(self.model.engine.inputs[0])
+
     def restart(self) -> None:
         """Forget where people were, not who lies: that is changed last, and so never by a picture that failed."""
         self.tracks.all.clear()

@@ -31,6 +31,11 @@ class SecondModel:
         self.last_finding: Finding | None = None  # the best, when a person was last detected
         self.t_person = 0
 
+    def exchange(self, package: Package) -> None:
+        """Another version of the model, with the same input; the poses so far stay."""
+        self.package, self.engine = package, package.engine
+        self.window.set_tensor(self.engine.inputs[0])
+
     def restart(self) -> None:
         """The next picture does not follow on the one before."""
         self.window.reset()
@@ -55,14 +60,18 @@ class PoseWindow:
 
     def __init__(self, section: Poses, tensor: Tensor) -> None:
         self.section = section
-        self.scale, self.zero_point = tensor.scale, tensor.zero_point
-        self.dtype = np.dtype(tensor.dtype)
+        self.set_tensor(tensor)
         step = int(section.every_ms * 1e6)
         self.offsets = np.arange(1 - section.length, 1, dtype=np.int64) * step
         self.span_ns = step * section.length
         self.times = np.zeros(MAX_FRAMES, np.int64)
         self.points = np.zeros((MAX_FRAMES, KEYPOINTS, 3), np.float32)
         self.frames = 0  # filled, at the end of times and points
+
+    def set_tensor(self, tensor: Tensor) -> None:
+        """How the window is stored."""
+        self.scale, self.zero_point = tensor.scale, tensor.zero_point
+        self.dtype = np.dtype(tensor.dtype)
 
     def reset(self) -> None:
         self.frames = 0

@@ -34,7 +34,7 @@ class Refine:
             raise ValueError(f"{package.name} takes no pictures")
         self.package, self.engine = package, package.engine
         self.config = config
-        self.labels = set(labels(package.folder))
+        self.labels = set(labels(package.folder, package.manifest))
         self.tracks = Tracks(int(config.follow_s * 1e9))
         self.target = 0  # number of the track that is followed
         self.target_box = Box(0.0, 0.0, 1.0, 1.0)  # where it was last detected
@@ -44,6 +44,12 @@ class Refine:
         """layout: of the camera's pixels. Raises DeviceFault."""
         assert self.package.manifest.picture
         self.pixels = Pixels(self.package.manifest.picture, self.engine.inputs[0], layout)
+
+    def exchange(self, package: Package) -> None:
+        """Another version of the model, with the same input; whom it follows stays."""
+        self.package, self.engine = package, package.engine
+        self.labels = set(labels(package.folder, package.manifest))
+        self.start(self.pixels.layout)
 
     def __call__(self, sample: Sample, findings: list[Finding], deadline: int) -> RefineResult:
         """findings: of the first model, in shares of the frame.

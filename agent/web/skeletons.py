@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from agent.build import rules_of
@@ -12,8 +13,10 @@ from agent.data import Array
 from agent.decoders import base as decoders
 from agent.errors import PackageError
 from agent.packages import package
+from agent.recorder.recording import RecordingError
 from agent.replay.compare import DAMAGED
 from agent.replay.header import Header
+from agent.replay.models import folders
 from agent.replay.player import Player
 from agent.rules.scene import Scene
 
@@ -24,10 +27,20 @@ def of_messages(header: Header, messages: Sequence[Message]) -> dict[int, Array]
     """float32 [n, 17, 3] by the place in `messages`; of lanes whose models are no more on this box none."""
     points: dict[int, Array] = {}
     with suppress(PackageError, decoders.DecoderError, *DAMAGED):  # what was computed until then is right
+        models = _models(header)
         for lane in dict(messages):
             if _finds_keypoints(header.config.lanes[lane], header):
-                points.update(_of_lane(Player(lane, header, Scene(rules_of(header.config))), lane, messages))
+                player = Player(lane, header, Scene(rules_of(header.config)), models)
+                points.update(_of_lane(player, lane, messages))
     return points
+
+
+def _models(header: Header) -> dict[str, Path]:
+    """Folders of the versions that decided then; of others than these the outputs are mostly read the same way."""
+    try:
+        return folders(header)
+    except RecordingError:
+        return {}
 
 
 def _finds_keypoints(section: LaneConfig, header: Header) -> bool:

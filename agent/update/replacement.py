@@ -1,0 +1,42 @@
+"""Another version of a model for the place of the one in a lane: the same input, at least the same labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.config.models import LaneConfig
+from agent.errors import PackageError
+from agent.packages import package
+from agent.packages.manifest import AUTO, Manifest
+from agent.packages.package import Package
+
+
+def open_like(old: Package, folder: Path, section: LaneConfig) -> Package:
+    """Another version, for the place of this one in a lane. Raises PackageError."""
+    manifest = package.read(folder)
+    _check_replaces(old, folder, manifest)
+    same_file = Path(manifest.file).suffix == Path(old.manifest.file).suffix
+    stays = same_file and (manifest.backend == AUTO or section.backend == old.backend)
+    backend = old.backend if stays else ""  # timing them takes seconds
+    new = package.open_as(folder, manifest, section.threads, backend, section.share, old.name)
+    new.set_hop(section.hop_ms)
+    shapes = [each.engine.inputs[0].shape for each in (old, new)]
+    if shapes[0] != shapes[1]:
+        raise PackageError(f"{folder}: its input is {list(shapes[1])}, that of the version in use {list(shapes[0])}")
+    return new
+
+
+def _check_replaces(old: Package, folder: Path, manifest: Manifest) -> None:
+    """Raises PackageError where the lanes or their rules would need other settings."""
+    for kind in ("picture", "window", "poses", "sound"):
+        one, two = getattr(old.manifest, kind), getattr(manifest, kind)
+        if kind == "sound" and one and two:
+            one = one.model_copy(update={"hop": two.hop})  # the lane's own
+        if one != two:
+            raise PackageError(
+                f"{folder}/manifest.yaml: its input ({kind}) is another one than that of the version in use: give it"
+                " another name and change the configuration"
+            )
+    known = package.labels(folder, manifest)
+    if lacking := [label for label in package.labels(old.folder, old.manifest) if label not in known]:
+        raise PackageError(f"{folder}/manifest.yaml: it lacks the label '{lacking[0]}' of the version in use")
