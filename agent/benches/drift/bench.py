@@ -16,7 +16,9 @@ from agent.drift.lane import LaneDrift
 DAY_S, SHORT_S = 86_400, 3_600
 LIMITS = Limits()
 SETTLED_S = 1_200  # the scene and its comparison are learnt, one after the other
-WITHIN = 120  # values until a change is reported: HIGHEST / (CLIP - ALLOWANCE) at the worst threshold, and a few more
+WITHIN = (
+    180  # values until a change is reported: THRESHOLD / (0.8 - ALLOWANCE) of one by 0.8 deviations, and a few more
+)
 MOST_S = 7_200  # until a change is reported, and until its end
 
 
