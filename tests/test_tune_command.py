@@ -107,6 +107,15 @@ def test_write_changes_one_line_and_keeps_a_backup(cell: Path) -> None:
     assert sorted(file.name for file in cell.parent.iterdir() if file.name.startswith(".")) == []
 
 
+def test_where_the_file_cannot_be_changed_the_report_is_printed_and_nothing_written(cell: Path) -> None:
+    shared = CELL.replace("floor:\n", "floor: &same\n", 1).replace("actuators:", "  gate: *same\nactuators:", 1)
+    cell.write_text(shared)
+    result = tune(cell, "--budget-ms", "10", "--write")
+    assert "change lanes.floor.model to person-coarse" in str(result.exception)
+    assert "model: person-coarse" in result.stdout and "<--" in result.stdout
+    assert cell.read_text() == shared and not list(cell.parent.glob("*.bak"))
+
+
 def test_a_change_that_check_refuses_is_not_written(tmp_path: Path) -> None:
     path = cell_config(tmp_path, {"arm": arm()})
     before = path.read_bytes()
