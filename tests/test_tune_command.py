@@ -152,6 +152,7 @@ def test_a_real_lane_within_a_large_budget_needs_no_change(tmp_path: Path) -> No
     assert "nothing to change" in result.stdout and "simulated camera.sim" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_real_lane_cannot_meet_a_microsecond(tmp_path: Path) -> None:
     path = cell_config(tmp_path, {"floor": {**camera(), "model": str(PERSON)}, "arm": arm(fault_every_s=1)})
     result = tune(path, "--budget-ms", "0.001", "--seconds", "2", "--json")
