@@ -115,7 +115,7 @@ MISTAKES = {
         "budget_ms: 2",
         "xyz: 2",
         9,
-        "unknown key 'lanes.arm.xyz'; valid here: budget_ms, cores, critical, ",
+        "unknown key 'lanes.arm.xyz'; valid here: backend, budget_ms, cores, ",
     ),
     "unknown option": (
         "fault_every_s: 3",

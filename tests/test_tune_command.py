@@ -107,6 +107,15 @@ def test_write_changes_one_line_and_keeps_a_backup(cell: Path) -> None:
     assert sorted(file.name for file in cell.parent.iterdir() if file.name.startswith(".")) == []
 
 
+def test_where_the_file_cannot_be_changed_the_report_is_printed_and_nothing_written(cell: Path) -> None:
+    shared = CELL.replace("floor:\n", "floor: &same\n", 1).replace("actuators:", "  gate: *same\nactuators:", 1)
+    cell.write_text(shared)
+    result = tune(cell, "--budget-ms", "10", "--write")
+    assert "change lanes.floor.model to person-coarse" in str(result.exception)
+    assert "model: person-coarse" in result.stdout and "<--" in result.stdout
+    assert cell.read_text() == shared and not list(cell.parent.glob("*.bak"))
+
+
 def test_a_change_that_check_refuses_is_not_written(tmp_path: Path) -> None:
     path = cell_config(tmp_path, {"arm": arm()})
     before = path.read_bytes()
@@ -143,6 +152,7 @@ def test_a_real_lane_within_a_large_budget_needs_no_change(tmp_path: Path) -> No
     assert "nothing to change" in result.stdout and "simulated camera.sim" in result.stdout
 
 
+@pytest.mark.slow
 def test_a_real_lane_cannot_meet_a_microsecond(tmp_path: Path) -> None:
     path = cell_config(tmp_path, {"floor": {**camera(), "model": str(PERSON)}, "arm": arm(fault_every_s=1)})
     result = tune(path, "--budget-ms", "0.001", "--seconds", "2", "--json")

@@ -39,6 +39,7 @@ def readings(path: Path, count: int = 400, of: Path | None = None) -> Path:
     return recorded(path, "arm", TapeHeader("arm", channels, [], [], 1000.0), [{"readings": [[0.0] * 12]}] * count, of)
 
 
+@pytest.mark.slow
 def test_the_recorders_readings_are_used_where_they_are_given_or_were_kept(tmp_path: Path) -> None:
     path = cell_config(tmp_path, {"arm": arm()})
     given = readings(tmp_path / "some.mcap")

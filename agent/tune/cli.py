@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from agent.errors import ConfigError
 from agent.options import config_option, json_option
 
 
@@ -41,10 +42,12 @@ def tune(path: Path, write: bool, as_json: bool, **options: Any) -> int:
 
     chosen = Options(**options)
     report = tune(path, chosen, progress)
-    written = writing.write(path, report.outcomes) if write else None
-    if as_json:
-        click.echo(json.dumps(described(report, written), indent=2))
-    else:
-        command = text.command_line(path, chosen)
-        click.echo(text.text(report, written, command))
+    command = text.command_line(path, chosen)
+    try:
+        written = writing.write(path, report.outcomes) if write else None
+    except ConfigError:
+        if not as_json:
+            click.echo(text.text(report, None, command))  # what was measured for a minute is worth reading
+        raise
+    click.echo(json.dumps(described(report, written), indent=2) if as_json else text.text(report, written, command))
     return 0 if report.met else 1
