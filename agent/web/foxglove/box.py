@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from agent.web import pictures
 from agent.web.description import Description
 from agent.web.foxglove import topics
 from agent.web.foxglove.lane import LaneTopics
-from agent.web.foxglove.subscribers import Subscribers
 from agent.web.messages import wall_offset_ns
 from agent.web.state import State
 from agent.web.timeline import Timeline
@@ -23,6 +23,7 @@ log = logging.getLogger("reflexd.web")
 HOST = "127.0.0.1"  # of anywhere else it would need a token and TLS
 BACKLOG = 256  # messages kept for a client that does not read; older ones are dropped
 QUICK_S, CALM_S = 0.005, 0.05  # between two looks at the lanes: with a picture watched, without
+REST_S = 0.5  # while nobody is subscribed
 SYNC_S, DECISIONS_S, LEDGER_S = 1.0, 0.2, 1.0
 FIRST, MOST = 20, 500  # decisions: sent at a first subscription; looked at each time
 INFO = 2  # level of a foxglove.Log
@@ -32,28 +33,27 @@ LEDGER_FIELDS = ("name", "state", "rate_hz", "p50_ms", "p99_ms")
 async def serve(path: Path, description: Description) -> None:
     """Until cancelled. path: of the configuration. Raises RuntimeError: the port cannot be opened."""
     set_log_level("WARNING")  # of the SDK, which logs each client that comes and goes
-    context, subscribers = Context(), Subscribers()
+    context = Context()
     server = start_server(
         name=description.content["node"],
         host=HOST,
         port=description.content["web"]["foxglove"],
         context=context,
         message_backlog_size=BACKLOG,
-        server_listener=subscribers,
     )
     log.info("Foxglove is served at ws://%s:%d", HOST, server.port)
     try:
         await asyncio.gather(
             description.keep(),
-            _keep_lanes(context, description, subscribers),
-            _keep_decisions(context, description, subscribers),
-            _keep_ledger(context, State(path), subscribers),
+            _keep_lanes(context, description),
+            _keep_decisions(context, description),
+            _keep_ledger(context, State(path)),
         )
     finally:
         server.stop()
 
 
-async def _keep_lanes(context: Context, description: Description, subscribers: Subscribers) -> None:
+async def _keep_lanes(context: Context, description: Description) -> None:
     lanes: dict[str, LaneTopics] = {}
     synced_s = 0.0
     while True:
@@ -63,8 +63,14 @@ async def _keep_lanes(context: Context, description: Description, subscribers: S
             _sync(lanes, context, description)
         for lane in lanes.values():
             lane.step(now)
-        if await subscribers.present(SYNC_S):
-            await asyncio.sleep(QUICK_S if any(lane.quick for lane in lanes.values()) else CALM_S)
+        await asyncio.sleep(_pause_s(lanes.values()))
+
+
+def _pause_s(lanes: Collection[LaneTopics]) -> float:
+    """By polling: with the SDK's listener the process hung where a client subscribed while topics were being made."""
+    if any(lane.quick for lane in lanes):
+        return QUICK_S
+    return CALM_S if any(lane.subscribed for lane in lanes) else REST_S
 
 
 def _sync(lanes: dict[str, LaneTopics], context: Context, description: Description) -> None:
@@ -80,16 +86,14 @@ def _sync(lanes: dict[str, LaneTopics], context: Context, description: Descripti
         lanes[name].sync(mode)
 
 
-async def _keep_decisions(context: Context, description: Description, subscribers: Subscribers) -> None:
+async def _keep_decisions(context: Context, description: Description) -> None:
     """The newest at a first subscription, then each."""
     channel, timeline = topics.json(context, "/decisions", topics.DECISION), Timeline()
     sent: set[tuple[Any, ...]] | None = None
     while True:
+        await asyncio.sleep(REST_S if sent is None else DECISIONS_S)
         if not channel.has_sinks():
             sent = None
-            await subscribers.present()
-        await asyncio.sleep(DECISIONS_S)
-        if not channel.has_sinks():
             continue
         rows = {_identity(row): row for row in timeline.newest(description.run_dir, MOST, None, None)}
         new = [row for identity, row in rows.items() if identity not in (sent or ())]
@@ -115,10 +119,9 @@ def _decision(row: dict[str, Any], t_ns: int) -> dict[str, Any]:
     }
 
 
-async def _keep_ledger(context: Context, state: State, subscribers: Subscribers) -> None:
+async def _keep_ledger(context: Context, state: State) -> None:
     channel = topics.json(context, "/ledger", topics.LEDGER)
     while True:
-        await subscribers.present()
         await asyncio.sleep(LEDGER_S)
         if channel.has_sinks():
             content = await state.read()

@@ -33,12 +33,12 @@ class LaneTopics:
         self._offset_ns = 0
         self._newest: LiveSample | None = None  # with an inference
         self._watched_s = -math.inf
-        self._subscribed = False
+        self.subscribed = False
 
     @property
     def quick(self) -> bool:
         """Somebody watches pictures."""
-        return self._subscribed and self._file.reader is not None and self._file.reader.header.kind == PICTURE
+        return self.subscribed and self._file.reader is not None and self._file.reader.header.kind == PICTURE
 
     def sync(self, mode: str) -> None:
         """The lane may have another tape by now; the configuration another mode. mode: as in pictures.encode."""
@@ -48,7 +48,7 @@ class LaneTopics:
         self._file.look()
         reader = self._file.reader
         if reader is not before:
-            self._subscribed = False  # so that the next step marks the new one as watched
+            self.subscribed = False  # so that the next step marks the new one as watched
         if not reader:
             return
         shape = reader.header, mode != pictures.HIDDEN
@@ -72,9 +72,9 @@ class LaneTopics:
 
     def step(self, now_s: float) -> None:
         """Pass on what is new, where somebody is subscribed."""
-        before, self._subscribed = self._subscribed, any(channel.has_sinks() for channel in self.channels.values())
+        before, self.subscribed = self.subscribed, any(channel.has_sinks() for channel in self.channels.values())
         reader = self._file.reader
-        if not self._subscribed or reader is None:
+        if not self.subscribed or reader is None:
             return
         if not before:
             reader.next = reader.head  # what is left from an earlier viewer is old
