@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from agent.build import make_lane, rules_of
 from agent.cli import cli
 from agent.config.load import load_config
-from agent.config.models import Recorder
+from agent.config.services import Recorder
 from agent.data import Array
 from agent.rules.scene import Scene
 from agent.view import footage

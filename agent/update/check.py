@@ -17,7 +17,8 @@ from agent import redact
 from agent.box import background
 from agent.box.lockfile import lock
 from agent.config.load import load_config
-from agent.config.models import Config, Update
+from agent.config.models import Config
+from agent.config.services import Update
 from agent.control import client as control
 from agent.errors import ConfigError, PackageError
 from agent.packages import package

@@ -9,7 +9,8 @@ import click
 import cv2
 
 from agent.config.load import load_config, validate_config
-from agent.config.models import Config, Device, LaneConfig, Recorder
+from agent.config.models import Config, Device, LaneConfig
+from agent.config.services import Recorder
 from agent.data import Array
 from agent.packages import package
 from agent.scenes import catalog

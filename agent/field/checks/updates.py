@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from agent.config.models import Config, Update
+from agent.config.models import Config
+from agent.config.services import Update
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check
 from agent.update import library, progress
 from agent.update.clock import FLOOR
