@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from agent import redact
 from agent.packages import engines, package
 from agent.packages.manifest import AUTO
 from drivers.camera import _v4l2_abi as abi
@@ -26,6 +27,16 @@ settings.load_profile("untimed")
 
 # A shell starts what runs in the background with SIGINT ignored, and the tests' processes would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_this_test_alone() -> Iterator[None]:
+    """Each is looked for in every message of the process: thousands from other tests would take seconds a line."""
+    secrets, patterns = set(redact._remembered), list(redact._patterns)
+    yield
+    redact._remembered.clear()
+    redact._remembered.update(secrets)
+    redact._patterns[:] = patterns
 
 
 @pytest.fixture

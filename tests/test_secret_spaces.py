@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,15 +27,6 @@ GAPS = st.text(st.sampled_from(SPACES), min_size=1, max_size=2)
 SECRETS = st.tuples(WORDS, GAPS, WORDS, GAPS, WORDS).map("".join)
 # Nothing else in these can be known to be a secret: a plain text that is no password's place.
 NAMELESS = ("the wrong key, alone",)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_remembered() -> Iterator[None]:
-    """What masks here are the patterns; a secret that the configuration has given is masked as a literal, too."""
-    before = set(redact._remembered)
-    yield
-    redact._remembered.clear()
-    redact.remember(before)
 
 
 def pieces_in(text: str, secret: str) -> set[str]:

@@ -52,11 +52,13 @@ class Engine(base.Engine):
 
 def _load(path: Path, threads: int, spec: TensorSpec) -> Network:
     """Raises EngineError."""
-    if not spec.shape:
-        with _filtered_stderr(FAILURES):  # the other road says it again
-            if network := litert_compiled.compiled(path, threads):
-                return network
     try:
+        with _filtered_stderr(NOTICES):
+            litert_network.verify(path)
+        if not spec.shape:
+            with _filtered_stderr(FAILURES):  # the other road says it again
+                if network := litert_compiled.compiled(path, threads):
+                    return network
         with _filtered_stderr(NOTICES):
             return litert_network.interpreted(path, threads, spec.shape)
     except (ValueError, RuntimeError) as error:
