@@ -63,7 +63,7 @@ def open_models(
     """The lane's models, checked, loaded and warm. Raises PackageError.
 
     good_part: a picture of one. engines, folders: those that a recording names; None: the ones for this machine.
-    stored_models: newer versions, which the updater brought.
+    stored_models: newer versions, which the updater installed.
     """
 
     def opened(model: str, chosen: str = "") -> Package:

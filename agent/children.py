@@ -91,7 +91,7 @@ def give_settings(config: Config, path: Path, lanes: Iterable[Lane], session: in
 
 
 def models_changed(children: ChildProcesses, config: Config, path: Path, lanes: Sequence[Lane], session: int) -> None:
-    """A new recording says which version decides; what drifts is learnt anew."""
+    """A new recording says which version decides; what is normal is learnt again."""
     give_settings(config, path, lanes, session)
     if config.drift:
         give_drift_settings(config, lanes)

@@ -23,7 +23,7 @@ FEWEST = 5  # samples, below which nothing is known
 MAX_EVERY = 16
 PERIOD_NS = 900_000_000
 NEWEST = 2000  # rows of a lane that are examined: two seconds at 1 kHz
-CALM_S, MAX_CALM_S = 5.0, 80.0  # without a miss before one step back; doubled where that step brought it back at once
+CALM_S, MAX_CALM_S = 5.0, 80.0  # without a miss before one step back; doubled where that step was too early
 
 
 def most_every(rate_hz: float, expires_ms: float) -> int:

@@ -166,9 +166,9 @@ def test_what_is_sealed_is_never_plain_on_the_disk(tmp_path: Path, monkeypatch: 
 
     original = private.write
 
-    def noted(path: Path, content: bytes, durable: bool = True) -> None:
+    def noted(path: Path, content: bytes, durable: bool = True, mode: int = private.FILE) -> None:
         written.append(content)
-        original(path, content, durable)
+        original(path, content, durable, mode)
 
     monkeypatch.setattr(private, "write", noted)
     lane.pictures(20, lambda: room(1, lane.random), UNCERTAIN_SCORE)

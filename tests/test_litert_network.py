@@ -30,7 +30,7 @@ def of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_both_roads_give_the_same_tensors_and_the_same_outputs(path: Path) -> None:
-    one, other = litert_compiled.compiled(path, 1), litert_network.interpreted(path, 1, ())
+    one, other = litert_compiled.compiled(path, 1), litert_network.interpreted(litert_network.verified(path, 1), ())
     assert one
     assert (one.inputs, one.outputs) == (other.inputs, other.outputs)
     random = np.random.default_rng(0)

@@ -17,14 +17,9 @@ from agent.packages.package import BUNDLED
 from agent.update import bundle, client, download, refusal, roles, signing
 from agent.update.refusal import Paused, Refused
 from agent.update.repository import Repository
-from tests.update_fixtures import MODEL, Box, Publisher, Server
+from tests.update_fixtures import MODEL, Box, Publisher, Server, publisher
 
-
-@pytest.fixture
-def publisher(tmp_path: Path) -> Publisher:
-    made = Publisher(tmp_path / "publisher")
-    made.publish("2.0")
-    return made
+__all__ = ["publisher"]
 
 
 @pytest.fixture

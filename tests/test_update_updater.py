@@ -28,8 +28,10 @@ from agent.update.fetch import Fetcher, Limits
 from agent.update.schedule import Schedule, window_of
 from agent.update.store import Store
 from tests.test_config import GOOD
-from tests.update_fixtures import MODEL, Publisher, Server
+from tests.update_fixtures import MODEL, Publisher, Server, publisher
 from tests.waiting import until
+
+__all__ = ["publisher"]
 
 
 class Daemon:
@@ -57,13 +59,6 @@ class Daemon:
     def close(self) -> None:
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
-
-
-@pytest.fixture
-def publisher(tmp_path: Path) -> Publisher:
-    made = Publisher(tmp_path / "publisher")
-    made.publish("2.0")
-    return made
 
 
 @pytest.fixture

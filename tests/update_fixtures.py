@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from agent.packages.package import BUNDLED
 from agent.update import publish, repository, signing
@@ -157,3 +158,11 @@ class Box:
     def accept(self, version: str) -> None:
         self.store.begin_trial(version)
         self.store.commit()
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Publisher:
+    """With version 2.0."""
+    made = Publisher(tmp_path / "publisher")
+    made.publish("2.0")
+    return made

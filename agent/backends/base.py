@@ -125,9 +125,7 @@ class Engine(ABC):
         if table is not None:
             real: Array = table[raw.view(np.uint8)]
             return real
-        tensor = self.outputs[index]
-        values: Array = raw.astype(np.float32, copy=False)
-        return (values - tensor.zero_point) * np.float32(tensor.scale) if tensor.scale else values
+        return real_values(raw, self.outputs[index])
 
 
 class _SmallOutput:
@@ -153,9 +151,13 @@ def _dequantisation_table(tensor: Tensor) -> Array | None:
     dtype = np.dtype(tensor.dtype)
     if not tensor.scale or dtype not in (np.int8, np.uint8):
         return None
-    stored = np.arange(256, dtype=np.uint8).view(dtype).astype(np.float32)
-    real: Array = (stored - np.float32(tensor.zero_point)) * np.float32(tensor.scale)
-    return real
+    return real_values(np.arange(256, dtype=np.uint8).view(dtype), tensor)
+
+
+def real_values(stored: Array, tensor: Tensor) -> Array:
+    """What the tensor stores as float32 real values."""
+    values: Array = stored.astype(np.float32, copy=False)
+    return (values - np.float32(tensor.zero_point)) * np.float32(tensor.scale) if tensor.scale else values
 
 
 def load_parameters(path: Path, kind: type[Kind]) -> Kind:

@@ -54,13 +54,13 @@ def _load(path: Path, threads: int, spec: TensorSpec) -> Network:
     """Raises EngineError."""
     try:
         with _filtered_stderr(NOTICES):
-            litert_network.verify(path)
+            interpreter = litert_network.verified(path, threads)
         if not spec.shape:
             with _filtered_stderr(FAILURES):  # the other road says it again
                 if network := litert_compiled.compiled(path, threads):
                     return network
         with _filtered_stderr(NOTICES):
-            return litert_network.interpreted(path, threads, spec.shape)
+            return litert_network.interpreted(interpreter, spec.shape)
     except (ValueError, RuntimeError) as error:
         raise EngineError(f"LiteRT refuses {path.name}: {_first_line(error)}") from error
 

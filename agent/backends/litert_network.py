@@ -31,9 +31,8 @@ class Network(NamedTuple):
     read: Callable[[int], Array]
 
 
-def interpreted(path: Path, threads: int, shape: Sequence[int]) -> Network:
-    """Raises EngineError, ValueError, RuntimeError."""
-    interpreter = _interpreter(path, threads)
+def interpreted(interpreter: Any, shape: Sequence[int]) -> Network:
+    """interpreter: of `verified`. Raises EngineError, ValueError, RuntimeError."""
     _allocate(interpreter, shape)
     signatures = _signature_names(interpreter)
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
@@ -47,16 +46,13 @@ def interpreted(path: Path, threads: int, shape: Sequence[int]) -> Network:
     )
 
 
-def verify(path: Path) -> None:
-    """Raises ValueError for a file that is no whole model. The C API would follow its offsets out of the memory.
+def verified(path: Path, threads: int) -> Any:
+    """Its interpreter, without memory yet. Raises ValueError for a file that is no whole model: the C API would follow
+    its offsets out of the memory.
 
-    Only `allocate_tensors` keeps the GIL for long: this takes under 1 ms.
+    Only `allocate_tensors` keeps the GIL for long: this takes under 1 ms. Its library has 18 MB: it is loaded where it
+    is needed.
     """
-    _interpreter(path, 1)
-
-
-def _interpreter(path: Path, threads: int) -> Any:
-    """Its library has 18 MB: it is loaded where it is needed."""
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ModuleNotFoundError:

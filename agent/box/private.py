@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger("reflexd")
 
@@ -43,17 +45,25 @@ def create_unfinished(path: Path) -> int:
     return create(unfinished(path))
 
 
-def write(path: Path, content: bytes, durable: bool = True) -> None:
+def write(path: Path, content: bytes, durable: bool = True, mode: int = FILE) -> None:
     """The whole file or nothing, also after a crash; an older one is replaced. Raises OSError.
 
-    durable: also after a power cut, which takes the time of the disk.
+    durable: also after a power cut, which takes the time of the disk. mode: of the file, whatever the umask.
     """
     with open(create_unfinished(path), "wb") as file:
+        if mode != FILE:
+            os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()
         if durable:
             os.fsync(file.fileno())
     os.replace(unfinished(path), path)
+
+
+def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """What the daemon gives a process beside it, as JSON; makes the folder, too. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, json.dumps(settings, default=str).encode(), durable=False)
 
 
 def make_folder(folder: Path) -> None:

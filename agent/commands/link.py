@@ -23,7 +23,7 @@ log = logging.getLogger("reflexd.outbox")
 PENDING = 256  # messages without an acknowledgement, at most
 NO_ROW = -1
 CLOSING_S = 0.05  # for the answers to the last commands
-# Daemon and actuator host are often started together: so soon nobody need be told that it does not answer yet.
+# Daemon and actuator host are often started together: for so short a time no answer is no trouble.
 START_NS = 1_000_000_000
 NO_ANSWER = "does not answer"
 UNSTEADY, UNSTEADY_NS = 3, 60_000_000_000  # safe states in this time that are trouble, though it works in between

@@ -67,7 +67,7 @@ class Update(Section):
     """Newer versions of models, from a signed repository: agent/update/README.md."""
 
     url: str = Field(description="of the repository: https://, http:// or file:///")
-    root: Path = Field(description="its root.json, brought here by a way that you trust; beside this file")
+    root: Path = Field(description="its root.json, copied here by a way that you trust; beside this file")
     models: list[str] = Field(default=[], max_length=64, description="which to update; default: all that lanes name")
     every_s: float = Field(default=3600.0, ge=1, le=604_800, description="time between two checks")
     jitter: float = Field(default=0.2, ge=0, le=1, description="share of every_s by which it varies")

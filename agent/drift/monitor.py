@@ -6,17 +6,14 @@ It never takes the lanes' GIL, and no lane waits for it: agent/drift/README.md.
 from __future__ import annotations
 
 import logging
-import os
-import resource
-import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from agent.box import logs, private, realtime
-from agent.box.signals import StopSignal, StopSignals
+from agent.box import finishing, logs
+from agent.box.signals import StopSignal
 from agent.drift import published, settings
 from agent.drift.golden import BAD, GOOD, MISSING, GoldenRuns
 from agent.drift.settings import Model, Settings
@@ -94,26 +91,14 @@ class Monitor:
         (self.settings.run_dir / published.NAME).unlink(missing_ok=True)
 
 
-def _prepare() -> StopSignals:
-    """First of all. agent/box/child.py has blocked SIGTERM and SIGHUP."""
-    os.nice(10)  # never ahead of a lane
-    os.umask(private.OTHERS)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # its memory holds pictures
-    stop = StopSignals(deadline_s=SHUTDOWN_S)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    realtime.die_with_parent()
-    logs.start(logging.INFO)
-    return stop
-
-
 def main() -> None:
     """The monitor's process, which the daemon starts: `python -m agent.drift.monitor RUN_DIR`."""
     run_dir = Path(sys.argv[1])
-    stop = _prepare()
+    stop = finishing.prepare(SHUTDOWN_S)
+    logs.start(logging.INFO)
     try:
         monitor = Monitor(settings.read(run_dir))
-        signal.signal(signal.SIGHUP, lambda *_: setattr(monitor, "reload_requested", True))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        finishing.on_reload(lambda: setattr(monitor, "reload_requested", True))
         monitor.run(stop)
     except OSError as error:
         sys.exit(f"drift: {error.filename or run_dir}: {error.strerror or error}")

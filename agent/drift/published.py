@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,8 @@ MAX_BYTES = 8_000_000
 
 def write(run_dir: Path, lanes: dict[str, Any]) -> None:
     """lanes: of each its report (agent/drift/report.py). Raises OSError."""
-    path = run_dir / NAME
     content = json.dumps({"written": time.time(), "lanes": lanes}, allow_nan=False).encode()
-    with open(private.create_unfinished(path), "wb") as file:
-        file.write(content)
-        os.fchmod(file.fileno(), private.FILE | GROUP)
-    os.replace(private.unfinished(path), path)
+    private.write(run_dir / NAME, content, durable=False, mode=private.FILE | GROUP)
 
 
 def read(run_dir: Path, now: float | None = None) -> dict[str, Any]:

@@ -92,8 +92,7 @@ def _digest(text: str) -> str:
 
 def write(settings: Settings) -> None:
     """Raises OSError."""
-    settings.run_dir.mkdir(parents=True, exist_ok=True)
-    private.write(settings.run_dir / NAME, json.dumps(settings._asdict(), default=str).encode(), durable=False)
+    private.write_settings(settings.run_dir / NAME, settings._asdict())
 
 
 def read(run_dir: Path) -> Settings:

@@ -99,7 +99,7 @@ class LaneWatch:
             log.warning("lane %s: what is normal is learnt again, as was asked for", self.lane)
 
     def _take(self, now: float) -> None:
-        """What a second brought."""
+        """Add the samples of one second."""
         new = self._tapes.collect()
         if new.inferences:
             self._findings = new.inferences[-1][1]

@@ -23,7 +23,7 @@ class Recognised(NamedTuple):
     """options: of decoder yolo, as YAML. labels: how many. picture: the manifest's input section; empty: as guessed.
 
     reason: what was concluded from what. usual: the labels that so many mostly are; empty where nothing is usual.
-    order: names of the outputs, boxes first, where only their names told which they are.
+    order: names of the outputs, boxes first, where only their names say which they are.
     """
 
     options: str

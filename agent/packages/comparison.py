@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from agent.backends.base import Engine, Tensor
+from agent.backends.base import Engine, Tensor, real_values
 from agent.data import Array
 
 Compare = Callable[[Array, Sequence[Array]], Array]
@@ -43,9 +43,4 @@ class ComparingEngine(Engine):
     def _compared(self, given: Array) -> Array:
         outputs = [self.network.real(number) for number in range(len(self.network.outputs))]
         with np.errstate(over="ignore", invalid="ignore"):  # such a result is not finite: a fault of the model
-            return self.compare(_real(given, self.network.inputs[0]), outputs)
-
-
-def _real(stored: Array, tensor: Tensor) -> Array:
-    real: Array = stored.astype(np.float32)
-    return (real - np.float32(tensor.zero_point)) * np.float32(tensor.scale) if tensor.scale else real
+            return self.compare(real_values(given, self.network.inputs[0]), outputs)

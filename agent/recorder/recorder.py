@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from agent.box import private
+from agent.box import finishing, private
 from agent.box.signals import StopSignal
 from agent.ledger_text import counted
 from agent.recorder import process, progress, settings, strip
@@ -228,11 +228,11 @@ def main() -> None:
     """The recorder's process, which the daemon starts: `python -m agent.recorder.recorder CONFIG RUN_DIR`."""
     _config, run_dir = map(Path, sys.argv[1:])  # whose lanes are recorded: shown by ps, not read
     logging.basicConfig(format="%(message)s")
-    stop = process.prepare()
+    stop = finishing.prepare(process.SHUTDOWN_S)
     try:
         process.wait_for_others(run_dir, stop)
         recorder = Recorder(settings.read(run_dir))
-        process.on_reload(lambda: setattr(recorder, "reload_requested", True))
+        finishing.on_reload(lambda: setattr(recorder, "reload_requested", True))
         recorder.clean()
         recorder.run(stop)
     except OSError as error:

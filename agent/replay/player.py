@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from agent.backends.base import Engine
 from agent.build import open_models
 from agent.data import Array, Decision, Sample
 from agent.decoders.base import Finding
 from agent.lane import NEVER, Lane, Limits
 from agent.ledger import Ledger
 from agent.packages.package import Package
+from agent.packages.recorded import RecordedEngine
 from agent.perception import Perception
 from agent.prepare.base import Preparation
 from agent.prepare.pixels import Pixels
@@ -24,23 +24,6 @@ from agent.prepare.region import Region
 from agent.replay.header import Header
 from agent.rules.scene import Scene
 from drivers.base import DriverOptions, Stream
-
-
-class RecordedEngine(Engine):
-    """Returns recorded outputs, where the inputs were not recorded."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.inputs, self.outputs = engine.inputs, engine.outputs
-        self.recorded: list[Array] = []
-
-    def input(self, index: int) -> Array:
-        return np.zeros(0, np.uint8)  # nothing is written to it
-
-    def invoke(self) -> None:
-        pass
-
-    def output(self, index: int) -> Array:
-        return self.recorded[index]
 
 
 class Player:

@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agent.backends.base import Engine
+from agent.backends.base import Engine, real_values
 from agent.box import realtime
 from agent.data import Array
 from agent.decoders.base import DecoderError, Finding
 from agent.lane import NEVER
 from agent.packages.outputs import ModelFault, Outputs
 from agent.packages.package import Package, labels, new_decoder
+from agent.packages.recorded import RecordedEngine
 from agent.packages.shared import SharedEngine
 from agent.prepare.quantise import stored
 from agent.update.agreement import agree
@@ -37,23 +38,6 @@ class Copy(NamedTuple):
 
     given: Array
     outputs: list[Array]
-
-
-class _CopiedEngine(Engine):
-    """Has the outputs of another engine."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.inputs, self.outputs = engine.inputs, engine.outputs
-        self.copies: list[Array] = []
-
-    def input(self, index: int) -> Array:
-        raise NotImplementedError
-
-    def invoke(self) -> None:
-        """Nothing to run."""
-
-    def output(self, index: int) -> Array:
-        return self.copies[index]
 
 
 class Shadow:
@@ -73,7 +57,7 @@ class Shadow:
         self._waiting: Copy | None = None
         self._t_offered = 0
         self._stop = threading.Event()
-        self._copied = _CopiedEngine(live.engine)
+        self._copied = RecordedEngine(live.engine)
         # Decoders remember; the lane's own belongs to its thread.
         self._decoder = new_decoder(live)
         self._outputs = Outputs(live.name, self._copied, self._decoder.reads_stored)
@@ -132,7 +116,7 @@ class Shadow:
 
     def _live_findings(self, copy: Copy) -> Sequence[Finding]:
         """Raises ModelFault; the lane would have had it."""
-        self._copied.copies = copy.outputs
+        self._copied.recorded = copy.outputs
         try:
             return self._decoder(self._outputs.read(self._copied))
         except DecoderError as error:
@@ -150,5 +134,4 @@ def _converted(given: Array, live: Engine, other: Engine) -> Array:
     one, two = live.inputs[0], other.inputs[0]
     if (one.scale, one.zero_point, np.dtype(one.dtype)) == (two.scale, two.zero_point, np.dtype(two.dtype)):
         return given
-    real = given.astype(np.float32)
-    return stored((real - one.zero_point) * one.scale if one.scale else real, two)
+    return stored(real_values(given, one), two)

@@ -1,4 +1,4 @@
-"""Which package a model's name stands for on this box: a version that the updater brought, or the configuration's."""
+"""Which package a model's name stands for on this box: a version that the updater installed, or the configuration's."""
 
 from __future__ import annotations
 

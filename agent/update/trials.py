@@ -58,7 +58,7 @@ class Trials:
         self._config, self._base_folder, self._lanes, self._exchanged = config, base_folder, lanes, exchanged
         self._worker = worker
         self._wake = asyncio.Event()
-        self._follow: set[str] = set()  # models to be brought to what the store says
+        self._follow: set[str] = set()  # models that must follow the store
         self._trial: Trial | None = None
         self._task: asyncio.Task[None] | None = None
 
