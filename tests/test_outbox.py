@@ -191,6 +191,18 @@ def test_a_refusal_is_counted_and_logged_once(connected, verdict, caplog):
     assert message.startswith("actuator belt ") and message.endswith(f"({wire.VERDICTS[verdict]})")
 
 
+def test_kind_a_decision_that_a_heartbeat_brought_first_is_counted_as_applied(connected):
+    """A heartbeat overtakes its decision: another lane's, or one that was sent while the proof was missing."""
+    row = connected.ledger.next_row()
+    connected.send(row=row)
+    connected.ledger.write(1, 2, 3, 4, 5, 6, 7, 8)
+    sent = connected.receive()
+    connected.answer(sent.sequence, wire.REPEATED)
+    until(lambda: connected.outbox.collect(time.monotonic_ns()) or not connected.link.pending)
+    assert connected.counts == {"applied": 1}
+    assert sent.t_sent <= snapshot(connected.ledger.memory).rows["applied"][0] <= time.monotonic_ns()
+
+
 def collect(lane):
     lane.outbox.collect(time.monotonic_ns())
     return True

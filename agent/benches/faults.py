@@ -67,6 +67,7 @@ def measure(times: int, seed: int, short: bool = False) -> dict[str, Any]:
         "fewest_of_a_kind": min(per_lane.values()),
         "lanes_not_recovered": [snapshot.lane for snapshot in snapshots if snapshot.state != "running"],
         "decisions_uncounted": sum(uncounted(snapshot.counts) for snapshot in snapshots),
+        "uncounted_in": {snapshot.lane: snapshot.counts for snapshot in snapshots if uncounted(snapshot.counts)},
         "decisions": sum(snapshot.counts["decisions"] for snapshot in snapshots),
         "silences": len(late),
         "safe_too_late": int((late > SLACK_MS).sum()),

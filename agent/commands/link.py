@@ -206,12 +206,14 @@ class Link:
     def _record(self, row: int, ack: Ack, now: int) -> None:
         if row == NO_ROW:
             return
-        if ack.verdict == APPLIED:
-            self.ledger.count[ledger.ACKNOWLEDGED] += 1
-            # The clock of another box cannot be compared: the time of the answer is an upper bound.
-            self.ledger.record_applied(row, ack.t_applied if ack.clock == self.clock else now)
-        elif ack.verdict != REPEATED:
+        if ack.verdict not in (APPLIED, REPEATED):
             self.ledger.count[ledger.REFUSED] += 1
+            return
+        self.ledger.count[ledger.ACKNOWLEDGED] += 1
+        # REPEATED: the actuator has it already, by a heartbeat that overtook it; the answer is an upper bound of when.
+        # So it is where the clock is another box's, which cannot be compared.
+        t_applied = ack.t_applied or ack.t_ack
+        self.ledger.record_applied(row, t_applied if ack.clock == self.clock else now)
 
     def _log_verdict(self, verdict: int) -> None:
         if verdict != self.verdict and verdict != REPEATED:
