@@ -31,8 +31,8 @@ from agent.reload import Plan, prepare, summary
 from agent.report import DecisionLog, report
 from agent.rules.scene import Scene
 from agent.runner import Runner
+from agent.update.probation.trials import Trials, count_starts
 from agent.update.stored import StoredModels
-from agent.update.trials import Trials, count_starts
 
 log = logging.getLogger("reflexd")
 STATS_S = 60.0

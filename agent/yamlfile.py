@@ -84,8 +84,8 @@ def parse(raw: bytes, path: Path) -> Document:
     if data is None:
         raise YamlError(f"{path}:1: the file is empty: expected 'key: value' lines")
     if not isinstance(data, dict):
-        found = {str: "text", list: "a list", bool: "true or false"}.get(type(data), "a number")
-        raise YamlError(f"{path}:1: expected 'key: value' lines, found {found}")
+        actual = {str: "text", list: "a list", bool: "true or false"}.get(type(data), "a number")
+        raise YamlError(f"{path}:1: expected 'key: value' lines, found {actual}")
     return Document(path, data, converter.lines)
 
 

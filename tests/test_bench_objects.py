@@ -38,7 +38,7 @@ def person(box: Box, score: float = 0.9, label: str = "person") -> Finding:
 def test_each_label_is_found_once_and_what_is_left_is_false(findings: list[Finding], found: int, false: int) -> None:
     labels = [Label("person", LEFT, False), Label("person", RIGHT, False), Label("car", TOP, True)]
     score = objects.score(labels, findings)
-    assert (score.labels["person"], score.found["person"], score.false["person"]) == (2, found, false)
+    assert (score.labels["person"], score.matched["person"], score.false["person"]) == (2, found, false)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '[{"clip": "a"}]', '[{"width": 0}]'])

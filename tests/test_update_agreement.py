@@ -8,7 +8,7 @@ import pytest
 from agent.config.models import Config
 from agent.data import Array, Box
 from agent.decoders.base import Finding
-from agent.update.agreement import agree, asked_scores
+from agent.update.probation.agreement import agree, asked_scores
 
 LEFT, RIGHT = Box(0.0, 0.0, 0.4, 1.0), Box(0.6, 0.0, 1.0, 1.0)
 NOBODY = (None, None)

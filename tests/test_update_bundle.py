@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.packages.package import BUNDLED
-from agent.update import bundle, deltas
-from agent.update.bundle import LENGTH, MAGIC, BundleError
-from agent.update.deltas import DeltaError
+from agent.update.repository import bundle, deltas
+from agent.update.repository.bundle import LENGTH, MAGIC, BundleError
+from agent.update.repository.deltas import DeltaError
 
 RANDOM = np.random.default_rng(7)
 OLD = RANDOM.integers(0, 256, 60_000, np.uint8).tobytes()

@@ -14,9 +14,10 @@ import pytest
 
 from agent.errors import ConfigError
 from agent.packages.package import BUNDLED
-from agent.update import bundle, client, download, refusal, roles, signing
-from agent.update.refusal import Paused, Refused
-from agent.update.repository import Repository
+from agent.update.fetching import client, download, refusal
+from agent.update.fetching.refusal import Paused, Refused
+from agent.update.repository import bundle, roles, signing
+from agent.update.repository.tuf_repository import Repository
 from tests.update_fixtures import MODEL, Box, Publisher, Server, publisher
 
 __all__ = ["publisher"]

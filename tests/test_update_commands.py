@@ -84,7 +84,7 @@ def test_the_same_version_is_published_once_and_with_other_content_never(publish
 
 
 def test_only_the_newest_versions_stay_in_a_repository(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.update.publish.KEPT", 2)
+    monkeypatch.setattr("agent.update.repository.publish.KEPT", 2)
     for number in range(4):
         publisher.publish(f"2.{number}", card=b"card %d" % number)
     assert {path.parent.name for path in publisher.repo.glob(f"targets/{MODEL}/*/*.rxp")} == {"2.2", "2.3"}

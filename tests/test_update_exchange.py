@@ -25,9 +25,9 @@ from agent.prepare.readings import Readings
 from agent.prepare.sound import Sound
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene
-from agent.update.replacement import open_like
-from agent.update.shadow import Shadow
-from agent.update.visitor import Visitor
+from agent.update.probation.replacement import open_like
+from agent.update.probation.shadow import Shadow
+from agent.update.probation.visitor import Visitor
 from tests.model_versions import version
 from tests.waiting import until
 
@@ -130,7 +130,7 @@ def test_the_version_beside_computes_on_copies_of_what_the_lane_inferred(tmp_pat
 
 
 def test_an_exchange_on_one_thread_while_another_asks_for_it(tmp_path: Path) -> None:
-    """No request is lost between two looks of the lane."""
+    """No request is lost between two turns of the lane."""
     old = package.open_package(package.find("arm-deviation"))
     new = open_like(old, version(tmp_path, "2.0"), SECTION)
     lane = offline_lane("arm", "sensor.sim_arm", {}, Perception(old))

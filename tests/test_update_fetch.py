@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 
-from agent.update.fetch import Fetcher, Limits, shown
+from agent.update.fetching.fetch import Fetcher, Limits, shown
 from tests.update_fixtures import Server
 
 

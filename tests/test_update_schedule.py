@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from agent.update.schedule import RETRY_S, Schedule, Window, window_of
+from agent.update.fetching.schedule import RETRY_S, Schedule, Window, window_of
 
 
 def at(text: str) -> datetime:

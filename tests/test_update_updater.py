@@ -21,11 +21,12 @@ import pytest
 
 from agent.config.load import load_config
 from agent.isolated import python
-from agent.update import bundle, progress, updater
-from agent.update.check import Check, World
-from agent.update.client import Client, Place
-from agent.update.fetch import Fetcher, Limits
-from agent.update.schedule import Schedule, window_of
+from agent.update import progress, updater
+from agent.update.fetching.check import Check, World
+from agent.update.fetching.client import Client, Place
+from agent.update.fetching.fetch import Fetcher, Limits
+from agent.update.fetching.schedule import Schedule, window_of
+from agent.update.repository import bundle
 from agent.update.store import Store
 from tests.test_config import GOOD
 from tests.update_fixtures import MODEL, Publisher, Server, publisher
@@ -237,12 +238,12 @@ def _checks(path: Path) -> list[str]:
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
             lines.append(entry.read_bytes().decode(errors="replace"))
-    return [line for line in lines if "agent.update.check" in line and str(path) in line]
+    return [line for line in lines if "agent.update.fetching.check" in line and str(path) in line]
 
 
 @pytest.mark.slow
 def test_a_bad_package_ends_only_its_own_process(tmp_path: Path, publisher: Publisher, daemon: Daemon) -> None:
-    from agent.update.golden_trial import trial
+    from agent.update.fetching.golden_trial import trial
 
     folder = publisher.package("2.1")
     model = next(folder.glob("*.tflite"))

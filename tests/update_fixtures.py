@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from agent.packages.package import BUNDLED
-from agent.update import publish, repository, signing
-from agent.update.client import Client, Place
-from agent.update.fetch import Fetcher, Limits, Pace
-from agent.update.repository import Repository
+from agent.update.fetching.client import Client, Place
+from agent.update.fetching.fetch import Fetcher, Limits, Pace
+from agent.update.repository import publish, signing
+from agent.update.repository import tuf_repository as repository
+from agent.update.repository.tuf_repository import Repository
 from agent.update.store import Store
 
 MODEL = "arm-deviation"

@@ -51,7 +51,7 @@ class Score(NamedTuple):
     """Of one frame, by label."""
 
     labels: Counter[str]
-    found: Counter[str]
+    matched: Counter[str]
     false: Counter[str]
 
 
@@ -139,7 +139,7 @@ def score(labels: Sequence[Label], findings: Sequence[Finding]) -> Score:
         share, best = max(shares, key=lambda pair: pair[0], default=(0.0, None))
         if best is not None and share >= MIN_OVERLAP:
             left.remove(best)
-            result.found[kind] += 1
+            result.matched[kind] += 1
         elif not any(label.ignore and _inside(box, label.box) >= MIN_INSIDE for label in labels):
             result.false[kind] += 1
     return result
@@ -154,11 +154,11 @@ def _inside(inner: Box, outer: Box) -> float:
 
 
 def _figures(scores: Sequence[Score], label: str) -> dict[str, Any]:
-    labels, found, false = (sum(counter[label] for counter in column) for column in zip(*scores))
+    labels, matched, false = (sum(counter[label] for counter in column) for column in zip(*scores))
     return {
         "labels": labels,
-        "found": found,
-        "recall": round(found / labels, 3) if labels else None,
+        "found": matched,
+        "recall": round(matched / labels, 3) if labels else None,
         "false_per_frame": round(false / len(scores), 3),
     }
 

@@ -98,8 +98,13 @@ def _step(lane: Lane, frames: list[Array], scene: Scene, end: float, taken: list
 
 def _memory() -> dict[str, Any]:
     """Resident MB that the engines of one lane, and of four lanes that share, add to a process."""
-    one, four = _engines_mb(1), _engines_mb(LANES)
-    return {"model": MEMORY_MODEL, "one_mb": one, "four_shared_mb": four, "ratio": round(four / one, 2)}
+    single_mb, shared_mb = _engines_mb(1), _engines_mb(LANES)
+    return {
+        "model": MEMORY_MODEL,
+        "one_mb": single_mb,
+        "four_shared_mb": shared_mb,
+        "ratio": round(shared_mb / single_mb, 2),
+    }
 
 
 def _engines_mb(lanes: int) -> float:

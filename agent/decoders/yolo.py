@@ -73,14 +73,14 @@ class Decoder(base.Decoder):
         self.keypoints = NOBODY if options.layout == "pose" else None
         rows = self.first + len(self.labels) if self.first else ROWS_AT_END
         rows += 3 * KEYPOINTS * (options.layout == "pose")
-        found = parts(shapes, rows, bool(self.first)) if labels else None
-        if not found:
+        tensors = parts(shapes, rows, bool(self.first)) if labels else None
+        if not tensors:
             raise DecoderError(
                 f"yolo with layout {options.layout} and {len(self.labels)} labels needs one output [1, {rows}, places]"
                 f" or [1, places, {rows}], or boxes [1, places, {COORDINATES}] and scores"
                 f" [1, places, {rows - COORDINATES}]; the model gives {list(shapes)}"
             )
-        self.boxes, self.values = found
+        self.boxes, self.values = tensors
         self.before = max(self.first - COORDINATES, 0)  # rows of values before those of labels
         self.names, self.numbers = self._reported(options.groups)
         self.divisor = np.asarray(options.size or (1, 1), np.float32).reshape(2, 1)

@@ -48,7 +48,7 @@ class GoldenRuns:
     def poll(self, models: Iterable[Model], now: float) -> None:
         """models: of all lanes."""
         if self._process:
-            self._look(now)
+            self._poll(now)
         elif self._period_s and now >= self._due:
             self._start(list(dict.fromkeys(models)), now)
 
@@ -65,7 +65,7 @@ class GoldenRuns:
             return
         sacrifice(self._process.pid)
 
-    def _look(self, now: float) -> None:
+    def _poll(self, now: float) -> None:
         assert self._process and self._process.stdout
         late = now > self._limit
         if self._process.poll() is None and not late:

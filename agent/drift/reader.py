@@ -66,7 +66,7 @@ class LaneTapes:
 
     def request(self) -> None:
         """Mark how far the tapes are now, and ask for a picture or for sound."""
-        self._look()
+        self._refresh()
         if self._tape:
             newest = MANY if self._tape.size <= LARGE else FEW
             self._tape.next = max(self._tape.next, self._tape.head - newest)
@@ -120,9 +120,9 @@ class LaneTapes:
         self._rows.clear()
         return rows
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         """Open the files that are there now."""
-        self._live.look()
+        self._live.refresh()
         try:
             inode = os.stat(self._path, follow_symlinks=False).st_ino
         except OSError:

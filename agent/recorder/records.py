@@ -145,9 +145,9 @@ class _Content:
         while at < file_size:
             self._file.seek(at)
             block = self._file.read(BLOCK + overlap)
-            for found in _chunks(block):
-                if _fits(block, found, file_size - at):
-                    return at + found
+            for offset in _chunks(block):
+                if _fits(block, offset, file_size - at):
+                    return at + offset
             at += BLOCK
         return None
 

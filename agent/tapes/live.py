@@ -162,9 +162,9 @@ def sound_levels(payload: Array, rate_hz: float) -> Array:
 
 def _packed(evidence: Sequence[Evidence], points: Array | None) -> bytes:
     """What does not fit is left out, the points first."""
-    found = [(item.label, item.score, item.box, item.mark) for item in evidence]
+    findings = [(item.label, item.score, item.box, item.mark) for item in evidence]
     raw = b"" if points is None else points.astype(np.float32, copy=False).tobytes()
-    for content in ((found, raw), (found, b""), ([], b"")):
+    for content in ((findings, raw), (findings, b""), ([], b"")):
         packed = bytes(msgpack.packb(content))
         if len(packed) <= MAX_DETAILS:
             break

@@ -148,7 +148,7 @@ class LiveFile:
         self._path = run_dir / f"{lane}.live"
         self._refused = 0  # inode of a file that cannot be read, which is logged once
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Open the file that is there now."""
         try:
             inode = os.stat(self._path, follow_symlinks=False).st_ino

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from agent.options import config_beside, json_option
-from agent.update.roles import OFFLINE, ROLES
+from agent.update.repository.roles import OFFLINE, ROLES
 
 _repo = click.option("--repo", type=click.Path(path_type=Path), required=True, help="Folder of the repository.")
 _keys = click.option("--keys", type=click.Path(path_type=Path), help="Folder of the keys.  [default: REPO-keys]")
@@ -25,7 +25,7 @@ def publish_command(
     package: Path, repo: Path, keys: Path | None, version: str, bases: int, dry_run: bool, as_json: bool
 ) -> None:
     """Put a version of PACKAGE, a folder, into a signed repository; a new one is made where there is none."""
-    from agent.update import publish
+    from agent.update.repository import publish
 
     wanted = publish.request(package, version, bases)
     made = publish.make(wanted, repo) if dry_run else publish.publish(wanted, repo, keys or _beside(repo))
@@ -38,7 +38,7 @@ def publish_command(
 @click.argument("folder", type=click.Path(path_type=Path))
 def keys_command(folder: Path) -> None:
     """Make the four keys of a repository in FOLDER. Keep root.pem and targets.pem away from the server, with a copy."""
-    from agent.update import signing
+    from agent.update.repository import signing
 
     for path in signing.make(folder):
         where = "offline, with a copy elsewhere" if path.stem in OFFLINE else "where 'model refresh' runs daily"
@@ -54,7 +54,7 @@ def rotate_command(role: str, repo: Path, keys: Path | None) -> None:
     from agent.update import library
 
     library.check_installed()
-    from agent.update.repository import Repository
+    from agent.update.repository.tuf_repository import Repository
 
     folder = keys or _beside(repo)
     number = Repository(repo, folder).rotate(role)
@@ -69,14 +69,16 @@ def refresh_command(repo: Path, keys: Path | None) -> int:
     from agent.update import library
 
     library.check_installed()
-    from agent.update import repository as rooms
+    from agent.update.repository import tuf_repository
 
-    repository = rooms.Repository(repo, keys or _beside(repo))
+    repository = tuf_repository.Repository(repo, keys or _beside(repo))
     click.echo(f"{repo}: signed again: {', '.join(repository.refresh())}")
     ends = repository.ends()
     for role, end in ends.items():
         click.echo(f"  {role} until {end:%Y-%m-%d}")
-    late = [role for role, days in rooms.RENEWED.items() if (ends[role] - rooms.now()).days < days / 2]
+    late = [
+        role for role, days in tuf_repository.RENEWED.items() if (ends[role] - tuf_repository.now()).days < days / 2
+    ]
     for role in late:
         click.echo(f"bring {role}.pem and run this again before it ends: then boxes take no update", err=True)
     return 1 if late else 0

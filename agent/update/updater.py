@@ -1,6 +1,6 @@
 """The updater, a child process of the daemon: starts a check when one is due.
 
-A check is a process of its own (agent/update/check.py): its libraries take 75 MB, too much for an hour of waiting.
+A check is a process of its own (fetching/check.py): its libraries take 75 MB, too much for an hour of waiting.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import partial
 
 from agent.box import background, realtime
 from agent.isolated import python
-from agent.update.schedule import Schedule, window_of
+from agent.update.fetching.schedule import Schedule, window_of
 
 STEP_S = 60.0  # the longest sleep: a clock that is set right opens the window in time
 
@@ -42,7 +42,7 @@ def _wait(seconds: float, sleep: Sleep) -> None:
 def check(path: str) -> bool:
     """path: of the configuration. The process ends with this one."""
     environment = {**os.environ, realtime.PARENT: str(os.getpid())}
-    command = python("agent.update.check", path)
+    command = python("agent.update.fetching.check", path)
     return subprocess.run(command, stdin=subprocess.DEVNULL, env=environment).returncode == 0
 
 

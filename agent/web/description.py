@@ -70,7 +70,7 @@ class Description:
                 log.error("the live view waits until the configuration is valid")
             await asyncio.sleep(RETRY_S)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Read the file again where it has changed. Who uses the content asks for it: else this process rests."""
         now = time.monotonic()
         if (self._reading is None or self._reading.done()) and now - self._looked_s >= LOOK_S:
@@ -80,11 +80,11 @@ class Description:
         if self._reading and not self._reading.done():
             await asyncio.wait([self._reading], timeout=READ_S)
 
-    async def keep(self) -> None:
-        """Look again and again, until cancelled."""
+    async def keep_fresh(self) -> None:
+        """Refresh until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S)
-            await self.look()
+            await self.refresh()
 
 
 def _identity(path: Path) -> tuple[int, ...]:

@@ -71,7 +71,7 @@ class LiveView:
     async def _current(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Every answer is by the newest configuration."""
         if request.path.startswith("/api/"):
-            await self.description.look()
+            await self.description.refresh()
         return await handler(request)
 
     async def page(self, request: web.Request) -> web.Response:
@@ -92,7 +92,7 @@ class LiveView:
         viewer = Viewer(_number(request, "rate", 30.0, MAX_RATE_HZ), int(_number(request, "width", 0.0, MAX_WIDTH)))
         watch = self._watches.of(lane)
         watch.add(viewer)
-        keeping = asyncio.create_task(self.description.keep())
+        keeping = asyncio.create_task(self.description.keep_fresh())
         try:
             return await viewer.serve(request)
         finally:

@@ -76,7 +76,7 @@ class LaneWatch:
                 now = time.monotonic()
                 if now - looked >= LOOK_S:
                     looked = now
-                    self._look(now)
+                    self._refresh(now)
                 if self._file.reader:
                     await self._pass_on(self._file.reader)
                 picture = self._file.reader is not None and self._file.reader.header.kind == PICTURE
@@ -84,9 +84,9 @@ class LaneWatch:
         finally:
             self._file.close()
 
-    def _look(self, now: float) -> None:
+    def _refresh(self, now: float) -> None:
         """The lane may have another file by now, or none; the configuration other zones."""
-        self._file.look()
+        self._file.refresh()
         if self._file.reader:
             self._file.reader.watch()
         self._send_changes(now)

@@ -210,13 +210,13 @@ class Pipeline:
 
     def decodes_video(self) -> bool:
         """Has a decoder whose pictures may repeat the one before for good reasons."""
-        elements, value, found = self.gst.gst_bin_iterate_recurse(self.pipeline), (c_uint64 * 3)(), False
+        elements, value, decodes = self.gst.gst_bin_iterate_recurse(self.pipeline), (c_uint64 * 3)(), False
         while self.gst.gst_iterator_next(elements, value) == 1:  # GST_ITERATOR_OK
             factory = self.gst.gst_element_get_factory(self.gst.g_value_get_object(value))
-            found |= bool(factory and self.gst.gst_element_factory_list_is_type(factory, VIDEO_DECODER))
+            decodes |= bool(factory and self.gst.gst_element_factory_list_is_type(factory, VIDEO_DECODER))
             self.gst.g_value_reset(value)
         self.gst.gst_iterator_free(elements)
-        return found
+        return decodes
 
     def _size(self, caps: int) -> tuple[int, int, float]:
         width, height, share, whole = c_int(), c_int(), c_int(), c_int(1)

@@ -92,11 +92,11 @@ class Resolver:
 
     def _look_up(self) -> None:
         try:
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            entries = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             self.answer = error if isinstance(error, OSError) else OSError(errno.EINVAL, "no valid name")
         else:
-            self.answer = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+            self.answer = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 def connect(resolver: Resolver, tls: TlsContext | None, until: float) -> socket.socket:

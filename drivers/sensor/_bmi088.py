@@ -78,14 +78,14 @@ class Chip(ABC):
 
     def identify(self) -> None:
         """Raises DeviceMissing where nothing answers, DeviceFault where another chip does."""
-        found = self.read(CHIP_ID)[0]
-        if found in (0x00, 0xFF):
+        chip_id = self.read(CHIP_ID)[0]
+        if chip_id in (0x00, 0xFF):
             raise DeviceMissing(
-                f"{self.spi.path}: no {self.name} answers (0x{found:02X}): check power, wiring and chip select"
+                f"{self.spi.path}: no {self.name} answers (0x{chip_id:02X}): check power, wiring and chip select"
             )
-        if found != self.chip_id:
+        if chip_id != self.chip_id:
             raise DeviceFault(
-                f"{self.spi.path}: chip id 0x{found:02X} is not that of a BMI088 {self.name} (0x{self.chip_id:02X}): "
+                f"{self.spi.path}: chip id 0x{chip_id:02X} is not that of a BMI088 {self.name} (0x{self.chip_id:02X}): "
                 "another chip, or the two chip selects exchanged"
             )
 

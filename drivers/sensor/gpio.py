@@ -104,7 +104,7 @@ class Driver(SensorStream):
         try:
             if self.ready.poll(max(0, ahead) / 1e6):
                 return self._edges(self.request)
-            return self._look(self.request) if time.monotonic_ns() >= self.due else None
+            return self._sample(self.request) if time.monotonic_ns() >= self.due else None
         except (OSError, ValueError) as error:
             raise explain(self.options.chip, (c.line for c in self.options.lines), error) from error
 
@@ -130,7 +130,7 @@ class Driver(SensorStream):
         self.counts[at] = event.line_seqno
         self.levels[at] = float(event.event_type is gpiod.EdgeEvent.Type.RISING_EDGE)
 
-    def _look(self, held: gpiod.LineRequest) -> Sample:
+    def _sample(self, held: gpiod.LineRequest) -> Sample:
         stamp = time.monotonic_ns()
         self.levels = [float(bool(value)) for value in held.get_values()]
         self._fill(0)

@@ -12,7 +12,8 @@ FOLDERS = {"run_dir": "/run/reflexd", "state_dir": "/var/lib/reflexd"}
 # An emulated core does a tenth of the readings of a real one: 100 a second, and deadlines to match.
 ARM = {"driver": "sensor.sim_arm", "rate_hz": 100, "timeout_ms": 1000}
 ROBOT = {"device": {"driver": "actuator.log", "safe": "stop"}, "verbs": ["run", "stop"], "rest": "run"}
-CAMERA = {"driver": "camera.v4l2", "device": "/dev/video0", "width": 640, "height": 360, "timeout_ms": 5000}
+# vivid draws its pictures on the emulated core; what it cannot keep up with, it draws without a pause between them.
+CAMERA = {"driver": "camera.v4l2", "device": "/dev/video0", "width": 640, "height": 360, "fps": 10, "timeout_ms": 5000}
 SIREN = {"device": {"driver": "actuator.log", "safe": "blind"}, "rest": "look"}
 
 PATH = "[Service]\nEnvironment=PYTHONPATH=/run/drivers\n"

@@ -223,12 +223,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _diagnosis(guest: Guest) -> str:
+    """What the box says of itself, as far as it answers."""
+    commands = "sudo -u reflexd reflexd status; sudo journalctl -b -u reflexd -u reflexd-actuate -n 30 --no-pager"
+    return guest.run(f"({commands}) 2>&1", timeout=120, check=False) or "no diagnosis: it does not answer"
+
+
 def _attempt(name: str, trial: Callable[[Guest], str], guest: Guest) -> bool:
     started = time.monotonic()
     try:
         result = trial(guest)
     except (Failed, RuntimeError) as error:
-        print(f"FAILED  {name:9} {time.monotonic() - started:5.0f} s  {error}", flush=True)
+        print(f"FAILED  {name:9} {time.monotonic() - started:5.0f} s  {error}\n{_diagnosis(guest)}", flush=True)
         return False
     print(f"passed  {name:9} {time.monotonic() - started:5.0f} s  {result}", flush=True)
     return True

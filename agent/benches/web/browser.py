@@ -166,7 +166,7 @@ async def browser(folder: str) -> AsyncIterator[Browser]:
 async def _address(process: asyncio.subprocess.Process) -> str:
     assert process.stderr
     async for line in process.stderr:
-        found = ADDRESS.search(line)
-        if found:
-            return found[1].decode()
+        address = ADDRESS.search(line)
+        if address:
+            return address[1].decode()
     raise BrowserError("Chromium ended while it started")

@@ -13,7 +13,7 @@ from agent.config.models import Config
 from agent.config.services import Update
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check
 from agent.update import library, progress
-from agent.update.clock import FLOOR
+from agent.update.fetching.clock import FLOOR
 from agent.update.progress import Progress
 from agent.update.store import Store, StoreError
 

@@ -44,16 +44,16 @@ async def serve(path: Path, description: Description) -> None:
     log.info("Foxglove is served at ws://%s:%d", HOST, server.port)
     try:
         await asyncio.gather(
-            description.keep(),
-            _keep_lanes(context, description),
-            _keep_decisions(context, description),
-            _keep_ledger(context, State(path)),
+            description.keep_fresh(),
+            _publish_lanes(context, description),
+            _publish_decisions(context, description),
+            _publish_ledger(context, State(path)),
         )
     finally:
         server.stop()
 
 
-async def _keep_lanes(context: Context, description: Description) -> None:
+async def _publish_lanes(context: Context, description: Description) -> None:
     lanes: dict[str, LaneTopics] = {}
     synced_s = 0.0
     while True:
@@ -86,7 +86,7 @@ def _sync(lanes: dict[str, LaneTopics], context: Context, description: Descripti
         lanes[name].sync(mode)
 
 
-async def _keep_decisions(context: Context, description: Description) -> None:
+async def _publish_decisions(context: Context, description: Description) -> None:
     """The newest at a first subscription, then each."""
     channel, timeline = topics.json(context, "/decisions", topics.DECISION), Timeline()
     sent: set[tuple[Any, ...]] | None = None
@@ -119,7 +119,7 @@ def _decision(row: dict[str, Any], t_ns: int) -> dict[str, Any]:
     }
 
 
-async def _keep_ledger(context: Context, state: State) -> None:
+async def _publish_ledger(context: Context, state: State) -> None:
     channel = topics.json(context, "/ledger", topics.LEDGER)
     while True:
         await asyncio.sleep(LEDGER_S)

@@ -45,7 +45,7 @@ class LaneTopics:
         self._mode = mode
         self._offset_ns = messages.wall_offset_ns()
         before = self._file.reader
-        self._file.look()
+        self._file.refresh()
         reader = self._file.reader
         if reader is not before:
             self.subscribed = False  # so that the next step marks the new one as watched

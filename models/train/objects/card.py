@@ -86,16 +86,16 @@ def _agreement(file: Path, network: Path, side: int) -> str:
     exact, rounded = compare.float_boxes(network, side, images), compare.int8_boxes(file, images)
     rows = []
     for label in compare.GROUPS:
-        found = compare.agreement(label, exact, rounded)
-        if found.boxes:
-            rows.append([label, percent(found.found, found.boxes), found.extra, *_differences(found)])
+        agreement = compare.agreement(label, exact, rounded)
+        if agreement.boxes:
+            rows.append([label, percent(agreement.found, agreement.boxes), agreement.extra, *_differences(agreement)])
     header = [f"{len(images)} frames", "found", "extra", "overlap: mean, 10th percentile", "score less float's"]
     return table(header, rows)
 
 
-def _differences(found: compare.Agreement) -> tuple[str, str]:
+def _differences(agreement: compare.Agreement) -> tuple[str, str]:
     """Of boxes, of scores."""
-    if not found.found:
+    if not agreement.found:
         return "", ""
-    overlaps = f"{np.mean(found.overlaps):.3f}, {np.percentile(found.overlaps, 10):.3f}"
-    return overlaps, f"{np.mean(found.scores):+.3f} (deviation {np.std(found.scores):.3f})"
+    overlaps = f"{np.mean(agreement.overlaps):.3f}, {np.percentile(agreement.overlaps, 10):.3f}"
+    return overlaps, f"{np.mean(agreement.scores):+.3f} (deviation {np.std(agreement.scores):.3f})"

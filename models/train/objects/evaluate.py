@@ -20,7 +20,12 @@ def evaluate(place: Path, data: Path) -> dict[str, dict[str, float]]:
     exact, rounded = compare.float_boxes(SHARED / NETWORK, side, images), compare.int8_boxes(file, images)
     figures = {}
     for label in compare.GROUPS:
-        found = compare.agreement(label, exact, rounded)
-        overlap = round(float(np.mean(found.overlaps)), 3) if found.found else 0.0
-        figures[label] = {"boxes": found.boxes, "found": found.found, "extra": found.extra, "overlap": overlap}
+        agreement = compare.agreement(label, exact, rounded)
+        overlap = round(float(np.mean(agreement.overlaps)), 3) if agreement.found else 0.0
+        figures[label] = {
+            "boxes": agreement.boxes,
+            "found": agreement.found,
+            "extra": agreement.extra,
+            "overlap": overlap,
+        }
     return figures

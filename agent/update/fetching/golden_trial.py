@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.isolated import python
-from agent.update import refusal
-from agent.update.refusal import Refused
+from agent.update.fetching import refusal
+from agent.update.fetching.refusal import Refused
 
 LIMIT_S = 120.0
 

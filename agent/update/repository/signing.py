@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from agent.box import files, private
 from agent.errors import ConfigError
 from agent.update.library import check_installed
-from agent.update.roles import OFFLINE, ROLES
+from agent.update.repository.roles import OFFLINE, ROLES
 
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner

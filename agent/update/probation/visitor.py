@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from agent.data import Sample
 from agent.lane import Lane
 from agent.packages.package import Package
-from agent.update.shadow import Shadow
+from agent.update.probation.shadow import Shadow
 from drivers.base import DeviceError
 
 LEAVE_S = 1.0

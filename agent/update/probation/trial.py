@@ -18,18 +18,18 @@ from agent.config.models import Config
 from agent.errors import PackageError
 from agent.lane import Lane
 from agent.packages.package import Package
-from agent.update.agreement import asked_scores
-from agent.update.replacement import open_like
-from agent.update.shadow import Shadow
+from agent.update.probation.agreement import asked_scores
+from agent.update.probation.replacement import open_like
+from agent.update.probation.shadow import Shadow
+from agent.update.probation.verdict import Failed, Use, Waiting, check_alone, check_beside
+from agent.update.probation.visitor import Exchange, Visitor, done
 from agent.update.store import Store
-from agent.update.verdict import Failed, Use, Waiting, check_alone, check_beside
-from agent.update.visitor import Exchange, Visitor, done
 
 log = logging.getLogger("reflexd.update")
 LOAD_S = 60.0
 EXCHANGE_S = 30.0  # a lane whose source is gone cannot exchange: the version is tried another time
 POLL_S = 0.05
-LOOK_S = 0.5  # between two looks at what costs more: the ledger's p99, the store
+CHECK_S = 0.5  # between two checks of what costs more: the ledger's p99, the store
 ENDS = (ledger.ENDED, ledger.CLOSED, ledger.FAILED)
 
 
@@ -48,7 +48,7 @@ class Trial:
         self.version, self.stage, self.done = "", "loading", 0
         self.uses: list[Use] = []
         self.leaving: list[Exchange] = []  # the last of each lane
-        self._looked = 0.0
+        self._checked_at = 0.0
 
     def status(self) -> dict[str, Any]:
         """done, of: samples of the stage, in the lane that has the fewest."""
@@ -117,7 +117,7 @@ class Trial:
         limit = self._limits["shadow"]
         while self._progress([use.compared for use in self.uses]) < limit:
             await asyncio.sleep(POLL_S)
-            self._look()
+            self._check_due()
             for use in self.uses:
                 check_beside(use, limit)
         for use in self.uses:
@@ -135,11 +135,11 @@ class Trial:
         limit = self._limits["probation"]
         while self._progress([use.inferred for use in self.uses]) < limit:
             await asyncio.sleep(POLL_S)
-            looks = self._look()
+            due = self._check_due()
             for use in self.uses:
-                check_alone(use, limit, looks)
+                check_alone(use, limit, due)
         for use in self.uses:
-            check_alone(use, limit, looks=True)
+            check_alone(use, limit, with_p99=True)
 
     def _begin(self, stage: str) -> None:
         self.stage, self.done = stage, 0
@@ -154,12 +154,12 @@ class Trial:
         self.done = min(samples)
         return self.done
 
-    def _look(self) -> bool:
-        """True where LOOK_S have passed. Raises Failed where the trial was ended from outside."""
+    def _check_due(self) -> bool:
+        """True where CHECK_S have passed. Raises Failed where the trial was ended from outside."""
         now = time.monotonic()
-        if now - self._looked < LOOK_S:
+        if now - self._checked_at < CHECK_S:
             return False
-        self._looked = now
+        self._checked_at = now
         if not self._on_trial():
             raise Failed("its trial was ended")
         return True

@@ -22,12 +22,13 @@ from agent.config.services import Update
 from agent.control import client as control
 from agent.errors import ConfigError, PackageError
 from agent.packages import package
-from agent.update import choice, progress, refusal
-from agent.update.client import FOLDER, Client, Place
-from agent.update.fetch import Fetcher, Limits, Pace
-from agent.update.golden_trial import trial
-from agent.update.refusal import Paused, Refused
-from agent.update.schedule import window_of
+from agent.update import progress
+from agent.update.fetching import choice, refusal
+from agent.update.fetching.client import FOLDER, Client, Place
+from agent.update.fetching.fetch import Fetcher, Limits, Pace
+from agent.update.fetching.golden_trial import trial
+from agent.update.fetching.refusal import Paused, Refused
+from agent.update.fetching.schedule import window_of
 from agent.update.store import Store, StoreError
 
 log = logging.getLogger("reflexd.update")

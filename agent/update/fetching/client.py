@@ -18,12 +18,13 @@ from tuf.api.metadata import TargetFile
 from tuf.ngclient import Updater, UpdaterConfig
 
 from agent.box import files, private
-from agent.update import bundle, choice, clock, index, refusal
-from agent.update.bundle import BundleError, Files
-from agent.update.download import download
-from agent.update.fetch import Fetcher, shown
-from agent.update.index import Bundle, Index, Version
-from agent.update.refusal import Refused
+from agent.update.fetching import choice, clock, refusal
+from agent.update.fetching.download import download
+from agent.update.fetching.fetch import Fetcher, shown
+from agent.update.fetching.refusal import Refused
+from agent.update.repository import bundle, index
+from agent.update.repository.bundle import BundleError, Files
+from agent.update.repository.index import Bundle, Index, Version
 from agent.update.store import Store
 
 log = logging.getLogger("reflexd.update")

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError
 
 from agent.box import private
-from agent.update.fetch import Fetcher
+from agent.update.fetching.fetch import Fetcher
 
 RANGE_NOT_SATISFIABLE = 416
 

@@ -15,12 +15,12 @@ from agent.config.models import Config
 from agent.errors import PackageError
 from agent.lane import Lane
 from agent.packages import package
-from agent.update.replacement import open_like
+from agent.update.probation.replacement import open_like
+from agent.update.probation.trial import LOAD_S, Trial
+from agent.update.probation.verdict import Waiting
+from agent.update.probation.visitor import Visitor, done
 from agent.update.store import Store, StoreError
 from agent.update.stored import StoredModels
-from agent.update.trial import LOAD_S, Trial
-from agent.update.verdict import Waiting
-from agent.update.visitor import Visitor, done
 
 log = logging.getLogger("reflexd.update")
 MAX_STARTS = 2  # of the daemon while a version is on trial
@@ -131,7 +131,7 @@ class Trials:
         users = [lane for lane in self._lanes() if store.name in self._config.lanes[lane.name].models]
         if store.name in self._follow:
             self._follow.discard(store.name)
-            await self._bring(store, users)
+            await self._follow_store(store, users)
         if store.state().trial:
             self._trial = Trial(store, self._config, users, self._worker, self._exchanged)
             try:
@@ -139,7 +139,7 @@ class Trials:
             finally:
                 self._trial = None
 
-    async def _bring(self, store: Store, users: list[Lane]) -> None:
+    async def _follow_store(self, store: Store, users: list[Lane]) -> None:
         """After a person's rollback: the lanes run what the store says."""
         folder = StoredModels(self._config).folder(store.name) or package.find(store.name, self._base_folder)
         for lane in users:

@@ -43,14 +43,14 @@ def agree(
     asked: Mapping[str, float],
 ) -> bool:
     """findings, keypoints: of both, on the model's input. asked: as of `asked_scores`, for labels of the model."""
-    one, other = findings
-    return _covers(one, other, asked) and _covers(other, one, asked) and _same_points(*keypoints)
+    first, second = findings
+    return _covers(first, second, asked) and _covers(second, first, asked) and _same_points(*keypoints)
 
 
-def _covers(one: Sequence[Finding], other: Sequence[Finding], asked: Mapping[str, float]) -> bool:
+def _covers(first: Sequence[Finding], second: Sequence[Finding], asked: Mapping[str, float]) -> bool:
     """Everything that the first finds clearly, the second finds; each finding of it counts once."""
-    left = list(other)
-    for finding in one:
+    left = list(second)
+    for finding in first:
         if asked and finding.label not in asked:
             continue
         score = asked.get(finding.label, USUAL_SCORE)
@@ -69,15 +69,15 @@ def _matches(finding: Finding, other: Finding, score: float) -> bool:
     return not (finding.box and other.box) or overlap(finding.box, other.box) >= SAME_PLACE
 
 
-def _same_points(one: Array | None, other: Array | None) -> bool:
+def _same_points(first: Array | None, second: Array | None) -> bool:
     """Of one person; those of several are compared by their boxes."""
-    if one is None or other is None or one.ndim != 2 or other.ndim != 2:
+    if first is None or second is None or first.ndim != 2 or second.ndim != 2:
         return True
-    seen = one[:, 2] >= SEEN, other[:, 2] >= SEEN
+    seen = first[:, 2] >= SEEN, second[:, 2] >= SEEN
     counts = [int(np.count_nonzero(each)) for each in seen]
     if min(counts) < POINTS:
         return max(counts) < 2 * POINTS  # a few points more or less are no person more or less
     both = seen[0] & seen[1]
     if np.count_nonzero(both) < POINTS:
         return False
-    return float(np.abs(one[both, :2] - other[both, :2]).mean()) <= FAR
+    return float(np.abs(first[both, :2] - second[both, :2]).mean()) <= FAR

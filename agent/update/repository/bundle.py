@@ -1,7 +1,7 @@
 """A package in one file, whole or against an older version of it.
 
-MAGIC, the length of the index, the index as JSON, then the files one after the other as agent/update/deltas.py makes
-them. Each result is checked against its sha256, whatever it was made from.
+MAGIC, the length of the index, the index as JSON, then the files one after the other as deltas.py makes them. Each
+result is checked against its sha256, whatever it was made from.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from agent.box import files
 from agent.errors import PackageError
 from agent.packages import package
 from agent.packages.checksums import file_inside
-from agent.update import deltas
-from agent.update.deltas import DeltaError
+from agent.update.repository import deltas
+from agent.update.repository.deltas import DeltaError
 
 MAGIC = b"RXPKG01\n"
 LENGTH = struct.Struct("<I")

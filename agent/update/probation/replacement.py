@@ -29,10 +29,10 @@ def open_like(old: Package, folder: Path, section: LaneConfig) -> Package:
 def _check_replaces(old: Package, folder: Path, manifest: Manifest) -> None:
     """Raises PackageError where the lanes or their rules would need other settings."""
     for kind in ("picture", "window", "poses", "sound"):
-        one, two = getattr(old.manifest, kind), getattr(manifest, kind)
-        if kind == "sound" and one and two:
-            one = one.model_copy(update={"hop": two.hop})  # the lane's own
-        if one != two:
+        old_input, new_input = getattr(old.manifest, kind), getattr(manifest, kind)
+        if kind == "sound" and old_input and new_input:
+            old_input = old_input.model_copy(update={"hop": new_input.hop})  # the lane's own
+        if old_input != new_input:
             raise PackageError(
                 f"{folder}/manifest.yaml: its input ({kind}) is another one than that of the version in use: give it"
                 " another name and change the configuration"

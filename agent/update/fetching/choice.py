@@ -7,8 +7,8 @@ from pathlib import Path
 
 from agent.errors import PackageError
 from agent.packages.package import BUNDLED
-from agent.update import bundle
-from agent.update.index import Index, Version
+from agent.update.repository import bundle
+from agent.update.repository.index import Index, Version
 from agent.update.state import CONFIGURED, State
 from agent.update.store import Store
 

@@ -19,7 +19,7 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, SlowRetrievalEr
 from tuf.ngclient import FetcherInterface
 
 from agent.box import files
-from agent.update.connection_deadline import ConnectionDeadline
+from agent.update.fetching.connection_deadline import ConnectionDeadline
 
 CHUNK = 1 << 16  # bytes
 MAX_FILE = 1 << 31

@@ -18,8 +18,8 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, TargetF
 
 from agent.box import private
 from agent.errors import ConfigError
-from agent.update import signing
-from agent.update.roles import ROLES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP
+from agent.update.repository import signing
+from agent.update.repository.roles import ROLES, ROOT, SNAPSHOT, TARGETS, TIMESTAMP
 
 # A box takes nothing newer once one of them has ended. What is signed on the server ends soon: who takes the server
 # cannot keep boxes at an old version for longer.

@@ -24,7 +24,7 @@ from agent.packages.package import Package, labels, new_decoder
 from agent.packages.recorded import RecordedEngine
 from agent.packages.shared import SharedEngine
 from agent.prepare.quantise import stored
-from agent.update.agreement import agree
+from agent.update.probation.agreement import agree
 
 log = logging.getLogger("reflexd.update")
 EVERY_NS = 50_000_000  # at most this often: the lane copies, and the other version takes a core
@@ -131,7 +131,11 @@ class Shadow:
 
 def _converted(given: Array, live: Engine, other: Engine) -> Array:
     """An input of one as that of the other, which may be quantised differently."""
-    one, two = live.inputs[0], other.inputs[0]
-    if (one.scale, one.zero_point, np.dtype(one.dtype)) == (two.scale, two.zero_point, np.dtype(two.dtype)):
+    source, target = live.inputs[0], other.inputs[0]
+    if (source.scale, source.zero_point, np.dtype(source.dtype)) == (
+        target.scale,
+        target.zero_point,
+        np.dtype(target.dtype),
+    ):
         return given
-    return stored(real_values(given, one), two)
+    return stored(real_values(given, source), target)

@@ -10,8 +10,8 @@ import numpy as np
 from agent import ledger
 from agent.lane import Lane
 from agent.packages.package import Package
-from agent.update.shadow import Shadow
-from agent.update.visitor import Visitor
+from agent.update.probation.shadow import Shadow
+from agent.update.probation.visitor import Visitor
 
 MAX_P99_MS = 50.0
 MIN_TIMES = 100  # before a p99 counts
@@ -77,8 +77,8 @@ def check_beside(use: Use, samples: int) -> None:
     _check_agreement(use, shadow, samples)
 
 
-def check_alone(use: Use, samples: int, looks: bool) -> None:
-    """A version that decides; the one before computes beside it. looks: also at the lane's p99. Raises Failed."""
+def check_alone(use: Use, samples: int, with_p99: bool) -> None:
+    """A version that decides; the one before computes beside it. with_p99: also the lane's p99. Raises Failed."""
     lane, shadow = use.lane, use.visitor.shadow
     assert shadow
     # A source that fails is no fault of the model.
@@ -86,7 +86,7 @@ def check_alone(use: Use, samples: int, looks: bool) -> None:
         raise Failed(f"lane {lane.name}: a fault: {lane.reason}")
     if not shadow.fault:  # else it is the old version's, which decides nothing now
         _check_agreement(use, shadow, samples)
-    if not looks or lane.ledger.head - use.start.head < min(MIN_TIMES, samples):
+    if not with_p99 or lane.ledger.head - use.start.head < min(MIN_TIMES, samples):
         return
     limit, p99 = min(MAX_P99_MS, lane.limits.budget_ms), p99_ms(lane, use.start.head)
     if p99 > limit and p99 > use.p99_before:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.errors import ConfigError
 from agent.packages import package
-from agent.update import bundle, index, library
-from agent.update.bundle import Files
-from agent.update.index import Bundle, Index, Version
+from agent.update import library
+from agent.update.repository import bundle, index
+from agent.update.repository.bundle import Files
+from agent.update.repository.index import Bundle, Index, Version
 from agent.update.state import CONFIGURED, VERSION_PATTERN
 
 if TYPE_CHECKING:
-    from agent.update.repository import Repository
+    from agent.update.repository.tuf_repository import Repository
 
 KEPT = 20  # versions of a model in a repository; files of older ones are deleted
 WORTH = 0.95  # a difference that is not smaller than this share of the whole is not published
@@ -80,7 +81,7 @@ def _bases(wanted: Request, repo: Path) -> list[_Base]:
     """The newest versions before this one, unpacked."""
     if not os.path.isdir(repo / "metadata"):
         return []
-    from agent.update.repository import Repository
+    from agent.update.repository.tuf_repository import Repository
 
     repository = Repository(repo, repo)
     if not repository.exists:
@@ -99,7 +100,7 @@ def _bases(wanted: Request, repo: Path) -> list[_Base]:
 def publish(wanted: Request, repo: Path, keys: Path) -> Made:
     """Checks the package, makes the bundles, signs. Raises PackageError, ConfigError, OSError."""
     library.check_installed()
-    from agent.update.repository import Repository
+    from agent.update.repository.tuf_repository import Repository
 
     package.open_package(wanted.package)
     return publish_into(Repository(repo, keys), wanted)

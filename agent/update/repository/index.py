@@ -12,7 +12,7 @@ from agent.update.state import VERSION_PATTERN
 if TYPE_CHECKING:
     from tuf.api.metadata import Targets
 
-    from agent.update.repository import Repository
+    from agent.update.repository.tuf_repository import Repository
 
 MAX_BYTES = 1 << 20
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
