@@ -29,6 +29,8 @@ from agent.vision.poses import SecondModel
 from agent.vision.refine import Refine
 from drivers import base as drivers
 from drivers.base import Actuator, Camera, open_source
+from drivers.remote import RemoteEvidence
+from drivers.sensor import _site_datagram as site_datagram
 
 
 def make_lane(
@@ -41,12 +43,14 @@ def make_lane(
     source = open_source(section.source.driver, section.source.options, name)
     if isinstance(source, Camera) and not section.refine:  # a part of the picture may need all of its pixels
         source.network = perception.package.picture_size
+    if isinstance(source, RemoteEvidence):
+        source.path = site_datagram.path(config.run_dir, name)
     budget = section.budget_ms or perception.package.manifest.budget_ms
     timeout_ns = int(getattr(source.options, "timeout_ms", 500.0) * 1e6)
     limits = Limits(timeout_ns, budget, section.critical, config.drop_late, samples)
     lane_ledger = Ledger(config.run_dir / f"{name}.ledger", name, budget, section.critical)
     recorder = config.recorder
-    tapes = Tapes(config.run_dir, name, recorder.enabled, bool(recorder.pictures))
+    tapes = Tapes(config.run_dir, name, recorder.enabled, bool(recorder.pictures), site=config.site is not None)
     # An earlier daemon's tape would be recorded again; a recorder that still reads it has it open.
     tapes.path.unlink(missing_ok=True)
     return Lane(name, source, perception, limits, lane_ledger, tapes)

@@ -12,12 +12,14 @@ from agent.drift import published
 from agent.drift import settings as drift_settings
 from agent.lane import Lane
 from agent.recorder import progress, settings
+from agent.site import library as site_library
+from agent.site import settings as site_settings
 from agent.update import library as update_library
 from agent.web.foxglove import library
 
 log = logging.getLogger("reflexd")
 METRICS, RECORDER, WEB = "agent.metrics", "agent.recorder.recorder", "agent.web.server"
-DRIFT = "agent.drift.monitor"
+DRIFT, SITE = "agent.drift.monitor", "agent.site.link"
 FOXGLOVE, UPDATE = "agent.web.foxglove", "agent.update.updater"
 
 
@@ -95,6 +97,8 @@ def models_changed(children: ChildProcesses, config: Config, path: Path, lanes: 
     give_settings(config, path, lanes, session)
     if config.drift:
         give_drift_settings(config, lanes)
+    if config.site:
+        _give_site_settings(config, lanes)
     children.reload()
 
 
@@ -121,3 +125,31 @@ def give_drift_settings(config: Config, lanes: Iterable[Lane]) -> None:
         drift_settings.write(drift_settings.of_config(config, {lane.name: lane.perception.packages for lane in lanes}))
     except OSError as error:
         log.warning("drift is not watched under this configuration: %s: %s", error.filename, error.strerror)
+
+
+def start_site(children: ChildProcesses, config: Config, lanes: Iterable[Lane]) -> None:
+    """Without its library one message, and the box is alone."""
+    if config.site and not site_library.installed():
+        log.error("%s", site_library.MISSING)
+    elif config.site and _give_site_settings(config, lanes):
+        children.start(SITE, str(config.run_dir), advice="see its message above")
+
+
+async def change_site(children: ChildProcesses, old: Config, new: Config, lanes: Iterable[Lane]) -> None:
+    """After a reload. One that goes on gets its settings here, and a signal with the other child processes."""
+    if old.site and new.site:
+        _give_site_settings(new, lanes)
+    elif old.site:
+        await children.stop(SITE)
+    else:
+        start_site(children, new, lanes)
+
+
+def _give_site_settings(config: Config, lanes: Iterable[Lane]) -> bool:
+    """False where they cannot be written: the box is alone, its lanes run."""
+    try:
+        site_settings.write(site_settings.of_config(config, {lane.name: lane.perception.packages for lane in lanes}))
+    except OSError as error:
+        log.warning("no other box sees this one: %s: %s", error.filename, error.strerror)
+        return False
+    return True

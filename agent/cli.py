@@ -167,9 +167,25 @@ def schema_command() -> None:
 @click.option("--name", default="box", show_default=True, help="Name of the key files.")
 @click.option("--web", is_flag=True, help="Make the certificate and the token of the live view instead.")
 @click.option("--address", multiple=True, help="With --web: a name or an address under which browsers reach this box.")
+@click.option(
+    "--site", is_flag=True, help="Make certificates of a site's boxes instead; its authority stays in FOLDER."
+)
+@click.option("--box", multiple=True, help="With --site: `node` of a box that is to have one.")
 @json_option
-def keys_command(folder: Path, name: str, web: bool, address: tuple[str, ...], as_json: bool) -> None:
-    """Make the CURVE keys of this box in FOLDER; with --web, what the live view needs beyond this box."""
+def keys_command(
+    folder: Path, name: str, web: bool, address: tuple[str, ...], site: bool, box: tuple[str, ...], as_json: bool
+) -> None:
+    """Make the CURVE keys of this box in FOLDER; with --web, what the live view needs beyond this box.
+
+    With --site, for each --box a folder with its certificate, which goes onto that box and nowhere else.
+    """
+    if site != bool(box):
+        raise click.UsageError("--site and --box NAME go together")
+    if site:
+        from agent.site import make_keys as make_site_keys
+
+        make_site_keys.show(folder, box, as_json)
+        return
     if web:
         from agent.web import make_keys
 

@@ -110,6 +110,7 @@ class Daemon:
         children.start_update(self.children, self.config, self.path)
         children.start_recorder(self.children, self.config, self.path, self._lanes(), self.session)
         children.start_drift(self.children, self.config, self._lanes())
+        children.start_site(self.children, self.config, self._lanes())
         await self.control.start()
         self.trials.start(self.config)
         notify("READY=1")
@@ -214,6 +215,7 @@ class Daemon:
         self.shedder = LoadShedder(self._lanes(), new)
         await children.restart_changed(self.children, old, new, self.path)
         await children.change_drift(self.children, old, new, self._lanes())
+        await children.change_site(self.children, old, new, self._lanes())
         children.give_settings(new, self.path, self._lanes(), self.session)
         self.children.reload()
 

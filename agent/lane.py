@@ -177,6 +177,8 @@ class Lane:
             order, flags_and_region = scene.order.get(self.name, 0), self.perception.replay_flags
             discontinuity, self.arrivals.discontinuity = self.arrivals.discontinuity, False
             tapes.tape.write(sample, order, discontinuity, self.evidence, decisions, self.dropped, *flags_and_region)
+        if tapes.evidence and self.evidence is not None:
+            tapes.evidence.write(sample.t_capture, self.evidence)
         if tapes.live and tapes.live.watched(times[0]):
             stamps = times[0], *self.stamps, times[1]
             tapes.live.write(sample, stamps, self.evidence, self.perception.points)
@@ -203,7 +205,7 @@ class Lane:
             self.ledger.state = ledger.CLOSED  # in good order; what is killed leaves another state behind
         outbox.close()
         if self.tapes:
-            self.tapes.close()
+            self.tapes.remove()
 
     def open(self) -> None:
         """Open the source and make the preparation for what it delivers."""

@@ -24,6 +24,8 @@ from agent.drift import published
 from agent.drift.metrics import families
 from agent.http_server import serve
 from agent.ledger import LedgerSnapshot
+from agent.site import metrics as site_metrics
+from agent.site import published as site_published
 
 log = logging.getLogger("reflexd.metrics")
 
@@ -102,6 +104,7 @@ class LedgerCollector(Collector):
         yield from self._gauges(snapshots)
         yield self._latency()
         yield from families(published.read(self.run_dir))
+        yield from site_metrics.families(site_published.read(self.run_dir))
         if os.path.exists(self.run_dir / "update.json"):
             from agent.update import metrics as update_metrics  # pydantic, which a box without updates is spared
 

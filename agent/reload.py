@@ -46,14 +46,16 @@ def compare(old: Config, new: Config, replaced: Collection[str] = ()) -> Plan:
 
 
 def _parts(config: Config) -> dict[str, Any]:
-    """Everything a lane is made of: its section, the links to its actuators, the rules whose late decisions it drops.
+    """Everything a lane is made of: its section, the links to its actuators, the rules whose late decisions it drops,
+    and whether other boxes may want its evidence.
 
     Without its zones, which belong to the rules, and its priority: these change without a restart of the lane.
     """
     feeds = rules_of(config).feeds
     links = {name: [_link(config, actuator) for actuator in feeds.get(name, ())] for name in config.lanes}
     sections = {name: section.model_copy(update={"zones": {}, "priority": 5}) for name, section in config.lanes.items()}
-    return {name: (section, links[name], config.drop_late) for name, section in sections.items()}
+    others = config.site is not None
+    return {name: (section, links[name], config.drop_late, others) for name, section in sections.items()}
 
 
 def _link(config: Config, actuator: str) -> tuple[Any, ...]:
@@ -69,6 +71,7 @@ def summary(plan: Plan, old: Config, new: Config) -> str:
         *_listed("actuators changed", _changed(old.actuators, new.actuators)),
         *(["metrics changed"] if old.metrics != new.metrics else []),
         *(["drift changed"] if old.drift != new.drift else []),
+        *(["site changed"] if old.site != new.site else []),
     ]
     lanes = [
         *_listed("lanes restarted", [name for name in plan.start if name in plan.stop]),

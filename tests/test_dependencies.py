@@ -19,6 +19,7 @@ EXTRAS = {
     "agent/benches": ("bench",),
     "agent/benches/io": ("gpio", "modbus", "opcua"),
     "agent/field": ("onnx", "top"),
+    "agent/site": ("site",),
     "agent/update": ("update",),
     "agent/web/foxglove": ("foxglove",),
     "drivers": ("can", "gpio", "modbus", "mqtt", "opcua"),
@@ -38,6 +39,7 @@ DISTRIBUTIONS = {
     "serial": "pyserial",
     "sklearn": "scikit-learn",
     "tensorflow": "tensorflow-cpu",
+    "zenoh": "eclipse-zenoh",
     "zmq": "pyzmq",
 }
 # Imported only where ai_edge_litert is missing: boards whose vendor provides it.

@@ -331,6 +331,7 @@ OUTPUTS = {
     "climb": [(1, 30, 51)],
     "yolo": [(1, 7, 21)],
     "reconstruction": [(1,)],
+    "evidence": [(1, 1024)],
 }
 OPTIONS = {
     "yolo": {"layout": "v8"},

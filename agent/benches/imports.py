@@ -20,10 +20,10 @@ TOPS = ("agent", "drivers", "models")
 ROOMS = (
     *("errors", "data", "isolated", "redact", "drivers", "box", "yamlfile", "section", "options"),
     *("backends", "decoders", "packages", "prepare", "vision", "gates"),
-    *("endpoints", "keys", "web_keys", "ledger", "ledger_text", "commands", "rules", "tapes"),
+    *("endpoints", "keys", "web_keys", "site_keys", "ledger", "ledger_text", "commands", "rules", "tapes"),
     *("perception", "arrival", "lane", "offline", "control", "config", "update", "build", "health", "overload"),
     *("runner", "reload", "report", "recorder", "drift", "modeltools", "scenes", "replay", "view", "http_server"),
-    *("metrics", "field", "web", "tune"),
+    *("site", "metrics", "field", "web", "tune"),
     *("demo", "children", "daemon", "benches", "cli", "__main__", "models.train"),
 )
 PRODUCT, TRAINING = ("agent", "drivers"), "models.train"

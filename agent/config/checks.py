@@ -15,6 +15,7 @@ from agent.config.drift_checks import drift_mistakes
 from agent.config.endpoint_checks import endpoint_mistakes
 from agent.config.lane_checks import bad_name, labels_of, lane_mistakes, reads_pictures
 from agent.config.models import ActuatorConfig, Config, LaneConfig
+from agent.config.site_checks import site_mistakes
 from agent.data import Arguments, Command
 from agent.rules.conditions import Condition
 from agent.yamlfile import NAME, Document, Place, unknown
@@ -60,6 +61,7 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
         yield from unknown(document, ("recorder", "events", "rules", index), name, "rule", rules)
     yield from _unsealed_pictures(config, document)
     yield from drift_mistakes(config, document)
+    yield from site_mistakes(config, document)
     yield from _bad_updates(config, document)
 
 

@@ -220,9 +220,13 @@ def _bad_cores(document: Document, place: Place, cores: Sequence[int]) -> Iterat
 
 
 def labels_of(document: Document, lane: LaneConfig) -> dict[str, None] | None:
-    """The labels that the lane's models can report; None where a model has a mistake, which is reported at the lane."""
+    """The labels that the lane's models can report; None where other boxes report them, and where a model has a
+    mistake, which is reported at the lane.
+    """
     base_folder = document.path.resolve().parent
     try:
+        if package.read(package.find(lane.model, base_folder)).evidence:
+            return None
         return dict.fromkeys(
             label for model in lane.models for label in package.labels(package.find(model, base_folder))
         )

@@ -8,11 +8,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from agent.box.folders import default_run_dir, default_state_dir
 from agent.config.drift import Drift
 from agent.config.services import Metrics, Recorder, Update, Web
+from agent.config.site import Site
 from agent.gates.config import GateConfig
 from agent.rules.conditions import RuleConfig
 from agent.rules.zones import Polygon
@@ -34,6 +35,9 @@ class Device(BaseModel):
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
         yield "driver", self.driver  # an option may be a password
+
+
+REMOTE = {"driver": "sensor.site", "model": "remote-evidence"}  # evidence of other boxes, and what reads it
 
 
 class LaneConfig(Section):
@@ -80,6 +84,14 @@ class LaneConfig(Section):
         if shrink != "auto" and not 1 <= int(shrink) <= 16:
             raise ValueError("expected 'auto', or 1 to 16")
         return shrink
+
+    @model_validator(mode="before")
+    @classmethod
+    def _passes_on(cls, section: Any) -> Any:
+        """What another box's lane found needs no model here: its lane has none to name."""
+        source = section.get("source") if isinstance(section, dict) else None
+        remote = isinstance(source, dict) and source.get("driver") == REMOTE["driver"]
+        return {"model": REMOTE["model"], **section} if remote else section
 
     @property
     def models(self) -> list[str]:
@@ -170,6 +182,7 @@ class Config(Section):
         None, description="report inputs and scores that are not as they were; {}: of every lane"
     )
     update: Update | None = None
+    site: Site | None = Field(None, description="other boxes that this one sees; default: it is alone")
     lanes: dict[str, LaneConfig] = Field({}, max_length=64)
     actuators: dict[str, ActuatorConfig] = Field({}, max_length=64)
     rules: dict[str, RuleConfig] = Field({}, max_length=256)
@@ -183,7 +196,7 @@ class Config(Section):
         if self.update is None:
             return []
         used = dict.fromkeys(name for lane in self.lanes.values() for name in lane.models)
-        return self.update.models or [name for name in used if "/" not in name]
+        return self.update.models or [name for name in used if "/" not in name and name != REMOTE["model"]]
 
     @property
     def drop_late(self) -> frozenset[str]:

@@ -100,4 +100,14 @@ def drift(path: Path, relearn: str | None, unseal: Path | None, key: Path | None
     return field.relearn(path, relearn) if relearn else field.show(path, as_json)
 
 
-COMMANDS = (status, top, doctor, drift, trace, diag)
+@click.command()
+@config_option
+@json_option
+def site(path: Path, as_json: bool) -> int:
+    """The boxes of the site as this one sees them: who is there, round trips, load. Exit code 1: one is missing."""
+    from agent.field import site as field
+
+    return field.show(path, as_json)
+
+
+COMMANDS = (status, top, doctor, drift, site, trace, diag)

@@ -13,6 +13,7 @@ from agent.control import client as control
 from agent.drift import published
 from agent.field.outline import Outline, read_outline
 from agent.ledger import LedgerSnapshot
+from agent.site import published as site_published
 
 
 class View(NamedTuple):
@@ -27,6 +28,7 @@ class View(NamedTuple):
     troubles: list[str]  # files and folders that could not be read
     now: int  # CLOCK_MONOTONIC, ns
     drift: dict[str, Any] = {}  # of each lane that is watched, its report (agent/drift/report.py)
+    site: dict[str, Any] = {}  # what the link knows of this box and the others (agent/site/link.py)
 
     @property
     def forbidden(self) -> bool:
@@ -55,6 +57,7 @@ def read_snapshot(path: Path) -> View:
         troubles=[*mistakes, *troubles],
         now=time.monotonic_ns(),
         drift=published.read(run_dir),
+        site=site_published.read(run_dir),
     )
 
 

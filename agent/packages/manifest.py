@@ -151,7 +151,7 @@ class SoundInput(Section):
 
 
 class Manifest(Section):
-    """The file manifest.yaml of a package; exactly one of picture, window, poses and sound is its input."""
+    """The file manifest.yaml of a package; exactly one of picture, window, poses, sound and evidence is its input."""
 
     version: str
     licence: str
@@ -173,6 +173,7 @@ class Manifest(Section):
     window: Window | None = None
     poses: Poses | None = Field(None, description="of a second model, which reads the keypoints of a lane's first")
     sound: SoundInput | None = None
+    evidence: bool = Field(False, description="it passes on what other boxes have found")
     budget_ms: float = Field(10.0, gt=0, description="longest acceptable inference")
     data: str = Field("", description="what it was trained on, and the licence of that")
     golden: PackageFile = ""
@@ -201,7 +202,7 @@ class Manifest(Section):
 
     @model_validator(mode="after")
     def _one_input(self) -> Manifest:
-        if [self.picture, self.window, self.poses, self.sound].count(None) != 3:
+        if [self.picture, self.window, self.poses, self.sound, self.evidence or None].count(None) != 4:
             raise ValueError(
                 "a manifest has exactly one section that describes the input: picture, window, poses or sound"
             )

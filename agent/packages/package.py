@@ -226,6 +226,8 @@ def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
     elif manifest.sound:
         if shape not in manifest.sound.shapes:
             mismatch = f"sound makes an input {manifest.sound.shapes[0]}"
+    elif manifest.evidence and (len(shape) != 2 or dtype != np.uint8):
+        mismatch = "evidence needs an input [1, bytes] of uint8"
     elif manifest.picture:
         mismatch = _picture_mismatch(manifest.picture, shape)
     if mismatch:

@@ -6,11 +6,13 @@ from agent.data import Array
 from agent.packages.package import Package
 from agent.prepare.base import Preparation
 from agent.prepare.decimate import rate_mistake
+from agent.prepare.evidence import RemoteFindings
 from agent.prepare.features import FeatureSound
 from agent.prepare.pixels import Pixels
 from agent.prepare.readings import Readings
 from agent.prepare.sound import Sound
 from drivers.base import Camera, DeviceFault, Microphone, SensorStream, Stream
+from drivers.remote import BYTES, RemoteEvidence
 
 
 def make_preparation(source: Stream, package: Package, reference: Array | None, shrink: int | None = 1) -> Preparation:
@@ -29,6 +31,9 @@ def make_preparation(source: Stream, package: Package, reference: Array | None, 
         if manifest.sound.features:
             return FeatureSound(manifest.sound, manifest.sound.features, tensor, source.rate_hz)
         return Sound(manifest.sound, tensor, source.rate_hz)
-    kinds = {"pictures": manifest.picture, "readings": manifest.window, "sound": manifest.sound}
+    if manifest.evidence and isinstance(source, RemoteEvidence) and tensor.shape[1] >= BYTES:
+        return RemoteFindings()
+    kinds: dict[str, object] = {"pictures": manifest.picture, "readings": manifest.window, "sound": manifest.sound}
+    kinds["evidence of other boxes"] = manifest.evidence
     needs = next((kind for kind, section in kinds.items() if section), "keypoints (name it under 'then')")
     raise DeviceFault(f"model {package.name} wants {needs}, which {type(source).__module__} does not give")

@@ -74,8 +74,8 @@ class Player:
 
     def _prepare_for_picture(self, shape: tuple[int, ...]) -> None:
         """Boxes and keypoints are mapped back to frames of this shape."""
-        if self._manifest.sound:
-            self.perception.preparation = RecordedSound()
+        if self._manifest.sound or self._manifest.evidence:
+            self.perception.preparation = RecordedOutputs()
         if self._prepared_for == shape or not self._manifest.picture:
             return
         self._prepared_for = shape
@@ -139,8 +139,8 @@ class RecordedPixels(Pixels):
         return True
 
 
-class RecordedSound(Preparation):
-    """Of sound that was not recorded: the model's outputs were."""
+class RecordedOutputs(Preparation):
+    """Of sound, which was not recorded, and of evidence of other boxes: the model's outputs were."""
 
     def __call__(self, payload: Array, view: Array) -> bool:
         return True

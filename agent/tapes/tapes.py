@@ -1,4 +1,4 @@
-"""The two tapes of a lane's samples: what the recorder reads, and what those see who watch it."""
+"""What of a lane is in shared memory: for the recorder, for those who watch it, and for the other boxes of its site."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.backends.base import Engine
+from agent.tapes import evidence_tape
+from agent.tapes.evidence_tape import EvidenceTape
 from agent.tapes.live import LiveTape, live_header
 from agent.tapes.tape import Tape
 from drivers.base import SensorStream, Stream
@@ -18,18 +20,25 @@ log = logging.getLogger("reflexd")
 class Tapes:
     """Made again where the source, now open, delivers something else. A full disk stops the recording, not the lane."""
 
-    def __init__(self, run_dir: Path, lane: str, recorded: bool, pictures: bool) -> None:
-        """recorded: there is a recorder. pictures: keep the inputs of picture models for it, not only their outputs."""
+    def __init__(self, run_dir: Path, lane: str, recorded: bool, pictures: bool, site: bool = False) -> None:
+        """recorded: there is a recorder. pictures: keep the inputs of picture models for it, not only their outputs.
+
+        site: other boxes may want its evidence.
+        """
         self.lane = lane
         self.recorded, self._pictures = recorded, pictures
         self.path, self._live_path = run_dir / f"{lane}.tape", run_dir / f"{lane}.live"
+        self._evidence_path = run_dir / f"{lane}{evidence_tape.SUFFIX}" if site else None
         self.tape: Tape | None = None
         self.live: LiveTape | None = None
+        self.evidence: EvidenceTape | None = None
 
     def open(self, engines: Sequence[Engine], source: Stream) -> None:
         if self.recorded:
             self.tape = self._open_tape(engines, source)
         self.live = self._open_live(source)
+        if self._evidence_path and not self.evidence:
+            self.evidence = self._open_evidence(self._evidence_path)
 
     def _open_tape(self, engines: Sequence[Engine], source: Stream) -> Tape | None:
         """The one before where the source delivers the readings that it states."""
@@ -62,6 +71,20 @@ class Tapes:
         except OSError as error:
             log.warning("lane %s cannot be watched: %s", self.lane, error)
             return None
+
+    def _open_evidence(self, path: Path) -> EvidenceTape | None:
+        try:
+            return EvidenceTape(path, path.with_name(evidence_tape.WAKE))
+        except OSError as error:
+            log.warning("lane %s: no other box gets its evidence: %s", self.lane, error)
+            return None
+
+    def remove(self) -> None:
+        """The lane ends."""
+        self.close()
+        if self.evidence:
+            self.evidence.close()
+            self.evidence = None
 
     def close(self) -> None:
         """Of the pictures for those who watched, none stays behind. The recorder still reads its tape."""
