@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.site import make_keys, messages
-from agent.site.messages import Found, LaneEvidence
+from agent.site.messages import BoxState, Found, LaneEvidence
 from drivers.sensor import _site_datagram as datagram
 from drivers.sensor._site_datagram import Inference
 from tests.site_fixtures import CLOCK, HAND, SITE, SiteBox, SiteMaker, newest_of, session_of, site_of, zenoh
@@ -226,6 +226,38 @@ def test_keys_that_come_later_and_an_address_that_is_taken_heal_by_themselves(si
         assert not a.report()["linked"]
     a.sees("b")
     assert a.report()["linked"] and len(a.lines("this box is alone")) == 1
+
+
+@pytest.mark.parametrize("started", ["a second ago", "thirty years ago"])
+def test_times_of_a_box_with_another_clock_are_never_newer_than_they_are(site: SiteMaker, started: str) -> None:
+    a = site.box("a", ["c"], regions={"region": ["c/cam"]})
+    c = site.box("c", ["a"], peers=[a.address])
+    a.start()
+    lane = Lane(a)
+    captured: list[int] = []
+    second = 1_000_000_000
+    ahead = second - time.monotonic_ns() if started == "a second ago" else 30 * 365 * 86_400 * second
+
+    def clock() -> int:
+        return time.monotonic_ns() + ahead
+
+    with session_of(c, listen=[]) as session:
+        states = newest_of(session, f"reflexd/{SITE}/a/state")
+
+        def says() -> bool:
+            heard = messages.unpack(states()[-1]) if states() else None
+            echoes = {"a": (heard.t_sent, 0)} if isinstance(heard, BoxState) else {}
+            state = BoxState(5, CLOCK + 1, 1, clock(), "0.2.0", 0.0, {}, {}, echoes, {})
+            session.put(f"reflexd/{SITE}/c/state", messages.pack_state(state))
+            captured.append(time.monotonic_ns())
+            found = (Found(f"{len(captured) - 1}", 1.0),)
+            evidence = LaneEvidence(5, CLOCK + 1, 1, captured[-1] + ahead, clock(), found)
+            session.put(f"reflexd/{SITE}/c/evidence/cam", messages.pack_evidence(evidence))
+            return len(lane.read()) > 5
+
+        until(says, "evidence arrives once both clocks are known")
+    for inference in lane.arrived:
+        assert 0 <= captured[int(inference.found[0][0])] - inference.t_capture < 2 * second
 
 
 def test_a_box_alone_runs_and_ends_in_order(site: SiteMaker) -> None:
