@@ -76,6 +76,7 @@ def measure(short: bool = False) -> dict[str, Any]:
             ended = time.monotonic_ns()
         finally:
             site.close()
+        reasons = site.reasons()
         counted = {
             actuator: count(past, _movements(site.record(actuator)), verb, started, ended)
             for actuator, (_, verb, _) in DEVICES.items()
@@ -90,6 +91,7 @@ def measure(short: bool = False) -> dict[str, Any]:
         "kills": sum(harmed.values()),
         "kills_by_kind": harmed,
         **_totals(counted),
+        "safe_reasons": reasons,
         "actuators": {name: each._replace(ms=[])._asdict() | figures(each.ms) for name, each in counted.items()},
     }
 

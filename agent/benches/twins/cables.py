@@ -33,12 +33,12 @@ class Cables:
             _ip("-n", self.namespace(name), "link", "set", "lo", "up")
         host = self.namespace("host")
         for number, box in enumerate(self.boxes, 1):
-            there = self.namespace(box)
-            _ip("link", "add", box, "netns", host, "type", "veth", "peer", "name", "cable", "netns", there)
-            _ip("-n", host, "addr", "add", f"10.231.{number}.1/24", "dev", box)
+            here, there = _end(box), self.namespace(box)
+            _ip("link", "add", "name", here, "netns", host, "type", "veth", "peer", "name", "cable", "netns", there)
+            _ip("-n", host, "addr", "add", f"10.231.{number}.1/24", "dev", here)
             _ip("-n", there, "addr", "add", f"10.231.{number}.2/24", "dev", "cable")
             _ip("-n", there, "link", "set", "cable", "up")
-            _ip("-n", host, "link", "set", box, "up")
+            _ip("-n", host, "link", "set", "dev", here, "up")
 
     def namespace(self, name: str) -> str:
         return f"reflexd-{os.getpid()}-{name}"
@@ -53,7 +53,7 @@ class Cables:
 
     def set(self, box: str, state: str) -> None:
         """state: "up" or "down", at the actuator's end."""
-        _ip("-n", self.namespace("host"), "link", "set", box, state)
+        _ip("-n", self.namespace("host"), "link", "set", "dev", _end(box), state)
 
     def close(self) -> None:
         """The veth pairs go with their namespaces."""
@@ -61,6 +61,11 @@ class Cables:
             with suppress(subprocess.CalledProcessError):
                 _ip("netns", "del", self.namespace(name))
         self.made.clear()
+
+
+def _end(box: str) -> str:
+    """The actuator's end of a box's cable."""
+    return f"to-{box}"
 
 
 def _ip(*arguments: str) -> None:

@@ -32,6 +32,7 @@ DEVICES = {  # actuator: (verb at rest, verb of an event, strongest)
 SAFE, SAFE_AFTER_MS = "safe", 100.0
 RESTART_S, RETURN_S, POLL_S = 0.5, 60.0, 0.02
 STOPPED_S, CUT_S = (0.3, 1.0), (0.5, 1.5)  # longer than a silence
+ENDS = "reflexd actuate ends"
 KILL, STOP, CUT = "killed", "stopped", "cable cut"
 
 
@@ -146,6 +147,11 @@ class Site:
 
     def tail(self) -> str:
         return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-12:])
+
+    def reasons(self) -> list[str]:
+        """Why an actuator went safe, and which box was missing before, from the log."""
+        lines = (self.folder / "log").read_text(errors="replace").splitlines()
+        return [line for line in lines if " is safe: " in line and ENDS not in line]
 
     def harm(self, kind: str, box: str) -> None:
         """It dies in this way and returns; until it is alive again. Raises RuntimeError."""
