@@ -62,6 +62,7 @@ def test_the_text_has_every_figure():
         "lost": 1,
         "doubled": 2,
         "safe_stops": 3,
+        "longest_pause_ms": 4.0,
         "actuators": {"robot": figures},
         **figures,
     }

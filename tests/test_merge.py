@@ -227,7 +227,15 @@ def test_a_box_that_returns_changes_nothing_unless_its_verb_is_a_strongest():
         b.beats(at)
         pass_time(belt, at + 4)
     assert verb(belt) == "mark"
+    assert a.says("run", 185) == OVERRULED
     assert a.says("stop", 190) == APPLIED
+
+
+def test_a_new_daemon_changes_nothing_either_where_the_silence_of_the_old_one_was_not_noticed_yet():
+    belt, a, b = twins()
+    assert b.says("mark", 20) == APPLIED
+    assert b.beats(60) == REPEATED
+    assert Sender(belt, "a/cam", session=9).says("slow", 90) == OVERRULED
 
 
 def test_after_a_fault_of_the_device_the_next_heartbeat_moves_it_again():

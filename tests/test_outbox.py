@@ -201,6 +201,7 @@ def test_a_decision_that_another_box_overrules_is_counted_and_is_trouble_only_wh
     assert connected.counts == {"overruled": 4}
     (record,) = caplog.records
     assert record.message.endswith("compare their sensors, models and rules (overruled)")
+    caplog.set_level("INFO")
     connected.send()
     connected.answer(connected.receive().sequence, wire.REPEATED)
     read_answer(connected, begun + 3 * OVERRULED_NS)

@@ -18,15 +18,17 @@ import click
 import numpy as np
 
 from agent import ledger
+from agent.benches.twins import pauses
 from agent.benches.twins.cables import LOOPBACK, NAMESPACES
-from agent.benches.twins.site import BOXES, CLOCKS, DEVICES, SAFE, Site
+from agent.benches.twins.site import BOXES, CLOCKS, DEVICES, SAFE, SAFE_AFTER_MS, Site
 from agent.box import realtime
 from agent.box.machine import machine
+from agent.commands.guard import SILENCE_TICKS, TICKS
 
 EVENTS, KILLS = 1000, 150
 SHORT_EVENTS, SHORT_KILLS = 60, 12
 AHEAD_S, LASTS_S, PAUSE_S = 0.05, (0.25, 0.4), (0.35, 0.8)
-BUDGET_MS = 8.0  # of p99, on an idle machine
+SILENCE_MS = SAFE_AFTER_MS / TICKS * SILENCE_TICKS
 
 
 class Event(NamedTuple):
@@ -71,9 +73,11 @@ def measure(short: bool = False) -> dict[str, Any]:
         site = Site(Path(name))
         try:
             site.start()
+            watching = pauses.start()
             started = time.monotonic_ns()
             past, harmed = _run(site, events, kills)
             ended = time.monotonic_ns()
+            pause_ms = pauses.stop(watching)
         finally:
             site.close()
         reasons = site.reasons()
@@ -92,6 +96,7 @@ def measure(short: bool = False) -> dict[str, Any]:
         "kills_by_kind": harmed,
         **_totals(counted),
         "safe_reasons": reasons,
+        "longest_pause_ms": round(pause_ms, 1),
         "actuators": {name: each._replace(ms=[])._asdict() | figures(each.ms) for name, each in counted.items()},
     }
 
@@ -162,6 +167,7 @@ def text(result: dict[str, Any]) -> str:
         f"clocks: {', '.join(f'{box} {clock}' for box, clock in result['clocks'].items())}",
         f"{result['events']} events at two actuators, {result['kills']} times a box died ({kinds})",
         f"lost {result['lost']}, doubled {result['doubled']}, safe stops {result['safe_stops']}",
+        f"longest pause of the machine {result['longest_pause_ms']} ms: above {SILENCE_MS:g} ms no box is heard",
     ]
     for name, row in {"both": result, **result["actuators"]}.items():
         lines.append(
