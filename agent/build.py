@@ -7,9 +7,11 @@ from pathlib import Path
 
 from agent import endpoints, keys
 from agent.box.lockfile import host_lock
+from agent.commands import boxes
 from agent.commands.guard import Bounds
 from agent.commands.host import Access, Host, Hosted
 from agent.commands.link import Address
+from agent.commands.merge import Redundancy
 from agent.commands.standby import Device
 from agent.config.models import Config, LaneConfig
 from agent.data import Array
@@ -144,4 +146,6 @@ def _hosted(name: str, config: Config) -> Hosted:
     )
     endpoint = config.endpoint(name)
     device = Device(name, section.device.driver, section.device.options)
-    return Hosted(device, driver, bounds, endpoint, host_lock(name, endpoint, config.run_dir))
+    redundancy = Redundancy(section.boxes, section.strongest, int(section.disagree_ms * 1e6)) if section.boxes else None
+    lock, state = host_lock(name, endpoint, config.run_dir), boxes.path(config.run_dir, name)
+    return Hosted(device, driver, bounds, endpoint, lock, redundancy, state)

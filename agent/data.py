@@ -84,7 +84,7 @@ class Command(NamedTuple):
 
     node: sender, "box/lane". session: random per daemon start. clock: names the clock of t_capture and t_sent.
     ttl: microseconds after t_capture in which the command may be applied. late: sent past its deadline, by config.
-    box, link: rank of the sending box among redundant ones, and which of doubled links carries this copy; 0: the only
+    box, link: reserved (redundant boxes differ by `node`), and which of doubled links carries this copy; 0: the only
     one. nonce, t_echo: of the acknowledgement that proves the command fresh, `Ack.nonce` and `Ack.t_ack`; held:
     microseconds from reading that acknowledgement to t_sent; all 0 before the first one.
     """

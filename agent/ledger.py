@@ -49,9 +49,12 @@ COUNTERS = (
     "unacknowledged",
     "faults",
     "shed",
+    "overruled",
 )
 SAMPLES, INFERENCES, DECISIONS, SENT, ACKNOWLEDGED = range(5)
-LOST, SKIPPED, GATED, STALE, REPEATED, LATE, UNDELIVERED, REFUSED, UNACKNOWLEDGED, FAULTS, SHED = range(5, 16)
+LOST, SKIPPED, GATED, STALE, REPEATED, LATE, UNDELIVERED, REFUSED, UNACKNOWLEDGED, FAULTS, SHED, OVERRULED = range(
+    5, 17
+)
 DROPS = COUNTERS[5:]
 
 STATES = ("closed", "opening", "running", "gone", "ended", "failed")

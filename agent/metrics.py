@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from agent import health, ledger
 from agent.box import realtime
+from agent.commands import boxes
 from agent.drift import published
 from agent.drift.metrics import families
 from agent.http_server import serve
@@ -33,6 +34,7 @@ SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 5.0, 10.0)  # bucket limits
 EVENTS_HELP = "Samples and what became of them."
 DROPPED_HELP = "Samples and decisions that went no further, by reason."
 LATENCY_HELP = "Latency by part; decision and total only of commands that were applied."
+DISAGREE_HELP = "Seconds for which redundant boxes command different things; 0: they agree, or did a moment ago."
 GATHER_S = 5.0  # a ledger keeps its newest 32,768 rows: half a minute at 1 kHz
 MAX_CONNECTIONS = 64  # more than scrape a box
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
@@ -105,6 +107,7 @@ class LedgerCollector(Collector):
         yield self._latency()
         yield from families(published.read(self.run_dir))
         yield from site_metrics.families(site_published.read(self.run_dir))
+        yield from _of_boxes(self.run_dir)
         if os.path.exists(self.run_dir / "update.json"):
             from agent.update import metrics as update_metrics  # pydantic, which a box without updates is spared
 
@@ -138,6 +141,20 @@ class LedgerCollector(Collector):
             for part, histogram in histograms.parts.items():
                 latency.add_metric([lane, part], histogram.buckets(), histogram.sum_s)
         return latency
+
+
+def _of_boxes(run_dir: Path) -> Iterator[Family]:
+    """Of actuators here that redundant boxes command; none: no families."""
+    shown = boxes.read_all(run_dir)
+    if not shown:
+        return
+    alive = GaugeMetricFamily("reflexd_actuator_box_alive", "1 while the box commands.", labels=["actuator", "box"])
+    disagree = GaugeMetricFamily("reflexd_actuator_boxes_disagree_seconds", DISAGREE_HELP, labels=["actuator"])
+    for actuator, said in shown.items():
+        disagree.add_metric([actuator], said.disagree_s or 0.0)
+        for box in said.state.boxes:
+            alive.add_metric([actuator, box.name], float(box.alive))
+    yield from (alive, disagree)
 
 
 class Endpoints:

@@ -50,9 +50,11 @@ def test_the_slope_is_that_after_the_start() -> None:
 
 
 def test_decisions_without_a_known_outcome_are_counted() -> None:
-    counts = {"decisions": 10, "sent": 9, "undelivered": 1, "applied": 6, "refused": 2, "unacknowledged": 1}
+    counts = {"decisions": 10, "sent": 9, "undelivered": 1}
+    counts |= {"applied": 5, "overruled": 1, "refused": 2, "unacknowledged": 1}
     assert faults.uncounted(counts) == 0
-    assert faults.uncounted({**counts, "applied": 5}) == 1
+    assert faults.uncounted({**counts, "applied": 4}) == 1
+    assert faults.uncounted({**counts, "overruled": 0}) == 1
     assert faults.uncounted({**counts, "undelivered": 0}) == 1
 
 

@@ -23,7 +23,8 @@ TTL_US = 500_000
 class Belt:
     """A host with one simulated belt, and a sender beside it."""
 
-    def __init__(self, folder, senders=("box/cam",), limits=None, **device):
+    def __init__(self, folder, senders=("box/cam",), limits=None, section=None, **device):
+        """section: more keys of the actuator."""
         belt = {
             "device": {"driver": "actuator.sim"} | device,
             "rest": "run",
@@ -34,7 +35,9 @@ class Belt:
             {
                 "realtime": False,
                 "run_dir": folder,
-                "actuators": {"belt": belt | {"verbs": ["run", "stop"], "safe_after_ms": SAFE_AFTER_MS}},
+                "actuators": {
+                    "belt": belt | {"verbs": ["run", "stop"], "safe_after_ms": SAFE_AFTER_MS} | (section or {})
+                },
             }
         )
         self.context = zmq.Context()

@@ -8,7 +8,7 @@ import zmq
 
 from agent.build import make_host
 from agent.commands import wire
-from agent.commands.link import NO_ROW, PENDING, START_NS, Address
+from agent.commands.link import NO_ROW, OVERRULED_NS, PENDING, START_NS, Address
 from agent.commands.outbox import Outbox
 from agent.config.models import Config
 from agent.data import Ack, Command, Decision, Evidence
@@ -179,8 +179,7 @@ def test_an_answer_from_another_clock_counts_from_its_arrival(connected):
 
 
 @pytest.mark.parametrize(
-    "verdict",
-    [wire.REPLAYED, wire.EXPIRED, wire.LIMIT, wire.UNKNOWN, wire.FAULT, wire.OUTDATED, wire.WAITING, wire.OVERRULED],
+    "verdict", [wire.REPLAYED, wire.EXPIRED, wire.LIMIT, wire.UNKNOWN, wire.FAULT, wire.OUTDATED, wire.WAITING]
 )
 def test_a_refusal_is_counted_and_logged_once(connected, verdict, caplog):
     for _ in range(3):
@@ -189,6 +188,24 @@ def test_a_refusal_is_counted_and_logged_once(connected, verdict, caplog):
     until(lambda: connected.outbox.collect(time.monotonic_ns()) or connected.counts.get("refused") == 3)
     (message,) = [record.message for record in caplog.records]
     assert message.startswith("actuator belt ") and message.endswith(f"({wire.VERDICTS[verdict]})")
+
+
+def test_a_decision_that_another_box_overrules_is_counted_and_is_trouble_only_when_that_lasts(connected, caplog):
+    """Redundant boxes differ for a moment at every event."""
+    link, begun = connected.link, time.monotonic_ns()
+    for number, at_ns in enumerate((0, OVERRULED_NS - 1, OVERRULED_NS, 2 * OVERRULED_NS)):
+        connected.send(row=connected.ledger.next_row())
+        connected.answer(connected.receive().sequence, wire.OVERRULED)
+        read_answer(connected, begun + at_ns)
+        assert bool(link.trouble) == bool(caplog.records) == (number > 1)
+    assert connected.counts == {"overruled": 4}
+    (record,) = caplog.records
+    assert record.message.endswith("compare their sensors, models and rules (overruled)")
+    caplog.set_level("INFO")
+    connected.send()
+    connected.answer(connected.receive().sequence, wire.REPEATED)
+    read_answer(connected, begun + 3 * OVERRULED_NS)
+    assert not link.trouble and caplog.text.count("(applied)") == 1
 
 
 def test_kind_a_decision_that_a_heartbeat_brought_first_is_counted_as_applied(connected):

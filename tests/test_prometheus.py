@@ -55,7 +55,7 @@ def run(*command: str, **options: Any) -> str:
 
 @pytest.mark.slow
 def test_the_rules_are_valid_and_fire_as_tested(tools: Path) -> None:
-    assert "SUCCESS: 11 rules found" in run(
+    assert "SUCCESS: 13 rules found" in run(
         str(tools / "promtool"), "check", "rules", str(FOLDER / "reflexd.rules.yml")
     )
     run(str(tools / "promtool"), "test", "rules", "reflexd.test.yml", "reflexd-days.test.yml", cwd=FOLDER)
@@ -136,8 +136,11 @@ def dashboard_queries() -> list[str]:
 
 
 def test_rules_and_dashboard_name_only_existing_metrics(tmp_path: Path) -> None:
+    from agent.commands import boxes
+    from agent.commands.boxes import BoxesReport
     from agent.ledger import Ledger
     from agent.metrics import LedgerCollector
+    from tests.test_merge import twins
 
     Ledger(tmp_path / "arm.ledger", "arm", 2.0).close()
     progress.write(tmp_path, Progress(state_dir=str(tmp_path), models=["arm-deviation"], reason="silent"))
@@ -145,6 +148,7 @@ def test_rules_and_dashboard_name_only_existing_metrics(tmp_path: Path) -> None:
     drift.add_sound(np.full((1, 3), 0.5, np.float32))
     watched = {"golden": {"state": "good", "causes": [], "age_s": 1.0}, "collected": None}
     published.write(tmp_path, {"arm": {**report.of_lane("arm", drift, {}), **watched}})
+    BoxesReport(twins()[0], boxes.path(tmp_path, "belt")).look(0)
     metrics = {sample.name for family in LedgerCollector(tmp_path).collect() for sample in family.samples}
     metrics |= {f"{family.name}_bucket" for family in LedgerCollector(tmp_path).collect()}
     text = (FOLDER / "reflexd.rules.yml").read_text() + (FOLDER / "reflexd-dashboard.json").read_text()

@@ -134,6 +134,22 @@ def bench_hostile(times: int, short: bool, as_json: bool) -> int:
     return int(hostile.failed(result))
 
 
+@bench.command("twins")
+@short_option
+@json_option
+@_with_psutil
+def bench_twins(short: bool, as_json: bool) -> int:
+    """Two boxes for one actuator: 1,000 events while either dies 150 times. Exit code 1: lost, doubled or a safe stop.
+
+    Half an hour. With cables that are cut only as root.
+    """
+    from agent.benches.twins import bench as twins
+
+    result = twins.measure(short)
+    _report(result, twins.text, as_json)
+    return int(twins.failed(result))
+
+
 @bench.command("restart")
 @click.option("--times", default=10, show_default=True, help="How often the daemon is killed.")
 @short_option

@@ -135,7 +135,7 @@ def _read_log(stream: Any, faults: list[Fault]) -> None:
 def uncounted(counts: dict[str, int]) -> int:
     """Decisions whose outcome the ledger does not have."""
     not_sent = counts["decisions"] - counts["sent"] - counts["undelivered"]
-    unanswered = counts["sent"] - counts["applied"] - counts["refused"] - counts["unacknowledged"]
+    unanswered = counts["sent"] - sum(counts[name] for name in ("applied", "refused", "overruled", "unacknowledged"))
     return abs(not_sent) + abs(unanswered)
 
 

@@ -78,6 +78,15 @@ class Guard:
     def applied(self, command: Command) -> None:
         self.decision, self.live = command.decision, True
 
+    def captured(self, command: Command, now: int) -> int:
+        """When the sample of a command that was judged now had been captured, on this clock, at the earliest."""
+        sent = self._sent(command, now)
+        return min(now, now if sent is None else sent - (command.t_sent - command.t_capture))
+
+    def take_over(self) -> tuple[str, Arguments] | None:
+        """Verb and arguments that are due without a message: never, but of redundant boxes (merge.py)."""
+        return None
+
     def goodbye(self, node: str, session: int) -> None:
         """A sender has left in good order; the next call of `silent` makes of it what is due."""
         if session == self.session:

@@ -22,7 +22,9 @@ from agent.box.systemd import notify
 from agent.commands import wire
 from agent.commands.authentication import Authenticator, AuthorizedKeys, Own
 from agent.commands.beats import Beats
+from agent.commands.boxes import BoxesReport
 from agent.commands.guard import Bounds, Guard
+from agent.commands.merge import MergedGuard, Redundancy
 from agent.commands.peers import peers_of
 from agent.commands.server import ActuatorServer
 from agent.commands.standby import GIVE_UP_S, Device
@@ -43,6 +45,7 @@ class Hosted(NamedTuple):
     """An actuator to serve. driver: of the device, made, not yet open. bounds: what its guard accepts.
 
     endpoint: ZeroMQ address. lock: file that only one host at a time holds, until its standby has ended, too.
+    redundancy: None where one box commands it. state: file for what redundant boxes say.
     """
 
     device: Device
@@ -50,6 +53,8 @@ class Hosted(NamedTuple):
     bounds: Bounds
     endpoint: str
     lock: Path
+    redundancy: Redundancy | None = None
+    state: Path = Path()
 
 
 class Access(NamedTuple):
@@ -72,7 +77,10 @@ class Host:
         self.locks: list[lock] = []
         self.beats = Beats(len(actuators))
         self.devices = [actuator.device for actuator in actuators]
-        self.servers = [self._make_server(number, actuator) for number, actuator in enumerate(actuators)]
+        self.servers: list[ActuatorServer] = []
+        self.reports: list[BoxesReport] = []
+        for number, actuator in enumerate(actuators):
+            self.servers.append(self._make_server(number, actuator))
         self.threads = [
             threading.Thread(target=self._serve, args=(server,), name=server.name, daemon=True)
             for server in self.servers
@@ -93,9 +101,17 @@ class Host:
         )
         socket = _bind(context, endpoint, self.access)
         log.info("actuator %s (%s) listens at %s", name, actuator.device.driver, endpoint)
-        guard = Guard(name, actuator.bounds, wire.clock_id())
+        guard = self._make_guard(actuator)
         peers = peers_of(endpoint, self.authenticator.authorized if self.authenticator else None)
         return ActuatorServer(name, actuator.driver, guard, peers, socket, self.beats.of(number))
+
+    def _make_guard(self, actuator: Hosted) -> Guard | MergedGuard:
+        name, clock = actuator.device.name, wire.clock_id()
+        if actuator.redundancy is None:
+            return Guard(name, actuator.bounds, clock)
+        guard = MergedGuard(name, actuator.bounds, clock, actuator.redundancy)
+        self.reports.append(BoxesReport(guard, actuator.state))
+        return guard
 
     def _serve(self, server: ActuatorServer) -> None:
         block()
@@ -120,6 +136,8 @@ class Host:
             self.authenticator.stop()
         for context in self.contexts:
             context.destroy(linger=0)
+        for report in self.reports:
+            report.close()
         for endpoint_lock in self.locks:
             endpoint_lock.release()
         self.beats.close()
@@ -210,6 +228,8 @@ def _watch(host: Host, stop: StopSignal, standby: StandbyProcess) -> None:
     watchdog = _Watchdog(host)
     while not stop.wait(0.1) and not host.failed:
         standby.look()
+        for report in host.reports:
+            report.look(time.monotonic_ns())
         stalled = host.overdue(STANDBY_NS)
         if stalled:
             _end_for_a_restart(host, stalled)

@@ -13,7 +13,7 @@ from agent import ledger
 from agent.commands import wire
 from agent.commands.connection import Connection, is_readable
 from agent.commands.proof import Echo
-from agent.commands.wire import APPLIED, MEANING, OUTDATED, REPEATED, UNPROVEN, VERDICTS, WireError
+from agent.commands.wire import APPLIED, MEANING, OUTDATED, OVERRULED, REPEATED, UNPROVEN, VERDICTS, WireError
 from agent.data import Ack, Command, Decision
 from agent.keys import Curve
 from agent.ledger import Ledger
@@ -26,6 +26,7 @@ CLOSING_S = 0.05  # for the answers to the last commands
 # Daemon and actuator host are often started together: for so short a time no answer is no trouble.
 START_NS = 1_000_000_000
 NO_ANSWER = "does not answer"
+OVERRULED_NS = 1_000_000_000  # for longer it is trouble
 UNSTEADY, UNSTEADY_NS = 3, 60_000_000_000  # safe states in this time that are trouble, though it works in between
 MAX_HELD_US = (1 << 32) - 1
 # The actuator has what was sent, or a newer decision of another lane.
@@ -74,6 +75,7 @@ class Link:
         self.acknowledged: tuple[str, int, int] | None = None  # verb, when its answer was read, verdict
         self.verdict = APPLIED
         self.confirmed = 0  # the newest decision that the actuator has
+        self.overruled_since = 0  # when that began; 0: the newest answer is another
         self.interrupted: deque[int] = deque(maxlen=UNSTEADY)  # when it had gone safe with that in force, newest last
         self.connection = Connection(context, address.endpoint, address.curve)
         self.socket = self.connection.socket
@@ -181,15 +183,16 @@ class Link:
                 return  # it was a hello, or was given up; or it is on its way again
         else:
             self.demanded = False
+        self.overruled_since = (self.overruled_since or now) if ack.verdict == OVERRULED else 0
         self._set_acknowledged(command, ack.verdict, now)
         self._record(row, ack, now)
-        self._log_verdict(ack.verdict)
+        self._log_verdict(ack.verdict, now)
 
     def _set_acknowledged(self, command: Command | None, verdict: int, now: int) -> None:
         """For `reflexd status`."""
         if command:
             self.acknowledged = command.verb, now, verdict
-        if verdict not in IN_FORCE:
+        if verdict not in IN_FORCE and not self._is_briefly_overruled(verdict, now):
             self._set_trouble(TROUBLES[verdict])
             return
         if command:
@@ -199,6 +202,10 @@ class Link:
         if self.trouble:
             self._set_trouble("")
 
+    def _is_briefly_overruled(self, verdict: int, now: int) -> bool:
+        """As redundant boxes are at every event: no two of them see it at the same moment."""
+        return verdict == OVERRULED and now - self.overruled_since < OVERRULED_NS
+
     def _set_trouble(self, trouble: str) -> None:
         self.ledger.cells[ledger.TROUBLED] += bool(trouble) - bool(self.trouble)
         self.trouble = trouble
@@ -207,7 +214,7 @@ class Link:
         if row == NO_ROW:
             return
         if ack.verdict not in (APPLIED, REPEATED):
-            self.ledger.count[ledger.REFUSED] += 1
+            self.ledger.count[ledger.OVERRULED if ack.verdict == OVERRULED else ledger.REFUSED] += 1
             return
         self.ledger.count[ledger.ACKNOWLEDGED] += 1
         # REPEATED: the actuator has it already, by a heartbeat that overtook it; the answer is an upper bound of when.
@@ -215,8 +222,10 @@ class Link:
         t_applied = ack.t_applied or ack.t_ack
         self.ledger.record_applied(row, t_applied if ack.clock == self.clock else now)
 
-    def _log_verdict(self, verdict: int) -> None:
-        if verdict != self.verdict and verdict != REPEATED:
+    def _log_verdict(self, verdict: int, now: int) -> None:
+        if verdict == REPEATED:
+            verdict = APPLIED if self.verdict == OVERRULED else self.verdict
+        if verdict != self.verdict and not self._is_briefly_overruled(verdict, now):
             level = logging.INFO if verdict == APPLIED else logging.WARNING
             log.log(level, "actuator %s %s (%s)", self.address.actuator, MEANING[verdict], VERDICTS[verdict])
             self.verdict = verdict

@@ -14,9 +14,10 @@ from agent.commands import wire
 from agent.commands.connection import is_readable
 from agent.commands.guard import Guard
 from agent.commands.intake import Intake
+from agent.commands.merge import MergedGuard
 from agent.commands.peers import Peers
 from agent.commands.wire import VERDICTS, Hello, OtherVersion, WireError
-from agent.data import Ack, Command
+from agent.data import Ack, Arguments, Command
 from drivers.base import Actuator, DeviceError
 
 log = logging.getLogger("reflexd.actuate")
@@ -28,14 +29,22 @@ START_NS = 1_000_000_000
 WAITING_NS = 5_000_000  # to judge what waits before silence means safe
 WARN_EVERY_NS = 10_000_000_000
 # Of a sender that is as it should be, also where the device is not.
-GOOD = (wire.APPLIED, wire.REPEATED, wire.WAITING, wire.FAULT)
+GOOD = (wire.APPLIED, wire.REPEATED, wire.OVERRULED, wire.WAITING, wire.FAULT)
+# No reason for a line in the log.
+IN_ORDER = (wire.REPEATED, wire.OVERRULED, wire.WAITING)
 
 
 class ActuatorServer:
     """One actuator: its socket, its guard, its driver; everything on one thread."""
 
     def __init__(
-        self, name: str, driver: Actuator, guard: Guard, peers: Peers, socket: zmq.Socket[bytes], due: memoryview
+        self,
+        name: str,
+        driver: Actuator,
+        guard: Guard | MergedGuard,
+        peers: Peers,
+        socket: zmq.Socket[bytes],
+        due: memoryview,
     ) -> None:
         """due: one word, by when its loop writes there again, monotonic ns; 0: it does not run."""
         self.name = name
@@ -77,6 +86,8 @@ class ActuatorServer:
                 if self.guard.silent(now):
                     self.counts["silence"] += 1
                     self._make_safe(", ".join(self.guard.missing(now)) or "no sender is left")
+                elif word := self.guard.take_over():
+                    self._apply(*word)
                 if self.starting:
                     self._started(now)
                 self.due[0] = now + TURN_NS
@@ -138,22 +149,29 @@ class ActuatorServer:
         verdict = self.guard.judge(command, time.monotonic_ns())
         if verdict != wire.APPLIED:
             # The first command of a sender has nothing to echo yet: the acknowledgement gives it that.
-            if verdict not in (wire.REPEATED, wire.WAITING) and (verdict != wire.UNPROVEN or command.nonce):
+            if verdict not in IN_ORDER and (verdict != wire.UNPROVEN or command.nonce):
                 self._refuse(VERDICTS[verdict], f"{command.verb} from {command.node}, sequence {command.sequence}")
             return verdict, 0
-        if not self.opened:
+        applied = self._apply(command.verb, command.arguments)
+        if not applied:
             return wire.FAULT, 0
+        self.guard.applied(command)
+        return wire.APPLIED, applied
+
+    def _apply(self, verb: str, arguments: Arguments) -> int:
+        """When the device had accepted it; 0 where it has not: then it is safe, or as safe as it could be made."""
+        if not self.opened:
+            return 0
         try:
-            self._timed(self.driver.apply, command.verb, command.arguments)
+            self._timed(self.driver.apply, verb, arguments)
         except DeviceError as error:
             self.refused = True
             self._device_failed(error)
-            return wire.FAULT, 0
+            return 0
         applied = time.monotonic_ns()
-        self.guard.applied(command)
         if not self.healthy:
             self._device_back("takes commands again")
-        return wire.APPLIED, applied
+        return applied
 
     def _acknowledge(self, peer: bytes, command: Command, verdict: int, t_applied: int) -> None:
         self.counts[VERDICTS[verdict]] += 1

@@ -37,7 +37,7 @@ VERDICTS = (
     "waiting",  # in the safe state until every lane that feeds it is alive
     "key",  # its key, or the user of its process, may not command as this node
     "unproven",  # it echoes no acknowledgement of the last moment: it may be recorded or delayed
-    "overruled",  # another of redundant boxes is in command; not given yet
+    "overruled",  # another word of redundant boxes is in force: a stronger verb, or a newer change
 )
 APPLIED, REPEATED, REPLAYED, EXPIRED, LIMIT, UNKNOWN, FAULT, OUTDATED, WAITING, KEY, UNPROVEN, OVERRULED = range(
     len(VERDICTS)
@@ -57,7 +57,7 @@ MEANING = {
     WAITING: "stays safe until every lane it needs is alive: see 'senders' and the other lanes",
     KEY: "refused: unknown key, or a key that may not command as this node: see keys.authorized of its box",
     UNPROVEN: "gets no proof that commands are fresh: is the network too slow there and back?",
-    OVERRULED: "takes commands from another of the redundant boxes",
+    OVERRULED: "does what another of its boxes says, for longer than a second: compare their sensors, models and rules",
 }
 
 

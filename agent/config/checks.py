@@ -15,6 +15,7 @@ from agent.config.drift_checks import drift_mistakes
 from agent.config.endpoint_checks import endpoint_mistakes
 from agent.config.lane_checks import bad_name, labels_of, lane_mistakes, reads_pictures
 from agent.config.models import ActuatorConfig, Config, LaneConfig
+from agent.config.redundancy_checks import redundancy_mistakes
 from agent.config.site_checks import site_mistakes
 from agent.data import Arguments, Command
 from agent.rules.conditions import Condition
@@ -51,6 +52,7 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
         yield from bad_name(document, ("actuators", name), name)
         yield from _bad_command(config, document, ("actuators", name), name, "rest", actuator.rest, {})
         yield from _bad_senders(config, document, ("actuators", name, "senders"), actuator)
+        yield from redundancy_mistakes(config, document, name, actuator.verbs or _driver_verbs(actuator))
     yield from device_mistakes(config, document)
     yield from endpoint_mistakes(config, document)
     labels = {name: labels_of(document, lane) for name, lane in config.lanes.items()}  # once, for all rules

@@ -128,8 +128,16 @@ class ActuatorConfig(Section):
         {}, description="argument: [lowest, highest]; values outside are refused"
     )
     senders: list[str] = Field(
-        [], description="box/lane that must all be alive; default the critical lanes of its rules"
+        [],
+        description="box/lane that must all be alive (of each of its `boxes`); default the critical lanes of its rules",
     )
+    boxes: list[str] = Field(
+        [], max_length=8, description="redundant boxes, of which each may command it alone; default: one box at a time"
+    )
+    strongest: list[str] = Field(
+        [], max_length=8, description="verbs that any of the boxes enforces, the first first; else the newest change"
+    )
+    disagree_ms: float = Field(1000.0, ge=100, le=600_000, description="boxes that disagree for longer are reported")
     server_key: Path | None = Field(
         None, description="public key file of the actuator's box, for a tcp endpoint; default on this box: its own"
     )
@@ -211,4 +219,6 @@ class Config(Section):
     def senders(self, actuator: str) -> list[str]:
         """box/lane of every sender that must be alive for this actuator to leave its safe state."""
         critical = [lane for lane in self.feeding(actuator) if self.lanes[lane].critical]
-        return self.actuators[actuator].senders or [f"{self.node}/{lane}" for lane in critical]
+        section = self.actuators[actuator]
+        # Redundant boxes have the same lanes.
+        return section.senders or [f"{node}/{lane}" for node in section.boxes or [self.node] for lane in critical]

@@ -14,7 +14,7 @@ from agent.yamlfile import Place
 
 CLOSE = 0.8  # of 1: how much a misspelt key resembles the right one
 # Without them the rest of their section means something else.
-WHOLE = ("device", "endpoint", "server_key", "source")
+WHOLE = ("boxes", "device", "endpoint", "server_key", "source")
 
 
 def salvage(data: dict[str, Any]) -> Config:

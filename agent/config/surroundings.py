@@ -12,6 +12,7 @@ from pathlib import Path
 from agent import endpoints, keys, redact
 from agent.config.device_checks import Usage, bad_channels, bad_model_rate, bad_rate, usages
 from agent.config.models import Config
+from agent.config.redundancy_checks import redundancy_warnings
 from agent.config.references import has_reference
 from agent.errors import PackageError
 from agent.packages import package
@@ -177,6 +178,7 @@ def warnings(config: Config, document: Document) -> Iterator[str]:
     yield from _by_size(config, document)
     yield from _gate_as_positions(config, document)
     yield from _nobody_authorized(config, document)
+    yield from redundancy_warnings(config, document)
     yield from _bad_root(config, document)
     watchdog = config.watchdog_device
     if watchdog and not os.path.exists(watchdog):

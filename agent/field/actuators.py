@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.box.lockfile import host_lock
+from agent.commands import boxes
+from agent.commands.boxes import Boxes
+from agent.commands.merge import BoxState
 from agent.field import format, snapshot
 from agent.field.format import wrapped
 from agent.field.snapshot import View
@@ -28,7 +31,10 @@ class Acknowledgement(NamedTuple):
 
 
 class ActuatorStatus(NamedTuple):
-    """verb: of the last decision. host: process that serves it, 0 none, None where it is on another box or unknown."""
+    """verb: of the last decision. host: process that serves it, 0 none, None where it is on another box or unknown.
+
+    boxes: what each of redundant boxes says; None where its host has none, or is elsewhere.
+    """
 
     name: str
     verb: str
@@ -38,11 +44,13 @@ class ActuatorStatus(NamedTuple):
     endpoint: str
     host: int | None
     acknowledged: list[Acknowledgement]
+    boxes: Boxes | None = None
 
     @property
     def troubles(self) -> list[str]:
         """In words, each once."""
-        return list(dict.fromkeys(answer.trouble for answer in self.acknowledged if answer.trouble))
+        of_lanes = [answer.trouble for answer in self.acknowledged if answer.trouble]
+        return list(dict.fromkeys([*of_lanes, *(self.boxes.troubles if self.boxes else ())]))
 
 
 def actuator_statuses(view: View) -> list[ActuatorStatus]:
@@ -65,6 +73,7 @@ def _actuator(name: str, reply: dict[str, Any], view: View) -> ActuatorStatus:
         endpoint=endpoint,
         host=host_of(name, endpoint, view.run_dir) if here else None,
         acknowledged=[_acknowledgement(lane, answer) for lane, answer in (reply.get("lanes") or {}).items()],
+        boxes=boxes.read(view.run_dir, name),
     )
 
 
@@ -109,4 +118,9 @@ def answers(actuator: ActuatorStatus) -> list[str]:
     if newest:
         text = f"acknowledged {newest.verb}: {newest.verdict}, {format.ago(newest.age_s)} ago, to lane {newest.lane}"
     troubles = [below for trouble in actuator.troubles for below in wrapped(format.plain(trouble), "  ! ")]
-    return [*wrapped(format.plain(text), "  "), *troubles]
+    said = f"boxes: {', '.join(map(_box, actuator.boxes.state.boxes))}" if actuator.boxes else ""
+    return [*wrapped(format.plain(text), "  "), *wrapped(format.plain(said), "  "), *troubles]
+
+
+def _box(box: BoxState) -> str:
+    return f"{box.name} {box.verb}" if box.alive else f"{box.name} gone ({', '.join(box.missing) or 'nothing heard'})"

@@ -64,12 +64,15 @@ def _health(view: View, hosted: list[ActuatorStatus]) -> tuple[str, list[str]]:
     stopped = [
         f"actuator {actuator.name}: 'reflexd actuate' does not serve it" for actuator in alone if not actuator.host
     ]
+    redundant = [f"actuator {each.name}: {trouble}" for each in hosted if each.boxes for trouble in each.boxes.troubles]
     if alone and len(stopped) < len(alone):
-        return health.DEGRADED if stopped else health.GOOD, stopped
+        troubles = [*stopped, *redundant]
+        return health.DEGRADED if troubles else health.GOOD, troubles
     if not view.pid:
         return health.SAFE, []
     judged = health.judge(view.ledgers.values(), view.now)
-    return str(view.reply.get("health") or judged.health), list(view.reply.get("reasons") or judged.reasons)
+    level, reasons = str(view.reply.get("health") or judged.health), view.reply.get("reasons") or judged.reasons
+    return health.DEGRADED if redundant and level == health.GOOD else level, [*reasons, *redundant]
 
 
 def exit_code(status: Status) -> int:
@@ -128,7 +131,15 @@ def as_dict(status: Status) -> dict[str, Any]:
 
 def _as_dict(actuator: ActuatorStatus) -> dict[str, Any]:
     answers = [_rounded(answer._asdict()) for answer in actuator.acknowledged]
-    return {**actuator._asdict(), "acknowledged": answers}
+    return {**actuator._asdict(), "acknowledged": answers, "boxes": _boxes(actuator)}
+
+
+def _boxes(actuator: ActuatorStatus) -> dict[str, Any] | None:
+    """What each of redundant boxes says."""
+    if actuator.boxes is None:
+        return None
+    said = [box._asdict() for box in actuator.boxes.state.boxes]
+    return {"verb": actuator.boxes.state.verb, "disagree_s": _rounded(actuator.boxes.disagree_s), "said": said}
 
 
 def _rounded(value: Any) -> Any:

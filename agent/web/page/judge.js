@@ -17,7 +17,7 @@ export const VERDICTS = {
   waiting: "safe until every lane it needs is alive",
   key: "refused: this key may not command it",
   unproven: "refused: not proven fresh",
-  overruled: "refused: another box is in command",
+  overruled: "another of its boxes says what it does",
 };
 const IN_FORCE = ["applied", "repeated"];
 const FRESH_S = 2; // lanes confirm what is in force several times a second
