@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from agent.box.child import ChildProcesses
 from agent.config.models import Config
 from agent.drift import published
 from agent.drift import settings as drift_settings
-from agent.lane import Lane
+from agent.packages.loaded import LoadedModel
 from agent.recorder import progress, settings
 from agent.site import library as site_library
 from agent.site import settings as site_settings
@@ -21,6 +22,19 @@ log = logging.getLogger("reflexd")
 METRICS, RECORDER, WEB = "agent.metrics", "agent.recorder.recorder", "agent.web.server"
 DRIFT, SITE = "agent.drift.monitor", "agent.site.link"
 FOXGLOVE, UPDATE = "agent.web.foxglove", "agent.update.updater"
+
+
+class Running(NamedTuple):
+    """What the recorder and the drift monitor must know of the daemon.
+
+    path: of the configuration. models: of each lane, as they are loaded. together: lanes whose rules run in one
+    process; empty: all of them. session: of the daemon.
+    """
+
+    path: Path
+    models: Mapping[str, Sequence[LoadedModel]]
+    together: Sequence[Sequence[str]]
+    session: int
 
 
 def start_metrics(children: ChildProcesses, config: Config) -> None:
@@ -69,86 +83,83 @@ async def restart_changed(children: ChildProcesses, old: Config, new: Config, pa
         start_update(children, new, path)
 
 
-def start_recorder(children: ChildProcesses, config: Config, path: Path, lanes: Iterable[Lane], session: int) -> None:
-    """As `give_settings`."""
+def start_recorder(children: ChildProcesses, config: Config, running: Running) -> None:
     if config.recorder.enabled:
-        give_settings(config, path, lanes, session)
-        arguments, written = [str(path), str(config.run_dir)], config.run_dir / progress.NAME
+        give_settings(config, running)
+        arguments, written = [str(running.path), str(config.run_dir)], config.run_dir / progress.NAME
         children.start(RECORDER, *arguments, advice="the disk may be full", finishes=True, progress=written)
 
 
-def give_settings(config: Config, path: Path, lanes: Iterable[Lane], session: int) -> None:
-    """To the recorder; what cannot be written stops the recording, not the lanes. path: of the configuration."""
+def give_settings(config: Config, running: Running) -> None:
+    """To the recorder; what cannot be written stops the recording, not the lanes."""
     if not config.recorder.enabled:
         return
-    packages = {
-        model: opened
-        for lane in lanes
-        for model, opened in zip(config.lanes[lane.name].models, lane.perception.packages)
+    models = {
+        name: model for lane, loaded in running.models.items() for name, model in zip(config.lanes[lane].models, loaded)
     }
     try:
-        settings.write(settings.of_config(config, path, packages, session))
+        settings.write(settings.of_config(config, running.path, models, running.session, running.together))
     except OSError as error:
         log.warning("nothing is recorded under this configuration: %s: %s", error.filename, error.strerror)
 
 
-def models_changed(children: ChildProcesses, config: Config, path: Path, lanes: Sequence[Lane], session: int) -> None:
+def models_changed(children: ChildProcesses, config: Config, running: Running) -> None:
     """A new recording says which version decides; what is normal is learnt again."""
-    give_settings(config, path, lanes, session)
+    give_settings(config, running)
     if config.drift:
-        give_drift_settings(config, lanes)
+        give_drift_settings(config, running)
     if config.site:
-        _give_site_settings(config, lanes)
+        _give_site_settings(config, running)
     children.reload()
 
 
-def start_drift(children: ChildProcesses, config: Config, lanes: Iterable[Lane]) -> None:
+def start_drift(children: ChildProcesses, config: Config, running: Running) -> None:
     if config.drift:
-        give_drift_settings(config, lanes)
+        give_drift_settings(config, running)
         written = config.run_dir / published.NAME
         children.start(DRIFT, str(config.run_dir), advice="see its message above", progress=written)
 
 
-async def change_drift(children: ChildProcesses, old: Config, new: Config, lanes: Iterable[Lane]) -> None:
+async def change_drift(children: ChildProcesses, old: Config, new: Config, running: Running) -> None:
     """After a reload. One that goes on gets its settings here, and a signal with the other child processes."""
     if old.drift and new.drift:
-        give_drift_settings(new, lanes)
+        give_drift_settings(new, running)
     elif old.drift:
         await children.stop(DRIFT)
     else:
-        start_drift(children, new, lanes)
+        start_drift(children, new, running)
 
 
-def give_drift_settings(config: Config, lanes: Iterable[Lane]) -> None:
+def give_drift_settings(config: Config, running: Running) -> None:
     """What cannot be written stops the watch for drift, not the lanes."""
     try:
-        drift_settings.write(drift_settings.of_config(config, {lane.name: lane.perception.packages for lane in lanes}))
+        drift_settings.write(drift_settings.of_config(config, running.models))
     except OSError as error:
         log.warning("drift is not watched under this configuration: %s: %s", error.filename, error.strerror)
 
 
-def start_site(children: ChildProcesses, config: Config, lanes: Iterable[Lane]) -> None:
+def start_site(children: ChildProcesses, config: Config, running: Running) -> None:
     """Without its library one message, and the box is alone."""
     if config.site and not site_library.installed():
         log.error("%s", site_library.MISSING)
-    elif config.site and _give_site_settings(config, lanes):
+    elif config.site and _give_site_settings(config, running):
         children.start(SITE, str(config.run_dir), advice="see its message above")
 
 
-async def change_site(children: ChildProcesses, old: Config, new: Config, lanes: Iterable[Lane]) -> None:
+async def change_site(children: ChildProcesses, old: Config, new: Config, running: Running) -> None:
     """After a reload. One that goes on gets its settings here, and a signal with the other child processes."""
     if old.site and new.site:
-        _give_site_settings(new, lanes)
+        _give_site_settings(new, running)
     elif old.site:
         await children.stop(SITE)
     else:
-        start_site(children, new, lanes)
+        start_site(children, new, running)
 
 
-def _give_site_settings(config: Config, lanes: Iterable[Lane]) -> bool:
+def _give_site_settings(config: Config, running: Running) -> bool:
     """False where they cannot be written: the box is alone, its lanes run."""
     try:
-        site_settings.write(site_settings.of_config(config, {lane.name: lane.perception.packages for lane in lanes}))
+        site_settings.write(site_settings.of_config(config, running.models))
     except OSError as error:
         log.warning("no other box sees this one: %s: %s", error.filename, error.strerror)
         return False

@@ -36,16 +36,7 @@ def cli(context: click.Context, verbose: bool) -> None:
 
 
 def _log_in_background() -> None:
-    """From now on log lines are written by a thread of their own: a terminal that blocks must not block a lane."""
-    import logging.handlers
-    import queue
-
-    root = logging.getLogger()
-    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    listener = logging.handlers.QueueListener(lines, *root.handlers)
-    listener.start()
-    root.handlers[:] = [logging.handlers.QueueHandler(lines)]
-    click.get_current_context().call_on_close(listener.stop)
+    click.get_current_context().call_on_close(logs.write_in_background())
 
 
 @cli.command()

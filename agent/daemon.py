@@ -19,20 +19,16 @@ from agent.box.child import ChildProcesses
 from agent.box.lockfile import lock
 from agent.box.signals import LoopSignals
 from agent.box.systemd import notify
-from agent.box.worker import Worker
-from agent.build import rules_of
+from agent.children import Running
 from agent.config.models import Config
 from agent.control.client import Answer
 from agent.control.server import ControlServer, Handler
 from agent.errors import ConfigError, PackageError
-from agent.lane import Lane
+from agent.group import Models
 from agent.overload import LoadShedder
-from agent.reload import Plan, prepare, summary
-from agent.report import DecisionLog, report
-from agent.rules.scene import Scene
-from agent.runner import Runner
-from agent.update.probation.trials import Trials, count_starts
-from agent.update.stored import StoredModels
+from agent.reload import Plan, read_changed, summary
+from agent.report import actuator, troubles
+from agent.workers.groups import Groups
 
 log = logging.getLogger("reflexd")
 STATS_S = 60.0
@@ -45,32 +41,28 @@ class Daemon:
 
     def __init__(self, config: Config, path: Path, samples: int = 0, seconds: float = 0.0) -> None:
         """samples, seconds: end after this many samples on every lane, or after this time; 0: no such limit."""
-        self.config = config
-        self.path = path
+        self.config, self.path = config, path
         self.samples = samples
         self.seconds = seconds
         self.session = secrets.randbits(32)
-        self.runners: dict[str, Runner] = {}
+        self.models: Models = {}  # that the child processes know
         self.exit_code = 0
         self.children = ChildProcesses(self._spawn)
         self.tasks: set[asyncio.Task[Any]] = set()
         self.overdue: dict[str, str] = {}
         self.next_reload: asyncio.Task[Answer] | None = None
-        self.decision_log = DecisionLog()
+        self.signals: LoopSignals | None = None
         self.started = time.monotonic()
 
     async def serve(self) -> int:
         """Run until asked to stop. The exit code: 0, or 1 after a bug."""
         self.stop = asyncio.Event()
-        self.loop = asyncio.get_running_loop()
         self.changing = asyncio.Lock()
-        self.worker = Worker(self.config.realtime)
-        base_folder = self.path.resolve().parent
-        self.trials = Trials(self.config, base_folder, self._lanes, self.worker, self._exchanged)
+        self.lanes = Groups(self.config, self.path, self.samples, self._lanes_changed, self._spawn)
         handlers: dict[str, Handler] = {
             "status": lambda _: self.status(),
             "reload": lambda _: self.reload(),
-            "swap": self.trials.request,
+            "swap": self.lanes.swap,
         }
         self.control = ControlServer(self.config.run_dir, handlers)
         # One daemon per run_dir: two would fight for the sockets and ledgers.
@@ -80,6 +72,7 @@ class Daemon:
         try:
             async with self.changing:  # a SIGHUP that came meanwhile is carried out afterwards
                 await self._startup()
+            self._lanes_changed()
             await self._main_loop()
         finally:
             await self._shutdown()
@@ -92,32 +85,27 @@ class Daemon:
         for setting in self.settings:
             if not setting.on:
                 log.warning("%s is off: %s", setting.name, setting.remedy)
-        self.scene = Scene(rules_of(self.config))
         realtime.raise_control_threads(self.config.realtime)
-        count_starts(self.config)
-        stored_models = StoredModels(self.config)
-        self.runners = {
-            name: Runner(name, self.config, self.path, self.samples, stored_models) for name in self.config.lanes
-        }
-        self.shedder = LoadShedder(self._lanes(), self.config)
+        await self.lanes.load()
+        self.models = self.lanes.models
+        self.shedder = LoadShedder(self.lanes.watched(), self.config)
         realtime.freeze_objects()
-        self.signals = LoopSignals(self.loop, self.stop.set, lambda: self._spawn(self.reload()))
-        for runner in self.runners.values():
-            runner.start(self.scene, self.session, self._lane_ends)
+        self.signals = LoopSignals(asyncio.get_running_loop(), self.stop.set, lambda: self._spawn(self.reload()))
+        await self.lanes.start()
         children.start_metrics(self.children, self.config)
         children.start_web(self.children, self.config, self.path)
         children.start_foxglove(self.children, self.config, self.path)
         children.start_update(self.children, self.config, self.path)
-        children.start_recorder(self.children, self.config, self.path, self._lanes(), self.session)
-        children.start_drift(self.children, self.config, self._lanes())
-        children.start_site(self.children, self.config, self._lanes())
+        children.start_recorder(self.children, self.config, self._running())
+        children.start_drift(self.children, self.config, self._running())
+        children.start_site(self.children, self.config, self._running())
         await self.control.start()
-        self.trials.start(self.config)
         notify("READY=1")
-        log.info("%s runs: lanes %s", self.config.node, ", ".join(self.runners) or "none")
+        log.info("%s runs: lanes %s", self.config.node, ", ".join(self.config.lanes) or "none")
 
-    def _lanes(self) -> list[Lane]:
-        return [runner.lane for runner in self.runners.values()]
+    def _running(self) -> Running:
+        """For the child processes."""
+        return Running(self.path, self.models, self.lanes.together, self.session)
 
     async def _main_loop(self) -> None:
         """Check the lanes; log their figures once a minute, or once a second with -v."""
@@ -128,12 +116,12 @@ class Daemon:
                 await asyncio.wait_for(self.stop.wait(), min(watchdog_s, 1.0))
             if self.seconds and time.monotonic() - self.started >= self.seconds:
                 self.stop.set()
-            self.decision_log(self._lanes())
+            self.lanes.check()
             self.shedder.check()
             if log.isEnabledFor(logging.DEBUG) or time.monotonic() - last_stats >= STATS_S:
                 last_stats = time.monotonic()
-                for runner in self.runners.values():
-                    log.info("%s", ledger_text.stats_line(runner.lane.ledger))
+                for lane in self.lanes.watched():
+                    log.info("%s", ledger_text.stats_line(lane.memory))
             if self._watchdog_ok():
                 notify("WATCHDOG=1")
 
@@ -142,26 +130,32 @@ class Daemon:
 
         To open a source may take long, and has a deadline of its own: past it the other lanes still go on.
         """
-        overdue = {name: kind for name, runner in self.runners.items() if (kind := runner.overdue)}
+        overdue = self.lanes.overdue()
+        memories = {lane.name: lane.memory for lane in self.lanes.watched()}
         for name in overdue.keys() - self.overdue.keys():
-            progress = self.runners[name].lane.ledger.cells[ledger.PROGRESS]
+            progress = ledger.snapshot(memories[name], 0).t_progress
             advice = "; the other lanes continue, a restart of reflexd releases it" if overdue[name] == "hung" else ""
             log.error("lane %s %s%s", name, health.reason(overdue[name], progress, time.monotonic_ns()), advice)
         for name in self.overdue.keys() - overdue.keys():
             log.error("lane %s makes progress again", name)
         self.overdue = overdue
-        return not any(self.runners[name].section.critical for name, kind in overdue.items() if kind == "stalled")
+        return not any(self.config.lanes[name].critical for name, kind in overdue.items() if kind == "stalled")
 
-    def _lane_ends(self, runner: Runner) -> None:
-        """Called on the lane's thread, which may live a moment longer."""
-        self.loop.call_soon_threadsafe(self._lane_ended, runner)
-
-    def _lane_ended(self, runner: Runner) -> None:
-        runner.ended = True
-        if runner.error:
+    def _lanes_changed(self) -> None:
+        """Lanes have ended, another version of a model decides, or a worker was started again."""
+        if self.lanes.failed:
             self.exit_code = 1
-        if runner.error or (not runner.retired and all(other.ended for other in self.runners.values())):
             self.stop.set()
+        if self.changing.locked():
+            return  # afterwards
+        if self.lanes.ended:
+            self.stop.set()
+        watched = self.lanes.watched()
+        if [lane.memory for lane in watched] != [lane.memory for lane in self.shedder.lanes]:
+            self.shedder = LoadShedder(watched, self.config)
+        if self.models != self.lanes.models:
+            self.models = self.lanes.models
+            children.models_changed(self.children, self.config, self._running())
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start a task that nothing awaits: referenced here, or it would be collected, and logged when it fails."""
@@ -181,50 +175,50 @@ class Daemon:
         return await asyncio.shield(self.next_reload)
 
     async def _reload(self) -> Answer:
-        """Only what changed restarts. The old configuration stays where the new one is wrong."""
         async with self.changing:
-            await self.trials.stop()
             self.next_reload = None  # a request from now on needs another one
-            try:
-                old = self.config
-                plan, new, started = await prepare(self.path, old, self._lanes(), self.samples, self.worker)
-                await self._apply(plan, new, started)
-            except (ConfigError, PackageError, OSError) as error:
-                mistakes = redact.lines(error)
-                for mistake in mistakes:
-                    log.error("configuration rejected: %s", mistake)
-                return {"ok": False, "mistakes": mistakes}
-            finally:
-                self.trials.start(self.config)
+            answer = await self._apply_file()
+        self._lanes_changed()
+        return answer
+
+    async def _apply_file(self) -> Answer:
+        """Only what changed restarts. The old configuration stays where the new one is wrong."""
+        old = self.config
+        try:
+            new = await read_changed(self.path, old)
+            plan = await self.lanes.prepare(new)
+        except (ConfigError, PackageError, OSError) as error:
+            mistakes = redact.lines(error)
+            for mistake in mistakes:
+                log.error("configuration rejected: %s", mistake)
+            return {"ok": False, "mistakes": mistakes}
+        await self._apply(plan, new)
         log.info("configuration reloaded: %s", summary(plan, old, new))
         return {"ok": True, "started": plan.start, "stopped": plan.stop}
 
-    async def _apply(self, plan: Plan, new: Config, started: dict[str, Runner]) -> None:
+    async def _apply(self, plan: Plan, new: Config) -> None:
         """The old lanes' goodbyes make their actuators safe; they leave that state when the new lanes decide."""
-        for name in plan.stop:
-            await self.runners.pop(name).retire()
-            if name not in started:
-                (self.config.run_dir / f"{name}.ledger").unlink(missing_ok=True)
+        await self.lanes.stop_changed()
+        for name in set(plan.stop) - set(plan.start):
+            (self.config.run_dir / f"{name}.ledger").unlink(missing_ok=True)
         if self.stop.is_set():
             return  # no lane starts after the others' goodbyes
         old, self.config = self.config, new
-        self.scene.replace(rules_of(new))
-        self.runners = {name: started.get(name) or self.runners[name] for name in new.lanes}
-        for runner in started.values():
-            runner.start(self.scene, self.session, self._lane_ends)
-        self.shedder = LoadShedder(self._lanes(), new)
+        await self.lanes.start_changed()
+        self.models = self.lanes.models
+        self.shedder = LoadShedder(self.lanes.watched(), new)
         await children.restart_changed(self.children, old, new, self.path)
-        await children.change_drift(self.children, old, new, self._lanes())
-        await children.change_site(self.children, old, new, self._lanes())
-        children.give_settings(new, self.path, self._lanes(), self.session)
+        await children.change_drift(self.children, old, new, self._running())
+        await children.change_site(self.children, old, new, self._running())
+        children.give_settings(new, self._running())
         self.children.reload()
-
-    def _exchanged(self) -> None:
-        """Another version of a model decides in a lane."""
-        children.models_changed(self.children, self.config, self.path, self._lanes(), self.session)
 
     async def status(self) -> Answer:
         """What only the daemon knows; rates and times are in the ledgers."""
+        lanes = await self.lanes.status()
+        # Those that no rule commands, too.
+        lanes["actuators"] = {name: actuator(name, self.config) for name in self.config.actuators} | lanes["actuators"]
+        snapshots = [ledger.snapshot(lane.memory, 0) for lane in self.lanes.watched()]
         return {
             "node": self.config.node,
             "version": VERSION,
@@ -233,18 +227,18 @@ class Daemon:
             "uptime_s": round(time.monotonic() - self.started, 1),
             "ready": True,
             "realtime": [setting.as_json() for setting in self.settings],
-            "updates": self.trials.status(),
-            **report(self.config, self.scene, self.runners, self.shedder.troubles),
+            "workers": self.lanes.pids,
+            **health.judge(snapshots, troubles=[*self.shedder.troubles, *troubles(lanes["actuators"])])._asdict(),
+            **lanes,
         }
 
     async def _shutdown(self) -> None:
         """Lanes first: their goodbye makes the actuators safe at once."""
         notify("STOPPING=1")
-        self.trials.cancel()
-        await asyncio.gather(*(runner.retire(SHUTDOWN_S) for runner in self.runners.values()))
+        await self.lanes.retire(SHUTDOWN_S)
         self.control.close()
         await self.children.stop_all()
-        if self.runners:
+        if self.signals:
             log.info("%s stopped", self.config.node)
             self.signals.finish()
 

@@ -82,8 +82,9 @@ class Decision(NamedTuple):
 class Command(NamedTuple):
     """A decision on the wire, or its repetition as a heartbeat (same `decision`, newer `sequence`).
 
-    node: sender, "box/lane". session: random per daemon start. clock: names the clock of t_capture and t_sent.
-    ttl: microseconds after t_capture in which the command may be applied. late: sent past its deadline, by config.
+    node: sender, "box/lane". session: random per start of the sending process. clock: names the clock of t_capture and
+    t_sent. ttl: microseconds after t_capture in which the command may be applied. late: sent past its deadline, by
+    config.
     box, link: reserved (redundant boxes differ by `node`), and which of doubled links carries this copy; 0: the only
     one. nonce, t_echo: of the acknowledgement that proves the command fresh, `Ack.nonce` and `Ack.t_ack`; held:
     microseconds from reading that acknowledgement to t_sent; all 0 before the first one.

@@ -69,7 +69,7 @@ class Lane:
         self.retry_s = FIRST_RETRY_S
         self.stamps = [0, 0]  # prepared, inferred: for the ledger only
         self.stopping = threading.Event()
-        # Called between two samples with the one before, while a version of a model is on trial (update/visitor.py).
+        # Called between two samples with the one before, while a version is on trial (update/probation/visitor.py).
         self.between: Callable[[Sample | None], None] | None = None
         self.arrivals = Arrivals(source, perception, limits.timeout_ns, own_ledger)
         self.recorded_time = self.arrivals.recorded_time

@@ -163,6 +163,12 @@ def read(path: Path) -> LedgerSnapshot:
     return snapshot(raw)
 
 
+def mapped(path: Path) -> mmap.mmap:
+    """A lane's ledger, to be read while another process writes it. Raises OSError."""
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 def read_all(run_dir: Path) -> Iterator[LedgerSnapshot]:
     """Every ledger of a run_dir, without those that are just being created or are of another version."""
     for path in sorted(run_dir.glob("*.ledger")):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 import numpy.typing as npt
 
@@ -55,9 +57,9 @@ def _slowest(snapshot: LedgerSnapshot, latencies: dict[str, npt.NDArray[np.float
     return f"  worst: sample {snapshot.rows['sequence'][index]}, {latencies['total'][index]:.3f} ms: {listed}"
 
 
-def stats_line(lane_ledger: ledger.Ledger) -> str:
-    """Pairs of key=value over the newest rows, for the log."""
-    snapshot = ledger.snapshot(lane_ledger.memory, STATS_ROWS)
+def stats_line(memory: mmap.mmap) -> str:
+    """Pairs of key=value over the newest rows of a ledger, for the log."""
+    snapshot = ledger.snapshot(memory, STATS_ROWS)
     applied = snapshot.rows[snapshot.rows["applied"] > 0]
     ms = ledger.quantiles(ledger.parts(applied)["total"])
     drops = " ".join(f"{name}={snapshot.counts[name]}" for name in DROPS if snapshot.counts[name])

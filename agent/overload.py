@@ -6,14 +6,15 @@ In the order of the lanes' `priority`, the lowest first; equal ones share what i
 from __future__ import annotations
 
 import logging
+import mmap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from agent import ledger
 from agent.config.models import Config
-from agent.lane import Lane
 from agent.ledger import LedgerSnapshot
 
 log = logging.getLogger("reflexd")
@@ -89,20 +90,38 @@ class Overload:
         return ", ".join(f"{name} infers on one sample in {every}" for name, every in self.every.items() if every > 1)
 
 
+class WatchedLane(NamedTuple):
+    """A lane, which may run in another process.
+
+    memory: of its ledger. timeout_ms: after which its commands expire. infer_every: it infers from now on on one sample
+    in so many, of those on which it is configured to.
+    """
+
+    name: str
+    memory: mmap.mmap
+    timeout_ms: float
+    infer_every: Callable[[int], None]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return ledger.snapshot(self.memory, 0).counts
+
+
 class LoadShedder:
     """Watches the lanes of a daemon, on the control plane."""
 
-    def __init__(self, lanes: Sequence[Lane], config: Config) -> None:
+    def __init__(self, lanes: Sequence[WatchedLane], config: Config) -> None:
         self.lanes = lanes
+        self._configured = {lane.name: config.lanes[lane.name].every for lane in lanes}
         self.expires_ms = {lane.name: _expires_ms(lane, config) for lane in lanes}
         self.overload = Overload({lane.name: config.lanes[lane.name].priority for lane in lanes})
         self.needed = len(set(self.overload.priorities.values())) > 1  # equal lanes share
         self.began = 0.0
         self._checked = time.monotonic_ns()
-        self._samples = {lane.name: lane.ledger.count[ledger.SAMPLES] for lane in lanes}
+        self._samples = {lane.name: lane.counts["samples"] for lane in lanes}
         self._shed = 0
         for lane in lanes:  # those of before a reload, too
-            lane.perception.every = lane.perception.configured_every
+            lane.infer_every(1)
 
     @property
     def troubles(self) -> list[str]:
@@ -115,20 +134,20 @@ class LoadShedder:
             return
         since, self._checked = self._checked, time.monotonic_ns()
         for lane in self.lanes:
-            before, self._samples[lane.name] = self._samples[lane.name], lane.ledger.count[ledger.SAMPLES]
+            before, self._samples[lane.name] = self._samples[lane.name], lane.counts["samples"]
             rate_hz = (self._samples[lane.name] - before) * 1e9 / (self._checked - since)
             if self.overload.every[lane.name] == 1:
-                rate_hz /= lane.perception.configured_every
+                rate_hz /= self._configured[lane.name]
                 self.overload.most[lane.name] = most_every(rate_hz, self.expires_ms[lane.name])
-        missing = {lane.name for lane in self.lanes if misses(ledger.snapshot(lane.ledger.memory, NEWEST), since)}
+        missing = {lane.name for lane in self.lanes if misses(ledger.snapshot(lane.memory, NEWEST), since)}
         if self.overload.observe(missing, self._checked / 1e9):
             self._apply(missing)
 
     def _apply(self, missing: set[str]) -> None:
         """Logged where it begins and where it ends."""
         for lane in self.lanes:
-            lane.perception.every = lane.perception.configured_every * self.overload.every[lane.name]
-        total = sum(lane.ledger.count[ledger.SHED] for lane in self.lanes)
+            lane.infer_every(self.overload.every[lane.name])
+        total = sum(lane.counts["shed"] for lane in self.lanes)
         if not self.began and self.overload:
             self.began, self._shed = self._checked / 1e9, total
             log.warning("overload: lane %s misses its budget; %s", ", ".join(sorted(missing)), self.overload)
@@ -138,7 +157,7 @@ class LoadShedder:
             self.began = 0.0
 
 
-def _expires_ms(lane: Lane, config: Config) -> float:
+def _expires_ms(lane: WatchedLane, config: Config) -> float:
     """When the lane's commands, or its evidence in a rule, expire."""
     within = [each.within_ms for rule in config.rules.values() for each in rule.conditions if each.lane == lane.name]
-    return min([lane.limits.timeout_ns / 1e6, *within])
+    return min([lane.timeout_ms, *within])

@@ -58,6 +58,11 @@ def remember(secrets: Iterable[str]) -> None:
         _patterns[:] = [_literal(secret) for secret in longest_first(_remembered)]
 
 
+def known() -> list[str]:
+    """What is remembered, for another process of the daemon."""
+    return sorted(_remembered)
+
+
 def _spellings(secret: str) -> set[str]:
     """As it stands in a URL, in a path, in JSON and in Python's quotes, too."""
     plain = {secret, unquote(secret)}

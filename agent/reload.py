@@ -12,24 +12,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from agent.box import realtime
-from agent.box.worker import Worker
 from agent.build import rules_of
 from agent.config.models import Config, LaneConfig
 from agent.errors import ConfigError
 from agent.isolated import python, sacrifice
 from agent.lane import Lane
 from agent.packages import package
-from agent.runner import Runner
 from agent.update.stored import StoredModels
 from agent.vision import reference
 
 LOAD_S = 30.0  # for the configuration and its models, in a child process and then here
 # Sockets, ledgers and threads depend on these.
-FIXED = ("node", "run_dir", "state_dir", "realtime", "keys", "insecure", "recorder")
+FIXED = ("node", "run_dir", "state_dir", "realtime", "keys", "insecure", "recorder", "workers")
 
 
 class Plan(NamedTuple):
-    """stop, start: names of lanes; a changed lane is in both. fixed: changed keys that need a restart of the daemon."""
+    """stop, start: names of lanes; a changed lane is in both, and so is one that goes to another worker.
+
+    fixed: changed keys that need a restart of the daemon.
+    """
 
     stop: list[str]
     start: list[str]
@@ -122,33 +123,24 @@ def _files_same(lane: Lane, section: LaneConfig, base_folder: Path, stored_model
     return np.array_equal(loaded_reference, reference.read(base_folder / section.reference))
 
 
-async def prepare(
-    path: Path, config: Config, lanes: Sequence[Lane], samples: int, worker: Worker
-) -> tuple[Plan, Config, dict[str, Runner]]:
-    """What changes, the file's configuration, and a runner for each lane to start.
+def not_loaded(path: Path) -> ConfigError:
+    """Where LOAD_S have passed."""
+    cause = "one of its files is a pipe, or on a disk that does not answer"
+    return ConfigError([f"{path}: its models were not loaded within {LOAD_S:g} s: {cause}"])
 
-    config, lanes: those in force. worker: loads. Raises ConfigError, PackageError, OSError, also where a file cannot be
-    read within LOAD_S.
-    """
+
+async def read_changed(path: Path, old: Config) -> Config:
+    """The file's configuration. Raises ConfigError, also where it differs from the old one in what cannot change."""
     try:
-        new = await read_checked(path)
-        replaced = await worker.run(LOAD_S, lambda: with_other_files(lanes, new, path))
-        plan = compare(config, new, replaced)
-        if plan.fixed:
-            raise ConfigError([f"{path}: a change of {', '.join(plan.fixed)} needs a restart of reflexd"])
-        return plan, new, await worker.run(LOAD_S, lambda: _started(plan, new, path, samples))
+        new = await _read_checked(path)
     except asyncio.TimeoutError:
-        cause = "one of its files is a pipe, or on a disk that does not answer"
-        raise ConfigError([f"{path}: its models were not loaded within {LOAD_S:g} s: {cause}"]) from None
+        raise not_loaded(path) from None
+    if fixed := compare(old, new).fixed:
+        raise ConfigError([f"{path}: a change of {', '.join(fixed)} needs a restart of reflexd"])
+    return new
 
 
-def _started(plan: Plan, new: Config, path: Path, samples: int) -> dict[str, Runner]:
-    """On the worker, while the other lanes run. Raises PackageError, OSError."""
-    stored_models = StoredModels(new)
-    return {name: Runner(name, new, path, samples, stored_models) for name in plan.start}
-
-
-async def read_checked(path: Path) -> Config:
+async def _read_checked(path: Path) -> Config:
     """The configuration, validated, and its models loaded once, by a child process.
 
     Raises ConfigError, asyncio.TimeoutError.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from agent import health, ledger
 from agent.box import logs
 from agent.commands.link import UNSTEADY, UNSTEADY_NS, Link
 from agent.commands.wire import VERDICTS
@@ -44,26 +43,21 @@ class DecisionLog:
                 )
 
 
-def report(config: Config, scene: Scene, runners: Mapping[str, Runner], others: Sequence[str] = ()) -> dict[str, Any]:
-    """Health with its reasons, lanes, actuators. Rates and times of a lane are in its ledger.
-
-    others: troubles that are not of an actuator.
-    """
-    snapshots = [ledger.snapshot(runner.lane.ledger.memory, 0) for runner in runners.values()]
-    actuators = {name: _actuator(name, config, scene, runners) for name in config.actuators}
-    troubles = [f"actuator {name}: {text}" for name, actuator in actuators.items() for text in _troubles(actuator)]
+def report(config: Config, scene: Scene, runners: Mapping[str, Runner]) -> dict[str, Any]:
+    """Lanes and actuators. Rates and times of a lane are in its ledger."""
     return {
-        **health.judge(snapshots, troubles=[*others, *troubles])._asdict(),
         "lanes": {name: runner.status() for name, runner in runners.items()},
-        "actuators": actuators,
+        "actuators": {name: actuator(name, config, scene.current(name), runners) for name in config.actuators},
     }
 
 
-def _actuator(name: str, config: Config, scene: Scene, runners: Mapping[str, Runner]) -> dict[str, Any]:
+def actuator(
+    name: str, config: Config, decision: Decision | None = None, runners: Mapping[str, Runner] | None = None
+) -> dict[str, Any]:
     """The decision in force, empty before the first; where it is; the answer to each lane that commands it."""
-    decision, now = scene.current(name), time.monotonic_ns()
+    now = time.monotonic_ns()
     section = config.actuators[name]
-    links = {lane: runner.outbox.links.get(name) for lane, runner in runners.items() if runner.outbox}
+    links = {lane: runner.outbox.links.get(name) for lane, runner in (runners or {}).items() if runner.outbox}
     return {
         "verb": decision.verb if decision else "",
         "rule": decision.rule if decision else "",
@@ -95,5 +89,10 @@ def _unsteady(link: Link, now: int) -> str:
     )
 
 
-def _troubles(actuator: dict[str, Any]) -> list[str]:
-    return list(dict.fromkeys(answer["trouble"] for answer in actuator["lanes"].values() if answer["trouble"]))
+def troubles(actuators: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Why actuators do not answer, or refuse: each reason once."""
+    return [
+        f"actuator {name}: {text}"
+        for name, reported in actuators.items()
+        for text in dict.fromkeys(answer["trouble"] for answer in reported["lanes"].values() if answer["trouble"])
+    ]

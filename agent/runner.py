@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,20 @@ class Runner:
     """One lane on a thread of its own."""
 
     def __init__(
-        self, name: str, config: Config, path: Path, samples: int = 0, stored_models: StoredModels | None = None
+        self,
+        name: str,
+        config: Config,
+        path: Path,
+        samples: int = 0,
+        stored_models: StoredModels | None = None,
+        index: int | None = None,
     ) -> None:
-        """Check and load the models. path: of the configuration. Raises PackageError, OSError."""
+        """Check and load the models. path: of the configuration. index: chooses the core, default: its place there.
+
+        Raises PackageError, OSError.
+        """
         self.name = name
+        self.index = list(config.lanes).index(name) if index is None else index
         self.config = config
         self.section = config.lanes[name]
         self.addresses = addresses(config, name)
@@ -40,28 +50,31 @@ class Runner:
         self.ended = False
         self.retired = False  # it was asked to end
 
-    def start(self, scene: Scene, session: int, ended: Callable[[Runner], None]) -> None:
-        """ended: called on the lane's thread, last of all."""
-        self.thread = threading.Thread(target=self._run, args=(scene, session, ended), name=self.name, daemon=True)
+    def start(
+        self, scene: Scene, session: int, ended: Callable[[Runner], None], sequences: Mapping[str, int] | None = None
+    ) -> None:
+        """ended: called on the lane's thread, last of all. sequences: as of Outbox."""
+        arguments = scene, session, ended, sequences
+        self.thread = threading.Thread(target=self._run, args=arguments, name=self.name, daemon=True)
         self.thread.start()
 
-    def _run(self, scene: Scene, session: int, ended: Callable[[Runner], None]) -> None:
+    def _run(
+        self, scene: Scene, session: int, ended: Callable[[Runner], None], sequences: Mapping[str, int] | None
+    ) -> None:
         """The body of the thread."""
         context = None
         try:
-            cores = realtime.choose_cores(
-                list(self.config.lanes).index(self.name), self.section.cores, self.config.realtime
-            )
+            cores = realtime.choose_cores(self.index, self.section.cores, self.config.realtime)
             realtime.set_thread(cores, self.config.realtime)
             context = realtime.zmq_context(self.config.realtime, cores)
             node = f"{self.config.node}/{self.name}"
-            self.outbox = Outbox(context, self.addresses, node, session, self.lane.ledger)
+            self.outbox = Outbox(context, self.addresses, node, session, self.lane.ledger, sequences)
             self.lane.run(scene, self.outbox)
         except BaseException as error:  # SystemExit of a driver ends no process, only this thread
-            # A bug. No more heartbeats: the actuators go safe; the daemon ends with 1 and systemd restarts it.
+            # A bug. No more heartbeats: the actuators go safe; the process ends with 1 and is restarted.
             self.error = error
             self.lane.ledger.state = ledger.FAILED
-            end = "its actuators go safe, reflexd ends with 1: send `reflexd diag`"
+            end = "its actuators go safe, its process ends with 1: send `reflexd diag`"
             log.exception("lane %s: internal error; %s", self.name, end)
         if context:
             context.destroy()  # closes what a bug left open, too
@@ -83,6 +96,11 @@ class Runner:
         end = time.monotonic() + within_s
         while self.thread and self.thread.is_alive() and time.monotonic() < end:
             await asyncio.sleep(0.002)  # not asyncio's threads: a dozen stuck lanes would wait for one another
+
+    @property
+    def sequences(self) -> dict[str, int]:
+        """Of each actuator, the newest that was sent there."""
+        return {name: link.sequence for name, link in self.outbox.links.items()} if self.outbox else {}
 
     def status(self) -> dict[str, Any]:
         """For `reflexd status`."""

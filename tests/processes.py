@@ -102,7 +102,7 @@ class Cell:
         self.run_dir = folder / "run"
         self.record = folder / "robot.jsonl"
         self.processes: list[Process] = []
-        self.config = {
+        self.config: dict[str, Any] = {
             "node": "cell-1",
             "run_dir": str(self.run_dir),
             "lanes": lanes,

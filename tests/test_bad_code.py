@@ -54,7 +54,7 @@ def test_a_bug_in_a_source(tmp_path: Path, bug: str, reason: str, line: str) -> 
         cell.wait_for("safe", after=done)
         assert daemon.exit_code() == 1
         assert daemon.lines(
-            "ERROR   lane arm: internal error; its actuators go safe, reflexd ends with 1: send `reflexd diag`"
+            "ERROR   lane arm: internal error; its actuators go safe, its process ends with 1: send `reflexd diag`"
         )
         assert reason in daemon.text and line in daemon.text
         assert daemon.lines("cell-1 stopped")

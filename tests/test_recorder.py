@@ -14,6 +14,7 @@ from agent.build import make_lane
 from agent.config.models import Config
 from agent.data import Evidence, Sample
 from agent.packages import package
+from agent.packages.loaded import loaded
 from agent.recorder import progress, settings
 from agent.recorder.progress import Progress
 from agent.recorder.recorder import Recorder
@@ -42,8 +43,8 @@ def recorder(tmp_path: Path, engine: Any) -> Iterator[tuple[Recorder, Tape]]:
         }
     )
     written = Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 7)
-    packages = {"arm-deviation": package.open_package(package.find("arm-deviation"))}
-    made = Recorder(settings.of_config(config, tmp_path / "reflexd.yaml", packages, 1))
+    models = {"arm-deviation": loaded(package.open_package(package.find("arm-deviation")))}
+    made = Recorder(settings.of_config(config, tmp_path / "reflexd.yaml", models, 1))
     made.rotate()
     made.find_tapes()
     yield made, written

@@ -202,7 +202,7 @@ def test_a_wrong_configuration_leaves_the_old_one_running(cell: Cell) -> None:
 
 @pytest.mark.slow
 def test_a_changed_lane_restarts_and_its_actuator_goes_safe_in_between(cell: Cell) -> None:
-    _, daemon = cell.start_both()
+    host, daemon = cell.start_both()
     first = started(cell, "arm")
     cell.config["lanes"] = {"arm": arm(speed=0.5)}
     cell.write()
@@ -212,6 +212,7 @@ def test_a_changed_lane_restarts_and_its_actuator_goes_safe_in_between(cell: Cel
     cell.wait_for("safe", moved)
     cell.wait_for("run", moved)
     assert started(cell, "arm") > first
+    assert "replayed" not in host.text, "it counts its commands on"
 
 
 @pytest.mark.slow
@@ -341,7 +342,7 @@ def test_kind_a_reload_that_hangs_ends_and_does_not_outlive_the_daemon(
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.setattr(reload, "LOAD_S", 0.5)
         with pytest.raises(ConfigError, match="were not loaded within 0.5 s"):
-            asyncio.run(reload.prepare(path, Config.model_validate(cell.config), [], 0, Worker(False)))
+            asyncio.run(reload.read_changed(path, Config.model_validate(cell.config)))
         until(lambda: not checks(path), "the end of the check")
         hang.unlink()
         daemon = cell.run()

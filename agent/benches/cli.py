@@ -59,14 +59,16 @@ def bench_arc(**options: Any) -> None:
 
 @bench.command("floor")
 @click.option("--seconds", default=20.0, show_default=True, help="That each arrangement is measured.")
+@click.option("--workers", default="auto", show_default=True, help="As in the configuration; 0: one process.")
 @short_option
 @json_option
 @_with_psutil
-def bench_floor(seconds: float, short: bool, as_json: bool) -> None:
+def bench_floor(seconds: float, workers: str, short: bool, as_json: bool) -> None:
     """Ten robots at 1 kHz, sixteen cameras; the most of both that this machine carries. Eight minutes."""
     from agent.benches import floor
 
-    _report(floor.measure(seconds, short), floor.text, as_json)
+    given = workers if workers == "auto" else int(workers)
+    _report(floor.measure(seconds, short, given), floor.text, as_json)
 
 
 @bench.command("throughput")

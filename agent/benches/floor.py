@@ -19,6 +19,7 @@ import numpy as np
 
 from agent import ledger
 from agent.benches import programs
+from agent.benches.processor import ProcessorTime
 from agent.box.machine import machine
 from agent.data import Array
 from drivers.base import open_source
@@ -32,27 +33,32 @@ LOST = ("lost", "skipped", "stale", "undelivered", "unacknowledged", "faults")
 
 
 class Floor(NamedTuple):
-    """What one box carries. model: of the cameras."""
+    """What one box carries. model: of the cameras. workers: as configured."""
 
     robots: int
     cameras: int
     fps: float
     model: str = WAKE_MODEL
+    workers: int | str = "auto"
 
 
-def measure(seconds: float, short: bool) -> dict[str, Any]:
-    """All figures, ms from capture to applied. seconds: that each arrangement is measured."""
+def measure(seconds: float, short: bool, workers: int | str = "auto") -> dict[str, Any]:
+    """All figures, ms from capture to applied. seconds: that each arrangement is measured. workers: as configured."""
     seconds = 6.0 if short else seconds
     with tempfile.TemporaryDirectory(prefix="reflexd-floor-") as name:
         folder = Path(name)
         _record_arms(folder, 4)
-        result: dict[str, Any] = {"machine": machine(), "short": short}
-        result["robots10"] = _run(Floor(10, 2, 30.0), seconds, folder)
-        result["cameras16"] = _run(Floor(0, 16, 10.0), seconds, folder)
-        result["persons4"] = _run(Floor(0, 4, 10.0, PERSON_MODEL), seconds, folder)
+        result: dict[str, Any] = {"machine": machine(), "short": short, "workers": workers}
+
+        def run(floor: Floor) -> dict[str, Any]:
+            return _run(floor._replace(workers=workers), seconds, folder)
+
+        result["robots10"] = run(Floor(10, 2, 30.0))
+        result["cameras16"] = run(Floor(0, 16, 10.0))
+        result["persons4"] = run(Floor(0, 4, 10.0, PERSON_MODEL))
         if not short:
-            result["most_robots"] = _most(lambda count: Floor(count, 2, 30.0), seconds, folder, 24)
-            result["most_cameras"] = _most(lambda count: Floor(0, count, 10.0), seconds, folder, 64)
+            result["most_robots"] = _most(lambda count: Floor(count, 2, 30.0), run, 24)
+            result["most_cameras"] = _most(lambda count: Floor(0, count, 10.0), run, 64)
     return result
 
 
@@ -79,6 +85,7 @@ def _configuration(floor: Floor, folder: Path) -> dict[str, Any]:
         "state_dir": str(folder / "state"),
         "metrics": {"port": 0},
         "recorder": {"files": 3},
+        "workers": floor.workers,
         "lanes": {},
         "actuators": {},
         "rules": {},
@@ -108,15 +115,17 @@ def _run(floor: Floor, seconds: float, folder: Path) -> dict[str, Any]:
     host = programs.start_host(path)
     arguments = ["agent", "run", "-c", str(path), "--seconds", str(seconds + WARM_S)]
     daemon = programs.spawn(arguments, stderr=subprocess.DEVNULL)
+    processors = ProcessorTime({"lanes": daemon.pid, "actuators": host.pid})
     try:
-        daemon.wait(60 + 3 * seconds)
+        processors.follow(daemon, WARM_S, 60 + 3 * seconds)
     finally:
         programs.stop(daemon)
         programs.stop(host)
     snapshots = list(ledger.read_all(folder))
     for each in folder.glob("*.ledger"):
         each.unlink()
-    return _figures(snapshots, "robot" if floor.robots else "camera", len(snapshots) == floor.robots + floor.cameras)
+    complete = len(snapshots) == floor.robots + floor.cameras
+    return {**_figures(snapshots, "robot" if floor.robots else "camera", complete), "processor": processors.shares()}
 
 
 def _figures(snapshots: list[ledger.LedgerSnapshot], kind: str, complete: bool) -> dict[str, Any]:
@@ -131,6 +140,8 @@ def _figures(snapshots: list[ledger.LedgerSnapshot], kind: str, complete: bool) 
         "p50_ms": quantiles.get("p50"),
         "applied": len(ms),
         "samples": sum(snapshot.counts["samples"] for snapshot in snapshots),
+        # Where a lane is late it reads several samples at once, and infers on the newest.
+        "inferred": sum(snapshot.counts["inferences"] for snapshot in snapshots),
         "drops": {name: count for name, count in drops.items() if count},
     }
 
@@ -144,12 +155,12 @@ def _applied_ms(snapshot: ledger.LedgerSnapshot) -> Array:
     return ledger.parts(rows[warm & (rows["applied"] > 0)])["total"]
 
 
-def _most(floor: Callable[[int], Floor], seconds: float, folder: Path, limit: int) -> int:
+def _most(floor: Callable[[int], Floor], run: Callable[[Floor], dict[str, Any]], limit: int) -> int:
     """The largest number that loses nothing and keeps its budget, by bisection; 0 where not even 1 does."""
     good, bad = 0, limit + 1
     while bad - good > 1:
         count = (good + bad) // 2
-        figures = _run(floor(count), seconds, folder)
+        figures = run(floor(count))
         budget = MAX_P99_MS if floor(count).robots else 10.0
         kept = figures["lost"] == 0 and figures["p99_ms"] is not None and figures["p99_ms"] <= budget
         good, bad = (count, bad) if kept else (good, count)
@@ -158,7 +169,8 @@ def _most(floor: Callable[[int], Floor], seconds: float, folder: Path, limit: in
 
 def text(result: dict[str, Any]) -> str:
     """The same as a table."""
-    lines = [result["machine"], f"{'':<38}{'lost':>6}{'p50 ms':>9}{'p99 ms':>9}{'decisions':>11}"]
+    heads = f"{'':<38}{'lost':>6}{'p50 ms':>9}{'p99 ms':>9}{'decisions':>11}{'inferred %':>12}  cores used"
+    lines = [f"{result['machine']}, workers: {result['workers']}", heads]
     titles = {
         "robots10": "10 robots at 1 kHz, 2 cameras of 30 fps",
         "cameras16": f"16 cameras of 10 fps, {WAKE_MODEL}",
@@ -166,7 +178,10 @@ def text(result: dict[str, Any]) -> str:
     }
     for key, title in titles.items():
         row = result[key]
-        lines.append(f"{title:<38}{row['lost']!s:>6}{row['p50_ms']!s:>9}{row['p99_ms']!s:>9}{row['applied']:>11}")
+        figures = f"{row['lost']!s:>6}{row['p50_ms']!s:>9}{row['p99_ms']!s:>9}{row['applied']:>11}"
+        share = 100 * row["inferred"] / max(1, row["samples"])
+        used = ", ".join(f"{name} {cores}" for name, cores in row["processor"].items())
+        lines.append(f"{title:<38}{figures}{share:>12.1f}  {used}")
     if "most_robots" in result:
         lines.append(f"at most {result['most_robots']} robots beside two cameras, or {result['most_cameras']} cameras")
     return "\n".join(lines)

@@ -22,7 +22,8 @@ ROOMS = (
     *("backends", "decoders", "packages", "prepare", "vision", "gates"),
     *("endpoints", "keys", "web_keys", "site_keys", "ledger", "ledger_text", "commands", "rules", "tapes"),
     *("perception", "arrival", "lane", "offline", "control", "config", "update", "build", "health", "overload"),
-    *("runner", "reload", "report", "recorder", "drift", "modeltools", "scenes", "replay", "view", "http_server"),
+    *("runner", "reload", "report", "group", "workers"),
+    *("recorder", "drift", "modeltools", "scenes", "replay", "view", "http_server"),
     *("site", "metrics", "field", "web", "tune"),
     *("demo", "children", "daemon", "benches", "cli", "__main__", "models.train"),
 )

@@ -31,6 +31,8 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
         {
             "daemon": "start, watch, stop",
             "reload": "a changed configuration",
+            "workers": "lanes in processes",
+            "group": "lanes in a process",
             "runner": "a lane on its thread",
             "health": "lane state to box state",
             "overload": "sheds load by priority",

@@ -1,8 +1,11 @@
 """Log lines of a process: time, level, text without secrets, on standard error."""
 
 import logging
+import logging.handlers
+import queue
 import sys
 import time
+from collections.abc import Callable
 
 from agent import redact
 
@@ -13,6 +16,16 @@ def start(level: int) -> None:
     root = logging.getLogger()
     root.handlers[:] = [target]
     root.setLevel(level)
+
+
+def write_in_background() -> Callable[[], None]:
+    """From now on by a thread of their own: a terminal that blocks must not block a lane. Returns what ends it."""
+    root = logging.getLogger()
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    listener = logging.handlers.QueueListener(lines, *root.handlers)
+    listener.start()
+    root.handlers[:] = [logging.handlers.QueueHandler(lines)]
+    return listener.stop
 
 
 def clock_time(monotonic_ns: int) -> str:

@@ -164,9 +164,9 @@ def zmq_context(
     return context
 
 
-def die_with_parent() -> None:
-    """End this child process (SIGTERM) when the daemon dies, also by kill -9. Call it once the signal is handled."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+def die_with_parent(number: int = signal.SIGTERM) -> None:
+    """End this child process when the daemon dies, also by kill -9. Call it once that signal is handled."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     parent = os.environ.get(PARENT)
     if parent and os.getppid() != int(parent):  # it died before the signal was requested
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)

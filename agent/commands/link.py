@@ -51,14 +51,21 @@ class Link:
     """Only the lane's thread uses it."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], address: Address, node: str, session: int, lane_ledger: Ledger
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        address: Address,
+        node: str,
+        session: int,
+        lane_ledger: Ledger,
+        sequence: int = 0,
     ) -> None:
+        """sequence: the newest that this lane has sent there in this session."""
         self.address = address
         self.node = node
         self.session = session
         self.ledger = lane_ledger
         self.clock = wire.clock_id()
-        self.sequence = 0
+        self.sequence = sequence
         self.in_force: Decision | None = None
         self.heartbeat_ns = int(address.safe_after_ms / 4 * 1e6)
         self.due = 0

@@ -7,7 +7,7 @@ holds as of that capture, the next heartbeat replaces a lost message, and an act
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import zmq
 
@@ -26,8 +26,14 @@ class Outbox:
         node: str,
         session: int,
         lane_ledger: Ledger,
+        sequences: Mapping[str, int] | None = None,
     ) -> None:
-        self.links = {address.actuator: Link(context, address, node, session, lane_ledger) for address in addresses}
+        """sequences: of each actuator, the newest that this lane has sent there in this session."""
+        sent = sequences or {}
+        self.links = {
+            address.actuator: Link(context, address, node, session, lane_ledger, sent.get(address.actuator, 0))
+            for address in addresses
+        }
         self.all = list(self.links.values())
         # How long a lane may sleep before a heartbeat is due.
         self.wait_s = min((link.heartbeat_ns for link in self.all), default=100_000_000) / 2e9

@@ -178,6 +178,9 @@ class Config(Section):
     run_dir: Path = Field(default_factory=default_run_dir, description="sockets, ledgers, lock")
     state_dir: Path = Field(default_factory=default_state_dir, description="recordings and events")
     realtime: bool = Field(True, description="use SCHED_FIFO where allowed")
+    workers: Literal["auto"] | int = Field(
+        0, description="processes for lanes that no rule joins; 0: all lanes in the daemon; auto: one for each core"
+    )
     insecure: bool = Field(False, description="allow network endpoints without keys; doctor reports it")
     watchdog_device: Path | None = Field(
         None, description="a hardware watchdog, such as /dev/watchdog1, that `reflexd actuate` feeds; default: none"
@@ -194,6 +197,13 @@ class Config(Section):
     lanes: dict[str, LaneConfig] = Field({}, max_length=64)
     actuators: dict[str, ActuatorConfig] = Field({}, max_length=64)
     rules: dict[str, RuleConfig] = Field({}, max_length=256)
+
+    @field_validator("workers")
+    @classmethod
+    def _valid_workers(cls, workers: str | int) -> str | int:
+        if workers != "auto" and not 0 <= int(workers) <= 16:
+            raise ValueError("expected 'auto', or 0 to 16")
+        return workers
 
     def endpoint(self, actuator: str) -> str:
         return self.actuators[actuator].endpoint or f"ipc://{self.run_dir}/{actuator}.sock"

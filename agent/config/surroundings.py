@@ -11,10 +11,12 @@ from pathlib import Path
 
 from agent import endpoints, keys, redact
 from agent.config.device_checks import Usage, bad_channels, bad_model_rate, bad_rate, usages
+from agent.config.groups import groups
 from agent.config.models import Config
 from agent.config.redundancy_checks import redundancy_warnings
 from agent.config.references import has_reference
 from agent.errors import PackageError
+from agent.ledger_text import counted
 from agent.packages import package
 from agent.yamlfile import Document, Place
 from drivers import base as drivers
@@ -169,6 +171,16 @@ def _nobody_authorized(config: Config, document: Document) -> Iterator[str]:
         )
 
 
+def _idle_workers(config: Config, document: Document) -> Iterator[str]:
+    """Lanes that belong together run in one process."""
+    count = len(groups(config))
+    if config.workers != "auto" and int(config.workers) > count:
+        yield (
+            f"{document.at(('workers',))}: warning: {config.workers} workers, but rules, actuators, 'share' and"
+            f" 'update' join the lanes to {counted(count, 'group')}: the other workers have none"
+        )
+
+
 def warnings(config: Config, document: Document) -> Iterator[str]:
     """Devices that are not there now, models that need a special view, passwords that other users can read."""
     for usage in usages(config):
@@ -179,6 +191,7 @@ def warnings(config: Config, document: Document) -> Iterator[str]:
     yield from _gate_as_positions(config, document)
     yield from _nobody_authorized(config, document)
     yield from redundancy_warnings(config, document)
+    yield from _idle_workers(config, document)
     yield from _bad_root(config, document)
     watchdog = config.watchdog_device
     if watchdog and not os.path.exists(watchdog):

@@ -17,7 +17,7 @@ from agent.drift.detector import Limits
 if TYPE_CHECKING:
     from agent.config.drift import Collect
     from agent.config.models import Config, LaneConfig
-    from agent.packages.package import Package
+    from agent.packages.loaded import LoadedModel
 
 NAME = "drift.settings"
 
@@ -60,18 +60,18 @@ class Settings(NamedTuple):
     collect: CollectSettings | None
 
 
-def of_config(config: Config, packages: Mapping[str, Sequence[Package]]) -> Settings:
-    """packages: of each lane, as they are loaded."""
+def of_config(config: Config, loaded: Mapping[str, Sequence[LoadedModel]]) -> Settings:
+    """loaded: of each lane."""
     drift = config.drift
     assert drift
-    names = [name for name in config.lanes if name not in drift.skip and name in packages]
+    names = [name for name in config.lanes if name not in drift.skip and name in loaded]
     return Settings(
         node=config.node,
         run_dir=config.run_dir,
         state_dir=config.state_dir,
         limits=Limits(drift.learn, drift.recover),
         golden_h=drift.golden_h,
-        lanes={name: _lane(config.lanes[name], packages[name]) for name in names},
+        lanes={name: _lane(config.lanes[name], loaded[name]) for name in names},
         collect=_collect(drift.collect) if drift.collect else None,
     )
 
@@ -80,8 +80,8 @@ def _collect(collect: Collect) -> CollectSettings:
     return CollectSettings(collect.keep, collect.uncertain, collect.files, collect.mb, str(collect.seal or ""))
 
 
-def _lane(section: LaneConfig, packages: Sequence[Package]) -> LaneSettings:
-    models = [Model(str(package.folder.resolve()), package.backend, package.manifest.checksum) for package in packages]
+def _lane(section: LaneConfig, loaded: Sequence[LoadedModel]) -> LaneSettings:
+    models = [Model(model.folder, model.engine, model.checksum) for model in loaded]
     source = json.dumps(section.source.model_dump(mode="json"), sort_keys=True, default=str)
     return LaneSettings(_digest("".join(model.checksum for model in models)), _digest(source), models)
 

@@ -107,7 +107,7 @@ def _with_ledger(status: LaneStatus, snapshot: LedgerSnapshot, reason: str, view
 def _state_of(snapshot: LedgerSnapshot, view: View) -> str:
     if not view.pid:
         return "failed" if snapshot.state == "failed" else "stopped"
-    return "stopped" if snapshot.pid != view.pid else health.event(snapshot, view.now)
+    return health.event(snapshot, view.now) if view.of_daemon(snapshot) else "stopped"
 
 
 def _reason(state: str, reason: str, t_progress: int, view: View) -> str:

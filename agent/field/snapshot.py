@@ -35,6 +35,14 @@ class View(NamedTuple):
         """Whether the daemon runs cannot be known: this user may not read run_dir."""
         return not self.pid and os.path.isdir(self.run_dir) and not os.access(self.run_dir, os.R_OK | os.X_OK)
 
+    def of_daemon(self, lane: LedgerSnapshot) -> bool:
+        """A ledger of the daemon that runs, or of a worker of it, also of one that has ended and is started again."""
+        if not self.pid or lane.pid == self.pid:
+            return bool(self.pid)
+        workers = self.reply.get("workers", [])
+        ended = 0 in workers and lane.lane in self.reply.get("lanes", {})
+        return lane.pid in workers or ended or (not self.reply and parent(lane.pid) == self.pid)
+
     @property
     def never_ran(self) -> bool:
         """Since the boot of this box, with this run_dir."""
@@ -106,6 +114,14 @@ def _is_reflexd(pid: int) -> bool:
         return bool(re.search(rb"reflexd|agent", Path(f"/proc/{pid}/cmdline").read_bytes()))
     except OSError:
         return False
+
+
+def parent(pid: int, proc: Path = Path("/proc")) -> int:
+    """The process that started it; 0 where it does not live."""
+    try:
+        return int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def uptime_s(pid: int, proc: Path = Path("/proc")) -> float | None:

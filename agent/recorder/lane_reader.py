@@ -101,8 +101,10 @@ class LaneReader:
         if self._decisions:
             self._pending.extend(self._decisions.read())
         for record in samples:
-            yield from self._without_sample(record.slot)
-            yield record._replace(decisions=self._of(record.slot))
+            if self._pending:  # few samples lead to a decision
+                yield from self._without_sample(record.slot)
+                record = record._replace(decisions=self._of(record.slot))
+            yield record
         if self.samples:
             yield from self._without_sample(self.samples.next)
 

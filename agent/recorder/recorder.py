@@ -92,7 +92,9 @@ class Recorder:
             due = time.monotonic() - checked > CHECK_S
             if due:
                 checked = time.monotonic()
-                self.find_tapes()
+                if self.find_tapes():
+                    self.checkpoint()
+                    self._begin()
             self.read_tapes()
             if due or (self.recording and self.recording.unflushed > CHUNK):
                 self.checkpoint()
@@ -131,10 +133,13 @@ class Recorder:
         self._begin()
         self.find_tapes()
 
-    def find_tapes(self, stopping: bool = False) -> None:
-        """Open new tapes, of lanes in the configuration only: a replay could not know others."""
+    def find_tapes(self, stopping: bool = False) -> bool:
+        """Open new tapes. True where a lane was started again, by a worker that has forgotten what was before."""
+        # Of lanes in the configuration only: a replay could not know others.
+        before = {lane: reader.samples for lane, reader in self.readers.items()}
         for lane, reader in self.readers.items():
             self._add_all(lane, reader.find(stopping))
+        return any(before[lane] and reader.samples is not before[lane] for lane, reader in self.readers.items())
 
     def read_tapes(self) -> None:
         """Record what is new on every tape."""

@@ -19,6 +19,7 @@ from agent.recorder.records import READ_ERRORS, records
 from agent.tapes.format import TapeHeader
 
 CHUNK = 1 << 18  # bytes of messages that are compressed together
+_encoded = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 FOREIGN = "an MCAP file of another program, or its beginning is damaged"
 
 VERSION = version("reflexd")
@@ -69,21 +70,27 @@ class Recording:
         self._header = header
         self._schema = self._writer.register_schema("reflexd.Sample", "jsonschema", json.dumps(SCHEMA).encode())
         self._channels: dict[tuple[str, str, float], int] = {}  # by lane, its channels and their rate
+        self._newest: dict[str, tuple[TapeHeader, int]] = {}  # of each lane: tape and channel of its last message
         self._flushes, self._repeat_at = 0, 3  # the first has the schema alone
         self.unflushed = 0  # bytes
         self.size = 0  # bytes in the file
         self.flush()
 
     def add(self, tape: TapeHeader, message: dict[str, Any], time_ns: int) -> None:
-        channels = json.dumps(tape.channels)
-        key = tape.lane, channels, tape.rate_hz
+        newest = self._newest.get(tape.lane)
+        if newest is None or newest[0] is not tape:
+            newest = self._newest[tape.lane] = tape, self._channel(tape)
+        channel, data = newest[1], _encoded(message).encode()
+        self._writer.add_message(channel, time_ns, data, time_ns, message["sequence"] & 0xFFFFFFFF)
+        self.unflushed += len(data)
+
+    def _channel(self, tape: TapeHeader) -> int:
+        key = tape.lane, json.dumps(tape.channels), tape.rate_hz
         channel = self._channels.get(key)
         if channel is None:
             channel = self._writer.register_channel(f"/{tape.lane}", "json", self._schema, _source(*key[1:]))
             self._channels[key] = channel
-        data = json.dumps(message, separators=(",", ":")).encode()
-        self._writer.add_message(channel, time_ns, data, time_ns, message["sequence"] & 0xFFFFFFFF)
-        self.unflushed += len(data)
+        return channel
 
     def add_metadata(self, name: str, values: dict[str, str]) -> None:
         self._writer.add_metadata(name, values)

@@ -7,7 +7,7 @@ have edited meanwhile.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +16,7 @@ from agent.box import private
 
 if TYPE_CHECKING:
     from agent.config.models import Config
-    from agent.packages.package import Package
+    from agent.packages.loaded import LoadedModel
 
 NAME = "recorder.settings"
 
@@ -33,7 +33,7 @@ class ClipSettings(NamedTuple):
 
 class Settings(NamedTuple):
     """header: what a replay needs: the configuration without passwords, its path, the models' checksums, versions and
-    engines, our version.
+    engines, which lanes decide together, our version.
 
     pictures: of picture models, keep the inputs in recordings and clips, or in "clips" only. session: of the daemon.
     """
@@ -50,8 +50,10 @@ class Settings(NamedTuple):
     session: int = 0
 
 
-def of_config(config: Config, path: Path, packages: Mapping[str, Package], session: int) -> Settings:
-    """path: of the configuration. packages: each model, as it is loaded."""
+def of_config(
+    config: Config, path: Path, models: Mapping[str, LoadedModel], session: int, together: Sequence[Sequence[str]] = ()
+) -> Settings:
+    """path: of the configuration. together: lanes whose rules run in one process; empty: all of them."""
     from agent import redact  # compiles what the recorder's process does not need
 
     recorder, events = config.recorder, config.recorder.events
@@ -65,9 +67,10 @@ def of_config(config: Config, path: Path, packages: Mapping[str, Package], sessi
     header = {
         "config": json.dumps(redact.tree(config.model_dump(mode="json"))),
         "path": str(path.resolve()),
-        "models": json.dumps({model: opened.manifest.checksum for model, opened in packages.items()}),
-        "versions": json.dumps({model: opened.manifest.version for model, opened in packages.items()}),
-        "engines": json.dumps({model: opened.backend for model, opened in packages.items()}),
+        "models": json.dumps({name: model.checksum for name, model in models.items()}),
+        "versions": json.dumps({name: model.version for name, model in models.items()}),
+        "engines": json.dumps({name: model.engine for name, model in models.items()}),
+        "together": json.dumps(together),
         "version": version("reflexd"),
     }
     return Settings(

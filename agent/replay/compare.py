@@ -45,14 +45,23 @@ def replay(contents: RecordingContents) -> Report:
         raise RecordingError("no sample is in it: there is nothing to compare")
     try:
         contents = translate(contents)
+        header = read_header(contents)
         # Of samples that were lost only the decisions are known: there is nothing to compute them from.
         known = [(lane, message) for lane, message in contents.messages if not message.get("lost")]
-        messages = sorted(known, key=_order)
-        lost = list(_during_losses(messages))
-        header = read_header(contents)
-        players, warm_up = _players(dict.fromkeys(lane for lane, _ in messages), header)
+        unknown = [lane for lane, _ in known if lane not in header.config.lanes]
+        if unknown:
+            raise RecordingError(f"lane {unknown[0]} has samples, but the recorded configuration does not have it")
+        reports = [_replay_together(lanes, known, header) for lanes in header.together or [list(header.config.lanes)]]
     except DAMAGED as error:
         raise RecordingError(f"damaged content: {_text(error)}") from error
+    return Report(*map(sum, zip(*(each[:-1] for each in reports))), [line for each in reports for line in each[-1]])
+
+
+def _replay_together(lanes: Sequence[str], known: Iterable[tuple[str, dict[str, Any]]], header: Header) -> Report:
+    """Those of the messages whose lanes ran in one process. Order and time are their own."""
+    messages = sorted(((lane, message) for lane, message in known if lane in lanes), key=_order)
+    lost = list(_during_losses(messages))
+    players, warm_up = _players(dict.fromkeys(lane for lane, _ in messages), header)
     return _compare(zip(messages, lost), players, warm_up)
 
 
@@ -62,9 +71,6 @@ def _players(lanes: Iterable[str], header: Header) -> tuple[dict[str, Player], W
     for decision in header.decisions_in_force():
         scene.rules.in_force[decision.actuator] = decision
         scene.rules.number = max(scene.rules.number, decision.number)
-    unknown = [lane for lane in lanes if lane not in header.config.lanes]
-    if unknown:
-        raise RecordingError(f"lane {unknown[0]} has samples, but the recorded configuration does not have it")
     models = folders(header)
     players = {lane: Player(lane, header, scene, models) for lane in lanes}
     return players, WarmUp(header.config, list(players.values()), header.complete)

@@ -13,7 +13,8 @@ from agent.recorder.recording import RecordingContents, RecordingError
 
 
 class Header(BaseModel):
-    """models: sha256 of each. versions, engines: of each model; older recordings lack them.
+    """models: sha256 of each. versions, engines: of each model; older recordings lack them. together: lanes whose rules
+    ran in one process; empty: all.
 
     in_force: of each actuator number, rule, actuator, verb, dropped, explanation. lost_before: samples that earlier
     files lack.
@@ -24,6 +25,7 @@ class Header(BaseModel):
     models: Json[dict[str, str]]
     versions: Json[dict[str, str]] = {}
     engines: Json[dict[str, str]] = {}
+    together: Json[list[list[str]]] = []
     in_force: Json[dict[str, tuple[int, str, str, str, bool, str]]]
     lost_before: int
 

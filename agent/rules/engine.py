@@ -20,6 +20,7 @@ class ConditionState:
         """condition: its zone is empty or a polygon; agent/build.py resolves names, which would match anywhere here."""
         assert not condition.zone or not isinstance(condition.zone, str), condition.zone
         self.condition = condition
+        self.within_ns, self.memory_ns = int(condition.within_ms * MS), int(condition.memory_ms * MS)
         corners = () if isinstance(condition.zone, str) else condition.zone
         self.zone = Zone(corners, condition.zone_by == "middle") if corners else None
         self.mask = (1 << condition.of) - 1
@@ -51,11 +52,11 @@ class ConditionState:
         """The hits are enough at the lane's newest inference, or were at one within memory_ms."""
         if self.t_hit == self.t_capture and not self.missing(now):
             return True
-        return now - self.t_hit <= self.condition.memory_ms * MS
+        return now - self.t_hit <= self.memory_ns
 
     def missing(self, now: int) -> bool:
         """Its lane has not inferred within within_ms, or never."""
-        return self.t_capture < 0 or now - self.t_capture > self.condition.within_ms * MS
+        return self.t_capture < 0 or now - self.t_capture > self.within_ns
 
     @property
     def score(self) -> float:
@@ -124,8 +125,16 @@ class Rules:
                 actuators = self.feeds.setdefault(condition.lane, [])
                 if config.actuator not in actuators:
                     actuators.append(config.actuator)
+        self._set_concerned()
         self.in_force: dict[str, Decision] = {}
         self.number = 0  # of the newest decision
+
+    def _set_concerned(self) -> None:
+        """Of each lane the rules of the actuators that it feeds, in order of precedence."""
+        self._concerned = {
+            lane: [rule for rule in self.rules if rule.config.actuator in actuators]
+            for lane, actuators in self.feeds.items()
+        }
 
     def carry_over(self, old: Rules) -> None:
         """Continue where `old` ends: unchanged rules keep their state, and their decisions stay in force."""
@@ -135,6 +144,7 @@ class Rules:
             previous[rule.name] if rule.name in previous and previous[rule.name].config == rule.config else rule
             for rule in self.rules
         ]
+        self._set_concerned()
         unchanged = {rule.name for rule in self.rules if previous.get(rule.name) is rule}
         for actuator, decision in old.in_force.items():
             rests = not decision.rule and decision.verb == self.rest.get(actuator)
@@ -144,9 +154,7 @@ class Rules:
     def decide(self, lane: str, now: int, t_capture: int, evidence: Sequence[Evidence]) -> list[Decision]:
         """The new decisions for the actuators that this lane feeds. evidence: of one inference, possibly none."""
         winners: dict[str, Rule | None] = dict.fromkeys(self.feeds.get(lane, ()))
-        for rule in self.rules:
-            if rule.config.actuator not in winners:
-                continue
+        for rule in self._concerned.get(lane, ()):
             if rule.update(lane, now, t_capture, evidence) and winners[rule.config.actuator] is None:
                 winners[rule.config.actuator] = rule
         decisions = []

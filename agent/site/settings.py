@@ -13,7 +13,7 @@ from agent.box import private
 
 if TYPE_CHECKING:
     from agent.config.models import Config
-    from agent.packages.package import Package
+    from agent.packages.loaded import LoadedModel
 
 NAME = "site.settings"
 REMOTE = "sensor.site"  # the driver of a lane over other boxes' evidence
@@ -54,14 +54,14 @@ class Settings(NamedTuple):
         return f"{self.root}/{box}/{rest}"
 
 
-def of_config(config: Config, packages: Mapping[str, Sequence[Package]]) -> Settings:
-    """packages: of each lane, as they are loaded."""
+def of_config(config: Config, loaded: Mapping[str, Sequence[LoadedModel]]) -> Settings:
+    """loaded: models of each lane."""
     site = config.site
     assert site
     remote = {name: lane for name, lane in config.lanes.items() if lane.source.driver == REMOTE}
     models = {
-        model: opened.manifest.checksum
-        for lane, of_lane in packages.items()
+        model: opened.checksum
+        for lane, of_lane in loaded.items()
         if lane not in remote
         for model, opened in zip(config.lanes[lane].models, of_lane)
     }

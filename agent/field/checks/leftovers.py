@@ -55,7 +55,7 @@ def _ledgers(box: Box) -> Check:
 
 
 def _used_ledgers(view: View) -> Check:
-    old = [name for name, ledger in view.ledgers.items() if ledger.pid != view.pid]
+    old = [name for name, ledger in view.ledgers.items() if not view.of_daemon(ledger)]
     if old:
         cause = f"{listed(old)}: of an earlier run, no such lane now"
         return Check("ledgers", GOOD, f"{len(view.ledgers) - len(old)} in use; {cause}")

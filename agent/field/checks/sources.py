@@ -43,7 +43,7 @@ def checks(box: Box) -> Iterator[Check]:
 def _source(box: Box, name: str, device: Device) -> Check:
     title = f"lane {name}: {device.driver}"
     ledger = box.view.ledgers.get(name)
-    if box.view.pid and ledger and ledger.pid == box.view.pid:  # its lane has it open, or tries to all the time
+    if ledger and box.view.of_daemon(ledger):  # its lane has it open, or tries to all the time
         return _from_lane(title, lane_status(name, box.view), device)
     try:
         stream = drivers.open_source(device.driver, device.options, name)
