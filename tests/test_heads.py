@@ -26,7 +26,7 @@ from agent.packages.package import Package
 from agent.perception import Perception
 from agent.rules.engine import Rules
 from agent.rules.scene import Scene
-from agent.update.replacement import open_like
+from agent.update.probation.replacement import open_like
 from agent.vision.config import HeadConfig
 from agent.vision.heads import Head, Heads
 from tests.model_versions import version
