@@ -20,6 +20,7 @@ from agent.keys import Curve
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.packages import package
+from agent.packages.on_demand import make_on_demand
 from agent.packages.package import Package
 from agent.perception import Perception
 from agent.rules.conditions import Condition, RuleConfig
@@ -27,6 +28,8 @@ from agent.rules.engine import Rules
 from agent.tapes.tapes import Tapes
 from agent.update.stored import StoredModels
 from agent.vision import reference
+from agent.vision.config import HeadConfig
+from agent.vision.heads import Heads
 from agent.vision.poses import SecondModel
 from agent.vision.refine import Refine
 from drivers import base as drivers
@@ -41,7 +44,7 @@ def make_lane(
     """stored_models: shared by the lanes of a daemon."""
     section = config.lanes[name]
     good_part = reference.read(base_folder / section.reference) if section.reference else None
-    perception = open_models(section, base_folder, good_part, stored_models=stored_models)
+    perception = open_models(section, base_folder, good_part, stored_models=stored_models, on_time=config.realtime)
     source = open_source(section.source.driver, section.source.options, name)
     if isinstance(source, Camera) and not section.refine:  # a part of the picture may need all of its pixels
         source.network = perception.package.picture_size
@@ -65,30 +68,46 @@ def open_models(
     engines: Mapping[str, str] | None = None,
     folders: Mapping[str, Path] | None = None,
     stored_models: StoredModels | None = None,
+    on_time: bool = False,
 ) -> Perception:
     """The lane's models, checked, loaded and warm. Raises PackageError.
 
     good_part: a picture of one. engines, folders: those that a recording names; None: the ones for this machine.
-    stored_models: newer versions, which the updater installed.
+    stored_models: newer versions, which the updater installed. on_time: the lanes are on SCHED_FIFO.
     """
 
-    def opened(model: str, chosen: str = "") -> Package:
+    def opened(model: str, chosen: str = "", shared: bool = section.share) -> Package:
         if stored_models and (stored := stored_models.folder(model)):
             try:
-                return package.open_as(stored, package.read(stored), section.threads, chosen, section.share, model)
+                return package.open_as(stored, package.read(stored), section.threads, chosen, shared, model)
             except PackageError as error:
                 stored_models.report_damage(model, error)
         folder = (folders or {}).get(model) or package.find(model, base_folder)
         backend = chosen if engines is None else engines.get(model) or package.first_engine(folder)
-        return package.open_package(folder, section.threads, backend, section.share)
+        return package.open_package(folder, section.threads, backend, shared)
+
+    def opened_head(model: str, head: HeadConfig) -> Package:
+        """In a replay it stays: what was recorded says when it ran."""
+        made = opened(model, shared=section.share and not head.when)
+        if head.when and engines is None:
+            make_on_demand(made, section.threads, on_time)
+        return made
 
     refine = Refine(opened(section.refine.model), section.refine) if section.refine else None
     second = SecondModel(opened(section.then)) if section.then else None
     first = opened(section.model, section.backend)
     first.set_hop(section.hop_ms)
+    heads = Heads(first, [(opened_head(name, head), head) for name, head in section.heads.items()])
     shrink = None if section.shrink == "auto" else section.shrink
     return Perception(
-        first, gate=section.gate, reference=good_part, refine=refine, second=second, shrink=shrink, every=section.every
+        first,
+        gate=section.gate,
+        reference=good_part,
+        heads=heads if section.heads else None,
+        refine=refine,
+        second=second,
+        shrink=shrink,
+        every=section.every,
     )
 
 

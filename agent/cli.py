@@ -21,7 +21,7 @@ from agent.tune.cli import tune
 from agent.update.cli import COMMANDS as UPDATE_COMMANDS
 
 if TYPE_CHECKING:
-    from agent.config.models import Config
+    pass
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -94,6 +94,7 @@ def check(path: Path, as_json: bool) -> int:
     from agent.box import realtime
     from agent.config.load import check_config
     from agent.ledger_text import counted
+    from agent.modeltools.configured import try_models
 
     of_daemon = realtime.PARENT in os.environ  # which reloads, and needs the secrets
     if of_daemon:
@@ -101,7 +102,7 @@ def check(path: Path, as_json: bool) -> int:
     warnings: list[str] = []
     try:
         config, warnings = check_config(path)
-        _open_models(config, path.resolve().parent)
+        try_models(config, path.resolve().parent)
     except (ConfigError, PackageError) as error:
         if as_json:
             click.echo(json.dumps({"ok": False, "mistakes": redact.lines(error)}))
@@ -117,21 +118,6 @@ def check(path: Path, as_json: bool) -> int:
         counts = ", ".join(counted(len(part), noun) for part, noun in parts)
         click.echo("\n".join([*warnings, f"{path}: good: {counts}"]))
     return 0
-
-
-def _open_models(config: Config, base_folder: Path) -> None:
-    """Load every model and try it once. Raises PackageError with a line for each that is wrong."""
-    from agent.modeltools.trial import trial
-    from agent.packages import package
-
-    mistakes: list[str] = []
-    for name in dict.fromkeys(name for lane in config.lanes.values() for name in lane.models):
-        try:
-            trial(package.open_package(package.find(name, base_folder)))
-        except PackageError as error:
-            mistakes.append(str(error))
-    if mistakes:
-        raise PackageError("\n".join(mistakes))
 
 
 @cli.command("replay")

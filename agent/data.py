@@ -15,6 +15,7 @@ Scalar = bool | int | float | str
 Arguments = Mapping[str, Scalar]
 
 
+NEVER = 1 << 62  # a deadline that leaves all the time there is
 # A capture time further ahead than this is not credible, and would stretch a ttl; camera clocks differ by less.
 FUTURE_NS = 50_000_000
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from agent import ledger
 from agent.arrival import Arrivals
 from agent.commands.outbox import Outbox
-from agent.data import Decision, Evidence, Sample
+from agent.data import NEVER, Decision, Evidence, Sample
 from agent.ledger import Ledger
 from agent.packages.outputs import ModelFault
 from agent.perception import Perception
@@ -27,7 +27,6 @@ from drivers.base import DeviceError, DeviceTimeout, Stream
 log = logging.getLogger("reflexd.lane")
 
 FIRST_RETRY_S, LAST_RETRY_S, HELLO_S = 0.1, 5.0, 0.05
-NEVER = 1 << 62
 COARSE = "coarse"  # mark of evidence that the refining model had no time for
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agent.backends.base import Engine
-from agent.data import Array, Sample
+from agent.data import NEVER, Array, Sample
 from agent.decoders.base import Decoder, Finding
 from agent.gates.base import Gate
 from agent.gates.config import GateConfig
@@ -16,7 +16,8 @@ from agent.packages.package import Package
 from agent.packages.shared import SharedEngine
 from agent.prepare.base import Preparation
 from agent.prepare.make import make_preparation
-from agent.tapes.format import REFINE_SKIPPED, REFINED, RESTARTED
+from agent.tapes.format import HEADS_AT, REFINE_SKIPPED, REFINED, RESTARTED
+from agent.vision.heads import Heads
 from agent.vision.people import People, in_frame
 from agent.vision.poses import KEYPOINTS, SecondModel
 from agent.vision.refine import Refine
@@ -34,6 +35,7 @@ class Perception:
         *,
         gate: GateConfig | None = None,
         reference: Array | None = None,
+        heads: Heads | None = None,
         refine: Refine | None = None,
         second: SecondModel | None = None,
         shrink: int | None = 1,
@@ -42,7 +44,8 @@ class Perception:
         """gate: which samples are worth an inference; None: all.
 
         reference: uint8 [height, width], the good part with which a model of `picture.reference` compares.
-        refine: infers again where the package's model is in doubt. second: reads the keypoints of either of them.
+        heads: of the package, where it is a backbone: they find what it does not.
+        refine: infers again where these are in doubt. second: reads the keypoints of either of them.
         shrink: take every so many pixels only; None: as many as the first frames allow.
         every: infer on one sample in so many.
         """
@@ -50,6 +53,7 @@ class Perception:
         self.engine = package.engine
         self.gate_config = gate
         self.reference = reference
+        self.heads = heads
         self.refine = refine
         self.second = second
         self.people = People(second) if second and self._finds_several else None
@@ -73,7 +77,8 @@ class Perception:
     @property
     def packages(self) -> list[Package]:
         """In the order in which they run."""
-        return [self.package, *(model.package for model in (self.refine, self.second) if model)]
+        heads = self.heads.packages if self.heads else []
+        return [self.package, *heads, *(model.package for model in (self.refine, self.second) if model)]
 
     @property
     def _finds_several(self) -> bool:
@@ -91,12 +96,15 @@ class Perception:
     @property
     def recorded_engines(self) -> list[Engine]:
         """Engines of models that read the sample itself: their outputs are recorded, the rest follows from these."""
-        return [self.engine, *([self.refine.engine] if self.refine else [])]
+        first = self.heads.recorded_parts if self.heads else [self.engine]
+        return [*first, *([self.refine.engine] if self.refine else [])]
 
     @property
     def replay_flags(self) -> tuple[int, Sequence[int]]:
         """Of the newest inference, for the tape: REFINED and the like, and the preparation's position."""
         flags = REFINED * self.refined | REFINE_SKIPPED * self.refine_skipped | RESTARTED * self.restarted
+        if self.heads:
+            flags |= self.heads.ran << HEADS_AT
         return flags, self.preparation.position
 
     def start(self, source: Stream) -> None:
@@ -119,6 +127,8 @@ class Perception:
             if self.gate:
                 self.gate.set_preparation(preparation)
             self.preparation, self.package, self.engine = preparation, new, new.engine
+        elif self.heads and old in self.heads.packages:
+            self.heads.exchange(old, new)
         elif self.refine and old is self.refine.package:
             self.refine.exchange(new)
         elif self.second and old is self.second.package:
@@ -168,7 +178,10 @@ class Perception:
         """
         for engine in self._shared:
             engine.deadline = deadline
-        findings = [in_frame(finding, self.preparation) for finding in self.package.infer()]
+        findings = self.package.infer()
+        if self.heads:
+            findings = self.heads(sample.t_capture, deadline == NEVER)
+        findings = [in_frame(finding, self.preparation) for finding in findings]
         keypoints = frame_keypoints(self.package.decoder, self.preparation)
         self.refined = self.refine_skipped = False
         if self.refine:

@@ -114,6 +114,7 @@ class Runner:
                 model: opened.manifest.version for model, opened in zip(section.models, lane.perception.packages)
             },
             "then": section.then,
+            "heads": lane.perception.heads.status() if lane.perception.heads else {},
             "driver": section.source.driver,
             "critical": section.critical,
             "budget_ms": lane.limits.budget_ms,

@@ -13,7 +13,7 @@ from agent.benches import arc, faults, fusion, gating, perimeter, restart, sense
 from agent.benches.soak import Usage
 from agent.cli import cli
 
-BENCHES = ("arc", "soak", "faults", "hostile", "restart", "senses", "swap")
+BENCHES = ("arc", "heads", "soak", "faults", "hostile", "restart", "senses", "swap")
 
 
 @pytest.mark.parametrize("bench", BENCHES)

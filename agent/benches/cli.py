@@ -82,6 +82,17 @@ def bench_throughput(short: bool, as_json: bool) -> None:
     _report(throughput.measure(short), throughput.text, as_json)
 
 
+@bench.command("heads")
+@short_option
+@json_option
+@_with_psutil
+def bench_heads(short: bool, as_json: bool) -> None:
+    """Two heads on one backbone against two whole models: time, memory, and what loading a head costs the lanes."""
+    from agent.benches import heads
+
+    _report(heads.measure(short), heads.text, as_json)
+
+
 @bench.command("soak")
 @click.option("--samples", default=1_000_000, show_default=True, help="Through one lane, as fast as possible.")
 @short_option

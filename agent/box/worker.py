@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -34,6 +35,10 @@ class Worker:
         while True:
             jobs.get()()
 
+    def submit(self, job: Job) -> None:
+        """Carry it out after those before it; whoever asks does not wait. It raises nothing."""
+        self._jobs.put(partial(_quickly, job))
+
     async def run(self, seconds: float, call: Callable[[], Result]) -> Result:
         """What the call returns or raises. Raises asyncio.TimeoutError; its thread is then left to it.
 
@@ -53,8 +58,7 @@ class Worker:
         def job() -> None:
             value, error = None, None
             try:
-                with realtime.quick_switching():
-                    value = call()
+                value = _quickly(call)
             except BaseException as raised:  # SystemExit would end the thread
                 error = raised if isinstance(raised, Exception) else RuntimeError(repr(raised))
             with suppress(RuntimeError):  # the loop has ended meanwhile
@@ -66,3 +70,8 @@ class Worker:
         except asyncio.TimeoutError:
             self._start()  # the other one may never come back
             raise
+
+
+def _quickly(call: Callable[[], Result]) -> Result:
+    with realtime.quick_switching():
+        return call()

@@ -13,6 +13,7 @@ from agent.commands.guard import within_limits
 from agent.config.device_checks import device_mistakes
 from agent.config.drift_checks import drift_mistakes
 from agent.config.endpoint_checks import endpoint_mistakes
+from agent.config.head_checks import bad_absence
 from agent.config.lane_checks import bad_name, labels_of, lane_mistakes, reads_pictures
 from agent.config.models import ActuatorConfig, Config, LaneConfig
 from agent.config.redundancy_checks import redundancy_mistakes
@@ -105,6 +106,7 @@ def _bad_rule(
         if reported is not None:  # a rule on a label that its model never reports would never hold
             where = f" in model '{config.lanes[condition.lane].model}'"
             yield from unknown(document, (*here, "label"), condition.label, "label", reported, where)
+        yield from bad_absence(config, document, here, condition)
         if condition.zone and condition.lane in config.lanes:
             yield from _bad_zone(document, (*here, "zone"), condition, config.lanes[condition.lane])
 

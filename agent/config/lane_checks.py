@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from agent import redact
 from agent.backends import base as backends
 from agent.commands import wire
+from agent.config.head_checks import head_mistakes
 from agent.config.models import Config, LaneConfig
 from agent.decoders import base as decoders
 from agent.errors import MissingPackage, PackageError, Pending, about_file, heals
@@ -28,6 +29,9 @@ def lane_mistakes(config: Config, document: Document, name: str) -> Iterator[str
     yield from _bad_model(document, (*place, "model"), lane.model)
     yield from _bad_backend(document, (*place, "backend"), lane)
     yield from _bad_first_model(document, (*place, "model"), lane.model)
+    for head in lane.heads:
+        yield from _bad_model(document, (*place, "heads", head), head)
+    yield from head_mistakes(document, name, lane)
     if lane.refine:
         yield from _bad_refine(document, (*place, "refine"), lane)
     if lane.gate:
@@ -84,7 +88,9 @@ def _bad_refine(document: Document, place: Place, lane: LaneConfig) -> Iterator[
     yield from mistakes
     try:
         first = package.read(package.find(lane.model, base_folder))
-        labels = dict.fromkeys(package.labels(package.find(lane.model, base_folder)))
+        labels = dict.fromkeys(
+            label for model in lane.first_models for label in package.labels(package.find(model, base_folder))
+        )
     except PackageError:
         return  # reported at the model
     if not first.picture:

@@ -18,7 +18,7 @@ from agent.gates.config import GateConfig
 from agent.rules.conditions import RuleConfig
 from agent.rules.zones import Polygon
 from agent.section import Section
-from agent.vision.config import RefineConfig
+from agent.vision.config import HeadConfig, RefineConfig
 from agent.yamlfile import NAME
 
 
@@ -45,6 +45,9 @@ class LaneConfig(Section):
 
     source: Device
     model: str = Field(description="a bundled package's name, or a folder with a manifest.yaml")
+    heads: dict[str, HeadConfig] = Field(
+        {}, max_length=16, description="of a backbone as `model`: the packages that read its output, and when"
+    )
     then: str = Field("", description="a second model, which reads the keypoints that the first one finds: pose-fall")
     refine: RefineConfig | None = Field(None, description="a model that infers again where the first one is in doubt")
     gate: GateConfig | None = Field(None, description="which samples are inferred on; default: all")
@@ -96,7 +99,12 @@ class LaneConfig(Section):
     @property
     def models(self) -> list[str]:
         """Names, in the order in which they run."""
-        return [self.model, *([self.refine.model] if self.refine else []), *([self.then] if self.then else [])]
+        return [*self.first_models, *([self.refine.model] if self.refine else []), *([self.then] if self.then else [])]
+
+    @property
+    def first_models(self) -> list[str]:
+        """Names of those that read the whole sample: the model, or a backbone and its heads."""
+        return [self.model, *self.heads]
 
 
 def _check_ipv6(host: str, port: str) -> None:

@@ -137,11 +137,12 @@ def _gate_as_positions(config: Config, document: Document) -> Iterator[str]:
             lane = config.lanes.get(condition.lane)
             if lane is None or lane.refine or not (condition.zone or condition.count > 1):
                 continue
-            if not _is_gate(document, lane.model):
+            gate = next((model for model in lane.first_models if _is_gate(document, model)), "")
+            if not gate:
                 continue
             key = "zone" if condition.zone else "count"
             yield (
-                f"{document.at(('rules', name, rule.kind, index, key))}: warning: '{lane.model}' is a wake-up gate:"
+                f"{document.at(('rules', name, rule.kind, index, key))}: warning: '{gate}' is a wake-up gate:"
                 f" persons metres apart may share one box, so '{key}' may miss them: use 'objects', or"
                 f" 'refine: {{model: movenet, label: person}}' in lane '{condition.lane}'"
             )

@@ -59,6 +59,8 @@ class Decoder(ABC):
     reads_stored: ClassVar[bool] = False
     # How the model stores its outputs; empty where they are real values.
     tensors: Sequence[Tensor] = ()
+    # Of a backbone: it finds nothing, its outputs are for the heads of the lane.
+    is_backbone: ClassVar[bool] = False
     # It gets what `compare` makes of the input and the outputs, in place of these (packages/comparison.py).
     reads_input: ClassVar[bool] = False
 

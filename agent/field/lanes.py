@@ -11,6 +11,7 @@ import numpy.typing as npt
 from agent import health, ledger
 from agent.field.snapshot import View
 from agent.ledger import LedgerSnapshot
+from agent.ledger_text import counted
 
 RATE_NS = 5_000_000_000
 NEWEST_NS = 60_000_000_000
@@ -61,13 +62,21 @@ def lane_status(name: str, view: View) -> LaneStatus:
         name=name,
         state=str(reply.get("state") or ("unknown" if view.pid else "stopped")),
         reason="" if view.never_ran else "no ledger",
-        model=str(reply.get("model") or (section.model if section else "")),
+        model=_with_heads(str(reply.get("model") or (section.model if section else "")), reply.get("heads") or {}),
         driver=str(reply.get("driver") or (section.driver if section else "")),
         critical=bool(reply.get("critical", section.critical if section else True)),
         budget_ms=float(reply.get("budget_ms") or 0),
     )
     status = _with_drift(status, view.drift.get(name))
     return _with_ledger(status, snapshot, str(reply.get("reason") or ""), view) if snapshot else status
+
+
+def _with_heads(model: str, heads: dict[str, Any]) -> str:
+    """person-trunk + 1 of 2 heads: those in memory now."""
+    if not heads:
+        return model
+    loaded = sum(bool(head.get("loaded")) for head in heads.values())
+    return f"{model} + {loaded} of {counted(len(heads), 'head')}"
 
 
 def _with_drift(status: LaneStatus, report: dict[str, Any] | None) -> LaneStatus:

@@ -13,7 +13,8 @@ from agent import redact
 from agent.backends.base import Tensor
 from agent.errors import PackageError
 from agent.modeltools.trial import trial
-from agent.packages import package
+from agent.packages import heads, package
+from agent.packages.manifest import Backbone
 from agent.packages.package import Package
 
 
@@ -34,6 +35,7 @@ def facts(opened: Package, folder: Path) -> dict[str, Any]:
         "backend": opened.backend,
         "decoder": manifest.decoder,
         "options": manifest.options,
+        **({"backbone": _plain_backbone(manifest.backbone)} if manifest.backbone else {}),
         "labels": package.labels(folder),
         "bytes": (folder / manifest.file).stat().st_size,
         "budget_ms": manifest.budget_ms,
@@ -41,6 +43,11 @@ def facts(opened: Package, folder: Path) -> dict[str, Any]:
         "inputs": [_describe(tensor) for tensor in opened.engine.inputs],
         "outputs": [_describe(tensor) for tensor in opened.network.outputs],
     }
+
+
+def _plain_backbone(backbone: Backbone) -> str:
+    output = f"output '{backbone.output}'" if backbone.output else "the first output"
+    return f"{output} of {backbone.model}, sha256 {backbone.sha256[:16]}..."
 
 
 def _plain(value: Any) -> str:
@@ -61,6 +68,7 @@ def verify(name: str, as_json: bool) -> int:
         opened = package.open_package(package.find(name))
         worst = opened.golden
         inputs = trial(opened)
+        heads.verify(opened)
     except PackageError as error:
         if not as_json:
             raise PackageError(str(error)) from error

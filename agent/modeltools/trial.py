@@ -94,6 +94,10 @@ def real_range(tensor: Tensor, manifest: Manifest) -> tuple[Array, Array]:
         mean, std = np.atleast_1d(manifest.picture.mean), np.atleast_1d(manifest.picture.std)
         low, high = ((np.array(pixel) - mean) / std for pixel in (0.0, 255.0))
         return (low[:, None, None], high[:, None, None]) if tensor.planar else (low, high)
+    if manifest.backbone and tensor.scale:
+        limits = np.iinfo(np.dtype(tensor.dtype))
+        low, high = ((np.array(end) - tensor.zero_point) * tensor.scale for end in (limits.min, limits.max))
+        return low, high
     most = manifest.sound.full_scale if manifest.sound else READINGS
     return np.array(-most), np.array(most)
 

@@ -150,8 +150,19 @@ class SoundInput(Section):
         return [(1, frames, width), (1, frames, width, 1), (1, frames * width)]
 
 
+class Backbone(Section):
+    """The input of a head: an output of a backbone, as that stores it. A head fits only the weights it learnt with."""
+
+    model: str = Field(description="its package, bundled or in a folder beside this one's")
+    sha256: Sha256 = Field(description="of its model file; of an ONNX model with weights beside it: their common one")
+    output: str = Field("", description="name or number of the output; default: the first")
+
+
 class Manifest(Section):
-    """The file manifest.yaml of a package; exactly one of picture, window, poses, sound and evidence is its input."""
+    """The file manifest.yaml of a package.
+
+    Exactly one of picture, window, poses, sound, backbone and evidence is its input.
+    """
 
     version: str
     licence: str
@@ -174,6 +185,7 @@ class Manifest(Section):
     poses: Poses | None = Field(None, description="of a second model, which reads the keypoints of a lane's first")
     sound: SoundInput | None = None
     evidence: bool = Field(False, description="it passes on what other boxes have found")
+    backbone: Backbone | None = Field(None, description="of a head, which a lane names under `heads`")
     budget_ms: float = Field(10.0, gt=0, description="longest acceptable inference")
     data: str = Field("", description="what it was trained on, and the licence of that")
     golden: PackageFile = ""
@@ -202,8 +214,9 @@ class Manifest(Section):
 
     @model_validator(mode="after")
     def _one_input(self) -> Manifest:
-        if [self.picture, self.window, self.poses, self.sound, self.evidence or None].count(None) != 4:
+        inputs = [self.picture, self.window, self.poses, self.sound, self.backbone, self.evidence or None]
+        if inputs.count(None) != len(inputs) - 1:
             raise ValueError(
-                "a manifest has exactly one section that describes the input: picture, window, poses or sound"
+                "a manifest has exactly one section that describes the input: picture, window, poses, sound or backbone"
             )
         return self

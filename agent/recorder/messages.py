@@ -8,6 +8,7 @@ from typing import Any
 from agent.recorder.tape_reader import Record
 from agent.tapes.format import (
     DISCONTINUITY,
+    HEADS_AT,
     INFERRED,
     LOST,
     REFINE_SKIPPED,
@@ -49,6 +50,8 @@ def make_message(tape: TapeHeader, record: Record, body: bytes) -> dict[str, Any
         message["restarted"] = bool(record.flags & RESTARTED)
         message["outputs"], rest = _tensors(tape.outputs, body)
         message["inputs"], _ = _tensors(tape.inputs, rest)
+    if heads := record.flags >> HEADS_AT:
+        message["heads"] = heads
     for name, fields in FIELDS.items():
         message[name] = [dict(zip(fields, values)) for values in getattr(record, name)]
     return message

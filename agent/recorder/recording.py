@@ -48,6 +48,7 @@ SCHEMA = {
         },
         "refined": {"type": "boolean", "description": "the refining model ran"},
         "refine_skipped": {"type": "boolean", "description": "there was no time for the refining model"},
+        "heads": {"type": "integer", "description": "a bit for each head of the lane that ran"},
         "restarted": {"type": "boolean", "description": "the first inference since the source was opened"},
         "outputs": {"type": "array", "items": {"type": "object"}},
         "inputs": {"type": "array", "items": {"type": "object"}},

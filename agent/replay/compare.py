@@ -121,7 +121,8 @@ class WarmUp:
         memory_ms = max((condition.within_ms + condition.memory_ms for condition in conditions), default=0)
         perceptions = [player.perception for player in players]
         window_ns = max((perception.memory_ns for perception in perceptions), default=0)
-        decoders = [perception.package.decoder for perception in perceptions]
+        heads = [head for perception in perceptions if perception.heads for head in perception.heads.packages]
+        decoders = [opened.decoder for opened in (*(perception.package for perception in perceptions), *heads)]
         memory_s = max((getattr(decoder.options, "memory_s", 0.0) for decoder in decoders), default=0.0)
         self._span_ns = int(hold_ms * 1e6) + int(memory_ms * 1e6) + window_ns + int(memory_s * 1e9)
         self._cold = not complete

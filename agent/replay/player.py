@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from agent.build import open_models
-from agent.data import Array, Decision, Sample
+from agent.data import NEVER, Array, Decision, Sample
 from agent.decoders.base import Finding
-from agent.lane import NEVER, Lane, Limits
+from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.packages.package import Package
 from agent.packages.recorded import RecordedEngine
@@ -93,7 +93,8 @@ class Player:
                     engine.input(index)[...] = _array(next(tensors))
             return
         tensors = iter(message["outputs"])
-        for holder, engine in zip((self.perception, self.perception.refine), self._engines):
+        heads = self.perception.heads.all if self.perception.heads else []
+        for holder, engine in zip((self.perception, *heads, self.perception.refine), self._engines):
             assert holder
             if not isinstance(holder.engine, RecordedEngine):
                 holder.engine = holder.package.engine = RecordedEngine(engine)
@@ -108,7 +109,7 @@ class ReplayPerception(Perception):
     """Infers exactly when the lane did: what the gate decided on, and the refining model's clock, are not recorded."""
 
     def __init__(self, original: Perception) -> None:
-        super().__init__(original.package, refine=original.refine, second=original.second)
+        super().__init__(original.package, heads=original.heads, refine=original.refine, second=original.second)
         self._has_gate = original.gate_config is not None
         self._message: dict[str, Any] = {}
 
@@ -123,6 +124,8 @@ class ReplayPerception(Perception):
     def infer(self, sample: Sample, deadline: int) -> list[Finding]:
         if self._message.get("restarted"):
             self.restart()
+        if self.heads:
+            self.heads.recorded = self._message.get("heads", 0)
         return super().infer(sample, 0 if self._message.get("refine_skipped") else NEVER)
 
 

@@ -23,6 +23,7 @@ SLOT = struct.Struct("=qqqqiiiiiiiiii")
 DISCONTINUITY, MORE, INFERRED = 1, 2, 4
 REFINED, REFINE_SKIPPED = 8, 16  # the refining model ran; it had no time to
 RESTARTED = 32  # the first inference since the source was opened
+HEADS_AT = 8  # from this bit on: which heads ran, in the configuration's order
 LOST = 64  # set by the reader: of this sample only its decisions are left
 READINGS = 16  # rows in a slot
 VARYING = -1  # a size that may change from sample to sample; such a tensor starts with it

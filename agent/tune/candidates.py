@@ -80,9 +80,9 @@ def crop(config: Config, lane: str, base_folder: Path) -> Candidate | None:
 
 
 def _engines(section: LaneConfig, folder: Path, manifest: Manifest) -> Iterator[Candidate]:
-    """Others than the package names; `auto` has timed them all already."""
+    """Others than the package names; `auto` has timed them all already, and heads run on their backbone's."""
     current = section.backend or manifest.backend
-    if current == AUTO or Path(manifest.file).suffix not in engines.BY_SUFFIX:
+    if section.heads or current == AUTO or Path(manifest.file).suffix not in engines.BY_SUFFIX:
         return
     for name in engines.installed(folder, manifest):
         if name != current:
@@ -107,6 +107,8 @@ def _shrinks(section: LaneConfig, trace: Trace) -> Iterator[Candidate]:
 def _models(config: Config, lane: str, base_folder: Path, own: Path, manifest: Manifest) -> list[Candidate]:
     """Smaller packages, bundled or beside the lane's own, that read the same and report what the rules ask for."""
     section = config.lanes[lane]
+    if section.heads:
+        return []  # they fit this one alone
     needed = _needed_labels(config, lane, package.labels(own))
     size = _size(own, manifest)
     smaller: list[tuple[int, Candidate]] = []

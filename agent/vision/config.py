@@ -1,4 +1,4 @@
-"""A lane's `refine` section. Apart from the code, so that reading a configuration imports no OpenCV."""
+"""A lane's sections `refine` and `heads`. Apart from the code, so that reading a configuration imports no OpenCV."""
 
 from __future__ import annotations
 
@@ -24,3 +24,11 @@ class RefineConfig(Section):
         if not 0 <= self.band[0] <= self.band[1] <= 1:
             raise ValueError(f"band: expected two scores from 0 to 1, the lower one first, found {list(self.band)}")
         return self
+
+
+class HeadConfig(Section):
+    """Of a lane: a model that reads the lane's backbone; with `when` it is in memory only while it is needed."""
+
+    when: str = Field("", description="label of another head: load this one once that is found; default: at the start")
+    score: float = Field(0.5, gt=0, le=1, description="of that label, at least")
+    idle_s: float = Field(60.0, ge=0, le=86_400, description="unload it this long after that was last found")

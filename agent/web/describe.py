@@ -38,6 +38,7 @@ def _lane(name: str, config: Config, base_folder: Path) -> dict[str, Any]:
     return {
         "model": section.model,
         "then": section.then,
+        "heads": list(section.heads),
         "refine": section.refine.model if section.refine else "",
         "driver": section.source.driver,
         "zones": section.zones,

@@ -16,9 +16,11 @@ from agent.packages.manifest import AUTO
 GOLDEN = 8  # pairs of input and output in golden.npz
 
 
-def pack(place: Path, content: bytes, facts: Mapping[str, Any], inputs: Array, *outputs: Array) -> None:
+def pack(
+    place: Path, content: bytes, facts: Mapping[str, Any], inputs: Array, *outputs: Array, backend: str = AUTO
+) -> None:
     """facts: manifest keys besides file names and checksum. inputs, outputs: raw values of GOLDEN samples."""
-    _write(place, f"{place.name}.tflite", AUTO, content, facts, inputs, outputs)
+    _write(place, f"{place.name}.tflite", backend, content, facts, inputs, outputs)
 
 
 def pack_window(place: Path, shape: tuple[int, ...], facts: Mapping[str, Any], examples: Array) -> None:

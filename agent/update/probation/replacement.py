@@ -8,11 +8,17 @@ from agent.config.models import LaneConfig
 from agent.errors import PackageError
 from agent.packages import package
 from agent.packages.manifest import AUTO, Manifest
+from agent.packages.on_demand import OnDemandEngine
 from agent.packages.package import Package
 
 
 def open_like(old: Package, folder: Path, section: LaneConfig) -> Package:
     """Another version, for the place of this one in a lane. Raises PackageError."""
+    if isinstance(old.network, OnDemandEngine):
+        raise PackageError(
+            f"{folder}: '{old.name}' loads on demand, so no trial of another version would end: remove 'when' from the"
+            " lane's head, or name the new package in the configuration"
+        )
     manifest = package.read(folder)
     _check_replaces(old, folder, manifest)
     same_file = Path(manifest.file).suffix == Path(old.manifest.file).suffix
@@ -28,7 +34,12 @@ def open_like(old: Package, folder: Path, section: LaneConfig) -> Package:
 
 def _check_replaces(old: Package, folder: Path, manifest: Manifest) -> None:
     """Raises PackageError where the lanes or their rules would need other settings."""
-    for kind in ("picture", "window", "poses", "sound"):
+    if old.decoder.is_backbone:
+        raise PackageError(
+            f"{folder}: a backbone is not exchanged alone, since heads fit only the weights that they learnt with: give"
+            " it and its heads new names and change the configuration"
+        )
+    for kind in ("picture", "window", "poses", "sound", "backbone"):
         old_input, new_input = getattr(old.manifest, kind), getattr(manifest, kind)
         if kind == "sound" and old_input and new_input:
             old_input = old_input.model_copy(update={"hop": new_input.hop})  # the lane's own

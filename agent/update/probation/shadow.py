@@ -16,9 +16,8 @@ import numpy as np
 
 from agent.backends.base import Engine, real_values
 from agent.box import realtime
-from agent.data import Array
+from agent.data import NEVER, Array
 from agent.decoders.base import DecoderError, Finding
-from agent.lane import NEVER
 from agent.packages.outputs import ModelFault, Outputs
 from agent.packages.package import Package, labels, new_decoder
 from agent.packages.recorded import RecordedEngine

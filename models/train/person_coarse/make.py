@@ -44,7 +44,7 @@ def make(place: Path) -> None:
 
 def write_package(place: Path, content: bytes, choice: folds.Choice) -> None:
     network = Network(content)
-    golden = network.quantised(_golden_pictures(network))
+    golden = network.quantised(golden_pictures(network))
     facts = {**FACTS, "options": {**choice._asdict(), "wake_up_gate": True}}
     pack(place, content, facts, golden, network.run_all(golden))
 
@@ -68,7 +68,7 @@ def _left_out_outputs(clips: Sequence[Clip], pretrained: trunk.Weights) -> tuple
     return outputs
 
 
-def _golden_pictures(network: Network) -> Array:
+def golden_pictures(network: Network) -> Array:
     """Of 400 random pictures those with the highest scores: no frame of a clip goes into the package."""
     random = np.random.default_rng(SEED)
     pictures = np.stack([_squares(random.random((8, 8, 3), np.float32)) for _ in range(400)])
