@@ -19,6 +19,7 @@ from agent.errors import PackageError
 from agent.keys import Curve
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
+from agent.offload.lanes import attach
 from agent.packages import package
 from agent.packages.on_demand import make_on_demand
 from agent.packages.package import Package
@@ -54,6 +55,7 @@ def make_lane(
     timeout_ns = int(getattr(source.options, "timeout_ms", 500.0) * 1e6)
     limits = Limits(timeout_ns, budget, section.critical, config.drop_late, samples)
     lane_ledger = Ledger(config.run_dir / f"{name}.ledger", name, budget, section.critical)
+    attach(perception, name, config, base_folder, lane_ledger)
     recorder = config.recorder
     tapes = Tapes(config.run_dir, name, recorder.enabled, bool(recorder.pictures), site=config.site is not None)
     # An earlier daemon's tape would be recorded again; a recorder that still reads it has it open.

@@ -11,6 +11,8 @@ from agent.box.child import ChildProcesses
 from agent.config.models import Config
 from agent.drift import published
 from agent.drift import settings as drift_settings
+from agent.errors import PackageError
+from agent.offload import settings as offload_settings
 from agent.packages.loaded import LoadedModel
 from agent.recorder import progress, settings
 from agent.site import library as site_library
@@ -21,6 +23,7 @@ from agent.web.foxglove import library
 log = logging.getLogger("reflexd")
 METRICS, RECORDER, WEB = "agent.metrics", "agent.recorder.recorder", "agent.web.server"
 DRIFT, SITE = "agent.drift.monitor", "agent.site.link"
+SERVE, WATCH = "agent.offload.server", "agent.offload.watch"
 FOXGLOVE, UPDATE = "agent.web.foxglove", "agent.update.updater"
 
 
@@ -78,9 +81,32 @@ async def restart_changed(children: ChildProcesses, old: Config, new: Config, pa
         start_web(children, new, path)
         await children.stop(FOXGLOVE)
         start_foxglove(children, new, path)
+    if old.offload != new.offload:
+        await children.stop(SERVE)
+        await children.stop(WATCH)
+        start_offload(children, new, path)
     if (old.update, old.updatable) != (new.update, new.updatable):
         await children.stop(UPDATE)
         start_update(children, new, path)
+
+
+def start_offload(children: ChildProcesses, config: Config, path: Path) -> None:
+    """What computes for other boxes, and what knows which of them are free. path: of the configuration."""
+    offload, base_folder = config.offload, path.resolve().parent
+    if offload is None:
+        return
+    try:
+        if offload.serve:
+            given = offload_settings.serve_of(config, base_folder)
+            offload_settings.write(config.run_dir, offload_settings.SERVE, given)
+            children.start(SERVE, str(config.run_dir), advice="see its message above")
+        if offload.peers:
+            offload_settings.write(
+                config.run_dir, offload_settings.WATCH, offload_settings.peers_of(config, base_folder)
+            )
+            children.start(WATCH, str(config.run_dir), advice="see its message above")
+    except (OSError, PackageError) as error:
+        log.warning("no work is shared with other boxes: %s", error)
 
 
 def start_recorder(children: ChildProcesses, config: Config, running: Running) -> None:

@@ -96,6 +96,7 @@ class Daemon:
         children.start_web(self.children, self.config, self.path)
         children.start_foxglove(self.children, self.config, self.path)
         children.start_update(self.children, self.config, self.path)
+        children.start_offload(self.children, self.config, self.path)
         children.start_recorder(self.children, self.config, self._running())
         children.start_drift(self.children, self.config, self._running())
         children.start_site(self.children, self.config, self._running())

@@ -13,7 +13,6 @@ from agent.gates.base import Gate
 from agent.gates.config import GateConfig
 from agent.gates.make import make_gate
 from agent.packages.package import Package
-from agent.packages.shared import SharedEngine
 from agent.prepare.base import Preparation
 from agent.prepare.make import make_preparation
 from agent.tapes.format import HEADS_AT, REFINE_SKIPPED, REFINED, RESTARTED
@@ -66,13 +65,20 @@ class Perception:
             None  # of the newest inference: keypoints in shares of the frame, where a model finds any
         )
         self._started = False  # since the newest inference
-        self._find_shared()
+        self._find_networks()
         self.configured_every = self.every = every  # the latter is more under overload, see agent/overload.py
         self.shed = False  # the newest sample was left out because of that
         self._turn = 0
 
-    def _find_shared(self) -> None:
-        self._shared = [each.network for each in self.packages if isinstance(each.network, SharedEngine)]
+    def engines_changed(self) -> None:
+        """Another engine was put around that of a package, which the lane has not used yet."""
+        self.engine = self.package.engine
+        if self.refine:
+            self.refine.engine = self.refine.package.engine
+        self._find_networks()
+
+    def _find_networks(self) -> None:
+        self._networks = [each.network for each in self.packages]
 
     @property
     def packages(self) -> list[Package]:
@@ -121,6 +127,7 @@ class Perception:
 
         Raises DeviceFault, with nothing changed, where it does not fit the source.
         """
+        new.follow(old)
         if old is self.package:
             preparation = make_preparation(source, new, self.reference, self.shrink)
             preparation.carry_over(self.preparation)
@@ -135,7 +142,7 @@ class Perception:
             self.second.exchange(new)
             if self.people:
                 self.people.exchange()
-        self._find_shared()
+        self._find_networks()
 
     def restart(self) -> None:
         """Forget where objects and people were: the next sample does not follow on those inferred before.
@@ -176,7 +183,7 @@ class Perception:
 
         Raises ModelFault.
         """
-        for engine in self._shared:
+        for engine in self._networks:
             engine.deadline = deadline
         findings = self.package.infer()
         if self.heads:

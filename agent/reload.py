@@ -56,7 +56,15 @@ def _parts(config: Config) -> dict[str, Any]:
     links = {name: [_link(config, actuator) for actuator in feeds.get(name, ())] for name in config.lanes}
     sections = {name: section.model_copy(update={"zones": {}, "priority": 5}) for name, section in config.lanes.items()}
     others = config.site is not None
-    return {name: (section, links[name], config.drop_late, others) for name, section in sections.items()}
+    return {
+        name: (section, links[name], config.drop_late, others, _peers(config, section))
+        for name, section in sections.items()
+    }
+
+
+def _peers(config: Config, section: LaneConfig) -> Any:
+    """Those to which the lane keeps connections."""
+    return config.offload.peers if config.offload and section.offload else None
 
 
 def _link(config: Config, actuator: str) -> tuple[Any, ...]:
@@ -71,6 +79,7 @@ def summary(plan: Plan, old: Config, new: Config) -> str:
         *_listed("zones changed", _changed(_zones(old), _zones(new))),
         *_listed("actuators changed", _changed(old.actuators, new.actuators)),
         *(["metrics changed"] if old.metrics != new.metrics else []),
+        *(["offload changed"] if old.offload != new.offload else []),
         *(["drift changed"] if old.drift != new.drift else []),
         *(["site changed"] if old.site != new.site else []),
     ]

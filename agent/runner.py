@@ -15,6 +15,7 @@ from agent.box import realtime
 from agent.build import addresses, make_lane
 from agent.commands.outbox import Outbox
 from agent.config.models import Config
+from agent.offload.lanes import status as offload_status
 from agent.rules.scene import Scene
 from agent.update.stored import StoredModels
 
@@ -115,6 +116,7 @@ class Runner:
             },
             "then": section.then,
             "heads": lane.perception.heads.status() if lane.perception.heads else {},
+            "offload": offload_status(lane.perception),
             "driver": section.source.driver,
             "critical": section.critical,
             "budget_ms": lane.limits.budget_ms,

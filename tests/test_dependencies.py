@@ -19,6 +19,7 @@ EXTRAS = {
     "agent/benches": ("bench",),
     "agent/benches/io": ("gpio", "modbus", "opcua"),
     "agent/field": ("onnx", "top"),
+    "agent/open_inference": ("remote",),
     "agent/site": ("site",),
     "agent/update": ("update",),
     "agent/web/foxglove": ("foxglove",),

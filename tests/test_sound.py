@@ -18,7 +18,7 @@ from agent.data import Array
 from agent.decoders import base as decoders
 from agent.decoders.base import DecoderError
 from agent.errors import PackageError
-from agent.packages import package
+from agent.packages import input_check, package
 from agent.packages.checksums import digest
 from agent.packages.manifest import Manifest, SoundInput
 from agent.prepare.make import make_preparation
@@ -137,8 +137,8 @@ MANIFEST = {
 def test_a_model_of_another_input_is_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
     engine: Any = SimpleNamespace(inputs=[FLOAT._replace(shape=shape)])
     with pytest.raises(PackageError, match=r"sound makes an input \(400,\), the model takes"):
-        package.check_input(tmp_path, Manifest.model_validate(MANIFEST), engine)
-    package.check_input(tmp_path, Manifest.model_validate(MANIFEST), SimpleNamespace(inputs=[FLOAT]))  # type: ignore[arg-type]
+        input_check.check_input(tmp_path, Manifest.model_validate(MANIFEST), engine)
+    input_check.check_input(tmp_path, Manifest.model_validate(MANIFEST), SimpleNamespace(inputs=[FLOAT]))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import importlib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -18,15 +19,16 @@ import numpy.typing as npt
 
 from agent import section
 from agent.data import Array
+from agent.open_inference.release import Release
 from agent.section import Kind
 from agent.yamlfile import YamlError
 
 SMALL = 64  # values of an output
 MAX_TENSOR_BYTES = 1 << 28  # of an input or output: more is no model for a lane
-# A Python package that is missing: the command that installs it.
-INSTALL = {
+INSTALL = {  # Python package that is missing -> the command that installs it
     "onnxruntime": "scripts/setup onnx, or pip install 'reflexd[onnx]'",
     "openvino": "scripts/setup openvino, or pip install 'reflexd[openvino]'",
+    "tritonclient": "scripts/setup remote, or pip install 'reflexd[remote]'",
 }
 
 
@@ -63,8 +65,7 @@ class Tensor(NamedTuple):
 class TensorSpec(NamedTuple):
     """What a manifest says of the tensors.
 
-    shape: of the input, where the file leaves sizes open. outputs: names, in the decoder's order; empty for all outputs
-    in the file's order.
+    shape: of the input, where the file leaves sizes open. outputs: names in the decoder's order; empty: all, as there.
     """
 
     shape: Sequence[int] = ()
@@ -78,6 +79,14 @@ class EngineError(Exception):
     """The engine cannot load or run this model; the text is a sentence for a person."""
 
 
+class EngineAway(EngineError):
+    """What computes for it cannot be reached now: it may be later."""
+
+
+class Late(EngineError):
+    """There was no time for it; the caller has another answer."""
+
+
 class Engine(ABC):
     """A loaded model. Used by one thread at a time."""
 
@@ -85,6 +94,10 @@ class Engine(ABC):
     outputs: list[Tensor]
     metadata: Mapping[str, str] = MappingProxyType({})  # texts that the model file has about itself, by name
     has_memory: ClassVar[bool] = False  # its outputs depend on the inputs before, too
+    sends_input: ClassVar[bool] = False  # to another box, which computes it
+    decides: ClassVar[bool] = False  # whether there is time for it, and raises Late
+    deadline = 0  # of the sample, CLOCK_MONOTONIC ns; a lane sets it before each inference
+    away = ""  # why it cannot compute now, although it may later
 
     @abstractmethod
     def __init__(self, path: Path, threads: int, provider: str = "", spec: TensorSpec = AS_IT_IS) -> None:
@@ -105,6 +118,14 @@ class Engine(ABC):
     @abstractmethod
     def output(self, index: int) -> Array:
         """Raw output, valid until the next invoke."""
+
+    def permit(self, release: Release) -> None:
+        """To whom its input may leave, where it sends that elsewhere; before: to nobody."""
+        return
+
+    def own_inputs(self) -> AbstractContextManager[None]:
+        """While its input holds the package's own golden inputs, noise or zeros, nothing that a source delivered."""
+        return nullcontext()
 
     @cached_property
     def tables(self) -> list[Array | None]:
@@ -201,47 +222,12 @@ def _kind(backend: str) -> type[Engine]:
     return kind
 
 
-Size = int | str | None  # of an axis; open where it is no number, or below 1
-
-
-def input_shape(name: str, sizes: Sequence[Size], given: Sequence[int]) -> tuple[int, ...]:
-    """The shape of an input on a lane. sizes: as the file has them; given: by the manifest. Raises EngineError.
-
-    A first size that is open is that of the batch: one sample.
-    """
-    described = f"[{', '.join(str(size or '?') for size in sizes)}]"
-    shape = [int(size) if isinstance(size, int) and size > 0 else 0 for size in sizes]
-    if len(shape) > 1 and not shape[0]:
-        shape[0] = 1
-    if given:
-        if len(given) != len(shape) or any(size not in (0, new) or new < 1 for size, new in zip(shape, given)):
-            raise EngineError(f"shape {list(given)} does not fit input '{name}' {described}")
-        shape = list(given)
-    if 0 in shape:
-        example = ",".join(str(size or sizes[axis] or "SIZE").upper() for axis, size in enumerate(shape))
-        raise EngineError(
-            f"input '{name}' {described} leaves sizes open: state them, 'model init --shape {example}' with numbers"
-            " ('shape: [...]' in manifest.yaml)"
-        )
-    if len(shape) > 1 and shape[0] != 1:
-        batch = f"input '{name}' {described} takes {shape[0]} samples at a time, and a lane has one"
-        raise EngineError(f"{batch}: export the model with a batch of 1")
-    return tuple(shape)
-
-
 def check_bytes(tensor: Tensor) -> Tensor:
     """The same, before its memory is allocated. Raises EngineError."""
     size = prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
     if size > MAX_TENSOR_BYTES:
         raise EngineError(f"tensor {tensor} has {size:,} bytes; at most {MAX_TENSOR_BYTES:,} are allowed")
     return tensor
-
-
-def require_one_input(described: Sequence[str]) -> None:
-    """described: each input's name and shape. Raises EngineError."""
-    if len(described) != 1:
-        advice = "export the model with the others as constants" if described else "it computes nothing from a sample"
-        raise EngineError(f"the model has {len(described)} inputs ({'; '.join(described)}), a lane fills one: {advice}")
 
 
 def choose(names: Sequence[Sequence[str]], wanted: Sequence[str]) -> list[int]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from agent.backends import base
 from agent.backends.base import EngineError, Tensor
+from agent.backends.input_shape import input_shape, require_one_input
 from agent.data import Array
 
 
@@ -63,11 +64,11 @@ def verified(path: Path, threads: int) -> Any:
 def _allocate(interpreter: Any, shape: Sequence[int]) -> None:
     """The input gets its shape before any memory is allocated. Raises EngineError, ValueError, RuntimeError."""
     inputs = interpreter.get_input_details()
-    base.require_one_input([str(_tensor(detail, {})) for detail in inputs])
+    require_one_input([str(_tensor(detail, {})) for detail in inputs])
     declared = _tensor(inputs[0], {})
     # A size that may change, but which the file has, is that one.
     sizes = [size if axis not in declared.unknown or size > 1 else None for axis, size in enumerate(declared.shape)]
-    target = base.check_bytes(declared._replace(shape=base.input_shape(declared.name, sizes, shape)))
+    target = base.check_bytes(declared._replace(shape=input_shape(declared.name, sizes, shape)))
     if target.shape != declared.shape:
         interpreter.resize_tensor_input(inputs[0]["index"], list(target.shape))
     interpreter.allocate_tensors()

@@ -15,6 +15,7 @@ import onnxruntime as ort
 
 from agent.backends import base
 from agent.backends.base import AS_IT_IS, EngineError, Tensor, TensorSpec
+from agent.backends.input_shape import input_shape, require_one_input
 from agent.data import Array
 
 PROVIDERS = {
@@ -132,10 +133,10 @@ def _refuse_fallback(provider: str, running: Sequence[str]) -> None:
 
 
 def _input(nodes: Sequence[Any], shape: Sequence[int]) -> Tensor:
-    base.require_one_input([f"'{node.name}' {node.shape} {node.type}" for node in nodes])
+    require_one_input([f"'{node.name}' {node.shape} {node.type}" for node in nodes])
     if nodes[0].type not in INPUT_TYPES:
         raise EngineError(f"input '{nodes[0].name}' is {nodes[0].type}, which no lane can fill")
-    return base.check_bytes(_tensor(nodes[0])._replace(shape=base.input_shape(nodes[0].name, nodes[0].shape, shape)))
+    return base.check_bytes(_tensor(nodes[0])._replace(shape=input_shape(nodes[0].name, nodes[0].shape, shape)))
 
 
 def _tensor(node: Any) -> Tensor:

@@ -14,6 +14,7 @@ import openvino as ov
 
 from agent.backends import base
 from agent.backends.base import AS_IT_IS, EngineError, Tensor, TensorSpec
+from agent.backends.input_shape import input_shape, require_one_input
 from agent.data import Array
 
 # One for all engines, which is never destroyed. The plugin of the CPU gives the thread that loads it a signal stack of
@@ -87,10 +88,10 @@ def _described_by_litert(path: Path, spec: TensorSpec) -> dict[str, Tensor]:
 
 def _input(model: Any, shape: Sequence[int], described: dict[str, Tensor]) -> Tensor:
     """Raises EngineError."""
-    base.require_one_input([str(_tensor(port, described)) for port in model.inputs])
+    require_one_input([str(_tensor(port, described)) for port in model.inputs])
     (port,) = model.inputs
     tensor = _tensor(port, described)
-    return base.check_bytes(tensor._replace(shape=base.input_shape(tensor.name, _sizes(port), shape), unknown=()))
+    return base.check_bytes(tensor._replace(shape=input_shape(tensor.name, _sizes(port), shape), unknown=()))
 
 
 def _tensor(port: Any, described: dict[str, Tensor]) -> Tensor:

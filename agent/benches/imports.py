@@ -19,11 +19,11 @@ TOPS = ("agent", "drivers", "models")
 # From low to high: a room imports only rooms before it.
 ROOMS = (
     *("errors", "data", "isolated", "redact", "drivers", "box", "yamlfile", "section", "options"),
-    *("backends", "decoders", "packages", "prepare", "vision", "gates"),
-    *("endpoints", "keys", "web_keys", "site_keys", "ledger", "ledger_text", "commands", "rules", "tapes"),
-    *("perception", "arrival", "lane", "offline", "control", "config", "update", "build", "health", "overload"),
-    *("runner", "reload", "report", "group", "workers"),
-    *("recorder", "drift", "modeltools", "scenes", "replay", "view", "http_server"),
+    *("endpoints", "web_keys", "open_inference", "backends", "decoders", "packages", "prepare", "vision", "gates"),
+    *("keys", "site_keys", "ledger", "ledger_text", "commands", "rules", "tapes"),
+    *("perception", "arrival", "lane", "offline", "control", "http_server", "config", "update", "offload", "build"),
+    *("health", "overload", "runner", "reload", "report", "group", "workers"),
+    *("recorder", "drift", "modeltools", "scenes", "replay", "view"),
     *("site", "metrics", "field", "web", "tune"),
     *("demo", "children", "daemon", "benches", "cli", "__main__", "models.train"),
 )

@@ -16,6 +16,7 @@ from agent.config.endpoint_checks import endpoint_mistakes
 from agent.config.head_checks import bad_absence
 from agent.config.lane_checks import bad_name, labels_of, lane_mistakes, reads_pictures
 from agent.config.models import ActuatorConfig, Config, LaneConfig
+from agent.config.offload_checks import offload_mistakes
 from agent.config.redundancy_checks import redundancy_mistakes
 from agent.config.site_checks import site_mistakes
 from agent.data import Arguments, Command
@@ -65,6 +66,7 @@ def all_mistakes(config: Config, document: Document) -> Iterator[str]:
     yield from _unsealed_pictures(config, document)
     yield from drift_mistakes(config, document)
     yield from site_mistakes(config, document)
+    yield from offload_mistakes(config, document)
     yield from _bad_updates(config, document)
 
 

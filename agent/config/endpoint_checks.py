@@ -97,6 +97,10 @@ def _listeners(config: Config) -> Iterator[Listener]:
         )
     if config.web.port:
         yield Listener(("web", "port"), "the live view", one_spelling(config.web.host), str(config.web.port), True)
+    serve = config.offload.serve if config.offload else None
+    if serve:
+        place = ("offload", "serve", "port")
+        yield Listener(place, "inference for other boxes", one_spelling(serve.host), str(serve.port), True)
     if config.web.foxglove:
         yield Listener(("web", "foxglove"), "Foxglove", "127.0.0.1", str(config.web.foxglove), True)
     for name, actuator in config.actuators.items():

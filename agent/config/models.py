@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from agent.box.folders import default_run_dir, default_state_dir
 from agent.config.drift import Drift
+from agent.config.offload import LaneOffload, Offload
 from agent.config.services import Metrics, Recorder, Update, Web
 from agent.config.site import Site
 from agent.gates.config import GateConfig
@@ -68,6 +69,12 @@ class LaneConfig(Section):
     threads: int = Field(1, ge=1, le=64, description="of the interpreter")
     share: bool = Field(
         False, description="lanes with the same model that say so run it in turns: it is in memory once"
+    )
+    release: list[str] = Field(
+        [], max_length=16, description="servers and peers that may get its models' inputs: what its source delivers"
+    )
+    offload: LaneOffload | None = Field(
+        None, description="peers compute for it while this box is busy, those of `release`; {}: with the defaults"
     )
     cores: list[int] = Field(
         [], description="CPUs this lane may use; empty: one of its own where SCHED_FIFO is allowed, else all"
@@ -202,6 +209,7 @@ class Config(Section):
     )
     update: Update | None = None
     site: Site | None = Field(None, description="other boxes that this one sees; default: it is alone")
+    offload: Offload | None = Field(None, description="boxes that compute for one another")
     lanes: dict[str, LaneConfig] = Field({}, max_length=64)
     actuators: dict[str, ActuatorConfig] = Field({}, max_length=64)
     rules: dict[str, RuleConfig] = Field({}, max_length=256)

@@ -23,7 +23,7 @@ from agent.ledger_text import counted
 # The slow and noisy ones last: timers are measured when nothing else of ours runs.
 SUBJECTS = (
     *("leftovers", "software", "rights", "clocks", "devices", "sources", "drift", "storage", "updates", "heat"),
-    *("network", "site"),
+    *("network", "site", "offload"),
     "timers",
 )
 EXIT = {GOOD: 0, SKIP: 0, WARN: 1, BAD: 2}

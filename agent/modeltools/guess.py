@@ -12,7 +12,7 @@ from agent.backends.base import Engine, EngineError, Tensor
 from agent.data import Array
 from agent.decoders import base as decoders
 from agent.errors import PackageError
-from agent.packages.package import MIN_SIDE
+from agent.packages.input_check import MIN_SIDE
 
 SOUND_HZ, MIN_SOUND = 16_000, 4_000  # the usual rate of sound models; a shorter input is no sound
 FEATURES = re.compile(r"mfcc|fbank|spec(tr|$|_)|mel(_|$|spec)|(^|_)(audio|wav|sound|speech)|fingerprint", re.IGNORECASE)

@@ -46,7 +46,8 @@ def _answer(opened: Package, values: Array) -> list[Array]:
     engine, outputs, decoder = opened.engine, opened.outputs, opened.decoder
     engine.input(0)[...] = values
     try:
-        outputs.invoke(engine)
+        with opened.network.own_inputs():
+            outputs.invoke(engine)
         real = [values.copy() for values in outputs.read(engine)]
         if reason := decoder.mistake(real):
             raise PackageError(f"{opened.folder}: decoder {opened.manifest.decoder}: {reason}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.backends.base import Engine, Tensor
+from agent.backends.base import Engine, Late, Tensor
 from agent.data import Array
 from drivers.base import DeviceFault
 
@@ -23,9 +23,11 @@ class Outputs:
         self._unbounded = [_unbounded(tensor, table) for tensor, table in zip(engine.outputs, engine.tables)]
 
     def invoke(self, engine: Engine) -> None:
-        """Raises ModelFault."""
+        """Raises ModelFault; Late where an engine has no time for it, which only `Refine` allows one."""
         try:
             engine.invoke()
+        except Late:
+            raise
         except Exception as error:  # ONNX Runtime's exceptions share no public base class
             raise self.fault(f"the engine fails: {first_line(error)}") from error
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 from pydantic import ValidationError
 
 from agent import section, yamlfile
@@ -19,12 +20,13 @@ from agent.errors import MissingPackage, PackageError
 from agent.packages import engines, golden
 from agent.packages.checksums import file_inside, verify_files
 from agent.packages.comparison import ComparingEngine
-from agent.packages.manifest import Manifest, Picture
+from agent.packages.input_check import check_input
+from agent.packages.manifest import Manifest
 from agent.packages.outputs import Outputs, first_line
 from agent.packages.shared import share
 
+log = logging.getLogger("reflexd")
 BUNDLED = Path(__file__).resolve().parents[2] / "models"
-MIN_SIDE = 12  # pixels: a smaller input holds features of sound or readings
 
 
 class Package:
@@ -44,6 +46,8 @@ class Package:
         if decoder.reads_input:
             self.engine = ComparingEngine(engine, decoder.compare)
             self.outputs = Outputs(self.name, self.engine)
+        # What the lane does with a package that it gets, and with each that replaces it.
+        self.on_lane: Callable[[Package], None] | None = None
         self.golden: float | None = None  # worst difference from the golden outputs in units of the tolerance
 
     @property
@@ -53,6 +57,23 @@ class Package:
             return None
         height, width = self.engine.inputs[0].sides
         return width, height
+
+    def put_around(self, network: Engine) -> None:
+        """Another engine of the same tensors, around the one that was loaded."""
+        if isinstance(self.engine, ComparingEngine):
+            self.engine.network = network
+        else:
+            self.engine = network
+        self.network = network
+
+    def follow(self, old: Package) -> None:
+        """In the place of another one on its lane."""
+        if old.on_lane and self.on_lane is None:
+            self.on_lane = old.on_lane
+            try:
+                old.on_lane(self)
+            except PackageError as error:
+                log.warning("model %s: computed on this box alone: %s", self.name, error)
 
     def infer(self) -> list[Finding]:
         """Run it on what its input holds. Raises ModelFault."""
@@ -175,9 +196,13 @@ def warm(folder: Path, engine: Engine) -> None:
 
     Sizes of outputs that the file leaves open are then those of these runs.
     """
+    if engine.away:
+        log.warning("model %s: %s; it is tried again with every sample", folder.name, engine.away)
+        return
     try:
-        for _ in range(3):
-            engine.invoke()
+        with engine.own_inputs():
+            for _ in range(3):
+                engine.invoke()
         shapes = [engine.output(index).shape for index in range(len(engine.outputs))]
     except Exception as error:  # each engine has its own kinds
         raise PackageError(f"{folder}: the model loads but does not run: {first_line(error)}") from error
@@ -213,42 +238,9 @@ def _varying(output: Tensor, decoder: Decoder) -> Tensor:
     return output._replace(unknown=tuple(axis for axis in output.unknown if axis == decoder.varying_axis))
 
 
-def check_input(folder: Path, manifest: Manifest, engine: Engine) -> None:
-    """Raises PackageError unless the manifest's input section fits the model's input."""
-    shape, dtype = engine.inputs[0].shape, np.dtype(engine.inputs[0].dtype)
-    if dtype.kind not in "fiu":
-        raise PackageError(f"{folder}: the model's input {engine.inputs[0]} holds no numbers that a lane has")
-    mismatch = ""
-    if manifest.window and manifest.window.shape != shape:
-        mismatch = f"window makes an input {manifest.window.shape}"
-    elif manifest.poses and manifest.poses.shape != shape:
-        mismatch = f"poses makes an input {manifest.poses.shape}"
-    elif manifest.sound:
-        if shape not in manifest.sound.shapes:
-            mismatch = f"sound makes an input {manifest.sound.shapes[0]}"
-    elif manifest.evidence and (len(shape) != 2 or dtype != np.uint8):
-        mismatch = "evidence needs an input [1, bytes] of uint8"
-    elif manifest.picture:
-        mismatch = _picture_mismatch(manifest.picture, shape)
-    if mismatch:
-        raise PackageError(f"{folder}/manifest.yaml: {mismatch}, the model takes {shape}")
-
-
-def _picture_mismatch(picture: Picture, shape: tuple[int, ...]) -> str:
-    """What the section asks for, where an input of this shape is not that; else empty."""
-    kind, counts = ("picture with a reference", (2,)) if picture.reference else ("picture", (1, 3))
-    channels = next((shape[axis] for axis in (3, 1) if len(shape) == 4 and shape[axis] in counts), 0)
-    if not channels:
-        return f"a {kind} needs an input [1, height, width, {' or '.join(map(str, counts))}]"
-    sides = shape[1:3] if shape[3] == channels else shape[2:]
-    if min(sides) < MIN_SIDE:
-        return f"a picture has at least {MIN_SIDE} x {MIN_SIDE} pixels"
-    return "" if channels == picture.channels else f"picture.colour is {picture.colour}"
-
-
 def compare_golden(package: Package) -> float | None:
-    """Worst difference from the golden outputs in units of the tolerance; None without golden outputs."""
-    if not package.manifest.golden:
+    """Worst difference from the golden outputs in units of the tolerance; None without, and where it is away."""
+    if not package.manifest.golden or package.network.away:
         return None
     path = file_inside(package.folder, package.manifest.golden)
     return golden.compare(path, package.network, package.network_outputs, package.manifest.tolerance)

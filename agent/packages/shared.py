@@ -60,9 +60,10 @@ class SharedEngine(Engine):
         network = loaded.engine
         if network.has_memory:
             raise EngineError("share: its outputs depend on earlier samples, so each lane needs one of its own")
+        if network.sends_input:
+            raise EngineError("share: a server computes it for all lanes already: remove 'share'")
         self.loaded = loaded
         self.inputs, self.outputs, self.metadata = network.inputs, list(network.outputs), network.metadata
-        self.deadline = 0  # of the sample, ns; set before each inference
         self._arrays = [np.zeros(tensor.shape, tensor.dtype) for tensor in network.inputs]
         self._results: list[Array] = []
         self._gate = threading.Lock()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+from agent.backends.base import Late
 from agent.data import Box, Sample
 from agent.decoders.base import Finding
 from agent.packages.package import Package, labels
@@ -60,10 +61,13 @@ class Refine:
         if track is None:
             return RefineResult(findings, False, False)
         self.cost_ns, start = int(self.cost_ns * COST_DECAY), time.monotonic_ns()
-        if start + self.cost_ns > deadline:
+        if start + self.cost_ns > deadline and not self.engine.decides:
             return RefineResult(findings, False, True)
         self._prepare(sample, self.target_box)
-        refined = [in_frame(finding, self.pixels) for finding in self.package.infer()]
+        try:
+            refined = [in_frame(finding, self.pixels) for finding in self.package.infer()]
+        except Late:
+            return RefineResult(findings, False, True)
         self.cost_ns = max(self.cost_ns, time.monotonic_ns() - start)
         # They replace the first model's finding, if the refining model has its label at all.
         if self.config.label in self.labels:
