@@ -86,7 +86,9 @@ def _from_json(tensor: Described, data: object, count: int) -> Array:
         raise MessageError(f"tensor {tensor} has neither 'data' nor 'binary_data_size'")
     try:
         given = np.array(data)
-        fits = given.dtype.kind in {"b": "b", "u": "biu", "i": "biu", "f": "biuf"}[tensor.dtype.kind]
+        if tensor.dtype.kind in "iu" and given.dtype.kind == "f":
+            given = _whole_numbers(data)
+        fits = given.dtype.kind in {"b": "b", "u": "biuO", "i": "biuO", "f": "biuf"}[tensor.dtype.kind]
         with np.errstate(over="ignore", invalid="ignore"):
             values: Array = given.astype(tensor.dtype)
         exact = tensor.dtype.kind == "f" or bool((values == given).all())
@@ -95,6 +97,14 @@ def _from_json(tensor: Described, data: object, count: int) -> Array:
     if given.size != count or count and not (fits and exact):
         raise MessageError(f"tensor {tensor}: 'data' has {given.size} values, or others than its type stores")
     return values.reshape(tensor.shape)
+
+
+def _whole_numbers(data: list[Any]) -> Array:
+    """NumPy makes floats of 0 and 1 << 63 together. Raises ValueError where some are no whole numbers."""
+    numbers = np.array(data, object)
+    if any(type(number) is not int for number in numbers.flat):
+        raise ValueError("not whole")
+    return numbers
 
 
 def mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
