@@ -7,15 +7,22 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.benches.programs import free_port
 from agent.field.checks.base import GOOD, WARN
 from agent.field.checks.offload import checks
 from agent.offload import peers
 from agent.offload.choose import GAIN, STALE_NS, Backoff, Limits, PeerState, Switch, choose, needed_ms
 from agent.offload.peers import NONE, Peers, View
+from agent.offload.settings import PeerSettings
+from agent.offload.watch import PeerWatch, parsed
 from tests.field_fixtures import box, complete, configuration
+from tests.serving import listening
+from tests.waiting import until
 
 NOW = 10**12
 MODEL, OTHER = "a" * 64, "b" * 64
@@ -177,3 +184,31 @@ def test_the_doctor_says_which_peer_is_not_heard(tmp_path: Path) -> None:
     assert (old.cause, never.cause) == ("was last heard 60 s ago", "was not heard yet")
     assert complete(old).state == complete(never).state == WARN
     assert list(checks(box(configuration(tmp_path, run_dir=str(tmp_path))))) == []
+
+
+def test_a_peer_that_goes_and_returns_is_said_once_each(caplog: pytest.LogCaptureFixture) -> None:
+    watch = PeerWatch(PeerSettings("p", f"http://127.0.0.1:{free_port()}", ""))
+    for _ in range(10):
+        assert not watch.ask() and watch.state is None
+    app = web.Application()
+    app.router.add_get("/v2/reflexd", state)
+    with listening(lambda: app, port=watch.server.port):
+        for _ in range(3):
+            until(watch.ask, "an answer")
+        assert watch.state and (watch.state.busy, watch.state.models) == (0.25, {MODEL: 2.0})
+    assert not watch.ask()
+    away, back = caplog.messages
+    assert "cannot be reached: Connection refused; trying again" in away and "answers again" in back
+
+
+async def state(_: web.Request) -> web.Response:
+    return web.json_response({"busy": 0.25, "models": {MODEL: 2.0}})
+
+
+@given(
+    st.binary(max_size=60)
+    | st.sampled_from([b"{}", b"[]", b'{"busy": 1, "models": []}', b'{"busy": -1, "models": {}}'])
+)
+def test_what_is_no_state_of_a_box_is_none(raw: bytes) -> None:
+    with pytest.raises(ValueError):
+        parsed("p", raw, 1.0, 1)

@@ -28,6 +28,7 @@ PERIOD_S = 0.1
 TIMEOUT_NS = 500_000_000
 LAST_PAUSE_S = 2.0  # between two tries to reach a peer that is away
 ROUND_TRIPS = 100
+LASTING = 4  # failures in a row that are reported
 
 
 class PeerWatch:
@@ -39,7 +40,7 @@ class PeerWatch:
         self.state: PeerState | None = None
         self._client = Client(self.server)
         self._round_trips: deque[float] = deque(maxlen=ROUND_TRIPS)
-        self._healthy = True
+        self._failures = 0  # in a row
 
     def start(self) -> None:
         threading.Thread(target=self._run, daemon=True).start()
@@ -65,12 +66,12 @@ class PeerWatch:
         return True
 
     def _report(self, mistake: str) -> None:
-        """Once when it goes, once when it returns."""
-        if mistake and self._healthy:
-            log.warning("peer %s %s; trying again until it answers", self.server, mistake)
-        elif not mistake and not self._healthy:
+        """Once when it goes, once when it returns; not where an answer or two are late."""
+        if not mistake and self._failures >= LASTING:
             log.warning("peer %s answers again", self.server)
-        self._healthy = not mistake
+        self._failures = self._failures + 1 if mistake else 0
+        if self._failures == LASTING:
+            log.warning("peer %s %s; trying again until it answers", self.server, mistake)
 
 
 def parsed(name: str, raw: bytes, rtt_ms: float, now: int) -> PeerState:
