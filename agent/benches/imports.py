@@ -21,10 +21,11 @@ ROOMS = (
     *("errors", "data", "isolated", "redact", "drivers", "box", "yamlfile", "section", "options"),
     *("backends", "decoders", "packages", "prepare", "vision", "gates"),
     *("endpoints", "keys", "web_keys", "site_keys", "ledger", "ledger_text", "commands", "rules", "tapes"),
+    *("forecast", "compression"),
     *("perception", "arrival", "lane", "offline", "control", "config", "update", "build", "health", "overload"),
     *("runner", "reload", "report", "group", "workers"),
     *("recorder", "drift", "modeltools", "scenes", "replay", "view", "http_server"),
-    *("site", "metrics", "field", "web", "tune"),
+    *("site", "metrics", "field", "web", "tune", "pool", "rollout"),
     *("demo", "children", "daemon", "benches", "cli", "__main__", "models.train"),
 )
 PRODUCT, TRAINING = ("agent", "drivers"), "models.train"
