@@ -1,6 +1,7 @@
-"""A simulation of three boxes in the morning peak of one: frames that are late where lanes are handed over by load or by forecast.
+"""A simulation of three boxes in the morning peak of one: late frames, with and without a forecast.
 
-Discrete events on a simulated clock, no network and no model: one queue a box, first come first served.
+Discrete events on a simulated clock, no network and no model: one queue a box, first come first served; lanes are
+handed over by the load of now, or by the larger of that and the forecast.
 """
 
 from __future__ import annotations
