@@ -9,7 +9,9 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from agent.errors import DataError
 from agent.packages.package import BUNDLED
 from agent.pool import picture
 from agent.pool.picture import BadPicture
+from agent.pool.pool import STALLED_S, Pool, Worker
 from agent.pool.results import Results
 from tests.shared import ROOT
 from tests.waiting import DEADLINE_S, until
@@ -58,7 +61,12 @@ class Run:
         )
 
     def end(self) -> tuple[int, str, str]:
-        output, errors = self.popen.communicate(timeout=DEADLINE_S)
+        try:
+            output, errors = self.popen.communicate(timeout=DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            output, errors = self.popen.communicate()
+            pytest.fail(f"did not end within {DEADLINE_S:g} s:\n{errors}")
         return self.popen.returncode, output, errors
 
     def rows(self) -> list[dict[str, Any]]:
@@ -211,37 +219,77 @@ def test_bad_pictures_get_one_message_each_and_are_counted(folder: Path) -> None
 
 
 FRAGILE = """
-import os
+import os, time
 from agent.backends import litert
 
 class Engine(litert.Engine):
     def invoke(self):
         values = self.input(0)
         if values.min() == values.max() != 0:  # a white picture
-            os.abort()
+            {end}
         super().invoke()
 """
 
 
-def test_a_picture_that_ends_its_worker_twice_is_bad_and_the_others_are_computed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def fragile(folder: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> tuple[Path, list[str]]:
+    """(a model whose engine does this at a white picture, the names of pictures, of which one is white)."""
     model = folder.parent / "fragile-model"
     shutil.copytree(BUNDLED / MODEL, model)
     lines = (model / "manifest.yaml").read_text().splitlines()
     kept = [line for line in lines if not line.startswith("backend:")]
     (model / "manifest.yaml").write_text("\n".join([*kept, "backend: fragile.engine"]) + "\n")
     (folder.parent / "fragile").mkdir()
-    (folder.parent / "fragile/engine.py").write_text(FRAGILE)
+    (folder.parent / "fragile/engine.py").write_text(FRAGILE.format(end=end))
     monkeypatch.setenv("PYTHONPATH", str(folder.parent))
     names = draw(folder, 6)
     cv2.imwrite(str(folder / "00003-white.png"), np.full((120, 160, 3), 255, np.uint8))
+    return model, sorted([*names, "00003-white.png"])
+
+
+@pytest.mark.slow
+def test_a_picture_that_ends_its_worker_twice_is_bad_and_the_others_are_computed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, names = fragile(folder, monkeypatch, "os.abort()")
     run = Run(folder, "--workers", "1", "--json", model=str(model))
     code, output, errors = run.end()
     assert code == 1 and json.loads(output)["restarts"] == 2
     assert "00003-white.png: ends its worker (signal 6)" in errors.splitlines()
-    assert files(run.rows()) == sorted([*names, "00003-white.png"])
+    assert files(run.rows()) == names
     assert [row["file"] for row in run.rows() if "error" in row] == ["00003-white.png"]
+
+
+@pytest.mark.slow
+def test_a_picture_at_which_its_worker_hangs_twice_is_bad_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = folder.parent / "hanging"
+    model, names = fragile(folder, monkeypatch, f"open({str(hanging)!r}, 'w').close(); time.sleep(1000)")
+
+    def stalled(worker: Worker) -> bool:
+        """A minute later."""
+        if hanging.exists():
+            hanging.unlink()
+            return True
+        return False
+
+    monkeypatch.setattr(Worker, "stalled", stalled)
+    results = Results(folder.parent / "results.jsonl", "fragile", "0" * 64)
+    pool = Pool(folder, model, sorted(os.sched_getaffinity(0))[:1], results)
+    pool.run(names)
+    results.close()
+    rows = [json.loads(line) for line in results.path.read_text().splitlines()[1:]]
+    assert pool.restarts == 2 and files(rows) == names
+    (bad,) = (row for row in rows if "error" in row)
+    assert bad == {"file": "00003-white.png", "error": "ends its worker (signal 9)"}
+
+
+def test_a_worker_without_a_row_for_a_minute_hangs() -> None:
+    worker = Worker.__new__(Worker)
+    worker.pending, worker.heard = deque(["a.jpg"]), time.monotonic() - 1.01 * STALLED_S
+    assert worker.stalled()
+    worker.heard = time.monotonic()
+    assert not worker.stalled()
+    worker.pending, worker.heard = deque(), time.monotonic() - 1000.0
+    assert not worker.stalled()  # it has nothing to do
 
 
 def test_movenet_gives_its_keypoints(folder: Path) -> None:
