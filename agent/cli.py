@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from agent import redact
 from agent.benches.cli import bench
 from agent.box import held_signals, logs
-from agent.errors import ConfigError, PackageError
+from agent.errors import ConfigError
 from agent.field.cli import COMMANDS as FIELD_COMMANDS
 from agent.modeltools.cli import model
 from agent.options import config_beside, config_option, json_option
+from agent.pool.cli import pool
+from agent.rollout.cli import check, roll_command
 from agent.tune.cli import tune
 from agent.update.cli import COMMANDS as UPDATE_COMMANDS
 
+<<<<<<< HEAD
 if TYPE_CHECKING:
     pass
 
+=======
+>>>>>>> 1c6b6f5 (Several boxes: compression, forecast, a pool of workers, one file for a site, a roll box by box)
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="reflexd")
@@ -86,6 +89,7 @@ def actuate(path: Path, actuators: tuple[str, ...]) -> int:
     return code
 
 
+<<<<<<< HEAD
 @cli.command()
 @config_option
 @json_option
@@ -120,6 +124,8 @@ def check(path: Path, as_json: bool) -> int:
     return 0
 
 
+=======
+>>>>>>> 1c6b6f5 (Several boxes: compression, forecast, a pool of workers, one file for a site, a roll box by box)
 @cli.command("replay")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--key", type=click.Path(path_type=Path), help="Secret key file, for a sealed event clip.")
@@ -249,11 +255,14 @@ def zones(source: str | None, out: Path, path: Path, lane: str | None) -> None:
 
 
 cli.add_command(bench)
+cli.add_command(check)
 
 
 for command in UPDATE_COMMANDS:
     model.add_command(command)
+model.add_command(roll_command)
 cli.add_command(model)
+cli.add_command(pool)
 cli.add_command(tune)
 for command in FIELD_COMMANDS:
     cli.add_command(command)

@@ -271,3 +271,14 @@ def bench_swap(swaps: int, short: bool, as_json: bool) -> None:
     from agent.benches.swap import bench as swap
 
     _report(swap.measure(swaps, short), swap.text, as_json)
+
+
+@bench.command("site")
+@click.option("--only", "chosen", multiple=True, metavar="PART", help="Only this part; may be given several times.")
+@short_option
+@json_option
+def bench_site(chosen: tuple[str, ...], short: bool, as_json: bool) -> None:
+    """Several boxes that share work, in parts; one that cannot run here says why."""
+    from agent.benches.site import bench as site
+
+    _report(site.measure(chosen, short), site.text, as_json)

@@ -21,10 +21,11 @@ ROOMS = (
     *("errors", "data", "isolated", "redact", "drivers", "box", "yamlfile", "section", "options"),
     *("endpoints", "web_keys", "open_inference", "backends", "decoders", "packages", "prepare", "vision", "gates"),
     *("keys", "site_keys", "ledger", "ledger_text", "commands", "rules", "tapes"),
+    *("forecast", "compression"),
     *("perception", "arrival", "lane", "offline", "control", "http_server", "config", "update", "offload", "build"),
     *("health", "overload", "runner", "reload", "report", "group", "workers"),
     *("recorder", "drift", "modeltools", "scenes", "replay", "view"),
-    *("site", "metrics", "field", "web", "tune"),
+    *("site", "metrics", "field", "web", "tune", "pool", "rollout"),
     *("demo", "children", "daemon", "benches", "cli", "__main__", "models.train"),
 )
 PRODUCT, TRAINING = ("agent", "drivers"), "models.train"

@@ -18,12 +18,19 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "field": "status, top, doctor ...",
             "view": "draws what a lane finds",
             "web": "live view in a browser",
-            "replay": "recomputes a recording",
             "tune": "meets a budget",
-            "modeltools": "model init, show, bench",
             "demo": "the simulated cell",
-            "scenes": "example configurations",
             "benches": "measurements, proofs",
+        },
+    ),
+    (
+        "tools",
+        {
+            "replay": "recomputes a recording",
+            "modeltools": "model init, show, bench",
+            "scenes": "example configurations",
+            "pool": "a folder by many workers",
+            "rollout": "many boxes, one file",
         },
     ),
     (
@@ -79,6 +86,8 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "decoders": "outputs to findings",
             "ledger": "latencies and counts",
             "keys": "CURVE keys",
+            "forecast": "load some seconds ahead",
+            "compression": "tensors in few bytes",
         },
     ),
     (

@@ -39,7 +39,7 @@ def check_config(path: Path) -> tuple[Config, list[str]]:
     except YamlError:
         load_config(path)
         raise
-    config, mistakes = _examined(document)
+    config, mistakes = examine(document)
     every_mistake = [*mistakes, *surroundings.missing(config, document)]
     cautions = [redact.message(warning) for warning in surroundings.warnings(config, document)]
     _raise_any(every_mistake, cautions)
@@ -48,7 +48,7 @@ def check_config(path: Path) -> tuple[Config, list[str]]:
 
 def validate_config(document: Document) -> Config:
     """The checked configuration of a document. Raises ConfigError with every mistake found."""
-    config, mistakes = _examined(document)
+    config, mistakes = examine(document)
     _raise_any(mistakes)
     return config
 
@@ -72,8 +72,11 @@ def _masked(mistake: str) -> str:
     return kind(redact.message(mistake))
 
 
-def _examined(document: Document) -> tuple[Config, list[str]]:
-    """(the valid parts, mistakes). From here on this process masks the configuration's secrets in all its messages."""
+def examine(document: Document) -> tuple[Config, list[str]]:
+    """(the valid parts, mistakes as they are: see `redact.message`).
+
+    From here on this process masks the configuration's secrets in all its messages.
+    """
     references = References(document)
     data = anchored(references.resolved(), document.path.resolve().parent)
     secrets = [*redact.secrets(data), *references.values]

@@ -29,7 +29,7 @@ class BadReference(PackageError):
 def read(path: Path) -> Array:
     """The picture in grey, uint8 [height, width]. Raises BadReference."""
     raw = _read_bytes(path)
-    width, height = _size(raw) or (0, 0)
+    width, height = size(raw) or (0, 0)
     if not width or not height:
         raise BadReference(f"'{path}' is no PNG or JPEG picture, or its header is damaged")
     if width * height > MAX_PIXELS:
@@ -75,7 +75,7 @@ def _read_bytes(path: Path) -> bytes:
     return raw
 
 
-def _size(raw: bytes) -> tuple[int, int] | None:
+def size(raw: bytes) -> tuple[int, int] | None:
     """Width and height in the header; None where it is neither PNG nor JPEG."""
     if raw.startswith(PNG) and len(raw) >= 24:
         width, height = struct.unpack_from(">II", raw, 16)
