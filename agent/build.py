@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from agent import endpoints, keys
@@ -67,39 +67,41 @@ def open_models(
     section: LaneConfig,
     base_folder: Path,
     good_part: Array | None = None,
-    engines: Mapping[str, str] | None = None,
+    engines: Sequence[str] | None = None,
     folders: Mapping[str, Path] | None = None,
     stored_models: StoredModels | None = None,
     on_time: bool = False,
 ) -> Perception:
     """The lane's models, checked, loaded and warm. Raises PackageError.
 
-    good_part: a picture of one. engines, folders: those that a recording names; None: the ones for this machine.
+    good_part: a picture of one. engines, folders: those that a recording names, engines in the order of the lane's
+    models, folders by model; None: the ones for this machine.
     stored_models: newer versions, which the updater installed. on_time: the lanes are on SCHED_FIFO.
     """
 
-    def opened(model: str, chosen: str = "", shared: bool = section.share) -> Package:
+    def opened(number: int, chosen: str = "", shared: bool = section.share) -> Package:
+        model = section.models[number]
         if stored_models and (stored := stored_models.folder(model)):
             try:
                 return package.open_as(stored, package.read(stored), section.threads, chosen, shared, model)
             except PackageError as error:
                 stored_models.report_damage(model, error)
         folder = (folders or {}).get(model) or package.find(model, base_folder)
-        backend = chosen if engines is None else engines.get(model) or package.first_engine(folder)
+        backend = chosen if engines is None else engines[number] or package.first_engine(folder)
         return package.open_package(folder, section.threads, backend, shared)
 
-    def opened_head(model: str, head: HeadConfig) -> Package:
+    def opened_head(number: int, head: HeadConfig) -> Package:
         """In a replay it stays: what was recorded says when it ran."""
-        made = opened(model, shared=section.share and not head.when)
+        made = opened(number, shared=section.share and not head.when)
         if head.when and engines is None:
             make_on_demand(made, section.threads, on_time)
         return made
 
-    refine = Refine(opened(section.refine.model), section.refine) if section.refine else None
-    second = SecondModel(opened(section.then)) if section.then else None
-    first = opened(section.model, section.backend)
+    refine = Refine(opened(len(section.first_models)), section.refine) if section.refine else None
+    second = SecondModel(opened(-1)) if section.then else None
+    first = opened(0, section.backend)
     first.set_hop(section.hop_ms)
-    heads = Heads(first, [(opened_head(name, head), head) for name, head in section.heads.items()])
+    heads = Heads(first, [(opened_head(number, head), head) for number, head in enumerate(section.heads.values(), 1)])
     shrink = None if section.shrink == "auto" else section.shrink
     return Perception(
         first,

@@ -120,11 +120,8 @@ def give_settings(config: Config, running: Running) -> None:
     """To the recorder; what cannot be written stops the recording, not the lanes."""
     if not config.recorder.enabled:
         return
-    models = {
-        name: model for lane, loaded in running.models.items() for name, model in zip(config.lanes[lane].models, loaded)
-    }
     try:
-        settings.write(settings.of_config(config, running.path, models, running.session, running.together))
+        settings.write(settings.of_config(config, running.path, running.models, running.session, running.together))
     except OSError as error:
         log.warning("nothing is recorded under this configuration: %s: %s", error.filename, error.strerror)
 

@@ -45,6 +45,11 @@ class DataError(Exception):
     """Recordings or training data are missing or not laid out as expected; the text names the file and the remedy."""
 
 
+def first_line(error: Exception, length: int = 160) -> str:
+    """Of its message: engines add whole traces of their own."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:length]
+
+
 def heals(error: BaseException | None) -> bool:
     """It may work later as it is: a restart is right. Judged by the first cause of a known kind."""
     while error is not None:

@@ -130,6 +130,8 @@ class Lane:
                     self.ledger.count[ledger.INFERENCES] += 1
                     times = sample.t_capture, asked, now, *self.stamps, decided, sent
                     self.ledger.write(sample.sequence, *times)
+                elif self.perception.thinned:
+                    self.ledger.count[ledger.THINNED] += 1
                 elif self.perception.shed:
                     self.ledger.count[ledger.SHED] += 1
                 elif self.perception.gated:

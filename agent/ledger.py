@@ -31,7 +31,8 @@ ROW = struct.Struct(f"={len(STAMPS)}q")
 ROW_TYPE = np.dtype([(name, np.int64) for name in STAMPS])
 APPLIED = ROW.size - 8  # where in the row the acknowledgement writes
 
-# What is counted. From "lost" on: reasons why a sample or a decision was dropped.
+# What is counted. From "lost" on: reasons why a sample or a decision was dropped; the last is none, the configuration
+# wants it so (`every`).
 COUNTERS = (
     "samples",
     "inferences",
@@ -50,12 +51,15 @@ COUNTERS = (
     "faults",
     "shed",
     "overruled",
+    "thinned",
 )
 SAMPLES, INFERENCES, DECISIONS, SENT, ACKNOWLEDGED = range(5)
 LOST, SKIPPED, GATED, STALE, REPEATED, LATE, UNDELIVERED, REFUSED, UNACKNOWLEDGED, FAULTS, SHED, OVERRULED = range(
     5, 17
 )
-DROPS = COUNTERS[5:]
+THINNED = 17
+DROPS = COUNTERS[5:THINNED]
+TOTALS = (*COUNTERS[:5], COUNTERS[THINNED])
 
 STATES = ("closed", "opening", "running", "gone", "ended", "failed")
 CLOSED, OPENING, RUNNING, GONE, ENDED, FAILED = range(len(STATES))

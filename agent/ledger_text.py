@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from agent import ledger
-from agent.ledger import COUNTERS, DROPS, PARTS, LedgerSnapshot
+from agent.ledger import COUNTERS, DROPS, PARTS, THINNED, TOTALS, LedgerSnapshot
 
-TOTALS = COUNTERS[:5]
+OPTIONAL = COUNTERS[THINNED]  # shown where there are any
 # Only rows with an acknowledgement count for these parts.
 OF_COMMANDS = {"decision": "decoded to applied", "total": "captured to applied"}
 STATS_ROWS = 2000
@@ -24,7 +24,7 @@ def counted(number: int, noun: str) -> str:
 def table(snapshot: LedgerSnapshot) -> str:
     """One lane: counts, drops by reason, the five parts of the latency, the parts of the slowest sample."""
     counts = snapshot.counts
-    totals = ", ".join(_total(counts[name], name) for name in TOTALS)
+    totals = ", ".join(_total(counts[name], name) for name in TOTALS if counts[name] or name != OPTIONAL)
     drops = ", ".join(f"{counts[name]} {name}" for name in DROPS if counts[name]) or "none"
     lines = [f"lane {snapshot.lane}: {totals}", f"  dropped: {drops}"]
     if not len(snapshot.rows):
@@ -62,7 +62,7 @@ def stats_line(memory: mmap.mmap) -> str:
     snapshot = ledger.snapshot(memory, STATS_ROWS)
     applied = snapshot.rows[snapshot.rows["applied"] > 0]
     ms = ledger.quantiles(ledger.parts(applied)["total"])
-    drops = " ".join(f"{name}={snapshot.counts[name]}" for name in DROPS if snapshot.counts[name])
+    drops = " ".join(f"{name}={snapshot.counts[name]}" for name in (*DROPS, OPTIONAL) if snapshot.counts[name])
     figures = f"p50_ms={ms['p50']:.2f} p99_ms={ms['p99']:.2f}" if ms else ""
     totals = f"samples={snapshot.counts['samples']} decisions={snapshot.counts['decisions']}"
     return f"lane={snapshot.lane} state={snapshot.state} {totals} {figures} {drops}".rstrip()

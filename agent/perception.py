@@ -67,7 +67,7 @@ class Perception:
         self._started = False  # since the newest inference
         self._find_networks()
         self.configured_every = self.every = every  # the latter is more under overload, see agent/overload.py
-        self.shed = False  # the newest sample was left out because of that
+        self.thinned = self.shed = False  # the newest sample was left out: as configured; because of overload
         self._turn = 0
 
     def engines_changed(self) -> None:
@@ -158,20 +158,21 @@ class Perception:
 
     def prepare(self, sample: Sample) -> bool:
         """Fill the first model's input; True when an inference is due."""
-        self.shed = False
-        if self.every > 1 and not self.preparation.rows and self._sheds():
+        self.thinned = self.shed = False
+        if self.every > 1 and not self.preparation.rows and self._leaves_out():
             return False  # before the gate, which compares pictures with the last one that was inferred on
         due = (
             self.gate(sample, self.engine.input(0))
             if self.gate
             else self.preparation(sample.payload, self.engine.input(0))
         )
-        return due and not (self.every > 1 and self.preparation.rows and self._sheds())
+        return due and not (self.every > 1 and self.preparation.rows and self._leaves_out())
 
-    def _sheds(self) -> bool:
+    def _leaves_out(self) -> bool:
         turn, self._turn = self._turn, (self._turn + 1) % self.every
-        self.shed = turn != 0
-        return self.shed
+        self.thinned = turn % self.configured_every != 0
+        self.shed = turn != 0 and not self.thinned
+        return turn != 0
 
     @property
     def gated(self) -> bool:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from drivers.base import DeviceMissing
+from drivers.identity import has_other_nodes, identity
 
 ANOTHER = "another program"
 AGAIN_S = 10.0  # to search takes tens of ms, and a busy device is tried several times a second
@@ -102,6 +103,11 @@ class Claim:
         """Once or more often."""
         while self._sockets:
             self._sockets.pop().close()
+
+
+def claim_device(path: str) -> Claim:
+    """For a device that the kernel lends to several at once, under whatever name. Raises DeviceMissing."""
+    return Claim([identity(path)] if has_other_nodes(path) else [], f"{path}: busy, under this or another name")
 
 
 def _owner(name: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from agent.data import Array, Box, Evidence, Sample
-from agent.drift import settings
+from agent.drift import published, settings
 from agent.drift.detector import Limits
 from agent.drift.monitor import Monitor
 from agent.drift.settings import CollectSettings, LaneSettings, Settings
@@ -39,6 +39,18 @@ def lane_settings(model: str = FIRST_MODEL, source: str = "s") -> LaneSettings:
 def collecting(keep: str = "pictures", **changes: Any) -> CollectSettings:
     values = {"keep": keep, "uncertain": (0.4, 0.6), "files": 100, "mb": 10.0, "seal": "", **changes}
     return CollectSettings(**values)
+
+
+def drifting_report(folder: Path) -> dict[str, Any]:
+    """What a monitor publishes of an arm whose sensor has another scale."""
+    lane = WatchedLane(folder)
+    lane.open_readings()
+    lane.pass_second()
+    lane.readings(LIMITS.learn + 5)
+    lane.readings(40, scale=1.5)
+    report = published.read(lane.settings.run_dir)
+    lane.monitor.close()
+    return dict(report["arm"])
 
 
 class WatchedLane:

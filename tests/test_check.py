@@ -292,7 +292,7 @@ def test_kind_a_configuration_without_c(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("model", ["motion-blobs", "person-coarse"])
 def test_a_model_that_tells_labels_by_size_is_for_a_camera_that_looks_straight_down(tmp_path: Path, model: str) -> None:
-    lanes = {"road": {"source": {"driver": "camera.sim"}, "model": model}}
+    lanes = {"road": {"source": {"driver": "camera.v4l2", "device": "/dev/video0"}, "model": model}}
     path = written(tmp_path, lanes=lanes)
     warnings = [line for line in check_config(path)[1] if "tells labels by size" in line]
     assert len(warnings) == (model == "motion-blobs")

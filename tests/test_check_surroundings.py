@@ -206,7 +206,8 @@ def test_a_wake_up_gate_gives_no_positions(
     tmp_path: Path, model: str, more: dict[str, Any], condition: dict[str, Any], key: str
 ) -> None:
     zones = {"door": [[0.6, 0], [1, 0], [1, 1], [0.6, 1]]}
-    lanes = {"yard": {"source": {"driver": "camera.sim"}, "model": model, "zones": zones, **more}}
+    camera = {"driver": "camera.v4l2", "device": "/dev/video0"}
+    lanes = {"yard": {"source": camera, "model": model, "zones": zones, **more}}
     rules = {"in": {"any": [{"lane": "yard", "label": "person", **condition}], "actuator": "siren", "verb": "on"}}
     path = written(tmp_path, lanes=lanes, rules=rules, actuators={"siren": SIREN})
     warnings = [line for line in check_config(path)[1] if "wake-up gate" in line]

@@ -13,21 +13,13 @@ from agent.field.checks import drift
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN
 from agent.field.lanes import lane_statuses
 from agent.field.snapshot import read_snapshot
-from tests.drift_fixtures import LIMITS, WatchedLane
+from tests.drift_fixtures import drifting_report
 from tests.field_fixtures import box, configuration, exit_code, reflexd, write_ledger
 
 
 @pytest.fixture(scope="module")
 def drifting(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a monitor reports of an arm whose sensor has another scale."""
-    lane = WatchedLane(tmp_path_factory.mktemp("watched"))
-    lane.open_readings()
-    lane.pass_second()
-    lane.readings(LIMITS.learn + 5)
-    lane.readings(40, scale=1.5)
-    report = published.read(lane.settings.run_dir)
-    lane.monitor.close()
-    return dict(report["arm"])
+    return drifting_report(tmp_path_factory.mktemp("watched"))
 
 
 def shown(folder: Path, report: dict[str, Any]) -> Path:
@@ -68,6 +60,16 @@ def test_status_shows_what_drifts_at_its_lane(tmp_path: Path, drifting: dict[str
     write_ledger(tmp_path)
     (lane,) = lane_statuses(read_snapshot(path))
     assert lane.drift == "drifting" and lane.drifts == drifting["drifts"]
+    assert "another range or unit" in lane.drift_note and lane.drift_note.endswith("reflexd drift --relearn arm")
+    for more, note in (
+        ({"state": "learning", "learnt": 0.4}, "40% of what it needs"),
+        ({"state": "waiting", "trouble": "has no tape in run_dir"}, "has no tape in run_dir"),
+        ({"state": "normal", "golden": {"causes": ["arm-deviation: sha256 is other"]}}, "reflexd model verify; copy"),
+    ):
+        calm = {**drifting, "drifts": [], "causes": [], "accept": "", **more}
+        (lane,) = lane_statuses(read_snapshot(shown(tmp_path, calm)))
+        assert lane.drift_note.startswith(note)
+    path = shown(tmp_path, drifting)
     assert "~ drifts: x spread 1.5" in reflexd("status", "-c", str(path)).output
 
 

@@ -24,6 +24,8 @@ from agent.packages import engines, package
 from agent.packages.engines import Comparison
 from agent.recorder.recording import read
 from agent.replay.compare import replay
+from agent.replay.header import read_header
+from tests.processes import arm as arm_lane
 from tests.recordings import arm_cell, recorded, start_recording
 from tests.shared import PUBLIC, needs_recordings
 
@@ -194,9 +196,32 @@ def test_a_recording_names_its_engines_and_a_replay_uses_them(tmp_path: Path, ca
     assert json.loads(contents.header["engines"]) == {"arm-deviation": "openvino"}
     engines.remember(manifest, names, 1, Comparison("litert", {}, {}))  # now another one would be chosen
     assert replay(contents).differences == []
-    missing = {**contents.header, "engines": '{"arm-deviation": "tensorrt"}'}
+    missing = {**contents.header, "engines": '{"arm-deviation": "tensorrt"}', "lane_engines": "{}"}
     with pytest.raises(PackageError, match="no backend 'tensorrt'"):
         replay(contents._replace(header=missing))
+
+
+def test_two_lanes_with_one_model_on_two_engines_replay_each_on_its_own(tmp_path: Path, cache: Path) -> None:
+    with arm_cell(tmp_path) as cell:
+        lanes = {
+            "arm": {**arm_lane(fault_every_s=1), "backend": "openvino"},
+            "belt": {**arm_lane(), "backend": "litert"},
+        }
+        cell.config["lanes"] = lanes
+        daemon = start_recording(cell)
+        cell.wait_for("stop")
+        assert daemon.stop() == 0
+        contents = read(recorded(cell))
+    engines_of = {"arm": ["openvino"], "belt": ["litert"]}
+    assert json.loads(contents.header["lane_engines"]) == engines_of
+    assert replay(contents).differences == []
+    for lane in engines_of:
+        changed = {**contents.header, "lane_engines": json.dumps({**engines_of, lane: ["tensorrt"]})}
+        with pytest.raises(PackageError, match="no backend 'tensorrt'"):
+            replay(contents._replace(header=changed))
+    before = {name: text for name, text in contents.header.items() if name != "lane_engines"}
+    assert set(read_header(contents._replace(header=before)).engines_of("arm")) < {"openvino", "litert"}
+    assert replay(contents._replace(header=before)).differences == [], "as recordings were before"
 
 
 def test_the_engines_of_a_package_are_printed(arm: Path) -> None:

@@ -8,7 +8,7 @@ import zmq
 
 from agent.build import make_host
 from agent.commands import wire
-from agent.commands.link import NO_ROW, OVERRULED_NS, PENDING, START_NS, Address
+from agent.commands.link import NO_ROW, OPENING_NS, OVERRULED_NS, PENDING, START_NS, Address
 from agent.commands.outbox import Outbox
 from agent.config.models import Config
 from agent.data import Ack, Command, Decision, Evidence
@@ -178,9 +178,7 @@ def test_an_answer_from_another_clock_counts_from_its_arrival(connected):
     assert before <= snapshot(connected.ledger.memory).rows["applied"][0] <= time.monotonic_ns()
 
 
-@pytest.mark.parametrize(
-    "verdict", [wire.REPLAYED, wire.EXPIRED, wire.LIMIT, wire.UNKNOWN, wire.FAULT, wire.OUTDATED, wire.WAITING]
-)
+@pytest.mark.parametrize("verdict", [wire.REPLAYED, wire.EXPIRED, wire.LIMIT, wire.UNKNOWN, wire.FAULT, wire.OUTDATED])
 def test_a_refusal_is_counted_and_logged_once(connected, verdict, caplog):
     for _ in range(3):
         connected.send(row=connected.ledger.next_row())
@@ -206,6 +204,26 @@ def test_a_decision_that_another_box_overrules_is_counted_and_is_trouble_only_wh
     connected.answer(connected.receive().sequence, wire.REPEATED)
     read_answer(connected, begun + 3 * OVERRULED_NS)
     assert not link.trouble and caplog.text.count("(applied)") == 1
+
+
+def test_an_actuator_that_waits_for_other_lanes_is_a_warning_once_they_take_longer_than_a_start(connected, caplog):
+    """A lane of readings is there before a camera is open."""
+    connected.send()
+    begun = connected.link.begun
+    for number, now in enumerate((begun + 1, begun + OPENING_NS - 1, begun + OPENING_NS, begun + OPENING_NS + 1)):
+        connected.answer(connected.receive().sequence, wire.WAITING)
+        read_answer(connected, now)
+        assert len(caplog.records) == (number > 1)
+        connected.send()
+    assert caplog.records[0].levelname == "WARNING" and caplog.records[0].message.endswith("(waiting)")
+
+
+def test_an_actuator_that_loses_one_of_its_lanes_is_a_warning_at_once(connected, caplog):
+    for verdict in (wire.APPLIED, wire.WAITING):
+        connected.send()
+        connected.answer(connected.receive().sequence, verdict)
+        read_answer(connected, time.monotonic_ns())
+    assert [record.message[-9:] for record in caplog.records] == ["(waiting)"]
 
 
 def test_kind_a_decision_that_a_heartbeat_brought_first_is_counted_as_applied(connected):

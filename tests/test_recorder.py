@@ -43,7 +43,7 @@ def recorder(tmp_path: Path, engine: Any) -> Iterator[tuple[Recorder, Tape]]:
         }
     )
     written = Tape(tmp_path / "arm.tape", "arm", [engine], CHANNELS, False, 7)
-    models = {"arm-deviation": loaded(package.open_package(package.find("arm-deviation")))}
+    models = {"arm": [loaded(package.open_package(package.find("arm-deviation")))]}
     made = Recorder(settings.of_config(config, tmp_path / "reflexd.yaml", models, 1))
     made.rotate()
     made.find_tapes()

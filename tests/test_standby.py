@@ -22,7 +22,7 @@ import pytest
 from agent.benches.attacks import host_ends
 from agent.benches.attacks._relay import Site, is_running, standby_of
 from agent.box.watchdog import HardwareWatchdog
-from agent.commands.beats import ENDED, FIRST, Beats
+from agent.commands.beats import CALL, EACH, ENDED, FIRST, SAFE, Beats
 from agent.commands.standby import Device, Setup, Standby
 from drivers.actuator import serial_relay
 from tests.processes import Cell, Process, arm, robot
@@ -58,6 +58,14 @@ def _standby(host: Process) -> int:
 
 def _ends(pid: int) -> None:
     until(lambda: not is_running(pid), "the standby ends")
+
+
+def _kill_both(host: Process) -> None:
+    pid = _standby(host)
+    os.kill(pid, signal.SIGSTOP)  # so that it cannot act in between
+    host.signal(signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    _ends(pid)
 
 
 def test_it_ends_with_a_host_that_ends_in_good_order(tmp_path: Path) -> None:
@@ -104,15 +112,55 @@ def test_one_that_dies_or_hangs_is_replaced_and_that_is_said_once(tmp_path: Path
 def test_both_killed_leave_no_process_and_the_next_host_makes_the_device_safe(tmp_path: Path) -> None:
     with Cell(tmp_path, {"arm": arm()}) as cell:
         host, _ = cell.start_both()
-        pid = _standby(host)
-        os.kill(pid, signal.SIGSTOP)  # so that it cannot act in between
-        host.signal(signal.SIGKILL)
-        os.kill(pid, signal.SIGKILL)
-        _ends(pid)
+        _kill_both(host)
         assert cell.verbs()[-1] == "run", "what no program can do"
         done = len(cell.verbs())
         cell.actuate()
         assert cell.wait_for("safe", after=done)
+
+
+LEFT_ON = """\
+import sys, time
+from pathlib import Path
+from drivers.actuator import log
+Options = log.Options
+
+class Driver(log.Driver):
+    def safe(self):
+        in_standby = sys.argv[0] == "-c"
+        if Path("hang").exists() and (Path("hang").read_text() or not in_standby):
+            time.sleep(5.0)  # less than an open may take
+        super().safe()
+"""
+
+
+@pytest.mark.parametrize(
+    "hangs, message",
+    [
+        ("", "actuator robot is safe: by the standby"),
+        ("in the standby", "actuator robot is NOT safe: its driver hangs here, too: switch the device off by hand"),
+    ],
+)
+@pytest.mark.slow
+def test_a_device_left_on_by_both_whose_first_safe_hangs(tmp_path: Path, hangs: str, message: str) -> None:
+    """The new host is ended at its driver's deadline, and the one after it serves once the driver returns."""
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours/left_on.py").write_text(LEFT_ON)
+    with Cell(tmp_path, {"arm": arm()}) as cell:
+        cell.config["actuators"] = {"robot": robot({"driver": "ours.left_on", "path": str(cell.record)})}
+        host, _ = cell.start_both()
+        _kill_both(host)
+        assert cell.verbs()[-1] == "run"
+        (tmp_path / "hang").write_text(hangs)
+        host = cell.actuate()
+        host.wait_for_standby("actuator robot made no progress in safe() of its driver: 'reflexd actuate', pid")
+        host.wait_for_standby(message)
+        assert host.exit_code() == -signal.SIGKILL
+        (tmp_path / "hang").unlink()
+        done = len(cell.verbs())
+        cell.actuate()
+        cell.wait_for("run", after=done)
+        assert cell.verbs()[done] == "safe"
 
 
 SLOW = """\
@@ -209,9 +257,9 @@ Options = log.Options
 
 class Driver(log.Driver):
     turns = 0
-    def safe(self):
-        time.sleep(0.0 if self.turns else 0.5)
-        super().safe()
+    def open(self):
+        time.sleep(0.5)
+        super().open()
 
     @property
     def lost(self):
@@ -239,9 +287,11 @@ def test_beats_are_seen_by_both_and_overdue_in_order() -> None:
     assert theirs.overdue(1 << 62) == -1, "nothing is expected before a loop runs"
     ours.of(2)[0], ours.of(1)[0] = 100, 200
     assert [theirs.overdue(now) for now in (99, 100, 101, 201)] == [-1, -1, 2, 1]
+    ours.of(1)[CALL] = SAFE
+    assert [theirs.call(actuator) for actuator in range(3)] == ["", "safe", ""]
     ours.of(1)[0] = ours.of(2)[0] = 0
     ours.words[ENDED] = 1
-    assert theirs.overdue(1 << 62) == -1 and theirs.words[ENDED] == 1 and len(theirs.words) == FIRST + 3
+    assert theirs.overdue(1 << 62) == -1 and theirs.words[ENDED] == 1 and len(theirs.words) == FIRST + 3 * EACH
     for beats in (ours, theirs, ours):
         beats.close()
 

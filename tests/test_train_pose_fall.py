@@ -9,10 +9,11 @@ import pytest
 
 from agent.benches import falls as clips
 from agent.benches.falls import FALLING, LABELS, LYING, SITTING, STANDING, WALKING
+from agent.data import Array
 from agent.packages import package
 from agent.vision.poses import SecondModel
 from models.train.data import DataError
-from models.train.pose_fall import body, camera, evaluate, windows
+from models.train.pose_fall import body, camera, evaluate, folds, windows
 from models.train.pose_fall.activities import random_motion
 from models.train.pose_fall.figure import NO_LABEL, UNCLEAR
 from tests.shared import DATA, needs_recordings
@@ -155,3 +156,39 @@ def test_the_recipe_on_a_small_scale(tensorflow, tmp_path: Path, monkeypatch: py
     assert len(labels) > len(findings) / 2
     assert set(labels) <= set(LABELS)
     assert len(set(labels)) > 1
+
+
+# -- cross-validation over whole subjects ---------------------------------------------------------------
+
+
+def _clip(name: str, fall_s: float | None, falling: dict[int, float]) -> tuple[clips.Clip, clips.PlayedClip, Array]:
+    """Five seconds at ten pictures a second. falling: score from that picture on, for five of them."""
+    spans = [(FALLING, fall_s, 5.0)] if fall_s is not None else [(WALKING, 0.0, 5.0)]
+    scores = np.zeros(50)
+    for start, score in falling.items():
+        scores[start : start + 5] = score
+    run = clips.PlayedClip(np.arange(50) / 10, np.zeros((50, 17, 3)), np.zeros(50, int), [])
+    return clips.Clip(Path(f"{name}.mp4"), spans), run, scores
+
+
+def test_an_alarm_begins_where_three_of_four_pictures_reach_the_score() -> None:
+    falling = np.array([0, 0.7, 0.7, 0, 0.7, 0.7, 0.7, 0, 0, 0.5])
+    assert folds.alarms(np.arange(10) / 10, falling, 0.6) == [0.4]
+    assert folds.alarms(np.arange(10) / 10, falling, 0.8) == []
+
+
+def test_a_subject_left_out_does_not_choose_its_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S1's daily clip reaches 0.7, so that without S1 0.6 is kept, and with S1's clips 0.75 is chosen for S2."""
+    made = [
+        _clip("S1-Fall-1", 2.0, {22: 0.9}),
+        _clip("S1-ADL-1", None, {10: 0.7}),
+        _clip("S2-Fall-1", 2.0, {22: 0.65}),
+        _clip("S2-ADL-1", None, {}),
+    ]
+    known = {id(run): scores for _, run, scores in made}
+    monkeypatch.setattr(folds, "_falling", lambda run, posture: known[id(run)])
+    result = folds.cross_validated([(clip, run) for clip, run, _ in made], None)  # type: ignore[arg-type]
+    assert result.scores == {"S1": 0.6, "S2": 0.75}
+    counts = clips.summary(result.played)
+    assert (counts["falls_in_time"], counts["falls"], counts["daily_clips_with_false_alarm"]) == (1, 2, 1)
+    assert folds.wrong(result.played) == 2

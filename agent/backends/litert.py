@@ -12,6 +12,7 @@ from agent.backends import base, litert_compiled, litert_network
 from agent.backends.base import AS_IT_IS, EngineError, TensorSpec
 from agent.backends.litert_network import Network
 from agent.data import Array
+from agent.errors import first_line
 
 STDERR = threading.Lock()  # held while standard error leads elsewhere
 NOTICES = (b"INFO: ", b"WARNING: [npu_registry", b"WARNING: [gpu_registry")
@@ -62,7 +63,7 @@ def _load(path: Path, threads: int, spec: TensorSpec) -> Network:
         with _filtered_stderr(NOTICES):
             return litert_network.interpreted(interpreter, spec.shape)
     except (ValueError, RuntimeError) as error:
-        raise EngineError(f"LiteRT refuses {path.name}: {_first_line(error)}") from error
+        raise EngineError(f"LiteRT refuses {path.name}: {first_line(error)}") from error
 
 
 @contextmanager
@@ -80,7 +81,3 @@ def _filtered_stderr(dropped: tuple[bytes, ...]) -> Iterator[None]:
             os.write(2, b"".join(line for line in lines if not line.startswith(dropped)))
             os.close(captured)
             os.close(stderr)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

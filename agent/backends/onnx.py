@@ -17,6 +17,7 @@ from agent.backends import base
 from agent.backends.base import AS_IT_IS, EngineError, Tensor, TensorSpec
 from agent.backends.input_shape import input_shape, require_one_input
 from agent.data import Array
+from agent.errors import first_line
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -94,7 +95,7 @@ class Engine(base.Engine):
 
 def _reason(error: Exception) -> str:
     """The first line of its message, without the place in ONNX Runtime's source."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rsplit("Status Message: ", 1)[-1]
+    line = first_line(error, length=1000).rsplit("Status Message: ", 1)[-1]
     return re.sub(r"^/\S+:\d+ .*?\) (\[ONNXRuntimeError\] : \d+ : \w+ : )?", "", line)[:160]
 
 

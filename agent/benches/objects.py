@@ -39,12 +39,20 @@ class Label(NamedTuple):
     ignore: bool
 
 
+class Patch(NamedTuple):
+    """A part of another frame of the clip, whose camera stands still; left, top, right, bottom in pixels."""
+
+    number: int
+    box: tuple[int, int, int, int]
+
+
 class Frame(NamedTuple):
-    """Labels of one frame of a clip, counted from its first."""
+    """Labels of one frame of a clip, counted from its first. patches: laid over it, so that it shows more objects."""
 
     clip: str
     number: int
     labels: list[Label]
+    patches: list[Patch]
 
 
 class Score(NamedTuple):
@@ -101,21 +109,35 @@ def _frame(entry: dict[str, Any]) -> Frame:
         Label(each["label"], Box(*(edge / side for edge, side in zip(each["box"], sides, strict=True))), each["ignore"])
         for each in entry["boxes"]
     ]
-    return Frame(entry["clip"], entry["frame"], labels)
+    patches = [Patch(each["frame"], tuple(each["box"])) for each in entry.get("patches", ())]
+    return Frame(entry["clip"], entry["frame"], labels, patches)
 
 
 def _pictures(clips: Path, frames: Sequence[Frame]) -> Iterator[tuple[Frame, Array]]:
     """Each frame with its picture, uint8 bgr. Raises DataError."""
     for clip, of_clip in groupby(sorted(frames, key=lambda frame: frame[:2]), key=lambda frame: frame.clip):
-        wanted = {frame.number: frame for frame in of_clip}
-        capture = cv2.VideoCapture(str(clips / clip), cv2.CAP_FFMPEG)
-        for number in range(max(wanted) + 1):
-            good, picture = capture.read()
-            if not good:
-                raise DataError(f"{clips / clip}: has no frame {number}")
-            if number in wanted:
-                yield wanted[number], picture
-        capture.release()
+        frames_of_clip = list(of_clip)
+        patches = {patch.number for frame in frames_of_clip for patch in frame.patches}
+        decoded = _decoded(clips / clip, patches | {frame.number for frame in frames_of_clip})
+        for frame in frames_of_clip:
+            picture = decoded[frame.number].copy()
+            for number, (left, top, right, bottom) in frame.patches:
+                picture[top:bottom, left:right] = decoded[number][top:bottom, left:right]
+            yield frame, picture
+
+
+def _decoded(path: Path, numbers: set[int]) -> dict[int, Array]:
+    """Raises DataError."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    pictures: dict[int, Array] = {}
+    for number in range(max(numbers) + 1):
+        good, picture = capture.read()
+        if not good:
+            raise DataError(f"{path}: has no frame {number}")
+        if number in numbers:
+            pictures[number] = picture
+    capture.release()
+    return pictures
 
 
 def _infer(opened: Package, picture: Array) -> tuple[list[Finding], float]:

@@ -27,6 +27,7 @@ ACTUATOR_PRIORITY = 52  # a command that has arrived goes before the next sample
 # thread with the GIL would stall every lane until that runs again: measured on two busy cores 160 ms.
 CONTROL_PRIORITY = 1
 STANDBY_PRIORITY = 53  # it must run where an actuator's thread does not stop running
+ORDINARY_WAIT_NS = 1_000_000_000  # at nice 19 beside programs that take every core
 PR_SET_PDEATHSIG, PR_SET_TIMERSLACK = 1, 29
 PARENT = "REFLEXD_PARENT"  # environment variable of a child process: the daemon's process id
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
@@ -67,6 +68,11 @@ def raise_file_limit() -> None:
     """As many open files as allowed: at the limit ZeroMQ's thread takes a core, trying to accept one more peer."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def wait_ns() -> int:
+    """How long this thread may have to wait for a core on a busy box: none where it is a real-time one."""
+    return 0 if os.sched_getparam(0).sched_priority else ORDINARY_WAIT_NS
 
 
 def opencv_threads() -> Setting:

@@ -13,7 +13,7 @@ from agent import ledger
 from agent.commands import wire
 from agent.commands.connection import Connection, is_readable
 from agent.commands.proof import Echo
-from agent.commands.wire import APPLIED, MEANING, OUTDATED, OVERRULED, REPEATED, UNPROVEN, VERDICTS, WireError
+from agent.commands.wire import APPLIED, MEANING, OUTDATED, OVERRULED, REPEATED, UNPROVEN, VERDICTS, WAITING, WireError
 from agent.data import Ack, Command, Decision
 from agent.keys import Curve
 from agent.ledger import Ledger
@@ -25,6 +25,8 @@ NO_ROW = -1
 CLOSING_S = 0.05  # for the answers to the last commands
 # Daemon and actuator host are often started together: for so short a time no answer is no trouble.
 START_NS = 1_000_000_000
+# An actuator waits for its other lanes, and a camera may take this long to open; then that is worth a warning.
+OPENING_NS = 5_000_000_000
 NO_ANSWER = "does not answer"
 OVERRULED_NS = 1_000_000_000  # for longer it is trouble
 UNSTEADY, UNSTEADY_NS = 3, 60_000_000_000  # safe states in this time that are trouble, though it works in between
@@ -230,6 +232,8 @@ class Link:
         self.ledger.record_applied(row, t_applied if ack.clock == self.clock else now)
 
     def _log_verdict(self, verdict: int, now: int) -> None:
+        if verdict == WAITING and not self.confirmed and now - self.begun < OPENING_NS:
+            return
         if verdict == REPEATED:
             verdict = APPLIED if self.verdict == OVERRULED else self.verdict
         if verdict != self.verdict and not self._is_briefly_overruled(verdict, now):

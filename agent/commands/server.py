@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 import zmq
 
+from agent.box import realtime
 from agent.commands import wire
+from agent.commands.beats import APPLY, CALL, CLOSE, DUE, OPEN, SAFE
 from agent.commands.connection import is_readable
 from agent.commands.guard import Guard
 from agent.commands.intake import Intake
@@ -46,7 +48,7 @@ class ActuatorServer:
         socket: zmq.Socket[bytes],
         due: memoryview,
     ) -> None:
-        """due: one word, by when its loop writes there again, monotonic ns; 0: it does not run."""
+        """due: the words DUE and CALL of `beats.py`, which tell the standby by when its loop writes there again."""
         self.name = name
         self.driver = driver
         self.guard = guard
@@ -90,15 +92,15 @@ class ActuatorServer:
                     self._apply(*word)
                 if self.starting:
                     self._started(now)
-                self.due[0] = now + TURN_NS
+                self.due[DUE] = now + TURN_NS
                 pause_s = self.intake.pause_s(now)
                 if pause_s:
                     time.sleep(pause_s)
         finally:
             self._make_safe("reflexd actuate ends")
-            self._timed(self.driver.close)
+            self._timed(CLOSE, self.driver.close)
             self.socket.close(linger=0)
-            self.due[0] = 0
+            self.due[DUE] = 0
 
     def _receive_waiting(self, end: int) -> None:
         """After a pause of this thread the oldest message comes first, and the newest is the sign of life."""
@@ -163,7 +165,7 @@ class ActuatorServer:
         if not self.opened:
             return 0
         try:
-            self._timed(self.driver.apply, verb, arguments)
+            self._timed(APPLY, self.driver.apply, verb, arguments)
         except DeviceError as error:
             self.refused = True
             self._device_failed(error)
@@ -208,29 +210,36 @@ class ActuatorServer:
             self.last_warned[kind] = now
             log.warning("actuator %s refuses a command as %s: %s", self.name, kind, message)
 
-    def _timed(self, move: Callable[..., None], *arguments: object) -> None:
-        """Move the device; where that takes longer than its driver says, the standby kills this process."""
-        self._expect(self.deadline_ns)
+    def _timed(self, number: int, move: Callable[..., None], *arguments: object) -> None:
+        """Move the device; where that takes longer than its driver says, the standby kills this process.
+
+        In the first turn, too: a host that died together with its standby may have left the device moving.
+        """
+        self._call(number, self.deadline_ns + (realtime.wait_ns() if self.starting else 0), move, *arguments)
+
+    def _call(self, number: int, within_ns: int, call: Callable[..., None], *arguments: object) -> None:
+        self.due[CALL], self.due[DUE] = number, time.monotonic_ns() + within_ns
         try:
-            move(*arguments)
+            call(*arguments)
         finally:
             self._expect(TURN_NS)
+            self.due[CALL] = 0
 
     def _move_to_safe(self) -> None:
         self.in_doubt = True
-        self._timed(self.driver.safe)
+        self._timed(SAFE, self.driver.safe)
         self.in_doubt = False
 
     def _expect(self, within_ns: int) -> None:
         # On a busy box a process of low priority waits for a core longer than a turn takes, and nothing has moved yet.
-        self.due[0] = time.monotonic_ns() + (max(within_ns, OPEN_NS) if self.starting else within_ns)
+        self.due[DUE] = time.monotonic_ns() + (max(within_ns, OPEN_NS) if self.starting else within_ns)
 
     def _ensure_open(self) -> None:
         now = time.monotonic_ns()
         if self.opened or now < self.retry_at:
             return
         try:
-            self._open()
+            self._call(OPEN, self.deadline_ns if self.in_doubt else OPEN_NS, self.driver.open)
             self._move_to_safe()
         except DeviceError as error:
             self.refused = False
@@ -239,13 +248,6 @@ class ActuatorServer:
         self.opened = True
         if not self.healthy and not self.refused:
             self._device_back("is back, and safe")
-
-    def _open(self) -> None:
-        self._expect(self.deadline_ns if self.in_doubt else OPEN_NS)
-        try:
-            self.driver.open()
-        finally:
-            self._expect(TURN_NS)
 
     def _device_back(self, state: str) -> None:
         log.warning("actuator %s: the device %s", self.name, state)
@@ -259,7 +261,7 @@ class ActuatorServer:
             log.error("actuator %s: %s; trying again until it is back", self.name, error)
         self.healthy = False
         self._make_safe("", quiet=True)
-        self._timed(self.driver.close)
+        self._timed(CLOSE, self.driver.close)
         self.opened = False
         self.retry_at = time.monotonic_ns() + (0 if first and self.in_doubt else RETRY_NS)
 

@@ -30,6 +30,7 @@ log = logging.getLogger("reflexd.standby")
 LOOK_MS = 10
 CONFIRM_MS = 100  # a killed process is gone within a few; one that the kernel holds in a driver's call is not
 GIVE_UP_S = 2.0
+HANGS_HERE = "its driver hangs here, too: switch the device off by hand; the next host tries again"
 RETRY_S = 0.01  # the kernel releases what a dead process had open
 
 
@@ -136,12 +137,16 @@ class Standby:
             overdue = self.beats.overdue(now)
             # Twice: where the whole box stood still, the host has the time from one look to the next.
             if overdue >= 0 and overdue == suspect:
-                name = self.setup.devices[overdue].name
-                return f"actuator {name} made no progress: {self._host} is stopped, or its driver hangs; it was killed"
+                return self._overdue(overdue)
             suspect = overdue
             if overdue < 0 and self.watchdog:
                 self.watchdog.feed(now)
         return "" if self.beats.words[ENDED] else f"{self._host} has died"
+
+    def _overdue(self, actuator: int) -> str:
+        call, name = self.beats.call(actuator), self.setup.devices[actuator].name
+        where = f" in {call}() of its driver" if call else ""
+        return f"actuator {name} made no progress{where}: {self._host} is stopped, or its driver hangs; it was killed"
 
     @property
     def _host(self) -> str:
@@ -182,7 +187,7 @@ class Standby:
             if rescue.done.is_set() and not rescue.error:
                 log.warning("actuator %s is safe: by the standby, %.0f ms after the host's end", rescue.name, ms)
             else:
-                log.error("actuator %s is NOT safe: %s", rescue.name, rescue.error or "its driver hangs here, too")
+                log.error("actuator %s is NOT safe: %s", rescue.name, rescue.error or HANGS_HERE)
         for name in self.out_of_reach:
             log.error("actuator %s: no second process can make it safe; a new host does", name)
 

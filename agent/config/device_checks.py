@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -21,6 +19,7 @@ from agent.section import explain
 from agent.yamlfile import Document, Place, unknown
 from drivers import base as drivers
 from drivers.base import DriverError
+from drivers.identity import identity
 
 
 class Usage(NamedTuple):
@@ -79,7 +78,7 @@ def _bad_device(document: Document, place: Place, device: Device, source: bool) 
 
 def _used_twice(config: Config, document: Document) -> Iterator[str]:
     """A device that two would open; of a relay board each actuator may switch other relays."""
-    users: dict[object, list[Usage]] = {}
+    users: dict[str, list[Usage]] = {}
     for usage in usages(config):
         name = _exclusive(usage)
         if not name:
@@ -109,15 +108,9 @@ def _exclusive(usage: Usage) -> str:
     return str(getattr(usage.options, "exclusive_device", str)())
 
 
-def _identity(name: str) -> object:
+def _identity(name: str) -> str:
     """The same for every name of a device: links, two nodes of one number, a host in capitals."""
-    if "://" in name:
-        return _address(name)
-    try:
-        entry = os.stat(name)
-    except OSError:
-        return os.path.realpath(name)
-    return entry.st_rdev if stat.S_ISCHR(entry.st_mode) else os.path.realpath(name)
+    return _address(name) if "://" in name else identity(name)
 
 
 def _address(url: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from agent import endpoints, keys, redact
 from agent.config.device_checks import Usage, bad_channels, bad_model_rate, bad_rate, usages
 from agent.config.groups import groups
-from agent.config.models import Config
+from agent.config.models import Config, LaneConfig
 from agent.config.redundancy_checks import redundancy_warnings
 from agent.config.references import has_reference
 from agent.errors import PackageError
@@ -23,6 +23,7 @@ from drivers import base as drivers
 from drivers.base import DeviceError
 
 INPUTS = ("path", "folder")  # options that name one
+SIMULATED = ("camera.sim",)  # one person and nothing else that moves: what a model cannot tell apart is not there
 
 
 def missing(config: Config, document: Document) -> Iterator[str]:
@@ -117,7 +118,7 @@ def _bad_recording(config: Config, document: Document, usage: Usage, key: str) -
 
 def _by_size(config: Config, document: Document) -> Iterator[str]:
     """Models that tell labels by the size of what moves: along a road a distant car has the size of a person."""
-    for name, lane in config.lanes.items():
+    for name, lane in _real(config):
         try:
             decoder = package.read(package.find(lane.model, document.path.resolve().parent)).decoder
         except PackageError:
@@ -130,11 +131,16 @@ def _by_size(config: Config, document: Document) -> Iterator[str]:
             )
 
 
+def _real(config: Config) -> list[tuple[str, LaneConfig]]:
+    return [(name, lane) for name, lane in config.lanes.items() if lane.source.driver not in SIMULATED]
+
+
 def _gate_as_positions(config: Config, document: Document) -> Iterator[str]:
     """A wake-up gate whose boxes a rule counts or looks for in a zone; where a model refines them they are not used."""
+    lanes = dict(_real(config))
     for name, rule in config.rules.items():
         for index, condition in enumerate(rule.conditions):
-            lane = config.lanes.get(condition.lane)
+            lane = lanes.get(condition.lane)
             if lane is None or lane.refine or not (condition.zone or condition.count > 1):
                 continue
             gate = next((model for model in lane.first_models if _is_gate(document, model)), "")

@@ -14,6 +14,7 @@ NAME = "drift.json"
 GROUP = 0o040  # as of a ledger: `reflexd status` of the box's group reads it
 STALE_S = 60.0  # written every few seconds
 MAX_BYTES = 8_000_000
+GOLDEN_FIX = "reflexd model verify; copy the package again; another memory or disk where it comes back"
 
 
 def write(run_dir: Path, lanes: dict[str, Any]) -> None:

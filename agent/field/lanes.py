@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent import health, ledger
+from agent.drift.published import GOLDEN_FIX
 from agent.field.snapshot import View
 from agent.ledger import LedgerSnapshot
 from agent.ledger_text import counted
@@ -24,7 +25,8 @@ class LaneStatus(NamedTuple):
 
     state: a key of health.EFFECTS, "stopped" when the daemon is, or "unknown" without a ledger. reason: why it does not
     run. ages: None = never, or of another boot. spark: p99 of each of the newest seconds, None without a sample. drift:
-    learning, normal, drifting, waiting; "" where it is not watched; drifts: what does, each with what was learnt.
+    learning, normal, drifting, waiting; "" where it is not watched; drifts: what does, each with what was learnt;
+    drift_note: the likely cause and what to do, or how far it has learnt.
     """
 
     name: str
@@ -47,6 +49,7 @@ class LaneStatus(NamedTuple):
     spark: list[float | None] = []
     drift: str = ""
     drifts: list[str] = []
+    drift_note: str = ""
 
 
 def lane_statuses(view: View) -> list[LaneStatus]:
@@ -84,7 +87,14 @@ def _with_drift(status: LaneStatus, report: dict[str, Any] | None) -> LaneStatus
     if not report:
         return status
     drifts = [*report["drifts"], *(f"golden outputs of {cause}" for cause in report["golden"]["causes"])]
-    return status._replace(drift=str(report["state"]), drifts=drifts)
+    return status._replace(drift=str(report["state"]), drifts=drifts, drift_note=_drift_note(report))
+
+
+def _drift_note(report: dict[str, Any]) -> str:
+    learnt = f"{report['learnt']:.0%} of what it needs" if report["state"] == "learning" else ""
+    golden = GOLDEN_FIX if report["golden"]["causes"] else ""
+    causes = [cause[:1].upper() + cause[1:] for cause in report["causes"]]
+    return " ".join(filter(None, [*causes, report["accept"], golden, report["trouble"], learnt]))
 
 
 def _with_ledger(status: LaneStatus, snapshot: LedgerSnapshot, reason: str, view: View) -> LaneStatus:
@@ -102,7 +112,7 @@ def _with_ledger(status: LaneStatus, snapshot: LedgerSnapshot, reason: str, view
         rate_hz=_rate(snapshot, now),
         p50_ms=figures.get("p50"),
         p99_ms=figures.get("p99"),
-        counts={name: snapshot.counts[name] for name in ledger.COUNTERS[:5]},
+        counts={name: snapshot.counts[name] for name in ledger.TOTALS},
         drops={name: snapshot.counts[name] for name in ledger.DROPS if snapshot.counts[name]},
         label=snapshot.label,
         score=snapshot.score,

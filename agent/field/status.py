@@ -217,7 +217,9 @@ def evidence(lane: LaneStatus) -> str:
 
 
 def drops(lane: LaneStatus) -> str:
-    return "dropped " + (", ".join(f"{count} {reason}" for reason, count in lane.drops.items()) or "none")
+    dropped = ", ".join(f"{count} {reason}" for reason, count in lane.drops.items()) or "none"
+    thinned = lane.counts.get("thinned", 0)
+    return f"dropped {dropped}" + (f"; {thinned} thinned, as 'every' says" if thinned else "")
 
 
 def _lane_lines(lane: LaneStatus) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from agent.data import Array
-from agent.errors import PackageError
+from agent.errors import PackageError, first_line
 from agent.packages import golden, package
 from agent.packages.inputs import noise, samples
 from agent.packages.outputs import ModelFault
@@ -33,7 +33,7 @@ def trial(folder: Path, threads: int, names: Sequence[str]) -> dict[str, Any]:
         try:
             opened[name] = _opened(folder, threads, name, next(iter(opened.values()), None))
         except (PackageError, ModelFault) as error:
-            refused[name] = str(error).removeprefix(f"{folder}: ").splitlines()[0]
+            refused[name] = first_line(error, length=1000).removeprefix(f"{folder}: ")
     return {"p50_ms": _times(opened), "refused": refused}
 
 

@@ -13,11 +13,10 @@ from agent.backends import base as backends
 from agent.backends.base import Engine, EngineError, TensorSpec
 from agent.box.worker import Worker
 from agent.data import Array
-from agent.errors import PackageError
+from agent.errors import PackageError, first_line
 from agent.packages.checksums import verify_files
 from agent.packages.comparison import ComparingEngine
 from agent.packages.manifest import Manifest
-from agent.packages.outputs import first_line
 from agent.packages.package import Package, warm
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from agent.backends.base import Engine, Late, Tensor
 from agent.data import Array
+from agent.errors import first_line
 from drivers.base import DeviceFault
 
 
@@ -63,8 +64,3 @@ def _fits(shape: tuple[int, ...], tensor: Tensor) -> bool:
     return len(shape) == len(tensor.shape) and all(
         axis in tensor.unknown or size == expected for axis, (size, expected) in enumerate(zip(shape, tensor.shape))
     )
-
-
-def first_line(error: Exception) -> str:
-    """Of its message: engines add whole traces of their own."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

@@ -16,13 +16,13 @@ from agent.box import files
 from agent.box.files import BadFile
 from agent.decoders import base as decoders
 from agent.decoders.base import Decoder, DecoderError, Finding
-from agent.errors import MissingPackage, PackageError
+from agent.errors import MissingPackage, PackageError, first_line
 from agent.packages import engines, golden
 from agent.packages.checksums import file_inside, verify_files
 from agent.packages.comparison import ComparingEngine
 from agent.packages.input_check import check_input
 from agent.packages.manifest import Manifest
-from agent.packages.outputs import Outputs, first_line
+from agent.packages.outputs import Outputs
 from agent.packages.shared import share
 
 log = logging.getLogger("reflexd")

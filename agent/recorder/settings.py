@@ -33,7 +33,7 @@ class ClipSettings(NamedTuple):
 
 class Settings(NamedTuple):
     """header: what a replay needs: the configuration without passwords, its path, the models' checksums, versions and
-    engines, which lanes decide together, our version.
+    engines, the engines of each lane (two lanes may run one model on two), which lanes decide together, our version.
 
     pictures: of picture models, keep the inputs in recordings and clips, or in "clips" only. session: of the daemon.
     """
@@ -51,9 +51,16 @@ class Settings(NamedTuple):
 
 
 def of_config(
-    config: Config, path: Path, models: Mapping[str, LoadedModel], session: int, together: Sequence[Sequence[str]] = ()
+    config: Config,
+    path: Path,
+    lanes: Mapping[str, Sequence[LoadedModel]],
+    session: int,
+    together: Sequence[Sequence[str]] = (),
 ) -> Settings:
-    """path: of the configuration. together: lanes whose rules run in one process; empty: all of them."""
+    """path: of the configuration. lanes: of each its models in their order, as they are loaded.
+
+    together: lanes whose rules run in one process; empty: all of them.
+    """
     from agent import redact  # compiles what the recorder's process does not need
 
     recorder, events = config.recorder, config.recorder.events
@@ -64,12 +71,14 @@ def of_config(
         files=events.files,
         seal=str(events.seal or ""),
     )
+    models = {name: model for lane in lanes for name, model in zip(config.lanes[lane].models, lanes[lane])}
     header = {
         "config": json.dumps(redact.tree(config.model_dump(mode="json"))),
         "path": str(path.resolve()),
         "models": json.dumps({name: model.checksum for name, model in models.items()}),
         "versions": json.dumps({name: model.version for name, model in models.items()}),
         "engines": json.dumps({name: model.engine for name, model in models.items()}),
+        "lane_engines": json.dumps({lane: [model.engine for model in lanes[lane]] for lane in lanes}),
         "together": json.dumps(together),
         "version": version("reflexd"),
     }

@@ -13,8 +13,8 @@ from agent.recorder.recording import RecordingContents, RecordingError
 
 
 class Header(BaseModel):
-    """models: sha256 of each. versions, engines: of each model; older recordings lack them. together: lanes whose rules
-    ran in one process; empty: all.
+    """models: sha256 of each. versions, engines: of each model. lane_engines: of each lane its models', in their order.
+    together: lanes whose rules ran in one process; empty: all. Older recordings lack the last four.
 
     in_force: of each actuator number, rule, actuator, verb, dropped, explanation. lost_before: samples that earlier
     files lack.
@@ -26,6 +26,7 @@ class Header(BaseModel):
     versions: Json[dict[str, str]] = {}
     engines: Json[dict[str, str]] = {}
     together: Json[list[list[str]]] = []
+    lane_engines: Json[dict[str, list[str]]] = {}
     in_force: Json[dict[str, tuple[int, str, str, str, bool, str]]]
     lost_before: int
 
@@ -33,6 +34,12 @@ class Header(BaseModel):
     def base_folder(self) -> Path:
         """The folder that the configuration's paths start from."""
         return self.path.parent
+
+    def engines_of(self, lane: str) -> list[str]:
+        """In the order of the lane's models; empty where none was recorded."""
+        models = self.config.lanes[lane].models
+        recorded = self.lane_engines.get(lane, ())
+        return [*recorded] if len(recorded) == len(models) else [self.engines.get(model, "") for model in models]
 
     @property
     def complete(self) -> bool:

@@ -32,7 +32,8 @@ class Player:
     def __init__(self, name: str, header: Header, scene: Scene, models: Mapping[str, Path]) -> None:
         """models: folder of each package. Raises PackageError."""
         section = header.config.lanes[name]
-        self.perception = ReplayPerception(open_models(section, header.base_folder, None, header.engines, models))
+        opened = open_models(section, header.base_folder, engines=header.engines_of(name), folders=models)
+        self.perception = ReplayPerception(opened)
         source, ledger = NoSource(DriverOptions(), name), Ledger(None, name, 1.0)
         self.lane = Lane(name, source, self.perception, Limits(0, 1.0), ledger)
         self._manifest = self.perception.package.manifest

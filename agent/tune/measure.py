@@ -14,7 +14,7 @@ from agent.box import realtime
 from agent.build import open_models, rules_of
 from agent.config.models import Config, LaneConfig
 from agent.data import Sample
-from agent.errors import PackageError
+from agent.errors import PackageError, first_line
 from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.packages.outputs import ModelFault
@@ -76,7 +76,7 @@ class Measurement:
                 try:
                     runs[name] = _Run(lane, source, self.open_models(lane, changes), self._config)
                 except (PackageError, DeviceError) as error:
-                    results[name] = _first_line(error)
+                    results[name] = first_line(error, length=1000)
             self._play(samples, runs, results)
         return {name: results.get(name) or runs[name].trace() for name in settings}
 
@@ -98,12 +98,8 @@ def _run_block(block: Sequence[tuple[Sample, int]], runs: dict[str, _Run], resul
             try:
                 runs[name].step(sample, transport)
             except (ModelFault, DeviceError) as error:
-                results[name] = _first_line(error)
+                results[name] = first_line(error, length=1000)
                 del runs[name]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _read_ahead(samples: Iterator[tuple[Sample, int]]) -> Iterator[list[tuple[Sample, int]]]:

@@ -15,6 +15,7 @@ import cv2
 from agent.box import private
 from agent.data import Array
 from agent.view.drawing import FrameView
+from drivers.camera._names import readable
 
 MAX_GAP_S = 10.0  # of a longer gap in a recording, only this much is filled with the frame before it
 
@@ -49,8 +50,8 @@ class Footage:
             raise click.ClickException(f"{out}: may not be written by this user")
         self.kind = KINDS[out.suffix.lower()]
         self.still = not self.kind.codec
-        if not self.still and _readable(out) != str(out):  # OpenCV would crash
-            raise click.ClickException(f"{_readable(out)}: a clip needs a name in UTF-8")
+        if not self.still and readable(out) != str(out):  # OpenCV would crash
+            raise click.ClickException(f"{readable(out)}: a clip needs a name in UTF-8")
         self.pictures = 0
         self._writer: cv2.VideoWriter | None = None
         self._picture: Array | None = None  # the newest of a clip, the best of stills
@@ -60,7 +61,7 @@ class Footage:
     @property
     def summary(self) -> str:
         content = "1 picture" if self.still else f"{self.pictures} pictures, {self.pictures / self._rate_hz:.1f} s"
-        return f"{_readable(self.out)}: {content} ({self.kind.plays})"
+        return f"{readable(self.out)}: {content} ({self.kind.plays})"
 
     def add(self, picture: Array, view: FrameView, rate_hz: float) -> None:
         """picture: uint8 bgr, all of one size with even sides. rate_hz: of the added pictures, where known."""
@@ -117,11 +118,6 @@ class Footage:
                 file.write(cv2.imencode(".png", self._picture)[1].tobytes())
         elif kind is None:
             raise click.ClickException(f"{self.out}: not written: no frame between --start and the end")
-
-
-def _readable(path: Path) -> str:
-    """A byte that is not UTF-8 as its hexadecimal code."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _ends_with(clip: Path, number: int) -> bool:

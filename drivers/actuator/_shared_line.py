@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import termios
 import threading
 from contextlib import suppress
@@ -10,6 +9,7 @@ from contextlib import suppress
 import serial
 
 from drivers.base import DeviceFault, DeviceMissing
+from drivers.identity import identity
 from drivers.sensor.serial import open_port
 
 _registry = threading.Lock()  # for the table of lines and their users, never held while a device is waited for
@@ -61,7 +61,7 @@ class SharedLine:
 
 def join(user: object, relays: frozenset[int], url: str) -> SharedLine:
     """The line of a board, the same for every name of its device. Raises DeviceMissing where a relay is taken."""
-    name = url if "://" in url else os.path.realpath(url)
+    name = url if "://" in url else identity(url)
     with _registry:
         line = _lines.get(name) or SharedLine(name)
         taken = relays & frozenset().union(*line.relays.values())

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from agent.data import Arguments
 from drivers.actuator._opcua_verbs import Call, Verb
 from drivers.base import Actuator, DeviceError, DeviceFault, DeviceMissing
+from drivers.links.opcua.driver import WithSession
 from drivers.links.opcua.options import ServerOptions
 from drivers.links.opcua.session import CLOSE_S, JOIN_S, Session
 
@@ -51,7 +52,7 @@ class Options(ServerOptions):
         return [path for path in (self.server_certificate, self.certificate, self.key) if path]
 
 
-class Driver(Actuator):
+class Driver(WithSession, Actuator):
     """Each verb is sent whole, once, and never repeated: what a server that hangs has received, it may do later."""
 
     def __init__(self, options: Options, name: str = "") -> None:
@@ -60,7 +61,6 @@ class Driver(Actuator):
         self.timeout_s = options.timeout_ms / 1e3
         closing_ms = 1e3 * (CLOSE_S + JOIN_S)  # an open that fails closes, too
         self.deadline_ms = SLACK_MS + closing_ms + max(options.timeout_ms, options.open_ms)
-        self.session: Session | None = None
         self.ids: dict[str, ua.NodeId] = {}
 
     def open(self) -> None:
@@ -95,11 +95,6 @@ class Driver(Actuator):
 
     def safe(self) -> None:
         self.apply(self.options.safe, {})
-
-    def close(self) -> None:
-        session, self.session = self.session, None
-        if session is not None:
-            session.close()
 
     async def _check_nodes(self, session: Session, kinds: dict[str, ua.NodeClass]) -> None:
         """A node that is not there must be known now, not at the first stop."""

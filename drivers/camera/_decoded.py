@@ -42,6 +42,7 @@ class Decoded(Camera):
     pixels = "bgr"
     program = "drivers.camera._decode"
     release_s = 0.0  # how long the child may take to release its device when it is closed
+    endless = False  # a camera: its end is a fault, and not that of a recording
     child: Child | None = None
 
     @abstractmethod
@@ -71,7 +72,10 @@ class Decoded(Camera):
 
     def end_error(self) -> Exception:
         """What read raises when the source is at its end."""
-        return EOFError(f"{self.label()} ended after {self.sequence + 1} frames")
+        frames = f"after {self.sequence + 1} frames"
+        if self.endless:
+            return DeviceMissing(f"{self.label()} ended the stream {frames}")
+        return EOFError(f"{self.label()} ended {frames}")
 
     def open(self) -> None:
         self.sequence, self.t_next = -1, 0

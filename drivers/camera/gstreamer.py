@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
-from drivers.base import DeviceMissing
 from drivers.camera._decoded import Decoded, DecodedOptions
 from drivers.camera._gst_child import SINK
 
@@ -77,6 +76,7 @@ class Driver(Decoded):
 
     options: Options
     program = "drivers.camera._gst_child"
+    endless = True
     # A GigE camera that is not released refuses the next program for 3 s; NVIDIA's camera daemon may never recover.
     release_s = 2.0
 
@@ -109,9 +109,6 @@ class Driver(Decoded):
     def shape(self) -> tuple[int, ...]:
         channels = FORMATS[self.options.pixels][1]
         return (self.height, self.width, channels) if channels > 1 else (self.height, self.width)
-
-    def end_error(self) -> Exception:
-        return DeviceMissing(f"{self.label()} ended the stream after {self.sequence + 1} frames")
 
     def message_text(self, text: str) -> str:
         return explained(without_secrets(text, self.text))

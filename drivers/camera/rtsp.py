@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from drivers.base import DeviceMissing
 from drivers.camera import _rtsp_url
 from drivers.camera._decoded import Decoded, DecoderOptions
 
@@ -66,6 +65,7 @@ class Driver(Decoded):
     """t_capture is the arrival in the decoder, so the delay of exposure, encoding and network is not included."""
 
     options: Options
+    endless = True
 
     def label(self) -> str:
         return self.options.address.label
@@ -96,6 +96,3 @@ class Driver(Decoded):
         spelled = "|".join(f"{key};{setting}" for key, setting in options.items())
         # 16 is AV_LOG_ERROR: on the child's standard output, which is read only while it opens
         return {"OPENCV_FFMPEG_CAPTURE_OPTIONS": spelled, "OPENCV_FFMPEG_LOGLEVEL": "16"}
-
-    def end_error(self) -> Exception:
-        return DeviceMissing(f"{self.label()} ended the stream after {self.sequence + 1} frames")

@@ -9,7 +9,7 @@ from ctypes import Structure, addressof, c_uint8, c_uint16, c_uint32, c_uint64, 
 from fcntl import LOCK_EX, LOCK_NB, flock, ioctl
 
 from drivers.base import DeviceError, DeviceFault, DeviceMissing
-from drivers.holder import holder
+from drivers.holder import claim_device, holder
 
 MODE = 0  # clock idle low, sampled on the rising edge
 
@@ -49,9 +49,11 @@ class SpiDevice:
         """Raises DeviceMissing, DeviceFault."""
         self.path = path
         self.speed_hz = speed_hz
+        self.claim = claim_device(path)
         try:
             self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
+            self.claim.release()
             raise explain(path, error) from error
         try:
             flock(self.fd, LOCK_EX | LOCK_NB)
@@ -76,6 +78,7 @@ class SpiDevice:
     def close(self) -> None:
         with suppress(OSError):
             os.close(self.fd)
+        self.claim.release()
 
 
 def explain(path: str, error: OSError) -> DeviceError:

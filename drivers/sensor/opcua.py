@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from agent.data import Sample
 from drivers.base import DeviceError, DeviceFault, DeviceTimeout, SensorStream, SourceOptions
+from drivers.links.opcua.driver import WithSession
 from drivers.links.opcua.options import NodeName, ServerOptions
 from drivers.links.opcua.session import Session
 from drivers.options import DriverOptions
@@ -55,7 +56,7 @@ class Options(ServerOptions, SourceOptions):
         return self
 
 
-class Driver(SensorStream):
+class Driver(WithSession, SensorStream):
     """One row per answer of the server, stamped at its arrival: the server's time stamps are of another clock.
 
     A subscription without changes is kept alive by the server once per publishing interval, and the values repeat.
@@ -67,7 +68,6 @@ class Driver(SensorStream):
         self.rate_hz = options.rate_hz
         self.signals = [Signal(**channel.model_dump()) for channel in options.channels]
         self.rows = np.zeros((KEPT, len(self.signals)), np.float32)
-        self.session: Session | None = None
         self.inbox = Inbox()
 
     def open(self) -> None:
@@ -105,11 +105,6 @@ class Driver(SensorStream):
         payload[:] = batch.rows
         self.sequence += batch.passed
         return Sample(self.name, self.sequence, batch.t_newest, payload, batch.skipped)
-
-    def close(self) -> None:
-        session, self.session = self.session, None
-        if session is not None:
-            session.close()
 
 
 class Feed:

@@ -7,6 +7,7 @@ import os
 import select
 import termios
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -16,7 +17,7 @@ from pydantic import Field, field_validator
 
 from agent.data import Sample
 from drivers.base import DeviceError, DeviceFault, DeviceMissing, DeviceTimeout, SensorStream, SourceOptions
-from drivers.holder import holder
+from drivers.holder import Claim, claim_device, holder
 from drivers.sensor._frames import FrameOptions, FrameParser, Reading
 
 SCHEMES = ("loop", "socket", "rfc2217")
@@ -153,10 +154,31 @@ def _receive_without_fd(port: serial.Serial, wait_s: float) -> bytes:
     return first + port.read(min(port.in_waiting, CHUNK)) if first else b""
 
 
+class _Port(serial.Serial):
+    """A port of this box, claimed until it is closed: pyserial locks its node, and the device may have others."""
+
+    _claim: Claim | None = None
+
+    def open(self) -> None:
+        self._claim = claim_device(str(self.port))  # before: to open a port sets its rate, and restarts an Arduino
+        try:
+            super().open()
+        except BaseException:
+            self._claim.release()
+            raise
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            if self._claim:
+                self._claim.release()
+
+
 def open_port(url: str, baud: int, parity: str = "none", write_timeout_s: float | None = None) -> serial.Serial:
     """An open, locked, 8-bit port that does not block in read. Raises DeviceMissing, DeviceFault."""
     try:
-        port = serial.serial_for_url(
+        port = _opener(url)(
             url, baudrate=baud, parity=PARITY[parity], timeout=0, write_timeout=write_timeout_s, exclusive=True
         )
     except (OSError, termios.error) as error:
@@ -167,6 +189,10 @@ def open_port(url: str, baud: int, parity: str = "none", write_timeout_s: float 
     with suppress(AttributeError, NotImplementedError, OSError, ValueError):
         port.set_low_latency_mode(True)
     return port
+
+
+def _opener(url: str) -> Callable[..., serial.Serial]:
+    return serial.serial_for_url if "://" in url else _Port
 
 
 def explain(url: str, error: Exception) -> DeviceError:

@@ -19,7 +19,8 @@ from agent.benches.attacks.outcome import Outcome
 from agent.benches.programs import stop
 
 BOUND_MS = 300.0
-KINDS = ("killed", "stopped", "apply hangs", "safe hangs", "open hangs", "exits")
+LEFT_ON = "left on, first safe hangs"  # by a host that was killed together with its standby
+KINDS = ("killed", "stopped", "apply hangs", "safe hangs", "open hangs", "exits", LEFT_ON)
 AFTER_S = 0.3  # in which a host that was stopped and goes on would write
 # The process named in the file hangs or exits in the call named there, once; with the time at which it does. Before an
 # open that hangs, the device has failed, and could not be made safe.
@@ -93,9 +94,11 @@ def _figures(values: list[float]) -> str:
 
 def attack(site: Site, daemon: subprocess.Popen[bytes], kind: str, failures: list[str]) -> float:
     """One repetition with a host of its own: ms until the relay is off; infinity where that failed, with the reason."""
-    host = site.start("actuate")
+    hosts = [site.start("actuate")]
     try:
-        return _repetition(site, daemon, host, kind)
+        if kind == LEFT_ON:
+            hosts.append(_successor(site, hosts[0]))
+        return _repetition(site, daemon, hosts[-1], kind)
     except AttackFailed as failure:
         failures.append(f"{kind}: {failure}")
         return float("inf")
@@ -103,15 +106,30 @@ def attack(site: Site, daemon: subprocess.Popen[bytes], kind: str, failures: lis
         os.kill(daemon.pid, signal.SIGCONT)
         (site.folder / "wish").unlink(missing_ok=True)
         (site.folder / "begun").unlink(missing_ok=True)
-        stop(host)
+        for host in hosts:
+            stop(host)
+
+
+def _successor(site: Site, host: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """The host after one that was killed together with its standby, the relay on; its first safe() hangs."""
+    site.relay.wait_for(ON, time.monotonic_ns(), START_S)
+    standby = standby_of(host)
+    os.kill(standby, signal.SIGSTOP)  # so that it cannot act in between
+    host.kill()
+    host.wait()
+    os.kill(standby, signal.SIGKILL)
+    wait(lambda: not is_running(standby), END_S, "the standby is not dead")
+    successor = site.start("actuate")
+    (site.folder / "wish").write_text(f"safe {successor.pid}")
+    return successor
 
 
 def _repetition(site: Site, daemon: subprocess.Popen[bytes], host: subprocess.Popen[bytes], kind: str) -> float:
     """The time from the event to OFF, ms. Raises AttackFailed."""
     if kind in FIRST:
         (site.folder / "wish").write_text(f"{FIRST[kind]} {host.pid}")
-    on = site.relay.wait_for(ON, time.monotonic_ns(), START_S)
-    standby = standby_of(host)
+    on = 0 if kind == LEFT_ON else site.relay.wait_for(ON, time.monotonic_ns(), START_S)
+    standby = wait(lambda: standby_of(host), START_S, "no standby")
     event = _event(site, daemon, host, kind)
     off = site.relay.wait_for(OFF, max(event, on), END_S)  # an earlier frame may be read late
     if kind == "stopped":

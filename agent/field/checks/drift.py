@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.drift.detector import DRIFTING
 from agent.drift.golden import BAD as BAD_GOLDEN
+from agent.drift.published import GOLDEN_FIX
 from agent.field.checks.base import BAD, GOOD, SKIP, WARN, Box, Check, listed
 
 EFFECT = "its model was made for other input: what it finds, or does not, is less certain than it was"
@@ -43,5 +44,4 @@ def _inputs(name: str, lane: dict[str, Any]) -> Check:
 
 def _golden(name: str, golden: dict[str, Any]) -> Check:
     effect = "the model on this box computes something else than it was made for"
-    fix = "reflexd model verify; copy the package again; another memory or disk where it comes back"
-    return Check(f"golden outputs of {name}", BAD, listed(golden["causes"]), effect, fix)
+    return Check(f"golden outputs of {name}", BAD, listed(golden["causes"]), effect, GOLDEN_FIX)

@@ -96,9 +96,11 @@ export function judgeBox(status) {
   if (status.health !== "good") return _unwell(status);
   const slow = status.lanes.filter(isSlow);
   const lanes = status.lanes.length === 1 ? "The lane runs" : `All ${status.lanes.length} lanes run`;
-  if (!slow.length) return { level: "good", text: `${lanes}, each within its budget.`, details: [] };
+  const drifting = status.lanes.filter((lane) => lane.drifts.length).map((lane) => lane.name);
+  const details = drifting.length ? [`Not as it was learnt, so that findings are less certain: ${listed(drifting)}.`] : [];
+  if (!slow.length) return { level: "good", text: `${lanes}, each within its budget.`, details };
   const late = slow.map((lane) => `${lane.name} (p99 ${ms(lane.p99_ms)} of ${ms(lane.budget_ms)} ms)`);
-  return { level: "warn", text: `${lanes}; slower than the budget: ${listed(late)}.`, details: [] };
+  return { level: "warn", text: `${lanes}; slower than the budget: ${listed(late)}.`, details };
 }
 
 function _withoutDaemon(status) {

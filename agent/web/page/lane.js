@@ -5,6 +5,7 @@ import { Board } from "./board.js";
 import { RollingPlot, scoreBars } from "./charts.js";
 import { badge, element, facts, fill, notice, setText } from "./dom.js";
 import { drawFrame } from "./draw.js";
+import { driftNotice, driftWords } from "./drift.js";
 import { laneLevel, laneWords } from "./judge.js";
 import { latency, worstSamples } from "./latency.js";
 import { age_s, LiveStream } from "./live.js";
@@ -26,6 +27,7 @@ class LanePage {
   constructor(root, name) {
     Object.assign(this, { root, name, kind: null, lane: null, shown_at: 0, trails: new Trails() });
     this.state = element("div", { class: "state" });
+    this.drift = element("div");
     this.tabs = element("nav", { class: "tabs", "aria-label": "Lanes" });
     this.figure = element("figure", { class: "live" });
     this.side = element("div", { class: "side" });
@@ -35,6 +37,7 @@ class LanePage {
       element("h1", {}, name),
       this.tabs,
       this.state,
+      this.drift,
       element("div", { class: "lane-view" }, this.figure, this.side),
       this.details,
     );
@@ -68,6 +71,7 @@ class LanePage {
     const lane = status.lanes.find((one) => one.name === this.name);
     const kind = status.kinds[this.name] ?? null;
     if (kind !== this.kind || !lane) this._watch(lane ? kind : null, names);
+    fill(this.drift, lane ? driftNotice(lane) : null);
     if (!lane) return;
     const late = `p99 ${ms(lane.p99_ms)} ms of ${ms(lane.budget_ms)} ms budget`;
     const figures = `${rate(lane.rate_hz)}, p50 ${ms(lane.p50_ms)} ms, ${late}`;
@@ -75,6 +79,7 @@ class LanePage {
       this.state,
       badge(laneLevel(lane), laneWords(lane)),
       element("span", {}, lane.reason || (lane.state === "stopped" ? `last run: ${figures}` : figures)),
+      driftWords(lane) ? element("span", { class: "muted" }, `drift ${driftWords(lane)}`) : null,
     );
   }
 
@@ -166,7 +171,7 @@ function _age(frame) {
 }
 
 function _stages({ inferred, times = {} }) {
-  if (inferred === false) return "no inference on this sample: the gate held it back";
+  if (inferred === false) return "no inference on this sample: the gate or ‘every’ passed it over";
   if (!("infer_ms" in times)) return "";
   return `prepare ${ms(times.prepare_ms)}, infer ${ms(times.infer_ms)}, decide ${ms(times.decide_ms)} ms`;
 }

@@ -3,6 +3,7 @@
 import { monitor } from "./api.js";
 import { sparkline } from "./charts.js";
 import { badge, element, facts, fill, section, shape } from "./dom.js";
+import { driftCard, driftWords } from "./drift.js";
 import { cause, judgeActuator, judgeBox, laneLevel, laneWords } from "./judge.js";
 import { Thumbnail } from "./thumbnail.js";
 import { duration, ms, rate } from "./words.js";
@@ -120,11 +121,14 @@ class LaneTile {
       this.body,
       reason,
       _latency(lane),
+      driftCard(lane),
       facts([
         ["Rate", rate(lane.rate_hz)],
         ["p50", `${ms(lane.p50_ms)} ms`],
         ["Newest", lane.label ? `${lane.label} ${lane.score.toFixed(2)}, ${_age(lane)}` : "no evidence yet"],
         ["Dropped", _drops(lane.drops)],
+        ["Thinned", lane.counts.thinned ? `${lane.counts.thinned}, as ‘every’ says` : ""],
+        ["Drift", driftWords(lane)],
         ["Model", lane.model],
       ]),
     );

@@ -30,6 +30,7 @@ from agent.packages.package import Package
 from agent.vision.poses import SecondModel
 from models.train.card import confusion, wilson
 from models.train.pose_fall.body import SWAPPED
+from models.train.pose_fall.folds import cross_validated, subject
 
 
 def evaluate(folder: Path, data: Path) -> dict[str, Any]:
@@ -38,12 +39,14 @@ def evaluate(folder: Path, data: Path) -> dict[str, Any]:
     played = [(clip, play(clip.path, pose, posture)) for clip in clips(data)]
     by_subject = defaultdict(list)
     for clip, run in played:
-        by_subject[clip.path.stem.split("-")[0]].append((clip, run))
+        by_subject[subject(clip)].append((clip, run))
+    folds = cross_validated(played, posture)
     return {
         "rule": f"falling >= {SCORE:g} in {HITS} of {OF} pictures",
         "seen": {"clips": 0, "note": "the network was trained on simulated figures only"},
         "unseen": _summary(played),
         "subjects": {name: _summary(runs) for name, runs in sorted(by_subject.items())},
+        "cross_validation": {"scores": folds.scores, **_summary(folds.played)},
         "robustness": {
             name: _short(_summary([(clip, change(run, posture)) for clip, run in played]))
             for name, change in CHANGES.items()
