@@ -25,7 +25,8 @@ from agent.workers.remote import RemoteProcess
 from agent.workers.unanswered import unanswered
 
 log = logging.getLogger("reflexd")
-ANSWER_S = 0.5  # to a question about its state
+ANSWER_S = 0.5  # to a question about its state; who asks the daemon waits for a second
+SWAP_S = 10.0
 END_S = 1.0
 
 
@@ -181,7 +182,7 @@ class WorkerGroup:
     async def swap(self, request: Mapping[str, Any]) -> Answer:
         if self._process:
             with suppress(OSError, asyncio.TimeoutError):
-                return dict(await self._process.ask({"do": "swap", "request": dict(request)}, ANSWER_S))
+                return dict(await self._process.ask({"do": "swap", "request": dict(request)}, SWAP_S))
         return {"ok": False, "error": f"{self._name} does not answer"}
 
     # -- another configuration -----------------------------------------------------
