@@ -36,14 +36,20 @@ class WorkerGroup:
     failed = False  # a lane with a bug ends its worker, which is started again
 
     def __init__(
-        self, number: int, config: Config, path: Path, samples: int, changed: Callable[[], None], spawn: Spawn
+        self,
+        worker: tuple[int, int],
+        config: Config,
+        path: Path,
+        samples: int,
+        changed: Callable[[], None],
+        spawn: Spawn,
     ) -> None:
         """config: of these lanes alone. spawn: starts a task of the event loop. The rest: as LaneGroup."""
         self.config = config
         self.models: Models = {}
         self._changed, self._spawn = changed, spawn
-        self._given = {"path": str(path), "samples": samples, "number": number}
-        self._name = f"worker {number}"
+        self._given = {"path": str(path), "samples": samples, "worker": worker}
+        self._name = f"worker {worker[0]}"
         self._process: RemoteProcess | None = None
         self._keeper: asyncio.Task[Any] | None = None
         self._changing = asyncio.Lock()  # from `prepare` to `start_changed` or `keep`, and while it is started again
