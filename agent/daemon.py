@@ -215,9 +215,8 @@ class Daemon:
         self.children.reload()
 
     async def status(self) -> Answer:
-        """What only the daemon knows; rates and times are in the ledgers."""
+        """What only the daemon knows, of unused actuators, too; rates and times are in the ledgers."""
         lanes = await self.lanes.status()
-        # Those that no rule commands, too.
         lanes["actuators"] = {name: actuator(name, self.config) for name in self.config.actuators} | lanes["actuators"]
         snapshots = [ledger.snapshot(lane.memory, 0) for lane in self.lanes.watched()]
         return {

@@ -82,17 +82,17 @@ class LaneGroup:
     """Those of this process."""
 
     def __init__(
-        self, config: Config, path: Path, samples: int, changed: Callable[[], None], index: int | None = None
+        self, config: Config, path: Path, samples: int, changed: Callable[[], None], worker: tuple[int, int] = (0, 1)
     ) -> None:
         """path: of the configuration. samples: end after so many on every lane; 0: no such limit.
 
-        changed: called in the loop when a lane has ended, or another version of a model decides. index: of the core for
-        all lanes; None: one after the other.
+        changed: called in the loop when a lane has ended, or another version of a model decides. worker: its number, of
+        how many: each has cores of its own.
         """
         self.config = config
         self.failed = False
         self._runners: dict[str, Runner] = {}
-        self._path, self._samples, self._changed, self._index = path, samples, changed, index
+        self._path, self._samples, self._changed, self._number, self._of = path, samples, changed, *worker
         self._loop = asyncio.get_running_loop()
         self._worker = Worker(config.realtime)
         # Of this process: an actuator counts the decisions of each anew.
@@ -127,7 +127,8 @@ class LaneGroup:
 
     def _loaded(self, names: Sequence[str], config: Config) -> dict[str, Runner]:
         stored = StoredModels(config)
-        return {name: Runner(name, config, self._path, self._samples, stored, self._index) for name in names}
+        cores = {name: self._number + place * self._of for place, name in enumerate(config.lanes)}
+        return {name: Runner(name, config, self._path, self._samples, stored, cores[name]) for name in names}
 
     async def start(self) -> None:
         self._start(self._runners)

@@ -33,14 +33,15 @@ class Runner:
         path: Path,
         samples: int = 0,
         stored_models: StoredModels | None = None,
-        index: int | None = None,
+        core: int | None = None,
     ) -> None:
-        """Check and load the models. path: of the configuration. index: chooses the core, default: its place there.
+        """Check and load the models. path: of the configuration. core: as `realtime.choose_cores` counts them; default:
+        the lane's place there.
 
         Raises PackageError, OSError.
         """
         self.name = name
-        self.index = list(config.lanes).index(name) if index is None else index
+        self.core = list(config.lanes).index(name) if core is None else core
         self.config = config
         self.section = config.lanes[name]
         self.addresses = addresses(config, name)
@@ -65,7 +66,7 @@ class Runner:
         """The body of the thread."""
         context = None
         try:
-            cores = realtime.choose_cores(self.index, self.section.cores, self.config.realtime)
+            cores = realtime.choose_cores(self.core, self.section.cores, self.config.realtime)
             realtime.set_thread(cores, self.config.realtime)
             context = realtime.zmq_context(self.config.realtime, cores)
             node = f"{self.config.node}/{self.name}"

@@ -15,8 +15,10 @@ from tests.waiting import until
 AFTER_SHADOW = 4 + SHADOW + 30  # runs of an engine: its warm-up, beside the lane, and some in it
 
 
-def test_a_good_version_runs_beside_the_old_one_then_alone_and_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_good_version_runs_beside_the_old_one_then_alone_and_stays(tmp_path: Path, workers: int) -> None:
     with UpdatedCell(tmp_path) as cell:
+        cell.config["workers"] = workers
         cell.add("2.0")
         _, daemon = cell.start_both()
         assert cell.runs() == "1.0.0"

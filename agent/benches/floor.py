@@ -22,6 +22,7 @@ from agent.benches import programs
 from agent.benches.processor import ProcessorTime
 from agent.box.machine import machine
 from agent.data import Array
+from agent.recorder import progress
 from drivers.base import open_source
 
 ROBOT_MODEL, WAKE_MODEL, PERSON_MODEL = "arm-deviation", "person-coarse", "objects"
@@ -125,7 +126,9 @@ def _run(floor: Floor, seconds: float, folder: Path) -> dict[str, Any]:
     for each in folder.glob("*.ledger"):
         each.unlink()
     complete = len(snapshots) == floor.robots + floor.cameras
-    return {**_figures(snapshots, "robot" if floor.robots else "camera", complete), "processor": processors.shares()}
+    figures = _figures(snapshots, "robot" if floor.robots else "camera", complete)
+    # The recorder has what is left of the processor; what it misses is missing in no decision.
+    return {**figures, "not_recorded": progress.read(folder).lost, "processor": processors.shares()}
 
 
 def _figures(snapshots: list[ledger.LedgerSnapshot], kind: str, complete: bool) -> dict[str, Any]:
@@ -169,8 +172,8 @@ def _most(floor: Callable[[int], Floor], run: Callable[[Floor], dict[str, Any]],
 
 def text(result: dict[str, Any]) -> str:
     """The same as a table."""
-    heads = f"{'':<38}{'lost':>6}{'p50 ms':>9}{'p99 ms':>9}{'decisions':>11}{'inferred %':>12}  cores used"
-    lines = [f"{result['machine']}, workers: {result['workers']}", heads]
+    heads = f"{'':<38}{'lost':>6}{'p50 ms':>9}{'p99 ms':>9}{'decisions':>11}{'inferred %':>12}{'not recorded':>14}"
+    lines = [f"{result['machine']}, workers: {result['workers']}", f"{heads}  cores used"]
     titles = {
         "robots10": "10 robots at 1 kHz, 2 cameras of 30 fps",
         "cameras16": f"16 cameras of 10 fps, {WAKE_MODEL}",
@@ -181,7 +184,7 @@ def text(result: dict[str, Any]) -> str:
         figures = f"{row['lost']!s:>6}{row['p50_ms']!s:>9}{row['p99_ms']!s:>9}{row['applied']:>11}"
         share = 100 * row["inferred"] / max(1, row["samples"])
         used = ", ".join(f"{name} {cores}" for name, cores in row["processor"].items())
-        lines.append(f"{title:<38}{figures}{share:>12.1f}  {used}")
+        lines.append(f"{title:<38}{figures}{share:>12.1f}{row['not_recorded']:>14}  {used}")
     if "most_robots" in result:
         lines.append(f"at most {result['most_robots']} robots beside two cameras, or {result['most_cameras']} cameras")
     return "\n".join(lines)

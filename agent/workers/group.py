@@ -25,7 +25,8 @@ from agent.workers.remote import RemoteProcess
 from agent.workers.unanswered import unanswered
 
 log = logging.getLogger("reflexd")
-ANSWER_S = 0.5  # to a question about its state
+ANSWER_S = 0.5  # to a question about its state; who asks the daemon waits for a second
+SWAP_S = 10.0
 END_S = 1.0
 
 
@@ -35,14 +36,20 @@ class WorkerGroup:
     failed = False  # a lane with a bug ends its worker, which is started again
 
     def __init__(
-        self, number: int, config: Config, path: Path, samples: int, changed: Callable[[], None], spawn: Spawn
+        self,
+        worker: tuple[int, int],
+        config: Config,
+        path: Path,
+        samples: int,
+        changed: Callable[[], None],
+        spawn: Spawn,
     ) -> None:
         """config: of these lanes alone. spawn: starts a task of the event loop. The rest: as LaneGroup."""
         self.config = config
         self.models: Models = {}
         self._changed, self._spawn = changed, spawn
-        self._given = {"path": str(path), "samples": samples, "number": number}
-        self._name = f"worker {number}"
+        self._given = {"path": str(path), "samples": samples, "worker": worker}
+        self._name = f"worker {worker[0]}"
         self._process: RemoteProcess | None = None
         self._keeper: asyncio.Task[Any] | None = None
         self._changing = asyncio.Lock()  # from `prepare` to `start_changed` or `keep`, and while it is started again
@@ -181,7 +188,7 @@ class WorkerGroup:
     async def swap(self, request: Mapping[str, Any]) -> Answer:
         if self._process:
             with suppress(OSError, asyncio.TimeoutError):
-                return dict(await self._process.ask({"do": "swap", "request": dict(request)}, ANSWER_S))
+                return dict(await self._process.ask({"do": "swap", "request": dict(request)}, SWAP_S))
         return {"ok": False, "error": f"{self._name} does not answer"}
 
     # -- another configuration -----------------------------------------------------

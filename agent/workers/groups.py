@@ -28,7 +28,7 @@ class Groups:
         """
         count = worker_count(config)
         self.workers = [
-            WorkerGroup(number, part, path, samples, changed, spawn)
+            WorkerGroup((number, count), part, path, samples, changed, spawn)
             for number, part in enumerate(spread(config, count) if count else [])
         ]
         self._all: list[Group] = [*self.workers] or [LaneGroup(config, path, samples, changed)]

@@ -88,10 +88,11 @@ class LanesProcess:
         return await requests[message["do"]](self._group)
 
     async def _load(self, message: Message) -> None:
-        """message: config, secrets, path, samples, number. Raises PackageError, OSError."""
+        """message: config, secrets, path, samples, worker. Raises PackageError, OSError."""
         config = _configuration(message)
         realtime.set_process()
-        group = LaneGroup(config, Path(message["path"]), message["samples"], self._changed, message["number"])
+        number, of = message["worker"]
+        group = LaneGroup(config, Path(message["path"]), message["samples"], self._changed, (number, of))
         realtime.raise_control_threads(config.realtime)
         await group.load()
         self._group = group
