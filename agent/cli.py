@@ -20,12 +20,6 @@ from agent.rollout.cli import check, roll_command
 from agent.tune.cli import tune
 from agent.update.cli import COMMANDS as UPDATE_COMMANDS
 
-<<<<<<< HEAD
-if TYPE_CHECKING:
-    pass
-
-=======
->>>>>>> 1c6b6f5 (Several boxes: compression, forecast, a pool of workers, one file for a site, a roll box by box)
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="reflexd")
@@ -89,43 +83,6 @@ def actuate(path: Path, actuators: tuple[str, ...]) -> int:
     return code
 
 
-<<<<<<< HEAD
-@cli.command()
-@config_option
-@json_option
-def check(path: Path, as_json: bool) -> int:
-    """Validate a configuration and load its models, without starting anything. Exit code 2 if something is wrong."""
-    from agent.box import realtime
-    from agent.config.load import check_config
-    from agent.ledger_text import counted
-    from agent.modeltools.configured import try_models
-
-    of_daemon = realtime.PARENT in os.environ  # which reloads, and needs the secrets
-    if of_daemon:
-        realtime.die_with_parent()
-    warnings: list[str] = []
-    try:
-        config, warnings = check_config(path)
-        try_models(config, path.resolve().parent)
-    except (ConfigError, PackageError) as error:
-        if as_json:
-            click.echo(json.dumps({"ok": False, "mistakes": redact.lines(error)}))
-        else:
-            click.echo(redact.message(str(error)), err=True)
-        return 2
-    if as_json:
-        content = config.model_dump(mode="json")
-        shown = content if of_daemon else redact.tree(content)
-        click.echo(json.dumps({"ok": True, "warnings": warnings, "config": shown}))
-    else:
-        parts = ((config.lanes, "lane"), (config.actuators, "actuator"), (config.rules, "rule"))
-        counts = ", ".join(counted(len(part), noun) for part, noun in parts)
-        click.echo("\n".join([*warnings, f"{path}: good: {counts}"]))
-    return 0
-
-
-=======
->>>>>>> 1c6b6f5 (Several boxes: compression, forecast, a pool of workers, one file for a site, a roll box by box)
 @cli.command("replay")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--key", type=click.Path(path_type=Path), help="Secret key file, for a sealed event clip.")

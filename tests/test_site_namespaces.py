@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -41,13 +42,14 @@ class Hall:
 
 @pytest.fixture
 def hall(tmp_path: Path) -> Iterator[Hall]:
-    try:
-        with network() as net, site_of(tmp_path) as maker:
-            hall = Hall(maker, net)
-            hall.all_see_each_other()
-            yield hall
-    except DataError as error:
-        pytest.skip(str(error))
+    with ExitStack() as stack:
+        try:
+            net = stack.enter_context(network())
+        except DataError as error:
+            pytest.skip(str(error))
+        hall = Hall(stack.enter_context(site_of(tmp_path)), net)
+        hall.all_see_each_other()
+        yield hall
 
 
 def test_a_cable_that_is_cut_is_noticed_on_both_sides_and_heals(hall: Hall) -> None:

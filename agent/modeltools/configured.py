@@ -1,23 +1,24 @@
-"""Every model of a configuration, loaded and tried once, for `reflexd check`."""
+"""Every model of one configuration or several, loaded and tried once, for `reflexd check`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from agent.config.models import Config
+from agent.config.models import Config, LaneConfig
 from agent.errors import PackageError
 from agent.modeltools.trial import trial
 from agent.packages import heads, package
 from agent.packages.package import Package
 
 
-def try_models(config: Config, base_folder: Path) -> None:
+def try_models(configs: Sequence[Config], base_folder: Path) -> None:
     """Raises PackageError with a line for each that is wrong."""
     mistakes: list[str] = []
-    kept = {name for lane in config.lanes.values() if lane.heads for name in lane.first_models}
+    lanes = [lane for config in configs for lane in config.lanes.values()]
+    kept = {name for lane in lanes if lane.heads for name in lane.first_models}
     opened: dict[str, Package] = {}
-    for name in dict.fromkeys(name for lane in config.lanes.values() for name in lane.models):
+    for name in dict.fromkeys(name for lane in lanes for name in lane.models):
         try:
             tried = package.open_package(package.find(name, base_folder))
             trial(tried)
@@ -25,14 +26,14 @@ def try_models(config: Config, base_folder: Path) -> None:
                 opened[name] = tried
         except PackageError as error:
             mistakes.append(str(error))
-    mistakes += _heads_that_do_not_fit(config, opened)
+    mistakes += _heads_that_do_not_fit(lanes, opened)
     if mistakes:
         raise PackageError("\n".join(mistakes))
 
 
-def _heads_that_do_not_fit(config: Config, opened: Mapping[str, Package]) -> list[str]:
+def _heads_that_do_not_fit(lanes: Sequence[LaneConfig], opened: Mapping[str, Package]) -> list[str]:
     mistakes = []
-    for lane in config.lanes.values():
+    for lane in lanes:
         for head in lane.heads:
             try:
                 if lane.model in opened and head in opened:

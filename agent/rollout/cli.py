@@ -14,7 +14,7 @@ from agent.errors import ConfigError, PackageError
 from agent.options import config_option, json_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from agent.config.models import Config
     from agent.rollout.across import Box
@@ -45,12 +45,13 @@ def _check_box(path: Path, as_json: bool) -> int:
     """Raises ConfigError, PackageError."""
     from agent.box import realtime
     from agent.config.load import check_config
+    from agent.modeltools.configured import try_models
 
     of_daemon = realtime.PARENT in os.environ  # which reloads, and needs the secrets
     if of_daemon:
         realtime.die_with_parent()
     config, warnings = check_config(path)
-    _open_models((name for lane in config.lanes.values() for name in lane.models), path)
+    try_models([config], path.resolve().parent)
     if as_json:
         content = config.model_dump(mode="json")
         shown = content if of_daemon else redact.tree(content)
@@ -62,10 +63,11 @@ def _check_box(path: Path, as_json: bool) -> int:
 
 def _check_site(path: Path, folder: Path | None, as_json: bool) -> int:
     """folder: where each box's configuration is written. Raises ConfigError, PackageError, OSError."""
+    from agent.modeltools.configured import try_models
     from agent.rollout import site
 
     boxes, warnings = site.load_site(path)
-    _open_models(site.models(boxes), path)
+    try_models([box.config for box in boxes], path.resolve().parent)
     written = site.write(boxes, folder) if folder else []
     if as_json:
         shown = {box.name: redact.tree(box.config.model_dump(mode="json")) for box in boxes}
@@ -85,21 +87,6 @@ def _counts(config: Config) -> str:
 
     parts = ((config.lanes, "lane"), (config.actuators, "actuator"), (config.rules, "rule"))
     return ", ".join(counted(len(part), noun) for part, noun in parts)
-
-
-def _open_models(names: Iterable[str], path: Path) -> None:
-    """Load each model and try it once. Raises PackageError with a line for each that is wrong."""
-    from agent.modeltools.trial import trial
-    from agent.packages import package
-
-    mistakes: list[str] = []
-    for name in dict.fromkeys(names):
-        try:
-            trial(package.open_package(package.find(name, path.resolve().parent)))
-        except PackageError as error:
-            mistakes.append(str(error))
-    if mistakes:
-        raise PackageError("\n".join(mistakes))
 
 
 @click.command("roll")

@@ -59,11 +59,6 @@ def _line(mistake: str) -> int:
     return int(match[1]) if match else 0
 
 
-def models(boxes: Sequence[Box]) -> dict[str, None]:
-    """Of all lanes of all boxes, each once."""
-    return dict.fromkeys(name for box in boxes for lane in box.config.lanes.values() for name in lane.models)
-
-
 def write(boxes: Sequence[Box], folder: Path) -> list[Path]:
     """A file NAME.yaml for each box, for its owner only: it may hold passwords. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)

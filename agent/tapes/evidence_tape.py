@@ -27,6 +27,7 @@ SUMMED = struct.Struct("=iqQ")  # bytes of the findings, t_capture, number of th
 FOUND_AT = SUM.size + SUMMED.size
 SIZE = 4096
 MAX_FOUND = 32
+TRIES = 3
 NOTICED = 0.05  # a score that changes by this is a change; the site sends again soon anyway
 SUFFIX, WAKE = ".evidence", "site.wake"
 
@@ -95,10 +96,14 @@ class EvidenceReader:
         self._inode = 0
 
     def read(self) -> Newest | None:
-        """None where the lane has not inferred yet, or is writing now."""
+        """None where the lane has not inferred yet. A write in progress takes microseconds: it is read again."""
         if self._memory is None or self._memory[: len(MAGIC)] != MAGIC:
             return None
-        slot = self._memory[SLOT_AT:]
+        slots = (self._memory[SLOT_AT:] for _ in range(TRIES))
+        return next(filter(None, map(self._whole, slots)), None)
+
+    def _whole(self, slot: bytes) -> Newest | None:
+        """None of one that was read while it was written."""
         (check,), (length, t_capture, number) = SUM.unpack_from(slot), SUMMED.unpack_from(slot, SUM.size)
         end = FOUND_AT + length
         if not number or not 0 <= length <= len(slot) - FOUND_AT or zlib.crc32(slot[SUM.size : end]) != check:

@@ -38,7 +38,7 @@ WRITES = 2000
 LANE, REGION = "arm", "region"
 DEVIATES = [Evidence(LANE, "deviation", 0.9, 0)]
 PERIOD_S = 1 / 30
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 def measure(short: bool) -> dict[str, Any]:
@@ -100,13 +100,17 @@ class Region:
         path.write_text(json.dumps(_configuration(folder, addresses, robots, self._record)), encoding="utf-8")
         for command in ("actuate", "run"):
             stack.enter_context(_program([*made.prefix(REGION), *python("agent", command, "-c", str(path))]))
-        _until(lambda: self._sees_all(folder), "the region sees every box")
+        _until(lambda: self._sees_all(folder), lambda: f"the region sees every box: {self._states(folder)}")
         stack.enter_context(self._repeating())
-        _until(lambda: self._verbs()[-1:] == ["run"], "the conveyor runs")
+        _until(lambda: self._verbs()[-1:] == ["run"], lambda: f"the conveyor runs: {self._states(folder)}")
 
     def _sees_all(self, folder: Path) -> bool:
+        states = self._states(folder)
+        return bool(states) and set(states.values()) == {THERE}
+
+    def _states(self, folder: Path) -> dict[str, str]:
         boxes = published.read(folder / f"run-{REGION}").get("boxes", {})
-        return bool(boxes) and all(box["state"] == THERE for box in boxes.values())
+        return {name: box["state"] for name, box in boxes.items()}
 
     @contextmanager
     def _repeating(self) -> Iterator[None]:
@@ -130,11 +134,11 @@ class Region:
             robot.show(DEVIATES)
         time.sleep(self._random.uniform(0.05, 0.1))
         last = order[-1].show(DEVIATES)
-        _until(lambda: "stop" in self._verbs()[before:], "the conveyor stops")
+        _until(lambda: "stop" in self._verbs()[before:], lambda: "the conveyor stops")
         stopped = next(each for each in self._movements()[before:] if each["verb"] == "stop")["t_ns"]
         for robot in order:
             robot.show([])
-        _until(lambda: self._verbs()[-1:] == ["run"], "the conveyor runs again")
+        _until(lambda: self._verbs()[-1:] == ["run"], lambda: "the conveyor runs again")
         return float(stopped - last) / 1e6
 
     def _movements(self) -> list[dict[str, Any]]:
@@ -230,10 +234,10 @@ def _program(command: list[str]) -> Iterator[None]:
         stop(process)
 
 
-def _until(condition: Callable[[], bool], awaited: str) -> None:
+def _until(condition: Callable[[], bool], awaited: Callable[[], str]) -> None:
     """Raises DataError."""
     end = time.monotonic() + DEADLINE_S
     while not condition():
         if time.monotonic() > end:
-            raise DataError(f"not within {DEADLINE_S:g} s: {awaited}")
+            raise DataError(f"not within {DEADLINE_S:g} s: {awaited()}")
         time.sleep(0.002)
