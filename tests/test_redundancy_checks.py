@@ -82,14 +82,16 @@ def test_the_configurations_in_the_readme_have_no_mistake(tmp_path: Path) -> Non
     """Those of the section on redundant boxes, with its keys made in place."""
     section = README.read_text().partition("## Two boxes for one actuator")[2].partition("\n## ")[0]
     texts = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
-    assert len(texts) == 2
+    actuator, box, in_series = texts
     authorized = tmp_path / "keys/authorized"
     authorized.mkdir(parents=True)
     public, _ = keys.make(tmp_path / "keys", "box")
     for name in ("cell-1", "cell-2"):
         shutil.copy(public, authorized / f"{name}.key")
-    shutil.copy(public, tmp_path / "keys/press.key")
-    for text in texts:
+    for name in ("press", "press-1", "press-2"):
+        shutil.copy(public, tmp_path / f"keys/{name}.key")
+    two_relays = box[: box.index("actuators:")] + in_series
+    for text in (actuator, box, two_relays):
         path = tmp_path / "reflexd.yaml"
         path.write_text(text.replace("/etc/reflexd", str(tmp_path)))
         head = {"run_dir": str(tmp_path / "run"), "state_dir": str(tmp_path / "state")}
