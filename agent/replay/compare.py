@@ -54,7 +54,13 @@ def replay(contents: RecordingContents) -> Report:
         reports = [_replay_together(lanes, known, header) for lanes in header.together or [list(header.config.lanes)]]
     except DAMAGED as error:
         raise RecordingError(f"damaged content: {_text(error)}") from error
-    return Report(*map(sum, zip(*(each[:-1] for each in reports))), [line for each in reports for line in each[-1]])
+    return Report(
+        samples=sum(each.samples for each in reports),
+        compared=sum(each.compared for each in reports),
+        inferences=sum(each.inferences for each in reports),
+        decisions=sum(each.decisions for each in reports),
+        differences=[line for each in reports for line in each.differences],
+    )
 
 
 def _replay_together(lanes: Sequence[str], known: Iterable[tuple[str, dict[str, Any]]], header: Header) -> Report:
