@@ -109,7 +109,8 @@ class Site:
         }
         rules = {actuator: {"any": [seen], "actuator": actuator, "verb": DEVICES[actuator][1]} for actuator in DEVICES}
         lane = {"source": source, "model": str(self.folder / "eye"), "budget_ms": 10}
-        return {**self._common(name), "lanes": {"eye": lane}, "actuators": actuators, "rules": rules}
+        parts = {"lanes": {"eye": lane}, "actuators": actuators, "rules": rules}
+        return {**self._common(name), "workers": 0, **parts}  # the clock is that of the daemon's own process
 
     def start(self) -> None:
         """Until both boxes are alive at every actuator. Raises RuntimeError."""
