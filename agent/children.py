@@ -40,6 +40,26 @@ class Running(NamedTuple):
     session: int
 
 
+def start_all(children: ChildProcesses, config: Config, running: Running) -> None:
+    start_metrics(children, config)
+    start_web(children, config, running.path)
+    start_foxglove(children, config, running.path)
+    start_update(children, config, running.path)
+    start_offload(children, config, running.path)
+    start_recorder(children, config, running)
+    start_drift(children, config, running)
+    start_site(children, config, running)
+
+
+async def change_all(children: ChildProcesses, old: Config, new: Config, running: Running) -> None:
+    """After a reload."""
+    await restart_changed(children, old, new, running.path)
+    await change_drift(children, old, new, running)
+    await change_site(children, old, new, running)
+    give_settings(new, running)
+    children.reload()
+
+
 def start_metrics(children: ChildProcesses, config: Config) -> None:
     metrics = config.metrics
     if metrics.port:

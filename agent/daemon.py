@@ -92,14 +92,7 @@ class Daemon:
         realtime.freeze_objects()
         self.signals = LoopSignals(asyncio.get_running_loop(), self.stop.set, lambda: self._spawn(self.reload()))
         await self.lanes.start()
-        children.start_metrics(self.children, self.config)
-        children.start_web(self.children, self.config, self.path)
-        children.start_foxglove(self.children, self.config, self.path)
-        children.start_update(self.children, self.config, self.path)
-        children.start_offload(self.children, self.config, self.path)
-        children.start_recorder(self.children, self.config, self._running())
-        children.start_drift(self.children, self.config, self._running())
-        children.start_site(self.children, self.config, self._running())
+        children.start_all(self.children, self.config, self._running())
         await self.control.start()
         notify("READY=1")
         log.info("%s runs: lanes %s", self.config.node, ", ".join(self.config.lanes) or "none")
@@ -208,11 +201,7 @@ class Daemon:
         await self.lanes.start_changed()
         self.models = self.lanes.models
         self.shedder = LoadShedder(self.lanes.watched(), new)
-        await children.restart_changed(self.children, old, new, self.path)
-        await children.change_drift(self.children, old, new, self._running())
-        await children.change_site(self.children, old, new, self._running())
-        children.give_settings(new, self._running())
-        self.children.reload()
+        await children.change_all(self.children, old, new, self._running())
 
     async def status(self) -> Answer:
         """What only the daemon knows, of unused actuators, too; rates and times are in the ledgers."""
