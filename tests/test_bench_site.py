@@ -19,7 +19,7 @@ HEAD = "holiday,temp,rain_1h,snow_1h,clouds_all,weather_main,weather_description
 
 def test_a_part_that_there_is_not_is_named() -> None:
     result = CliRunner().invoke(cli, ["bench", "site", "--only", "nothing"])
-    assert result.exit_code == 2 and "no part 'nothing': there are compression, forecast" in result.output
+    assert result.exit_code == 2 and "no part 'nothing': there are region, shed, compression" in result.output
 
 
 def test_a_part_that_cannot_run_here_says_why_and_the_others_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,8 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "config": "reflexd.yaml, checked",
             "control": "the control socket",
             "update": "a model's versions",
+            "site": "boxes that see each other",
+            "offload": "work for and from others",
         },
     ),
     (
@@ -114,6 +116,8 @@ SMALL = {
     "children": "daemon",
     "endpoints": "keys",
     "web_keys": "keys",
+    "site_keys": "keys",
+    "open_inference": "backends",
     "http_server": "box",
 }
 
