@@ -80,7 +80,7 @@ def test_what_every_leaves_out_is_shown_apart_from_drops(tmp_path: Path) -> None
     made.count[ledger.SAMPLES], made.count[ledger.THINNED] = 30, 20
     snapshot = ledger.snapshot(made.memory)
     assert "30 samples, 0 inferences, 0 decisions, 0 sent, 0 applied, 20 thinned" in ledger_text.table(snapshot)
-    assert "dropped: none" in ledger_text.table(snapshot) and "thinned=20" in ledger_text.stats_line(made)
+    assert "dropped: none" in ledger_text.table(snapshot) and "thinned=20" in ledger_text.stats_line(made.memory)
     status = LaneStatus(**FACTS, counts={"thinned": 20})
     assert drops(status) == "dropped none; 20 thinned, as 'every' says"
     families = {family.name: family for family in LedgerCollector(tmp_path).collect()}
