@@ -53,6 +53,7 @@ def test_a_backbone_with_heads_is_good(tmp_path: Path) -> None:
             lane({"person-head": {"when": "clear"}, "view-head": {"when": "person"}}),
             "no label 'clear' of a head without",
         ),
+        (lane({"person-head": {"prefetch_s": 5}}), "without 'when' it is always in memory: remove 'prefetch_s'"),
         (lane({"person-head": {}}, refine={"model": "person-trunk", "label": "person"}), "name a whole model here"),
     ],
 )

@@ -73,6 +73,7 @@ class OnDemandEngine(Engine):
 
     def invoke(self) -> None:
         assert self.engine
+        self.engine.deadline = self.deadline
         self.engine.invoke()
 
     def output(self, index: int) -> Array:
@@ -89,6 +90,11 @@ def make_on_demand(opened: Package, threads: int, on_time: bool) -> None:
         raise PackageError(f"{opened.folder}: it remembers earlier samples: it cannot load on demand, remove 'when'")
     load = partial(_load, opened.folder, opened.manifest, opened.backend, threads)
     engine = OnDemandEngine(opened.network, load, _worker(on_time))
+    replace_network(opened, engine)
+
+
+def replace_network(opened: Package, engine: Engine) -> None:
+    """engine: around the one that it has."""
     if isinstance(opened.engine, ComparingEngine):
         opened.engine.network = engine
     else:
