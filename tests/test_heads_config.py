@@ -29,7 +29,7 @@ def found(folder: Path, section: dict[str, Any], label: str = "person", **condit
 
 def test_a_backbone_with_heads_is_good(tmp_path: Path) -> None:
     assert found(tmp_path, lane(HEADS)) == []
-    assert found(tmp_path, lane(HEADS), "covered") == []
+    assert found(tmp_path, lane(HEADS), "dark") == []
     result = CliRunner().invoke(cli, ["check", "-c", str(written(tmp_path, lanes={"cam": lane(HEADS)}))])
     assert result.exit_code == 0, result.output
 
@@ -63,8 +63,8 @@ def test_what_cannot_run_is_said_with_its_place(tmp_path: Path, section: dict[st
 
 
 def test_a_label_that_no_head_reports(tmp_path: Path) -> None:
-    (mistake,) = found(tmp_path, lane({"person-head": {}}), "covered")
-    assert "no label 'covered' in model 'person-trunk'" in mistake
+    (mistake,) = found(tmp_path, lane({"person-head": {}}), "dark")
+    assert "no label 'dark' in model 'person-trunk'" in mistake
 
 
 def test_what_was_not_looked_for_is_not_absent(tmp_path: Path) -> None:
