@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from cachetools import TTLCache
 from agent.backends.base import Engine
 from agent.data import Array
 from agent.errors import PackageError
-from agent.packages.on_demand import replace_network
+from agent.open_inference.release import Release
 from agent.packages.package import Package
 
 ENTRIES, KEPT_S = 10_000, 300.0
@@ -83,6 +84,12 @@ class CachedEngine(Engine):
             self.saved_ns += max(0, answer.cost_ns - (time.monotonic_ns() - start))
         self._results = answer.outputs
 
+    def permit(self, release: Release) -> None:
+        self.network.permit(release)
+
+    def own_inputs(self) -> AbstractContextManager[None]:
+        return self.network.own_inputs()
+
     def _key(self) -> bytes:
         """Large inputs are hashed without the GIL."""
         content = self._model.copy()
@@ -110,4 +117,4 @@ def keep_answers(opened: Package) -> None:
     if opened.network.has_memory:
         raise PackageError(f"{opened.folder}: its outputs depend on earlier samples, too: remove 'cache'")
     network = CachedEngine(opened.network, f"{opened.manifest.checksum} {opened.backend} {opened.manifest.provider}")
-    replace_network(opened, network)
+    opened.put_around(network)
