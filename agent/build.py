@@ -21,6 +21,7 @@ from agent.lane import Lane, Limits
 from agent.ledger import Ledger
 from agent.offload.lanes import attach
 from agent.packages import package
+from agent.packages.answers import keep_answers
 from agent.packages.on_demand import make_on_demand
 from agent.packages.package import Package
 from agent.perception import Perception
@@ -29,7 +30,7 @@ from agent.rules.engine import Rules
 from agent.tapes.tapes import Tapes
 from agent.update.stored import StoredModels
 from agent.vision import reference
-from agent.vision.config import HeadConfig
+from agent.vision.config import HeadConfig, RefineConfig
 from agent.vision.heads import Heads
 from agent.vision.poses import SecondModel
 from agent.vision.refine import Refine
@@ -97,7 +98,13 @@ def open_models(
             make_on_demand(made, section.threads, on_time)
         return made
 
-    refine = Refine(opened(len(section.first_models)), section.refine) if section.refine else None
+    def refining(number: int, config: RefineConfig) -> Refine:
+        made = opened(number)
+        if config.cache and engines is None:
+            keep_answers(made)
+        return Refine(made, config)
+
+    refine = refining(len(section.first_models), section.refine) if section.refine else None
     second = SecondModel(opened(-1)) if section.then else None
     first = opened(0, section.backend)
     first.set_hop(section.hop_ms)

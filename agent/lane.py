@@ -93,6 +93,8 @@ class Lane:
     def infer(self, sample: Sample) -> list[Evidence]:
         """The models' findings with the lane's name and the capture time on them."""
         findings = self.perception.infer(sample, NEVER if self.recorded_time else sample.t_capture + self.budget_ns)
+        if reuse := self.perception.reuse:
+            self.ledger.record_reuse(reuse)
         if findings:
             self.ledger.record_evidence(findings[0].label, findings[0].score, sample.t_capture)
         coarse = COARSE if self.perception.refine_skipped else ""

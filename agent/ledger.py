@@ -10,7 +10,7 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -61,6 +61,9 @@ THINNED = 17
 DROPS = COUNTERS[5:THINNED]
 TOTALS = (*COUNTERS[:5], COUNTERS[THINNED])
 
+# What was not computed again, and heads that were loaded on demand, ahead, or ahead in vain.
+REUSE = ("cache_hits", "cache_misses", "cache_saved_us", "head_loads", "prefetches", "wrong_prefetches")
+
 STATES = ("closed", "opening", "running", "gone", "ended", "failed")
 CLOSED, OPENING, RUNNING, GONE, ENDED, FAILED = range(len(STATES))
 
@@ -68,7 +71,8 @@ PARTS = ("queueing", "transport", "preprocess", "inference", "decision")
 
 IDENTITY = struct.Struct("=8s64sqqd")  # magic, lane, pid, started (ns, CLOCK_REALTIME), budget_ms
 EVIDENCE = struct.Struct("=32sdq")  # label, score, t_capture
-COUNTS_AT, STATE_AT, EVIDENCE_AT = 256, 512, 576
+REUSE_COUNTS = struct.Struct(f"={len(REUSE)}q")
+COUNTS_AT, STATE_AT, EVIDENCE_AT, REUSE_AT = 256, 512, 576, 640
 STATE, HEAD, PROGRESS, CRITICAL, DEADLINE, TROUBLED = range(6)  # the cells from STATE_AT on
 
 
@@ -126,6 +130,10 @@ class Ledger:
     def record_evidence(self, label: str, score: float, t_capture: int) -> None:
         EVIDENCE.pack_into(self.memory, EVIDENCE_AT, _encoded(label), score, t_capture)
 
+    def record_reuse(self, counts: Sequence[int]) -> None:
+        """counts: as in REUSE, since the lane was made."""
+        REUSE_COUNTS.pack_into(self.memory, REUSE_AT, *counts)
+
     def close(self) -> None:
         self.count.release()
         self.cells.release()
@@ -156,6 +164,7 @@ class LedgerSnapshot(NamedTuple):
     score: float
     t_evidence: int
     rows: Array
+    reuse: dict[str, int] = {}  # by the names of REUSE
 
 
 def read(path: Path) -> LedgerSnapshot:
@@ -206,6 +215,7 @@ def snapshot(raw: bytes | memoryview | mmap.mmap, newest: int = ROWS) -> LedgerS
         score=score,
         t_evidence=t_evidence,
         rows=rows,
+        reuse=dict(zip(REUSE, REUSE_COUNTS.unpack_from(raw, REUSE_AT))),
     )
 
 

@@ -35,6 +35,9 @@ EVENTS_HELP = "Samples and what became of them."
 DROPPED_HELP = "Samples and decisions that went no further, by reason."
 LATENCY_HELP = "Latency by part; decision and total only of commands that were applied."
 DISAGREE_HELP = "Seconds for which redundant boxes command different things; 0: they agree, or did a moment ago."
+REUSE_HELP = "Answers found in the cache or not, heads loaded on demand, ahead, and ahead in vain."
+SAVED_HELP = "Inference time that answers from the cache saved."
+SAVED_US = "cache_saved_us"
 GATHER_S = 5.0  # a ledger keeps its newest 32,768 rows: half a minute at 1 kHz
 MAX_CONNECTIONS = 64  # more than scrape a box
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
@@ -104,6 +107,7 @@ class LedgerCollector(Collector):
         snapshots = self.gather()
         yield from self._counters(snapshots)
         yield from self._gauges(snapshots)
+        yield from self._reuse(snapshots)
         yield self._latency()
         yield from families(published.read(self.run_dir))
         yield from site_metrics.families(site_published.read(self.run_dir))
@@ -134,6 +138,17 @@ class LedgerCollector(Collector):
         for name in health.SEVERITY:
             level.add_metric([name], float(name == current))
         yield from (running, budget, level)
+
+    def _reuse(self, snapshots: list[LedgerSnapshot]) -> Iterator[Family]:
+        """Of lanes that keep answers, or load heads on demand."""
+        reuse = CounterMetricFamily("reflexd_lane_reuse", REUSE_HELP, labels=["lane", "event"])
+        saved = CounterMetricFamily("reflexd_lane_saved_seconds", SAVED_HELP, labels=["lane"])
+        for snapshot in (each for each in snapshots if any(each.reuse.values())):
+            for name, count in snapshot.reuse.items():
+                if name != SAVED_US:
+                    reuse.add_metric([snapshot.lane, name], count)
+            saved.add_metric([snapshot.lane], snapshot.reuse[SAVED_US] / 1e6)
+        yield from (reuse, saved)
 
     def _latency(self) -> Family:
         latency = HistogramMetricFamily("reflexd_lane_latency_seconds", LATENCY_HELP, labels=["lane", "part"])

@@ -12,6 +12,7 @@ from agent.decoders.base import Decoder, Finding
 from agent.gates.base import Gate
 from agent.gates.config import GateConfig
 from agent.gates.make import make_gate
+from agent.packages.answers import CachedEngine
 from agent.packages.package import Package
 from agent.prepare.base import Preparation
 from agent.prepare.make import make_preparation
@@ -75,10 +76,12 @@ class Perception:
         self.engine = self.package.engine
         if self.refine:
             self.refine.engine = self.refine.package.engine
-        self._find_networks()
+        self._networks = [each.network for each in self.packages]
 
     def _find_networks(self) -> None:
         self._networks = [each.network for each in self.packages]
+        cached = self.refine.package.network if self.refine else None
+        self._cached = cached if isinstance(cached, CachedEngine) else None
 
     @property
     def packages(self) -> list[Package]:
@@ -104,6 +107,15 @@ class Perception:
         """Engines of models that read the sample itself: their outputs are recorded, the rest follows from these."""
         first = self.heads.recorded_parts if self.heads else [self.engine]
         return [*first, *([self.refine.engine] if self.refine else [])]
+
+    @property
+    def reuse(self) -> tuple[int, ...]:
+        """As in ledger.REUSE, where answers are kept or heads load on demand; else empty."""
+        if self._cached is None and self.heads is None:
+            return ()
+        kept = self._cached
+        cache = (kept.hits, kept.misses, kept.saved_ns // 1000) if kept else (0, 0, 0)
+        return *cache, *(self.heads.counts if self.heads else (0, 0, 0))
 
     @property
     def replay_flags(self) -> tuple[int, Sequence[int]]:

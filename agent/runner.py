@@ -118,6 +118,7 @@ class Runner:
             "then": section.then,
             "heads": lane.perception.heads.status() if lane.perception.heads else {},
             "offload": offload_status(lane.perception),
+            "reuse": dict(zip(ledger.REUSE, lane.perception.reuse)),
             "driver": section.source.driver,
             "critical": section.critical,
             "budget_ms": lane.limits.budget_ms,

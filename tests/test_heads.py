@@ -70,12 +70,12 @@ def test_every_bit_is_that_of_the_model_that_was_cut() -> None:
         assert np.array_equal(head.engine.output(0), whole.engine.output(0))
 
 
-def test_a_lane_with_heads_finds_what_the_whole_model_finds_and_more() -> None:
+def test_a_lane_with_heads_finds_what_the_whole_model_finds() -> None:
     trunk = opened(TRUNK)
     both = Heads(trunk, [(opened(HEAD), HeadConfig()), (opened(SECOND), HeadConfig())])
     whole, more = played(Perception(opened("person-coarse"))), played(Perception(trunk, heads=both))
     assert [[item for item in row if item[0] == "person"] for row in more] == whole and any(whole)
-    assert {label for row in more for label, *_ in row} > {"person"}
+    assert both.ran == 3
 
 
 def played(perception: Perception, count: int = 20) -> list[list[tuple[Any, ...]]]:

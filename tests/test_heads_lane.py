@@ -61,8 +61,6 @@ def test_a_recording_with_a_head_on_demand_replays_exactly(tmp_path: Path, pictu
     shapes = [[tensor["shape"] for tensor in message["outputs"]] for message in messages]
     assert all(each == [[1, 16, 16, 1], [1, 4]] for each in shapes)  # what is between the models is not kept
     assert all(len(message["inputs"]) == int(pictures) for message in messages)
-    labels = [{item["label"] for item in message["evidence"]} for message in messages]
-    assert labels[0] <= {"person"} and any(each - {"person"} for each in labels)
 
 
 def _heads(made: Cell) -> dict[str, Any]:

@@ -6,11 +6,11 @@ Blocks in which a head is loaded and freed ten times a second alternate with equ
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -22,8 +22,10 @@ from agent import ledger
 from agent.benches.programs import Milliseconds
 from agent.box import realtime
 from agent.box.machine import machine
+from agent.decoders import base as decoders
 from agent.isolated import python
 from agent.packages import package
+from agent.packages.answers import keep_answers
 from agent.packages.on_demand import OnDemandEngine, make_on_demand
 from agent.vision.config import HeadConfig
 from agent.vision.heads import Heads
@@ -32,6 +34,7 @@ BACKBONE, HEAD, SECOND, WHOLE, SENSOR = "person-trunk", "person-head", "view-hea
 SENSOR_S, CAMERA_S = 0.001, 0.02  # from one sample to the next
 LOADS, SHORT_LOADS, BLOCK, EVERY = 200, 40, 20, 5  # loads; in a block; samples of the camera from one to the next
 RUNS, SHORT_RUNS = 1000, 300
+REFINING, ANSWERS = "movenet", 30
 ALWAYS = HeadConfig.model_validate({})
 NO_LABEL = "no label"  # nothing finds it: the bench itself asks for the head
 ARRANGEMENTS = {"two heads": (BACKBONE, HEAD, SECOND), "one head": (BACKBONE, HEAD), "two whole": (WHOLE, WHOLE)}
@@ -46,7 +49,8 @@ def measure(short: bool) -> dict[str, Any]:
         "short": short,
         "fifo": realtime.fifo_setting().on,
         **_stalls(SHORT_LOADS if short else LOADS),
-        "sample_ms": _sample_ms(SHORT_RUNS if short else RUNS),
+        "sample_cpu_ms": _sample_cpu_ms(SHORT_RUNS if short else RUNS),
+        "answer_cpu_ms": _answer_cpu_ms(),
         "memory_mb": {name: _memory(packages) for name, packages in ARRANGEMENTS.items()},
     }
 
@@ -141,8 +145,8 @@ def _figures(ms: Milliseconds) -> dict[str, float]:
     return {name: round(value, 3) for name, value in ledger.quantiles(ms).items()}
 
 
-def _sample_ms(runs: int) -> dict[str, float]:
-    """Median of a sample, in turns: the backbone with both heads, and two whole models."""
+def _sample_cpu_ms(runs: int) -> dict[str, float]:
+    """Processor time of a sample, median, in turns: the backbone with both heads, and two whole models."""
     trunk, first, second, whole, other = (
         package.open_package(package.find(name)) for name in (BACKBONE, HEAD, SECOND, WHOLE, WHOLE)
     )
@@ -155,9 +159,23 @@ def _sample_ms(runs: int) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(runs):
         for name, work in works.items():
-            start = time.perf_counter()
+            start = time.thread_time_ns()
             work()
-            times[name].append((time.perf_counter() - start) * 1e3)
+            times[name].append((time.thread_time_ns() - start) / 1e6)
+    return {name: round(median(each), 4) for name, each in times.items()}
+
+
+def _answer_cpu_ms() -> dict[str, float]:
+    """Processor time of a refining model's answer, median: computed, computed and kept, and taken from the cache."""
+    plain, kept = (package.open_package(package.find(REFINING)) for _ in range(2))
+    keep_answers(kept)
+    times: dict[str, list[float]] = {"computed": [], "kept": [], "from cache": []}
+    for number in range(ANSWERS):
+        for name, opened in zip(times, (plain, kept, kept)):
+            opened.engine.input(0)[...] = number
+            start = time.thread_time_ns()
+            opened.engine.invoke()
+            times[name].append((time.thread_time_ns() - start) / 1e6)
     return {name: round(median(each), 4) for name, each in times.items()}
 
 
@@ -170,13 +188,21 @@ def _memory(packages: Sequence[str]) -> dict[str, float]:
 
 def main(packages: Sequence[str]) -> None:
     """Print what these packages add to a process once they run, and at the most while they load, MB."""
-    package.open_package(package.find(SENSOR))  # the engine's own libraries
+    package.open_package(package.find(SENSOR))  # the engine's own libraries, and the decoders'
+    for name in packages:
+        decoders.load(package.read(package.find(name)).decoder)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from now on
     before = psutil.Process().memory_info().rss
     opened = [package.open_package(package.find(name)) for name in packages]
     for each in opened:
         each.infer()
-    after, most = psutil.Process().memory_info().rss, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    after, most = psutil.Process().memory_info().rss, _peak_bytes()
     click.echo(json.dumps({"added": round((after - before) / 1e6, 2), "peak": round((most - before) / 1e6, 2)}))
+
+
+def _peak_bytes() -> int:
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 def text(result: dict[str, Any]) -> str:
@@ -187,9 +213,11 @@ def text(result: dict[str, Any]) -> str:
         rows = result[lane]
         worst = f"worst {rows['loading_ms']['max']} ms while it loads, {rows['control_ms']['max']} ms without"
         lines.append(f"  {lane} lane: {worst}: {rows['worst_stall_ms']} ms later")
-    times = ", ".join(f"{name} {ms} ms" for name, ms in result["sample_ms"].items())
+    times = ", ".join(f"{name} {ms} ms" for name, ms in result["sample_cpu_ms"].items())
+    answers = ", ".join(f"{name} {ms} ms" for name, ms in result["answer_cpu_ms"].items())
     sizes = [f"{name} {each['added']} (peak {each['peak']})" for name, each in result["memory_mb"].items()]
-    return "\n".join([*lines, f"a sample (p50): {times}", f"memory, MB: {', '.join(sizes)}"])
+    lines += [f"processor time of a sample (p50): {times}", f"of an answer of {REFINING}: {answers}"]
+    return "\n".join([*lines, f"memory, MB: {', '.join(sizes)}"])
 
 
 if __name__ == "__main__":

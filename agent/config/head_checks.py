@@ -40,6 +40,8 @@ def _bad_head(document: Document, place: Place, lane: LaneConfig, name: str, bac
     manifest = _manifest(document, name)
     if manifest and (reason := mismatch(manifest, backbone)):
         yield f"{document.at(place)}: model '{name}': {reason}"
+    if lane.heads[name].prefetch_s and not lane.heads[name].when:
+        yield f"{document.at((*place, 'prefetch_s'))}: without 'when' it is always in memory: remove 'prefetch_s'"
     if when := lane.heads[name].when:
         # A head that waits for another one that waits would hide what it is for.
         labels = dict.fromkeys(label for other in _always(lane) for label in _labels(document, other))

@@ -14,8 +14,8 @@ from agent.backends.base import Engine, EngineError, TensorSpec
 from agent.box.worker import Worker
 from agent.data import Array
 from agent.errors import PackageError, first_line
+from agent.open_inference.release import Release
 from agent.packages.checksums import verify_files
-from agent.packages.comparison import ComparingEngine
 from agent.packages.manifest import Manifest
 from agent.packages.package import Package, warm
 
@@ -33,6 +33,7 @@ class OnDemandEngine(Engine):
         self.loads, self.load_ms = 0, 0.0  # how often, and how long the newest took
         self._load, self._worker = load, worker
         self._requested = False
+        self._release: Release | None = None
         self.fault = ""  # why the newest request failed; the lane takes note and clears it
         self._empty = [np.zeros(tensor.shape, tensor.dtype) for tensor in engine.outputs]
 
@@ -65,6 +66,8 @@ class OnDemandEngine(Engine):
 
     def _install(self, engine: Engine) -> None:
         self.loads += 1
+        if self._release is not None:
+            engine.permit(self._release)
         self.engine = engine
 
     def input(self, index: int) -> Array:
@@ -73,11 +76,17 @@ class OnDemandEngine(Engine):
 
     def invoke(self) -> None:
         assert self.engine
+        self.engine.deadline = self.deadline
         self.engine.invoke()
 
     def output(self, index: int) -> Array:
         """Zeros while it is not loaded: a recording has a place for it in every sample."""
         return self.engine.output(index) if self.engine else self._empty[index]
+
+    def permit(self, release: Release) -> None:
+        self._release = release
+        if self.engine:
+            self.engine.permit(release)
 
 
 def make_on_demand(opened: Package, threads: int, on_time: bool) -> None:
@@ -89,11 +98,7 @@ def make_on_demand(opened: Package, threads: int, on_time: bool) -> None:
         raise PackageError(f"{opened.folder}: it remembers earlier samples: it cannot load on demand, remove 'when'")
     load = partial(_load, opened.folder, opened.manifest, opened.backend, threads)
     engine = OnDemandEngine(opened.network, load, _worker(on_time))
-    if isinstance(opened.engine, ComparingEngine):
-        opened.engine.network = engine
-    else:
-        opened.engine = engine
-    opened.network = engine
+    opened.put_around(engine)
 
 
 def _load(folder: Path, manifest: Manifest, backend: str, threads: int) -> Engine:

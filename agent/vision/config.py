@@ -19,6 +19,10 @@ class RefineConfig(Section):
         2.0, ge=0, le=60, description="continue there for this long after the first model last detected it"
     )
 
+    cache: bool = Field(
+        False, description="keep answers for 300 s, for the same pixels again: of still pictures, not of a real camera"
+    )
+
     @model_validator(mode="after")
     def _lowest_first(self) -> RefineConfig:
         if not 0 <= self.band[0] <= self.band[1] <= 1:
@@ -32,3 +36,6 @@ class HeadConfig(Section):
     when: str = Field("", description="label of another head: load this one once that is found; default: at the start")
     score: float = Field(0.5, gt=0, le=1, description="of that label, at least")
     idle_s: float = Field(60.0, ge=0, le=86_400, description="unload it this long after that was last found")
+    prefetch_s: float = Field(
+        0.0, ge=0, le=3600, description="load it ahead where the label has mostly (> 80 %) come within this; 0: never"
+    )

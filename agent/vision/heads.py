@@ -16,6 +16,7 @@ from agent.packages.outputs import ModelFault
 from agent.packages.package import Package
 from agent.packages.recorded import RecordedEngine, RecordedPart
 from agent.vision.config import HeadConfig
+from agent.vision.foresight import Foresight
 
 LONG_AGO = -(1 << 62)
 
@@ -28,6 +29,9 @@ class Head:
         self.config, self.bit = config, bit
         self.output = output_of(backbone, package)  # of the backbone
         self.t_needed = LONG_AGO
+        self.foresight = Foresight(config.prefetch_s) if config.when and config.prefetch_s else None
+        self.prefetches = self.wrong_prefetches = 0
+        self._t_ahead: int | None = None  # when it was asked for ahead, until its label has come or not
         self._failed = False
         self.set_package(package)
 
@@ -49,12 +53,29 @@ class Head:
         engine, config = self.on_demand, self.config
         if engine is None:
             return True
-        if any(finding.label == config.when and finding.score >= config.score for finding in findings):
+        came = any(finding.label == config.when and finding.score >= config.score for finding in findings)
+        if came:
             self.t_needed = t_capture
             self._request(engine, patient)
-        elif engine.engine is not None and t_capture - self.t_needed > config.idle_s * 1e9:
+        ahead = self._foresee(engine, t_capture, findings, came) if self.foresight else False
+        idle = t_capture - self.t_needed > config.idle_s * 1e9
+        if idle and not ahead and engine.engine is not None:
             engine.unload()
-        return engine.engine is not None
+        return not idle and engine.engine is not None
+
+    def _foresee(self, engine: OnDemandEngine, t_capture: int, findings: Sequence[Finding], came: bool) -> bool:
+        """Is it wanted in memory because its label will probably come? It does not run before that has come."""
+        assert self.foresight
+        self.foresight.learn(t_capture, findings, came)
+        if self._t_ahead is not None:
+            late = not came and t_capture - self._t_ahead > self.foresight.ahead_ns
+            self.wrong_prefetches += late
+            self._t_ahead = None if came or late else self._t_ahead
+        elif not came and engine.engine is None and self.foresight.likely(findings):
+            self._t_ahead = t_capture
+            self.prefetches += 1
+            engine.request()
+        return self._t_ahead is not None
 
     def _request(self, engine: OnDemandEngine, patient: bool) -> None:
         """To infer without it would be to overlook what only this head finds, so its fault is one of the lane."""
@@ -105,6 +126,12 @@ class Heads:
         """Of the backbone the input, of each head the outputs."""
         heads = [RecordedPart(head.engine, inputs=False) for head in self.all]
         return [RecordedPart(self.backbone.engine, inputs=True), *heads]
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Of all: loads on demand; heads asked for ahead, and of these in vain."""
+        loads = sum(head.on_demand.loads for head in self.all if head.on_demand)
+        return loads, sum(head.prefetches for head in self.all), sum(head.wrong_prefetches for head in self.all)
 
     def exchange(self, old: Package, new: Package) -> None:
         """Another version of a head, with the same input."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from agent.config.models import LaneConfig
 from agent.errors import PackageError
 from agent.packages import package
+from agent.packages.answers import CachedEngine, keep_answers
 from agent.packages.manifest import AUTO, Manifest
 from agent.packages.on_demand import OnDemandEngine
 from agent.packages.package import Package
@@ -29,6 +30,8 @@ def open_like(old: Package, folder: Path, section: LaneConfig) -> Package:
     shapes = [each.engine.inputs[0].shape for each in (old, new)]
     if shapes[0] != shapes[1]:
         raise PackageError(f"{folder}: its input is {list(shapes[1])}, that of the version in use {list(shapes[0])}")
+    if isinstance(old.network, CachedEngine):
+        keep_answers(new)
     return new
 
 

@@ -24,6 +24,8 @@ from models.train.view_head.train import SEED, train
 from models.train.view_head.views import BLUR, COVERED, LABELS, LEAST_GREY, LIGHT, view
 
 GOLDEN = 4
+# In a place that it was not trained on, a quarter of the clear views count as covered: that label is not reported.
+REPORTED = ("clear", "blurred", "dark")
 
 
 class Scene(NamedTuple):
@@ -87,7 +89,7 @@ def _write_package(place: Path, content: bytes, backbone: str) -> None:
         "labels": list(LABELS),
         "backbone": {"model": TRUNK, "sha256": backbone},
         "budget_ms": 1.0,
-        "options": {"min_score": 0.5},
+        "options": {"min_score": 0.5, "groups": {label: [label] for label in REPORTED}},
         "data": "GMDCSA24 clips (MIT, (c) 2024 Ekram Alam) and Intel IoT DevKit sample-videos (CC BY 4.0), spoiled by "
         "program; reads person-trunk",
     }
@@ -101,9 +103,14 @@ def _write_card(place: Path, content: bytes, scenes: dict[str, Scene], predicted
     matrix = card.confusion(truth, found, len(LABELS))
     card.draw_confusion(matrix, LABELS, place / "confusion.png")
     size = f"{len(content):,} bytes. `reflexd bench heads` measures the time."
-    figures = f"{table}\n\n{_READ_SO}\n\n![the model says](confusion.png)"
+    says = "\n".join(f"- {label}: {_right(matrix, LABELS.index(label))}" for label in REPORTED)
+    figures = f"{table}\n{_READ_SO}\nWhere it says so, it is right:\n{says}\n\n![the model says](confusion.png)"
     sections = {"Data": _DATA, "A scene left out": figures, "Size": size, "Limits": _LIMITS}
     card.write(place, _SUMMARY, sections)
+
+
+def _right(matrix: Array, label: int) -> str:
+    return card.percent(int(matrix[label, label]), int(matrix[:, label].sum()))
 
 
 def _row(name: str, truth: Array, found: Array) -> list[str]:
@@ -113,8 +120,8 @@ def _row(name: str, truth: Array, found: Array) -> list[str]:
 
 
 _SUMMARY = """
-Is the camera in order: clear, blurred, dark or covered? A head: it reads what `person-trunk` gives for a picture, so
-beside `person-head` it costs only itself.
+Is the camera in order: clear, blurred or dark? A head: it reads what `person-trunk` gives for a picture, so beside
+`person-head` it costs only itself. A worked example of a second head, from five places; see its limits.
 """
 _DATA = f"""
 Frames of GMDCSA24 (MIT, (c) 2024 Ekram Alam; two rooms) and of Intel IoT DevKit sample-videos (CC BY 4.0; a hall, a
@@ -132,8 +139,10 @@ Share of views that get their label, INT8, from a network that was trained on no
 if the views were independent; those of a scene are alike). The package was trained on all scenes.
 """
 _LIMITS = """
+- In places that it was not trained on it seldom says what is wrong, but often nothing: it found 72 % of the clear views
+  and 64 % of the blurred ones, in room 1 and on the road far fewer. So a rule may ask for `dark` or `blurred`, but must
+  not take a missing `clear` for a fault. The rest it takes for covered, which it therefore does not report.
+- For a place of your own train it again with frames from there.
 - Spoiled by program, not by dirt, rain, spider webs or fog on a real lens: how it does on those was not measured.
-- A view with no detail of its own (a white wall, fog) may count as blurred or covered. A black cover counts as dark.
-- Five places. Ask for several hits in a row (`hits: 20, of: 25`), and take it as a hint for a person, not as a
-  protection.
+- Ask for several hits in a row (`hits: 20, of: 25`), and take it as a hint for a person, not as a protection.
 """
