@@ -113,18 +113,29 @@ class Link:
         """What goes over the session, until the end, or until the daemon has given other settings."""
         receiver = Receiver(session, self.settings, self.peers)
         sender = Sender(session, self.settings, self.peers, number)
-        next_report = 0.0
+        end = threading.Event()
+        reporting = threading.Thread(target=self._report_until, args=(end, sender), daemon=True)
+        reporting.start()
         try:
             while not self._stop.wait(0) and not self._reload():
                 if self._woken(sender.send_due()):
                     sender.send_changes()
-                if time.monotonic() >= next_report:
-                    next_report = time.monotonic() + PUBLISH_S
-                    self._check_dates()
-                    self._publish(sender.report())
         finally:
+            end.set()
+            reporting.join()
             sender.close()
             receiver.close()
+
+    def _report_until(self, end: threading.Event, sender: Sender) -> None:
+        """On a thread: it reads ledgers and writes a file, for which no evidence waits."""
+        while not end.wait(PUBLISH_S):
+            self._check_dates()
+            try:
+                self._publish(sender.report())
+            except OSError as error:
+                self._once.happens("report", f"{error.filename}: {error.strerror}: nobody sees it", time.monotonic())
+            else:
+                self._once.ends("report")
 
     def _woken(self, due: int) -> bool:
         """Wait until a lane has something new, or until then; True where one has."""
@@ -187,6 +198,7 @@ def _first(error: Exception) -> str:
 def prepare() -> StopSignals:
     """As `finishing.prepare`, at the priority of an ordinary program: what it carries is late after milliseconds."""
     os.umask(private.OTHERS)
+    sys.setswitchinterval(realtime.SWITCH_S)  # evidence that arrives would wait 5 ms for a thread that computes
     stop = StopSignals(deadline_s=SHUTDOWN_S)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     realtime.die_with_parent()

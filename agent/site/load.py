@@ -57,18 +57,22 @@ class Times:
         self._looked = -LOOK_S
         self.p99_ms: dict[str, float] = {}
 
-    def update(self, now: float) -> dict[str, float]:
-        if now - self._looked >= LOOK_S:
-            self._looked = now
-            self.p99_ms = {}
-            for lane, model in self._settings.model_of.items():
-                with suppress(OSError, ValueError):
-                    self._add(lane, model, int(now * 1e9))
-        return self.p99_ms
+    def update(self, now: float) -> None:
+        """Takes milliseconds. now: s of a monotonic clock."""
+        if now - self._looked < LOOK_S:
+            return
+        self._looked = now
+        p99_ms: dict[str, float] = {}
+        for lane, model in self._settings.model_of.items():
+            with suppress(OSError, ValueError):
+                newest = self._of_lane(lane, int(now * 1e9))
+                p99_ms[model] = max(newest, p99_ms.get(model, 0.0))
+        self.p99_ms = p99_ms
 
-    def _add(self, lane: str, model: str, now: int) -> None:
+    def _of_lane(self, lane: str, now: int) -> float:
+        """Raises OSError; ValueError where it has inferred nothing lately."""
         rows = ledger.read(self._settings.run_dir / f"{lane}.ledger").rows
         recent = rows[(rows["capture"] > now - NEWEST_NS) & (rows["inferred"] > rows["prepared"])]
-        found = ledger.quantiles(ledger.parts(recent)["inference"])
-        if found:
-            self.p99_ms[model] = round(max(found["p99"], self.p99_ms.get(model, 0.0)), 3)
+        if not len(recent):
+            raise ValueError("no inference")
+        return round(ledger.quantiles(ledger.parts(recent)["inference"])["p99"], 3)

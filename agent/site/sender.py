@@ -69,13 +69,15 @@ class Sender:
             t_sent=now,
             version=self._settings.version,
             busy=round(self._busy.update(now / 1e9), 3),
-            p99_ms=self._times.update(now / 1e9),
+            p99_ms=self._times.p99_ms,
             models=self._settings.models,
             echoes={name: echo for name, echo in echoes.items() if echo},
             links={name: trip for name, trip in trips.items() if trip is not None},
         )
 
     def report(self) -> dict[str, Any]:
+        """For `reflexd site`; measures what takes longer than a message may wait."""
+        self._times.update(time.monotonic())
         return {"busy": round(self._busy.share, 3), "p99_ms": self._times.p99_ms, "models": self._settings.models}
 
     def close(self) -> None:
