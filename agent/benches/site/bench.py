@@ -15,7 +15,7 @@ from agent.errors import DataError
 
 # Names of modules beside this one, in the order in which they run. `measure` gives the keys of the result that are its
 # own, and raises DataError where this machine cannot do it; a part may have `text(result) -> str`, its own lines.
-PARTS = ("compression", "forecast", "pool")
+PARTS = ("compression", "forecast", "pool", "shed")
 
 
 def measure(parts: Sequence[str], short: bool) -> dict[str, Any]:
