@@ -99,7 +99,7 @@ def parameters(model: str, url: str) -> dict[str, Any]:
         "model": model,
         "input": stated(network.inputs[0], wire_names(network.inputs, "input")[0]),
         "outputs": [stated(tensor, name) for tensor, name in outputs],
-        "timeout_ms": 5000,
+        "timeout_ms": 60_000,
     }
 
 

@@ -28,7 +28,7 @@ def box() -> Iterator[Box]:
 
 @pytest.fixture
 def client(box: Box) -> Iterator[triton.InferenceServerClient]:
-    made = triton.InferenceServerClient(f"127.0.0.1:{box.port}", network_timeout=30.0)
+    made = triton.InferenceServerClient(f"127.0.0.1:{box.port}", network_timeout=60.0)
     yield made
     made.close()
 
@@ -74,7 +74,7 @@ def test_it_computes_what_the_model_does(
     given.set_data_from_numpy(array, binary_data=binary)
     outputs = [triton.InferRequestedOutput(each.name, binary_data=binary) for each in served.outputs]
     for name in (model, served.checksum):
-        result = client.infer(name, [given], outputs=outputs, request_id="7", timeout=20_000_000)
+        result = client.infer(name, [given], outputs=outputs, request_id="7", timeout=60_000_000)
         assert result.get_response()["id"] == "7"
         for each, expected in zip(served.outputs, local(model, array)):
             assert np.array_equal(result.as_numpy(each.name), expected)
@@ -85,7 +85,7 @@ def test_outputs_that_are_not_named_are_all_there(box: Box, client: triton.Infer
     given = triton.InferInput(served.inputs[0].name, list(array.shape), utils.np_to_triton_dtype(array.dtype))
     given.set_data_from_numpy(array)
     for compression in (None, "gzip", "deflate"):
-        result = client.infer("movenet", [given], request_compression_algorithm=compression)
+        result = client.infer("movenet", [given], timeout=60_000_000, request_compression_algorithm=compression)
         assert np.array_equal(result.as_numpy(served.outputs[0].name), local("movenet", array)[0])
 
 
@@ -113,7 +113,7 @@ def test_with_tls_and_its_token(tmp_path: Path) -> None:
     with serving("arm-deviation", keys=keys) as box:
         context = ssl.create_default_context(cafile=str(keys / "web.crt"))
         client = triton.InferenceServerClient(
-            f"127.0.0.1:{box.port}", ssl=True, ssl_context_factory=lambda: context, network_timeout=30.0
+            f"127.0.0.1:{box.port}", ssl=True, ssl_context_factory=lambda: context, network_timeout=60.0
         )
         token = (keys / "web.token").read_text().strip()
         assert client.is_server_ready(headers={"Authorization": f"Bearer {token}"})

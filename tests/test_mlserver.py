@@ -38,7 +38,7 @@ def parameters(scheme: str, port: int, **changes: Any) -> dict[str, Any]:
         "model": "scorer",
         "input": {"name": "x", "datatype": "FP32", "shape": list(SHAPE)},
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 4]}],
-        "timeout_ms": 20_000,
+        "timeout_ms": 60_000,
     }
     return {**content, **changes}
 

@@ -225,7 +225,7 @@ def test_a_peer_computes_what_this_box_would(link: str, tmp_path: Path) -> None:
                 each.fill(row)
             local.engine.invoke()
             moved.know(busy=0.9)
-            moved.infer(left_ms=10_000)
+            moved.infer(left_ms=60_000)
             assert np.array_equal(moved.engine.output(0), local.engine.output(0))
             assert moved.opened.findings() == (local.infer())
         assert moved.engine.handed == 3 and box.served.served == 3

@@ -86,7 +86,7 @@ def loaded(folder: Path, url: str, **changes: Any) -> base.Engine:
         "model": "scorer",
         "input": {"name": "x", "datatype": "FP32", "shape": list(SHAPE)},
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 4]}],
-        "timeout_ms": 20_000,
+        "timeout_ms": 60_000,
         **changes,
     }
     path = folder / "remote.yaml"
@@ -151,7 +151,7 @@ def test_a_call_ends_in_time_and_what_is_no_answer_is_one_message(tmp_path: Path
         with pytest.raises(EngineAway, match="does not answer in time"):
             engine.invoke()
         scorer.go.set()
-        engine.parameters.__dict__["timeout_ms"] = 20_000.0  # type: ignore[attr-defined]
+        engine.parameters.__dict__["timeout_ms"] = 60_000.0  # type: ignore[attr-defined]
         engine.invoke()
         scorer.failure = grpc.StatusCode.INTERNAL, "out of\nmemory"
         with pytest.raises(EngineError, match="server 'gpu-1' .* answers with StatusCode.INTERNAL: out ofmemory"):
