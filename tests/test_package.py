@@ -183,8 +183,8 @@ def test_a_public_model_that_the_engine_cannot_run(copy, name):
         ({"backend": "base"}, "no backend 'base'"),
         ({"provider": "cuda"}, "is one of a backend"),
         ({"provider": "cuda", "backend": "litert"}, "runs on the CPU, not on 'cuda'"),
-        ({"window": None}, "picture, window, poses or sound"),
-        ({"picture": {}}, "picture, window, poses or sound"),
+        ({"window": None}, "picture, window, poses, sound or backbone"),
+        ({"picture": {}}, "picture, window, poses, sound or backbone"),
         (
             {"window": None, "picture": {}},
             "a picture needs an input [1, height, width, 1 or 3], the model takes (1, 32, 12)",
@@ -332,6 +332,7 @@ OUTPUTS = {
     "yolo": [(1, 7, 21)],
     "reconstruction": [(1,)],
     "evidence": [(1, 1024)],
+    "features": [(1, 3, 3, 8)],
 }
 OPTIONS = {
     "yolo": {"layout": "v8"},

@@ -107,7 +107,7 @@ def test_memory_is_fixed() -> None:
 
 
 def opened(**sound: Any) -> Any:
-    manifest = SimpleNamespace(picture=None, window=None, poses=None, sound=section(**sound))
+    manifest = SimpleNamespace(picture=None, window=None, poses=None, sound=section(**sound), evidence=False)
     return SimpleNamespace(name="ear", manifest=manifest, engine=SimpleNamespace(inputs=[FLOAT]))
 
 
@@ -144,8 +144,8 @@ def test_a_model_of_another_input_is_refused(shape: tuple[int, ...], tmp_path: P
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"picture": {}}, "picture, window, poses or sound"),
-        ({"sound": None}, "picture, window, poses or sound"),
+        ({"picture": {}}, "picture, window, poses, sound or backbone"),
+        ({"sound": None}, "picture, window, poses, sound or backbone"),
         ({"sound": {"rate_hz": 16_000, "length": 400}}, "sound.hop"),
         ({"sound": {"rate_hz": 16, "length": 400, "hop": 1}}, "sound.rate_hz"),
         ({"sound": {**MANIFEST["sound"], "full_scale": 0}}, "sound.full_scale"),  # type: ignore[dict-item]
