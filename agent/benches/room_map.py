@@ -10,6 +10,7 @@ from agent.benches.imports import room_imports
 PICTURE = Path(__file__).resolve().parents[1] / "rooms.svg"
 
 # From high to low, as on the picture: (what the row is, its rooms with a few words each).
+LANE = "the lane"  # highlighted
 ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     (
         "commands",
@@ -44,9 +45,17 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "health": "lane state to box state",
             "overload": "sheds load by priority",
             "report": "the answer to status",
+        },
+    ),
+    (
+        "beside the lanes",
+        {
             "metrics": "Prometheus",
             "recorder": "tapes into files",
             "drift": "is input as it was?",
+            "site": "boxes that see each other",
+            "offload": "work for and from others",
+            "update": "a model's versions",
         },
     ),
     (
@@ -55,13 +64,10 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
             "build": "configuration to objects",
             "config": "reflexd.yaml, checked",
             "control": "the control socket",
-            "update": "a model's versions",
-            "site": "boxes that see each other",
-            "offload": "work for and from others",
         },
     ),
     (
-        "the lane",
+        LANE,
         {
             "lane": "from sample to command",
             "arrival": "which samples count",
@@ -189,7 +195,7 @@ def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
 
 def _box(room: str, text: str, middle: tuple[float, float]) -> str:
     (x, y), (width, height) = middle, BOX
-    fill = "#dbe8fd" if room in ROWS[3][1] else "#ffffff"
+    fill = "#dbe8fd" if room in dict(ROWS)[LANE] else "#ffffff"
     return (
         f'<rect x="{x - width / 2:.0f}" y="{y - height / 2:.0f}" width="{width}" height="{height}" rx="6" fill="{fill}"'
         f' stroke="#33405a"/><text x="{x:.0f}" y="{y - 3:.0f}" font-size="15" font-weight="bold" text-anchor="middle"'
