@@ -321,7 +321,7 @@ def test_the_user_of_a_connection_inside_this_box(family, host):
 
 def test_kind_the_two_boxes_of_the_document_work(tmp_path):
     """`agent/commands/README.md`: its configurations and the places of its key files, with simulated devices."""
-    cell, press = blocks("agent/commands/README.md", "yaml")
+    cell, press, *_ = blocks("agent/commands/README.md", "yaml")
     for box in ("cell-1", "press"):
         keys.make(tmp_path / box, "box")
     (tmp_path / "press" / "authorized").mkdir()

@@ -303,6 +303,10 @@ def test_an_operator_that_openvino_lacks_is_named() -> None:
 
 
 def test_every_manifest_of_a_network_on_board_leaves_the_engine_open() -> None:
+    """But for a backbone and its heads: the tensor between them is as LiteRT stores it."""
     for path in package.BUNDLED.glob("*/manifest.yaml"):
         content = yamlfile.read(path).data
+        if "backbone" in content or content["decoder"] == "features":
+            assert content["backend"] == "litert", path
+            continue
         assert (content["backend"] == "auto") == content["file"].endswith((".tflite", ".onnx")), path

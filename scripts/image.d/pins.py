@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-EXTRAS = ("top", "update")  # what an installed box needs beside the daemon
+EXTRAS = ("top", "update", "site")  # what an installed box needs beside the daemon
 
 
 def required_packages(path: str) -> list[str]:
