@@ -44,9 +44,15 @@ def test_safe_stops_count_between_start_and_end():
 
 
 def test_a_result_fails_by_what_was_lost_doubled_or_safe_and_not_by_its_milliseconds():
-    good = {"lost": 0, "doubled": 0, "safe_stops": 0, "p99_ms": 500.0}
+    good = {"lost": 0, "doubled": 0, "safe_stops": 0, "p99_ms": 500.0, "longest_pause_ms": 20.0}
     assert not bench.failed(good)
     assert all(bench.failed(good | {key: 1}) for key in ("lost", "doubled", "safe_stops"))
+
+
+def test_a_machine_that_paused_as_long_as_silence_is_no_fault_of_the_guard_but_a_lost_event_is():
+    paused = {"lost": 0, "doubled": 1, "safe_stops": 1, "longest_pause_ms": bench.SILENCE_MS}
+    assert not bench.failed(paused)
+    assert bench.failed(paused | {"lost": 1})
 
 
 def test_the_text_has_every_figure():

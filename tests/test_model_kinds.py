@@ -267,7 +267,9 @@ def test_kind_a_huge_input_is_refused_before_its_memory_is_allocated(tmp_path: P
 
 def test_kind_an_unknown_decoder_is_refused_at_once_with_the_list(tmp_path: Path) -> None:
     code, text = init(tmp_path, onnx_models.scorer(), "--decoder", "yollo")
-    assert code == 2 and text.startswith("--decoder: no decoder 'yollo'; there is blobs, classify, climb, evidence, features, grid, ")
+    assert code == 2 and text.startswith(
+        "--decoder: no decoder 'yollo'; there is blobs, classify, climb, evidence, features, grid, "
+    )
 
 
 def test_kind_pixels_that_the_model_cannot_tell_apart(tmp_path: Path) -> None:

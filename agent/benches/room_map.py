@@ -60,11 +60,7 @@ ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     ),
     (
         "assembly",
-        {
-            "build": "configuration to objects",
-            "config": "reflexd.yaml, checked",
-            "control": "the control socket",
-        },
+        {"build": "configuration to objects", "config": "reflexd.yaml, checked", "control": "the control socket"},
     ),
     (
         LANE,

@@ -156,8 +156,12 @@ def figures(ms: list[float]) -> dict[str, float]:
 
 
 def failed(result: dict[str, Any]) -> bool:
-    """Not by its milliseconds, which are of this machine and its load."""
-    return bool(result["lost"] or result["doubled"] or result["safe_stops"])
+    """Not by its milliseconds, which are of this machine and its load.
+
+    A machine that itself paused for as long as means silence had to make its devices safe, and to move them again.
+    """
+    paused = result["longest_pause_ms"] >= SILENCE_MS
+    return bool(result["lost"] or (result["doubled"] or result["safe_stops"]) and not paused)
 
 
 def text(result: dict[str, Any]) -> str:
