@@ -80,8 +80,8 @@ def one_dies(belt, caplog):
 def test_when_both_boxes_are_silent_it_goes_safe(make):
     belt = make()
     both(belt)
-    until(lambda: belt.server.counts["silence"] == 1)
-    assert belt.verbs[-1] == "stop" and len(belt.verbs) == 3
+    until(lambda: belt.server.counts["silence"] == 1 and belt.verbs[-1] == "stop")
+    assert len(belt.verbs) == 3
 
 
 def test_boxes_that_disagree_for_long_are_reported_once_and_until_they_agree(make, caplog):
