@@ -109,15 +109,25 @@ def open_models(
     first = opened(0, section.backend)
     first.set_hop(section.hop_ms)
     heads = Heads(first, [(opened_head(number, head), head) for number, head in enumerate(section.heads.values(), 1)])
-    shrink = None if section.shrink == "auto" else section.shrink
+    return _perception(section, first, heads if section.heads else None, refine, second, good_part)
+
+
+def _perception(
+    section: LaneConfig,
+    first: Package,
+    heads: Heads | None,
+    refine: Refine | None,
+    second: SecondModel | None,
+    good_part: Array | None,
+) -> Perception:
     return Perception(
         first,
         gate=section.gate,
         reference=good_part,
-        heads=heads if section.heads else None,
+        heads=heads,
         refine=refine,
         second=second,
-        shrink=shrink,
+        shrink=None if section.shrink == "auto" else section.shrink,
         every=section.every,
     )
 

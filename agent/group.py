@@ -95,7 +95,7 @@ class LaneGroup:
         self._path, self._samples, self._changed, self._number, self._of = path, samples, changed, *worker
         self._loop = asyncio.get_running_loop()
         self._worker = Worker(config.realtime)
-        # Of this process: an actuator counts the decisions of each anew.
+        # Of this process: for an actuator the decisions of each begin at one.
         self._session = secrets.randbits(32)
         self._scene = Scene(rules_of(config))
         self._trials = Trials(config, path.resolve().parent, self._lanes, self._worker, changed)

@@ -18,7 +18,7 @@ class Slot:
         self.path, self.wake = folder / f"cam{SUFFIX}", folder / WAKE
         self.tape = EvidenceTape(self.path, self.wake)
         self.reader = EvidenceReader(self.path)
-        self.reader.look()
+        self.reader.refresh()
         self._pipe = open_wake(self.wake)
 
     def woken(self) -> bool:
@@ -91,10 +91,10 @@ def test_a_pipe_that_nobody_reads_stops_no_lane(slot: Slot) -> None:
 def test_the_evidence_of_a_lane_that_ended_is_gone(slot: Slot) -> None:
     slot.tape.write(1, [HAND])
     slot.tape.close()
-    slot.reader.look()
+    slot.reader.refresh()
     assert slot.reader.read() is None and not slot.path.exists()
     EvidenceTape(slot.path, slot.wake).write(2, [])
-    slot.reader.look()
+    slot.reader.refresh()
     newest = slot.reader.read()
     assert newest and newest.t_capture == 2
 
@@ -104,7 +104,7 @@ def test_what_is_no_slot_is_not_read(slot: Slot) -> None:
     for content in (b"x" * 4096, b"", b"x"):
         slot.path.unlink(missing_ok=True)
         slot.path.write_bytes(content)
-        slot.reader.look()
+        slot.reader.refresh()
         assert slot.reader.read() is None
 
 

@@ -36,7 +36,7 @@ FRAME = np.full((240, 320, 3), 110, np.uint8)
 
 
 class Fake:
-    """A link that does as it is told."""
+    """A link that answers as the test says."""
 
     def __init__(self, name: str = "p") -> None:
         self.recipient = Recipient(name, here=True, encrypted=False)

@@ -215,7 +215,7 @@ def test_bad_pictures_get_one_message_each_and_are_counted(folder: Path) -> None
     assert any(line.startswith("bad?name.jpg: is no PNG or JPEG") for line in lines)
     assert {row["file"] for row in run.rows() if "error" in row} == {*BAD, "pipe.jpg", "bad\nname.jpg"}
     code, output, errors = Run(folder, "--json").end()
-    assert (code, errors, json.loads(output)["bad"]) == (1, "", bad)  # told once
+    assert (code, errors, json.loads(output)["bad"]) == (1, "", bad)  # said once
 
 
 FRAGILE = """

@@ -35,7 +35,7 @@ def later() -> int:
 
 
 class Slow:
-    """A model that computes when it is told to."""
+    """A model that computes when it is released."""
 
     name = version = "slow"
     checksum = "5" * 64

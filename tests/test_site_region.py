@@ -176,7 +176,7 @@ def _config(maker: SiteMaker, address: str, cell: Cell) -> dict[str, Any]:
 
 
 class Shown:
-    """Two lanes that infer at 30 Hz until told otherwise."""
+    """Two lanes that infer at 30 Hz until they are changed."""
 
     def __init__(self, *boxes: SiteBox) -> None:
         self.boxes = boxes

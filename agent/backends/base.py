@@ -181,6 +181,12 @@ def real_values(stored: Array, tensor: Tensor) -> Array:
     return (values - np.float32(tensor.zero_point)) * np.float32(tensor.scale) if tensor.scale else values
 
 
+def require_cpu(backend: str, provider: str) -> None:
+    """Raises EngineError."""
+    if provider not in ("", "cpu"):
+        raise EngineError(f"backend {backend} runs on the CPU, not on '{provider}'")
+
+
 def load_parameters(path: Path, kind: type[Kind]) -> Kind:
     """The model file of an engine without a network: checked YAML. Raises EngineError with file:line."""
     try:

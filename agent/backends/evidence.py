@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from agent.backends import base
-from agent.backends.base import AS_IT_IS, EngineError, Tensor, TensorSpec
+from agent.backends.base import AS_IT_IS, Tensor, TensorSpec
 from agent.data import Array
 from agent.section import Section
 
@@ -26,8 +26,7 @@ class Engine(base.Engine):
     """Input and output are one array, uint8 [1, bytes]: MessagePack, then zeros."""
 
     def __init__(self, path: Path, threads: int, provider: str = "", spec: TensorSpec = AS_IT_IS) -> None:
-        if provider not in ("", "cpu"):
-            raise EngineError(f"backend evidence runs on the CPU, not on '{provider}'")
+        base.require_cpu("evidence", provider)
         size = base.load_parameters(path, Parameters).bytes
         self.evidence = np.zeros((1, size), np.uint8)
         self.evidence[0, 0] = EMPTY

@@ -23,8 +23,7 @@ class Engine(base.Engine):
     """A network of `litert_compiled.py` or `litert_network.py` with the outputs that the manifest chooses."""
 
     def __init__(self, path: Path, threads: int, provider: str = "", spec: TensorSpec = AS_IT_IS) -> None:
-        if provider not in ("", "cpu"):
-            raise EngineError(f"backend litert runs on the CPU, not on '{provider}'")
+        base.require_cpu("litert", provider)
         self.failing = False  # the newest invoke raised
         network = _load(path, threads, spec)
         self.numbers = base.choose([[tensor.name, tensor.signature] for tensor in network.outputs], spec.outputs)

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from agent.backends import base
-from agent.backends.base import AS_IT_IS, EngineError, Tensor, TensorSpec
+from agent.backends.base import AS_IT_IS, Tensor, TensorSpec
 from agent.data import Array
 from agent.section import Section
 
@@ -65,8 +65,7 @@ class Engine(base.Engine):
     has_memory = True
 
     def __init__(self, path: Path, threads: int, provider: str = "", spec: TensorSpec = AS_IT_IS) -> None:
-        if provider not in ("", "cpu"):
-            raise EngineError(f"backend motion runs on the CPU, not on '{provider}'")
+        base.require_cpu("motion", provider)
         p = self.parameters = base.load_parameters(path, Parameters)
         shape = 1, p.height, p.width, 1
         self.inputs = [Tensor("picture", shape, np.uint8)]

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, StrictInt, field_validator
 
 from agent.backends import base
-from agent.backends.base import AS_IT_IS, EngineError, Tensor, TensorSpec
+from agent.backends.base import AS_IT_IS, Tensor, TensorSpec
 from agent.data import Array
 from agent.section import Section
 
@@ -36,8 +36,7 @@ class Engine(base.Engine):
     """Input and output are one array: an output is valid until the next window is written."""
 
     def __init__(self, path: Path, threads: int, provider: str = "", spec: TensorSpec = AS_IT_IS) -> None:
-        if provider not in ("", "cpu"):
-            raise EngineError(f"backend signal runs on the CPU, not on '{provider}'")
+        base.require_cpu("signal", provider)
         self.window = np.zeros(base.load_parameters(path, Parameters).input, np.float32)
         self.inputs = self.outputs = [Tensor("window", self.window.shape, np.float32)]
 

@@ -32,3 +32,11 @@ def _allocate(fd: int, size: int, path: Path) -> None:
         os.posix_fallocate(fd, 0, size)
     except OSError as error:  # the kernel does not say which file
         raise OSError(error.errno, f"{error.strerror}, it takes {size / 1e6:.1f} MB", str(path)) from error
+
+
+def inode_of(path: Path | str) -> int:
+    """Which file is there now: another number once a lane has made it again; 0 where there is none."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_ino
+    except OSError:
+        return 0

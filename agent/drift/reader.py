@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from agent.box.mapped import inode_of
 from agent.data import Array
 from agent.drift.signals import window_length
 from agent.recorder.tape_reader import Record, TapeReader
@@ -123,10 +123,7 @@ class LaneTapes:
     def _refresh(self) -> None:
         """Open the files that are there now."""
         self._live.refresh()
-        try:
-            inode = os.stat(self._path, follow_symlinks=False).st_ino
-        except OSError:
-            inode = 0
+        inode = inode_of(self._path)
         if inode == self._inode:
             return
         self._close_tape()

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from drivers.board._load import ticks
+
 WINDOW_NS = 500_000_000
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
@@ -21,17 +23,8 @@ class Times(NamedTuple):
 
 
 def parse(text: str, cores: Iterable[int]) -> tuple[int, int]:
-    """(busy, all) of these cores in clock ticks. text: of /proc/stat, proc(5)."""
-    names = {f"cpu{core}" for core in cores}
-    busy = total = 0
-    for line in text.splitlines():
-        name, *fields = line.split()
-        if name in names:
-            user, nice, system, idle, iowait, irq, softirq, steal = (int(field) for field in fields[:8])
-            working = user + nice + system + irq + softirq + steal
-            busy += working
-            total += working + idle + iowait
-    return busy, total
+    """(busy, all) of these cores in clock ticks. text: of /proc/stat."""
+    return ticks(text, {f"cpu{core}" for core in cores})
 
 
 class BusyMeter:

@@ -10,7 +10,6 @@ import numpy as np
 
 from agent.backends.base import Tensor
 from agent.data import Array
-from agent.open_inference.http_client import Client
 from agent.open_inference.release import Recipient, Released, opened
 from agent.open_inference.server import Server
 from agent.open_inference.tensors import MessageError
@@ -37,6 +36,8 @@ class HttpLink:
 
     def __init__(self, server: Server) -> None:
         """Raises OSError, ssl.SSLError."""
+        from agent.open_inference.http_client import Client  # HTTP and TLS, which a box without peers is spared
+
         self.recipient = server.recipient
         self._client = Client(server)
 

@@ -82,12 +82,12 @@ class Link:
         return None
 
     def _check_dates(self) -> None:
-        """A clock of 1970 or 2099, or a certificate that has ended: others refuse it, and nothing else tells why."""
+        """A clock of 1970 or 2099, or a certificate that has ended: others refuse it, and nothing else says why."""
         now = time.monotonic()
         if not self.settings.keys or now - self._looked < KEYS_S:
             return
         self._looked = now
-        with suppress(OSError, ValueError):  # told by site_keys.mistake
+        with suppress(OSError, ValueError):  # site_keys.mistake says which
             reason = site_keys.outdated(site_keys.read(Path(self.settings.keys)))
             if reason:
                 self._once.happens("dates", f"{reason}: set the clock, or make new keys: 'reflexd keys --site'", now)

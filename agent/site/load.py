@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agent import ledger
 from agent.site.settings import Settings
+from drivers.board._load import ticks
 
 STAT = Path("/proc/stat")
 SMOOTHED_S = 1.0  # the kernel counts in ticks of 10 ms
@@ -22,31 +23,25 @@ class Busy:
         self.share = 0.0
         self._stat = stat
         self._cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
-        self._idle = self._total = 0
+        self._busy = self._total = 0
         self._read = 0.0
 
     def update(self, now: float) -> float:
         """now: s of a monotonic clock."""
-        idle, total = self._ticks()
+        busy, total = self._ticks()
         passed, first = now - self._read, not self._total
         if total > self._total:
-            newest = 1.0 - (idle - self._idle) / (total - self._total)
+            newest = (busy - self._busy) / (total - self._total)
             weight = 1.0 if first else min(1.0, passed / SMOOTHED_S)
             self.share += weight * (min(max(newest, 0.0), 1.0) - self.share)
-            self._idle, self._total, self._read = idle, total, now
+            self._busy, self._total, self._read = busy, total, now
         return self.share
 
     def _ticks(self) -> tuple[int, int]:
-        """(idle, all) of these cores since the boot."""
-        idle = total = 0
+        """(busy, all) of these cores since the boot."""
         with suppress(OSError, ValueError):
-            for line in self._stat.read_text(encoding="ascii").splitlines():
-                name, *fields = line.split()
-                if name in self._cores:
-                    # user nice system idle iowait irq softirq steal; guest time is already in user time
-                    ticks = [int(field) for field in fields[:8]]
-                    idle, total = idle + ticks[3] + ticks[4], total + sum(ticks)
-        return idle, total
+            return ticks(self._stat.read_text(encoding="ascii"), self._cores)
+        return 0, 0
 
 
 class Times:

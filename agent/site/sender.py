@@ -44,7 +44,7 @@ class Sender:
         now = time.monotonic_ns()
         if self._is_due("look", LOOK_NS, now):
             for lane in self._lanes:
-                lane.reader.look()
+                lane.reader.refresh()
         if self._is_due("evidence", EVIDENCE_NS, now):
             for lane in self._lanes:
                 lane.send(now, again=True)
@@ -94,7 +94,7 @@ class _Lane:
     def __init__(self, session: zenoh.Session, settings: Settings, lane: str, own_session: int) -> None:
         self.publisher = _publisher(session, settings.key(settings.node, f"evidence/{lane}"))
         self.reader = EvidenceReader(settings.run_dir / f"{lane}{SUFFIX}")
-        self.reader.look()
+        self.reader.refresh()
         self._session = own_session
         self._number = self._sequence = 0
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from agent.box.mapped import new_file
+from agent.box.mapped import inode_of, new_file
 from agent.data import Evidence
 
 MAGIC = b"rfxevid\x01"
@@ -110,12 +110,9 @@ class EvidenceReader:
             return None
         return Newest(number, t_capture, msgpack.unpackb(slot[FOUND_AT:end]))
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Open the file that is there now. Often enough, but not each time: it is a system call."""
-        try:
-            inode = os.stat(self._path, follow_symlinks=False).st_ino
-        except OSError:
-            inode = 0
+        inode = inode_of(self._path)
         if inode == self._inode:
             return
         self.close()

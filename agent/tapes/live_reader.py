@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import msgpack
 import numpy as np
 
+from agent.box.mapped import inode_of
 from agent.data import Array
 from agent.tapes.live_format import (
     LIVE_HEAD_AT,
@@ -150,10 +151,7 @@ class LiveFile:
 
     def refresh(self) -> None:
         """Open the file that is there now."""
-        try:
-            inode = os.stat(self._path, follow_symlinks=False).st_ino
-        except OSError:
-            inode = 0
+        inode = inode_of(self._path)
         if self.reader and self.reader.inode != inode:
             self.close()
         if self.reader or inode in (0, self._refused):

@@ -124,7 +124,7 @@ class WorkerGroup:
                     await self._restart()
 
     def _log_end(self, code: int, pause: float) -> None:
-        """With what its ledgers counted, which the next ones begin anew."""
+        """With what its ledgers counted, which the next ones begin at nothing."""
         when = f"in {pause:g} s" if pause else "at once"
         log.error("%s (lanes %s) ended with %s; starting it again %s", self._name, self._lanes, code, when)
         for memory in self._memories.values():

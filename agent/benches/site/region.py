@@ -152,7 +152,7 @@ class Region:
 
 
 class Robot:
-    """A box with its link, and a lane that writes what it is told to have found."""
+    """A box with its link, and a lane that writes the findings it is given."""
 
     def __init__(self, folder: Path, name: str, addresses: dict[str, str], made: Network, stack: ExitStack) -> None:
         run_dir = folder / f"run-{name}"
